@@ -1,0 +1,62 @@
+# The only commands anyone needs; people and CI run the same ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ADDRESS ?= 127.0.0.1:8000
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test serve check format train bench lock clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(VENV)/dev.done  ## the environment with every tool, from nothing
+
+demo: $(VENV)/run.done  ## POST a clip to a fresh server, print its answers beside the truth
+	@$(BIN)/python -m clients demo
+
+test: $(VENV)/dev.done  ## all tests
+	@$(BIN)/python -m pytest
+
+serve: $(VENV)/run.done  ## the server with the shipped bundle, until Ctrl-C
+	@$(BIN)/python -m server
+
+check: $(VENV)/dev.done  ## lint and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev.done  ## sort imports, lay out code
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+train: $(VENV)/run.done  ## the shipped bundle again, from nothing
+	@$(BIN)/python -m model.train
+
+bench: $(VENV)/run.done  ## every speed figure, side by side
+	@$(BIN)/python -m bench latency
+
+# uv is only the installer: it checks the same hashes as pip and takes seconds instead of minutes.
+$(BIN)/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
+		f"Python 3.11 or 3.12 is needed, {v[0]}.{v[1]} found: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/%.done: requirements/%.txt $(BIN)/uv
+	@echo "installing $< into $(VENV) (once)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	@touch $@
+
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-header
+
+lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
+	$(COMPILE) --constraint requirements/constraints.txt --extra dev pyproject.toml \
+		--output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file requirements/run.txt
+	echo 'uv' | $(COMPILE) - --output-file requirements/uv.txt
+
+clean:  ## remove the environment and caches; work/ and weights/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Every speed figure we quote, measured side by side."""

@@ -1,0 +1,1 @@
+"""The HTTP client: httpx and the standard library only."""

@@ -1,0 +1,72 @@
+"""What the numbers of a feature track mean: everything between a file's frames and the network.
+
+Two tracks may be compared only when their contracts and encoders agree, so the contract travels
+in the bundle and its hash is part of the encoder's fingerprint.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class FeatureContract:
+    """How frames become the network's input.
+
+    Attributes:
+        fps: frames per second after resampling by timestamp.
+        window_frames: consecutive frames in a window (paper Sec. 4.1: 32).
+        stride_frames: frames between two window starts (paper Sec. 4.1: 16).
+        frame_step: every n-th frame of a window goes into the network.
+        short_side: pixels of the frame's short side after the resize.
+        crop_height: rows kept by the centre crop.
+        crop_width: columns kept by the centre crop.
+        resize: "decoder" resizes uint8 frames in the reader (bicubic); "float" resizes normalised
+            floats on the device (bilinear, no antialias), as the published Omnivore features were.
+        color: "tagged" follows the stream's matrix; "bt601" ignores the tag, as PyAV < 17 did.
+        mean: per channel, on values in [0, 1].
+        std: per channel, on values in [0, 1].
+    """
+
+    fps: int = 30
+    window_frames: int = 32
+    stride_frames: int = 16
+    frame_step: int = 1
+    short_side: int = 256
+    crop_height: int = 224
+    crop_width: int = 224
+    resize: Literal["decoder", "float"] = "float"
+    color: Literal["tagged", "bt601"] = "bt601"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` is its inverse."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "FeatureContract":
+        """Rebuilds a contract.
+
+        Raises:
+            ValueError: a key is unknown.
+        """
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown feature contract keys: {sorted(unknown)}")
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+OMNIVORE = FeatureContract()
+"""Ego4D's preprocessing of Omnivore Swin-L: short side 256, centre crop 224, BT.601."""
+
+TABLETOP = FeatureContract(
+    frame_step=2,
+    short_side=96,
+    crop_height=96,
+    crop_width=128,
+    resize="decoder",
+    color="tagged",
+    mean=(0.45, 0.45, 0.45),
+    std=(0.225, 0.225, 0.225),
+)
+"""Our small trunk: a 4:3 view of 96 x 128 pixels, every second frame."""

@@ -1,0 +1,61 @@
+"""What can be wrong with a clip.
+
+ExtractError
+├── VideoRejected       the caller's bytes are at fault; `code` says how
+├── DecoderDied         the decoding process crashed or was killed on these bytes
+├── DecodeTimeout       decoding outlasted its deadline
+├── DecoderUnavailable  no decoding process can be started
+└── FeatureFileInvalid  a stored feature file cannot be read as a track
+"""
+
+from typing import Literal
+
+RejectCode = Literal[
+    "not-a-video",
+    "unsupported-container",
+    "unsupported-codec",
+    "no-video-track",
+    "too-many-pixels",
+    "too-long",
+    "too-many-frames",
+    "damaged",
+    "too-short",
+]
+
+
+class ExtractError(Exception):
+    """Root of everything that can go wrong between bytes and features."""
+
+
+class VideoRejected(ExtractError):
+    """The clip cannot be used, and sending it again will not help.
+
+    Attributes:
+        code: stable reason, safe to show to a caller.
+        detail: one plain sentence, free of paths and decoder text.
+    """
+
+    def __init__(self, code: RejectCode, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Keeps both fields when the error crosses a process boundary."""
+        return type(self), (self.code, self.detail)
+
+
+class DecoderDied(ExtractError):
+    """The decoding process crashed on these bytes."""
+
+
+class DecodeTimeout(ExtractError):
+    """Decoding did not finish before its deadline."""
+
+
+class DecoderUnavailable(ExtractError):
+    """No decoding process could be started."""
+
+
+class FeatureFileInvalid(ExtractError):
+    """A stored feature file is not a track: wrong shape, type or missing metadata."""

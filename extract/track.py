@@ -1,0 +1,71 @@
+"""FeatureTrack: all feature vectors of one video, the one value that leaves this package."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EncoderId:
+    """Which network made a feature: its name and the hash of its weights and contract."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTrack:
+    """Feature vectors of one video in time order.
+
+    Attributes:
+        features: (L, D_in) float32, one row per window.
+        start_s: (L,) float64, first instant a window sees.
+        end_s: (L,) float64, instant after the last frame it sees.
+        fps: frames per second of the clock the windows were cut on.
+        video_id: what the caller calls the video.
+        encoder: who made the features.
+        num_frames: length of the video on that clock.
+        stride_frames: frames between two regular window starts.
+        is_padded: the video was shorter than one window, so its last frame was repeated.
+    """
+
+    features: Tensor
+    start_s: Tensor
+    end_s: Tensor
+    fps: float
+    video_id: str
+    encoder: EncoderId
+    num_frames: int
+    stride_frames: int = 16
+    is_padded: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks shapes once, at the door.
+
+        Raises:
+            ValueError: a shape or type is not as documented.
+        """
+        if self.features.ndim != 2 or self.features.dtype != torch.float32:
+            raise ValueError(
+                f"features: expected (L, D_in) float32, got {tuple(self.features.shape)} "
+                f"{self.features.dtype}"
+            )
+        length = len(self.features)
+        if length == 0 or self.start_s.shape != (length,) or self.end_s.shape != (length,):
+            raise ValueError(
+                f"expected L >= 1 features, starts and ends, got {length}, "
+                f"{tuple(self.start_s.shape)}, {tuple(self.end_s.shape)}"
+            )
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the video."""
+        return self.num_frames / self.fps
+
+    def __repr__(self) -> str:
+        length, width = self.features.shape
+        return (
+            f"FeatureTrack({self.video_id!r}, L={length}, D_in={width}, "
+            f"{self.duration_s:.2f} s, {self.encoder.name})"
+        )

@@ -1,0 +1,1 @@
+"""Features to graphs to perspectives to answers."""

@@ -1,0 +1,189 @@
+"""Votes of one graph -> typed answers with labels, seconds, probabilities and evidence."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.egopack import Votes
+from model.outputs import (
+    ArAnswer,
+    Evidence,
+    LtaAnswer,
+    LtaStep,
+    Neighbour,
+    OsccAnswer,
+    PnrAnswer,
+    Ranked,
+    SegmentAnswer,
+)
+from model.skills import SkillSet
+from model.tasks import FIXED_LABELS, NUM_HYPOTHESES, Readout
+from weights.manifest import Manifest
+
+
+def graph_votes(votes: Votes, graph: int) -> Votes:
+    """Cuts one graph out of a batch of votes; logits become (n, Y), matches (n', k)."""
+    return Votes(
+        {name: {who: v[graph] for who, v in by.items()} for name, by in votes.logits.items()},
+        {task: rows[graph] for task, rows in votes.rows.items()},
+        {task: cosine[graph] for task, cosine in votes.similarity.items()},
+    )
+
+
+def output_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """Returns calibrated probabilities of summed logits, (n, Y).
+
+    With one label the nodes compete: the result is (n, 1) and says where, given that it is
+    somewhere.
+    """
+    return (logits / temperature).softmax(dim=0 if logits.shape[-1] == 1 else -1)
+
+
+def sample_futures(
+    probabilities: Mapping[str, Tensor], *, seed: int, greedy_first: bool
+) -> dict[str, Tensor]:
+    """Draws K futures, label by label and independently, as Ego4D's generator does.
+
+    Args:
+        probabilities: output -> (Z, Y).
+        seed: the same seed and probabilities give the same futures, whoever else is asking.
+        greedy_first: the first hypothesis takes the most probable label of every step.
+
+    Returns:
+        output -> (K, Z) label ids.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    futures = {}
+    for name in sorted(probabilities):
+        p = probabilities[name].cpu().double()
+        draws = torch.multinomial(p, NUM_HYPOTHESES, replacement=True, generator=generator).T
+        if greedy_first:
+            draws = torch.cat([p.argmax(dim=1).unsqueeze(0), draws[1:]])
+        futures[name] = draws
+    return futures
+
+
+class AnswerReader:
+    """Reads answers in the label spaces and temperatures of one bundle."""
+
+    def __init__(self, manifest: Manifest, skills: SkillSet) -> None:
+        self._labels = manifest.label_spaces | FIXED_LABELS
+        self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
+        self._greedy_first = ModelConfig.from_dict(manifest.model).greedy_first
+        self._skills = skills
+
+    def probabilities(self, task: str, votes: Votes) -> dict[str, Tensor]:
+        """Returns calibrated probabilities of the fused votes, output -> (n, Y)."""
+        return {
+            name: output_probabilities(logits, self._temperature.get(f"{task}.{name}", 1.0))
+            for name, logits in votes.fused().items()
+        }
+
+    def segment(
+        self, bounds: tuple[float, float], votes: Mapping[str, Votes], *, top_k: int
+    ) -> SegmentAnswer:
+        """Joins what every skill says of one segment."""
+        ar: ArAnswer | None = None
+        oscc: OsccAnswer | None = None
+        pnr: PnrAnswer | None = None
+        evidence = Evidence()
+        for task, own in votes.items():
+            spec = self._skills.specs[task]
+            probability = self.probabilities(task, own)
+            node = 0
+            if spec.readout is Readout.CENTRE:
+                ranked = {n: self._rank(n, p[0], top_k) for n, p in probability.items()}
+                ar = ArAnswer(verb=ranked["verb"], noun=ranked["noun"])
+            elif spec.readout is Readout.GRAPH:
+                changed = float(probability["state"][0, 1])
+                oscc = OsccAnswer(changed > 0.5, changed)
+            else:
+                scores = probability["keyframe"][:, 0]
+                node = int(scores.argmax())
+                pnr = PnrAnswer(
+                    _node_time(bounds, node, spec.num_nodes), float(scores[node]), scores.tolist()
+                )
+            self._explain(task, own, node, bounds, evidence, top_k)
+        return SegmentAnswer(*bounds, ar, oscc, pnr, evidence)
+
+    def future(
+        self, task: str, votes: Votes, observed: list[int], *, top_k: int, seed: int
+    ) -> LtaAnswer:
+        """Ranks every future step and samples whole futures; the evidence is the first step's."""
+        probability = self.probabilities(task, votes)
+        verb, noun = probability["verb"], probability["noun"]  # (Z, Y)
+        steps = [
+            LtaStep(self._rank("verb", v, top_k), self._rank("noun", n, top_k))
+            for v, n in zip(verb, noun, strict=True)
+        ]
+        drawn = sample_futures(probability, seed=seed, greedy_first=self._greedy_first)
+        verbs, nouns = self._labels["verb"], self._labels["noun"]
+        hypotheses = [
+            [(verbs[v], nouns[n]) for v, n in zip(vs, ns, strict=True)]
+            for vs, ns in zip(drawn["verb"].tolist(), drawn["noun"].tolist(), strict=True)
+        ]
+        evidence = Evidence()
+        self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
+        return LtaAnswer(observed, steps, hypotheses, evidence)
+
+    def _rank(self, output: str, probability: Tensor, top_k: int) -> list[Ranked]:
+        names = self._labels[output]
+        best = probability.topk(min(top_k, len(names)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [Ranked(i, names[i], p) for i, p in pairs]
+
+    def _explain(
+        self,
+        task: str,
+        votes: Votes,
+        node: int,
+        bounds: tuple[float, float],
+        evidence: Evidence,
+        top_k: int,
+    ) -> None:
+        """Adds which prototypes one skill retrieved at a node and how each perspective voted."""
+        spec = self._skills.specs[task]
+        everywhere = spec.readout is Readout.GRAPH  # every node counts: show the closest of all
+        evidence.neighbours[task] = {}
+        for view, rows in votes.rows.items():
+            nodes = slice(None) if everywhere else slice(node, node + 1)
+            matches = zip(
+                rows[nodes].flatten().tolist(),
+                votes.similarity[view][nodes].flatten().tolist(),
+                strict=True,
+            )
+            evidence.neighbours[task][view] = self._neighbours(task, list(matches), top_k)
+        for name, by in votes.logits.items():
+            evidence.votes[f"{task}.{name}"] = {
+                who: self._vote(name, logits, node, bounds) for who, logits in by.items()
+            }
+
+    def _neighbours(self, task: str, matches: list[tuple[int, float]], k: int) -> list[Neighbour]:
+        backpack = self._skills.backpacks[self._skills.backbone_of[task]]
+        closest: dict[int, float] = {}
+        for row, similarity in matches:
+            closest[row] = max(similarity, closest.get(row, -1.0))
+        ordered = sorted(closest.items(), key=lambda item: -item[1])[:k]
+        return [
+            Neighbour(
+                verb=self._labels["verb"][int(backpack.verb_id[row])],
+                noun=self._labels["noun"][int(backpack.noun_id[row])],
+                similarity=similarity,
+                count=int(backpack.count[row]),
+            )
+            for row, similarity in ordered
+        ]
+
+    def _vote(self, output: str, logits: Tensor, node: int, bounds: tuple[float, float]) -> str:
+        if logits.shape[-1] == 1:
+            where = int(logits[:, 0].argmax())
+            return f"{_node_time(bounds, where, len(logits)):.2f} s"
+        return self._labels[output][int(logits[node].argmax())]
+
+
+def _node_time(bounds: tuple[float, float], node: int, num_nodes: int) -> float:
+    """Left edge of a node, as Ego4D's evaluation has it."""
+    start_s, end_s = bounds
+    return start_s + node * (end_s - start_s) / num_nodes

@@ -1,0 +1,1 @@
+"""Ego4D annotations to records, samples and batches."""

@@ -1,0 +1,1 @@
+"""The made-up world: who does what, where things are, pixels, files."""

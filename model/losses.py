@@ -1,0 +1,34 @@
+"""The loss of each output: cross entropy, or binary cross entropy over nodes for one label."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -1
+"""Label of a node nobody annotated."""
+
+
+def output_loss(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Returns the mean loss over labelled nodes, a scalar.
+
+    Args:
+        logits: (G, n, Y); with Y = 1 every node is judged by itself (PNR, Sec. 4.1).
+        target: (G, n) label ids, IGNORE where there is none; with Y = 1, zeros and ones.
+        smoothing: label smoothing of the cross entropy.
+    """
+    if logits.shape[-1] == 1:
+        return F.binary_cross_entropy_with_logits(logits.squeeze(-1), target.to(logits.dtype))
+    return F.cross_entropy(
+        logits.flatten(0, 1), target.flatten(), ignore_index=IGNORE, label_smoothing=smoothing
+    )
+
+
+def task_loss(
+    logits: dict[str, Tensor], labels: dict[str, Tensor], *, smoothing: float = 0.0
+) -> Tensor:
+    """Returns the sum of a task's output losses (AR and LTA: verb + noun)."""
+    losses = [
+        output_loss(logits[name], labels[name], smoothing=0.0 if name == "keyframe" else smoothing)
+        for name in logits
+    ]
+    return torch.stack(losses).sum()

@@ -1,0 +1,64 @@
+"""MultiTaskModel: one backbone pass, every task's perspective (paper Sec. 3.2)."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor, nn
+
+from model.backbone import TemporalBackbone
+from model.config import ModelConfig
+from model.graphs import build_union
+from model.heads import Classifier, Perspective
+from model.pooling import pool_graph, select_nodes
+from model.tasks import TaskSpec
+
+
+class MultiTaskModel(nn.Module):
+    """A shared temporal backbone with one head per known task.
+
+    Attributes:
+        specs: the known tasks.
+        heads: task -> perspective.
+    """
+
+    def __init__(
+        self, config: ModelConfig, specs: Sequence[TaskSpec], num_labels: Mapping[str, int]
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.specs = {spec.name: spec for spec in specs}
+        self.backbone = TemporalBackbone(config)
+        self.heads = nn.ModuleDict({name: Perspective(config.hidden_size) for name in self.specs})
+        self.classifiers = nn.ModuleDict(
+            {
+                spec.name: Classifier(
+                    config.hidden_size,
+                    {output: num_labels[output] for output in spec.outputs},
+                    dropout=config.head_dropout,
+                )
+                for spec in specs
+            }
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Returns logits of every task given, task -> output -> (G, n, Y), in one pass.
+
+        Args:
+            inputs: task -> observed nodes, (G, num_segments, S, D_in) (all nodes for OSCC, PNR).
+        """
+        features = self.features(inputs)
+        logits = {}
+        for task, nodes in features.items():
+            spec = self.specs[task]
+            view = self.heads[task](select_nodes(spec, nodes))
+            logits[task] = self.classifiers[task](pool_graph(spec, view))
+        return logits
+
+    def features(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns backbone features, task -> (G*N, D), of all tasks in one pass."""
+        union = build_union([(self.specs[task], nodes) for task, nodes in inputs.items()])
+        features = self.backbone(union)
+        return {task: features[part] for task, part in union.slices.items()}
+
+    def perspectives(self, features: Tensor) -> dict[str, Tensor]:
+        """Returns every known task's view of the same features, task -> (..., D)."""
+        return {task: head(features) for task, head in self.heads.items()}

@@ -1,0 +1,214 @@
+"""Predictor: feature tracks -> typed answers. The one door the server and the tools use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from extract.encoder import VideoEncoder
+from extract.loading import encoder_from_spec
+from extract.track import FeatureTrack
+from model.answers import AnswerReader, graph_votes
+from model.config import ModelConfig
+from model.egopack import Votes
+from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
+from model.knn import SearchName
+from model.outputs import LtaAnswer, Prediction
+from model.segments import pick_nodes
+from model.skills import SkillSet, build_skills
+from model.tasks import Readout, TaskSpec
+from weights.bundle import Bundle, load_bundle
+
+TOLERANCE_S = 0.05
+"""How far past the last frame a segment may end: clocks of containers and callers differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class PredictRequest:
+    """What to say of one track.
+
+    Attributes:
+        track: features of the clip.
+        tasks: which tasks to answer.
+        segments: (start_s, end_s) pairs in time order; None cuts the clip every `segment_s`.
+        segment_s: length of a segment when none are given.
+        top_k: labels in each ranked list, and prototypes in each list of evidence.
+        seed: of the sampled futures.
+    """
+
+    track: FeatureTrack
+    tasks: frozenset[str]
+    segments: tuple[tuple[float, float], ...] | None = None
+    segment_s: float = 8.0
+    top_k: int = 5
+    seed: int = 0
+
+
+class Predictor:
+    """Answers for tracks made by one bundle's encoder.
+
+    Attributes:
+        name: of the bundle.
+        version: of the bundle.
+        sha256: of the bundle.
+        manifest: everything the bundle says of itself.
+        tasks: what can be answered.
+        encoder: the network that makes the tracks.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: str = "cpu", search: SearchName = "auto") -> None:
+        """Builds every model of a loaded bundle.
+
+        Raises:
+            BundleError: the tensors do not fit the manifest.
+        """
+        self.manifest = bundle.manifest
+        self.name, self.version = bundle.manifest.name, bundle.manifest.version
+        self.sha256 = bundle.sha256
+        self.device = torch.device(device)
+        self.skills: SkillSet = build_skills(bundle, search=search).to(self.device)
+        self.tasks = tuple(self.skills.specs)
+        self.config = ModelConfig.from_dict(bundle.manifest.model)
+        self.encoder: VideoEncoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+        self._reader = AnswerReader(bundle.manifest, self.skills)
+
+    @classmethod
+    def from_bundle(
+        cls, path: Path, *, device: str = "cpu", search: SearchName = "auto"
+    ) -> "Predictor":
+        """Loads and verifies a bundle.
+
+        Raises:
+            WeightsError: there is no bundle, or it cannot be trusted.
+        """
+        return cls(load_bundle(path), device=device, search=search)
+
+    @property
+    def backbone_passes(self) -> int:
+        """Passes through temporal backbones so far."""
+        return self.skills.backbone_passes
+
+    def check(self, request: PredictRequest) -> None:
+        """Looks at a request before any work is done for it.
+
+        Raises:
+            UnknownTask: a task has no skill here.
+            SegmentInvalid: a segment is empty, reversed or outside the clip.
+            FeatureMismatch: the track comes from another encoder.
+        """
+        for task in sorted(request.tasks):
+            if task not in self.tasks:
+                raise UnknownTask(task, self.tasks)
+        made_by = request.track.encoder.fingerprint
+        if made_by != self.encoder.fingerprint:
+            raise FeatureMismatch(
+                f"this bundle's encoder is {self.encoder.name} {self.encoder.fingerprint[:12]}, "
+                f"the features come from {request.track.encoder.name} {made_by[:12]}"
+            )
+        duration_s = request.track.duration_s
+        for index, (start_s, end_s) in enumerate(request.segments or ()):
+            if not 0 <= start_s < end_s:
+                raise SegmentInvalid(index, f"needs 0 <= start < end, got [{start_s}, {end_s}]")
+            if end_s > duration_s + TOLERANCE_S:
+                raise SegmentInvalid(
+                    index, f"ends at {end_s} s, but the clip lasts {duration_s:.3f} s"
+                )
+
+    @torch.inference_mode()
+    def predict(self, requests: Sequence[PredictRequest]) -> list[Prediction]:
+        """Answers requests together: one pass of each backbone, whatever their number.
+
+        Raises:
+            ModelError: as `check` does.
+        """
+        for request in requests:
+            self.check(request)
+        segments = [_segments(request) for request in requests]
+        inputs: dict[str, list[Tensor]] = {}
+        for request, cut in zip(requests, segments, strict=True):
+            for task in request.tasks:
+                nodes = self._nodes(self.skills.specs[task], request.track, cut)
+                inputs.setdefault(task, []).append(nodes)
+        joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
+        votes: dict[str, Votes] = self.skills(joined) if joined else {}
+        firsts = _first_graphs(requests, segments, self.skills.specs)
+        return [
+            self._assemble(request, cut, votes, first)
+            for request, cut, first in zip(requests, segments, firsts, strict=True)
+        ]
+
+    def _nodes(self, spec: TaskSpec, track: FeatureTrack, cut: list[tuple[float, float]]) -> Tensor:
+        """Observed nodes of a task's graphs on one track, (G, n, S, D_in)."""
+        frames = torch.tensor(cut, dtype=torch.float64) * track.fps
+        bounds = frames.round().long().clamp(max=track.num_frames)  # (G, 2)
+        place = torch.arange(len(bounds))
+        last = len(bounds) - 1
+        if spec.readout is Readout.CENTRE:
+            reach = spec.num_segments // 2
+            place = (place.unsqueeze(1) + torch.arange(-reach, reach + 1)).clamp(0, last)
+        elif spec.readout is Readout.FUTURE:
+            place = torch.arange(last - spec.num_segments + 1, last + 1).clamp(min=0).unsqueeze(0)
+        else:
+            place = place.unsqueeze(1)
+        rows = torch.full((len(place),), len(track.features))
+        pick = pick_nodes(spec, bounds[place], rows, config=self.config)
+        return pick.gather(track.features)
+
+    def _assemble(
+        self,
+        request: PredictRequest,
+        cut: list[tuple[float, float]],
+        votes: dict[str, Votes],
+        first: dict[str, int],
+    ) -> Prediction:
+        """Puts one request's answers together; `first` is its first graph in each task's batch."""
+        segments = []
+        for index, bounds in enumerate(cut):
+            mine = {
+                task: graph_votes(votes[task], first[task] + index)
+                for task in self.tasks
+                if task in request.tasks and not self.skills.specs[task].num_future
+            }
+            segments.append(self._reader.segment(bounds, mine, top_k=request.top_k))
+        lta: LtaAnswer | None = None
+        for task in request.tasks:
+            spec = self.skills.specs[task]
+            if spec.num_future:
+                observed = list(range(max(0, len(cut) - spec.num_segments), len(cut)))
+                mine_lta = graph_votes(votes[task], first[task])
+                lta = self._reader.future(
+                    task, mine_lta, observed, top_k=request.top_k, seed=request.seed
+                )
+        return Prediction(segments, lta)
+
+
+def _first_graphs(
+    requests: Sequence[PredictRequest],
+    segments: list[list[tuple[float, float]]],
+    specs: dict[str, TaskSpec],
+) -> list[dict[str, int]]:
+    """For every request, the position of its first graph in each task's batch."""
+    total: dict[str, int] = {}
+    firsts = []
+    for request, cut in zip(requests, segments, strict=True):
+        firsts.append({task: total.get(task, 0) for task in request.tasks})
+        for task in request.tasks:
+            total[task] = total.get(task, 0) + (1 if specs[task].num_future else len(cut))
+    return firsts
+
+
+def _segments(request: PredictRequest) -> list[tuple[float, float]]:
+    """The segments asked for, or the clip cut every `segment_s`.
+
+    A remainder too short to hold one window joins the segment before it.
+    """
+    if request.segments is not None:
+        return [(float(start), float(end)) for start, end in request.segments]
+    duration_s, step = request.track.duration_s, request.segment_s
+    window_s = 32 / request.track.fps
+    starts = [0.0]
+    while duration_s - (starts[-1] + step) >= window_s:
+        starts.append(starts[-1] + step)
+    return list(zip(starts, [*starts[1:], duration_s], strict=True))

@@ -1,0 +1,95 @@
+"""Named settings: every number of a full run on tabletop, and of a run small enough for a test."""
+
+from dataclasses import dataclass, replace
+
+from extract.contract import TABLETOP as TABLETOP_CONTRACT
+from extract.contract import FeatureContract
+from extract.swin import TABLETOP_SWIN, SwinConfig
+from model.config import FitConfig, ModelConfig
+from model.data.tabletop.write import SMOKE as SMOKE_WORLD
+from model.data.tabletop.write import WorldConfig
+from model.pretrain import PretrainConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """All of a run from nothing to a bundle.
+
+    Attributes:
+        name: of the bundle.
+        world: the data.
+        swin: the encoder's architecture.
+        contract: the encoder's input.
+        pretrain: how the encoder is trained.
+        model: the temporal model and the interaction.
+        multitask: how the shared backbone is trained.
+        skills: task -> how it is learnt with the backpack.
+    """
+
+    name: str
+    world: WorldConfig
+    swin: SwinConfig
+    contract: FeatureContract
+    pretrain: PretrainConfig
+    model: ModelConfig
+    multitask: FitConfig
+    skills: dict[str, FitConfig]
+
+
+_SKILL = FitConfig(
+    epochs=30,
+    learning_rate=5e-4,
+    batch_size=32,
+    warmup_epochs=2,
+    context_dropout=0.3,
+    weight_decay=1e-2,
+    decoupled_decay=True,
+)
+
+TABLETOP = Preset(
+    name="tabletop",
+    world=WorldConfig(),
+    swin=TABLETOP_SWIN,
+    contract=TABLETOP_CONTRACT,
+    pretrain=PretrainConfig(
+        fit=FitConfig(
+            epochs=12,
+            learning_rate=1e-3,
+            batch_size=8,
+            warmup_epochs=1,
+            weight_decay=0.05,
+            decoupled_decay=True,
+            label_smoothing=0.1,
+        )
+    ),
+    model=ModelConfig(
+        input_size=TABLETOP_SWIN.dim,
+        hidden_size=128,
+        pooling_dropout=0.3,
+        head_dropout=0.3,
+        interaction_layers=2,
+        interaction="authors",
+    ),
+    multitask=FitConfig(
+        epochs=40,
+        learning_rate=1e-3,
+        batch_size=32,
+        warmup_epochs=2,
+        context_dropout=0.3,
+        weight_decay=1e-2,
+        decoupled_decay=True,
+    ),
+    skills={"ar": _SKILL, "lta": _SKILL, "oscc": _SKILL, "pnr": _SKILL},
+)
+
+_BRIEF = FitConfig(epochs=2, learning_rate=1e-3, batch_size=8, warmup_epochs=0.5)
+
+SMOKE = replace(
+    TABLETOP,
+    name="smoke",
+    world=SMOKE_WORLD,
+    pretrain=replace(TABLETOP.pretrain, fit=replace(_BRIEF, epochs=1), windows_per_sample=2),
+    multitask=_BRIEF,
+    skills=dict.fromkeys(TABLETOP.skills, _BRIEF),
+)
+"""Every stage on a tiny world: proves the road, not the numbers."""

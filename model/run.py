@@ -1,0 +1,288 @@
+"""One run from nothing to a bundle: stages that build on each other, each made once."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from extract.loading import encoder_spec
+from extract.store import FeatureStore
+from extract.swin import SwinEncoder, load_swin
+from model.backpack import Backpack
+from model.card import write_card
+from model.data.annotations import DataRoot, Split
+from model.data.samples import Samples, Tracks
+from model.data.tabletop.write import write_world
+from model.data.tracks import read_tracks, videos_of
+from model.egopack import Skill
+from model.ledger import Ledger, stage_key
+from model.multitask import MultiTaskModel
+from model.presets import Preset
+from model.pretrain import FrameCache, pretrain_encoder
+from model.scoring import baselines, score_split, split_samples
+from model.skills import Backbone, SkillSet
+from model.stages import calibrate, collect_logits, fill_backpack, train_multitask, train_skill
+from model.tasks import FIXED_LABELS, TASKS
+from weights.bundle import Bundle, fingerprint
+from weights.manifest import Manifest
+
+BACKBONE = "shared"
+
+TYPICAL_S = {
+    "world": 1200.0,
+    "frames": 200.0,
+    "encoder": 1300.0,
+    "features": 500.0,
+    "multitask": 120.0,
+    "backpack": 5.0,
+    "skill-ar": 60.0,
+    "skill-lta": 60.0,
+    "skill-oscc": 60.0,
+    "skill-pnr": 60.0,
+}
+"""Seconds per stage of a full run on two cores: what the estimate of the rest starts from."""
+
+
+class Run:
+    """One run of a preset: stages that build on each other, each made once."""
+
+    def __init__(self, preset: Preset, folder: Path, *, seed: int, workers: int) -> None:
+        self.preset, self.folder, self.seed, self.workers = preset, folder, seed, workers
+        self.ledger = Ledger(folder, TYPICAL_S)
+        self.data = DataRoot(folder / "world")
+
+    def bundle(self) -> Bundle:
+        """Runs what has not been run and puts the bundle together."""
+        world = self._world()
+        labels = self.data.taxonomy()
+        num_labels = {n: len(names) for n, names in (labels | FIXED_LABELS).items()}
+        encoder, key = self._encoder(stage_key(world), num_labels)
+        samples, key = self._samples(encoder, key)
+        model, key = self._multitask(samples["train"], num_labels, key)
+        backpack = self._backpack(model, samples["train"], key)
+        skills = {
+            task: self._skill(task, model, backpack, samples["train"], num_labels, key)
+            for task in TASKS
+        }
+        return self._assemble(encoder, Backbone(model, backpack), skills, samples, labels)
+
+    def _world(self) -> str:
+        key = stage_key(self.preset.world)
+
+        def make() -> None:
+            with _Bar("world") as progress:
+                write_world(
+                    self.data.root, self.preset.world, workers=self.workers, progress=progress
+                )
+
+        self.ledger.files("world", key, make)
+        return key
+
+    def _encoder(self, world: str, num_labels: dict[str, int]) -> tuple[SwinEncoder, str]:
+        preset = self.preset
+        cache = FrameCache(self.folder / "frames", self.data, preset.contract)
+        actions = self.data.actions("train")
+        frames_key = stage_key(world, preset.contract)
+        key = stage_key(frames_key, preset.swin, preset.pretrain, self.seed)
+
+        def fill() -> None:
+            with _Bar("frames") as progress:
+                cache.fill(sorted({record.video_uid for record in actions}), progress)
+
+        def make() -> dict[str, Tensor]:
+            return pretrain_encoder(
+                preset.name,
+                preset.swin,
+                preset.contract,
+                actions,
+                cache,
+                {name: num_labels[name] for name in ("verb", "noun")},
+                config=preset.pretrain,
+                seed=self.seed,
+                checkpoint=self.ledger.checkpoint("encoder", key),
+            ).state_dict()
+
+        self.ledger.files("frames", frames_key, fill)
+        tensors = self.ledger.tensors("encoder", key, make)
+        return load_swin(preset.name, preset.swin, preset.contract, tensors), key
+
+    def _samples(
+        self, encoder: SwinEncoder, upstream: str
+    ) -> tuple[dict[str, dict[str, Samples]], str]:
+        key = stage_key(upstream, encoder.fingerprint)
+        store = FeatureStore(self.folder / "features")
+        splits: tuple[Split, ...] = ("train", "val", "test")
+        videos = {split: videos_of(self.data, split) for split in splits}
+
+        def make() -> None:
+            everything = sorted(set().union(*videos.values()))
+            with _Bar("features") as progress:
+                read_tracks(self.data, everything, store, encoder, progress=progress)
+
+        self.ledger.files("features", key, make)
+        samples: dict[str, dict[str, Samples]] = {}
+        for split, names in videos.items():
+            tracks = Tracks.join(read_tracks(self.data, names, store, encoder))
+            samples[split] = split_samples(self.data, split, tracks)
+        return samples, key
+
+    def _multitask(
+        self, train: dict[str, Samples], num_labels: dict[str, int], upstream: str
+    ) -> tuple[MultiTaskModel, str]:
+        preset = self.preset
+        key = stage_key(upstream, preset.model, preset.multitask, self.seed)
+
+        def make() -> dict[str, Tensor]:
+            return train_multitask(
+                preset.model,
+                train,
+                num_labels,
+                fit_config=preset.multitask,
+                seed=self.seed,
+                checkpoint=self.ledger.checkpoint("multitask", key),
+            ).state_dict()
+
+        tensors = self.ledger.tensors("multitask", key, make)
+        model = MultiTaskModel(preset.model, list(TASKS.values()), num_labels)
+        model.load_state_dict(tensors)
+        return model.eval().requires_grad_(False), key
+
+    def _backpack(
+        self, model: MultiTaskModel, train: dict[str, Samples], upstream: str
+    ) -> Backpack:
+        def make() -> dict[str, Tensor]:
+            return fill_backpack(model, train["ar"]).to_tensors(BACKBONE)
+
+        tensors = self.ledger.tensors("backpack", stage_key(upstream), make)
+        return Backpack.from_tensors(tensors, BACKBONE)
+
+    def _skill(
+        self,
+        task: str,
+        model: MultiTaskModel,
+        backpack: Backpack,
+        train: dict[str, Samples],
+        num_labels: dict[str, int],
+        upstream: str,
+    ) -> Skill:
+        config, spec, stage = self.preset.skills[task], TASKS[task], f"skill-{task}"
+        key = stage_key(upstream, config, self.seed)
+
+        def make() -> dict[str, Tensor]:
+            return train_skill(
+                model,
+                backpack,
+                spec,
+                train[task],
+                num_labels,
+                fit_config=config,
+                seed=self.seed,
+                checkpoint=self.ledger.checkpoint(stage, key),
+            ).state_dict()
+
+        tensors = self.ledger.tensors(stage, key, make)
+        known = [name for name in model.specs if name != task]
+        skill = Skill(self.preset.model, spec, known, num_labels)
+        skill.load_state_dict(tensors)
+        return skill.eval().requires_grad_(False)
+
+    def _assemble(
+        self,
+        encoder: SwinEncoder,
+        backbone: Backbone,
+        skills: dict[str, Skill],
+        samples: dict[str, dict[str, Samples]],
+        labels: dict[str, list[str]],
+    ) -> Bundle:
+        preset = self.preset
+        skill_set = SkillSet(
+            {BACKBONE: backbone}, {task: (skill, BACKBONE) for task, skill in skills.items()}
+        ).eval()
+        fitted = calibrate(*collect_logits(skill_set, samples["val"], preset.model))
+        temperature = {name: c.temperature for name, c in fitted.items()}
+        metrics = {
+            split: {
+                "model": score_split(skill_set, samples[split], preset.model, temperature),
+                **baselines(samples["train"], samples[split]),
+            }
+            for split in ("val", "test")
+        }
+        tensors = dict(backbone.model.state_dict())
+        made_by = fingerprint(tensors)
+        manifest = Manifest(
+            name=preset.name,
+            version="1",
+            encoder=encoder_spec(encoder),
+            model=preset.model.to_dict(),
+            backbones={
+                BACKBONE: {
+                    "tasks": [spec.to_dict() for spec in backbone.model.specs.values()],
+                    "fingerprint": made_by,
+                    "backpack_fingerprint": made_by,
+                }
+            },
+            skills={
+                task: {
+                    "spec": skill.spec.to_dict(),
+                    "backbone": BACKBONE,
+                    "perspectives": list(skill.perspectives),
+                }
+                for task, skill in skills.items()
+            },
+            label_spaces=labels,
+            calibration={name: asdict(c) for name, c in fitted.items()},
+            training=self._training(samples),
+            metrics=metrics,
+        )
+        bundle = Bundle(
+            manifest=manifest,
+            encoder=encoder.state_dict(),
+            backbones={BACKBONE: tensors},
+            skills={task: dict(skill.state_dict()) for task, skill in skills.items()},
+            backpack=backbone.backpack.to_tensors(BACKBONE),
+        )
+        return replace(bundle, card=write_card(manifest))
+
+    def _training(self, samples: dict[str, dict[str, Samples]]) -> dict[str, object]:
+        preset = self.preset
+        return {
+            "data": "tabletop, a generated world (not Ego4D)",
+            "licence": "Apache-2.0",
+            "protocol": "shared",
+            "seed": self.seed,
+            "command": "python -m model.train"
+            + (" --smoke" if preset.name == "smoke" else "")
+            + (f" --seed {self.seed}" if self.seed else ""),
+            "seconds": {stage: round(s, 1) for stage, s in self.ledger.seconds.items()},
+            "torch": torch.__version__.split("+")[0],
+            "threads": self.workers,
+            "world": asdict(preset.world),
+            "pretrain": asdict(preset.pretrain),
+            "multitask": asdict(preset.multitask),
+            "skills": {task: asdict(config) for task, config in preset.skills.items()},
+            "samples": {
+                split: {task: len(s) for task, s in tasks.items()}
+                for split, tasks in samples.items()
+            },
+        }
+
+
+class _Bar:
+    """A progress bar fed with (done, total)."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar = tqdm(desc=self._label, unit="video")
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def _advance(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)

@@ -1,0 +1,27 @@
+"""What every test gets: random state restored, GPU tests skipped or required."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _random_state_restored():
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if item.get_closest_marker("gpu"):
+            if os.environ.get("EGOPACK_REQUIRE_GPU") == "1":
+                pytest.fail("EGOPACK_REQUIRE_GPU=1, but there is no CUDA device", pytrace=False)
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))

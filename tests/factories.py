@@ -1,0 +1,67 @@
+"""Small valid values, made from a seed."""
+
+import torch
+
+from extract.track import EncoderId, FeatureTrack
+from extract.windows import cut_windows
+from model.backpack import Backpack
+from model.config import ModelConfig
+from model.egopack import Skill
+from model.multitask import MultiTaskModel
+from model.skills import Backbone, SkillSet
+from model.tasks import TASKS
+
+D_IN = 6
+NUM_LABELS = {"verb": 5, "noun": 4, "state": 2, "keyframe": 1}
+
+TINY = ModelConfig(
+    input_size=D_IN,
+    hidden_size=8,
+    interaction_layers=2,
+    interaction="authors",
+    num_neighbours=3,
+    pooling_dropout=0.1,
+    skill_dropout=0.1,
+)
+
+
+def make_track(num_frames: int = 240, *, seed: int = 0, video_id: str = "clip", encoder=None):
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.tensor(cut_windows(num_frames), dtype=torch.float64)
+    return FeatureTrack(
+        features=torch.randn(len(starts), D_IN, generator=generator),
+        start_s=starts / 30,
+        end_s=torch.clamp(starts + 32, max=num_frames) / 30,
+        fps=30.0,
+        video_id=video_id,
+        encoder=encoder or EncoderId("fake", "f" * 64),
+        num_frames=num_frames,
+    )
+
+
+def make_backpack(tasks, *, rows: int = 7, width: int = 8, seed: int = 1, search="torch"):
+    generator = torch.Generator().manual_seed(seed)
+    return Backpack(
+        {task: torch.randn(rows, width, generator=generator) for task in tasks},
+        verb_id=torch.arange(rows) % NUM_LABELS["verb"],
+        noun_id=torch.arange(rows) % NUM_LABELS["noun"],
+        count=torch.arange(1, rows + 1),
+        search=search,
+    )
+
+
+def make_skills(config: ModelConfig = TINY, *, seed: int = 2) -> SkillSet:
+    torch.manual_seed(seed)
+    model = MultiTaskModel(config, list(TASKS.values()), NUM_LABELS)
+    skills = {
+        name: (Skill(config, spec, [q for q in TASKS if q != name], NUM_LABELS), "shared")
+        for name, spec in TASKS.items()
+    }
+    backbone = Backbone(model, make_backpack(TASKS, width=config.hidden_size))
+    return SkillSet({"shared": backbone}, skills).eval().requires_grad_(False)
+
+
+def make_inputs(graphs: int = 2, *, seed: int = 3) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    nodes = {"ar": 9, "lta": 2, "oscc": 4, "pnr": 16}
+    return {t: torch.randn(graphs, n, 3, D_IN, generator=generator) for t, n in nodes.items()}

@@ -1,0 +1,76 @@
+"""The import rules: packages import to the left, files inside a package never in a circle."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ORDER = ["weights", "extract", "model", "server"]
+PACKAGES = [*ORDER, "clients"]
+# Of `extract`, the model proper sees tracks only; these files are the ones that make them.
+MAKES_TRACKS = {"model.pretrain", "model.presets", "model.run", "model.train", "model.predictor",
+                "model.data.tracks", "model.evaluate"}  # fmt: skip
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+FILES = {module_name(p): imports_of(p) for name in PACKAGES for p in (ROOT / name).rglob("*.py")}
+
+
+@pytest.mark.parametrize("module", sorted(FILES))
+def test_a_package_imports_only_from_those_before_it(module):
+    package = module.split(".")[0]
+    allowed = {"clients"} if package == "clients" else set(ORDER[: ORDER.index(package) + 1])
+    ours = {name for name in FILES[module] if name.split(".")[0] in {*PACKAGES, "tests", "bench"}}
+    assert {name for name in ours if name.split(".")[0] not in allowed} == set()
+
+
+def test_no_file_imports_itself_through_others():
+    known = set(FILES)
+    edges = {m: {n for n in FILES[m] if n in known and n != m} for m in known}
+    done, path = set(), []
+
+    def visit(module):
+        assert module not in path, f"circle: {' -> '.join([*path[path.index(module) :], module])}"
+        if module in done:
+            return
+        path.append(module)
+        for other in edges[module]:
+            visit(other)
+        path.pop()
+        done.add(module)
+
+    for module in sorted(known):
+        visit(module)
+
+
+def test_the_model_proper_sees_tracks_and_not_pixels():
+    for module, imports in FILES.items():
+        if module.startswith("model") and module not in MAKES_TRACKS:
+            seen = {n for n in imports if n.startswith("extract.")}
+            allowed = ("extract.track", "extract.store", "extract.errors")
+            assert {n for n in seen if not n.startswith(allowed)} == set(), module
+
+
+@pytest.mark.parametrize("dependency", ["decord", "faiss", "cv2", "torch_geometric"])
+def test_an_awkward_dependency_has_one_home(dependency):
+    homes = {m for m, names in FILES.items() if dependency in {n.split(".")[0] for n in names}}
+    assert len({home for home in homes if home.split(".")[0] != "tests"}) == 1, homes
+
+
+def test_importing_the_model_does_not_import_training():
+    assert not any(name.startswith("model.") for name in FILES["model.__init__"])

@@ -1,0 +1,125 @@
+import json
+import pickle
+
+import pytest
+import torch
+
+from weights.__main__ import main
+from weights.bundle import Bundle, fingerprint, load_bundle, save_bundle
+from weights.errors import BundleError, BundleMissing
+from weights.manifest import Manifest
+
+
+def make_bundle() -> Bundle:
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        encoder={"name": "none"},
+        model={},
+        backbones={"shared": {}},
+        skills={"ar": {}},
+        label_spaces={"verb": ["cut"]},
+    )
+    return Bundle(
+        manifest,
+        encoder={"w": torch.arange(4.0)},
+        backbones={"shared": {"w": torch.ones(2, 3)}},
+        skills={"ar": {"w": torch.zeros(5)}},
+        backpack={"shared.ar": torch.eye(3)},
+        card="# tiny\n",
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_bundle(make_bundle(), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_a_bundle_comes_back_as_it_was_saved(folder):
+    loaded, original = load_bundle(folder), make_bundle()
+    assert loaded.card == original.card
+    assert loaded.manifest.label_spaces == original.manifest.label_spaces
+    for part in ("encoder", "backpack"):
+        assert fingerprint(getattr(loaded, part)) == fingerprint(getattr(original, part))
+    assert torch.equal(loaded.backbones["shared"]["w"], torch.ones(2, 3))
+    assert torch.equal(loaded.skills["ar"]["w"], torch.zeros(5))
+
+
+def test_saving_again_replaces_the_bundle_and_leaves_nothing_behind(folder):
+    first = load_bundle(folder).sha256
+    assert save_bundle(make_bundle(), folder).sha256 == first
+    assert [p.name for p in folder.parent.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["encoder", "backbone-shared", "skill-ar", "backpack"],
+)
+def test_one_flipped_byte_is_refused_by_name(folder, name):
+    path = folder / f"{name}.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder)
+    assert caught.value.file == path.name
+    assert "SHA-256" in caught.value.expected
+
+
+def test_a_missing_file_is_refused_by_name(folder):
+    (folder / "skill-ar.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"skill-ar\.safetensors.*no file"):
+        load_bundle(folder)
+
+
+def test_a_folder_without_manifest_is_no_bundle(tmp_path):
+    with pytest.raises(BundleMissing):
+        load_bundle(tmp_path)
+
+
+def test_a_foreign_pickle_is_refused_even_with_the_right_hash(folder):
+    class Evil:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was run",))
+
+    import hashlib
+
+    data = pickle.dumps(Evil())
+    (folder / "encoder.safetensors").write_bytes(data)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["encoder.safetensors"]["sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="expected safetensors"):
+        load_bundle(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 99}'])
+def test_a_broken_manifest_is_refused(folder, text):
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        load_bundle(folder)
+
+
+def test_a_file_outside_the_bundle_is_never_read(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["../secret"] = {"sha256": "0", "bytes": 1}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder.parent / "secret").write_text("x")
+    with pytest.raises(BundleError, match="no file"):
+        load_bundle(folder)
+
+
+def test_the_fingerprint_sees_every_bit_and_no_order():
+    a = {"x": torch.zeros(2), "y": torch.ones(2)}
+    assert fingerprint(a) == fingerprint(dict(reversed(a.items())))
+    assert fingerprint(a) != fingerprint({**a, "x": torch.tensor([0.0, 1e-30])})
+    assert fingerprint(a) != fingerprint(a, "another fact")
+
+
+def test_verify_reports_soundness_and_damage(folder, capsys):
+    assert main(["verify", str(folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+    (folder / "encoder.safetensors").write_bytes(b"")
+    assert main(["verify", str(folder)]) == 1
+    assert "encoder.safetensors" in capsys.readouterr().err

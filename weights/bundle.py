@@ -1,0 +1,150 @@
+"""Save and load a bundle: manifest.json and safetensors, every byte checked against its hash.
+
+A bundle is a folder. Loading never runs code from it: safetensors hold numbers only.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from weights.errors import BundleError, BundleMissing
+from weights.manifest import MANIFEST_FILE, Manifest
+
+Tensors = dict[str, Tensor]
+
+ENCODER_FILE = "encoder.safetensors"
+BACKPACK_FILE = "backpack.safetensors"
+CARD_FILE = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A manifest and the tensors it describes.
+
+    Attributes:
+        manifest: what the bundle says of itself.
+        encoder: tensors of the video encoder; empty when the bundle expects features.
+        backbones: name -> tensors of one temporal backbone and its known tasks' heads.
+        skills: task -> tensors of one skill.
+        backpack: "<backbone>.<task>" -> (P, D) prototypes, and `verb_id`, `noun_id`, `count` (P,).
+        card: text of the model card.
+        sha256: hash of manifest.json, hence of everything; empty until saved.
+    """
+
+    manifest: Manifest
+    encoder: Tensors
+    backbones: dict[str, Tensors]
+    skills: dict[str, Tensors]
+    backpack: Tensors
+    card: str = ""
+    sha256: str = ""
+
+
+def fingerprint(tensors: Mapping[str, Tensor], *facts: object) -> str:
+    """Returns the SHA-256 of named tensors and plain facts; order of names does not matter."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
+    """Writes a bundle and returns it with its hashes filled in.
+
+    The folder appears whole or not at all: files are written beside it and renamed.
+    """
+    payload = {f"backbone-{name}.safetensors": save(t) for name, t in bundle.backbones.items()}
+    payload |= {f"skill-{name}.safetensors": save(t) for name, t in bundle.skills.items()}
+    payload[BACKPACK_FILE] = save(bundle.backpack)
+    if bundle.encoder:
+        payload[ENCODER_FILE] = save(bundle.encoder)
+    payload[CARD_FILE] = bundle.card.encode()
+    files = {
+        name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for name, data in sorted(payload.items())
+    }
+    manifest = replace(bundle.manifest, files=files)
+    text = json.dumps(manifest.to_dict(), indent=1, sort_keys=True).encode() + b"\n"
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for name, data in {**payload, MANIFEST_FILE: text}.items():
+        (fresh / name).write_bytes(data)
+    _swap(fresh, folder)
+    return replace(bundle, manifest=manifest, sha256=hashlib.sha256(text).hexdigest())
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Reads a bundle, checking every file against the manifest before using it.
+
+    Raises:
+        BundleMissing: there is no manifest in the folder.
+        BundleError: a file is missing, changed, or not safetensors.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise BundleMissing(f"no {MANIFEST_FILE} in {folder}: is this a bundle?")
+    text = path.read_bytes()
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise BundleError(MANIFEST_FILE, expected="JSON", found=str(error)) from error
+    if not isinstance(values, dict):
+        raise BundleError(MANIFEST_FILE, expected="a JSON object", found=type(values).__name__)
+    manifest = Manifest.from_dict(values)
+    data = {name: _verified(folder, name, facts) for name, facts in manifest.files.items()}
+    backpack = _tensors(data, BACKPACK_FILE)
+    return Bundle(
+        manifest=manifest,
+        encoder=_tensors(data, ENCODER_FILE) if ENCODER_FILE in data else {},
+        backbones={n: _tensors(data, f"backbone-{n}.safetensors") for n in manifest.backbones},
+        skills={n: _tensors(data, f"skill-{n}.safetensors") for n in manifest.skills},
+        backpack=backpack,
+        card=data.get(CARD_FILE, b"").decode(),
+        sha256=hashlib.sha256(text).hexdigest(),
+    )
+
+
+def _verified(folder: Path, name: str, facts: dict[str, object]) -> bytes:
+    path = folder / name
+    if Path(name).name != name or not path.is_file():
+        raise BundleError(name, expected=f"a file of {facts.get('bytes')} bytes", found="no file")
+    data = path.read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != facts.get("sha256"):
+        raise BundleError(
+            name,
+            expected=f"SHA-256 {facts.get('sha256')} over {facts.get('bytes')} bytes",
+            found=f"{found} over {len(data)}",
+        )
+    return data
+
+
+def _tensors(data: dict[str, bytes], name: str) -> Tensors:
+    if name not in data:
+        raise BundleError(name, expected="to be listed in the manifest", found="no such entry")
+    try:
+        tensors: Tensors = load(data[name])
+    except SafetensorError as error:
+        raise BundleError(name, expected="safetensors", found=str(error)) from error
+    return tensors
+
+
+def _swap(fresh: Path, folder: Path) -> None:
+    """Puts `fresh` where `folder` is; a reader sees the old bundle or the new one."""
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.rename(folder, old)
+    os.rename(fresh, folder)
+    shutil.rmtree(old, ignore_errors=True)
