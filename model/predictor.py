@@ -16,7 +16,7 @@ from model.egopack import Votes
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.knn import SearchName
 from model.outputs import LtaAnswer, Prediction
-from model.segments import pick_nodes
+from model.segments import WINDOW_FRAMES, pick_nodes
 from model.skills import SkillSet, build_skills
 from model.tasks import Readout, TaskSpec
 from weights.bundle import Bundle, load_bundle
@@ -207,7 +207,7 @@ def _segments(request: PredictRequest) -> list[tuple[float, float]]:
     if request.segments is not None:
         return [(float(start), float(end)) for start, end in request.segments]
     duration_s, step = request.track.duration_s, request.segment_s
-    window_s = 32 / request.track.fps
+    window_s = (WINDOW_FRAMES - 0.5) / request.track.fps  # half a frame forgives rounding
     starts = [0.0]
     while duration_s - (starts[-1] + step) >= window_s:
         starts.append(starts[-1] + step)

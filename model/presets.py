@@ -6,8 +6,8 @@ from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.contract import FeatureContract
 from extract.swin import TABLETOP_SWIN, SwinConfig
 from model.config import FitConfig, ModelConfig
-from model.data.tabletop.write import SMOKE as SMOKE_WORLD
-from model.data.tabletop.write import WorldConfig
+from model.data.tabletop.script import SMOKE as SMOKE_WORLD
+from model.data.tabletop.script import WorldConfig
 from model.pretrain import PretrainConfig
 
 

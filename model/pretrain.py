@@ -184,21 +184,17 @@ def _augment(windows: Tensor, contract: FeatureContract, generator: torch.Genera
     Returns:
         (B*K, 3, T, h, w) from (B, K, T, H, W, 3) uint8.
     """
-    flat = windows.flatten(0, 1)
-    x = to_network_input(flat, contract)
+    height, width = windows.shape[3:5]
+    moved = torch.empty_like(windows)
+    for place, sample in enumerate(windows):  # bytes are moved before they become floats
+        dy, dx = torch.randint(-SHIFT_PIXELS, SHIFT_PIXELS + 1, (2,), generator=generator).tolist()
+        rows = (torch.arange(height) + dy).clamp(0, height - 1)
+        columns = (torch.arange(width) + dx).clamp(0, width - 1)
+        if torch.rand(1, generator=generator) < 0.5:
+            columns = columns.flip(0)
+        moved[place] = sample[:, :, rows][:, :, :, columns]
+    x = to_network_input(moved.flatten(0, 1), contract)
     x = x.unflatten(0, windows.shape[:2])  # (B, K, 3, T, h, w)
-    mirrored = torch.rand(len(x), 1, 1, 1, 1, 1, generator=generator) < 0.5
-    x = torch.where(mirrored, x.flip(-1), x)
-    shift = torch.randint(-SHIFT_PIXELS, SHIFT_PIXELS + 1, (len(x), 2), generator=generator)
-    x = torch.stack([_shifted(one, *by) for one, by in zip(x, shift.tolist(), strict=True)])
     gain = 1 + GAIN * (2 * torch.rand(len(x), 1, 3, 1, 1, 1, generator=generator) - 1)
     bias = GAIN * (2 * torch.rand(len(x), 1, 1, 1, 1, 1, generator=generator) - 1)
-    return (x * gain + bias).flatten(0, 1)
-
-
-def _shifted(x: Tensor, dy: int, dx: int) -> Tensor:
-    """Moves (K, 3, T, h, w) by whole pixels, repeating the border."""
-    height, width = x.shape[-2:]
-    rows = (torch.arange(height) + dy).clamp(0, height - 1)
-    columns = (torch.arange(width) + dx).clamp(0, width - 1)
-    return x[..., rows, :][..., columns]
+    return x.mul_(gain).add_(bias).flatten(0, 1)

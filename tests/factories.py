@@ -1,7 +1,12 @@
 """Small valid values, made from a seed."""
 
+from dataclasses import replace
+
 import torch
 
+from extract.contract import TABLETOP as TABLETOP_CONTRACT
+from extract.loading import encoder_spec
+from extract.swin import SwinConfig, SwinEncoder, build_trunk
 from extract.track import EncoderId, FeatureTrack
 from extract.windows import cut_windows
 from model.backpack import Backpack
@@ -10,6 +15,8 @@ from model.egopack import Skill
 from model.multitask import MultiTaskModel
 from model.skills import Backbone, SkillSet
 from model.tasks import TASKS
+from weights.bundle import Bundle, fingerprint
+from weights.manifest import Manifest
 
 D_IN = 6
 NUM_LABELS = {"verb": 5, "noun": 4, "state": 2, "keyframe": 1}
@@ -25,11 +32,13 @@ TINY = ModelConfig(
 )
 
 
-def make_track(num_frames: int = 240, *, seed: int = 0, video_id: str = "clip", encoder=None):
+def make_track(
+    num_frames: int = 240, *, seed: int = 0, video_id: str = "clip", encoder=None, width: int = D_IN
+):
     generator = torch.Generator().manual_seed(seed)
     starts = torch.tensor(cut_windows(num_frames), dtype=torch.float64)
     return FeatureTrack(
-        features=torch.randn(len(starts), D_IN, generator=generator),
+        features=torch.randn(len(starts), width, generator=generator),
         start_s=starts / 30,
         end_s=torch.clamp(starts + 32, max=num_frames) / 30,
         fps=30.0,
@@ -65,3 +74,50 @@ def make_inputs(graphs: int = 2, *, seed: int = 3) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     nodes = {"ar": 9, "lta": 2, "oscc": 4, "pnr": 16}
     return {t: torch.randn(graphs, n, 3, D_IN, generator=generator) for t, n in nodes.items()}
+
+
+def make_bundle(config: ModelConfig | None = None) -> Bundle:
+    """A bundle with a tiny Swin encoder and random skills: everything a server loads."""
+    torch.manual_seed(0)
+    swin = SwinConfig(patch=(4, 8, 8), width=3, depths=(1, 1), heads=(1, 2), window=(4, 3, 4))
+    contract = replace(TABLETOP_CONTRACT, short_side=24, crop_height=24, crop_width=32)
+    encoder = SwinEncoder("tiny", swin, contract, build_trunk(swin))
+    config = config or replace(TINY, input_size=swin.dim)
+    skills = make_skills(config)
+    backbone = skills.models["shared"]
+    tensors = dict(backbone.state_dict())
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        encoder=encoder_spec(encoder),
+        model=config.to_dict(),
+        backbones={
+            "shared": {
+                "tasks": [spec.to_dict() for spec in TASKS.values()],
+                "fingerprint": fingerprint(tensors),
+                "backpack_fingerprint": fingerprint(tensors),
+            }
+        },
+        skills={
+            name: {
+                "spec": skill.spec.to_dict(),
+                "backbone": "shared",
+                "perspectives": list(skill.perspectives),
+            }
+            for name, skill in skills.skills.items()
+        },
+        label_spaces={
+            space: [f"{space}{i}" for i in range(NUM_LABELS[space])] for space in ("verb", "noun")
+        },
+        calibration={
+            "ar.verb": {"temperature": 2.0, "ece_before": 0.2, "ece_after": 0.1},
+        },
+    )
+    return Bundle(
+        manifest,
+        encoder=encoder.state_dict(),
+        backbones={"shared": tensors},
+        skills={name: dict(skill.state_dict()) for name, skill in skills.skills.items()},
+        backpack=skills.backpacks["shared"].to_tensors("shared"),
+        card="# tiny\n",
+    )

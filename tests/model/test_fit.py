@@ -1,0 +1,63 @@
+import pytest
+import torch
+from torch import nn
+
+from model.config import FitConfig
+from model.fit import fit, learning_rate_factor, shuffled
+
+X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
+Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
+
+
+class Killed(Exception):
+    pass
+
+
+def run(epochs, checkpoint=None, *, stop_at=None):
+    torch.manual_seed(7)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))
+    config = FitConfig(epochs=epochs, learning_rate=0.01, batch_size=8, warmup_epochs=1)
+    seen = 0
+
+    def loss(which):
+        nonlocal seen
+        seen += 1
+        if stop_at is not None and seen > stop_at:
+            raise Killed
+        return (model(X[which])[:, 0] - Y[which]).square().mean()
+
+    fit(
+        model, lambda g: shuffled(24, 8, g), loss, config=config, steps_per_epoch=3, seed=3,
+        label="test", checkpoint=checkpoint,
+    )  # fmt: skip
+    return model
+
+
+def test_a_killed_and_resumed_run_ends_with_the_same_weights(tmp_path):
+    whole = run(6)
+    path = tmp_path / "x.checkpoint"
+    with pytest.raises(Killed):
+        run(6, path, stop_at=10)  # in the fourth epoch
+    resumed = run(6, path)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_training_learns_and_ends_in_evaluation():
+    model = run(60)
+    assert not model.training
+    assert (model(X)[:, 0] - Y).square().mean() < 0.2 * Y.square().mean()
+
+
+def test_the_rate_warms_up_linearly_and_falls_to_zero_along_a_cosine():
+    factors = [learning_rate_factor(s, 10, 100) for s in range(101)]
+    assert factors[:10] == pytest.approx([(s + 1) / 11 for s in range(10)])
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0.0)
+
+
+def test_shuffling_leaves_nobody_out():
+    batches = list(shuffled(10, 4, torch.Generator().manual_seed(0)))
+    assert [len(b) for b in batches] == [4, 4, 2]
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
