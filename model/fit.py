@@ -70,7 +70,7 @@ def fit(
                 optimizer.step()
                 step += 1
                 bar.update()
-            bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{float(value.detach()):.3f}")
+            bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{value.item():.3f}")
             _write(module, optimizer, checkpoint, epoch + 1)
     module.eval()
 

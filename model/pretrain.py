@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from extract.video import Limits, stream_frames
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from extract.contract import FeatureContract
 from extract.pixels import to_network_input
 from extract.swin import SwinConfig, SwinEncoder, build_trunk
+from extract.video import Limits, stream_frames
 from model.config import FitConfig
 from model.data.annotations import ActionRecord, DataRoot
 from model.fit import fit, shuffled

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,8 +14,9 @@ from model.data.tabletop.statistics import edit_distance
 from model.data.tabletop.write import make_renderer, write_world
 
 
-def read(path):
-    return json.loads(path.read_text())
+def read(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 def test_the_layout_is_that_of_an_ego4d_download(tiny_world):
@@ -111,6 +114,7 @@ def test_interrupted_writing_leaves_no_half_video_and_resumes(tmp_path, tiny_con
     folder = tmp_path / "v1" / "full_scale"
     assert len(list(folder.iterdir())) == 1
     assert not (tmp_path / "v1" / "annotations").exists()
+    (folder / ".killed.1.partial").write_bytes(b"left by a killed run")
     states = []
     write_world(tmp_path, config, workers=2, progress=lambda *state: states.append(state))
     assert states == [(1, 3), (2, 3), (3, 3)]

@@ -1,0 +1,127 @@
+"""python -m extract VIDEO|DIR ... --out DIR --encoder BUNDLE: features of an operator's own videos.
+
+Resumable: a video whose stored features are whole and of this encoder is skipped.
+Exit status: 0 all done, 3 some videos failed, 1 the run could not start, 2 wrong arguments.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from extract.encoder import VideoEncoder
+from extract.errors import ExtractError, FeatureFileInvalid
+from extract.extractor import Extractor
+from extract.loading import encoder_from_spec
+from extract.store import FeatureStore
+from weights.bundle import load_bundle
+from weights.errors import WeightsError
+
+logger = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+_SUFFIXES = {"safetensors": ".safetensors", "pt": ".pt"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Extracts features; prints a JSON summary to standard output."""
+    options = _parse(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        videos = _find_videos(options.videos)
+        encoder = _load_encoder(options.encoder, options.device)
+    except (WeightsError, ValueError, OSError) as error:
+        logger.error("%s", error)
+        return 1
+    extractor = Extractor(encoder, batch_windows=options.batch_windows)
+    summary = _extract_all(videos, extractor, FeatureStore(options.out), options.format)
+    print(json.dumps(summary))
+    return 3 if summary["failed"] else 0
+
+
+def _extract_all(
+    videos: dict[str, Path], extractor: Extractor, store: FeatureStore, file_format: str
+) -> dict[str, object]:
+    written, skipped = 0, 0
+    failed: dict[str, str] = {}
+    for video_id, path in tqdm(videos.items(), unit="video", disable=None):
+        if _is_finished(store, video_id, _SUFFIXES[file_format], extractor.encoder):
+            skipped += 1
+            continue
+        try:
+            track = extractor.from_file(path, video_id=video_id)
+            if file_format == "pt":
+                store.write_bare(track)
+            else:
+                store.write(track)
+            written += 1
+        except (ExtractError, OSError, ValueError) as error:
+            logger.error("%s: %s", path, error)
+            failed[video_id] = str(error)
+    return {"written": written, "skipped": skipped, "failed": failed}
+
+
+def _is_finished(store: FeatureStore, video_id: str, suffix: str, encoder: VideoEncoder) -> bool:
+    """Believes a stored file only after reading it: an interrupted copy looks finished too."""
+    if not (store.root / f"{video_id}{suffix}").is_file():
+        return False
+    try:
+        track = store.read(video_id)
+    except (FeatureFileInvalid, KeyError) as error:
+        logger.warning("%s is extracted again: %s", video_id, error)
+        return False
+    if track.features.shape[1] != encoder.dim:
+        return False
+    # A bare tensor does not say who made it.
+    return track.encoder.fingerprint in ("", encoder.fingerprint)
+
+
+def _find_videos(paths: Sequence[Path]) -> dict[str, Path]:
+    """Video id -> file, in a stable order; folders are searched through.
+
+    Raises:
+        ValueError: nothing found, or two files would get the same id.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        is_folder = path.is_dir()
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]
+        for file in files:
+            if is_folder and file.suffix.lower() not in VIDEO_SUFFIXES:
+                continue
+            other = found.setdefault(file.stem, file)
+            if other != file:
+                raise ValueError(f"{other} and {file} would both be stored as {file.stem!r}")
+    if not found:
+        raise ValueError(f"no video in {', '.join(map(str, paths))}")
+    return found
+
+
+def _load_encoder(bundle_folder: Path, device: str) -> VideoEncoder:
+    bundle = load_bundle(bundle_folder)
+    if not bundle.encoder:
+        raise ValueError(f"the bundle in {bundle_folder} holds no encoder")
+    encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return encoder.to(device)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m extract", description=__doc__)
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO|DIR")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the features")
+    parser.add_argument("--encoder", required=True, type=Path, help="bundle that holds the encoder")
+    parser.add_argument("--format", choices=sorted(_SUFFIXES), default="safetensors")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument("--batch-windows", type=int, default=16)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""What decoding gives and what it may cost: plain values, no reader behind them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Reader = Literal["decord", "pyav"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one clip may cost; every excess is an error, never a silent cut.
+
+    Attributes:
+        max_duration_s: seconds shown.
+        max_frames: frames in the source.
+        max_pixels: width times height of a source frame, and of a resized one.
+        max_output_mb: all frames as delivered; enforced by the kernel in a decoding process.
+        max_decord_mb: all frames as decord holds them, since it decodes ahead without bound.
+        decode_wall_s: wall clock for one clip in a decoding process.
+        cpu_s: CPU time for one clip in a decoding process.
+        memory_mb: address space of a decoding process.
+    """
+
+    max_duration_s: float = 120.0
+    max_frames: int = 7200
+    max_pixels: int = 4096 * 2304
+    max_output_mb: int = 512
+    max_decord_mb: int = 384
+    decode_wall_s: float = 60.0
+    cpu_s: int = 120
+    memory_mb: int = 1536
+
+
+TRUSTED = Limits(
+    max_duration_s=float("inf"),
+    max_frames=2**53,
+    max_pixels=2**30,
+    max_output_mb=2**40,
+)
+"""For an operator's own files, read as a stream: as long as they like."""
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """Facts of a clip that was decoded.
+
+    Attributes:
+        duration_s: from the first frame to the end of the last one.
+        fps: average frames per second of the source.
+        width: pixels as shown, after rotation.
+        height: as `width`.
+        rotation: degrees counter-clockwise that the stored picture was turned by.
+        codec: "h264", "hevc", "vp8", "vp9", "av1", "mpeg4" or "mjpeg".
+        container: "mp4" (MOV too), "matroska" (WebM too) or "avi".
+        frames_declared: frames the file claims to have, if it says.
+        frames_decoded: frames of the source that were decoded and shown.
+        reader: who decoded them.
+    """
+
+    duration_s: float
+    fps: float
+    width: int
+    height: int
+    rotation: int
+    codec: str
+    container: str
+    frames_declared: int | None
+    frames_decoded: int
+    reader: Reader
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a caller should know about an answer that was given anyway.
+
+    Attributes:
+        code: "resampled-from-<rate>fps", "damaged", "padded" or "reader-fallback".
+        detail: one plain sentence.
+    """
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedClip:
+    """All frames of a clip on the contract's clock.
+
+    Attributes:
+        info: facts of the source.
+        frames: (n, H, W, 3) uint8 RGB, upright; resized and cropped when the contract says
+            "decoder", else of the source's size.
+        source_frames: (n,) int64, which source frame each one is, counted in the order shown.
+        source_times_s: (n,) float64, when the source shows that frame; the first one at 0.
+        notices: what a caller should know.
+    """
+
+    info: ClipInfo
+    frames: np.ndarray
+    source_frames: np.ndarray
+    source_times_s: np.ndarray
+    notices: tuple[Notice, ...] = ()
+
+    def __repr__(self) -> str:
+        n, height, width, _ = self.frames.shape
+        return f"DecodedClip({n} frames of {width} x {height}, {self.info.reader})"

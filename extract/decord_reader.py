@@ -1,0 +1,92 @@
+"""Files to frames with decord: short clips that the look at the packets found harmless.
+
+Only home of decord (the decord2 package). It decodes ahead without bound, so its whole output has
+to fit in memory, and it must run where it can be killed.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from extract.contract import FeatureContract
+from extract.geometry import crop_offset, resized_size
+
+_BLOCK_FRAMES = 32
+
+
+class DecordTrouble(Exception):
+    """Decord's answer cannot be trusted: the clip has to be read again with PyAV."""
+
+
+@cache
+def load_decord() -> ModuleType:
+    """Imports decord; kept out of processes that decode nothing with it.
+
+    Raises:
+        ImportError: the `decord` folder on the path is not decord2's. Both packages install into
+            it; the older one is unpatched and follows playlists to other files.
+    """
+    # Its import loads every CUDA library that pip installed beside torch: 3 GB of address space
+    # and half a gigabyte of memory, for a build that decodes on the CPU. Hidden, they stay out.
+    missing = object()
+    nvidia = sys.modules.get("nvidia", missing)
+    sys.modules["nvidia"] = None  # type: ignore[assignment]
+    os.environ.setdefault("PATH", os.defpath)  # it appends to it
+    try:
+        import decord
+    finally:
+        if nvidia is missing:
+            del sys.modules["nvidia"]
+        else:
+            sys.modules["nvidia"] = nvidia  # type: ignore[assignment]
+    if not decord.__version__.startswith("3."):
+        raise ImportError(
+            f"expected decord2 3.x to be imported as decord, got {decord.__version__}"
+        )
+    module: ModuleType = decord
+    return module
+
+
+def decord_frames(
+    path: Path, contract: FeatureContract, *, width: int, height: int, num_frames: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields (source frame, (crop_height, crop_width, 3) uint8) of all frames, once, forward.
+
+    Args:
+        path: a file that passed `decord_may_read`.
+        contract: with resize "decoder".
+        width: of the frame as shown.
+        height: as `width`.
+        num_frames: as counted from the packets.
+
+    Raises:
+        DecordTrouble: an error, or another number of frames.
+    """
+    resized = resized_size(width, height, contract)
+    x, y = crop_offset(*resized, contract)
+    decord = load_decord()
+    errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
+    try:
+        # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
+        reader = decord.VideoReader(
+            str(path),
+            ctx=decord.cpu(0),
+            width=resized[0],
+            height=resized[1],
+            num_threads=1,
+            fault_tol=1,
+        )
+        if len(reader) != num_frames:
+            raise DecordTrouble(f"{len(reader)} frames instead of {num_frames}")
+        for start in range(0, num_frames, _BLOCK_FRAMES):
+            wanted = range(start, min(start + _BLOCK_FRAMES, num_frames))
+            block = reader.get_batch(wanted).asnumpy()
+            cropped = block[:, y : y + contract.crop_height, x : x + contract.crop_width]
+            yield from zip(wanted, cropped, strict=True)
+    except errors as error:
+        raise DecordTrouble(type(error).__name__) from error

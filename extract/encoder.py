@@ -1,0 +1,35 @@
+"""VideoEncoder: what every network that turns windows into features has in common."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from extract.contract import FeatureContract
+
+
+class VideoEncoder(Protocol):
+    """Windows of frames to feature vectors; nothing downstream knows which network it is."""
+
+    @property
+    def name(self) -> str:
+        """What the bundle and the answers call it."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one feature vector, D_in."""
+
+    @property
+    def contract(self) -> FeatureContract:
+        """How its windows have to be made."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of weights, configuration and contract; equal means interchangeable features."""
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """Returns features, (B, dim) float32, in inference mode; rows do not depend on each other.
+
+        Args:
+            windows: (B, T, H, W, 3) uint8 frames as decoding delivers them,
+                T = window_frames / frame_step.
+        """

@@ -1,0 +1,207 @@
+"""Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from extract.clip import TRUSTED, DecodedClip, Limits
+from extract.contract import FeatureContract
+from extract.encoder import VideoEncoder
+from extract.errors import VideoRejected
+from extract.track import EncoderId, FeatureTrack
+from extract.video import stream_frames
+from extract.windows import cut_windows, window_times
+
+_BATCH_BYTES = 512 * 1024 * 1024
+
+
+class WindowCutter:
+    """Cuts overlapping windows from frames that arrive once, in order.
+
+    Keeps no more frames than the next regular window or a moved-back last one can need, so memory
+    does not grow with the video.
+    """
+
+    def __init__(self, window_frames: int, stride_frames: int, frame_step: int = 1) -> None:
+        self._window = window_frames
+        self._stride = stride_frames
+        self._step = frame_step
+        self._kept: list[np.ndarray] = []  # the latest frames; the first has number _first
+        self._first = 0
+        self._next_start = 0
+        self.num_frames = 0
+
+    def push(self, frames: np.ndarray) -> Iterator[np.ndarray]:
+        """Yields the windows, (T, H, W, 3) each, that these frames complete.
+
+        Args:
+            frames: (n, H, W, 3) uint8.
+        """
+        for frame in frames:
+            self._kept.append(frame)
+            self.num_frames += 1
+            if self.num_frames == self._next_start + self._window:
+                yield self._cut(self._next_start)
+                self._next_start += self._stride
+                self._forget(min(self._next_start, self.num_frames + 1 - self._window))
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """Yields what the end adds: the moved-back window, or the only, padded one.
+
+        Raises:
+            VideoRejected: no frame came.
+        """
+        if self.num_frames == 0:
+            raise VideoRejected("too-short", "the clip has no frame")
+        regular = self._next_start // self._stride
+        starts = cut_windows(
+            self.num_frames, window_frames=self._window, stride_frames=self._stride
+        )
+        missing = self._window - self.num_frames
+        if missing > 0:
+            self._kept.extend([self._kept[-1]] * missing)
+        for start in starts[regular:]:
+            yield self._cut(start)
+
+    def _cut(self, start: int) -> np.ndarray:
+        begin = start - self._first
+        return np.stack(self._kept[begin : begin + self._window : self._step])
+
+    def _forget(self, first: int) -> None:
+        del self._kept[: first - self._first]
+        self._first = first
+
+
+class Extractor:
+    """Turns decoded frames into a FeatureTrack with one encoder.
+
+    Args:
+        encoder: what makes the features.
+        batch_windows: windows in one call of the encoder; fewer when frames are large.
+    """
+
+    def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
+        if batch_windows < 1:
+            raise ValueError(f"expected batch_windows >= 1, got {batch_windows}")
+        self.encoder = encoder
+        self.batch_windows = batch_windows
+
+    def from_frames(self, blocks: Iterable[np.ndarray], *, video_id: str) -> FeatureTrack:
+        """Returns the track of a stream of frames, each handled once.
+
+        Args:
+            blocks: (n, H, W, 3) uint8 frames in order, on the encoder's clock, all of one size.
+            video_id: what the caller calls the video.
+
+        Raises:
+            VideoRejected: no frame came, or the size changed on the way.
+        """
+        contract = self.encoder.contract
+        cutter = WindowCutter(contract.window_frames, contract.stride_frames, contract.frame_step)
+        features: list[Tensor] = []
+        batch: list[np.ndarray] = []
+        for window in _all_windows(cutter, blocks):
+            batch.append(window)
+            if len(batch) >= max(1, min(self.batch_windows, _BATCH_BYTES // window.nbytes)):
+                features.append(self._encode(batch))
+                batch = []
+        if batch:
+            features.append(self._encode(batch))
+        starts = cut_windows(
+            cutter.num_frames,
+            window_frames=contract.window_frames,
+            stride_frames=contract.stride_frames,
+        )
+        return track_from(
+            torch.cat(features), starts, cutter.num_frames, contract, self.encoder, video_id
+        )
+
+    def from_clip(self, clip: DecodedClip, *, video_id: str) -> FeatureTrack:
+        """Returns the track of a decoded clip; equal to that of the same frames as a stream."""
+        return self.from_frames([clip.frames], video_id=video_id)
+
+    def from_file(
+        self, path: Path, *, video_id: str | None = None, limits: Limits | None = None
+    ) -> FeatureTrack:
+        """Returns the track of a trusted local file of any length, decoded in this process.
+
+        Args:
+            path: the video.
+            video_id: what to call it; the file's name without its ending when None.
+            limits: none but the decoder's own when None.
+
+        Raises:
+            VideoRejected: the file is no acceptable video.
+            OSError: the file cannot be read.
+        """
+        blocks = stream_frames(path, self.encoder.contract, limits or TRUSTED)
+        return self.from_frames(blocks, video_id=path.stem if video_id is None else video_id)
+
+    def _encode(self, batch: list[np.ndarray]) -> Tensor:
+        return self.encoder.encode(torch.from_numpy(np.stack(batch))).cpu()
+
+
+def windows_of(frames: np.ndarray, contract: FeatureContract) -> tuple[np.ndarray, list[int]]:
+    """Returns all windows of a decoded clip, (L, T, H, W, 3) uint8, and their first frames.
+
+    For callers that encode windows of several clips together.
+
+    Args:
+        frames: (n, H, W, 3) uint8 on the contract's clock.
+        contract: how windows are cut.
+
+    Raises:
+        VideoRejected: there is no frame.
+    """
+    cutter = WindowCutter(contract.window_frames, contract.stride_frames, contract.frame_step)
+    windows = np.stack(list(_all_windows(cutter, [frames])))
+    return windows, cut_windows(
+        len(frames), window_frames=contract.window_frames, stride_frames=contract.stride_frames
+    )
+
+
+def track_from(
+    features: Tensor,
+    starts: list[int],
+    num_frames: int,
+    contract: FeatureContract,
+    encoder: VideoEncoder,
+    video_id: str,
+) -> FeatureTrack:
+    """Returns the track of features that were encoded one by one.
+
+    Args:
+        features: (L, D_in) float32, in window order.
+        starts: first frame of each window.
+        num_frames: frames of the clip on the contract's clock.
+        contract: how windows were cut.
+        encoder: who made the features.
+        video_id: what the caller calls the video.
+    """
+    start_s, end_s = window_times(
+        starts, fps=contract.fps, window_frames=contract.window_frames, num_frames=num_frames
+    )
+    return FeatureTrack(
+        features=features,
+        start_s=start_s,
+        end_s=end_s,
+        fps=float(contract.fps),
+        video_id=video_id,
+        encoder=EncoderId(encoder.name, encoder.fingerprint),
+        num_frames=num_frames,
+        stride_frames=contract.stride_frames,
+        is_padded=num_frames < contract.window_frames,
+    )
+
+
+def _all_windows(cutter: WindowCutter, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    size: tuple[int, ...] | None = None
+    for block in blocks:
+        if size is not None and block.shape[1:] != size:
+            raise VideoRejected("damaged", "the size of the picture changes on the way")
+        size = block.shape[1:]
+        yield from cutter.push(block)
+    yield from cutter.finish()

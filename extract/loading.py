@@ -1,0 +1,51 @@
+"""An encoder from what a bundle says of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from extract.contract import FeatureContract
+from extract.swin import SwinConfig, SwinEncoder, load_swin
+
+
+def encoder_spec(encoder: SwinEncoder) -> dict[str, Any]:
+    """Returns what a bundle's manifest says of an encoder: plain JSON types."""
+    return {
+        "name": encoder.name,
+        "kind": "swin",
+        "config": encoder.config.to_dict(),
+        "contract": encoder.contract.to_dict(),
+        "fingerprint": encoder.fingerprint,
+    }
+
+
+def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SwinEncoder:
+    """Returns the encoder that a manifest's `encoder` entry describes.
+
+    Args:
+        spec: `name`, `kind` ("swin"), `config`, `contract` and, optionally, `fingerprint`.
+        tensors: the trunk's weights.
+
+    Raises:
+        ValueError: the kind is unknown, an entry is missing, the tensors do not fit, or they are
+            not those the fingerprint was taken of.
+    """
+    missing = {"name", "kind", "config", "contract"} - set(spec)
+    if missing:
+        raise ValueError(f"encoder entry lacks {', '.join(sorted(missing))}")
+    if spec["kind"] != "swin":
+        raise ValueError(f"unknown encoder kind {spec['kind']!r}; this version knows 'swin'")
+    encoder = load_swin(
+        spec["name"],
+        SwinConfig.from_dict(spec["config"]),
+        FeatureContract.from_dict(spec["contract"]),
+        tensors,
+    )
+    expected = spec.get("fingerprint")
+    if expected is not None and encoder.fingerprint != expected:
+        raise ValueError(
+            f"encoder {encoder.name!r}: expected fingerprint {expected}, "
+            f"its tensors have {encoder.fingerprint}"
+        )
+    return encoder

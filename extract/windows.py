@@ -1,0 +1,50 @@
+"""Frame counts to windows: pure arithmetic, as Ego4D's published features were cut.
+
+Knows neither files nor networks; counts frames on the feature contract's clock.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def cut_windows(num_frames: int, *, window_frames: int = 32, stride_frames: int = 16) -> list[int]:
+    """Returns the first frame of every window, in order.
+
+    A window starts every `stride_frames` (paper Sec. 4.1: 32 frames every 16). When the last of
+    them does not end on the last frame, one more window covers the last `window_frames` frames,
+    so its start need not be a multiple of the stride.
+
+    Args:
+        num_frames: length of the video; one shorter than a window still gives one, at 0.
+        window_frames: frames in a window.
+        stride_frames: frames between two regular starts.
+
+    Raises:
+        ValueError: an argument is below one.
+    """
+    if min(num_frames, window_frames, stride_frames) < 1:
+        raise ValueError(
+            f"expected at least one frame, got {num_frames=}, {window_frames=}, {stride_frames=}"
+        )
+    last_start = max(0, num_frames - window_frames)
+    starts = list(range(0, last_start + 1, stride_frames))
+    if starts[-1] != last_start:
+        starts.append(last_start)
+    return starts
+
+
+def window_times(
+    starts: Sequence[int], *, fps: float, window_frames: int, num_frames: int
+) -> tuple[Tensor, Tensor]:
+    """Returns when each window starts and ends, in seconds: two (L,) float64 tensors.
+
+    Args:
+        starts: first frame of each window, as `cut_windows` gives them.
+        fps: frames per second of the clock they are counted on.
+        window_frames: frames in a window.
+        num_frames: length of the video; a padded window ends where the video ends.
+    """
+    start = torch.tensor(list(starts), dtype=torch.float64)
+    return start / fps, (start + window_frames).clamp(max=num_frames) / fps

@@ -1,0 +1,38 @@
+"""Writes a tabletop world, or a labelled contact sheet of one: python -m model.data.tabletop."""
+
+import argparse
+import dataclasses
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+
+from model.data.tabletop.script import SMOKE, WorldConfig
+from model.data.tabletop.sheet import write_sheet
+from model.data.tabletop.write import write_world
+
+
+def main() -> None:
+    """Reads the command line and does what it says."""
+    parser = argparse.ArgumentParser(prog="python -m model.data.tabletop", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the world")
+    parser.add_argument("--smoke", action="store_true", help="a tiny world, for tests")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--sheet", type=Path, help="write this picture of the world in --out")
+    arguments = parser.parse_args()
+    if arguments.sheet is not None:
+        write_sheet(arguments.out, arguments.sheet)
+        return
+    config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
+    with tqdm(unit="video", desc="tabletop") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        write_world(arguments.out, config, workers=arguments.workers, progress=show)
+
+
+if __name__ == "__main__":
+    main()

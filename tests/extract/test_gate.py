@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from extract.clip import Limits
+from extract.contract import OMNIVORE, TABLETOP
+from extract.errors import VideoRejected
+from extract.gate import PacketReport, decord_fits, decord_may_read, plan_reading
+
+GOOD = PacketReport(
+    container="mp4",
+    codec="h264",
+    width=640,
+    height=480,
+    frames_declared=240,
+    duration_declared_s=8.0,
+    rate_declared=30.0,
+    num_packets=240,
+    num_hidden=0,
+    times_s=np.arange(240) / 30,
+    is_cut=False,
+)
+
+
+def test_decord_may_read_a_harmless_file_with_or_without_a_declared_count():
+    assert decord_may_read(GOOD, TABLETOP)
+    assert decord_may_read(replace(GOOD, frames_declared=None), TABLETOP)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_hidden": 131, "num_packets": 371},
+        {"num_packets": 241},
+        {"frames_declared": 431},
+        {"frames_declared": 2**31 - 1},
+        {"times_s": np.arange(240) / 30 + 11.4},
+        {"times_s": np.arange(240) / 30 - 0.1},
+        {"times_s": np.zeros(240)},
+        {"times_s": np.full(240, np.nan)},
+        {"is_cut": True},
+    ],
+)
+def test_decord_may_not_read_what_it_is_known_to_get_wrong(changes):
+    assert not decord_may_read(replace(GOOD, **changes), TABLETOP)
+
+
+def test_decord_may_not_read_for_contracts_it_cannot_keep():
+    assert not decord_may_read(GOOD, OMNIVORE)
+    assert not decord_may_read(GOOD, replace(TABLETOP, color="bt601"))
+
+
+def test_decord_reads_only_what_it_can_hold_at_once():
+    assert decord_fits(128, 96, GOOD, Limits(max_decord_mb=9))
+    assert not decord_fits(128, 96, GOOD, Limits(max_decord_mb=8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 240),
+        ({"frames_declared": None}, 240),
+        ({"frames_declared": 60}, 240),
+        # Half a file: the index and the declared length both promise more.
+        ({"num_packets": 120, "times_s": np.arange(120) / 30}, 240),
+        # One frame is missing.
+        ({"num_packets": 239, "times_s": np.arange(239) / 30}, 240),
+        # Trimmed at the end by an editor: the length was corrected, the index was not.
+        ({"frames_declared": 431}, 240),
+        ({"frames_declared": 431, "num_hidden": 105, "num_packets": 345}, 240),
+        ({"frames_declared": 431, "is_cut": True}, 431),
+        ({"frames_declared": 431, "duration_declared_s": None}, 431),
+    ],
+)
+def test_a_whole_file_is_told_from_a_cut_one(changes, expected):
+    assert replace(GOOD, **changes).num_expected == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"num_packets": 0, "times_s": np.zeros(0)}, "damaged"),
+        ({"num_packets": 7201}, "too-many-frames"),
+        ({"times_s": np.append(np.arange(239) / 30, 1e9)}, "too-long"),
+        ({"width": 16000, "height": 16000}, "too-many-pixels"),
+    ],
+)
+def test_files_over_a_limit_are_refused_before_a_picture_is_decoded(changes, code):
+    with pytest.raises(VideoRejected) as caught:
+        plan_reading(replace(GOOD, **changes), TABLETOP, Limits())
+    assert caught.value.code == code
+
+
+def test_a_plan_repeats_every_frame_as_often_as_it_is_shown():
+    plan = plan_reading(replace(GOOD, times_s=np.arange(240) / 24), TABLETOP, Limits())
+    assert np.array_equal(np.repeat(np.arange(240), plan.repeats), plan.ticks)
+    assert len(plan.ticks) == 300
