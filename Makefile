@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-ADDRESS ?= 127.0.0.1:8000
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test serve check format train bench lock clean
@@ -30,6 +29,7 @@ format: $(VENV)/dev.done  ## sort imports, lay out code
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
+train: export OMP_WAIT_POLICY := passive
 train: $(VENV)/run.done  ## the shipped bundle again, from nothing
 	@$(BIN)/python -m model.train
 
@@ -46,7 +46,7 @@ $(BIN)/uv: requirements/uv.txt
 
 $(VENV)/%.done: requirements/%.txt $(BIN)/uv
 	@echo "installing $< into $(VENV) (once)"
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 	@touch $@
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \

@@ -26,7 +26,10 @@ Samples: {json.dumps(samples)}.""",
         "`chance` draws uniformly. `frequency` answers the most frequent training class, the mean\n"
         "training position (PNR), and for LTA the better of the most frequent class repeated and\n"
         "five futures drawn from the training frequencies.",
-        *[format_table(split, result) for split, result in manifest.metrics.items()],
+        *[
+            format_table(split, {"model": found, **manifest.baselines[split]})
+            for split, found in manifest.metrics.items()
+        ],
         "## Calibration\n\nOne temperature per output, fitted on val; expected calibration error\n"
         "on val before and after.",
         _rows(

@@ -5,7 +5,8 @@ ModelError
 ├── SegmentInvalid    a segment is empty, reversed or outside the clip
 ├── FeatureMismatch   the track was not made by the bundle's encoder
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
-└── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
+├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
+└── WorldMismatch     a folder holds a made-up world of another config
 """
 
 
@@ -50,3 +51,7 @@ class BackpackInvalid(ModelError):
 
 class AnnotationInvalid(ModelError):
     """An annotation file is missing or malformed; the message says what was looked for."""
+
+
+class WorldMismatch(ModelError):
+    """The folder holds a made-up world of another config; the message names both."""

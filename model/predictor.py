@@ -19,7 +19,8 @@ from model.outputs import LtaAnswer, Prediction
 from model.segments import WINDOW_FRAMES, pick_nodes
 from model.skills import SkillSet, build_skills
 from model.tasks import Readout, TaskSpec
-from weights.bundle import Bundle, load_bundle
+from weights.bundle import ENCODER_FILE, Bundle, load_bundle
+from weights.errors import BundleError
 
 TOLERANCE_S = 0.05
 """How far past the last frame a segment may end: clocks of containers and callers differ."""
@@ -71,7 +72,7 @@ class Predictor:
         self.skills: SkillSet = build_skills(bundle, search=search).to(self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
-        self.encoder: VideoEncoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+        self.encoder = _encoder(bundle)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
@@ -182,6 +183,14 @@ class Predictor:
                     task, mine_lta, observed, top_k=request.top_k, seed=request.seed
                 )
         return Prediction(segments, lta)
+
+
+def _encoder(bundle: Bundle) -> VideoEncoder:
+    try:
+        return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+    except ValueError as error:
+        expected = f"the encoder {bundle.manifest.encoder.get('name')!r} of the manifest"
+        raise BundleError(ENCODER_FILE, expected=expected, found=str(error)) from error
 
 
 def _first_graphs(

@@ -40,7 +40,7 @@ class PretrainConfig:
     """
 
     fit: FitConfig
-    windows_per_sample: int = 4
+    windows_per_sample: int = 3
     centre_share: float = 0.7
 
 
@@ -197,4 +197,5 @@ def _augment(windows: Tensor, contract: FeatureContract, generator: torch.Genera
     x = x.unflatten(0, windows.shape[:2])  # (B, K, 3, T, h, w)
     gain = 1 + GAIN * (2 * torch.rand(len(x), 1, 3, 1, 1, 1, generator=generator) - 1)
     bias = GAIN * (2 * torch.rand(len(x), 1, 1, 1, 1, 1, generator=generator) - 1)
-    return x.mul_(gain).add_(bias).flatten(0, 1)
+    augmented: Tensor = x.mul_(gain).add_(bias).flatten(0, 1)
+    return augmented

@@ -203,13 +203,7 @@ class Run:
         ).eval()
         fitted = calibrate(*collect_logits(skill_set, samples["val"], preset.model))
         temperature = {name: c.temperature for name, c in fitted.items()}
-        metrics = {
-            split: {
-                "model": score_split(skill_set, samples[split], preset.model, temperature),
-                **baselines(samples["train"], samples[split]),
-            }
-            for split in ("val", "test")
-        }
+        splits = ("val", "test")
         tensors = dict(backbone.model.state_dict())
         made_by = fingerprint(tensors)
         manifest = Manifest(
@@ -235,7 +229,11 @@ class Run:
             label_spaces=labels,
             calibration={name: asdict(c) for name, c in fitted.items()},
             training=self._training(samples),
-            metrics=metrics,
+            metrics={
+                split: score_split(skill_set, samples[split], preset.model, temperature)
+                for split in splits
+            },
+            baselines={split: baselines(samples["train"], samples[split]) for split in splits},
         )
         bundle = Bundle(
             manifest=manifest,

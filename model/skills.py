@@ -15,6 +15,7 @@ from model.multitask import MultiTaskModel
 from model.tasks import FIXED_LABELS, TaskSpec
 from weights.bundle import Bundle, fingerprint
 from weights.errors import BundleError
+from weights.manifest import MANIFEST_FILE
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,10 @@ def build_skills(bundle: Bundle, *, search: SearchName = "auto") -> SkillSet:
             by another backbone.
     """
     manifest = bundle.manifest
-    config = ModelConfig.from_dict(manifest.model)
+    try:
+        config = ModelConfig.from_dict(manifest.model)
+    except (TypeError, ValueError) as error:
+        raise BundleError(MANIFEST_FILE, expected="a model config", found=str(error)) from error
     num_labels = {space: len(names) for space, names in manifest.label_spaces.items()}
     num_labels |= {space: len(names) for space, names in FIXED_LABELS.items()}
     backbones = {}

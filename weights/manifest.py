@@ -24,6 +24,7 @@ class Manifest:
         calibration: "task.output" -> temperature and expected calibration error before and after.
         training: data, licence, seeds, command and times.
         metrics: split -> task -> metric -> value.
+        baselines: split -> name -> task -> metric -> value, of answers that never looked.
         files: file name -> SHA-256 and size.
         format_version: layout of this file.
     """
@@ -38,6 +39,7 @@ class Manifest:
     calibration: dict[str, dict[str, float]] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 

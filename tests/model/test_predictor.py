@@ -196,3 +196,18 @@ def test_a_backpack_without_prototypes_is_refused():
     bundle.backpack.clear()
     with pytest.raises(BundleError, match=r"backpack\.safetensors"):
         build_skills(bundle)
+
+
+def test_an_encoder_that_is_not_the_manifests_is_refused():
+    bundle = make_bundle()
+    name = next(iter(bundle.encoder))
+    bundle.encoder[name] = bundle.encoder[name] + 1
+    with pytest.raises(BundleError, match=r"encoder\.safetensors.*fingerprint"):
+        Predictor(bundle)
+
+
+def test_an_unknown_model_setting_is_refused():
+    bundle = make_bundle()
+    bundle.manifest.model["gates"] = 3
+    with pytest.raises(BundleError, match=r"manifest\.json.*gates"):
+        build_skills(bundle)

@@ -1,4 +1,4 @@
-"""Writes a tabletop world, or a labelled contact sheet of one: python -m model.data.tabletop."""
+"""Writes a tabletop world, or a labelled contact sheet or sample clip of one."""
 
 import argparse
 import dataclasses
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from model.data.tabletop.sample import write_sample
 from model.data.tabletop.script import SMOKE, WorldConfig
 from model.data.tabletop.sheet import write_sheet
 from model.data.tabletop.write import write_world
@@ -20,11 +21,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of every draw")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--sheet", type=Path, help="write this picture of the world in --out")
+    parser.add_argument("--sample", type=Path, help="write a clip of --out and its truth here")
     arguments = parser.parse_args()
+    config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
     if arguments.sheet is not None:
         write_sheet(arguments.out, arguments.sheet)
         return
-    config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
+    if arguments.sample is not None:
+        write_sample(arguments.out, config, arguments.sample)
+        return
     with tqdm(unit="video", desc="tabletop") as bar:
 
         def show(done: int, total: int) -> None:

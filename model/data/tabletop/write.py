@@ -31,6 +31,7 @@ from model.data.tabletop.rules import NOUNS, VERBS
 from model.data.tabletop.scene import Scene
 from model.data.tabletop.script import WORLD_VERSION, Script, WorldConfig, rng_of, write_script
 from model.data.tabletop.statistics import describe
+from model.errors import WorldMismatch
 
 VIDEO_FOLDER = Path("v1", "full_scale")
 ANNOTATION_FOLDER = Path("v1", "annotations")
@@ -61,7 +62,7 @@ def write_world(
         progress: called with (videos done, videos in all) whenever one is finished.
 
     Raises:
-        ValueError: `root` holds a world of another config, or a video that is not of this one.
+        WorldMismatch: `root` holds a world of another config, or a video that is not of this one.
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
@@ -103,13 +104,14 @@ def write_video(path: Path, script: Script, config: WorldConfig) -> None:
     renderer = make_renderer(script, config)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
     try:
-        _encode(partial, (renderer.frame(i) for i in range(script.num_frames)), config)
+        encode_video(partial, (renderer.frame(i) for i in range(script.num_frames)), config)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _encode(path: Path, frames: Iterator[np.ndarray], config: WorldConfig) -> None:
+def encode_video(path: Path, frames: Iterator[np.ndarray], config: WorldConfig) -> None:
+    """Writes (H, W, 3) RGB frames as the H.264 mp4 of a world of this config."""
     with av.open(str(path), "w", format="mp4") as container:
         container.metadata["comment"] = fingerprint(config)
         stream = container.add_stream("libx264", rate=config.fps, options=_CODEC_OPTIONS)
@@ -164,7 +166,7 @@ def _claim(root: Path, config: WorldConfig) -> None:
         return
     there = json.loads(path.read_text())
     if there.get("fingerprint") != fingerprint(config):
-        raise ValueError(
+        raise WorldMismatch(
             f"{root} holds another world ({there.get('config')}, version {there.get('version')}); "
             f"expected {config.to_dict()}, version {WORLD_VERSION}: choose another folder"
         )
@@ -177,9 +179,11 @@ def _is_finished(path: Path, config: WorldConfig) -> bool:
         with av.open(str(path)) as container:
             made_for = container.metadata.get("comment")
     except av.error.FFmpegError as error:
-        raise ValueError(f"{path} is not a video of this world: delete it") from error
+        raise WorldMismatch(f"{path} is not a video of this world: delete it") from error
     if made_for != fingerprint(config):
-        raise ValueError(f"{path} was made by another config: delete it or choose another folder")
+        raise WorldMismatch(
+            f"{path} was made by another config: delete it or choose another folder"
+        )
     return True
 
 

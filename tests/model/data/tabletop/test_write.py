@@ -12,6 +12,7 @@ from model.data.tabletop.script import write_script
 from model.data.tabletop.sheet import write_sheet
 from model.data.tabletop.statistics import edit_distance
 from model.data.tabletop.write import make_renderer, write_world
+from model.errors import WorldMismatch
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def test_interrupted_writing_leaves_no_half_video_and_resumes(tmp_path, tiny_con
 
 def test_a_folder_of_another_config_is_refused(tiny_world, tiny_config):
     other = dataclasses.replace(tiny_config, seed=99)
-    with pytest.raises(ValueError, match="holds another world"):
+    with pytest.raises(WorldMismatch, match="holds another world"):
         write_world(tiny_world, other, workers=1)
 
 
@@ -134,10 +135,10 @@ def test_a_video_of_another_config_is_refused(tmp_path, tiny_world, tiny_config)
     folder.mkdir(parents=True)
     stranger = next((tiny_world / "v1" / "full_scale").glob("*.mp4"))
     (folder / f"{uid}.mp4").write_bytes(stranger.read_bytes())
-    with pytest.raises(ValueError, match="another config"):
+    with pytest.raises(WorldMismatch, match="another config"):
         write_world(tmp_path, config, workers=1)
     (folder / f"{uid}.mp4").write_bytes(b"not a video")
-    with pytest.raises(ValueError, match="not a video of this world"):
+    with pytest.raises(WorldMismatch, match="not a video of this world"):
         write_world(tmp_path, config, workers=1)
 
 

@@ -1,0 +1,155 @@
+"""How long one caller waits for an 8 s clip, where the time goes, and what the server adds.
+
+Each POST is followed by the same calls in this process (decode in a worker, windows, encoder,
+one pass through the model), so both see the same machine at the same time.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+
+from clients.client import EgoPackClient
+from clients.local import LocalServer, check_stopped
+from clients.results import PredictionResult
+from extract.clip import Limits
+from extract.extractor import track_from, windows_of
+from extract.sandbox import DecodePool
+from model.predictor import Predictor, PredictRequest
+from server.settings import Settings
+
+WARM_UP = 3
+STAGES = ("queue_ms", "decode_ms", "features_ms", "reason_ms")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this benchmark's flags."""
+    parser.add_argument("--clip", type=Path, help="default: 8 s of 960x540, made up")
+    parser.add_argument("--requests", type=int, default=30, help="default: %(default)s")
+    parser.add_argument("--bundle", type=Path, help="default: the shipped one")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures and returns the figures, in milliseconds."""
+    settings = Settings() if arguments.bundle is None else Settings(bundle=arguments.bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        clip = arguments.clip or make_clip(Path(folder) / "clip.mp4")
+        return _measure(settings, clip, arguments.requests)
+
+
+def _measure(settings: Settings, clip: Path, requests: int) -> dict[str, Any]:
+    flags = ["--bundle", str(settings.bundle)]
+    limits = Limits(max_duration_s=settings.max_duration_s, memory_mb=settings.decode_memory_mb)
+    posted: list[float] = []
+    called: list[float] = []
+    results: list[PredictionResult] = []
+    with (
+        LocalServer(*flags) as server,
+        EgoPackClient(server.url) as client,
+        DecodePool(workers=settings.decode_workers, limits=limits) as pool,
+    ):
+        predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
+        for index in range(WARM_UP + requests):
+            result, post_ms = _timed(lambda: client.predict(clip))
+            _, call_ms = _timed(lambda: _in_process(clip, pool, predictor))
+            if index >= WARM_UP:
+                results.append(result)
+                posted.append(post_ms)
+                called.append(call_ms)
+    check_stopped(server)
+    return _figures(clip, results, posted, called, server.start_s)
+
+
+def _in_process(clip: Path, pool: DecodePool, predictor: Predictor) -> object:
+    """What the server does for a request, without the server."""
+    encoder = predictor.encoder
+    decoded = pool.decode(clip, encoder.contract)
+    windows, starts = windows_of(decoded.frames, encoder.contract)
+    features = encoder.encode(torch.as_tensor(windows))
+    track = track_from(features, starts, len(decoded.frames), encoder.contract, encoder, "clip")
+    return predictor.predict([PredictRequest(track, frozenset(predictor.tasks))])
+
+
+def _figures(
+    clip: Path,
+    results: list[PredictionResult],
+    posted: list[float],
+    called: list[float],
+    start_s: float,
+) -> dict[str, Any]:
+    stages = {
+        name: statistics.fmean(getattr(result.timings, name) for result in results)
+        for name in STAGES
+    }
+    stages["receive and reply_ms"] = statistics.fmean(posted) - sum(stages.values())
+    return {
+        "clip": asdict(results[0].input) | {"bytes": clip.stat().st_size},
+        "bundle": f"{results[0].model.name} {results[0].model.version}",
+        "requests": len(posted),
+        "server_start_s": round(start_s, 2),
+        "post_ms": _spread(posted),
+        "stages_mean_ms": {name.removesuffix("_ms"): round(ms, 1) for name, ms in stages.items()},
+        "in_process_ms": _spread(called),
+        "post_over_in_process": round(statistics.median(posted) / statistics.median(called), 3),
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures to read."""
+    rows = [
+        ("", "p50 ms", "p90 ms"),
+        ("POST", f"{figures['post_ms']['p50']:.0f}", f"{figures['post_ms']['p90']:.0f}"),
+        *((f"  {name}", f"{ms:.1f}", "") for name, ms in figures["stages_mean_ms"].items()),
+        (
+            "in one process",
+            f"{figures['in_process_ms']['p50']:.0f}",
+            f"{figures['in_process_ms']['p90']:.0f}",
+        ),
+        ("ratio of medians", f"{figures['post_over_in_process']:.3f}", ""),
+    ]
+    lines = [f"{name:<24}{one:>10}{two:>10}".rstrip() for name, one, two in rows]
+    return "\n".join([*lines, "(stages are means)"])
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "p50": round(statistics.median(ordered), 1),
+        "p90": round(ordered[min(len(ordered) - 1, int(0.9 * len(ordered)))], 1),
+        "min": round(ordered[0], 1),
+    }
+
+
+def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    started_s = time.perf_counter()
+    value = call()
+    return value, (time.perf_counter() - started_s) * 1000
+
+
+def make_clip(path: Path, *, seconds: int = 8, width: int = 960, height: int = 540) -> Path:
+    """Writes an H.264 clip with texture and motion, so that decoding it is real work."""
+    rng = np.random.default_rng(0)
+    table_top = rng.integers(90, 130, (height + 120, width + 120, 3), dtype=np.uint8)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "28"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = Fraction(1, 30)
+        for index in range(30 * seconds):
+            shift = int(60 + 50 * np.sin(index / 25))
+            picture = table_top[shift : shift + height, shift : shift + width].copy()
+            left = 4 * index % (width - 200)
+            picture[200:320, left : left + 160] = (200, 150, 120)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path

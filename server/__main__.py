@@ -1,0 +1,42 @@
+"""`python -m server`: serves one bundle until told to stop.
+
+Nothing heavy is imported at the top: decoding processes start by importing this file again.
+"""
+
+import sys
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit status: 0 after a graceful stop, 1 if it cannot serve, 2 for bad settings.
+
+    Args:
+        argv: flags; default: the command line's.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import CliApp
+
+    from server import logs
+    from server.settings import Settings
+
+    try:
+        settings = CliApp.run(Settings, cli_args=sys.argv[1:] if argv is None else argv)
+    except ValidationError as error:
+        for one in error.errors():
+            flag = "".join(f"--{step} ".replace("_", "-") for step in one["loc"])
+            print(f"python -m server: {flag}{one['msg']}", file=sys.stderr)
+        return EXIT_USAGE
+    logs.configure(settings.log_level)
+
+    from server.process import serve
+
+    failure = serve(settings)
+    if failure is not None:
+        print(f"python -m server: cannot serve: {failure}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

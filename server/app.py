@@ -1,0 +1,69 @@
+"""create_app: the ASGI application, from settings and an engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from server import answers, openapi, problems
+from server.edge import Edge
+from server.engine import Engine
+from server.routes import router
+from server.settings import Settings
+from server.uploads import Spool
+
+DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
+(`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
+with the evidence for each. Errors are `application/problem+json`; switch on their `code`."""
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """Returns the application; its engine starts and stops with it.
+
+    Args:
+        settings: limits, key, folders.
+        engine: what answers; by default the one the settings describe.
+    """
+    engine = engine or Engine.from_settings(settings)
+    spool = Spool(
+        settings.spool_dir,
+        max_bytes=settings.max_upload_bytes,
+        timeout_s=settings.upload_timeout_s,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # In the background, so that /livez answers and /readyz says "starting" meanwhile.
+        starting = asyncio.create_task(engine.start())
+        try:
+            yield
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await engine.stop()
+            spool.close()
+
+    app = FastAPI(
+        title="EgoPack Server",
+        version=_version(),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.engine = engine
+    app.state.spool = spool
+    limits = answers.limits(settings).model_dump()
+    problems.install(app, limits)
+    app.include_router(router)
+    app.add_middleware(Edge, settings=settings, limits=limits)
+    openapi.install(app, has_key=settings.api_key is not None)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("egopack-server")
+    except PackageNotFoundError:  # run from a checkout
+        return "0"

@@ -1,0 +1,194 @@
+"""Bounded queue -> micro-batches -> futures.
+
+Generic: it joins items that wait at the same time into one call on the thread that owns the
+model. It has never heard of video, and an answer never depends on an item's batch mates.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from server.errors import DeadlineExceeded, Draining, QueueFull
+
+logger = logging.getLogger(__name__)
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class Done(Generic[Out]):
+    """A result, how long its item waited for its turn, and how long the batch ran."""
+
+    value: Out
+    waited_s: float
+    ran_s: float
+
+
+@dataclass(eq=False)
+class _Item(Generic[In, Out]):
+    payload: In
+    cost: int
+    deadline_s: float
+    enqueued_s: float
+    future: asyncio.Future[Done[Out]] = field(repr=False)
+
+
+class Batcher(Generic[In, Out]):
+    """Runs what is queued, several items a call.
+
+    Attributes:
+        seconds_per_item: running mean of what one item costs the thread.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[In]], Sequence[Out]],
+        *,
+        executor: Executor,
+        max_cost: int,
+        capacity: int,
+        max_wait_s: float = 0.0,
+        is_more_coming: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Wires a queue to a function.
+
+        Args:
+            run: list in, list of the same length out; called on `executor`, one call at a time.
+            executor: whose single thread owns what `run` uses.
+            max_cost: a batch stops growing here; one dearer item still runs, alone.
+            capacity: items that may wait; one more is refused.
+            max_wait_s: longest wait for batch mates.
+            is_more_coming: whether waiting makes sense at all.
+        """
+        self._run = run
+        self._executor = executor
+        self._max_cost = max_cost
+        self._capacity = capacity
+        self._max_wait_s = max_wait_s
+        self._is_more_coming = is_more_coming
+        self._queue: deque[_Item[In, Out]] = deque()
+        self._arrived = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.seconds_per_item = 0.0
+
+    def start(self) -> None:
+        """Begins to take items; needs a running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    async def stop(self) -> None:
+        """Stops taking items; whatever still waits fails with `Draining`."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        for item in self._queue:
+            if not item.future.done():
+                item.future.set_exception(Draining("the server is stopping"))
+        self._queue.clear()
+
+    def enqueue(
+        self, payload: In, *, deadline_s: float, cost: int = 1
+    ) -> asyncio.Future[Done[Out]]:
+        """Returns the future of the item's result; cancelling it takes the item out again.
+
+        It fails with `DeadlineExceeded` if the item's turn comes too late.
+
+        Args:
+            payload: handed to `run`.
+            deadline_s: on the loop's clock; an item past it is dropped unrun.
+            cost: its share of `max_cost`.
+
+        Raises:
+            QueueFull: `capacity` items wait already.
+        """
+        live = sum(not item.future.done() for item in self._queue)
+        if live >= self._capacity:
+            raise QueueFull
+        loop = asyncio.get_running_loop()
+        item: _Item[In, Out] = _Item(payload, cost, deadline_s, loop.time(), loop.create_future())
+        self._queue.append(item)
+        self._arrived.set()
+        return item.future
+
+    async def submit(self, payload: In, *, deadline_s: float, cost: int = 1) -> Done[Out]:
+        """Returns the item's result once a batch with it has run; otherwise as `enqueue`.
+
+        Raises:
+            QueueFull: `capacity` items wait already.
+            DeadlineExceeded: its turn came too late.
+        """
+        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost)
+
+    async def _serve(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._queue:
+                await self._run_batch(await self._gather())
+
+    async def _gather(self) -> list[_Item[In, Out]]:
+        """Returns the next batch; empty when everything that waited was cancelled or expired."""
+        batch: list[_Item[In, Out]] = []
+        cost = 0
+        until_s = asyncio.get_running_loop().time() + self._max_wait_s
+        while True:
+            while self._queue and (not batch or cost + self._queue[0].cost <= self._max_cost):
+                item = self._queue.popleft()
+                if self._is_live(item):
+                    batch.append(item)
+                    cost += item.cost
+            is_full = bool(self._queue) or cost >= self._max_cost
+            if not batch or is_full or self._max_wait_s <= 0 or not self._is_more_coming():
+                return batch
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout_at(until_s):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return [item for item in batch if self._is_live(item)]
+
+    def _is_live(self, item: _Item[In, Out]) -> bool:
+        if item.future.done():
+            return False
+        if asyncio.get_running_loop().time() >= item.deadline_s:
+            item.future.set_exception(DeadlineExceeded("the deadline passed in the queue"))
+            return False
+        return True
+
+    async def _run_batch(self, batch: list[_Item[In, Out]]) -> None:
+        if not batch:
+            return
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        try:
+            values = await loop.run_in_executor(
+                self._executor, self._run, [item.payload for item in batch]
+            )
+            if len(values) != len(batch):
+                raise RuntimeError(f"a batch of {len(batch)} came back with {len(values)}")
+        except Exception as error:  # whatever it is, it belongs to the callers, not to this loop
+            await self._settle_failure(batch, error)
+            return
+        ran_s = loop.time() - started_s
+        share_s = ran_s / len(batch)
+        self.seconds_per_item += 0.2 * (share_s - self.seconds_per_item)
+        for item, value in zip(batch, values, strict=True):
+            if not item.future.done():
+                item.future.set_result(Done(value, started_s - item.enqueued_s, ran_s))
+
+    async def _settle_failure(self, batch: list[_Item[In, Out]], error: Exception) -> None:
+        """One bad item must not fail its batch mates: after a failure, each runs alone."""
+        if len(batch) > 1:
+            logger.warning("a batch of %d failed; running its items alone", len(batch))
+            for item in batch:
+                if self._is_live(item):
+                    await self._run_batch([item])
+        elif not batch[0].future.done():
+            batch[0].future.set_exception(error)

@@ -1,0 +1,328 @@
+"""Engine: a clip on disk -> answers, with every stage bounded.
+
+decode (worker processes) -> windows -> encode (micro-batches of windows across requests)
+-> reason (micro-batches of requests). One thread owns the model. Knows nothing of HTTP.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from extract.clip import DecodedClip, Limits
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
+from extract.extractor import track_from, windows_of
+from extract.sandbox import DecodePool
+from extract.track import FeatureTrack
+from model.errors import UnknownTask
+from model.outputs import Prediction
+from model.predictor import Predictor, PredictRequest
+from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
+from server.model_thread import ModelThread
+from server.options import PredictOptions
+from server.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+CANARY = Path(__file__).with_name("canary.mp4")
+"""A second of moving bars: it takes the whole road before the first caller does."""
+
+CLIPS_AHEAD = 4
+"""Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
+
+CLOCK_SLACK_S = 0.02
+"""Two clocks may disagree by this much on whether a deadline has passed."""
+
+State = Literal["starting", "ready", "draining", "broken"]
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Seconds a request spent waiting and in each stage."""
+
+    queue_s: float
+    decode_s: float
+    features_s: float
+    reason_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Everything known about a clip once it is answered."""
+
+    clip: DecodedClip
+    track: FeatureTrack
+    prediction: Prediction
+    times: StageTimes
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """A decoded clip as windows, and how long that waited and took."""
+
+    clip: DecodedClip
+    windows: Tensor
+    starts: list[int]
+    waited_s: float
+    ran_s: float
+
+
+class Engine:
+    """The model, its one thread, the decoders, and the queues between them.
+
+    Attributes:
+        settings: limits in force.
+        state: where in its life it is.
+        failure: why it is broken.
+    """
+
+    def __init__(
+        self, settings: Settings, *, load: Callable[[], Predictor], pool: DecodePool
+    ) -> None:
+        """Wires the parts; nothing is loaded and no process started before `start`.
+
+        Args:
+            settings: sizes of queues and batches, deadlines.
+            load: makes the predictor; runs on the thread that will own it.
+            pool: decodes in processes that can be killed.
+        """
+        self.settings = settings
+        self.state: State = "starting"
+        self.failure: Exception | None = None
+        self._pool = pool
+        self._model = ModelThread(settings, load, lambda: self._coming)
+        self._admitted = 0
+        self._coming = 0  # requests on their way to the model's first queue
+        self._decode_s = 0.0
+        self._decoders = ThreadPoolExecutor(settings.decode_workers, "decode")
+        self._in_memory = asyncio.Semaphore(settings.decode_workers + CLIPS_AHEAD)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Engine":
+        """Wires the real predictor and decoders."""
+        limits = Limits(
+            max_duration_s=settings.max_duration_s,
+            max_frames=settings.max_frames,
+            max_pixels=settings.max_pixels,
+            decode_wall_s=settings.decode_wall_s,
+            cpu_s=math.ceil(2 * settings.decode_wall_s),
+            memory_mb=settings.decode_memory_mb,
+        )
+        return cls(
+            settings,
+            load=lambda: Predictor.from_bundle(settings.bundle, device=settings.device),
+            pool=DecodePool(
+                workers=settings.decode_workers,
+                limits=limits,
+                clips_per_worker=settings.clips_per_worker,
+            ),
+        )
+
+    @property
+    def predictor(self) -> Predictor:
+        """The loaded predictor.
+
+        Raises:
+            NotReady: it is not loaded yet, or could not be.
+        """
+        return self._model.predictor
+
+    async def start(self) -> None:
+        """Loads the bundle, starts the decoders and sends the canary down the whole road.
+
+        Never raises: a failure is kept in `failure`, and the state becomes "broken".
+        """
+        started_s = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(asyncio.to_thread(self._pool.start))
+                group.create_task(self._model.load())
+            await self._answer(CANARY, PredictOptions(), loop.time() + self.settings.timeout_s)
+        except Exception as error:  # the outermost edge of starting: whatever it is, say so
+            cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+            self.failure, self.state = cause, "broken"
+            logger.error("cannot serve: %s", cause, exc_info=cause)
+            return
+        if self.state == "starting":
+            self.state = "ready"
+            logger.info(
+                "ready: %s %s on %s after %.1f s",
+                self.predictor.name,
+                self.predictor.version,
+                self.settings.device,
+                time.perf_counter() - started_s,
+            )
+
+    def drain(self) -> None:
+        """Refuses new work from here on; what was accepted is finished."""
+        if self.state != "broken":
+            self.state = "draining"
+
+    async def stop(self) -> None:
+        """Ends the threads and the decoding processes."""
+        self.drain()
+        self._decoders.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._pool.close)
+        await self._model.stop()
+
+    def require_ready(self) -> None:
+        """Raises unless new work is welcome.
+
+        Raises:
+            NotReady: starting or broken.
+            Draining: stopping.
+        """
+        if self.state == "draining":
+            raise Draining("the server is stopping")
+        if self.state != "ready":
+            raise NotReady("the server is not ready")
+
+    @contextmanager
+    def admit(self) -> Iterator[None]:
+        """Holds one of the places for requests; taken before a byte of the body is read.
+
+        Raises:
+            QueueFull: every place is taken.
+            NotReady: starting or broken.
+            Draining: stopping.
+        """
+        self.require_ready()
+        if self._admitted >= self.settings.max_requests:
+            raise QueueFull(self._retry_after_s())
+        self._admitted += 1
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+
+    async def predict(self, path: Path, options: PredictOptions, *, deadline_s: float) -> Outcome:
+        """Answers one clip.
+
+        Args:
+            path: the clip on disk.
+            options: what to answer.
+            deadline_s: on the running loop's clock.
+
+        Raises:
+            UnknownTask: a task the model does not know.
+            FieldInvalid: more segments than the limit.
+            SegmentInvalid: a segment outside the clip.
+            ExtractError: the clip cannot be decoded.
+            DeadlineExceeded: the deadline passed first.
+        """
+        self._check(options)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                return await self._answer(path, options, deadline_s)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed before the answer was ready") from error
+
+    def _check(self, options: PredictOptions) -> None:
+        """What can be refused before any work is done."""
+        for task in options.tasks or ():
+            if task not in self.predictor.tasks:
+                raise UnknownTask(task, self.predictor.tasks)
+        limit = self.settings.max_segments
+        if options.segments is not None and len(options.segments) > limit:
+            raise FieldInvalid(("/segments", f"at most {limit} segments"))
+
+    async def _answer(self, path: Path, options: PredictOptions, deadline_s: float) -> Outcome:
+        predictor = self.predictor
+        asked_s = time.perf_counter()
+        async with self._in_memory:
+            held_s = time.perf_counter() - asked_s
+            self._coming += 1
+            try:
+                cut = await self._decode(path, deadline_s)
+                queued = self._model.enqueue_windows(cut.windows, deadline_s=deadline_s)
+            finally:
+                self._coming -= 1
+            parts = await asyncio.gather(*queued)
+        encoder = predictor.encoder
+        track = track_from(
+            torch.cat([part.value for part in parts]),
+            cut.starts,
+            len(cut.clip.frames),
+            encoder.contract,
+            encoder,
+            "clip",
+        )
+        request = PredictRequest(
+            track,
+            tasks=frozenset(options.tasks or predictor.tasks),
+            segments=None if options.segments is None else tuple(options.segments),
+            segment_s=options.segment_s,
+            top_k=options.top_k,
+            seed=options.seed,
+        )
+        predictor.check(request)
+        reasoned = await self._model.reason(request, deadline_s=deadline_s)
+        times = StageTimes(
+            queue_s=held_s + cut.waited_s + parts[0].waited_s + reasoned.waited_s,
+            decode_s=cut.ran_s,
+            features_s=sum(part.ran_s for part in parts),
+            reason_s=reasoned.ran_s,
+        )
+        return Outcome(cut.clip, track, reasoned.value, times)
+
+    async def _decode(self, path: Path, deadline_s: float) -> _Cut:
+        """Decodes in another process; a worker that dies gets one more chance.
+
+        It may have been killed for its neighbour's sins; bytes that kill two are at fault.
+        """
+        loop = asyncio.get_running_loop()
+        for attempt in (1, 2):
+            left_s = deadline_s - loop.time()
+            if left_s <= 0:
+                raise DeadlineExceeded("the deadline passed before decoding")
+            try:
+                cut = await loop.run_in_executor(
+                    self._decoders, self._cut, path, time.perf_counter(), left_s
+                )
+            except DecoderDied:
+                if attempt == 2:
+                    raise
+                logger.warning("a decoder died; trying once more")
+                continue
+            self._decode_s += 0.2 * (cut.ran_s - self._decode_s)
+            return cut
+        raise AssertionError("the second attempt returns or raises")
+
+    def _cut(self, path: Path, asked_s: float, left_s: float) -> _Cut:
+        """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
+        started_s = time.perf_counter()
+        left_s -= started_s - asked_s
+        if left_s <= 0:
+            raise DeadlineExceeded("the deadline passed before decoding")
+        contract = self.predictor.encoder.contract
+        try:
+            clip = self._pool.decode(path, contract, timeout_s=left_s)
+        except (DecodeTimeout, DecoderUnavailable) as error:
+            # Either the request ran out of time, or the decoder's own limit came first.
+            if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
+                raise DeadlineExceeded("the deadline passed while decoding") from error
+            raise
+        windows, starts = windows_of(clip.frames, contract)
+        ran_s = time.perf_counter() - started_s
+        return _Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
+
+    def _retry_after_s(self) -> int:
+        """Whole seconds until those inside should be done, spread so callers do not return as one.
+
+        The slower of decoding and the model's thread decides how fast requests leave.
+        """
+        decode_s = self._decode_s / self.settings.decode_workers
+        each_s = max(decode_s, self._model.seconds_per_request)
+        estimate_s = self._admitted * each_s * random.uniform(0.8, 1.2)
+        return max(1, min(60, math.ceil(estimate_s)))

@@ -1,0 +1,254 @@
+"""The one table: what went wrong -> status, stable slug, and words that are safe to send.
+
+ServerError
+├── MalformedRequest    the body cannot be read as a request
+├── Unauthenticated     the API key is missing or wrong
+├── NotFound            no such model
+├── BodyTooLarge        more bytes than the limit
+├── UnsupportedMedia    a content type the endpoint does not take
+├── FieldInvalid        fields of the request are wrong
+├── QueueFull           healthy, but full
+├── NotReady            starting, or broken
+├── Draining            stopping
+├── DeadlineExceeded    the request's deadline has passed
+└── CallerGone          the caller hung up; nobody is left to answer
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extract import errors as extract_errors
+from model import errors as model_errors
+from weights import errors as weights_errors
+
+
+class ServerError(Exception):
+    """Root of what the server itself finds wrong; the message is sent to the caller."""
+
+
+class MalformedRequest(ServerError):
+    """The body cannot be read as a request at all."""
+
+
+class Unauthenticated(ServerError):
+    """The API key is missing or wrong."""
+
+
+class NotFound(ServerError):
+    """Something named in the path does not exist."""
+
+
+class BodyTooLarge(ServerError):
+    """The body has more bytes than the limit."""
+
+
+class UnsupportedMedia(ServerError):
+    """The content type is not one the endpoint takes."""
+
+
+class FieldInvalid(ServerError):
+    """Fields are wrong; each is a JSON pointer and what is the matter with it."""
+
+    def __init__(self, *errors: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in errors))
+        self.errors = errors
+
+
+class QueueFull(ServerError):
+    """No room for another request before about `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int = 1) -> None:
+        super().__init__(f"the server is busy; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class NotReady(ServerError):
+    """The model is not loaded yet, or could not be."""
+
+    retry_after_s = 2
+
+
+class Draining(ServerError):
+    """The server is stopping and takes no new work."""
+
+    retry_after_s = 5
+
+
+class DeadlineExceeded(ServerError):
+    """The request's deadline passed before its answer was ready."""
+
+
+class CallerGone(ServerError):
+    """The caller hung up."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the contract with callers.
+
+    Attributes:
+        status: HTTP status.
+        slug: stable code; a caller may switch on it.
+        title: what it means, the same for every occurrence.
+        is_retryable: the same request may succeed later.
+        limits: names of the limits that explain a refusal.
+    """
+
+    status: int
+    slug: str
+    title: str
+    is_retryable: bool = False
+    limits: tuple[str, ...] = ()
+
+
+MALFORMED = Kind(400, "malformed-request", "The request cannot be read.")
+UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
+NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
+METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
+TOO_LARGE = Kind(
+    413, "body-too-large", "The body is larger than the limit.", limits=("max_upload_bytes",)
+)
+UNSUPPORTED = Kind(415, "unsupported-media", "The body is not a video the server can read.")
+INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")
+UNDECODABLE = Kind(
+    422, "undecodable-video", "The video cannot be decoded.", limits=("decode_wall_s",)
+)
+NO_STREAM = Kind(422, "no-video-stream", "The file holds no video stream.")
+TOO_SHORT = Kind(422, "too-short", "The video is too short.")
+TOO_LONG = Kind(
+    422,
+    "too-long-for-sync",
+    "The video is too long to be answered while the caller waits.",
+    limits=("max_duration_s", "max_frames"),
+)
+TOO_MANY_PIXELS = Kind(
+    422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
+)
+CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
+QUEUE_FULL = Kind(
+    429, "queue-full", "The server is full; come back later.", True, ("max_requests",)
+)
+CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
+INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
+STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
+DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
+NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
+DEADLINE = Kind(
+    504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)
+)
+
+TABLE: dict[type[Exception], Kind] = {
+    MalformedRequest: MALFORMED,
+    Unauthenticated: UNAUTHENTICATED,
+    NotFound: NOT_FOUND,
+    BodyTooLarge: TOO_LARGE,
+    UnsupportedMedia: UNSUPPORTED,
+    FieldInvalid: INVALID_FIELD,
+    QueueFull: QUEUE_FULL,
+    NotReady: STARTING,
+    Draining: DRAINING,
+    DeadlineExceeded: DEADLINE,
+    CallerGone: CALLER_GONE,
+    ServerError: INTERNAL,
+    extract_errors.VideoRejected: UNDECODABLE,  # refined by its code, below
+    extract_errors.DecoderDied: UNDECODABLE,
+    extract_errors.DecodeTimeout: UNDECODABLE,
+    extract_errors.DecoderUnavailable: NO_DECODER,
+    extract_errors.FeatureFileInvalid: INTERNAL,
+    extract_errors.ExtractError: INTERNAL,
+    model_errors.UnknownTask: INVALID_FIELD,
+    model_errors.SegmentInvalid: INVALID_FIELD,
+    model_errors.FeatureMismatch: INTERNAL,
+    model_errors.BackpackInvalid: INTERNAL,
+    model_errors.AnnotationInvalid: INTERNAL,
+    model_errors.WorldMismatch: INTERNAL,
+    model_errors.ModelError: INTERNAL,
+    weights_errors.BundleMissing: INTERNAL,
+    weights_errors.BundleError: INTERNAL,
+    weights_errors.WeightsError: INTERNAL,
+}
+
+REJECTED: dict[str, Kind] = {
+    "not-a-video": UNSUPPORTED,
+    "unsupported-container": UNSUPPORTED,
+    "unsupported-codec": CODEC,
+    "no-video-track": NO_STREAM,
+    "too-many-pixels": TOO_MANY_PIXELS,
+    "too-long": TOO_LONG,
+    "too-many-frames": TOO_LONG,
+    "damaged": UNDECODABLE,
+    "too-short": TOO_SHORT,
+}
+
+BY_STATUS: dict[int, Kind] = {
+    kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED)
+}
+"""What the framework refuses by itself."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One occurrence: what a caller is told, free of paths, tracebacks and decoder text."""
+
+    kind: Kind
+    detail: str
+    errors: tuple[tuple[str, str], ...] = ()
+    retry_after_s: int | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+def kind_of(error: BaseException) -> Kind:
+    """Returns the row of the nearest class in the table; anything unknown is our fault."""
+    if isinstance(error, extract_errors.VideoRejected):
+        return REJECTED.get(error.code, UNDECODABLE)
+    for cls in type(error).__mro__:
+        if cls in TABLE:
+            return TABLE[cls]
+    return INTERNAL
+
+
+def describe(error: BaseException, limits: Mapping[str, float] | None = None) -> Problem:
+    """Returns what to tell the caller about an exception.
+
+    Args:
+        error: anything that was raised while answering.
+        limits: every limit in force; the ones that explain the refusal are passed on.
+    """
+    kind = kind_of(error)
+    retry_after_s = getattr(error, "retry_after_s", 5 if kind.status == 503 else None)
+    return Problem(
+        kind=kind,
+        detail=_detail(error, kind),
+        errors=_field_errors(error),
+        retry_after_s=retry_after_s,
+        limits={name: limits[name] for name in kind.limits if limits and name in limits},
+    )
+
+
+def _detail(error: BaseException, kind: Kind) -> str:
+    """Only messages written for callers leave; every other exception gets its row's title."""
+    match error:
+        case extract_errors.VideoRejected():
+            return error.detail
+        case extract_errors.DecoderDied():
+            return "The decoder stopped on this file."
+        case extract_errors.DecodeTimeout():
+            return "Decoding this file takes longer than the limit."
+        case model_errors.UnknownTask() | model_errors.SegmentInvalid():
+            return str(error)
+        case ServerError() if error.args and kind is not INTERNAL:
+            return str(error)
+        case _:
+            return kind.title
+
+
+def _field_errors(error: BaseException) -> tuple[tuple[str, str], ...]:
+    match error:
+        case FieldInvalid():
+            return error.errors
+        case model_errors.UnknownTask():
+            return (("/tasks", str(error)),)
+        case model_errors.SegmentInvalid():
+            return ((f"/segments/{error.index}", error.detail),)
+        case _:
+            return ()

@@ -1,0 +1,53 @@
+"""One whole answer, for the API reference."""
+
+from typing import Any
+
+_VERB = [{"id": 3, "label": "cut", "probability": 0.81}]
+_NOUN = [{"id": 7, "label": "carrot", "probability": 0.77}]
+_NEAR = {"verb": "cut", "noun": "carrot", "similarity": 0.93, "count": 41}
+
+PREDICTION: dict[str, Any] = {
+    "id": "5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0",
+    "model": {"name": "tabletop", "version": "1", "sha256": "9f2d…"},
+    "input": {
+        "duration_s": 8.0,
+        "fps": 30.0,
+        "width": 960,
+        "height": 540,
+        "rotation": 0,
+        "container": "mp4",
+        "codec": "h264",
+        "frames_declared": 240,
+        "frames_decoded": 240,
+        "reader": "decord",
+    },
+    "features": {"encoder": "tabletop", "fps": 30.0, "window": 32, "stride": 16, "count": 14},
+    "segments": [
+        {
+            "start_s": 0.0,
+            "end_s": 8.0,
+            "ar": {"verb": _VERB, "noun": _NOUN},
+            "oscc": {"state_change": True, "probability": 0.93},
+            "pnr": {"time_s": 3.5, "frame": 105, "probability": 0.41, "scores": [0.01, 0.41]},
+            "evidence": {
+                "neighbours": {"ar": {"oscc": [_NEAR]}},
+                "votes": {"ar.verb": {"own": "cut", "oscc": "cut", "pnr": "slice", "lta": "cut"}},
+            },
+        }
+    ],
+    "lta": {
+        "observed": [0],
+        "steps": [{"verb": _VERB, "noun": _NOUN}],
+        "hypotheses": [[{"verb": "put", "noun": "knife"}]],
+        "evidence": {"neighbours": {"lta": {"ar": [_NEAR]}}, "votes": {"lta.verb": {"own": "put"}}},
+    },
+    "timings": {
+        "queue_ms": 1.2,
+        "decode_ms": 90.0,
+        "features_ms": 210.0,
+        "reason_ms": 8.0,
+        "total_ms": 310.0,
+    },
+    "warnings": [{"code": "resampled-from-25fps", "detail": "The clip was resampled to 30 fps."}],
+}
+"""Lists are cut short: a real answer has `top_k` labels, 16 scores, 20 steps, 5 hypotheses."""

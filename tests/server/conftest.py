@@ -1,0 +1,98 @@
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from server.app import create_app
+from server.engine import Engine
+from server.schemas import ProblemBody
+from tests.server.fakes import FakePool, FakePredictor, make_engine, make_settings
+from tests.server.in_process import AppTransport
+
+
+@dataclass
+class Served:
+    """An app under test and the parts it is made of."""
+
+    http: httpx.Client
+    transport: AppTransport
+    engine: Engine
+    predictor: FakePredictor
+    pool: FakePool
+    spool_parent: Path
+
+    def wait_ready(self) -> None:
+        until_s = time.monotonic() + 10
+        while self.http.get("/readyz").status_code != 200:
+            assert time.monotonic() < until_s, self.engine.failure
+            time.sleep(0.005)
+
+    def spooled(self) -> list[Path]:
+        """Files left in the spool."""
+        return [path for path in self.spool_parent.rglob("*") if path.is_file()]
+
+    def post(self, body: Any, *, kind: str = "video/mp4", **query: Any) -> httpx.Response:
+        """Sends a raw body with query parameters."""
+        return self.http.post(
+            "/v1/predictions", content=body, params=query, headers={"content-type": kind}
+        )
+
+    def post_form(self, body: bytes, options: dict[str, Any] | None = None) -> httpx.Response:
+        """Sends a form."""
+        files: dict[str, Any] = {"video": ("../../etc/passwd", body)}
+        if options is not None:
+            files["request"] = (None, json.dumps(options), "application/json")
+        return self.http.post("/v1/predictions", files=files)
+
+
+def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Checks everything a problem promises and returns it."""
+    assert (response.status_code, response.json().get("code")) == (status, code), response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = ProblemBody.model_validate_json(response.text, strict=True)
+    assert problem.type == f"urn:egopack:problem:{code}"
+    assert problem.status == status
+    assert problem.request_id == response.headers["x-request-id"]
+    assert problem.instance == f"urn:request:{problem.request_id}"
+    assert (status in (429, 503)) == ("retry-after" in response.headers)
+    for secret in ("Traceback", "/tmp", "egopack-spool", "signal 11", "secret"):
+        assert secret not in response.text
+    values: dict[str, Any] = response.json()
+    return values
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
+    """Starts an app with fakes; keyword arguments are settings."""
+    with ExitStack() as stack:
+
+        def start(*, gate: threading.Event | None = None, **values: Any) -> Served:
+            settings = make_settings(spool_dir=tmp_path / "spool", **values)
+            predictor, pool = FakePredictor(), FakePool()
+            engine = make_engine(settings, predictor, pool)
+            if gate is not None:  # loading waits for it
+                pool.start = lambda: gate.wait(5)  # type: ignore[method-assign, assignment]
+            transport = AppTransport(create_app(settings, engine))
+            transport.start()
+            stack.callback(transport.stop)
+            http = stack.enter_context(
+                httpx.Client(base_url="http://test", transport=transport, timeout=60)
+            )
+            made = Served(http, transport, engine, predictor, pool, tmp_path / "spool")
+            if gate is None:
+                made.wait_ready()
+            return made
+
+        yield start
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    return serve()

@@ -1,0 +1,97 @@
+import pytest
+
+from tests.server.conftest import assert_problem
+from tests.server.fakes import clip
+
+
+@pytest.mark.parametrize("given", ["abc-1.2:3", "x" * 128])
+def test_a_proper_request_id_is_echoed(served, given):
+    response = served.http.get("/livez", headers={"x-request-id": given})
+    assert response.headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "x" * 129, "a b", "a\tb", "é", "<script>"])
+def test_an_improper_request_id_is_replaced(served, given):
+    headers = {"x-request-id": given.encode()}
+    first = served.http.get("/livez", headers=headers).headers["x-request-id"]
+    second = served.http.get("/livez", headers=headers).headers["x-request-id"]
+    assert first != second
+    assert first.isalnum()
+
+
+def test_problems_carry_the_request_id_too(served):
+    response = served.http.get("/nope", headers={"x-request-id": "mine"})
+    assert assert_problem(response, 404, "not-found")["request_id"] == "mine"
+
+
+def test_what_the_framework_refuses_is_a_problem(served):
+    assert_problem(served.http.get("/v1/nothing"), 404, "not-found")
+    refused = served.http.get("/v1/predictions")
+    assert_problem(refused, 405, "method-not-allowed")
+    assert refused.headers["allow"] == "POST"
+    assert_problem(served.http.request("BREW", "/livez"), 405, "method-not-allowed")
+
+
+def test_a_declared_size_over_the_limit_is_refused_before_the_body_is_read(serve):
+    served = serve(max_upload_mb=1)
+
+    def body():
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"content-length": str(2**20 + 1), "content-type": "video/mp4"}
+    refused = served.http.post("/v1/predictions", content=body(), headers=headers)
+    problem = assert_problem(refused, 413, "body-too-large")
+    assert problem["limits"] == {"max_upload_bytes": 2**20}
+
+
+def test_with_a_key_everything_but_probes_and_docs_asks_for_it(serve):
+    served = serve(api_key="sesame")
+    for path in ("/v1/models", "/v1/limits", "/v1/nothing", "/"):
+        refused = served.http.get(path)
+        assert_problem(refused, 401, "unauthenticated")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    assert_problem(served.post(clip()), 401, "unauthenticated")
+    for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
+        assert served.http.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer sesame"},
+        {"authorization": "bearer sesame"},
+        {"x-api-key": "sesame"},
+    ],
+)
+def test_the_key_opens(serve, headers):
+    assert serve(api_key="sesame").http.get("/v1/models", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Basic sesame"},
+        {"authorization": "Bearer"},
+        {"x-api-key": ""},
+        {"x-api-key": "sésame".encode()},
+    ],
+)
+def test_a_wrong_key_does_not_open(serve, headers):
+    refused = serve(api_key="sesame").http.get("/v1/models", headers=headers)
+    assert_problem(refused, 401, "unauthenticated")
+    assert "sesame" not in refused.text
+
+
+def test_what_nobody_foresaw_is_logged_in_full_and_answered_in_brief(served, caplog):
+    refused = served.post(b"bug")
+    assert_problem(refused, 500, "internal")
+    assert any("secret of" in str(r.exc_info[1]) for r in caplog.records if r.exc_info)
+
+
+def test_each_request_leaves_one_line(served, caplog):
+    caplog.set_level("INFO", logger="server.edge")
+    caplog.clear()
+    served.http.get("/nope")
+    assert [r.getMessage() for r in caplog.records] == ["GET /nope 404"]

@@ -1,0 +1,93 @@
+import inspect
+from typing import get_args
+
+import pytest
+
+from extract import errors as extract_errors
+from extract.errors import RejectCode, VideoRejected
+from model import errors as model_errors
+from model.errors import SegmentInvalid, UnknownTask
+from server import errors
+from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, describe, kind_of
+from weights import errors as weights_errors
+
+
+def error_classes(module):
+    found = [cls for _, cls in inspect.getmembers(module, inspect.isclass)]
+    return [c for c in found if issubclass(c, Exception) and c.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize("module", [extract_errors, model_errors, weights_errors, errors])
+def test_every_error_of_every_package_is_in_the_table(module):
+    classes = error_classes(module)
+    assert len(classes) > 2
+    assert [cls.__name__ for cls in classes if cls not in TABLE] == []
+
+
+def test_every_reason_to_reject_a_video_has_its_own_row():
+    assert set(REJECTED) == set(get_args(RejectCode))
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "slug"),
+    [
+        ("not-a-video", 415, "unsupported-media"),
+        ("unsupported-container", 415, "unsupported-media"),
+        ("unsupported-codec", 422, "codec-not-allowed"),
+        ("no-video-track", 422, "no-video-stream"),
+        ("too-many-pixels", 422, "too-many-pixels"),
+        ("too-long", 422, "too-long-for-sync"),
+        ("too-many-frames", 422, "too-long-for-sync"),
+        ("damaged", 422, "undecodable-video"),
+        ("too-short", 422, "too-short"),
+    ],
+)
+def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
+    problem = describe(VideoRejected(code, "a plain sentence"))
+    assert (problem.kind.status, problem.kind.slug) == (status, slug)
+    assert problem.detail == "a plain sentence"
+
+
+def test_an_unforeseen_error_is_our_fault_and_says_nothing():
+    problem = describe(RuntimeError("/secret/path"))
+    assert problem.kind is errors.INTERNAL
+    assert "secret" not in problem.detail
+
+
+@pytest.mark.parametrize("cls", [c for c, kind in TABLE.items() if kind.status == 500])
+def test_errors_that_are_our_fault_say_nothing(cls):
+    error = cls.__new__(cls)
+    Exception.__init__(error, "/secret/path")
+    assert "secret" not in describe(error).detail
+
+
+def test_a_subclass_gets_its_parents_row():
+    class Fresh(errors.BodyTooLarge):
+        pass
+
+    assert kind_of(Fresh()) is errors.TOO_LARGE
+
+
+def test_field_errors_point_at_the_field():
+    assert describe(FieldInvalid(("/a", "x"), ("/b/0", "y"))).errors == (("/a", "x"), ("/b/0", "y"))
+    assert describe(SegmentInvalid(2, "late")).errors == (("/segments/2", "late"),)
+    unknown = describe(UnknownTask("dance", ("ar", "lta")))
+    assert unknown.errors[0][0] == "/tasks"
+    assert "ar, lta" in unknown.detail
+
+
+def test_a_refusal_carries_the_limits_that_explain_it():
+    limits = {"max_upload_bytes": 5, "max_pixels": 7}
+    assert describe(errors.BodyTooLarge("big"), limits).limits == {"max_upload_bytes": 5}
+
+
+def test_a_full_queue_says_when_to_come_back():
+    assert describe(QueueFull(17)).retry_after_s == 17
+
+
+def test_retryable_statuses_always_say_when():
+    for cls, kind in TABLE.items():
+        if kind.status in (429, 503):
+            error = cls() if cls is QueueFull else cls("x")
+            assert describe(error).retry_after_s >= 1
+            assert kind.is_retryable

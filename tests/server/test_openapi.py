@@ -1,0 +1,104 @@
+import re
+
+import pytest
+
+from server import errors
+from server.app import create_app
+from server.errors import TABLE, Kind
+from tests.server.fakes import make_engine, make_settings
+
+ENDPOINTS = {
+    "create_prediction": ("post", "/v1/predictions"),
+    "list_models": ("get", "/v1/models"),
+    "get_model": ("get", "/v1/models/{name}"),
+    "get_taxonomy": ("get", "/v1/taxonomy"),
+    "get_limits": ("get", "/v1/limits"),
+    "get_liveness": ("get", "/livez"),
+    "get_readiness": ("get", "/readyz"),
+}
+
+
+@pytest.fixture(scope="module")
+def document():
+    settings = make_settings()
+    return create_app(settings, make_engine(settings)).openapi()
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield method, path, operation
+
+
+def test_every_endpoint_has_its_own_name(document):
+    found = {op["operationId"]: (method, path) for method, path, op in operations(document)}
+    assert found == ENDPOINTS
+    assert document["openapi"].startswith("3.1")
+
+
+def test_every_reference_leads_somewhere(document):
+    schemas = document["components"]["schemas"]
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert references <= set(schemas)
+    assert not {"HTTPValidationError", "ValidationError"} & set(schemas)
+
+
+def test_every_error_is_a_problem_with_an_example_a_slug(document):
+    for _, path, operation in operations(document):
+        refusals = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
+        assert refusals, path
+        for status, response in refusals.items():
+            assert list(response["content"]) == ["application/problem+json"], (path, status)
+            content = response["content"]["application/problem+json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/ProblemBody"}
+            for slug, example in content["examples"].items():
+                assert example["value"]["code"] == slug
+                assert example["value"]["status"] == int(status)
+                assert slug in response["description"]
+
+
+def test_predictions_list_every_problem_they_can_answer(document):
+    listed = {
+        slug
+        for response in document["paths"]["/v1/predictions"]["post"]["responses"].values()
+        for slug in response["content"].get("application/problem+json", {}).get("examples", {})
+    }
+    kinds = {value.slug for value in vars(errors).values() if isinstance(value, Kind)}
+    assert kinds >= {kind.slug for kind in TABLE.values()}
+    assert listed == kinds - {"not-found", "method-not-allowed", "caller-gone"}
+
+
+def test_the_three_ways_to_send_a_clip_are_described(document):
+    operation = document["paths"]["/v1/predictions"]["post"]
+    content = operation["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "video/*", "application/octet-stream"}
+    form = content["multipart/form-data"]["schema"]
+    assert form["properties"]["request"] == {"$ref": "#/components/schemas/PredictOptions"}
+    options = document["components"]["schemas"]["PredictOptions"]
+    assert options["additionalProperties"] is False
+    fields = {"tasks", "top_k", "segments", "segment_s", "seed", "return", "timeout_s"}
+    assert set(options["properties"]) == fields
+    assert {p["name"] for p in operation["parameters"]} == fields
+    assert all("description" in p for p in operation["parameters"])
+
+
+def test_the_example_answer_keeps_the_schema(document):
+    from server.schemas import Prediction
+
+    content = document["paths"]["/v1/predictions"]["post"]["responses"]["200"]["content"]
+    example = content["application/json"]["example"]
+    assert Prediction.model_validate(example).model_dump(exclude_none=True) == example
+    assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Prediction"}
+
+
+def test_a_key_is_asked_for_only_where_one_is_set(document):
+    assert "security" not in document
+    settings = make_settings(api_key="k")
+    secured = create_app(settings, make_engine(settings)).openapi()
+    assert secured["security"] == [{"key": []}]
+    assert secured["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_the_docs_page_is_served(served):
+    assert "openapi.json" in served.http.get("/docs").text
+    assert served.http.get("/openapi.json").json()["info"]["title"] == "EgoPack Server"
