@@ -14,7 +14,7 @@ from extract.sandbox import DecodePool
 from extract.store import FeatureStore
 from model.data.annotations import DataRoot
 from model.evaluate import main as evaluate
-from model.predictor import PredictRequest, Predictor
+from model.predictor import Predictor, PredictRequest
 from model.train import main as train
 from tests.end_to_end.conftest import COMMAND, ROOT
 from weights.bundle import load_bundle
