@@ -78,6 +78,7 @@ def build_trunk(config: SwinConfig) -> SwinTransformer3d:
         depths=list(config.depths),
         num_heads=list(config.heads),
         window_size=list(config.window),
+        stochastic_depth_prob=0.0,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),
     )
     trunk.head = nn.Identity()

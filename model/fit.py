@@ -26,7 +26,7 @@ BatchT = TypeVar("BatchT")
 def fit(
     module: nn.Module,
     batches: Callable[[torch.Generator], Iterator[BatchT]],
-    loss: Callable[[BatchT], Tensor],
+    backward: Callable[[BatchT], Tensor],
     *,
     config: FitConfig,
     steps_per_epoch: int,
@@ -40,7 +40,7 @@ def fit(
     Args:
         module: what is trained; left in eval mode.
         batches: one epoch of batches, drawn from the generator given.
-        loss: scalar loss of a batch.
+        backward: sets the gradients of a batch and returns its loss; see `backward_of`.
         config: how long and how fast.
         steps_per_epoch: number of batches `batches` yields.
         seed: of everything random.
@@ -59,20 +59,33 @@ def fit(
         for epoch in range(done, config.epochs):
             generator = _reseed(seed, epoch)
             module.train()
+            losses = []
             for batch in batches(generator):
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * learning_rate_factor(step, warmup, total)
                 optimizer.zero_grad(set_to_none=True)
-                value = loss(batch)
-                value.backward()
+                value = backward(batch)
                 if max_norm is not None:
                     nn.utils.clip_grad_norm_(parameters, max_norm)
                 optimizer.step()
+                losses.append(value)
                 step += 1
                 bar.update()
-            bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{value.item():.3f}")
+            mean = torch.stack(losses).mean().item()
+            bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{mean:.3f}")
             _write(module, optimizer, checkpoint, epoch + 1)
     module.eval()
+
+
+def backward_of(loss: Callable[[BatchT], Tensor]) -> Callable[[BatchT], Tensor]:
+    """Returns what computes a batch's gradients from its scalar loss, in one piece."""
+
+    def backward(batch: BatchT) -> Tensor:
+        value = loss(batch)
+        value.backward()
+        return value.detach()
+
+    return backward
 
 
 def learning_rate_factor(step: int, warmup: float, total: int) -> float:

@@ -8,7 +8,7 @@ from extract.swin import TABLETOP_SWIN, SwinConfig
 from model.config import FitConfig, ModelConfig
 from model.data.tabletop.script import SMOKE as SMOKE_WORLD
 from model.data.tabletop.script import WorldConfig
-from model.pretrain import PretrainConfig
+from model.pretrain.training import PretrainConfig
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,23 @@ TABLETOP = Preset(
     swin=TABLETOP_SWIN,
     contract=TABLETOP_CONTRACT,
     pretrain=PretrainConfig(
-        fit=FitConfig(
-            epochs=12,
-            learning_rate=1e-3,
-            batch_size=8,
+        images=FitConfig(
+            epochs=5,
+            learning_rate=1.5e-3,
+            batch_size=64,
+            warmup_epochs=0.2,
+            weight_decay=0.05,
+            decoupled_decay=True,
+        ),
+        clips=FitConfig(
+            epochs=24,
+            learning_rate=8e-4,
+            batch_size=16,
             warmup_epochs=1,
             weight_decay=0.05,
             decoupled_decay=True,
             label_smoothing=0.1,
-        )
+        ),
     ),
     model=ModelConfig(
         input_size=TABLETOP_SWIN.dim,
@@ -88,7 +96,9 @@ SMOKE = replace(
     TABLETOP,
     name="smoke",
     world=SMOKE_WORLD,
-    pretrain=replace(TABLETOP.pretrain, fit=replace(_BRIEF, epochs=1), windows_per_sample=2),
+    pretrain=replace(
+        TABLETOP.pretrain, images=replace(_BRIEF, epochs=1, batch_size=32), clips=_BRIEF
+    ),
     multitask=_BRIEF,
     skills=dict.fromkeys(TABLETOP.skills, _BRIEF),
 )

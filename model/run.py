@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,13 +16,15 @@ from model.backpack import Backpack
 from model.card import write_card
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
+from model.data.tabletop.label_maps import read_label_map, write_label_maps
 from model.data.tabletop.write import write_world
 from model.data.tracks import read_tracks, videos_of
 from model.egopack import Skill
 from model.ledger import Ledger, stage_key
 from model.multitask import MultiTaskModel
 from model.presets import Preset
-from model.pretrain import FrameCache, pretrain_encoder
+from model.pretrain.frames import FrameCache
+from model.pretrain.training import Footage, Pretraining, pretrain_on_clips, pretrain_on_images
 from model.scoring import baselines, score_split, split_samples
 from model.skills import Backbone, SkillSet
 from model.stages import calibrate, collect_logits, fill_backpack, train_multitask, train_skill
@@ -34,7 +37,8 @@ BACKBONE = "shared"
 TYPICAL_S = {
     "world": 1200.0,
     "frames": 200.0,
-    "encoder": 1300.0,
+    "images": 950.0,
+    "encoder": 1500.0,
     "features": 500.0,
     "multitask": 120.0,
     "backpack": 5.0,
@@ -83,31 +87,66 @@ class Run:
 
     def _encoder(self, world: str, num_labels: dict[str, int]) -> tuple[SwinEncoder, str]:
         preset = self.preset
-        cache = FrameCache(self.folder / "frames", self.data, preset.contract)
         actions = self.data.actions("train")
-        frames_key = stage_key(world, preset.contract)
-        key = stage_key(frames_key, preset.swin, preset.pretrain, self.seed)
+        footage, key = self._footage(world, num_labels)
+        torch.manual_seed(self.seed)
+        model = Pretraining(preset.swin, footage.num_labels)
 
-        def fill() -> None:
-            with _Bar("frames") as progress:
-                cache.fill(sorted({record.video_uid for record in actions}), progress)
+        def images() -> dict[str, Tensor]:
+            pretrain_on_images(
+                model,
+                footage,
+                sorted({record.video_uid for record in actions}),
+                config=preset.pretrain,
+                seed=self.seed,
+                checkpoint=self.ledger.checkpoint("images", key),
+            )
+            return model.state_dict()
 
-        def make() -> dict[str, Tensor]:
-            return pretrain_encoder(
-                preset.name,
-                preset.swin,
-                preset.contract,
+        def clips() -> dict[str, Tensor]:
+            pretrain_on_clips(
+                model,
+                footage,
                 actions,
-                cache,
-                {name: num_labels[name] for name in ("verb", "noun")},
                 config=preset.pretrain,
                 seed=self.seed,
                 checkpoint=self.ledger.checkpoint("encoder", key),
-            ).state_dict()
+            )
+            return dict(model.trunk.state_dict())
 
-        self.ledger.files("frames", frames_key, fill)
-        tensors = self.ledger.tensors("encoder", key, make)
+        shared = replace(preset.pretrain, clips=preset.pretrain.images)
+        key = stage_key(key, preset.swin, shared, self.seed)
+        model.load_state_dict(self.ledger.tensors("images", key, images))
+        key = stage_key(key, preset.pretrain)
+        tensors = self.ledger.tensors("encoder", key, clips)
         return load_swin(preset.name, preset.swin, preset.contract, tensors), key
+
+    def _footage(self, world: str, num_labels: dict[str, int]) -> tuple[Footage, str]:
+        preset = self.preset
+        cache = FrameCache(self.folder / "frames", self.data, preset.contract)
+        maps = self.folder / "label-maps"
+        token, size = (
+            preset.contract.frame_step * preset.swin.patch[0],
+            preset.pretrain.views.map_size,
+        )
+
+        def fill() -> None:
+            with _Bar("frames") as progress:
+                cache.fill(videos_of(self.data, "train"), progress)
+            with _Bar("label maps") as progress:
+                write_label_maps(
+                    maps,
+                    preset.world,
+                    every=token,
+                    size=size,
+                    workers=self.workers,
+                    progress=progress,
+                )
+
+        key = stage_key(world, preset.contract, token, size)
+        self.ledger.files("frames", key, fill)
+        labels = {name: num_labels[name] for name in ("verb", "noun")}
+        return Footage(cache.frames, partial(read_label_map, maps), preset.contract, labels), key
 
     def _samples(
         self, encoder: SwinEncoder, upstream: str

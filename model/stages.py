@@ -13,7 +13,7 @@ from model.calibration import Calibration, fit_temperature
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Batch, Samples
 from model.egopack import Skill
-from model.fit import fit, shuffled
+from model.fit import backward_of, fit, shuffled
 from model.losses import task_loss
 from model.multitask import MultiTaskModel
 from model.pooling import select_nodes
@@ -61,7 +61,7 @@ def train_multitask(
     fit(
         model,
         batches,
-        loss,
+        backward_of(loss),
         config=fit_config,
         steps_per_epoch=steps,
         seed=seed,
@@ -137,7 +137,7 @@ def train_skill(
     fit(
         learner,
         batches,
-        loss,
+        backward_of(loss),
         config=fit_config,
         steps_per_epoch=-(-len(samples) // fit_config.batch_size),
         seed=seed,

@@ -6,6 +6,7 @@ from extract.encoder import VideoEncoder
 from extract.extractor import Extractor
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
+from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot, Split
 
 
@@ -28,13 +29,18 @@ def read_tracks(
     A stored track made by another encoder is made again.
     """
     extractor = Extractor(encoder)
-    tracks = []
-    for done, video in enumerate(videos, 1):
+
+    def read(video: str) -> FeatureTrack:
         track = store.read(video) if store.has(video) else None
         if track is None or track.encoder.fingerprint != encoder.fingerprint:
             track = extractor.from_file(data.videos / f"{video}.mp4", video_id=video)
             store.write(track)
-        tracks.append(track)
-        if progress:
-            progress(done, len(videos))
+        return track
+
+    tracks = []
+    with one_thread_per_core() as pool:
+        for track in pool.map(read, videos):
+            tracks.append(track)
+            if progress:
+                progress(len(tracks), len(videos))
     return tracks

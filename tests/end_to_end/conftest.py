@@ -14,14 +14,15 @@ COMMAND = [sys.executable, "-m", "model.train", "--smoke", "--work"]
 
 
 def start(folder: Path, log: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [*COMMAND, str(folder)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=log.open("ab"),
-        start_new_session=True,  # so that its rendering processes die with it
-        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
-    )
+    with log.open("ab") as errors:
+        return subprocess.Popen(
+            [*COMMAND, str(folder)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,  # so that its rendering processes die with it
+            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+        )
 
 
 def wait_for(condition, process, log):

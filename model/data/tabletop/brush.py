@@ -76,11 +76,13 @@ class Brush:
 
     Attributes:
         image: what is drawn on.
+        ink: None prints in the sketches' own colours; a number prints everything in that value,
+            with hard edges and no shade, on an image of one channel.
     """
 
-    def __init__(self, image: Image, matrix: np.ndarray) -> None:
+    def __init__(self, image: Image, matrix: np.ndarray, ink: int | None = None) -> None:
         """Takes the (2, 3) matrix from the coordinates of the sketches' places to pixels."""
-        self.image = image
+        self.image, self.ink = image, ink
         self._cells = (matrix * (1 << _SHIFT)).tolist()
         (a, b, _), (c, d, _) = matrix.tolist()
         self._scale = math.sqrt(abs(a * d - b * c))
@@ -97,14 +99,18 @@ class Brush:
         pixels = sketch.points @ turn
         pixels += (a * x + b * y + e, c * x + d * y + f)
         corners = pixels.astype(np.int32)
-        scale, image = self._scale * abs(sx * sy) ** 0.5, self.image
+        scale = self._scale * abs(sx * sy) ** 0.5
         for start, stop, width, color in sketch.shapes:
-            shape = [corners[start:stop]]
             if width:
-                thick = max(1, round(width * scale))
-                cv2.polylines(image, shape, False, color, thick, cv2.LINE_AA, _SHIFT)
+                self._draw_line(corners[start:stop], width * scale, color)
+            elif self.ink is None:
+                cv2.fillPoly(self.image, [corners[start:stop]], color, cv2.LINE_AA, _SHIFT)
             else:
-                cv2.fillPoly(image, shape, color, cv2.LINE_AA, _SHIFT)
+                cv2.fillPoly(self.image, [corners[start:stop]], self.ink, cv2.LINE_8, _SHIFT)
+
+    def _draw_line(self, pixels: np.ndarray, width: float, color: Color) -> None:
+        ink, edge = (color, cv2.LINE_AA) if self.ink is None else (self.ink, cv2.LINE_8)
+        cv2.polylines(self.image, [pixels], False, ink, max(1, round(width)), edge, _SHIFT)
 
     def _to_pixels(self, points: Points) -> np.ndarray:
         (a, b, e), (c, d, f) = self._cells
@@ -113,9 +119,7 @@ class Brush:
 
     def line(self, points: list[XY], width: float, color: Color) -> None:
         """Draws a round-ended line through the points."""
-        thick = max(1, round(width * self._scale))
-        pixels = [self._to_pixels(points)]
-        cv2.polylines(self.image, pixels, False, color, thick, cv2.LINE_AA, _SHIFT)
+        self._draw_line(self._to_pixels(points), width * self._scale, color)
 
     def is_below(self, x: float, y: float, margin: float) -> bool:
         """Whether a point lies further than a margin below the image."""
@@ -125,6 +129,8 @@ class Brush:
 
     def shade(self, x: float, y: float, rx: float, ry: float, factor: float) -> None:
         """Multiplies an ellipse by a factor, softly at its rim."""
+        if self.ink is not None:
+            return
         (a, b, e), (c, d, f) = self._cells
         turn = np.array([[a * rx, c * rx], [b * ry, d * ry]])
         middle = (a * x + b * y + e, c * x + d * y + f)

@@ -17,6 +17,7 @@ from model.data.tabletop.brush import (
 )
 from model.data.tabletop.hands import POSES, draw_hand, sketch_palm
 from model.data.tabletop.looks import Looks, mix
+from model.data.tabletop.rules import NOUNS
 from model.data.tabletop.scene import Moment, Scene, Thing
 from model.data.tabletop.things import DRAW, DRAW_LOOSE, SHADOWS, TALL_SHADOW
 
@@ -27,6 +28,8 @@ _SMEAR_PX = 1.5  # pixels the view moves in a frame before it smears
 _LIFT_ZOOM = 0.38
 _NOISES = 8
 _FLAT = 0.01  # a shadow thrown less far than this is not seen
+HAND = len(NOUNS) + 1
+ACTED_ON = 128
 _STEPS = 40  # looks of a thing between two states
 
 
@@ -90,6 +93,25 @@ class Renderer:
         lamp_on = any(t.noun == "lamp" and t.flags["on"] > 0.5 for t in moment.still + moment.live)
         gain = moment.gain * (1.12 if lamp_on else 1.0)
         return expose(image, self._light, gain, self._noise[index * 5 % _NOISES])
+
+    def labels(self, index: int, width: int, height: int) -> Image:
+        """Returns what every place of frame `index` shows, (height, width) uint8.
+
+        0 is the table, i + 1 the i-th noun, HAND a hand or arm; ACTED_ON is added where the thing
+        is the noun of the action that is going on. Nearer things cover farther ones.
+        """
+        moment = self._scene.at(index)
+        scale = np.array([[width / self._width], [height / self._height]])
+        brush = Brush(np.zeros((height, width), np.uint8), self._view(moment) * scale, ink=0)
+        for thing in (*moment.still, *moment.live):
+            brush.ink = 1 + NOUNS.index(thing.noun)
+            if thing.noun == moment.acted_on:
+                brush.ink += ACTED_ON
+            self._draw_thing(brush, thing)
+        brush.ink = HAND
+        for side in (0, 1):
+            draw_hand(brush, self._looks, self._palms, side, moment.hands[side], moment.poses[side])
+        return brush.image
 
     def _view(self, moment: Moment) -> np.ndarray:
         """Returns the (2, 3) matrix from the table to the frame."""

@@ -51,6 +51,7 @@ class Moment:
         zoom: of the camera.
         roll: of the camera, radians.
         gain: brightness of the light.
+        acted_on: noun of the action that is going on, "" between actions.
     """
 
     still: list[Thing]
@@ -63,6 +64,7 @@ class Moment:
     zoom: float
     roll: float
     gain: float
+    acted_on: str = ""
 
 
 class Scene:
@@ -180,6 +182,7 @@ class Scene:
     def _act(self, moment: Moment, i: int, frame: float, drift: XY) -> None:
         action, cue, table = self._actions[i], self._cues[i], self._tables[i]
         s = (frame - action.start) / (action.end - action.start)
+        moment.acted_on = action.noun
         beat = perform(cue, s)
         moment.hands, moment.poses, moment.stream = beat.hands, beat.poses, beat.stream
         tool = TOOL_OF.get(action.verb)

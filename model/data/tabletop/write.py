@@ -130,16 +130,28 @@ def encode_video(path: Path, frames: Iterator[np.ndarray], config: WorldConfig) 
 def _render_all(
     folder: Path, scripts: list[Script], config: WorldConfig, workers: int
 ) -> Iterator[None]:
-    if workers == 1 or len(scripts) <= 1:
-        for script in scripts:
-            write_video(folder / f"{script.video_uid}.mp4", script, config)
+    yield from in_processes(
+        write_video,
+        [(folder / f"{script.video_uid}.mp4", script, config) for script in scripts],
+        workers,
+    )
+
+
+def in_processes(
+    function: Callable[..., None], calls: list[tuple[Any, ...]], workers: int
+) -> Iterator[None]:
+    """Makes the calls in `workers` processes; yields whenever one is done.
+
+    Raises:
+        Exception: what a call raised; calls that have not begun are dropped.
+    """
+    if workers == 1 or len(calls) <= 1:
+        for call in calls:
+            function(*call)
             yield
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        pending = [
-            pool.submit(write_video, folder / f"{script.video_uid}.mp4", script, config)
-            for script in scripts
-        ]
+        pending = [pool.submit(function, *call) for call in calls]
         try:
             for future in as_completed(pending):
                 future.result()

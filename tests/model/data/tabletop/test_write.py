@@ -99,7 +99,7 @@ def test_writing_again_keeps_what_is_finished(tiny_world, tiny_config, monkeypat
 
 def test_interrupted_writing_leaves_no_half_video_and_resumes(tmp_path, tiny_config, monkeypatch):
     config = dataclasses.replace(tiny_config, actions_per_video=(1, 1))
-    encode, calls = write._encode, []
+    encode, calls = write.encode_video, []
 
     def stop_at_second(path, frames, config):
         calls.append(path)
@@ -109,7 +109,7 @@ def test_interrupted_writing_leaves_no_half_video_and_resumes(tmp_path, tiny_con
         encode(path, frames, config)
 
     with monkeypatch.context() as patch:
-        patch.setattr(write, "_encode", stop_at_second)
+        patch.setattr(write, "encode_video", stop_at_second)
         with pytest.raises(KeyboardInterrupt):
             write_world(tmp_path, config, workers=1)
     folder = tmp_path / "v1" / "full_scale"

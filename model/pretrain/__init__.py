@@ -1,0 +1,1 @@
+"""Training of the small encoder from pixels; what comes after it sees tracks only."""

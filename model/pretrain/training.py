@@ -1,0 +1,262 @@
+"""Trains the small tabletop encoder from pixels, on training videos only.
+
+It stands for what ImageNet and Kinetics are to Omnivore: features that know things and actions,
+not the tasks. First single images: every place of the feature map learns what it shows and what
+is being acted on, from label maps. Then clips: places go on, and the mean of all places, the
+feature, learns the verb and noun of its segment. A sample is several windows of one segment whose
+features are averaged, because a label says what happens in the segment, not in which window.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from extract.contract import FeatureContract
+from extract.swin import SwinConfig, build_trunk
+from model.config import FitConfig
+from model.cores import one_thread_per_core, sharded
+from model.data.annotations import ActionRecord
+from model.fit import fit, shuffled
+from model.losses import task_loss
+from model.pretrain.views import ViewConfig, Views, place_targets
+
+ReadVideo = Callable[[str], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How the encoder is trained.
+
+    Attributes:
+        images: the optimisation on single images.
+        clips: the optimisation on windows of segments.
+        image_shard: images whose gradients one thread computes at a time.
+        clip_shard: segments whose gradients one thread computes at a time.
+        windows_per_sample: windows averaged in one sample of a segment.
+        centre_share: windows lie in this central part of the segment, where its action is.
+        views: how samples are varied.
+    """
+
+    images: FitConfig
+    clips: FitConfig
+    image_shard: int = 16
+    clip_shard: int = 4
+    windows_per_sample: int = 2
+    centre_share: float = 0.7
+    views: ViewConfig = ViewConfig()
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What the encoder learns from.
+
+    Attributes:
+        frames: video -> its kept frames, (n, H, W, 3) uint8.
+        label_maps: video -> one map per temporal token, as `Renderer.labels` draws them.
+        contract: how frames were kept.
+        num_labels: "verb" and "noun" -> classes.
+    """
+
+    frames: ReadVideo
+    label_maps: ReadVideo
+    contract: FeatureContract
+    num_labels: dict[str, int]
+
+
+class Pretraining(nn.Module):
+    """The trunk with a classifier of places and one of segments."""
+
+    def __init__(self, swin: SwinConfig, num_labels: dict[str, int]) -> None:
+        """Builds both.
+
+        Args:
+            swin: the trunk.
+            num_labels: "verb" and "noun" -> classes.
+        """
+        super().__init__()
+        self.trunk = build_trunk(swin)
+        self.place = nn.Linear(swin.dim, 2 * num_labels["noun"] + 1 + num_labels["verb"])
+        nn.init.constant_(self.place.bias, -3.0)  # most places show none of most things
+        self.outputs = nn.ModuleDict({n: nn.Linear(swin.dim, k) for n, k in num_labels.items()})
+
+    def tokens(self, windows: Tensor) -> Tensor:
+        """Returns the feature map, (B, t, h, w, C), whose mean is the feature."""
+        trunk = self.trunk
+        mapped: Tensor = trunk.norm(trunk.features(trunk.pos_drop(trunk.patch_embed(windows))))
+        return mapped
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Positions of some samples of a batch, and the seed of everything random in them."""
+
+    samples: list[int]
+    seed: int
+
+
+def pretrain_on_images(
+    model: Pretraining,
+    footage: Footage,
+    videos: list[str],
+    *,
+    config: PretrainConfig,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> None:
+    """Trains trunk and places on one temporal token at a time, each once per epoch.
+
+    Args:
+        model: trained in place.
+        footage: what to learn from.
+        videos: training videos.
+        config: how.
+        seed: of everything random.
+        checkpoint: where epochs are saved and resumed from.
+    """
+    token_frames = model.trunk.patch_embed.tuple_patch_size[0]
+    views = Views(footage.contract, token_frames, config.views)
+    places = [(v, i) for v in videos for i in range(len(footage.frames(v)) // token_frames)]
+
+    def loss(shard: _Shard) -> Tensor:
+        generator = torch.Generator().manual_seed(shard.seed)
+        drawn = [
+            views.take(footage.frames(v), footage.label_maps(v), [i], 1, generator)
+            for v, i in (places[p] for p in shard.samples)
+        ]
+        tokens = model.tokens(views.recolour(torch.stack([w for w, _ in drawn]), generator))
+        visible, acted_on = _targets(torch.cat([m for _, m in drawn]), tokens, footage, config)
+        shown = torch.cat([visible, acted_on], dim=-1).float()
+        return _place_loss(model.place(tokens)[..., : shown.shape[-1]], shown)
+
+    _fit(model, len(places), loss, config.images, config.image_shard, "images", seed, checkpoint)
+
+
+def pretrain_on_clips(
+    model: Pretraining,
+    footage: Footage,
+    actions: list[ActionRecord],
+    *,
+    config: PretrainConfig,
+    seed: int,
+    checkpoint: Path | None = None,
+) -> None:
+    """Trains everything on windows of labelled segments.
+
+    Args:
+        model: trained in place.
+        footage: what to learn from.
+        actions: labelled training segments.
+        config: how.
+        seed: of everything random.
+        checkpoint: where epochs are saved and resumed from.
+    """
+    contract, token_frames = footage.contract, model.trunk.patch_embed.tuple_patch_size[0]
+    views = Views(contract, token_frames, config.views)
+    token = contract.frame_step * token_frames
+    length = contract.window_frames // token
+
+    def loss(shard: _Shard) -> Tensor:
+        generator = torch.Generator().manual_seed(shard.seed)
+        records = [actions[p] for p in shard.samples]
+        drawn = [
+            views.take(
+                footage.frames(r.video_uid),
+                footage.label_maps(r.video_uid),
+                _begins(r, token, length, config, generator),
+                length,
+                generator,
+            )
+            for r in records
+        ]
+        tokens = model.tokens(views.recolour(torch.stack([w for w, _ in drawn]), generator))
+        visible, acted_on = _targets(torch.cat([m for _, m in drawn]), tokens, footage, config)
+        verb, noun = (torch.tensor([getattr(r, n) for r in records]) for n in ("verb", "noun"))
+        doing = _doing(acted_on, verb, noun, footage.num_labels["verb"], config)
+        shown = torch.cat([visible, acted_on, doing], dim=-1).float()
+        features = tokens.mean(dim=(1, 2, 3)).unflatten(0, (len(records), -1)).mean(dim=1)
+        return _place_loss(model.place(tokens), shown) + task_loss(
+            {name: output(features).unsqueeze(1) for name, output in model.outputs.items()},
+            {"verb": verb.unsqueeze(1), "noun": noun.unsqueeze(1)},
+            smoothing=config.clips.label_smoothing,
+        )
+
+    _fit(model, len(actions), loss, config.clips, config.clip_shard, "clips", seed, checkpoint)
+
+
+def _begins(
+    record: ActionRecord,
+    token: int,
+    length: int,
+    config: PretrainConfig,
+    generator: torch.Generator,
+) -> list[int]:
+    """Draws one window from each equal part of the segment's centre; returns first tokens."""
+    start, end = record.start_frame / token, record.end_frame / token
+    margin = (end - start) * (1 - config.centre_share) / 2
+    low, high = start + margin, max(start + margin, end - margin - length)
+    count = config.windows_per_sample
+    part = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    begins: list[int] = (low + part * (high - low)).long().tolist()
+    return begins
+
+
+def _targets(
+    maps: Tensor, tokens: Tensor, footage: Footage, config: PretrainConfig
+) -> tuple[Tensor, Tensor]:
+    return place_targets(
+        maps,
+        footage.num_labels["noun"],
+        grid=(tokens.shape[2], tokens.shape[3]),
+        least_share=config.views.least_share,
+    )
+
+
+def _doing(
+    acted_on: Tensor, verb: Tensor, noun: Tensor, num_verbs: int, config: PretrainConfig
+) -> Tensor:
+    """Returns the segment's verb at the places where its noun is being acted on."""
+    verb, noun = (x.repeat_interleave(config.windows_per_sample) for x in (verb, noun))
+    index = noun.view(-1, 1, 1, 1, 1).expand(*acted_on.shape[:-1], 1)
+    verbs = F.one_hot(verb, num_verbs).bool().view(len(verb), 1, 1, 1, -1)
+    return verbs & acted_on.gather(-1, index)
+
+
+def _place_loss(logits: Tensor, shown: Tensor) -> Tensor:
+    """Returns the binary cross entropy, summed over kinds and averaged over places."""
+    return F.binary_cross_entropy_with_logits(logits, shown) * shown.shape[-1]
+
+
+def _fit(
+    model: Pretraining,
+    count: int,
+    loss: Callable[[_Shard], Tensor],
+    config: FitConfig,
+    shard_size: int,
+    label: str,
+    seed: int,
+    checkpoint: Path | None,
+) -> None:
+    def batches(generator: torch.Generator) -> Iterator[list[_Shard]]:
+        for which in shuffled(count, config.batch_size, generator):
+            parts = which.split(shard_size)
+            seeds = torch.randint(2**40, (len(parts),), generator=generator).tolist()
+            yield [_Shard(p.tolist(), s) for p, s in zip(parts, seeds, strict=True)]
+
+    with one_thread_per_core() as pool:
+        fit(
+            model,
+            batches,
+            sharded(model, loss, pool),
+            config=config,
+            steps_per_epoch=-(-count // config.batch_size),
+            seed=seed,
+            label=label,
+            checkpoint=checkpoint,
+            max_norm=1.0,
+        )
