@@ -1,7 +1,7 @@
 """One run from nothing to a bundle: stages that build on each other, each made once."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from extract.loading import encoder_spec
 from extract.store import FeatureStore
 from extract.swin import SwinEncoder, load_swin
+from model.assemble import BACKBONE, assemble
 from model.backpack import Backpack
-from model.card import write_card
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tabletop.label_maps import read_label_map, write_label_maps
@@ -25,14 +24,11 @@ from model.multitask import MultiTaskModel
 from model.presets import Preset
 from model.pretrain.frames import FrameCache
 from model.pretrain.training import Footage, Pretraining, pretrain_on_clips, pretrain_on_images
-from model.scoring import baselines, score_split, split_samples
-from model.skills import Backbone, SkillSet
-from model.stages import calibrate, collect_logits, fill_backpack, train_multitask, train_skill
+from model.scoring import split_samples
+from model.skills import Backbone
+from model.stages import fill_backpack, train_multitask, train_skill
 from model.tasks import FIXED_LABELS, TASKS
-from weights.bundle import Bundle, fingerprint
-from weights.manifest import Manifest
-
-BACKBONE = "shared"
+from weights.bundle import Bundle
 
 TYPICAL_S = {
     "world": 1200.0,
@@ -71,7 +67,19 @@ class Run:
             task: self._skill(task, model, backpack, samples["train"], num_labels, key)
             for task in TASKS
         }
-        return self._assemble(encoder, Backbone(model, backpack), skills, samples, labels)
+        return assemble(
+            self.preset,
+            encoder,
+            Backbone(model, backpack),
+            skills,
+            samples,
+            labels,
+            made={
+                "seed": self.seed,
+                "seconds": {stage: round(s, 1) for stage, s in self.ledger.seconds.items()},
+                "threads": self.workers,
+            },
+        )
 
     def _world(self) -> str:
         key = stage_key(self.preset.world)
@@ -227,84 +235,6 @@ class Run:
         skill = Skill(self.preset.model, spec, known, num_labels)
         skill.load_state_dict(tensors)
         return skill.eval().requires_grad_(False)
-
-    def _assemble(
-        self,
-        encoder: SwinEncoder,
-        backbone: Backbone,
-        skills: dict[str, Skill],
-        samples: dict[str, dict[str, Samples]],
-        labels: dict[str, list[str]],
-    ) -> Bundle:
-        preset = self.preset
-        skill_set = SkillSet(
-            {BACKBONE: backbone}, {task: (skill, BACKBONE) for task, skill in skills.items()}
-        ).eval()
-        fitted = calibrate(*collect_logits(skill_set, samples["val"], preset.model))
-        temperature = {name: c.temperature for name, c in fitted.items()}
-        splits = ("val", "test")
-        tensors = dict(backbone.model.state_dict())
-        made_by = fingerprint(tensors)
-        manifest = Manifest(
-            name=preset.name,
-            version="1",
-            encoder=encoder_spec(encoder),
-            model=preset.model.to_dict(),
-            backbones={
-                BACKBONE: {
-                    "tasks": [spec.to_dict() for spec in backbone.model.specs.values()],
-                    "fingerprint": made_by,
-                    "backpack_fingerprint": made_by,
-                }
-            },
-            skills={
-                task: {
-                    "spec": skill.spec.to_dict(),
-                    "backbone": BACKBONE,
-                    "perspectives": list(skill.perspectives),
-                }
-                for task, skill in skills.items()
-            },
-            label_spaces=labels,
-            calibration={name: asdict(c) for name, c in fitted.items()},
-            training=self._training(samples),
-            metrics={
-                split: score_split(skill_set, samples[split], preset.model, temperature)
-                for split in splits
-            },
-            baselines={split: baselines(samples["train"], samples[split]) for split in splits},
-        )
-        bundle = Bundle(
-            manifest=manifest,
-            encoder=encoder.state_dict(),
-            backbones={BACKBONE: tensors},
-            skills={task: dict(skill.state_dict()) for task, skill in skills.items()},
-            backpack=backbone.backpack.to_tensors(BACKBONE),
-        )
-        return replace(bundle, card=write_card(manifest))
-
-    def _training(self, samples: dict[str, dict[str, Samples]]) -> dict[str, object]:
-        preset = self.preset
-        return {
-            "data": "tabletop, a generated world (not Ego4D)",
-            "licence": "Apache-2.0",
-            "protocol": "shared",
-            "seed": self.seed,
-            "command": "python -m model.train"
-            + (" --smoke" if preset.name == "smoke" else "")
-            + (f" --seed {self.seed}" if self.seed else ""),
-            "seconds": {stage: round(s, 1) for stage, s in self.ledger.seconds.items()},
-            "torch": torch.__version__.split("+")[0],
-            "threads": self.workers,
-            "world": asdict(preset.world),
-            "pretrain": asdict(preset.pretrain),
-            "multitask": asdict(preset.multitask),
-            "skills": {task: asdict(config) for task, config in preset.skills.items()},
-            "samples": {
-                split: {task: len(s) for task, s in tasks.items()}
-                for split, tasks in samples.items()
-            },
-        }
 
 
 class _Bar:
