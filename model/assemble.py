@@ -101,6 +101,7 @@ def _training(
         + (f" --seed {made['seed']}" if made["seed"] else ""),
         "torch": torch.__version__.split("+")[0],
         "world": asdict(preset.world),
+        "scenes": preset.scenes,
         "pretrain": asdict(preset.pretrain),
         "multitask": asdict(preset.multitask),
         "skills": {task: asdict(config) for task, config in preset.skills.items()},

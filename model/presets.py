@@ -6,9 +6,13 @@ from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.contract import FeatureContract
 from extract.swin import TABLETOP_SWIN, SwinConfig
 from model.config import FitConfig, ModelConfig
+from model.data.tabletop.footage import FootageConfig
 from model.data.tabletop.script import SMOKE as SMOKE_WORLD
 from model.data.tabletop.script import WorldConfig
 from model.pretrain.training import PretrainConfig
+
+FOOTAGE_SEED = 1_000_000
+"""Added to the world's seed, so that the encoder's footage shares no draw with any split."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Preset:
         world: the data.
         swin: the encoder's architecture.
         contract: the encoder's input.
+        scenes: scenes that the encoder is pretrained on.
         pretrain: how the encoder is trained.
         model: the temporal model and the interaction.
         multitask: how the shared backbone is trained.
@@ -30,10 +35,29 @@ class Preset:
     world: WorldConfig
     swin: SwinConfig
     contract: FeatureContract
+    scenes: int
     pretrain: PretrainConfig
     model: ModelConfig
     multitask: FitConfig
     skills: dict[str, FitConfig]
+
+    @property
+    def footage(self) -> FootageConfig:
+        """Scenes of five actions, none of them of the world's seed."""
+        world = WorldConfig(
+            seed=self.world.seed + FOOTAGE_SEED,
+            train_videos=self.scenes,
+            actions_per_video=(5, 5),
+            width=self.contract.crop_width,
+            height=self.contract.crop_height,
+            fps=self.contract.fps,
+        )
+        return FootageConfig(
+            world,
+            frame_step=self.contract.frame_step,
+            map_every=self.swin.patch[0],
+            map_size=self.pretrain.views.map_size,
+        )
 
 
 _SKILL = FitConfig(
@@ -51,9 +75,10 @@ TABLETOP = Preset(
     world=WorldConfig(),
     swin=TABLETOP_SWIN,
     contract=TABLETOP_CONTRACT,
+    scenes=480,
     pretrain=PretrainConfig(
         images=FitConfig(
-            epochs=5,
+            epochs=3,
             learning_rate=1.5e-3,
             batch_size=64,
             warmup_epochs=0.2,
@@ -61,7 +86,7 @@ TABLETOP = Preset(
             decoupled_decay=True,
         ),
         clips=FitConfig(
-            epochs=24,
+            epochs=9,
             learning_rate=8e-4,
             batch_size=16,
             warmup_epochs=1,
@@ -77,6 +102,7 @@ TABLETOP = Preset(
         head_dropout=0.3,
         interaction_layers=2,
         interaction="authors",
+        greedy_first=True,
     ),
     multitask=FitConfig(
         epochs=40,
@@ -96,6 +122,7 @@ SMOKE = replace(
     TABLETOP,
     name="smoke",
     world=SMOKE_WORLD,
+    scenes=4,
     pretrain=replace(
         TABLETOP.pretrain, images=replace(_BRIEF, epochs=1, batch_size=32), clips=_BRIEF
     ),

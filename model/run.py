@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,15 +14,15 @@ from model.assemble import BACKBONE, assemble
 from model.backpack import Backpack
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
-from model.data.tabletop.label_maps import read_label_map, write_label_maps
+from model.data.tabletop.footage import Footage
+from model.data.tabletop.script import WORLD_VERSION
 from model.data.tabletop.write import write_world
 from model.data.tracks import read_tracks, videos_of
 from model.egopack import Skill
 from model.ledger import Ledger, stage_key
 from model.multitask import MultiTaskModel
 from model.presets import Preset
-from model.pretrain.frames import FrameCache
-from model.pretrain.training import Footage, Pretraining, pretrain_on_clips, pretrain_on_images
+from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_images
 from model.scoring import split_samples
 from model.skills import Backbone
 from model.stages import fill_backpack, train_multitask, train_skill
@@ -31,12 +30,12 @@ from model.tasks import FIXED_LABELS, TASKS
 from weights.bundle import Bundle
 
 TYPICAL_S = {
-    "world": 1200.0,
-    "frames": 200.0,
+    "world": 750.0,
+    "footage": 220.0,
     "images": 950.0,
-    "encoder": 1500.0,
-    "features": 500.0,
-    "multitask": 120.0,
+    "encoder": 950.0,
+    "features": 350.0,
+    "multitask": 200.0,
     "backpack": 5.0,
     "skill-ar": 60.0,
     "skill-lta": 60.0,
@@ -59,8 +58,8 @@ class Run:
         world = self._world()
         labels = self.data.taxonomy()
         num_labels = {n: len(names) for n, names in (labels | FIXED_LABELS).items()}
-        encoder, key = self._encoder(stage_key(world), num_labels)
-        samples, key = self._samples(encoder, key)
+        encoder, key = self._encoder(num_labels)
+        samples, key = self._samples(encoder, stage_key(world, key))
         model, key = self._multitask(samples["train"], num_labels, key)
         backpack = self._backpack(model, samples["train"], key)
         skills = {
@@ -93,18 +92,18 @@ class Run:
         self.ledger.files("world", key, make)
         return key
 
-    def _encoder(self, world: str, num_labels: dict[str, int]) -> tuple[SwinEncoder, str]:
+    def _encoder(self, num_labels: dict[str, int]) -> tuple[SwinEncoder, str]:
         preset = self.preset
-        actions = self.data.actions("train")
-        footage, key = self._footage(world, num_labels)
+        footage, key = self._footage()
         torch.manual_seed(self.seed)
-        model = Pretraining(preset.swin, footage.num_labels)
+        labels = {name: num_labels[name] for name in ("verb", "noun")}
+        model = Pretraining(preset.swin, labels)
 
         def images() -> dict[str, Tensor]:
             pretrain_on_images(
                 model,
                 footage,
-                sorted({record.video_uid for record in actions}),
+                preset.contract,
                 config=preset.pretrain,
                 seed=self.seed,
                 checkpoint=self.ledger.checkpoint("images", key),
@@ -115,7 +114,7 @@ class Run:
             pretrain_on_clips(
                 model,
                 footage,
-                actions,
+                preset.contract,
                 config=preset.pretrain,
                 seed=self.seed,
                 checkpoint=self.ledger.checkpoint("encoder", key),
@@ -123,38 +122,23 @@ class Run:
             return dict(model.trunk.state_dict())
 
         shared = replace(preset.pretrain, clips=preset.pretrain.images)
-        key = stage_key(key, preset.swin, shared, self.seed)
+        key = stage_key(key, preset.contract, preset.swin, shared, self.seed)
         model.load_state_dict(self.ledger.tensors("images", key, images))
         key = stage_key(key, preset.pretrain)
         tensors = self.ledger.tensors("encoder", key, clips)
         return load_swin(preset.name, preset.swin, preset.contract, tensors), key
 
-    def _footage(self, world: str, num_labels: dict[str, int]) -> tuple[Footage, str]:
-        preset = self.preset
-        cache = FrameCache(self.folder / "frames", self.data, preset.contract)
-        maps = self.folder / "label-maps"
-        token, size = (
-            preset.contract.frame_step * preset.swin.patch[0],
-            preset.pretrain.views.map_size,
-        )
+    def _footage(self) -> tuple[Footage, str]:
+        config = self.preset.footage
+        footage = Footage(self.folder / "footage", config)
 
-        def fill() -> None:
-            with _Bar("frames") as progress:
-                cache.fill(videos_of(self.data, "train"), progress)
-            with _Bar("label maps") as progress:
-                write_label_maps(
-                    maps,
-                    preset.world,
-                    every=token,
-                    size=size,
-                    workers=self.workers,
-                    progress=progress,
-                )
+        def draw() -> None:
+            with _Bar("footage", unit="scene") as progress:
+                footage.write(workers=self.workers, progress=progress)
 
-        key = stage_key(world, preset.contract, token, size)
-        self.ledger.files("frames", key, fill)
-        labels = {name: num_labels[name] for name in ("verb", "noun")}
-        return Footage(cache.frames, partial(read_label_map, maps), preset.contract, labels), key
+        key = stage_key(WORLD_VERSION, config)
+        self.ledger.files("footage", key, draw)
+        return footage, key
 
     def _samples(
         self, encoder: SwinEncoder, upstream: str
@@ -240,11 +224,11 @@ class Run:
 class _Bar:
     """A progress bar fed with (done, total)."""
 
-    def __init__(self, label: str) -> None:
-        self._label = label
+    def __init__(self, label: str, unit: str = "video") -> None:
+        self._label, self._unit = label, unit
 
     def __enter__(self) -> Callable[[int, int], None]:
-        self._bar = tqdm(desc=self._label, unit="video")
+        self._bar = tqdm(desc=self._label, unit=self._unit)
         return self._advance
 
     def __exit__(self, *_: object) -> None:

@@ -1,15 +1,16 @@
-"""Trains the small tabletop encoder from pixels, on training videos only.
+"""Trains the small tabletop encoder from pixels, on footage of its own.
 
 It stands for what ImageNet and Kinetics are to Omnivore: features that know things and actions,
 not the tasks. First single images: every place of the feature map learns what it shows and what
 is being acted on, from label maps. Then clips: places go on, and the mean of all places, the
-feature, learns the verb and noun of its segment. A sample is several windows of one segment whose
-features are averaged, because a label says what happens in the segment, not in which window.
+feature, learns the verb and noun of its action. A sample is several windows of one action whose
+features are averaged, because a label says what happens in the action, not in which window.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,8 +27,6 @@ from model.fit import fit, shuffled
 from model.losses import task_loss
 from model.pretrain.views import ViewConfig, Views, place_targets
 
-ReadVideo = Callable[[str], NDArray[np.uint8]]
-
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -35,11 +34,10 @@ class PretrainConfig:
 
     Attributes:
         images: the optimisation on single images.
-        clips: the optimisation on windows of segments.
+        clips: the optimisation on windows of actions.
         image_shard: images whose gradients one thread computes at a time.
-        clip_shard: segments whose gradients one thread computes at a time.
-        windows_per_sample: windows averaged in one sample of a segment.
-        centre_share: windows lie in this central part of the segment, where its action is.
+        clip_shard: actions whose gradients one thread computes at a time.
+        windows_per_sample: windows averaged in one sample of an action.
         views: how samples are varied.
     """
 
@@ -48,29 +46,29 @@ class PretrainConfig:
     image_shard: int = 16
     clip_shard: int = 4
     windows_per_sample: int = 2
-    centre_share: float = 0.7
     views: ViewConfig = ViewConfig()
 
 
-@dataclass(frozen=True)
-class Footage:
-    """What the encoder learns from.
+class Footage(Protocol):
+    """What the encoder learns from."""
 
-    Attributes:
-        frames: video -> its kept frames, (n, H, W, 3) uint8.
-        label_maps: video -> one map per temporal token, as `Renderer.labels` draws them.
-        contract: how frames were kept.
-        num_labels: "verb" and "noun" -> classes.
-    """
+    scenes: Sequence[str]
+    actions: Sequence[ActionRecord]  # trimmed, counted in kept frames
 
-    frames: ReadVideo
-    label_maps: ReadVideo
-    contract: FeatureContract
-    num_labels: dict[str, int]
+    def frames(self, scene: str) -> NDArray[np.uint8]:
+        """Returns a scene's kept frames, (n, H, W, 3)."""
+
+    def label_maps(self, scene: str) -> NDArray[np.uint8]:
+        """Returns one map per temporal token, as `Renderer.labels` draws them."""
 
 
 class Pretraining(nn.Module):
-    """The trunk with a classifier of places and one of segments."""
+    """The trunk with a classifier of places and one of actions.
+
+    Attributes:
+        num_labels: "verb" and "noun" -> classes.
+        token_frames: kept frames in one temporal token.
+    """
 
     def __init__(self, swin: SwinConfig, num_labels: dict[str, int]) -> None:
         """Builds both.
@@ -80,6 +78,8 @@ class Pretraining(nn.Module):
             num_labels: "verb" and "noun" -> classes.
         """
         super().__init__()
+        self.num_labels = num_labels
+        self.token_frames = swin.patch[0]
         self.trunk = build_trunk(swin)
         self.place = nn.Linear(swin.dim, 2 * num_labels["noun"] + 1 + num_labels["verb"])
         nn.init.constant_(self.place.bias, -3.0)  # most places show none of most things
@@ -103,7 +103,7 @@ class _Shard:
 def pretrain_on_images(
     model: Pretraining,
     footage: Footage,
-    videos: list[str],
+    contract: FeatureContract,
     *,
     config: PretrainConfig,
     seed: int,
@@ -114,23 +114,22 @@ def pretrain_on_images(
     Args:
         model: trained in place.
         footage: what to learn from.
-        videos: training videos.
+        contract: the encoder's input.
         config: how.
         seed: of everything random.
         checkpoint: where epochs are saved and resumed from.
     """
-    token_frames = model.trunk.patch_embed.tuple_patch_size[0]
-    views = Views(footage.contract, token_frames, config.views)
-    places = [(v, i) for v in videos for i in range(len(footage.frames(v)) // token_frames)]
+    views = Views(contract, model.token_frames, config.views)
+    places = [(s, i) for s in footage.scenes for i in range(len(footage.label_maps(s)))]
 
     def loss(shard: _Shard) -> Tensor:
         generator = torch.Generator().manual_seed(shard.seed)
         drawn = [
-            views.take(footage.frames(v), footage.label_maps(v), [i], 1, generator)
-            for v, i in (places[p] for p in shard.samples)
+            views.take(footage.frames(s), footage.label_maps(s), [i], 1, generator)
+            for s, i in (places[p] for p in shard.samples)
         ]
         tokens = model.tokens(views.recolour(torch.stack([w for w, _ in drawn]), generator))
-        visible, acted_on = _targets(torch.cat([m for _, m in drawn]), tokens, footage, config)
+        visible, acted_on = _targets(torch.cat([m for _, m in drawn]), tokens, model, config)
         shown = torch.cat([visible, acted_on], dim=-1).float()
         return _place_loss(model.place(tokens)[..., : shown.shape[-1]], shown)
 
@@ -140,26 +139,25 @@ def pretrain_on_images(
 def pretrain_on_clips(
     model: Pretraining,
     footage: Footage,
-    actions: list[ActionRecord],
+    contract: FeatureContract,
     *,
     config: PretrainConfig,
     seed: int,
     checkpoint: Path | None = None,
 ) -> None:
-    """Trains everything on windows of labelled segments.
+    """Trains everything on windows of labelled actions.
 
     Args:
         model: trained in place.
         footage: what to learn from.
-        actions: labelled training segments.
+        contract: the encoder's input.
         config: how.
         seed: of everything random.
         checkpoint: where epochs are saved and resumed from.
     """
-    contract, token_frames = footage.contract, model.trunk.patch_embed.tuple_patch_size[0]
-    views = Views(contract, token_frames, config.views)
-    token = contract.frame_step * token_frames
-    length = contract.window_frames // token
+    views = Views(contract, model.token_frames, config.views)
+    actions = footage.actions
+    length = contract.window_frames // contract.frame_step // model.token_frames
 
     def loss(shard: _Shard) -> Tensor:
         generator = torch.Generator().manual_seed(shard.seed)
@@ -168,16 +166,16 @@ def pretrain_on_clips(
             views.take(
                 footage.frames(r.video_uid),
                 footage.label_maps(r.video_uid),
-                _begins(r, token, length, config, generator),
+                _begins(r, model.token_frames, length, config, generator),
                 length,
                 generator,
             )
             for r in records
         ]
         tokens = model.tokens(views.recolour(torch.stack([w for w, _ in drawn]), generator))
-        visible, acted_on = _targets(torch.cat([m for _, m in drawn]), tokens, footage, config)
+        visible, acted_on = _targets(torch.cat([m for _, m in drawn]), tokens, model, config)
         verb, noun = (torch.tensor([getattr(r, n) for r in records]) for n in ("verb", "noun"))
-        doing = _doing(acted_on, verb, noun, footage.num_labels["verb"], config)
+        doing = _doing(acted_on, verb, noun, model.num_labels["verb"], config)
         shown = torch.cat([visible, acted_on, doing], dim=-1).float()
         features = tokens.mean(dim=(1, 2, 3)).unflatten(0, (len(records), -1)).mean(dim=1)
         return _place_loss(model.place(tokens), shown) + task_loss(
@@ -196,10 +194,9 @@ def _begins(
     config: PretrainConfig,
     generator: torch.Generator,
 ) -> list[int]:
-    """Draws one window from each equal part of the segment's centre; returns first tokens."""
-    start, end = record.start_frame / token, record.end_frame / token
-    margin = (end - start) * (1 - config.centre_share) / 2
-    low, high = start + margin, max(start + margin, end - margin - length)
+    """Draws one window from each equal part of the action; returns first tokens."""
+    low = record.start_frame / token
+    high = max(low, record.end_frame / token - length)
     count = config.windows_per_sample
     part = (torch.arange(count) + torch.rand(count, generator=generator)) / count
     begins: list[int] = (low + part * (high - low)).long().tolist()
@@ -207,11 +204,11 @@ def _begins(
 
 
 def _targets(
-    maps: Tensor, tokens: Tensor, footage: Footage, config: PretrainConfig
+    maps: Tensor, tokens: Tensor, model: Pretraining, config: PretrainConfig
 ) -> tuple[Tensor, Tensor]:
     return place_targets(
         maps,
-        footage.num_labels["noun"],
+        model.num_labels["noun"],
         grid=(tokens.shape[2], tokens.shape[3]),
         least_share=config.views.least_share,
     )
@@ -220,7 +217,7 @@ def _targets(
 def _doing(
     acted_on: Tensor, verb: Tensor, noun: Tensor, num_verbs: int, config: PretrainConfig
 ) -> Tensor:
-    """Returns the segment's verb at the places where its noun is being acted on."""
+    """Returns the action's verb at the places where its noun is being acted on."""
     verb, noun = (x.repeat_interleave(config.windows_per_sample) for x in (verb, noun))
     index = noun.view(-1, 1, 1, 1, 1).expand(*acted_on.shape[:-1], 1)
     verbs = F.one_hot(verb, num_verbs).bool().view(len(verb), 1, 1, 1, -1)

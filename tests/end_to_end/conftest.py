@@ -37,7 +37,7 @@ def smoke_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke") / "run"
     log = folder.with_name("train.log")
     first = start(folder, log)
-    wait_for(lambda: (folder / "frames.json").exists(), first, log)
+    wait_for(lambda: (folder / "footage.json").exists(), first, log)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     second = start(folder, log)

@@ -31,7 +31,7 @@ def predictor(smoke_run):
 def test_a_killed_run_went_on_and_made_a_sound_bundle(smoke_run):
     log = smoke_run.with_name("train.log").read_text()
     assert "world: done before" in log
-    assert "frames: done before" in log
+    assert "footage: done before" in log
     manifest = load_bundle(smoke_run / "bundle").manifest
     assert set(manifest.skills) == ALL
     assert set(manifest.metrics) == {"val", "test"}

@@ -1,7 +1,7 @@
 """Who does what and when: recipes and a seed become one video's list of timed actions."""
 
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,10 @@ class WorldConfig:
     def videos_of(self, split: str) -> int:
         """Returns how many videos a split has."""
         return {"train": self.train_videos, "val": self.val_videos, "test": self.test_videos}[split]
+
+    def scaled(self, factor: int) -> "WorldConfig":
+        """Returns the same world in frames `factor` times as wide and high."""
+        return replace(self, width=factor * self.width, height=factor * self.height)
 
     def to_dict(self) -> dict[str, int | list[int]]:
         """Returns plain values, as written to world.json."""

@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from extract.swin import SwinConfig, SwinEncoder
 from model.config import FitConfig
 from model.data.annotations import ActionRecord
 from model.pretrain.training import (
-    Footage,
     PretrainConfig,
     Pretraining,
     pretrain_on_clips,
@@ -44,29 +44,30 @@ def world():
             shown[t // 4, 2:4, x // 4 : x // 4 + 2] = ACTED_ON + 1 + noun
         name = f"video {i}"
         frames[name], maps[name] = video, shown
-        actions.append(ActionRecord(name, name, i, 0, 96, verb, noun))
-    footage = Footage(frames.__getitem__, maps.__getitem__, CONTRACT, {"verb": 2, "noun": 2})
-    return footage, actions
+        actions.append(ActionRecord(name, name, i, 0, 48, verb, noun))
+    return SimpleNamespace(
+        scenes=list(frames),
+        actions=actions,
+        frames=frames.__getitem__,
+        label_maps=maps.__getitem__,
+    )
 
 
 def train(world, config=CONFIG):
-    footage, actions = world
     torch.manual_seed(0)
-    model = Pretraining(SWIN, footage.num_labels)
-    videos = [record.video_uid for record in actions]
-    pretrain_on_images(model, footage, videos, config=config, seed=0)
-    pretrain_on_clips(model, footage, actions, config=config, seed=0)
+    model = Pretraining(SWIN, {"verb": 2, "noun": 2})
+    pretrain_on_images(model, world, CONTRACT, config=config, seed=0)
+    pretrain_on_clips(model, world, CONTRACT, config=config, seed=0)
     return model
 
 
 def test_features_tell_the_nouns_apart(world):
-    footage, actions = world
     model = train(world)
     encoder = SwinEncoder("tiny", SWIN, CONTRACT, model.trunk)
-    windows = np.stack([footage.frames(record.video_uid)[:16] for record in actions])
+    windows = np.stack([world.frames(record.video_uid)[:16] for record in world.actions])
     features = encoder.encode(torch.from_numpy(windows)).clone()
     found = model.outputs["noun"](features).argmax(dim=-1)
-    assert found.tolist() == [record.noun for record in actions]
+    assert found.tolist() == [record.noun for record in world.actions]
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_threads(world):
