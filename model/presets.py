@@ -86,7 +86,7 @@ TABLETOP = Preset(
             decoupled_decay=True,
         ),
         clips=FitConfig(
-            epochs=9,
+            epochs=7,
             learning_rate=8e-4,
             batch_size=16,
             warmup_epochs=1,
@@ -105,7 +105,7 @@ TABLETOP = Preset(
         greedy_first=True,
     ),
     multitask=FitConfig(
-        epochs=40,
+        epochs=30,
         learning_rate=1e-3,
         batch_size=32,
         warmup_epochs=2,
