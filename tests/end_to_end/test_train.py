@@ -82,7 +82,8 @@ def test_evaluating_the_bundle_repeats_the_figures_in_its_manifest(smoke_run, tm
     for split, metrics in manifest.metrics.items():
         for column, tasks in {"model": metrics, **manifest.baselines[split]}.items():
             for task, figures in tasks.items():
-                assert found[split][column][task] == pytest.approx(figures, abs=1e-6)
+                # The run was another process: threads add up float32 in another order.
+                assert found[split][column][task] == pytest.approx(figures, abs=1e-5)
 
 
 def test_evaluating_without_data_says_what_is_missing(smoke_run, tmp_path, capsys):
