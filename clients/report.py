@@ -73,16 +73,16 @@ def _lines(result: PredictionResult, truth: Truth | None) -> Iterator[str]:
     for warning in result.warnings:
         yield f"note: {warning.detail}"
     for segment in result.segments:
+        yield ""
+        title = f"{segment.start_s:.1f} to {segment.end_s:.1f} s"
         is_known = truth is not None and _is_same(segment, truth.segment)
+        yield _row(title, "predicted", "truth" if is_known else "no truth noted" if truth else "")
         yield from _segment_lines(segment, truth if is_known else None)
     if result.lta is not None:
         yield from _lta_lines(result.lta, None if truth is None else truth.future)
 
 
 def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
-    yield ""
-    title = f"{segment.start_s:.1f} to {segment.end_s:.1f} s"
-    yield _row(title, "predicted", "truth" if truth else "")
     if segment.ar is not None:
         verb, noun = segment.ar.verb[0], segment.ar.noun[0]
         answer = f"{verb.label} {noun.label} ({verb.probability:.0%}, {noun.probability:.0%})"

@@ -10,23 +10,21 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from extract.clip import DecodedClip, Limits
-from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
-from extract.extractor import track_from, windows_of
+from extract.extractor import track_from
 from extract.sandbox import DecodePool
 from extract.track import FeatureTrack
 from model.errors import UnknownTask
 from model.outputs import Prediction
 from model.predictor import Predictor, PredictRequest
+from server.decoding import DecodeStage
 from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
 from server.model_thread import ModelThread
 from server.options import PredictOptions
@@ -39,9 +37,6 @@ CANARY = Path(__file__).with_name("canary.mp4")
 
 CLIPS_AHEAD = 4
 """Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
-
-CLOCK_SLACK_S = 0.02
-"""Two clocks may disagree by this much on whether a deadline has passed."""
 
 State = Literal["starting", "ready", "draining", "broken"]
 
@@ -66,17 +61,6 @@ class Outcome:
     times: StageTimes
 
 
-@dataclass(frozen=True, eq=False)
-class _Cut:
-    """A decoded clip as windows, and how long that waited and took."""
-
-    clip: DecodedClip
-    windows: Tensor
-    starts: list[int]
-    waited_s: float
-    ran_s: float
-
-
 class Engine:
     """The model, its one thread, the decoders, and the queues between them.
 
@@ -99,12 +83,10 @@ class Engine:
         self.settings = settings
         self.state: State = "starting"
         self.failure: Exception | None = None
-        self._pool = pool
+        self._decode = DecodeStage(pool, settings.decode_workers)
         self._model = ModelThread(settings, load, lambda: self._coming)
         self._admitted = 0
         self._coming = 0  # requests on their way to the model's first queue
-        self._decode_s = 0.0
-        self._decoders = ThreadPoolExecutor(settings.decode_workers, "decode")
         self._in_memory = asyncio.Semaphore(settings.decode_workers + CLIPS_AHEAD)
 
     @classmethod
@@ -146,7 +128,7 @@ class Engine:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(asyncio.to_thread(self._pool.start))
+                group.create_task(self._decode.start())
                 group.create_task(self._model.load())
             await self._answer(CANARY, PredictOptions(), loop.time() + self.settings.timeout_s)
         except Exception as error:  # the outermost edge of starting: whatever it is, say so
@@ -172,8 +154,7 @@ class Engine:
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
         self.drain()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._pool.close)
+        await self._decode.stop()
         await self._model.stop()
 
     def require_ready(self) -> None:
@@ -244,7 +225,8 @@ class Engine:
             held_s = time.perf_counter() - asked_s
             self._coming += 1
             try:
-                cut = await self._decode(path, deadline_s)
+                contract = predictor.encoder.contract
+                cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
                 queued = self._model.enqueue_windows(cut.windows, deadline_s=deadline_s)
             finally:
                 self._coming -= 1
@@ -276,53 +258,11 @@ class Engine:
         )
         return Outcome(cut.clip, track, reasoned.value, times)
 
-    async def _decode(self, path: Path, deadline_s: float) -> _Cut:
-        """Decodes in another process; a worker that dies gets one more chance.
-
-        It may have been killed for its neighbour's sins; bytes that kill two are at fault.
-        """
-        loop = asyncio.get_running_loop()
-        for attempt in (1, 2):
-            left_s = deadline_s - loop.time()
-            if left_s <= 0:
-                raise DeadlineExceeded("the deadline passed before decoding")
-            try:
-                cut = await loop.run_in_executor(
-                    self._decoders, self._cut, path, time.perf_counter(), left_s
-                )
-            except DecoderDied:
-                if attempt == 2:
-                    raise
-                logger.warning("a decoder died; trying once more")
-                continue
-            self._decode_s += 0.2 * (cut.ran_s - self._decode_s)
-            return cut
-        raise AssertionError("the second attempt returns or raises")
-
-    def _cut(self, path: Path, asked_s: float, left_s: float) -> _Cut:
-        """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
-        started_s = time.perf_counter()
-        left_s -= started_s - asked_s
-        if left_s <= 0:
-            raise DeadlineExceeded("the deadline passed before decoding")
-        contract = self.predictor.encoder.contract
-        try:
-            clip = self._pool.decode(path, contract, timeout_s=left_s)
-        except (DecodeTimeout, DecoderUnavailable) as error:
-            # Either the request ran out of time, or the decoder's own limit came first.
-            if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
-                raise DeadlineExceeded("the deadline passed while decoding") from error
-            raise
-        windows, starts = windows_of(clip.frames, contract)
-        ran_s = time.perf_counter() - started_s
-        return _Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
-
     def _retry_after_s(self) -> int:
         """Whole seconds until those inside should be done, spread so callers do not return as one.
 
         The slower of decoding and the model's thread decides how fast requests leave.
         """
-        decode_s = self._decode_s / self.settings.decode_workers
-        each_s = max(decode_s, self._model.seconds_per_request)
+        each_s = max(self._decode.seconds_per_clip, self._model.seconds_per_request)
         estimate_s = self._admitted * each_s * random.uniform(0.8, 1.2)
         return max(1, min(60, math.ceil(estimate_s)))

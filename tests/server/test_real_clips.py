@@ -95,7 +95,7 @@ def test_the_answer_is_the_one_of_the_same_calls_in_process(real, good, folder):
     path = folder / "in_process.mp4"
     path.write_bytes(good)
     predictor = engine.predictor
-    clip = decode_clip(path, predictor.encoder.contract, engine._pool.limits)
+    clip = decode_clip(path, predictor.encoder.contract, engine._decode.pool.limits)
     track = Extractor(predictor.encoder).from_frames([clip.frames], video_id="clip")
     (expected,) = predictor.predict([PredictRequest(track, frozenset(predictor.tasks))])
     found = PredictionResult.from_dict(post(http, good).json())
@@ -158,7 +158,7 @@ def test_a_segment_outside_the_clip_is_refused(real, good):
 def test_killed_decoders_cost_no_later_answer(real, good):
     http, engine = real
     expected = stable(post(http, good))
-    for pid in engine._pool.pids:
+    for pid in engine._decode.pool.pids:
         os.kill(pid, signal.SIGKILL)
     assert stable(post(http, good)) == expected
     assert stable(post(http, good)) == expected

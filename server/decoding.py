@@ -1,0 +1,120 @@
+"""The decode stage: clips become windows in processes that can be killed, a few at a time."""
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from extract.clip import DecodedClip
+from extract.contract import FeatureContract
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
+from extract.extractor import windows_of
+from extract.sandbox import DecodePool
+from server.errors import DeadlineExceeded
+
+logger = logging.getLogger(__name__)
+
+CLOCK_SLACK_S = 0.02
+"""Two clocks may disagree by this much on whether a deadline has passed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A decoded clip as windows.
+
+    Attributes:
+        clip: what was decoded.
+        windows: (L, T, H, W, 3) uint8.
+        starts: L first frames.
+        waited_s: until a decoder was free.
+        ran_s: decoding and cutting.
+    """
+
+    clip: DecodedClip
+    windows: Tensor
+    starts: list[int]
+    waited_s: float
+    ran_s: float
+
+
+class DecodeStage:
+    """One thread per decoder waits for it, so that the event loop waits for none."""
+
+    def __init__(self, pool: DecodePool, workers: int) -> None:
+        """Wires the stage; `start` starts the processes.
+
+        Args:
+            pool: decodes in processes that can be killed.
+            workers: clips decoded side by side.
+        """
+        self.pool, self._workers = pool, workers
+        self._threads = ThreadPoolExecutor(workers, "decode")
+        self._typical_s = 0.0
+
+    @property
+    def seconds_per_clip(self) -> float:
+        """How often a clip leaves this stage when it is busy, as lately seen."""
+        return self._typical_s / self._workers
+
+    async def start(self) -> None:
+        """Starts the decoding processes."""
+        await asyncio.to_thread(self.pool.start)
+
+    async def stop(self) -> None:
+        """Ends threads and processes; what still waited is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.pool.close)
+
+    async def cut(self, path: Path, contract: FeatureContract, *, deadline_s: float) -> Cut:
+        """Decodes a clip and cuts it; a worker that dies gets one more chance.
+
+        It may have been killed for its neighbour's sins; bytes that kill two are at fault.
+
+        Args:
+            path: the clip on disk.
+            contract: of the encoder the windows are for.
+            deadline_s: on the running loop's clock.
+
+        Raises:
+            ExtractError: the clip cannot be decoded.
+            DeadlineExceeded: the deadline passed first.
+        """
+        loop = asyncio.get_running_loop()
+        for attempt in (1, 2):
+            left_s = deadline_s - loop.time()
+            if left_s <= 0:
+                raise DeadlineExceeded("the deadline passed before decoding")
+            try:
+                cut = await loop.run_in_executor(
+                    self._threads, self._run, path, contract, time.perf_counter(), left_s
+                )
+            except DecoderDied:
+                if attempt == 2:
+                    raise
+                logger.warning("a decoder died; trying once more")
+                continue
+            self._typical_s += 0.2 * (cut.ran_s - self._typical_s)
+            return cut
+        raise AssertionError("the second attempt returns or raises")
+
+    def _run(self, path: Path, contract: FeatureContract, asked_s: float, left_s: float) -> Cut:
+        """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
+        started_s = time.perf_counter()
+        left_s -= started_s - asked_s
+        if left_s <= 0:
+            raise DeadlineExceeded("the deadline passed before decoding")
+        try:
+            clip = self.pool.decode(path, contract, timeout_s=left_s)
+        except (DecodeTimeout, DecoderUnavailable) as error:
+            # Either the request ran out of time, or the decoder's own limit came first.
+            if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
+                raise DeadlineExceeded("the deadline passed while decoding") from error
+            raise
+        windows, starts = windows_of(clip.frames, contract)
+        ran_s = time.perf_counter() - started_s
+        return Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
