@@ -1,1 +1,3 @@
 """HTTP and scheduling, no maths."""
+
+__version__ = "0.1.0"

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
-from server import answers, openapi, problems
+from server import __version__, answers, openapi, problems
 from server.edge import Edge
 from server.engine import Engine
 from server.routes import router
@@ -45,12 +45,13 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             await engine.stop()
             spool.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="EgoPack Server",
-        version=_version(),
+        version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        static_url="/docs/static",
     )
     app.state.engine = engine
     app.state.spool = spool
@@ -60,10 +61,3 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.add_middleware(Edge, settings=settings, limits=limits)
     openapi.install(app, has_key=settings.api_key is not None)
     return app
-
-
-def _version() -> str:
-    try:
-        return version("egopack-server")
-    except PackageNotFoundError:  # run from a checkout
-        return "0"

@@ -22,6 +22,7 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
+OPEN_FOLDER = "/docs/static/"
 """Everything else asks for the key, paths that do not exist included."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -77,7 +78,7 @@ class Edge:
 
     def _check(self, path: str, headers: Headers) -> None:
         key = self._settings.api_key
-        if key is not None and path not in OPEN_PATHS:
+        if key is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
             scheme, _, bearer = headers.get("authorization", "").partition(" ")
             given = bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")
             if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):

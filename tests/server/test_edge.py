@@ -52,7 +52,7 @@ def test_with_a_key_everything_but_probes_and_docs_asks_for_it(serve):
         assert_problem(refused, 401, "unauthenticated")
         assert refused.headers["www-authenticate"] == "Bearer"
     assert_problem(served.post(clip()), 401, "unauthenticated")
-    for path in ("/livez", "/readyz", "/docs", "/openapi.json"):
+    for path in ("/livez", "/readyz", "/docs", "/docs/static/swagger-ui.css", "/openapi.json"):
         assert served.http.get(path).status_code == 200
 
 

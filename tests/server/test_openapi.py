@@ -99,6 +99,11 @@ def test_a_key_is_asked_for_only_where_one_is_set(document):
     assert secured["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
-def test_the_docs_page_is_served(served):
-    assert "openapi.json" in served.http.get("/docs").text
+def test_the_docs_page_is_served_and_asks_no_other_host(served):
+    page = served.http.get("/docs").text
+    assert "openapi.json" in page
+    assert "//" not in re.sub(r"^ *//.*$|<!--.*?-->", "", page, flags=re.M)
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(parts) == 3
+    assert [served.http.get(part).status_code for part in parts] == [200, 200, 200]
     assert served.http.get("/openapi.json").json()["info"]["title"] == "EgoPack Server"
