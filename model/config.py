@@ -26,7 +26,16 @@ class ModelConfig:
         interaction_layers: rounds of message passing of eq. 3.
         interaction: "paper" is eq. 3 alone; "authors" adds the node itself to the maximum, a
             LayerNorm, ReLU and Linear, and a skip connection.
+        interaction_skip: with `interaction="authors"`, each round is added to its input.
+        distance: neighbours are the closest by cosine (paper) or by Euclidean distance.
         rematch: neighbours are looked up again before every layer (paper), or once (authors).
+        fusion: votes are combined by adding logits ("sum", paper), by averaging them ("mean"), or
+            "features": the element-wise maximum of all perspectives' features is classified once.
+        graph_fusion: the same for tasks read from whole graphs (OSCC); the authors average there.
+        future_edges: future nodes hear every observed node ("all", paper) or the last one
+            ("last", authors' code at one hop). Never fewer because of labels.
+        subsegments: training draws each part's vectors inside that part ("parts", Sec. 4.1), or
+            all of a segment's vectors anywhere in it, sorted ("random", authors' code).
         windows: "contained" takes the windows that lie inside a segment; "overlapping" those
             that start inside it, as the authors' code does, and so sees up to 1 s past its end.
         instants: "centre" reads an instant from the windows centred around it; "start" from
@@ -47,7 +56,13 @@ class ModelConfig:
     num_neighbours: int = 4
     interaction_layers: int = 3
     interaction: Literal["paper", "authors"] = "paper"
+    interaction_skip: bool = True
+    distance: Literal["cosine", "l2"] = "cosine"
     rematch: bool = True
+    fusion: Literal["sum", "mean", "features"] = "sum"
+    graph_fusion: Literal["sum", "mean"] = "sum"
+    future_edges: Literal["all", "last"] = "all"
+    subsegments: Literal["parts", "random"] = "parts"
     windows: Literal["contained", "overlapping"] = "contained"
     instants: Literal["centre", "start"] = "centre"
     greedy_first: bool = False
@@ -71,7 +86,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class FitConfig:
-    """One optimisation: Adam, linear warm-up, cosine to zero, both per step.
+    """One optimisation: Adam, linear warm-up, cosine to zero.
 
     Attributes:
         epochs: passes over the data (of the longest task, when several are trained).
@@ -84,6 +99,16 @@ class FitConfig:
         feature_dropout: on the input vectors (our choice).
         label_smoothing: of the cross entropies.
         decoupled_decay: weight decay as AdamW applies it, not as a part of the gradient.
+        schedule: the rate moves every "step", or once an "epoch" (authors' code).
+        task_losses: several tasks' losses are averaged (Sec. 3.2) or added (authors' code).
+        node_loss: the mean over labelled nodes (paper), or over all of a graph's nodes, those
+            without a label counting as zero (authors' code: AR / 9, LTA x 20 / 22).
+        keyframe_crop: where 5-8 s of a PNR segment are cut in training: anywhere that holds the
+            keyframe ("uniform"), or as Ego4D's loader draws it ("ego4d": its offset comes from
+            the interval between 8 - length and 1 s).
+        tune_backbone: a skill's training also moves the backbone (paper: all tasks but LTA).
+        tune_heads: a skill's training also moves the known tasks' heads (Sec. 3.3 "possibly
+            updated"; the authors' code does not).
     """
 
     epochs: int
@@ -95,3 +120,9 @@ class FitConfig:
     feature_dropout: float = 0.0
     label_smoothing: float = 0.0
     decoupled_decay: bool = False
+    schedule: Literal["step", "epoch"] = "step"
+    task_losses: Literal["mean", "sum"] = "mean"
+    node_loss: Literal["labelled", "all"] = "labelled"
+    keyframe_crop: Literal["uniform", "ego4d"] = "uniform"
+    tune_backbone: bool = False
+    tune_heads: bool = False

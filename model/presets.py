@@ -102,6 +102,7 @@ TABLETOP = Preset(
         head_dropout=0.3,
         interaction_layers=2,
         interaction="authors",
+        subsegments="random",
         greedy_first=True,
     ),
     multitask=FitConfig(
