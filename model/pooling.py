@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from model.config import ModelConfig
+from model.dropout import Dropout
 from model.tasks import Readout, TaskSpec
 
 
@@ -19,11 +20,11 @@ class NodePooling(nn.Module):
             nn.Linear(config.vectors_per_node * config.input_size, width),
             nn.LayerNorm(width),
             nn.ReLU(),
-            nn.Dropout(config.pooling_dropout),
+            Dropout(config.pooling_dropout),
             nn.Linear(width, width),
             nn.LayerNorm(width),
             nn.ReLU(),
-            nn.Dropout(config.pooling_dropout),
+            Dropout(config.pooling_dropout),
             nn.Linear(width, width),
         )
 
