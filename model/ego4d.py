@@ -1,5 +1,6 @@
 """A data set in Ego4D's layout, with released features -> what training starts from."""
 
+import argparse
 from pathlib import Path
 from typing import Literal
 
@@ -48,4 +49,23 @@ def prepare_ego4d(
         key=stage_key(str(root), features, version, enumeration),
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
         facts={"licence": "Ego4D's licence binds whoever trained on it"},
+    )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command says of a data set in Ego4D's layout."""
+    data = parser.add_argument_group("data in Ego4D's layout")
+    data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
+    data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
+    data.add_argument(
+        "--features", default="omnivore_video_swinl", help="name of a released set, or a folder"
+    )
+    data.add_argument(
+        "--preset", choices=["paper", "authors"], default="paper", help="hyper-parameters"
+    )
+    data.add_argument(
+        "--lta-windows",
+        choices=["current", "before-2023-08"],
+        default="current",
+        help="before-2023-08 leaves out each clip's last window, as the published numbers did",
     )
