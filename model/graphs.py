@@ -20,13 +20,15 @@ class Union:
     """Disjoint union of temporal graphs.
 
     Attributes:
-        x: (N, S, D_in) vectors of every node.
+        x: (M, S, D_in) vectors of every distinct node.
+        origin: (N,) row of x that each node starts as; a graph's future nodes share one.
         positions: (N,) temporal position of every node in its graph.
         means: task -> (n, n), the matrix that averages over the neighbours in one of its graphs.
         sizes: task -> how many of the nodes are its, in order.
     """
 
     x: Tensor
+    origin: Tensor
     positions: Tensor
     means: dict[str, Tensor]
     sizes: dict[str, int]
@@ -73,13 +75,17 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
         inputs: per task its spec and the observed nodes, (G, num_segments or num_nodes, S, D_in);
             future nodes are added here.
     """
-    xs, positions, means, sizes = [], [], {}, {}
+    xs, origins, positions, means, sizes = [], [], [], {}, {}
+    offset = 0
     for spec, observed in inputs:
-        nodes = add_future(spec, observed)  # (G, N, S, D_in)
-        graphs, per_graph = nodes.shape[:2]
-        place = torch.arange(per_graph, device=nodes.device) + spec.first_position
-        positions.append(place.repeat(graphs))
-        xs.append(nodes.flatten(0, 1))
-        means[spec.name] = build_mean(spec, config).to(nodes.device)
-        sizes[spec.name] = graphs * per_graph
-    return Union(torch.cat(xs), torch.cat(positions), means, sizes)
+        distinct = add_future(spec, observed)  # (G, m, S, D_in)
+        graphs, per_graph = distinct.shape[:2]
+        first = torch.arange(graphs, device=distinct.device) * per_graph + offset
+        node = torch.arange(spec.num_nodes, device=distinct.device)
+        origins.append((first.unsqueeze(1) + node.clamp(max=per_graph - 1)).flatten())
+        positions.append((node + spec.first_position).repeat(graphs))
+        xs.append(distinct.flatten(0, 1))
+        means[spec.name] = build_mean(spec, config).to(distinct.device)
+        sizes[spec.name] = graphs * spec.num_nodes
+        offset += graphs * per_graph
+    return Union(torch.cat(xs), torch.cat(origins), torch.cat(positions), means, sizes)
