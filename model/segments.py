@@ -126,7 +126,7 @@ def node_frames(segments: Tensor, nodes: int) -> Tensor:
 
 
 def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
-    """Appends a task's future nodes, each the mean of the observed ones (supplement A.1).
+    """Appends what a task's future nodes all start as: the mean of the observed (supplement A.1).
 
     Args:
         spec: the task; without future nodes the input comes back unchanged.
@@ -134,8 +134,7 @@ def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
     """
     if not spec.num_future:
         return observed
-    future = observed.mean(dim=1, keepdim=True).expand(-1, spec.num_future, -1, -1)
-    return torch.cat([observed, future], dim=1)
+    return torch.cat([observed, observed.mean(dim=1, keepdim=True)], dim=1)
 
 
 def _floor(values: Tensor, by: int) -> Tensor:

@@ -1,0 +1,210 @@
+"""The tabletop data set from nothing: world -> encoder -> features, each stage made once."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from extract.encoder import VideoEncoder
+from extract.loading import encoder_from_spec, encoder_spec
+from extract.store import FeatureStore
+from extract.swin import SwinEncoder, load_swin
+from model.data.annotations import DataRoot, Split
+from model.data.samples import Samples, Tracks
+from model.data.tabletop.footage import Footage
+from model.data.tabletop.script import WORLD_VERSION
+from model.data.tabletop.write import WORLD_FILE, write_world
+from model.data.tracks import read_tracks, videos_of
+from model.ledger import Ledger, stage_key
+from model.prepared import Prepared
+from model.presets import Preset
+from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_images
+from model.scoring import split_samples
+from model.tasks import FIXED_LABELS
+from weights.bundle import load_bundle
+
+TYPICAL_S = {
+    "world": 350.0,
+    "footage": 140.0,
+    "images": 1000.0,
+    "encoder": 700.0,
+    "features": 350.0,
+}
+"""Seconds per stage of a full run on two cores: what the estimate of the rest starts from."""
+
+DATA = "tabletop, a generated world (not Ego4D)"
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Tabletop:
+    """One preset's world, the encoder trained for it, and its features."""
+
+    def __init__(
+        self, preset: Preset, folder: Path, ledger: Ledger, *, seed: int, workers: int
+    ) -> None:
+        self.preset, self.folder, self.seed, self.workers = preset, folder, seed, workers
+        self.ledger = ledger
+        self.data = DataRoot(folder / "world")
+
+    def prepare(self) -> Prepared:
+        """Runs what has not been run; returns samples of every split, test truth included."""
+        world = self._world()
+        labels = self.data.taxonomy()
+        num_labels = {n: len(names) for n, names in (labels | FIXED_LABELS).items()}
+        encoder, key = self._encoder(num_labels)
+        samples, key = self._samples(encoder, stage_key(world, key))
+        return Prepared(
+            samples=samples,
+            labels=labels,
+            encoder=encoder_spec(encoder),
+            encoder_tensors=encoder.state_dict(),
+            key=key,
+            data=DATA,
+            facts={
+                "licence": "Apache-2.0",
+                "world": asdict(self.preset.world),
+                "scenes": self.preset.scenes,
+                "pretrain": asdict(self.preset.pretrain),
+            },
+        )
+
+    def _world(self) -> str:
+        key = stage_key(self.preset.world)
+
+        def make() -> None:
+            with _Bar("world") as progress:
+                write_world(
+                    self.data.root, self.preset.world, workers=self.workers, progress=progress
+                )
+
+        self.ledger.files("world", key, make)
+        return key
+
+    def _encoder(self, num_labels: dict[str, int]) -> tuple[SwinEncoder, str]:
+        preset = self.preset
+        footage, key = self._footage()
+        torch.manual_seed(self.seed)
+        labels = {name: num_labels[name] for name in ("verb", "noun")}
+        model = Pretraining(preset.swin, labels)
+
+        def images() -> dict[str, Tensor]:
+            pretrain_on_images(
+                model,
+                footage,
+                preset.contract,
+                config=preset.pretrain,
+                seed=self.seed,
+                checkpoint=self.ledger.checkpoint("images", key),
+            )
+            return model.state_dict()
+
+        def clips() -> dict[str, Tensor]:
+            pretrain_on_clips(
+                model,
+                footage,
+                preset.contract,
+                config=preset.pretrain,
+                seed=self.seed,
+                checkpoint=self.ledger.checkpoint("encoder", key),
+            )
+            return dict(model.trunk.state_dict())
+
+        shared = replace(preset.pretrain, clips=preset.pretrain.images)
+        key = stage_key(key, preset.contract, preset.swin, shared, self.seed)
+        model.load_state_dict(self.ledger.tensors("images", key, images))
+        key = stage_key(key, preset.pretrain)
+        tensors = self.ledger.tensors("encoder", key, clips)
+        return load_swin(preset.name, preset.swin, preset.contract, tensors), key
+
+    def _footage(self) -> tuple[Footage, str]:
+        config = self.preset.footage
+        footage = Footage(self.folder / "footage", config)
+
+        def draw() -> None:
+            with _Bar("footage", unit="scene") as progress:
+                footage.write(workers=self.workers, progress=progress)
+
+        key = stage_key(WORLD_VERSION, config)
+        self.ledger.files("footage", key, draw)
+        return footage, key
+
+    def _samples(
+        self, encoder: SwinEncoder, upstream: str
+    ) -> tuple[dict[str, dict[str, Samples]], str]:
+        key = stage_key(upstream, encoder.fingerprint)
+        store = FeatureStore(self.folder / "features")
+
+        def make() -> None:
+            fill_store(self.data, store, encoder)
+
+        self.ledger.files("features", key, make)
+        return world_samples(self.data, store, encoder), key
+
+
+def fill_store(data: DataRoot, store: FeatureStore, encoder: VideoEncoder) -> None:
+    """Extracts what a store lacks of a world's videos."""
+    videos = set().union(*(videos_of(data, split) for split in SPLITS))
+    with _Bar("features") as progress:
+        read_tracks(data, sorted(videos), store, encoder, progress=progress)
+
+
+def world_samples(
+    data: DataRoot, store: FeatureStore, encoder: VideoEncoder
+) -> dict[str, dict[str, Samples]]:
+    """Returns split -> task -> samples of a world, the test split's truth included."""
+    samples: dict[str, dict[str, Samples]] = {}
+    for split in SPLITS:
+        tracks = read_tracks(data, videos_of(data, split), store, encoder)
+        samples[split] = split_samples(data, split, Tracks.join(tracks))
+    return samples
+
+
+def prepare_world(root: Path, bundle: Path, features: Path) -> Prepared:
+    """Returns a world that lies on disk, with features by a finished bundle's encoder.
+
+    Args:
+        root: the world's folder.
+        bundle: whose encoder to use.
+        features: where features lie; what is missing is extracted.
+
+    Raises:
+        WeightsError: the bundle cannot be used.
+        AnnotationInvalid: there is no world.
+    """
+    data, store = DataRoot(root), FeatureStore(features)
+    loaded = load_bundle(bundle)
+    encoder = encoder_from_spec(loaded.manifest.encoder, loaded.encoder)
+    fill_store(data, store, encoder)
+    config = json.loads((root / WORLD_FILE).read_text())
+    return Prepared(
+        samples=world_samples(data, store, encoder),
+        labels=data.taxonomy(),
+        encoder=loaded.manifest.encoder,
+        encoder_tensors=loaded.encoder,
+        key=stage_key(config, encoder.fingerprint),
+        data=DATA,
+        facts={"licence": "Apache-2.0"},
+    )
+
+
+class _Bar:
+    """A progress bar fed with (done, total)."""
+
+    def __init__(self, label: str, unit: str = "video") -> None:
+        self._label, self._unit = label, unit
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar = tqdm(desc=self._label, unit=self._unit)
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def _advance(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
