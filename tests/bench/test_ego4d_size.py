@@ -18,6 +18,7 @@ def tree(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("tree"), SMALL)
 
 
+@pytest.mark.slow
 def test_the_tree_at_full_size_has_the_counts_of_v1(tmp_path):
     data = write_tree(tmp_path, replace(TreeSize(), width=1))
     actions = {s: data.actions(s) for s in ("train", "val", "test_unannotated")}
