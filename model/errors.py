@@ -4,10 +4,13 @@ ModelError
 ├── UnknownTask       a task was asked for that the bundle has no skill for
 ├── SegmentInvalid    a segment is empty, reversed or outside the clip
 ├── FeatureMismatch   the track was not made by the bundle's encoder
+├── FeaturesMissing   a video has no features, and the bundle no encoder to make them
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
 └── WorldMismatch     a folder holds a made-up world of another config
 """
+
+from pathlib import Path
 
 
 class ModelError(Exception):
@@ -43,6 +46,16 @@ class SegmentInvalid(ModelError):
 
 class FeatureMismatch(ModelError):
     """The track was made by another encoder than the bundle's."""
+
+
+class FeaturesMissing(ModelError):
+    """A video has no stored features, and the bundle holds no encoder to make them."""
+
+    def __init__(self, video: str, features: str, folder: Path) -> None:
+        super().__init__(
+            f"no {features} features of video {video} in {folder}, and this bundle has no encoder "
+            f"to make them. For Ego4D: ego4d --datasets {features}"
+        )
 
 
 class BackpackInvalid(ModelError):

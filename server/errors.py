@@ -158,6 +158,7 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.ExtractError: INTERNAL,
     model_errors.UnknownTask: INVALID_FIELD,
     model_errors.SegmentInvalid: INVALID_FIELD,
+    model_errors.FeaturesMissing: INTERNAL,
     model_errors.FeatureMismatch: INTERNAL,
     model_errors.BackpackInvalid: INTERNAL,
     model_errors.AnnotationInvalid: INTERNAL,
@@ -165,6 +166,8 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.ModelError: INTERNAL,
     weights_errors.BundleMissing: INTERNAL,
     weights_errors.BundleError: INTERNAL,
+    weights_errors.ImportRefused: INTERNAL,
+    weights_errors.CheckpointInvalid: INTERNAL,
     weights_errors.WeightsError: INTERNAL,
 }
 
