@@ -135,38 +135,33 @@ def _first_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Par
 def _second_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Part:
     """A task learnt with a backpack: its skill, and the known tasks' heads beside the backbone."""
     stages = checkpoint.entries[BACKPACK]
-    known = stages.names_under("embeddings")
+    known = sorted({*stages.names_under("embeddings"), *stages.names_under("conv_stages")})
     heads = {t: checkpoint.entries[p] for t, p in PARTS.items() if p in checkpoint.entries}
     if not known or not set(known) <= set(heads):
         raise stages.error(
             f"prototypes of the tasks {known or 'none'}, heads of the tasks {list(heads)}: "
             "each task with prototypes needs its head"
         )
-    voters = {task: entry.names_under("aux_classifiers") for task, entry in heads.items()}
-    novel = [task for task in heads if voters[task] and task not in known]
+    voters = {task: sorted(entry.names_under("aux_classifiers")) for task, entry in heads.items()}
+    novel = [task for task in heads if task not in known and voters[task] == known]
     if len(novel) != 1:
         raise CheckpointInvalid(
             checkpoint.file,
-            "expected one task with auxiliary classifiers and without prototypes, the one learnt; "
-            f"found {novel or 'none'}",
+            f"the prototypes are of {known}; expected one other task with auxiliary classifiers "
+            f"for just these, the one learnt; found {novel or 'none'} among {list(heads)}",
         )
     task = novel[0]
-    if set(voters[task]) != set(known):
-        raise heads[task].error(f"listens to {voters[task]}, but the prototypes are of {known}")
-    skill = translate(heads[task], head_layout(task, known, sizes))
+    tensors = {t: translate(heads[t], head_layout(t, voters[t], sizes)) for t in heads}
+    skill, prototypes = tensors[task], {}
     first = stages.tensors.get(f"embeddings.{known[0]}.weight")
-    rows = 0 if first is None or first.ndim == 0 else len(first)
-    if rows == 0:
-        raise stages.error(f"no prototypes in embeddings.{known[0]}.weight")
-    prototypes = {}
+    rows = len(first) if first is not None and first.ndim else 1
     for name, tensor in translate(stages, interaction_layout(known, rows, sizes)).items():
         if name.startswith("prototypes."):
             prototypes[name.removeprefix("prototypes.")] = tensor
         else:
             skill[name] = tensor
-    for other in known:  # their auxiliary classifiers exist and were never trained
-        head = translate(heads[other], head_layout(other, voters[other], sizes))
-        backbone |= _as_known(other, head)
+    for other in known:  # their auxiliary classifiers are there and were never trained
+        backbone |= _as_known(other, tensors[other])
     return Part(checkpoint, sizes, backbone, known, {task: skill}, prototypes)
 
 
