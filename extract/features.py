@@ -16,7 +16,7 @@ class FeaturesOnly:
     Attributes:
         name: of the feature set, as Ego4D's release calls its folder.
         dim: D_in.
-        fingerprint: empty, as released features do not say which weights made them.
+        fingerprint: empty: released features do not say which weights made them.
         contract: of the released features: 32 frames every 16 at 30 fps.
     """
 
@@ -26,15 +26,15 @@ class FeaturesOnly:
     contract: FeatureContract = OMNIVORE
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any]) -> "FeaturesOnly":
+    def from_spec(cls, spec: Mapping[str, Any], dim: int) -> "FeaturesOnly":
         """Reads a manifest's `encoder` entry of kind "features".
 
         Raises:
-            ValueError: `name` or `dim` is missing or no name and number.
+            ValueError: it names no feature set.
         """
-        name, dim = spec.get("name"), spec.get("dim")
-        if not isinstance(name, str) or not isinstance(dim, int):
-            raise ValueError(f"expected the name and dim of a feature set, got {dict(spec)}")
+        name = spec.get("name")
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"expected the name of a feature set, got {name!r}")
         return cls(name, dim)
 
     def encode(self, windows: Tensor) -> NoReturn:

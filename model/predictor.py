@@ -73,7 +73,7 @@ class Predictor:
         self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
-        self.encoder = _encoder(bundle)
+        self.encoder = _encoder(bundle, self.config.input_size)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
@@ -187,10 +187,10 @@ class Predictor:
         return Prediction(segments, lta)
 
 
-def _encoder(bundle: Bundle) -> VideoEncoder:
+def _encoder(bundle: Bundle, input_size: int) -> VideoEncoder:
     try:
         if bundle.manifest.encoder.get("kind") == "features":
-            return FeaturesOnly.from_spec(bundle.manifest.encoder)
+            return FeaturesOnly.from_spec(bundle.manifest.encoder, input_size)
         return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
     except ValueError as error:
         expected = f"the encoder {bundle.manifest.encoder.get('name')!r} of the manifest"

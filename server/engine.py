@@ -105,7 +105,7 @@ class Engine:
         )
         return cls(
             settings,
-            load=lambda: _load(settings),
+            load=lambda: load_predictor(settings),
             pool=DecodePool(
                 workers=settings.decode_workers,
                 limits=limits,
@@ -271,7 +271,12 @@ class Engine:
         return max(1, min(60, math.ceil(estimate_s)))
 
 
-def _load(settings: Settings) -> Predictor:
+def load_predictor(settings: Settings) -> Predictor:
+    """Loads the bundle that is to be served.
+
+    Raises:
+        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video.
+    """
     predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
     if isinstance(predictor.encoder, FeaturesOnly):
         found = f"none: this bundle answers for {predictor.encoder.name} features"

@@ -105,11 +105,10 @@ def import_authors(
         names = ("verb_id", "noun_id", "count")
         backpack |= {f"{part.name}/{n}": c.clone() for n, c in zip(names, columns, strict=True)}
         notes += [f"{part.checkpoint.file}: {doubt}"] if doubt else []
-    sizes = parts[0].sizes
     manifest = Manifest(
         name=name,
         version="1",
-        encoder={"kind": "features", "name": features, "dim": sizes.input_size},
+        encoder={"kind": "features", "name": features},
         model=_model(parts, num_neighbours),
         backbones={part.name: _backbone(part) for part in parts},
         skills={task: _skill(task, part) for part in parts for task in part.skills},

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from extract.store import FeatureStore
 from extract.track import EncoderId
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
@@ -18,11 +19,13 @@ from model.errors import FeatureMismatch, FeaturesMissing
 from model.predictor import Predictor, PredictRequest
 from model.skills import build_skills
 from model.tasks import TASKS
+from server.engine import load_predictor
+from server.settings import Settings
 from tests.checkpoints import ENTRY, SMALL, Shape, make_checkpoint, write_labels
 from tests.factories import make_track
 from weights.authors import CHOICES, FEATURES, SPECS, import_authors
-from weights.bundle import load_bundle, save_bundle
-from weights.manifest import Manifest
+from weights.bundle import fingerprint, load_bundle, save_bundle
+from weights.errors import BundleError
 
 NODES = {"ar": 9, "lta": 22, "oscc": 4, "pnr": 16}
 FIRST = {"ar": -4, "lta": 0, "oscc": 0, "pnr": 0}
@@ -185,6 +188,17 @@ def test_a_multitask_models_heads_answer_as_the_authors_code(tmp_path, task, lay
         torch.testing.assert_close(ours, read_out(task, theirs), atol=1e-5, rtol=1e-5)
 
 
+def test_what_else_is_asked_does_not_move_a_multitask_models_batch(tmp_path):
+    checkpoint = make_checkpoint(None)
+    skills = build_skills(imported(tmp_path, [checkpoint]))
+    given = {task: inputs_and_nodes(task) for task in TASKS}
+    votes = skills({task: inputs for task, (inputs, _) in given.items()})
+    for task, (_, nodes) in given.items():
+        expected = authors_answer(checkpoint, task, nodes)
+        for ours, theirs in zip(votes[task].fused().values(), expected, strict=True):
+            torch.testing.assert_close(ours, read_out(task, theirs), atol=1e-5, rtol=1e-5)
+
+
 def test_four_checkpoints_make_one_bundle_and_each_keeps_its_answers(tmp_path):
     checkpoints = {task: make_checkpoint(task, seed=i) for i, task in enumerate(TASKS)}
     bundle = imported(tmp_path, checkpoints.values())
@@ -235,8 +249,6 @@ def test_the_choices_about_one_task_matter_to_it(tmp_path, task, change):
 
 
 def refingerprint(bundle, name):
-    from weights.bundle import fingerprint
-
     made = fingerprint(bundle.backbones[name])
     bundle.manifest.backbones[name] |= {"fingerprint": made, "backpack_fingerprint": made}
 
@@ -286,21 +298,23 @@ def test_prototypes_without_names_are_called_unknown(tmp_path):
 
 
 def test_a_video_without_stored_features_is_named(predictor, tmp_path):
-    from extract.store import FeatureStore
-
     store = FeatureStore(tmp_path / FEATURES)
     with pytest.raises(FeaturesMissing, match=rf"{FEATURES} features of video v1.*no encoder"):
         read_tracks(DataRoot(tmp_path), ["v1"], store, predictor.encoder)
 
 
-def test_the_encoder_entry_needs_a_name_and_a_width(predictor, tmp_path):
-    from weights.errors import BundleError
-
+@pytest.mark.parametrize("name", [None, "", 3])
+def test_the_encoder_entry_names_a_feature_set(predictor, tmp_path, name):
     bundle = load_bundle(tmp_path / "bundle")
-    for spoilt in ({"kind": "features"}, {"kind": "features", "name": FEATURES, "dim": "6"}):
-        manifest = Manifest.from_dict(bundle.manifest.to_dict() | {"encoder": spoilt})
-        with pytest.raises(BundleError, match="name and dim"):
-            Predictor(replace(bundle, manifest=manifest))
+    bundle.manifest.encoder["name"] = name
+    with pytest.raises(BundleError, match=r"encoder\.safetensors.*name of a feature set"):
+        Predictor(bundle)
+
+
+def test_the_server_refuses_a_bundle_that_cannot_see_video(predictor, tmp_path):
+    settings = Settings(bundle=tmp_path / "bundle")
+    with pytest.raises(BundleError, match=f"this bundle answers for {FEATURES} features"):
+        load_predictor(settings)
 
 
 def test_real_sizes_are_read_off_the_tensors(tmp_path):
