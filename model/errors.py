@@ -4,12 +4,13 @@ ModelError
 ├── UnknownTask       a task was asked for that the bundle has no skill for
 ├── SegmentInvalid    a segment is empty, reversed or outside the clip
 ├── FeatureMismatch   the track was not made by the bundle's encoder
-├── FeaturesMissing   a video has no features, and the bundle no encoder to make them
+├── FeaturesMissing   a video of a data set has no feature file
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
 └── WorldMismatch     a folder holds a made-up world of another config
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -49,13 +50,22 @@ class FeatureMismatch(ModelError):
 
 
 class FeaturesMissing(ModelError):
-    """A video has no stored features, and the bundle holds no encoder to make them."""
+    """Videos of a data set have no feature files.
 
-    def __init__(self, video: str, features: str, folder: Path) -> None:
+    Attributes:
+        videos: which.
+        places: folders looked in.
+    """
+
+    def __init__(self, videos: Sequence[str], places: Sequence[Path], fetch: str) -> None:
+        looked = " and ".join(str(place) for place in places)
+        more = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
         super().__init__(
-            f"no {features} features of video {video} in {folder}, and this bundle has no encoder "
-            f"to make them. For Ego4D: ego4d --datasets {features}"
+            f"no feature file of video {videos[0]}{more}: looked for "
+            f"{videos[0]}.pt, .pth or .safetensors in {looked}. To fetch them: {fetch}"
         )
+        self.videos = tuple(videos)
+        self.places = tuple(places)
 
 
 class BackpackInvalid(ModelError):

@@ -71,8 +71,8 @@ class MultiTaskModel(nn.Module):
         if self.config.norm == "batch":
             return {s.name: self.backbone(build_union([(s, x)], self.config)) for s, x in graphs}
         union = build_union(graphs, self.config)
-        features = self.backbone(union)
-        return {task: features[part] for task, part in union.slices.items()}
+        features = union.split(self.backbone(union))
+        return {task: nodes.flatten(0, 1) for task, nodes in features.items()}
 
     def perspectives(self, features: Tensor) -> dict[str, Tensor]:
         """Returns every known task's view of the same features, task -> (..., D)."""

@@ -9,6 +9,7 @@ from model.answers import output_probabilities, sample_futures
 from model.config import ModelConfig
 from model.data.annotations import DataRoot, Split
 from model.data.samples import (
+    Enumeration,
     Samples,
     Tracks,
     action_samples,
@@ -34,12 +35,14 @@ Outputs = Mapping[str, Mapping[str, Tensor]]
 """Task -> output -> tensor."""
 
 
-def split_samples(data: DataRoot, split: Split, tracks: Tracks) -> dict[str, Samples]:
-    """Returns the samples of all four tasks of a split."""
+def split_samples(
+    data: DataRoot, split: Split, tracks: Tracks, *, enumeration: Enumeration = "current"
+) -> dict[str, Samples]:
+    """Returns the samples of all four tasks of a split; `enumeration` says which LTA windows."""
     actions, changes = data.actions(split), data.changes(split)
     return {
         AR.name: action_samples(actions, tracks),
-        LTA.name: anticipation_samples(actions, tracks),
+        LTA.name: anticipation_samples(actions, tracks, enumeration=enumeration),
         OSCC.name: change_samples(changes, tracks),
         PNR.name: keyframe_samples(changes, tracks),
     }

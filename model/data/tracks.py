@@ -1,14 +1,18 @@
-"""Videos of a data set -> their feature tracks, extracted when they are not stored yet."""
+"""Videos of a data set -> their features: extracted where not stored yet, or a released set's."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from extract.encoder import VideoEncoder
 from extract.extractor import Extractor
 from extract.features import FeaturesOnly
+from extract.packed import PackedFeatures
+from extract.packing import pack
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot, Split
+from model.data.samples import Tracks
 from model.errors import FeaturesMissing
 
 
@@ -31,7 +35,7 @@ def read_tracks(
     A stored track made by another encoder is made again.
 
     Raises:
-        FeaturesMissing: there is no network to extract with.
+        FeaturesMissing: a track is missing, and there is no network to make it with.
     """
     extractor = Extractor(encoder)
 
@@ -39,7 +43,8 @@ def read_tracks(
         track = store.read(video) if store.has(video) else None
         if track is None or track.encoder.fingerprint != encoder.fingerprint:
             if isinstance(encoder, FeaturesOnly):
-                raise FeaturesMissing(video, encoder.name, store.root)
+                fetch = data.fetch_command(encoder.name)
+                raise FeaturesMissing([video], [store.root], fetch)
             track = extractor.from_file(data.videos / f"{video}.mp4", video_id=video)
             store.write(track)
         return track
@@ -51,3 +56,51 @@ def read_tracks(
             if progress:
                 progress(len(tracks), len(videos))
     return tracks
+
+
+def load_tracks(
+    data: DataRoot,
+    videos: Sequence[str],
+    features: str | Path,
+    *,
+    packed_under: Path | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tracks:
+    """Returns the features of videos from files made before, ours or released ones.
+
+    Args:
+        data: where a feature set of that name is looked for, and the lengths of its videos.
+        videos: what must be there.
+        features: name of a feature set of the data root, or a folder of feature files.
+        packed_under: folder for packs: the files are read once, then mapped; other videos that
+            the pack holds come along. None reads them all into memory, for small sets.
+        progress: called with (videos done, videos to do) while files are read.
+
+    Raises:
+        FeaturesMissing: a video has no feature file; says what was looked for and how to fetch it.
+        FeatureFileInvalid: a file is no track, or unlike the others.
+    """
+    places = [data.features(str(features)), Path(features)]
+    folder = next((place for place in places if place.is_dir()), places[0])
+    store = FeatureStore(folder)
+    try:
+        if packed_under is None:
+            return Tracks.join(_read_all(store, videos, progress))
+        path = packed_under / folder.name
+        pack(store, videos, path, num_frames=data.num_frames, progress=progress)
+    except KeyError as error:
+        raise FeaturesMissing(error.args, places, data.fetch_command(folder.name)) from error
+    packed = PackedFeatures.open(path)
+    return Tracks(packed.features, packed.offset, packed.rows)
+
+
+def _read_all(
+    store: FeatureStore, videos: Sequence[str], progress: Callable[[int, int], None] | None
+) -> Iterator[FeatureTrack]:
+    absent = [video for video in videos if not store.has(video)]
+    if absent:
+        raise KeyError(*absent)
+    for done, video in enumerate(videos, 1):
+        yield store.read(video)
+        if progress:
+            progress(done, len(videos))

@@ -79,4 +79,4 @@ def test_imported_checkpoints_are_scored_on_released_features(root, tmp_path, ca
     (root / "v1" / FEATURES / "val.pt").unlink()
     capsys.readouterr()
     assert evaluate(asked) == 2
-    assert "no omnivore_video_swinl features of video val" in capsys.readouterr().err
+    assert "no feature file of video val" in capsys.readouterr().err

@@ -299,7 +299,7 @@ def test_prototypes_without_names_are_called_unknown(tmp_path):
 
 def test_a_video_without_stored_features_is_named(predictor, tmp_path):
     store = FeatureStore(tmp_path / FEATURES)
-    with pytest.raises(FeaturesMissing, match=rf"{FEATURES} features of video v1.*no encoder"):
+    with pytest.raises(FeaturesMissing, match=f"video v1.*--datasets {FEATURES}"):
         read_tracks(DataRoot(tmp_path), ["v1"], store, predictor.encoder)
 
 
