@@ -45,7 +45,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description=f"{what[0].upper()}{what[1:]}: of one multi-task model, or of up to four tasks "
         "that were learnt with a backpack. Only tensors are read; nothing in a file is run.",
     )
-    authors.add_argument("checkpoints", type=Path, nargs="+", metavar="FILE")
+    authors.add_argument(
+        "checkpoints", type=Path, nargs="+", metavar="FILE", help="as the authors' code saves them"
+    )
     authors.add_argument(
         "--taxonomy", type=Path, required=True, help="Ego4D's fho_lta_taxonomy.json"
     )

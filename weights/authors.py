@@ -97,14 +97,14 @@ def import_authors(
     parts = [read_part(path, num_labels, vectors_per_node=vectors_per_node) for path in paths]
     _check_together(parts)
     pairs = None if actions is None else count_actions(actions, num_labels)
-    notes = [note for part in parts for note in part.notes]
+    notes = [f"checkpoint of {part.name}: {note}" for part in parts for note in part.notes]
     backpack: Tensors = {}
     for part in (part for part in parts if part.prototypes):
         backpack |= {f"{part.name}.{task}": p for task, p in part.prototypes.items()}
         columns, doubt = _name_prototypes(part, pairs)
         names = ("verb_id", "noun_id", "count")
         backpack |= {f"{part.name}/{n}": c.clone() for n, c in zip(names, columns, strict=True)}
-        notes += [f"{part.checkpoint.file}: {doubt}"] if doubt else []
+        notes += [f"checkpoint of {part.name}: {doubt}"] if doubt else []
     manifest = Manifest(
         name=name,
         version="1",
@@ -116,7 +116,7 @@ def import_authors(
         training={
             "data": "not stated by the checkpoints; their authors train on Ego4D",
             "licence": "not stated by the checkpoints",
-            "sources": {part.checkpoint.file: part.checkpoint.sha256 for part in parts},
+            "sources": {part.name: part.checkpoint.sha256 for part in parts},
             "notes": notes,
         },
     )
@@ -217,7 +217,7 @@ def _skill(task: str, part: Part) -> dict[str, Any]:
 
 def _card(manifest: Manifest) -> str:
     training = manifest.training
-    sources = "\n".join(f"- `{file}`, SHA-256 {sha}" for file, sha in training["sources"].items())
+    sources = "\n".join(f"- {tasks}: SHA-256 {sha}" for tasks, sha in training["sources"].items())
     notes = "\n".join(f"- {note}" for note in training["notes"]) or "- none"
     return f"""# {manifest.name} {manifest.version}
 

@@ -17,7 +17,7 @@ class Entry:
     """One state dict of a checkpoint.
 
     Attributes:
-        file: name of the checkpoint, for errors.
+        file: the checkpoint, for errors.
         name: of the entry in it.
         tensors: as they are called there.
     """
@@ -42,7 +42,7 @@ class Checkpoint:
     """What `torch.save` wrote, as far as it is state dicts.
 
     Attributes:
-        file: its name.
+        file: where it is, as the caller spelled it.
         sha256: of its bytes.
         entries: name -> state dict; entries that are None are left out.
     """
@@ -63,7 +63,7 @@ def read_checkpoint(path: Path, *, entries: frozenset[str], facts: frozenset[str
     Raises:
         CheckpointInvalid: it cannot be read, asks for code to be run, or holds something else.
     """
-    file = path.name
+    file = str(path)
     try:
         with path.open("rb") as stream, warnings.catch_warnings(action="ignore"):
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -40,7 +40,7 @@ class CheckpointInvalid(ImportRefused):
     """A file of others is not what it should be.
 
     Attributes:
-        file: its name.
+        file: where it is, as the caller spelled it.
         detail: what is wrong in it.
     """
 

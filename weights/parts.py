@@ -87,7 +87,7 @@ def _sizes(checkpoint: Checkpoint, num_labels: Mapping[str, int], vectors: int) 
     width, columns = graph.tensors[first].shape
     if columns % vectors:
         raise graph.error(f"{first} has {columns} columns, not a multiple of {vectors} vectors")
-    for entry in (checkpoint.entries[p] for t, p in PARTS.items() if p in checkpoint.entries):
+    for entry in (checkpoint.entries[p] for p in PARTS.values() if p in checkpoint.entries):
         _check_labels(entry, num_labels)
     rounds = [0]
     if BACKPACK in checkpoint.entries:
@@ -123,7 +123,7 @@ def _first_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Par
         entry = checkpoint.entries[name]
         tensors = translate(entry, head_layout(task, (), sizes))
         if _is_untrained(tensors):
-            notes.append(f"{checkpoint.file}: {name} was never trained, so it is left out")
+            notes.append(f"{name} was never trained, so it is left out")
             continue
         skills[task] = tensors
         backbone |= _as_known(task, tensors)
@@ -154,7 +154,7 @@ def _second_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Pa
     tensors = {t: translate(heads[t], head_layout(t, voters[t], sizes)) for t in heads}
     skill, prototypes = tensors[task], {}
     first = stages.tensors.get(f"embeddings.{known[0]}.weight")
-    rows = len(first) if first is not None and first.ndim else 1
+    rows = max(1, len(first)) if first is not None and first.ndim else 1
     for name, tensor in translate(stages, interaction_layout(known, rows, sizes)).items():
         if name.startswith("prototypes."):
             prototypes[name.removeprefix("prototypes.")] = tensor

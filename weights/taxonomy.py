@@ -22,7 +22,7 @@ def read_taxonomy(path: Path) -> dict[str, list[str]]:
     for space in ("verb", "noun"):
         names = values.get(f"{space}s") if isinstance(values, dict) else None
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise CheckpointInvalid(path.name, f"no list of names under {space}s")
+            raise CheckpointInvalid(str(path), f"no list of names under {space}s")
         labels[space] = names
     return labels
 
@@ -43,7 +43,7 @@ def count_actions(path: Path, num_labels: Mapping[str, int]) -> tuple[Tensor, Te
     values = _read(path)
     rows = values.get("clips") if isinstance(values, dict) else values
     if not isinstance(rows, list) or not rows:
-        raise CheckpointInvalid(path.name, "no list of actions under clips")
+        raise CheckpointInvalid(str(path), "no list of actions under clips")
     columns = [
         torch.tensor([_label(path, row, space, num) for row in rows])
         for space, num in (("verb", num_labels["verb"]), ("noun", num_labels["noun"]))
@@ -56,7 +56,7 @@ def _label(path: Path, row: Any, space: str, num: int) -> int:
     label = row.get(f"{space}_label") if isinstance(row, dict) else None
     if not isinstance(label, int) or not 0 <= label < num:
         raise CheckpointInvalid(
-            path.name,
+            str(path),
             f"expected {space}_label from 0 to {num - 1} in every action, found {label!r}",
         )
     return label
@@ -66,6 +66,6 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
-        raise CheckpointInvalid(path.name, f"cannot be read: {error.strerror}") from error
+        raise CheckpointInvalid(str(path), f"cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise CheckpointInvalid(path.name, f"is not JSON: {error}") from error
+        raise CheckpointInvalid(str(path), f"is not JSON: {error}") from error
