@@ -5,6 +5,7 @@ from pathlib import Path
 
 from extract.encoder import VideoEncoder
 from extract.extractor import Extractor
+from extract.features import FeaturesOnly
 from extract.packed import PackedFeatures
 from extract.packing import pack
 from extract.store import FeatureStore
@@ -32,12 +33,18 @@ def read_tracks(
     """Returns the tracks of videos, in order; what is missing is extracted and stored.
 
     A stored track made by another encoder is made again.
+
+    Raises:
+        FeaturesMissing: a track is missing, and there is no network to make it with.
     """
     extractor = Extractor(encoder)
 
     def read(video: str) -> FeatureTrack:
         track = store.read(video) if store.has(video) else None
         if track is None or track.encoder.fingerprint != encoder.fingerprint:
+            if isinstance(encoder, FeaturesOnly):
+                fetch = data.fetch_command(encoder.name)
+                raise FeaturesMissing([video], [store.root], fetch)
             track = extractor.from_file(data.videos / f"{video}.mp4", video_id=video)
             store.write(track)
         return track
