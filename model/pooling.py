@@ -50,6 +50,7 @@ class NodePooling(nn.Module):
     def _embed(self, x: Tensor) -> Tensor:
         """The first Linear; a vector that stands for all S meets the sum of their weights."""
         layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
         weight = layer.weight
         if x.shape[1] == 1:
             weight = weight.unflatten(1, (-1, x.shape[2])).sum(dim=1)
