@@ -60,17 +60,20 @@ def confused_pairs(counts: Counts, names: Sequence[str], *, top: int = 50) -> li
 def largest(counts: Counts, names: Sequence[str], *, top: int = 20) -> tuple[Counts, list[str]]:
     """Returns the counts of the largest classes and the others as one, the rest (Fig. 6).
 
-    Classes are ordered by support, ties by id. There is no rest when nothing is left for it.
+    Classes are ordered by support, ties by id; one that is never true belongs to the rest. There
+    is no rest when nothing was counted in it.
     """
     support = counts.sum(axis=1)
     order = np.argsort(-support, kind="stable")
-    group = np.empty(len(counts), dtype=np.int64)
-    group[order] = np.minimum(np.arange(len(counts)), top)
-    num_groups = min(len(counts), top + 1)
-    small = np.zeros((num_groups, num_groups), dtype=np.int64)
+    kept = [int(i) for i in order[:top] if support[i]]
+    group = np.full(len(counts), len(kept))
+    group[kept] = np.arange(len(kept))
+    small = np.zeros((len(kept) + 1, len(kept) + 1), dtype=np.int64)
     np.add.at(small, (group[:, None], group[None, :]), counts)
-    labels = [names[i] for i in order[:top]]
-    return small, labels + [REST] * (num_groups - len(labels))
+    labels = [names[i] for i in kept]
+    if small[-1].any() or small[:, -1].any():
+        return small, [*labels, REST]
+    return small[:-1, :-1], labels
 
 
 def matrix_rows(counts: Counts, names: Sequence[str]) -> list[Row]:

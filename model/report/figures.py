@@ -1,8 +1,10 @@
 """Numbers -> figures. Colours are Okabe and Ito's, told apart by colour-blind readers too."""
 
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -16,13 +18,14 @@ from model.metrics import Reliability
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 _SHADES = "Blues"  # light to dark in one hue: the order survives any colour vision
 _PANEL_IN = 3.2
+_CELL_IN = 0.3
+_ACROSS = 3  # panels side by side
+_DPI = 144
 _STYLE = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "figure.dpi": 144,
-    "savefig.dpi": 144,
     "text.parse_math": False,  # labels of a taxonomy may hold dollars
 }
 
@@ -54,8 +57,8 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     labels = [short(name) for name in names]
-    side = 2.2 + 0.34 * len(names)
-    with _figure(1, 1, size=(side, side)) as (figure, (axes,)):
+    side = _CELL_IN * len(names)
+    with _figure(1, 1, size=(side + 1.3, side + 1.1)) as (figure, (axes,)):
         _heat(axes, shares, rows=labels, columns=labels, top=1.0)
         axes.set(xlabel="decided", ylabel="true")
     return figure
@@ -67,10 +70,13 @@ def agreement_figure(panels: Mapping[str, tuple[Sequence[str], NDArray[np.float6
     Args:
         panels: "task.output" -> names of the votes and (V, V) shares.
     """
-    with _figure(1, len(panels)) as (figure, places):
-        for axes, (title, (names, shares)) in zip(places, panels.items(), strict=True):
+    columns = min(len(panels), _ACROSS)
+    with _figure(math.ceil(len(panels) / columns), columns) as (figure, places):
+        for axes, (title, (names, shares)) in zip(places, panels.items(), strict=False):
             _heat(axes, shares, rows=names, columns=names, top=1.0)
             axes.set_title(title)
+        for axes in places[len(panels) :]:
+            axes.set_axis_off()
     return figure
 
 
@@ -85,17 +91,16 @@ def closest_figure(
         columns: verbs (or nouns) of the prototypes.
     """
     top = max(float(shares.max()) for shares in panels.values())
-    cell = (0.34 * len(columns) + 1.6, 0.34 * len(rows) + 1.6)
-    with _figure(1, len(panels), size=(cell[0] * len(panels), cell[1])) as (figure, places):
+    across = len(panels) * (_CELL_IN * len(columns) + 0.2) + 1.0
+    size = (across, _CELL_IN * len(rows) + 1.3)
+    shown = [short(name) for name in columns]
+    with _figure(1, len(panels), size=size) as (figure, places):
         for axes, (title, shares) in zip(places, panels.items(), strict=True):
-            _heat(
-                axes,
-                shares,
-                rows=[short(r) for r in rows],
-                columns=[short(c) for c in columns],
-                top=top,
-            )
-            axes.set(title=f"perspective {title}", xlabel="prototype", ylabel="sample")
+            first = axes is places[0]
+            sample = [short(name) for name in rows] if first else [""] * len(rows)
+            _heat(axes, shares, rows=sample, columns=shown, top=top)
+            axes.set(title=f"perspective {title}", xlabel="prototype")
+        places[0].set_ylabel("sample")
     return figure
 
 
@@ -138,10 +143,10 @@ def sweep_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: 
         panels: metric -> series -> (points, 3): the parameter, mean and standard deviation.
         x: what the parameter is called.
     """
-    columns = min(len(panels), 3)
+    columns = min(len(panels), _ACROSS)
     with _figure(math.ceil(len(panels) / columns), columns) as (figure, places):
         for axes, (title, series) in zip(places, panels.items(), strict=False):
-            styles = zip((BLUE, ORANGE, GREEN, GREY), "osD^", strict=True)
+            styles = cycle(zip((BLUE, ORANGE, GREEN, GREY), "osD^", strict=True))
             for (name, points), (colour, marker) in zip(series.items(), styles, strict=False):
                 where, mean, spread = points.T
                 axes.errorbar(
@@ -155,6 +160,13 @@ def sweep_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: 
         for axes in places[len(panels) :]:
             axes.set_axis_off()
     return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """Returns the drawn figure; the same figure gives the same bytes."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=_DPI, metadata={"Software": None})
+    return data.getvalue()
 
 
 def short(name: str, limit: int = 18) -> str:
@@ -190,6 +202,11 @@ def _heat(
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
+    axes.tick_params(which="minor", length=0)
+    axes.grid(which="minor", color="white", linewidth=1)
     for i, j in np.argwhere(shares >= 0.005):
         dark = shares[i, j] > 0.6 * top
         axes.text(
