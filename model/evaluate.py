@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from extract.errors import ExtractError
@@ -69,7 +70,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
         per_batch=arguments.per_batch,
         beside_paper=_beside_paper(predictor, arguments),
     )
-    train = _samples(predictor, data, "train", arguments.features)
+    train = _labels_of_training(data)
     results = []
     for split in arguments.splits or _splits_with_truth(data):
         samples = _samples(predictor, data, split, arguments.features)
@@ -169,6 +170,12 @@ def _samples(
                 bar.update()
     everything = split_samples(data, split, Tracks.join(tracks))
     return {task: everything[task] for task in predictor.tasks if task in everything}
+
+
+def _labels_of_training(data: DataRoot) -> dict[str, Samples]:
+    """Training samples for the baselines, which never look at a feature: none is read."""
+    nowhere = dict.fromkeys(videos_of(data, "train"), 0)
+    return split_samples(data, "train", Tracks(torch.zeros(0, 0), offset=nowhere, rows=nowhere))
 
 
 def _stored(store: FeatureStore, video: str, predictor: Predictor) -> FeatureTrack:
