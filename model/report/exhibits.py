@@ -221,12 +221,13 @@ def _closest_figure(
     group = backpack.noun_id if space == "noun" else backpack.verb_id
     by_group = {v: perspectives.grouped(c, group, len(names)) for v, c in counts.items()}
     support = truth.bincount(minlength=len(labels[output])).numpy()
-    rows = _most(support, SHOWN_CLASSES)
+    contrast = len(labels[output]) == 2
+    rows = [0, 1] if contrast else _most(support, SHOWN_CLASSES)
     total = np.sum([c.sum(axis=0) for c in by_group.values()], axis=0)
     columns = rows if space == output else _most(total, SHOWN_PROTOTYPES)
     panels = {view: _shares(found)[rows][:, columns] for view, found in by_group.items()}
     shown = [labels[output][i] for i in rows]
-    if len(labels[output]) == 2:
+    if contrast:
         return figures.contrast_figure(panels, shown, [names[i] for i in columns])
     return figures.closest_figure(panels, shown, [names[i] for i in columns])
 

@@ -57,7 +57,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
     labels = [short(name) for name in names]
-    side = _CELL_IN * len(names)
+    side = max(_CELL_IN * len(names), 1.6)
     with _figure(1, 1, size=(side + 1.3, side + 1.1)) as (figure, (axes,)):
         _heat(axes, shares, rows=labels, columns=labels, top=1.0)
         axes.set(xlabel="decided", ylabel="true")

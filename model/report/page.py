@@ -15,6 +15,8 @@ from model.report.results import SplitResult
 from model.tables import arrow, format_value
 
 HEADLINES = ("verb_top1", "noun_top1", "accuracy", "error_s", "verb_ed", "noun_ed")
+_WORDS = {"top1": "top 1", "top5": "top 5", "ece": "calibration error", "ed": "ED", "aued": "AUED"}
+_UNIT = "_s"
 _WIDE_S = 2.0  # a keyframe further off than this ends the scale of the page's little charts
 
 
@@ -75,9 +77,8 @@ def _sections(exhibits: list[Exhibit]) -> Iterator[tuple[str, list[Exhibit]]]:
 
 def _title(metric: str) -> str:
     """`verb_top1` as "verb top 1"."""
-    words = metric.replace("top1", "top 1").replace("top5", "top 5").replace("_s", "")
-    words = words.replace("ece", "calibration error").replace("_ed", " ED@20")
-    return words.replace("aued", "AUED").replace("_", " ")
+    words = metric.removesuffix(_UNIT).split("_")
+    return " ".join(_WORDS.get(word, word) for word in words)
 
 
 def _place(row: Row, key: str) -> float | None:
@@ -85,7 +86,7 @@ def _place(row: Row, key: str) -> float | None:
     value: Any = row.get(key)
     if value is None:
         return None
-    whole = _WIDE_S if str(row["metric"]).endswith("_s") else 1.0
+    whole = _WIDE_S if str(row["metric"]).endswith(_UNIT) else 1.0
     return 100 * min(max(float(value) / whole, 0.0), 1.0)
 
 
