@@ -15,7 +15,7 @@ from extract.track import FeatureTrack
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tracks import read_tracks, videos_of
-from model.errors import FeatureMismatch, ModelError
+from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
 from model.predictor import Predictor
 from model.report.answers import TaskAnswers, answer_split
 from model.report.exhibits import (
@@ -71,6 +71,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
         beside_paper=_beside_paper(predictor, arguments),
     )
     train = _labels_of_training(data)
+    _check_taxonomy(predictor, data)
     results = []
     for split in arguments.splits or _splits_with_truth(data):
         samples = _samples(predictor, data, split, arguments.features)
@@ -132,6 +133,16 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
+    known = predictor.manifest.label_spaces
+    for space, names in data.taxonomy().items():
+        if space in known and len(known[space]) != len(names):
+            raise AnnotationInvalid(
+                f"{data.annotations} has {len(names)} {space}s, this bundle knows "
+                f"{len(known[space])}: it learnt from another version of the data"
+            )
+
+
 def _splits_with_truth(data: DataRoot) -> list[Split]:
     """The splits that can be scored: Ego4D keeps its test labels to itself."""
     if (data.root / "hidden").is_dir():
@@ -169,7 +180,11 @@ def _samples(
                 tracks.append(_stored(FeatureStore(folder), video, predictor))
                 bar.update()
     everything = split_samples(data, split, Tracks.join(tracks))
-    return {task: everything[task] for task in predictor.tasks if task in everything}
+    answered = {task: s for task, s in everything.items() if task in predictor.tasks and len(s)}
+    left_out = [task for task in predictor.tasks if task not in answered]
+    if left_out:
+        print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
+    return answered
 
 
 def _labels_of_training(data: DataRoot) -> dict[str, Samples]:

@@ -127,10 +127,15 @@ def per_sample(
     What is measured follows from a task's readout, so a task that a user adds needs no line here:
     one class per sample gives hits, future nodes give edit distances, one label per node gives
     the keyframe's error in seconds. Arguments are those of `score_logits`.
+
+    Raises:
+        ValueError: a label is hidden.
     """
     result = {}
     for task, outputs in logits.items():
         spec = samples[task].spec
+        if any(bool((values < 0).any()) for values in labels[task].values()):
+            raise ValueError(f"{task}: only samples with labels can be scored, some are hidden")
         if spec.readout is Readout.FUTURE:
             probability = _probabilities(spec, outputs, temperature)
             futures = sampled_futures(probability, greedy_first=config.greedy_first, seed=seed)
@@ -152,8 +157,7 @@ def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dic
     """Returns what answering without looking scores: chance, and the training frequencies.
 
     "frequency" answers the most frequent class (AR, OSCC), the mean training position (PNR), and
-    for LTA whichever is better of the most frequent class 20 times and five futures drawn from
-    the training frequencies.
+    for LTA the better of the most frequent class 20 times and five futures drawn by frequency.
     """
     ways = {"chance": True, "frequency": False}
     return {
@@ -200,14 +204,10 @@ def sampled_futures(
 ) -> dict[str, Tensor]:
     """Returns sampled hypotheses, output -> (M, K, Z), of probabilities (M, Z, Y)."""
     num = len(next(iter(probability.values())))
-    drawn = [
-        sample_futures(
-            {name: p[i] for name, p in probability.items()},
-            seed=seed + i,
-            greedy_first=greedy_first,
-        )
-        for i in range(num)
-    ]
+    drawn = []
+    for i in range(num):
+        mine = {name: p[i] for name, p in probability.items()}
+        drawn.append(sample_futures(mine, seed=seed + i, greedy_first=greedy_first))
     return {name: torch.stack([d[name] for d in drawn]) for name in probability}
 
 

@@ -1,6 +1,7 @@
 """The command on a made-up tree in Ego4D's layout: annotations and features, not one video."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,34 @@ def test_features_come_by_name_or_folder_and_score_alike(world, tmp_path, featur
 def test_features_that_do_not_fit_are_refused(world, capsys, features, said):
     assert run(world, features=features) == 2
     assert said in capsys.readouterr().err
+
+
+def copied(world, place, name, change):
+    """The world with one annotation file changed."""
+    for part in ("annotations", "mine"):
+        shutil.copytree(world / "v1" / part, place / "v1" / part)
+    file = place / "v1" / "annotations" / name
+    values = json.loads(file.read_text())
+    change(values)
+    file.write_text(json.dumps(values))
+    return ["--bundle", str(world / "bundle"), "--data", str(place), "--features", "mine"]
+
+
+def test_another_taxonomy_is_refused(world, tmp_path, capsys):
+    more = copied(world, tmp_path, "fho_lta_taxonomy.json", lambda v: v["nouns"].append("new"))
+    assert main(more) == 2
+    assert "has 5 nouns, this bundle knows 4" in capsys.readouterr().err
+
+
+def test_a_task_without_samples_is_left_out_and_that_is_said(world, tmp_path, capsys):
+    def shorten(values):  # too few actions for one window of LTA
+        values["clips"] = [c for c in values["clips"] if c["action_idx"] < 9]
+
+    arguments = copied(world, tmp_path, "fho_lta_val.json", shorten)
+    assert main([*arguments, "--out", str(tmp_path / "report")]) == 0
+    out = capsys.readouterr()
+    assert "val has no sample of lta: not scored" in out.err
+    assert "lta" not in out.out
 
 
 def test_the_paper_is_not_shown_beside_another_world(world, capsys):

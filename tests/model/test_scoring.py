@@ -60,6 +60,13 @@ def test_only_the_tasks_that_gave_logits_are_scored(answered, kept):
     assert some == {t: everything[t] for t in kept}
 
 
+def test_a_hidden_label_is_no_mistake_of_the_model_but_refused(answered):
+    split, logits, labels = answered
+    hidden = {**labels["ar"], "noun": torch.full((30, 1), -1)}
+    with pytest.raises(ValueError, match="ar: only samples with labels"):
+        score_logits(logits, {**labels, "ar": hidden}, split, TINY, {})
+
+
 def test_the_four_tasks_have_their_metrics(answered):
     split, logits, labels = answered
     figures = score_logits(logits, labels, split, TINY, {})
