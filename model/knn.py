@@ -27,18 +27,19 @@ class NearestPrototypes(Protocol):
 
 
 class TorchIndex:
-    """Cosine search as one matrix product and a top-k."""
+    """Cosine search as one matrix product and a top-k, in the precision of the prototypes."""
 
     name = "torch"
 
     def __init__(self, prototypes: Tensor) -> None:
         """Indexes prototypes, (P, D)."""
-        self._rows = F.normalize(prototypes.detach().float(), dim=1, eps=EPSILON)
+        self._rows = F.normalize(prototypes.detach(), dim=1, eps=EPSILON)
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Returns row indices (Q, k) and similarities (Q, k); k is clamped to P."""
-        similarity = F.normalize(queries.float(), dim=1, eps=EPSILON) @ self._rows.T  # (Q, P)
+        unit = F.normalize(queries.to(self._rows.dtype), dim=1, eps=EPSILON)
+        similarity = unit @ self._rows.T  # (Q, P)
         best = similarity.topk(min(k, len(self._rows)), dim=1)
         return best.indices, best.values
 

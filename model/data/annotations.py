@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from model.errors import AnnotationInvalid
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "test_unannotated"]
 
 
 @dataclass(frozen=True)
