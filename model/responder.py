@@ -75,10 +75,10 @@ class Responder:
         for space, names in taxonomy.items():
             ours = self._labels[space]
             for place, name in enumerate(ours):
-                theirs = names[place] if place < len(names) else "nothing"
-                if name != theirs:
+                theirs = repr(names[place]) if place < len(names) else "nothing"
+                if repr(name) != theirs:
                     raise ScoringRefused(
-                        f"{space} {place} is {name!r} in the bundle and {theirs!r} in the "
+                        f"{space} {place} is {name!r} in the bundle and {theirs} in the "
                         f"annotations' taxonomy ({len(ours)} and {len(names)} names): this bundle "
                         "was trained on another label space, or another version of the data"
                     )
