@@ -151,6 +151,14 @@ def test_a_wrong_number_of_futures_or_steps_is_refused_by_id(path, given_answers
     assert [(p.kind, p.id) for p in found] == [("length", name)]
 
 
+@pytest.mark.parametrize("wrong", [3, None, "12345", {"a": 1}])
+def test_what_is_no_list_of_futures_or_steps_is_refused_by_id(path, wrong):
+    fine = {name: {h: [[0] * 20] * 5 for h in Y} for name in IDS}
+    for spoilt in (wrong, [*[[0] * 20] * 4, wrong]):
+        text = LAYOUTS["lta"].compose(fine | {IDS[1]: {"verb": spoilt, "noun": [[0] * 20] * 5}})
+        assert [(p.kind, p.id) for p in problems_of(path, "lta", text)] == [("length", IDS[1])]
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -191,7 +199,7 @@ def test_a_row_without_an_id_is_named_by_its_place(path, row):
 def test_a_file_cut_off_anywhere_is_refused(path, task):
     answer = {"lta": {h: [[0] * 20] * 5 for h in Y}, "oscc": True, "pnr": 1.5}[task]
     whole = LAYOUTS[task].compose(dict.fromkeys(IDS, answer)).rstrip()
-    for cut in range(len(whole)):
+    for cut in range(0, len(whole), 1 + len(whole) // 500):
         assert problems_of(path, task, whole[:cut]), cut
 
 
