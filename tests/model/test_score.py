@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from model.score import main
 from model.skills import build_skills
 from model.stages import collect_logits
 from tests.extract.clips import write_numbered
+from tests.factories import TINY, make_bundle
 from tests.model.challenge import (
     TASKS,
     layouts,
@@ -31,7 +33,7 @@ from tests.model.challenge import (
     score,
     write_clips,
 )
-from weights.bundle import load_bundle
+from weights.bundle import load_bundle, save_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -125,6 +127,21 @@ def test_another_seed_starts_over_and_says_so(root, out, tmp_path, capsys):
     found, first = read_files(tmp_path), read_files(out)
     assert found["lta"] != first["lta"]
     assert found["oscc"] == first["oscc"]
+
+
+def test_a_model_that_normalises_over_its_batch_makes_the_batch_size_count(root, tmp_path, capsys):
+    config = replace(TINY, norm="batch")  # D_IN is also the width of the bundle's encoder
+    save_bundle(make_bundle(config), tmp_path / "bundle")
+    arguments = options(root, tmp_path / "out")
+    arguments[arguments.index("--bundle") + 1] = str(tmp_path / "bundle")
+    for size in ("5", "7"):
+        assert main([*arguments, "--batch-size", size]) == 0
+    assert "oscc: starts over, changed: batch_size" in capsys.readouterr().err
+    before = read_files(tmp_path / "out")
+    part = tmp_path / "out/parts/pnr.jsonl"
+    part.write_bytes(part.read_bytes()[:-200])
+    assert main([*arguments, "--batch-size", "7"]) == 0
+    assert read_files(tmp_path / "out") == before
 
 
 def test_a_run_killed_half_way_ends_with_the_same_bytes(root, out, tmp_path):
