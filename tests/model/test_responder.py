@@ -8,6 +8,7 @@ from extract.track import EncoderId
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.questions import Question
 from model.responder import Responder, seed_of
+from model.tasks import LTA
 from tests.factories import make_bundle, make_track
 
 TRACK = make_track(3000, encoder=EncoderId("tiny", ""))
@@ -56,10 +57,13 @@ def test_seeds_differ_and_fit_a_generator():
 
 
 def test_a_window_with_too_little_behind_it_repeats_its_first_action(bundle):
-    first = windows(1)[0]
-    repeated = replace(first, segments=first.segments * 2)
-    answers = [Responder(bundle).answer("lta", [q], TRACK) for q in (first, repeated)]
-    assert answers[0] == answers[1]
+    four = replace(LTA, num_segments=4, num_nodes=24)
+    short = windows(2)[1]
+    first, last = short.segments
+    padded = replace(short, segments=(first, first, first, last))
+    nodes = [Responder(bundle)._nodes(four, [q], TRACK) for q in (short, padded)]
+    assert nodes[0].shape[1] == 4
+    assert torch.equal(*nodes)
 
 
 def test_only_the_last_actions_are_observed(bundle):
