@@ -76,12 +76,14 @@ def test_only_the_last_actions_are_observed(bundle):
 
 
 def test_prototypes_are_searched_in_the_precision_of_the_answers(bundle):
-    responder = Responder(bundle)
-    for backpack in responder._skills.backpacks.values():
+    queries = torch.randn(5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for backpack in Responder(bundle)._skills.backpacks.values():
         for task, prototypes in backpack.prototypes.items():
-            _, similarity = backpack.index(task).search(prototypes[:3], 2)
-            assert similarity.dtype == torch.float64
-            torch.testing.assert_close(similarity[:, 0], torch.ones(3).double(), atol=1e-14, rtol=0)
+            cosine = torch.cosine_similarity(queries.unsqueeze(1), prototypes, dim=2)
+            expected = cosine.topk(3)
+            rows, similarity = backpack.index(task).search(queries, 3)
+            assert torch.equal(rows, expected.indices)
+            torch.testing.assert_close(similarity, expected.values, atol=1e-14, rtol=0)
 
 
 def test_features_of_another_encoder_are_refused(bundle):
