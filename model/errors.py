@@ -7,6 +7,7 @@ ModelError
 ├── FeaturesMissing   a video of a data set has no feature file
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
+├── ScoringRefused    a test set cannot be answered with what was given
 └── WorldMismatch     a folder holds a made-up world of another config
 """
 
@@ -74,6 +75,10 @@ class BackpackInvalid(ModelError):
 
 class AnnotationInvalid(ModelError):
     """An annotation file is missing or malformed; the message says what was looked for."""
+
+
+class ScoringRefused(ModelError):
+    """A test set cannot be answered with what was given; the message says what to give instead."""
 
 
 class WorldMismatch(ModelError):

@@ -220,7 +220,11 @@ def _exhibits(
 ) -> list[Exhibit]:
     skills = predictor.skills
     labels = predictor.manifest.label_spaces | FIXED_LABELS
-    backpacks = {task: skills.backpacks[name] for task, name in skills.backbone_of.items()}
+    backpacks = {
+        task: backpack
+        for task, name in skills.backbone_of.items()
+        if (backpack := skills.backpacks[name]) is not None
+    }
     return [
         *calibration_exhibits(answers, how.temperature),
         *class_exhibits(answers, samples, labels),
