@@ -6,6 +6,7 @@ ModelError
 ├── FeatureMismatch   the track was not made by the bundle's encoder
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
+├── TaskInvalid       a file that describes a task of one's own is missing or wrong
 └── WorldMismatch     a folder holds a made-up world of another config
 """
 
@@ -51,6 +52,10 @@ class BackpackInvalid(ModelError):
 
 class AnnotationInvalid(ModelError):
     """An annotation file is missing or malformed; the message says what was looked for."""
+
+
+class TaskInvalid(ModelError):
+    """A task file is missing or malformed; the message names the key and what is allowed."""
 
 
 class WorldMismatch(ModelError):

@@ -14,6 +14,7 @@ import torch
 
 from extract.errors import ExtractError
 from model.errors import ModelError
+from model.learn import add_learn_arguments, learn
 from model.presets import SMOKE, TABLETOP
 from model.run import Run
 from weights.bundle import save_bundle
@@ -24,6 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 when a stage failed."""
     arguments = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    if arguments.learn:
+        return learn(arguments)
     preset = SMOKE if arguments.smoke else TABLETOP
     preset = replace(preset, world=replace(preset.world, seed=arguments.seed))
     folder = arguments.work or Path("work") / preset.name
@@ -57,6 +60,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         default="shared",
         help="one frozen backbone for all skills: one pass answers every task",
     )
+    add_learn_arguments(parser)
     return parser.parse_args(argv)
 
 

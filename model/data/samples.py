@@ -14,7 +14,7 @@ from extract.track import FeatureTrack
 from model.config import ModelConfig
 from model.data.annotations import ActionRecord, ChangeRecord, group_by_clip
 from model.segments import pick_nodes
-from model.tasks import AR, LTA, OSCC, PNR, TaskSpec
+from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec
 
 MIN_CROP_S = 5.0
 """Training crops of PNR segments last between this and the whole segment, as Ego4D's do."""
@@ -115,7 +115,7 @@ class Samples:
         inputs = pick.shifted(self.video_offset[which]).gather(self.tracks.features)
         labels = {name: values[which] for name, values in self.labels.items()}
         if self.pnr_frame is not None:
-            labels["keyframe"] = _nearest_node(self.spec, segments, self.pnr_frame[which])
+            labels[self.spec.outputs[0]] = _nearest_node(self.spec, segments, self.pnr_frame[which])
         return Batch(inputs, labels)
 
 
@@ -204,7 +204,8 @@ def _from_changes(
 
 def _isolate(spec: TaskSpec, segments: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Replaces all segments of a share of the samples by the one that is answered for."""
-    answered = spec.num_segments // 2 if spec is AR else spec.num_segments - 1
+    is_centre = spec.readout is Readout.CENTRE
+    answered = spec.num_segments // 2 if is_centre else spec.num_segments - 1
     alone = torch.rand(len(segments), 1, 1, generator=generator) < share
     return torch.where(alone, segments[:, answered : answered + 1], segments)
 

@@ -1,6 +1,7 @@
 """Videos of a data set -> their feature tracks, extracted when they are not stored yet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from extract.encoder import VideoEncoder
 from extract.extractor import Extractor
@@ -8,6 +9,10 @@ from extract.store import FeatureStore
 from extract.track import FeatureTrack
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot, Split
+from model.errors import AnnotationInvalid
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+"""Endings of the containers that are read."""
 
 
 def videos_of(data: DataRoot, split: Split) -> list[str]:
@@ -24,7 +29,19 @@ def read_tracks(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FeatureTrack]:
-    """Returns the tracks of videos, in order; what is missing is extracted and stored.
+    """Returns the tracks of a data set's videos, in order; see `read_files`."""
+    files = {video: data.videos / f"{video}.mp4" for video in videos}
+    return read_files(files, store, encoder, progress=progress)
+
+
+def read_files(
+    files: Mapping[str, Path],
+    store: FeatureStore,
+    encoder: VideoEncoder,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FeatureTrack]:
+    """Returns the tracks of video files, in order; what is missing is extracted and stored.
 
     A stored track made by another encoder is made again.
     """
@@ -33,14 +50,33 @@ def read_tracks(
     def read(video: str) -> FeatureTrack:
         track = store.read(video) if store.has(video) else None
         if track is None or track.encoder.fingerprint != encoder.fingerprint:
-            track = extractor.from_file(data.videos / f"{video}.mp4", video_id=video)
+            track = extractor.from_file(files[video], video_id=video)
             store.write(track)
         return track
 
     tracks = []
     with one_thread_per_core() as pool:
-        for track in pool.map(read, videos):
+        for track in pool.map(read, files):
             tracks.append(track)
             if progress:
-                progress(len(tracks), len(videos))
+                progress(len(tracks), len(files))
     return tracks
+
+
+def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
+    """Returns the file of each video, named by it and ending as a video does.
+
+    Raises:
+        AnnotationInvalid: a video has no file, or more than one.
+    """
+    files = {}
+    for video in videos:
+        found = [p for s in SUFFIXES if (p := folder / f"{video}{s}").is_file()]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise AnnotationInvalid(
+                f"{folder}: expected one file named {video} with one of the endings "
+                f"{' '.join(SUFFIXES)}, found {names}"
+            )
+        files[video] = found[0]
+    return files
