@@ -17,7 +17,7 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from model.data.task_file import read_task
 from model.errors import ModelError
-from model.learn import Material, add_data_arguments, fraction_of, learn_from, read_material
+from model.learn import Material, add_label_arguments, fraction_of, learn_from, read_material
 from model.tables import LOWER_IS_BETTER
 from weights.errors import WeightsError
 
@@ -94,8 +94,7 @@ def _spread(values: list[float]) -> float:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m model.compare", description=__doc__)
     parser.add_argument("task", type=Path, help="the task file")
-    add_data_arguments(parser)
-    parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")
+    add_label_arguments(parser)
     parser.add_argument(
         "--fraction",
         type=fraction_of,
@@ -104,7 +103,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="share of the training labels; repeat it (0.01, 0.1 and 1)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="0 to this; one run each")
-    parser.add_argument("--workers", type=int, default=2, help="threads")
     parser.add_argument("--out", type=Path, help="write every run's figures as JSON here")
     arguments = parser.parse_args(argv)
     arguments.fractions = arguments.fractions or [0.01, 0.1, 1.0]

@@ -50,39 +50,9 @@ class Material:
     samples: dict[str, Samples]
 
 
-def add_data_arguments(parser: argparse._ArgumentGroup | argparse.ArgumentParser) -> None:
-    """Adds what says where labels, videos and features are."""
-    parser.add_argument("--labels", type=Path, help="CSV: video, start_s, end_s, label or time_s")
-    parser.add_argument("--videos", type=Path, help="folder of the videos the labels name")
-    parser.add_argument(
-        "--features", type=Path, help="feature store, filled where incomplete (WORK/features)"
-    )
-    parser.add_argument("--bundle", type=Path, default=SHIPPED, help="learnt on (%(default)s)")
-
-
-def add_learn_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `python -m model.train --learn`."""
-    group = parser.add_argument_group("a task of one's own")
-    group.add_argument("--learn", type=Path, metavar="TASK.toml", help="add this task to a bundle")
-    add_data_arguments(group)
-    group.add_argument(
-        "--fraction", type=fraction_of, default=1.0, help="share of the training labels to use"
-    )
-    group.add_argument(
-        "--no-backpack", action="store_true", help="the task's own head alone: plain fine-tuning"
-    )
-
-
-def fraction_of(text: str) -> float:
-    """Returns a share as argparse wants it: above 0, at most 1."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected more than 0, at most 1, got {text}")
-    return value
-
-
-def learn(arguments: argparse.Namespace) -> int:
-    """Runs `python -m model.train --learn`; returns 0, or 2 when something given is wrong."""
+def main(argv: list[str]) -> int:
+    """Runs the command; returns 0, or 2 when something given is wrong."""
+    arguments = _parse(argv)
     torch.set_num_threads(arguments.workers)
     try:
         task = read_task(arguments.learn)
@@ -102,9 +72,34 @@ def learn(arguments: argparse.Namespace) -> int:
         return 2
     for split, found in own.metrics.items():
         rows = {name: {task.spec.name: values} for name, values in own.baselines[split].items()}
-        print(format_table(split, {"model": {task.spec.name: found}, **rows}))
+        print(format_table(split, {"model": {task.spec.name: found}, **rows}) + "\n")
     print(f"{out}: {bundle.manifest.name} with {task.spec.name}, {bundle.sha256[:12]}")
     return 0
+
+
+def add_label_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what says where labels, videos and features are."""
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        help="CSV file: video, start_s, end_s, label (or time_s) and, if wanted, split",
+    )
+    parser.add_argument("--videos", type=Path, help="folder of the videos that the labels name")
+    parser.add_argument(
+        "--features", type=Path, help="feature store, filled where incomplete (WORK/features)"
+    )
+    parser.add_argument("--bundle", type=Path, default=SHIPPED, help="learnt on (%(default)s)")
+    parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")
+    parser.add_argument("--workers", type=int, default=2, help="threads")
+
+
+def fraction_of(text: str) -> float:
+    """Returns a share as argparse wants it: above 0, at most 1."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"expected more than 0, at most 1, got {text}")
+    return value
 
 
 def learn_from(
@@ -145,8 +140,6 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
         ExtractError: a video cannot be read.
         WeightsError: the bundle cannot be trusted.
     """
-    if arguments.labels is None:
-        raise AnnotationInvalid("--labels is missing: a CSV file of labelled segments")
     bundle = load_bundle(arguments.bundle)
     check_is_new(task, bundle.manifest)
     localises = task.kind == "localise"
@@ -189,3 +182,22 @@ def _check_out(out: Path) -> None:
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not (out / MANIFEST_FILE).is_file():
         raise AnnotationInvalid(f"--out {out}: exists and is no bundle; name a new folder")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.train --learn TASK.toml",
+        description="Learns a task of one's own on a bundle with its backpack and writes the "
+        "bundle with one more skill; see docs/new-skill.md.",
+    )
+    parser.add_argument("--learn", type=Path, required=True, metavar="TASK.toml", help="the task")
+    add_label_arguments(parser)
+    parser.add_argument("--out", type=Path, help="folder of the new bundle (WORK/bundle)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument(
+        "--fraction", type=fraction_of, default=1.0, help="share of the training labels to use"
+    )
+    parser.add_argument(
+        "--no-backpack", action="store_true", help="the task's own head alone: plain fine-tuning"
+    )
+    return parser.parse_args(argv)

@@ -15,6 +15,7 @@ from model.calibration import Calibration
 from model.data.samples import Samples
 from model.data.task_file import TaskFile
 from model.errors import BackpackInvalid, TaskInvalid
+from model.fit import Fitting
 from model.metrics import calibration_error
 from model.predictor import Predictor
 from model.skills import Backbone
@@ -100,10 +101,8 @@ def learn_skill(
         spec,
         samples["train"],
         {output: len(labels)},
-        fit_config=fit_config,
-        seed=seed,
+        Fitting(fit_config, seed, progress=progress),
         perspectives=None if has_backpack else (),
-        progress=progress,
     )
     learner.eval()
     logits, truth = collect_logits(
@@ -259,8 +258,8 @@ def _card_section(own: OwnSkill) -> str:
                 f"## Skill `{task}`, added later",
                 f"Learnt on the frozen backbone `{own.backbone}` {how} "
                 f"(seed {own.training['seed']}; samples: {counts}). Labels: "
-                f"{', '.join(own.labels)}. Temperature {c.temperature:.2f}, fitted on val; calibration error there {c.ece_before:.3f} "
-                f"before and {c.ece_after:.3f} after.",
+                f"{', '.join(own.labels)}. Temperature {c.temperature:.2f}, fitted on val; "
+                f"calibration error there {c.ece_before:.3f} before and {c.ece_after:.3f} after.",
                 *tables,
             ]
         )

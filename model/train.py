@@ -14,7 +14,7 @@ import torch
 
 from extract.errors import ExtractError
 from model.errors import ModelError
-from model.learn import add_learn_arguments, learn
+from model.learn import main as learn
 from model.presets import SMOKE, TABLETOP
 from model.run import Run
 from weights.bundle import save_bundle
@@ -23,10 +23,11 @@ from weights.errors import WeightsError
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 when a stage failed."""
-    arguments = _parse(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if any(word.split("=")[0] == "--learn" for word in given):
+        return learn(given)
+    arguments = _parse(given)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    if arguments.learn:
-        return learn(arguments)
     preset = SMOKE if arguments.smoke else TABLETOP
     preset = replace(preset, world=replace(preset.world, seed=arguments.seed))
     folder = arguments.work or Path("work") / preset.name
@@ -47,7 +48,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         prog="python -m model.train",
         description="Regenerates the tabletop bundle from nothing: world, encoder, features, "
         "multi-task model, backpack, four skills, temperatures. Rerun it after an interruption: "
-        "finished stages are kept and unfinished ones go on from their last epoch.",
+        "finished stages are kept and unfinished ones go on from their last epoch. "
+        "A task of one's own on a bundle: 'python -m model.train --learn TASK.toml --help'.",
     )
     parser.add_argument("--smoke", action="store_true", help="every stage on a tiny world")
     parser.add_argument("--work", type=Path, help="where stages are kept (work/NAME)")
@@ -60,7 +62,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         default="shared",
         help="one frozen backbone for all skills: one pass answers every task",
     )
-    add_learn_arguments(parser)
     return parser.parse_args(argv)
 
 
