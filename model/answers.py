@@ -179,6 +179,7 @@ class AnswerReader:
 
     def _neighbours(self, task: str, matches: list[tuple[int, float]], k: int) -> list[Neighbour]:
         backpack = self._skills.backpacks[self._skills.backbone_of[task]]
+        assert backpack is not None  # it gave the matches
         closest: dict[int, float] = {}
         for row, similarity in matches:
             closest[row] = max(similarity, closest.get(row, -1.0))

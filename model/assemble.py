@@ -1,112 +1,123 @@
 """The end of a run: calibration, metrics and manifest around the trained parts."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import torch
+from torch import Tensor
 
-from extract.loading import encoder_spec
-from extract.swin import SwinEncoder
 from model.card import write_card
-from model.data.samples import Samples
-from model.egopack import Skill
-from model.presets import Preset
+from model.config import Learning
+from model.prepared import Prepared
 from model.scoring import baselines, score_split
 from model.skills import Backbone, SkillSet
-from model.stages import calibrate, collect_logits
+from model.stages import SkillOnBackbone, calibrate, collect_logits
 from weights.bundle import Bundle, fingerprint
 from weights.manifest import Manifest
 
-BACKBONE = "shared"
-SCORED = ("val", "test")
+SHARED = "shared"
+"""Name of a backbone that is the only one of its bundle; others are named after their task."""
+
+
+def group_skills(models: Mapping[str, SkillOnBackbone]) -> SkillSet:
+    """Returns trained models as one set; those with the same backbone share its pass."""
+    distinct = {id(models[task].backbone.model): task for task in reversed(list(models))}
+    alone = len(distinct) == 1
+    names = {held: SHARED if alone else task for held, task in distinct.items()}
+    backbones = {names[id(m.backbone.model)]: m.backbone for m in models.values()}
+    skills = {task: (m.skill, names[id(m.backbone.model)]) for task, m in models.items()}
+    return SkillSet(backbones, skills).eval()
+
+
+def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str, object]:
+    """Returns temperatures fitted on val, and the metrics of val and, where known, of test."""
+    samples, config = prepared.samples, learning.model
+    fitted = calibrate(*collect_logits(skills.task_models(), samples["val"], config))
+    temperature = {name: c.temperature for name, c in fitted.items()}
+    scored = [split for split in samples if split != "train"]
+    return {
+        "calibration": {name: asdict(c) for name, c in fitted.items()},
+        "metrics": {s: score_split(skills, samples[s], config, temperature) for s in scored},
+        "baselines": {s: baselines(samples["train"], samples[s]) for s in scored},
+    }
 
 
 def assemble(
-    preset: Preset,
-    encoder: SwinEncoder,
-    backbone: Backbone,
-    skills: dict[str, Skill],
-    samples: dict[str, dict[str, Samples]],
-    labels: dict[str, list[str]],
-    *,
-    made: dict[str, object],
+    name: str,
+    skills: SkillSet,
+    prepared: Prepared,
+    learning: Learning,
+    scores: Mapping[str, object],
+    training: Mapping[str, object],
 ) -> Bundle:
-    """Returns the bundle of one shared backbone: calibrated on val, scored on val and test.
+    """Returns a bundle: trained skills, what they were learnt from and what they score.
 
     Args:
-        preset: how everything was trained.
-        encoder: what made the features.
-        backbone: multi-task model and backpack.
-        skills: task -> its skill.
-        samples: split -> task -> samples.
-        labels: "verb" and "noun" -> names.
-        made: seed, threads and seconds of each stage, for the card.
+        name: of the bundle.
+        skills: what it answers.
+        prepared: the data.
+        learning: how it was learnt.
+        scores: as `score` returns them.
+        training: protocol, command, seed, seconds of each stage, for the card.
     """
-    skill_set = SkillSet(
-        {BACKBONE: backbone}, {task: (skill, BACKBONE) for task, skill in skills.items()}
-    ).eval()
-    fitted = calibrate(*collect_logits(skill_set, samples["val"], preset.model))
-    temperature = {name: c.temperature for name, c in fitted.items()}
-    tensors = dict(backbone.model.state_dict())
+    backbones = {
+        n: Backbone(model, skills.backpacks[n], skills.tuned_from[n])
+        for n, model in skills.models.items()
+    }
     manifest = Manifest(
-        name=preset.name,
+        name=name,
         version="1",
-        encoder=encoder_spec(encoder),
-        model=preset.model.to_dict(),
-        backbones={BACKBONE: _backbone_entry(backbone)},
+        encoder=prepared.encoder,
+        model=learning.model.to_dict(),
+        backbones={n: _backbone_entry(b) for n, b in backbones.items()},
         skills={
             task: {
                 "spec": skill.spec.to_dict(),
-                "backbone": BACKBONE,
+                "backbone": skills.backbone_of[task],
                 "perspectives": list(skill.perspectives),
             }
-            for task, skill in skills.items()
+            for task, skill in skills.skills.items()
         },
-        label_spaces=labels,
-        calibration={name: asdict(c) for name, c in fitted.items()},
-        training=_training(preset, samples, made),
-        metrics={
-            split: score_split(skill_set, samples[split], preset.model, temperature)
-            for split in SCORED
-        },
-        baselines={split: baselines(samples["train"], samples[split]) for split in SCORED},
+        label_spaces=prepared.labels,
+        training=_training(prepared, learning) | dict(training),
+        **scores,  # type: ignore[arg-type]
     )
+    backpack: dict[str, Tensor] = {}
+    for n, backbone in backbones.items():
+        if backbone.backpack is not None:
+            backpack |= backbone.backpack.to_tensors(n)
     bundle = Bundle(
         manifest=manifest,
-        encoder=encoder.state_dict(),
-        backbones={BACKBONE: tensors},
-        skills={task: dict(skill.state_dict()) for task, skill in skills.items()},
-        backpack=backbone.backpack.to_tensors(BACKBONE),
+        encoder=prepared.encoder_tensors,
+        backbones={n: dict(b.model.state_dict()) for n, b in backbones.items()},
+        skills={task: dict(skill.state_dict()) for task, skill in skills.skills.items()},
+        backpack=backpack,
     )
     return replace(bundle, card=write_card(manifest))
 
 
 def _backbone_entry(backbone: Backbone) -> dict[str, object]:
     made_by = fingerprint(dict(backbone.model.state_dict()))
-    return {
+    entry: dict[str, object] = {
         "tasks": [spec.to_dict() for spec in backbone.model.specs.values()],
         "fingerprint": made_by,
-        "backpack_fingerprint": made_by,
+        "backpack_fingerprint": None,
     }
+    if backbone.backpack is not None:
+        entry["backpack_fingerprint"] = backbone.tuned_from or made_by
+    if backbone.tuned_from is not None:
+        entry["tuned_from"] = backbone.tuned_from
+    return entry
 
 
-def _training(
-    preset: Preset, samples: dict[str, dict[str, Samples]], made: dict[str, object]
-) -> dict[str, object]:
+def _training(prepared: Prepared, learning: Learning) -> dict[str, object]:
     return {
-        "data": "tabletop, a generated world (not Ego4D)",
-        "licence": "Apache-2.0",
-        "protocol": "shared",
-        "command": "python -m model.train"
-        + (" --smoke" if preset.name == "smoke" else "")
-        + (f" --seed {made['seed']}" if made["seed"] else ""),
+        "data": prepared.data,
         "torch": torch.__version__.split("+")[0],
-        "world": asdict(preset.world),
-        "scenes": preset.scenes,
-        "pretrain": asdict(preset.pretrain),
-        "multitask": asdict(preset.multitask),
-        "skills": {task: asdict(config) for task, config in preset.skills.items()},
+        "learning": asdict(learning),
         "samples": {
-            split: {task: len(s) for task, s in tasks.items()} for split, tasks in samples.items()
+            split: {task: len(s) for task, s in tasks.items()}
+            for split, tasks in prepared.samples.items()
         },
-        **made,
+        **prepared.facts,
     }

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.errors import BackpackInvalid
-from model.knn import NearestPrototypes, SearchName, build_index
+from model.knn import Distance, NearestPrototypes, SearchName, build_index
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,7 @@ class Backpack:
         noun_id: (P,) int64.
         count: (P,) int64, training samples behind each row.
         search: which k-NN to use.
+        distance: what "close" means to it.
     """
 
     prototypes: dict[str, Tensor]
@@ -30,6 +31,7 @@ class Backpack:
     noun_id: Tensor
     count: Tensor
     search: SearchName = "auto"
+    distance: Distance = "cosine"
     _indices: dict[str, NearestPrototypes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -45,11 +47,17 @@ class Backpack:
         if any(len(p) != rows for p in self.prototypes.values()) or len(set(shapes.values())) > 1:
             raise BackpackInvalid(f"expected {rows} prototypes of one width a task, got {shapes}")
         for task, prototypes in self.prototypes.items():
-            self._indices[task] = build_index(prototypes, self.search)
+            self._indices[task] = build_index(prototypes, self.search, self.distance)
 
     def index(self, task: str) -> NearestPrototypes:
         """Returns the searchable form of a task's prototypes."""
         return self._indices[task]
+
+    def to(self, device: str | torch.device) -> "Backpack":
+        """Returns the backpack with its prototypes on another device."""
+        moved = {task: p.to(device) for task, p in self.prototypes.items()}
+        labels = (self.verb_id, self.noun_id, self.count)
+        return Backpack(moved, *labels, self.search, self.distance)
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """Names the tensors for a bundle; `from_tensors` is its inverse."""
@@ -59,7 +67,12 @@ class Backpack:
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], prefix: str, *, search: SearchName = "auto"
+        cls,
+        tensors: Mapping[str, Tensor],
+        prefix: str,
+        *,
+        search: SearchName = "auto",
+        distance: Distance = "cosine",
     ) -> "Backpack":
         """Rebuilds the backpack of one backbone.
 
@@ -72,11 +85,16 @@ class Backpack:
             verb, noun, count = (tensors[f"{prefix}/{n}"] for n in ("verb_id", "noun_id", "count"))
         except KeyError as error:
             raise BackpackInvalid(f"no tensor {error} in the backpack") from error
-        return cls(prototypes, verb, noun, count, search)
+        return cls(prototypes, verb, noun, count, search, distance)
 
 
 def average_per_action(
-    perspectives: Mapping[str, Tensor], verb: Tensor, noun: Tensor, *, search: SearchName = "auto"
+    perspectives: Mapping[str, Tensor],
+    verb: Tensor,
+    noun: Tensor,
+    *,
+    search: SearchName = "auto",
+    distance: Distance = "cosine",
 ) -> Backpack:
     """Averages perspectives of labelled actions into prototypes, in float64.
 
@@ -85,6 +103,7 @@ def average_per_action(
         verb: (M,) verb ids.
         noun: (M,) noun ids.
         search: which k-NN the backpack will use.
+        distance: what "close" means to it.
 
     Raises:
         BackpackInvalid: M is zero.
@@ -100,4 +119,4 @@ def average_per_action(
         total = torch.zeros(len(pairs), views.shape[1], dtype=torch.float64)
         total.index_add_(0, member, views.detach().cpu().double())
         prototypes[task] = (total / count.unsqueeze(1)).float()
-    return Backpack(prototypes, pairs // width, pairs % width, count, search=search)
+    return Backpack(prototypes, pairs // width, pairs % width, count, search, distance)

@@ -126,3 +126,23 @@ class FitConfig:
     keyframe_crop: Literal["uniform", "ego4d"] = "uniform"
     tune_backbone: bool = False
     tune_heads: bool = False
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Everything between features and skills.
+
+    Attributes:
+        model: of all parts.
+        multitask: of one, several or all known tasks.
+        skills: task -> how it is learnt as a novel one.
+        translation: of the task translation baselines.
+        frozen_for: novel tasks that leave the backbone as it is even when each skill may have its
+            own (supplement: LTA).
+    """
+
+    model: ModelConfig
+    multitask: FitConfig
+    skills: dict[str, FitConfig]
+    translation: FitConfig
+    frozen_for: tuple[str, ...] = ("lta",)

@@ -9,6 +9,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,25 @@ logger = logging.getLogger(__name__)
 BatchT = TypeVar("BatchT")
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """One training to carry out.
+
+    Attributes:
+        config: how long and how fast.
+        seed: of everything random.
+        checkpoint: where an unfinished run is kept; None keeps nothing.
+        device: where to train.
+        progress: shows a bar.
+    """
+
+    config: FitConfig
+    seed: int
+    checkpoint: Path | None = None
+    device: str = "cpu"
+    progress: bool = True
+
+
 def fit(
     module: nn.Module,
     batches: Callable[[torch.Generator], Iterator[BatchT]],
@@ -34,6 +54,7 @@ def fit(
     label: str,
     checkpoint: Path | None = None,
     max_norm: float | None = None,
+    progress: bool = True,
 ) -> None:
     """Trains the parameters of `module` that want a gradient, in place.
 
@@ -47,6 +68,7 @@ def fit(
         label: name on the progress bar.
         checkpoint: file to resume from and to write after each epoch; None keeps nothing.
         max_norm: gradients are clipped to this norm.
+        progress: shows a bar.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     kind = torch.optim.AdamW if config.decoupled_decay else torch.optim.Adam
@@ -55,14 +77,16 @@ def fit(
     total = config.epochs * steps_per_epoch
     warmup = config.warmup_epochs * steps_per_epoch
     step = done * steps_per_epoch
-    with tqdm(total=total, initial=step, desc=label, unit="step", mininterval=1.0) as bar:
+    bar = tqdm(total=total, initial=step, desc=label, unit="step", disable=not progress)
+    with bar:
         for epoch in range(done, config.epochs):
             generator = _reseed(seed, epoch)
             module.train()
             losses = []
             for batch in batches(generator):
+                at = step if config.schedule == "step" else epoch * steps_per_epoch
                 for group in optimizer.param_groups:
-                    group["lr"] = config.learning_rate * learning_rate_factor(step, warmup, total)
+                    group["lr"] = config.learning_rate * learning_rate_factor(at, warmup, total)
                 optimizer.zero_grad(set_to_none=True)
                 value = backward(batch)
                 if max_norm is not None:
@@ -75,6 +99,11 @@ def fit(
             bar.set_postfix(epoch=f"{epoch + 1}/{config.epochs}", loss=f"{mean:.3f}")
             _write(module, optimizer, checkpoint, epoch + 1)
     module.eval()
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """Returns the context a forward pass runs in: bfloat16 products on a GPU, float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
 def backward_of(loss: Callable[[BatchT], Tensor]) -> Callable[[BatchT], Tensor]:

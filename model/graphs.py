@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.config import ModelConfig
 from model.segments import add_future
 from model.tasks import TaskSpec
 
@@ -31,24 +32,26 @@ class Union:
     slices: dict[str, slice]
 
 
-def build_edges(spec: TaskSpec) -> Tensor:
+def build_edges(spec: TaskSpec, config: ModelConfig) -> Tensor:
     """Returns the edges of one graph, (2, E), sources first.
 
-    Nodes closer than the task's reach are joined both ways; every observed node also reaches
-    every future node (supplement A.1), whatever the labels are.
+    Nodes closer than the task's reach are joined both ways; observed nodes also reach every
+    future node (supplement A.1), whatever the labels are: all of them, or the last alone.
     """
     node = torch.arange(spec.num_nodes)
     distance = (node.unsqueeze(0) - node.unsqueeze(1)).abs()
     joined = (distance <= spec.reach) & (distance > 0)  # joined[source, target]
     if spec.num_future:
-        joined[: spec.num_segments, spec.num_segments :] = True
+        first = 0 if config.future_edges == "all" else spec.num_segments - 1
+        joined[first : spec.num_segments, spec.num_segments :] = True
     return joined.nonzero().T.contiguous()
 
 
-def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]]) -> Union:
+def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) -> Union:
     """Joins the graphs of several tasks.
 
     Args:
+        config: which edges lead to the future.
         inputs: per task its spec and the observed nodes, (G, num_segments or num_nodes, S, D_in);
             future nodes are added here.
     """
@@ -58,7 +61,7 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]]) -> Union:
         nodes = add_future(spec, observed)  # (G, N, S, D_in)
         graphs, per_graph = nodes.shape[:2]
         start = torch.arange(graphs, device=nodes.device) * per_graph + offset
-        template = build_edges(spec).to(nodes.device)
+        template = build_edges(spec, config).to(nodes.device)
         edges.append((template.unsqueeze(1) + start.view(1, -1, 1)).flatten(1))  # (2, G*E)
         place = torch.arange(per_graph, device=nodes.device) + spec.first_position
         positions.append(place.repeat(graphs))

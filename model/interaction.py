@@ -10,14 +10,15 @@ from model.knn import NearestPrototypes
 class InteractionLayer(nn.Module):
     """One round of eq. 3: h <- W_root h + W_nbr max over its k prototypes.
 
-    With `interaction="authors"` the maximum includes h itself and the result is added to h after
-    LayerNorm, ReLU and a Linear.
+    With `interaction="authors"` the maximum includes h itself, and LayerNorm, ReLU and a Linear
+    follow; their result is added to h where the config says so.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         width = config.hidden_size
         self.is_plain = config.interaction == "paper"
+        self.skips = config.interaction_skip
         self.root = nn.Linear(width, width, bias=False)
         self.neighbours = nn.Linear(width, width, bias=False)
         if not self.is_plain:
@@ -30,7 +31,8 @@ class InteractionLayer(nn.Module):
             return self.root(queries) + self.neighbours(closest)  # type: ignore[no-any-return]
         closest = torch.maximum(closest, queries)
         update = self.neighbours(closest) + self.root(queries)
-        return queries + self.refine(update)  # type: ignore[no-any-return]
+        refined: Tensor = self.refine(update)
+        return queries + refined if self.skips else refined
 
 
 class PrototypeInteraction(nn.Module):

@@ -1,4 +1,4 @@
-"""k nearest prototypes by cosine similarity: exact torch and FAISS, one signature.
+"""k nearest prototypes, by cosine or Euclidean distance: exact torch and FAISS, one signature.
 
 The only home of faiss. Both return the same neighbours; `auto` takes whichever is faster for
 this many prototypes on this machine.
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 EPSILON = 1e-12  # keeps a zero vector from dividing by zero
 
 SearchName = Literal["torch", "faiss", "auto"]
+Distance = Literal["cosine", "l2"]
 
 
 class NearestPrototypes(Protocol):
@@ -22,57 +23,80 @@ class NearestPrototypes(Protocol):
     name: str
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Returns row indices (Q, k) int64 and cosine similarities (Q, k), closest first."""
+        """Returns row indices (Q, k) int64 and similarities (Q, k), closest first.
+
+        A similarity is the cosine, or minus the squared Euclidean distance; k is clamped to P.
+        """
         ...
 
 
 class TorchIndex:
-    """Cosine search as one matrix product and a top-k."""
+    """Exact search as one matrix product and a top-k."""
 
     name = "torch"
 
-    def __init__(self, prototypes: Tensor) -> None:
+    def __init__(self, prototypes: Tensor, distance: Distance = "cosine") -> None:
         """Indexes prototypes, (P, D)."""
-        self._rows = F.normalize(prototypes.detach().float(), dim=1, eps=EPSILON)
+        self._distance = distance
+        self._rows = _prepared(prototypes, distance)
 
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Returns row indices (Q, k) and similarities (Q, k); k is clamped to P."""
-        similarity = F.normalize(queries.float(), dim=1, eps=EPSILON) @ self._rows.T  # (Q, P)
+        """Returns row indices (Q, k) and similarities (Q, k)."""
+        queries = _prepared(queries, self._distance)
+        similarity = queries @ self._rows.T  # (Q, P)
+        if self._distance == "l2":
+            lengths = self._rows.square().sum(dim=1) + queries.square().sum(dim=1, keepdim=True)
+            similarity = 2 * similarity - lengths
         best = similarity.topk(min(k, len(self._rows)), dim=1)
         return best.indices, best.values
 
 
 class FaissIndex:
-    """Cosine search as an inner product over normalised rows in FAISS."""
+    """Exact search in FAISS: inner product over normalised rows, or Euclidean distance."""
 
     name = "faiss"
 
-    def __init__(self, prototypes: Tensor) -> None:
+    def __init__(self, prototypes: Tensor, distance: Distance = "cosine") -> None:
         """Indexes prototypes, (P, D)."""
         import faiss
 
-        rows = F.normalize(prototypes.detach().float(), dim=1, eps=EPSILON).cpu().numpy()
-        self._index = faiss.IndexFlatIP(rows.shape[1])
+        self._distance = distance
+        rows = _prepared(prototypes, distance).cpu().numpy()
+        flat = faiss.IndexFlatIP if distance == "cosine" else faiss.IndexFlatL2
+        self._index = flat(rows.shape[1])
         self._index.add(rows)
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Returns row indices (Q, k) and similarities (Q, k); k is clamped to P."""
-        unit = F.normalize(queries.detach().float(), dim=1, eps=EPSILON).cpu().numpy()
-        similarity, rows = self._index.search(unit, min(k, self._index.ntotal))
+        """Returns row indices (Q, k) and similarities (Q, k)."""
+        prepared = _prepared(queries, self._distance).cpu().numpy()
+        found, rows = self._index.search(prepared, min(k, self._index.ntotal))
         device = queries.device
-        return torch.from_numpy(rows).to(device), torch.from_numpy(similarity).to(device)
+        similarity = torch.from_numpy(found if self._distance == "cosine" else -found)
+        return torch.from_numpy(rows).to(device), similarity.to(device)
 
 
-def build_index(prototypes: Tensor, search: SearchName = "auto") -> NearestPrototypes:
+def build_index(
+    prototypes: Tensor, search: SearchName = "auto", distance: Distance = "cosine"
+) -> NearestPrototypes:
     """Indexes prototypes, (P, D), with the search named, or with the faster of the two."""
     if search == "torch":
-        return TorchIndex(prototypes)
+        return TorchIndex(prototypes, distance)
     if search == "faiss":
-        return FaissIndex(prototypes)
-    candidates: list[NearestPrototypes] = [TorchIndex(prototypes), FaissIndex(prototypes)]
+        return FaissIndex(prototypes, distance)
+    candidates: list[NearestPrototypes] = [
+        TorchIndex(prototypes, distance),
+        FaissIndex(prototypes, distance),
+    ]
     queries = prototypes.detach()[:64]
     return min(candidates, key=lambda index: _seconds(index, queries))
+
+
+def _prepared(vectors: Tensor, distance: Distance) -> Tensor:
+    vectors = vectors.detach().float()
+    return (
+        F.normalize(vectors, dim=1, eps=EPSILON) if distance == "cosine" else vectors.contiguous()
+    )
 
 
 def _seconds(index: NearestPrototypes, queries: Tensor) -> float:

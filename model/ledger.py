@@ -35,7 +35,8 @@ class Ledger:
 
         Args:
             folder: where finished stages lie.
-            typical_s: stage -> seconds it took on the machine the estimates come from, in order.
+            typical_s: stage -> seconds it took on the machine the estimates come from, in order;
+                stages that are not in it are not announced.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -59,6 +60,15 @@ class Ledger:
         self._mark(stage, key)
         return made
 
+    def value(self, stage: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Returns a stage's plain JSON values, made now or before."""
+        path = self.folder / f"{stage}.json"
+        if self._is_done(stage, key):
+            return dict(json.loads(path.read_text())["value"])
+        made: dict[str, Any] = self._timed(stage, make)
+        self._mark(stage, key, made)
+        return made
+
     def files(self, stage: str, key: str, make: Callable[[], None]) -> None:
         """Runs a stage whose result is files of its own."""
         if self._is_done(stage, key):
@@ -72,23 +82,27 @@ class Ledger:
         return self.folder / f"{stage}-{key}.checkpoint"
 
     def _timed(self, stage: str, make: Callable[[], Any]) -> Any:
+        self._announce(stage)
+        start = time.monotonic()
+        made = make()
+        self.seconds[stage] = time.monotonic() - start
+        self._spent_s += self.seconds[stage]
+        self._expected_s += self._typical_s.get(stage, 0.0)
+        return made
+
+    def _announce(self, stage: str) -> None:
         names = list(self._typical_s)
+        if stage not in names:
+            return
         rest = sum(self._typical_s[name] for name in names[names.index(stage) :])
         pace = self._spent_s / self._expected_s if self._expected_s else 1.0
         logger.info(
             "stage %d of %d: %s; about %.0f min left in all",
             names.index(stage) + 1, len(names), stage, max(1.0, rest * pace / 60),
         )  # fmt: skip
-        start = time.monotonic()
-        made = make()
-        seconds = time.monotonic() - start
-        self._spent_s += seconds
-        self._expected_s += self._typical_s[stage]
-        self.seconds[stage] = seconds
-        return made
 
-    def _mark(self, stage: str, key: str) -> None:
-        record = {"key": key, "seconds": round(self.seconds[stage], 1)}
+    def _mark(self, stage: str, key: str, value: object = None) -> None:
+        record = {"key": key, "seconds": round(self.seconds[stage], 1), "value": value}
         part = self.folder / f"{stage}.json.part"
         part.write_text(json.dumps(record))
         os.replace(part, self.folder / f"{stage}.json")

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.config import FitConfig
+from model.tasks import Readout, TaskSpec
+
 IGNORE = -1
 """Label of a node nobody annotated."""
 
@@ -24,11 +27,20 @@ def output_loss(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Te
 
 
 def task_loss(
-    logits: dict[str, Tensor], labels: dict[str, Tensor], *, smoothing: float = 0.0
+    spec: TaskSpec, logits: dict[str, Tensor], labels: dict[str, Tensor], *, config: FitConfig
 ) -> Tensor:
-    """Returns the sum of a task's output losses (AR and LTA: verb + noun)."""
+    """Returns the sum of a task's output losses (AR and LTA: verb + noun).
+
+    Args:
+        spec: the task.
+        logits: output -> (G, n, Y).
+        labels: output -> (G, n).
+        config: its label smoothing and its `node_loss` rule.
+    """
     losses = [
-        output_loss(logits[name], labels[name], smoothing=0.0 if name == "keyframe" else smoothing)
-        for name in logits
+        output_loss(logits[name], labels[name], smoothing=config.label_smoothing) for name in logits
     ]
-    return torch.stack(losses).sum()
+    total = torch.stack(losses).sum()
+    if config.node_loss == "labelled" or spec.readout is Readout.GRAPH:
+        return total
+    return total * (next(iter(logits.values())).shape[1] / spec.num_nodes)

@@ -25,6 +25,7 @@ class MultiTaskModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.num_labels = dict(num_labels)
         self.specs = {spec.name: spec for spec in specs}
         self.backbone = TemporalBackbone(config)
         self.heads = nn.ModuleDict({name: Perspective(config.hidden_size) for name in self.specs})
@@ -53,9 +54,18 @@ class MultiTaskModel(nn.Module):
             logits[task] = self.classifiers[task](pool_graph(spec, view))
         return logits
 
-    def features(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns backbone features, task -> (G*N, D), of all tasks in one pass."""
-        union = build_union([(self.specs[task], nodes) for task, nodes in inputs.items()])
+    def features(
+        self, inputs: Mapping[str, Tensor], *, specs: Mapping[str, TaskSpec] | None = None
+    ) -> dict[str, Tensor]:
+        """Returns backbone features, task -> (G*N, D), of all tasks in one pass.
+
+        Args:
+            inputs: task -> observed nodes.
+            specs: of the tasks given; those of the known tasks when left out.
+        """
+        known = self.specs if specs is None else specs
+        graphs = [(known[task], nodes) for task, nodes in inputs.items()]
+        union = build_union(graphs, self.config)
         features = self.backbone(union)
         return {task: features[part] for task, part in union.slices.items()}
 

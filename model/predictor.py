@@ -66,7 +66,7 @@ class Predictor:
         self.name, self.version = bundle.manifest.name, bundle.manifest.version
         self.sha256 = bundle.sha256
         self.device = torch.device(device)
-        self.skills: SkillSet = build_skills(bundle, search=search).to(self.device)
+        self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
         self.encoder = _encoder(bundle)

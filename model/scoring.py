@@ -54,7 +54,7 @@ def score_split(
         temperature: "task.output" -> temperature.
         seed: of the sampled futures; sample i draws with seed + i.
     """
-    logits, labels = collect_logits(skills, samples, config)
+    logits, labels = collect_logits(skills.task_models(), samples, config)
     probability = {
         task: {
             name: torch.stack(

@@ -1,6 +1,6 @@
 """SkillSet: everything a bundle can answer, one backbone pass per distinct backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +20,31 @@ from weights.manifest import MANIFEST_FILE
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A frozen multi-task model and the backpack it filled."""
+    """A multi-task model and the backpack its heads filled.
+
+    Attributes:
+        model: backbone and known tasks' heads.
+        backpack: None where no skill on this backbone has perspectives.
+        tuned_from: fingerprint of the model that filled the backpack, when a novel task's training
+            has moved the backbone since (protocol `paper`).
+    """
 
     model: MultiTaskModel
-    backpack: Backpack
+    backpack: Backpack | None = None
+    tuned_from: str | None = None
+
+    def to(self, device: str | torch.device) -> "Backbone":
+        """Returns the same with model and prototypes on another device; the model moves."""
+        backpack = None if self.backpack is None else self.backpack.to(device)
+        return Backbone(self.model.to(device), backpack, self.tuned_from)
+
+
+def known_skill(model: MultiTaskModel, task: str) -> Skill:
+    """Returns a known task of a multi-task model as a skill without perspectives."""
+    skill = Skill(model.config, model.specs[task], (), model.num_labels)
+    skill.head.load_state_dict(model.heads[task].state_dict())
+    skill.classifier.load_state_dict(model.classifiers[task].state_dict())
+    return skill.eval().requires_grad_(False)
 
 
 class SkillSet(nn.Module):
@@ -47,6 +68,7 @@ class SkillSet(nn.Module):
         self.skills = {task: skill for task, (skill, _) in skills.items()}
         self._modules_held = nn.ModuleList([*self.models.values(), *self.skills.values()])
         self.backpacks = {name: b.backpack for name, b in backbones.items()}
+        self.tuned_from = {name: b.tuned_from for name, b in backbones.items()}
         self.backbone_of = {task: name for task, (_, name) in skills.items()}
         self.specs: dict[str, TaskSpec] = {task: skill.spec for task, (skill, _) in skills.items()}
 
@@ -66,13 +88,23 @@ class SkillSet(nn.Module):
             mine = {t: x for t, x in inputs.items() if self.backbone_of[t] == name}
             if not mine:
                 continue
-            features = model.features(mine)
+            features = model.features(mine, specs=self.specs)
             for task, nodes in features.items():
                 votes[task] = self.skills[task](nodes, model.heads, self.backpacks[name])
         return votes
 
+    def task_models(self) -> dict[str, Callable[[Tensor], dict[str, Tensor]]]:
+        """Returns every task's fused logits as a function of its inputs alone."""
 
-def build_skills(bundle: Bundle, *, search: SearchName = "auto") -> SkillSet:
+        def answer(task: str) -> Callable[[Tensor], dict[str, Tensor]]:
+            return lambda inputs: self({task: inputs})[task].fused()
+
+        return {task: answer(task) for task in self.skills}
+
+
+def build_skills(
+    bundle: Bundle, *, search: SearchName = "auto", device: str | torch.device = "cpu"
+) -> SkillSet:
     """Rebuilds every model of a bundle, strictly.
 
     Raises:
@@ -95,25 +127,31 @@ def build_skills(bundle: Bundle, *, search: SearchName = "auto") -> SkillSet:
         found = fingerprint(bundle.backbones[name])
         if found != facts["fingerprint"]:
             raise BundleError(file, expected=f"fingerprint {facts['fingerprint']}", found=found)
-        backbones[name] = Backbone(model, _backpack(bundle, name, found, search))
+        backpack = _backpack(bundle, name, found, search, config)
+        backbones[name] = Backbone(model, backpack, facts.get("tuned_from")).to(device)
     skills = {}
     for task, facts in manifest.skills.items():
         skill = Skill(config, TaskSpec.from_dict(facts["spec"]), facts["perspectives"], num_labels)
         _load_strictly(skill, bundle.skills[task], f"skill-{task}.safetensors")
         skills[task] = (skill, facts["backbone"])
-    return SkillSet(backbones, skills).eval().requires_grad_(False)
+    return SkillSet(backbones, skills).eval().requires_grad_(False).to(device)
 
 
-def _backpack(bundle: Bundle, name: str, found: str, search: SearchName) -> Backpack:
-    filled_by = bundle.manifest.backbones[name]["backpack_fingerprint"]
-    if filled_by != found:
+def _backpack(
+    bundle: Bundle, name: str, found: str, search: SearchName, config: ModelConfig
+) -> Backpack | None:
+    facts = bundle.manifest.backbones[name]
+    filled_by, maker = facts["backpack_fingerprint"], facts.get("tuned_from", found)
+    if filled_by is None:
+        return None
+    if filled_by != maker:
         raise BundleError(
             "backpack.safetensors",
-            expected=f"prototypes made by backbone {found}",
+            expected=f"prototypes made by backbone {maker}",
             found=f"prototypes made by {filled_by}",
         )
     try:
-        return Backpack.from_tensors(bundle.backpack, name, search=search)
+        return Backpack.from_tensors(bundle.backpack, name, search=search, distance=config.distance)
     except BackpackInvalid as error:
         raise BundleError(
             "backpack.safetensors", expected=f"prototypes for backbone {name!r}", found=str(error)

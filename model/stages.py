@@ -1,44 +1,58 @@
 """The stages of learning: multi-task model -> backpack -> one skill per task -> temperatures."""
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import cycle, islice
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.backpack import Backpack, average_per_action
+from model.baselines.pcgrad import pcgrad_backward
 from model.calibration import Calibration, fit_temperature
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Batch, Samples
 from model.egopack import Skill
-from model.fit import backward_of, fit, shuffled
+from model.fit import Fitting, backward_of, fit, precision, shuffled
 from model.losses import task_loss
 from model.multitask import MultiTaskModel
 from model.pooling import select_nodes
-from model.skills import SkillSet
+from model.skills import Backbone
 from model.tasks import AR, TaskSpec
+from weights.bundle import fingerprint
 
 EVALUATION_BATCH = 64
+
+TaskModel = Callable[[Tensor], dict[str, Tensor]]
+"""Answers one task: observed nodes (G, n, S, D_in) -> output -> logits (G, m, Y)."""
 
 
 def train_multitask(
     config: ModelConfig,
     samples: Mapping[str, Samples],
     num_labels: Mapping[str, int],
+    fitting: Fitting,
     *,
-    fit_config: FitConfig,
-    seed: int,
-    checkpoint: Path | None = None,
+    surgery: bool = False,
 ) -> MultiTaskModel:
     """Returns a model trained on all tasks given, their losses averaged (Sec. 3.2).
 
     Every step takes one batch of each task through one backbone pass; an epoch is as long as
-    the task with most samples, shorter ones start over.
+    the task with most samples, shorter ones start over. With one task this is the paper's
+    Temporal Graph, and with no temporal layer its MLP.
+
+    Args:
+        config: sizes and choices.
+        samples: task -> training samples.
+        num_labels: label space -> classes.
+        fitting: how.
+        surgery: tasks' conflicting gradients are projected off each other (PCGrad, Table 4).
     """
-    torch.manual_seed(seed)
-    model = MultiTaskModel(config, [s.spec for s in samples.values()], num_labels)
+    torch.manual_seed(fitting.seed)
+    fit_config, device = fitting.config, fitting.device
+    model = MultiTaskModel(config, [s.spec for s in samples.values()], num_labels).to(device)
     steps = max(-(-len(s) // fit_config.batch_size) for s in samples.values())
 
     def batches(generator: torch.Generator) -> Iterator[dict[str, Batch]]:
@@ -48,118 +62,188 @@ def train_multitask(
         }
         for chosen in zip(*streams.values(), strict=True):
             yield {
-                task: _draw(samples[task], which, config, fit_config, generator)
+                task: _draw(samples[task], which, config, fit_config, generator).to(device)
                 for task, which in zip(streams, chosen, strict=True)
             }
 
-    def loss(batch: dict[str, Batch]) -> Tensor:
-        logits = model({task: b.inputs for task, b in batch.items()})
-        smoothing = fit_config.label_smoothing
-        losses = [task_loss(logits[t], b.labels, smoothing=smoothing) for t, b in batch.items()]
-        return torch.stack(losses).mean()
+    def losses(batch: dict[str, Batch]) -> Tensor:
+        with precision(torch.device(device)):
+            logits = model({task: b.inputs for task, b in batch.items()})
+        each = [
+            task_loss(model.specs[t], logits[t], b.labels, config=fit_config)
+            for t, b in batch.items()
+        ]
+        scale = len(each) if fit_config.task_losses == "mean" else 1
+        return torch.stack(each) / scale
+
+    def total(batch: dict[str, Batch]) -> Tensor:
+        return losses(batch).sum()
 
     fit(
         model,
         batches,
-        backward_of(loss),
+        pcgrad_backward(model.backbone, model, losses) if surgery else backward_of(total),
         config=fit_config,
         steps_per_epoch=steps,
-        seed=seed,
-        label="multi-task",
-        checkpoint=checkpoint,
+        seed=fitting.seed,
+        label="+".join(samples),
+        checkpoint=fitting.checkpoint,
+        progress=fitting.progress,
     )
-    return model.requires_grad_(False)
+    return model.cpu().requires_grad_(False)
 
 
 @torch.inference_mode()
-def fill_backpack(model: MultiTaskModel, actions: Samples) -> Backpack:
+def fill_backpack(model: MultiTaskModel, actions: Samples, *, device: str = "cpu") -> Backpack:
     """Returns the prototypes of every known task from AR's training samples (Sec. 3.3).
 
     All samples count, with the vectors evaluation picks, so the result does not depend on luck.
     """
-    model.eval()
+    model.eval().to(device)
     views: dict[str, list[Tensor]] = {task: [] for task in model.heads}
     verbs, nouns = [], []
     for which in torch.arange(len(actions)).split(EVALUATION_BATCH):
         batch = actions.draw(which, model.config)
-        centre = select_nodes(AR, model.features({AR.name: batch.inputs})[AR.name])[:, 0]
+        union = model.features({AR.name: batch.inputs.to(device)}, specs={AR.name: AR})
+        centre = select_nodes(AR, union[AR.name])[:, 0]
         for task, view in model.perspectives(centre).items():
-            views[task].append(view)
+            views[task].append(view.cpu())
         verbs.append(batch.labels["verb"][:, 0])
         nouns.append(batch.labels["noun"][:, 0])
+    model.cpu()
     joined = {task: torch.cat(parts) for task, parts in views.items()}
-    return average_per_action(joined, torch.cat(verbs), torch.cat(nouns))
+    distance = model.config.distance
+    return average_per_action(joined, torch.cat(verbs), torch.cat(nouns), distance=distance)
 
 
-class _SkillOnBackbone(nn.Module):
-    """A skill in training: only the skill is a submodule, so only it is trained and saved."""
+class SkillOnBackbone(nn.Module):
+    """One skill and the backbone under it; only what is trained is a submodule.
 
-    def __init__(self, skill: Skill, model: MultiTaskModel, backpack: Backpack) -> None:
+    Attributes:
+        skill: the novel task's part.
+        backbone: what it stands on.
+    """
+
+    def __init__(self, skill: Skill, backbone: Backbone, *, tuned: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.skill = skill
-        self._frozen = (model.eval(), backpack)
+        self._held = (backbone,)  # a tuple hides it from `parameters` and `state_dict`
+        self.tuned = nn.ModuleDict(tuned)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Multi-task model and backpack."""
+        return self._held[0]
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-        model, backpack = self._frozen
-        task = self.skill.spec.name
-        with torch.no_grad():
-            features = model.features({task: inputs})[task]
-        fused: dict[str, Tensor] = self.skill(features, model.heads, backpack).fused()
+        """Returns the fused logits, output -> (G, n, Y), of observed nodes (G, n, S, D_in)."""
+        model, spec = self.backbone.model, self.skill.spec
+        features = model.features({spec.name: inputs}, specs={spec.name: spec})[spec.name]
+        fused: dict[str, Tensor] = self.skill(features, model.heads, self.backbone.backpack).fused()
         return fused
 
 
 def train_skill(
-    model: MultiTaskModel,
-    backpack: Backpack,
+    backbone: Backbone,
     spec: TaskSpec,
     samples: Samples,
     num_labels: Mapping[str, int],
+    fitting: Fitting,
     *,
-    fit_config: FitConfig,
-    seed: int,
-    checkpoint: Path | None = None,
-) -> Skill:
-    """Returns a task learnt on a frozen backbone with the other tasks' backpack (Sec. 3.3).
+    perspectives: tuple[str, ...] | None = None,
+) -> SkillOnBackbone:
+    """Returns a task learnt on a backbone with the other tasks' backpack (Sec. 3.3).
 
-    Protocol `shared`: the known perspectives are all tasks of the model but the one learnt.
+    The backbone given is left as it is: where the fitting says that it moves, a copy does.
+
+    Args:
+        backbone: multi-task model and its backpack.
+        spec: the novel task.
+        samples: its training samples.
+        num_labels: label space -> classes.
+        fitting: how, and what else is trained.
+        perspectives: known tasks to listen to; None takes all but the one learnt, () none (then
+            this is fine-tuning with a new head).
     """
-    torch.manual_seed(seed)
-    known = [task for task in model.specs if task != spec.name]
-    learner = _SkillOnBackbone(Skill(model.config, spec, known, num_labels), model, backpack)
+    torch.manual_seed(fitting.seed)
+    known = [task for task in backbone.model.specs if task != spec.name]
+    if perspectives is not None:
+        known = list(perspectives)
+    skill = Skill(backbone.model.config, spec, known, num_labels)
+    backbone, tuned = _to_tune(backbone, fitting.config)
+    on_device = backbone.to(fitting.device)
+    learner = SkillOnBackbone(skill, on_device, tuned=tuned).to(fitting.device)
+    fit_task(learner, spec, samples, backbone.model.config, fitting, label=f"skill {spec.name}")
+    learner.requires_grad_(False).cpu()
+    return SkillOnBackbone(skill, replace(backbone, model=backbone.model.cpu()), tuned=tuned)
+
+
+def fit_task(
+    learner: nn.Module,
+    spec: TaskSpec,
+    samples: Samples,
+    config: ModelConfig,
+    fitting: Fitting,
+    *,
+    label: str,
+) -> None:
+    """Trains, in place, what answers one task: a call of `learner` with a batch's inputs."""
 
     def batches(generator: torch.Generator) -> Iterator[Batch]:
-        for which in shuffled(len(samples), fit_config.batch_size, generator):
-            yield _draw(samples, which, model.config, fit_config, generator)
+        for which in shuffled(len(samples), fitting.config.batch_size, generator):
+            yield _draw(samples, which, config, fitting.config, generator).to(fitting.device)
 
     def loss(batch: Batch) -> Tensor:
-        return task_loss(learner(batch.inputs), batch.labels, smoothing=fit_config.label_smoothing)
+        with precision(torch.device(fitting.device)):
+            logits = learner(batch.inputs)
+        return task_loss(spec, logits, batch.labels, config=fitting.config)
 
     fit(
         learner,
         batches,
         backward_of(loss),
-        config=fit_config,
-        steps_per_epoch=-(-len(samples) // fit_config.batch_size),
-        seed=seed,
-        label=f"skill {spec.name}",
-        checkpoint=checkpoint,
+        config=fitting.config,
+        steps_per_epoch=-(-len(samples) // fitting.config.batch_size),
+        seed=fitting.seed,
+        label=label,
+        checkpoint=fitting.checkpoint,
+        progress=fitting.progress,
     )
-    return learner.skill.requires_grad_(False)
+
+
+def _to_tune(backbone: Backbone, fit_config: FitConfig) -> tuple[Backbone, dict[str, nn.Module]]:
+    """Returns the backbone to learn on and the parts of it that training moves."""
+    if not (fit_config.tune_backbone or fit_config.tune_heads):
+        backbone.model.eval()
+        return backbone, {}
+    model = copy.deepcopy(backbone.model).eval()
+    tuned: dict[str, nn.Module] = {}
+    if fit_config.tune_backbone:
+        tuned["backbone"] = model.backbone.requires_grad_(True)
+    if fit_config.tune_heads:
+        tuned["heads"] = model.heads.requires_grad_(True)
+    made_by = fingerprint(dict(backbone.model.state_dict()))
+    return replace(backbone, model=model, tuned_from=made_by), tuned
 
 
 @torch.inference_mode()
 def collect_logits(
-    skills: SkillSet, samples: Mapping[str, Samples], config: ModelConfig
+    models: Mapping[str, TaskModel], samples: Mapping[str, Samples], config: ModelConfig
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]:
-    """Runs every sample; returns fused logits (M, n, Y) and labels (M, n), task -> output."""
+    """Runs every sample of the tasks that have a model.
+
+    Returns:
+        logits (M, n, Y) and labels (M, n), both task -> output.
+    """
     logits: dict[str, dict[str, Tensor]] = {}
     labels: dict[str, dict[str, Tensor]] = {}
-    for task, split in samples.items():
+    for task, model in models.items():
+        split = samples[task]
         found: dict[str, list[Tensor]] = {}
         truth: dict[str, list[Tensor]] = {}
         for which in torch.arange(len(split)).split(EVALUATION_BATCH):
             batch = split.draw(which, config)
-            for name, values in skills({task: batch.inputs})[task].fused().items():
+            for name, values in model(batch.inputs).items():
                 found.setdefault(name, []).append(values)
                 truth.setdefault(name, []).append(batch.labels[name])
         logits[task] = {name: torch.cat(parts) for name, parts in found.items()}
@@ -190,6 +274,7 @@ def _draw(
     fit_config: FitConfig,
     generator: torch.Generator,
 ) -> Batch:
+    """Returns one training batch: rows, crops and lone contexts drawn at random."""
     batch = samples.draw(
         which, config, generator=generator, context_dropout=fit_config.context_dropout
     )

@@ -1,7 +1,7 @@
-"""python -m model.train: from nothing to a bundle.
+"""python -m model.train: from nothing, or from a data set in Ego4D's layout, to a bundle.
 
-World -> encoder -> features -> multi-task model -> backpack -> one skill per task ->
-temperatures -> bundle. Every stage is kept under --work; a killed run goes on where it was.
+With no argument: world -> encoder -> features -> multi-task model -> backpack -> one skill per
+task -> temperatures -> bundle. Every stage is kept under --work; a killed run goes on where it was.
 """
 
 import argparse
@@ -13,12 +13,20 @@ from pathlib import Path
 import torch
 
 from extract.errors import ExtractError
+from model.ego4d import prepare_ego4d
 from model.errors import ModelError
 from model.learn import main as learn
-from model.presets import SMOKE, TABLETOP
-from model.run import Run
+from model.ledger import Ledger
+from model.methods import SERVABLE, parts_of
+from model.prepared import Prepared
+from model.presets import EGO4D, SMOKE, TABLETOP, Preset
+from model.run import learn_bundle, typical_seconds
+from model.tabletop import TYPICAL_S, Tabletop
 from weights.bundle import save_bundle
 from weights.errors import WeightsError
+
+PROTOCOLS = {"shared": "egopack-shared", "paper": "egopack"}
+"""Protocol -> how its skills are learnt."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,41 +36,115 @@ def main(argv: list[str] | None = None) -> int:
         return learn(given)
     arguments = _parse(given)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    preset = SMOKE if arguments.smoke else TABLETOP
-    preset = replace(preset, world=replace(preset.world, seed=arguments.seed))
-    folder = arguments.work or Path("work") / preset.name
-    out = arguments.out or (folder / "bundle" if arguments.smoke else Path("weights/tabletop"))
     torch.set_num_threads(arguments.workers)
     try:
-        bundle = Run(preset, folder, seed=arguments.seed, workers=arguments.workers).bundle()
-        bundle = save_bundle(bundle, out)
+        return _train(arguments)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    preset = SMOKE if arguments.smoke else TABLETOP
+    name = preset.name if arguments.data is None else f"ego4d-{arguments.preset}"
+    folder = arguments.work or Path("work") / name
+    method = arguments.method
+    if method == "egopack":
+        method = PROTOCOLS[arguments.protocol]
+    typical = typical_seconds(parts_of(method))
+    if arguments.data is None:
+        ledger = Ledger(folder, TYPICAL_S | typical)
+        prepared, learning = _tabletop(preset, folder, ledger, arguments), preset.learning
+    else:
+        ledger = Ledger(folder, typical)
+        learning = EGO4D[arguments.preset]
+        prepared = prepare_ego4d(
+            arguments.data,
+            arguments.features,
+            version=arguments.version,
+            enumeration=arguments.lta_windows,
+            packed_under=folder,
+        )
+        width = prepared.input_size
+        learning = replace(learning, model=replace(learning.model, input_size=width))
+    facts = {
+        "command": " ".join(["python -m model.train", *arguments.given]),
+        "protocol": arguments.protocol,
+        "threads": arguments.workers,
+    }
+    bundle = learn_bundle(
+        name, prepared, learning, method, ledger,
+        seed=arguments.seed, device=arguments.device, training=facts,
+    )  # fmt: skip
+    out = arguments.out or _default_out(arguments, folder, method)
+    bundle = save_bundle(bundle, out)
     print(f"{out}: {bundle.manifest.name} {bundle.sha256[:12]}")
     return 0
+
+
+def _tabletop(
+    preset: Preset, folder: Path, ledger: Ledger, arguments: argparse.Namespace
+) -> Prepared:
+    preset = replace(preset, world=replace(preset.world, seed=arguments.seed))
+    run = Tabletop(preset, folder, ledger, seed=arguments.seed, workers=arguments.workers)
+    return run.prepare()
+
+
+def _default_out(arguments: argparse.Namespace, folder: Path, method: str) -> Path:
+    """The shipped bundle's folder for the command that made it, else one under --work."""
+    if arguments.smoke or arguments.data is not None:
+        return folder / "bundle"
+    shipped = method == PROTOCOLS["shared"]
+    return Path("weights/tabletop") if shipped else folder / f"bundle-{method}"
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m model.train",
         description="Regenerates the tabletop bundle from nothing: world, encoder, features, "
-        "multi-task model, backpack, four skills, temperatures. Rerun it after an interruption: "
+        "multi-task model, backpack, four skills, temperatures. With --data it learns from a data "
+        "set in Ego4D's layout and its released features instead. Rerun it after an interruption: "
         "finished stages are kept and unfinished ones go on from their last epoch. "
-        "A task of one's own on a bundle: 'python -m model.train --learn TASK.toml --help'.",
+        "'python -m model.train reproduce --help': the paper's tables. "
+        "'python -m model.train --learn TASK.toml --help': a task of one's own on a bundle.",
     )
     parser.add_argument("--smoke", action="store_true", help="every stage on a tiny world")
     parser.add_argument("--work", type=Path, help="where stages are kept (work/NAME)")
     parser.add_argument("--out", type=Path, help="the bundle's folder (weights/tabletop)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes and threads")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--method", choices=SERVABLE, default="egopack", help="what to learn (egopack)"
+    )
     parser.add_argument(
         "--protocol",
-        choices=["shared"],
+        choices=list(PROTOCOLS),
         default="shared",
-        help="one frozen backbone for all skills: one pass answers every task",
+        help="shared: one frozen backbone for all skills, one pass answers every task; paper: each "
+        "skill on a model of the other tasks, which it fine-tunes (LTA leaves it frozen)",
     )
-    return parser.parse_args(argv)
+    add_data_arguments(parser)
+    arguments = parser.parse_args(argv)
+    arguments.given = sys.argv[1:] if argv is None else argv
+    return arguments
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command says of a data set in Ego4D's layout."""
+    data = parser.add_argument_group("data in Ego4D's layout")
+    data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
+    data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
+    data.add_argument(
+        "--features", default="omnivore_video_swinl", help="name of a released set, or a folder"
+    )
+    data.add_argument("--preset", choices=list(EGO4D), default="paper", help="hyper-parameters")
+    data.add_argument(
+        "--lta-windows",
+        choices=["current", "before-2023-08"],
+        default="current",
+        help="before-2023-08 leaves out each clip's last window, as the published numbers did",
+    )
 
 
 if __name__ == "__main__":

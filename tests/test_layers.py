@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = ["weights", "extract", "model", "server"]
 PACKAGES = [*ORDER, "clients"]
 # Of `extract`, the model proper sees tracks only; these files are the ones that make them.
-MAKES_TRACKS = {"model.presets", "model.run", "model.train", "model.predictor",
+MAKES_TRACKS = {"model.presets", "model.tabletop", "model.ego4d", "model.train", "model.predictor",
                 "model.data.tracks", "model.evaluate", "model.assemble"}  # fmt: skip
 
 

@@ -58,6 +58,11 @@ class Batch:
     inputs: Tensor
     labels: dict[str, Tensor]
 
+    def to(self, device: str) -> "Batch":
+        """Returns the batch on another device."""
+        labels = {name: values.to(device) for name, values in self.labels.items()}
+        return Batch(self.inputs.to(device), labels)
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:

@@ -24,7 +24,7 @@ from model.config import FitConfig
 from model.cores import one_thread_per_core, sharded
 from model.data.annotations import ActionRecord
 from model.fit import fit, shuffled
-from model.losses import task_loss
+from model.losses import output_loss
 from model.pretrain.views import ViewConfig, Views, place_targets
 
 
@@ -178,11 +178,14 @@ def pretrain_on_clips(
         doing = _doing(acted_on, verb, noun, model.num_labels["verb"], config)
         shown = torch.cat([visible, acted_on, doing], dim=-1).float()
         features = tokens.mean(dim=(1, 2, 3)).unflatten(0, (len(records), -1)).mean(dim=1)
-        return _place_loss(model.place(tokens), shown) + task_loss(
-            {name: output(features).unsqueeze(1) for name, output in model.outputs.items()},
-            {"verb": verb.unsqueeze(1), "noun": noun.unsqueeze(1)},
-            smoothing=config.clips.label_smoothing,
-        )
+        labels = {"verb": verb.unsqueeze(1), "noun": noun.unsqueeze(1)}
+        told = [
+            output_loss(
+                output(features).unsqueeze(1), labels[name], smoothing=config.clips.label_smoothing
+            )
+            for name, output in model.outputs.items()
+        ]
+        return _place_loss(model.place(tokens), shown) + torch.stack(told).sum()
 
     _fit(model, len(actions), loss, config.clips, config.clip_shard, "clips", seed, checkpoint)
 
