@@ -16,7 +16,7 @@ from extract.errors import ExtractError
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
 from model.data.custom import check_rows, custom_samples, draw_fraction
-from model.data.label_file import LabelRow, assign_splits, label_names, read_labels
+from model.data.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.samples import Samples, Tracks
 from model.data.task_file import TaskFile, read_task
 from model.data.tracks import find_videos, read_files
@@ -91,7 +91,9 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", type=Path, default=SHIPPED, help="learnt on (%(default)s)")
     parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")
-    parser.add_argument("--workers", type=int, default=2, help="threads")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="threads; steps are too small to gain from more"
+    )
 
 
 def fraction_of(text: str) -> float:
@@ -151,7 +153,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
     listed = _read_tracks(predictor, rows, store, arguments.videos)
     check_rows(rows, listed, arguments.labels)
     tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
-    splits = [s for s in ("train", "val", "test") if any(row.split == s for row in rows)]
+    splits = [s for s in SPLITS if any(row.split == s for row in rows)]
     samples = {s: custom_samples(task, rows, s, tracks, labels, fps=fps) for s in splits}
     return Material(bundle, predictor, task, labels, samples)
 
@@ -173,7 +175,11 @@ def _read_tracks(
     if folder is not None and missing:
         files = find_videos(folder, missing)
         with tqdm(total=len(files), desc="features", unit="video") as bar:
-            read_files(files, store, predictor.encoder, progress=lambda *_: bar.update())
+
+            def show(*_: int) -> None:
+                bar.update()
+
+            read_files(files, store, predictor.encoder, progress=show)
     return [store.read(video) for video in videos]
 
 

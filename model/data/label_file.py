@@ -167,7 +167,7 @@ def _row(
     label = text.get("label", "")
     if told == "label" and (not label or (labels is not None and label not in labels)):
         raise wrong("label", "a name" if labels is None else f"one of {', '.join(labels)}")
-    split = next((s for s in SPLITS if s == text.get("split")), "")
+    split: Split | Literal[""] = next((s for s in SPLITS if s == text.get("split")), "")
     if "split" in text and not split:
         raise wrong("split", f"one of {', '.join(SPLITS)}")
     return LabelRow(line, text["video"], start_s, end_s, label, time_s, split)
