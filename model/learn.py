@@ -21,6 +21,7 @@ from model.data.samples import Samples, Tracks
 from model.data.task_file import TaskFile, read_task
 from model.data.tracks import find_videos, read_files
 from model.errors import AnnotationInvalid, ModelError
+from model.ledger import stage_key
 from model.own_skill import OwnSkill, add_skill, check_is_new, learn_skill
 from model.predictor import Predictor
 from model.tables import format_table
@@ -60,13 +61,16 @@ def main(argv: list[str]) -> int:
         out = arguments.out or work / "bundle"
         _check_out(out)
         material = read_material(task, arguments, work)
+        checkpoint = _checkpoint(work, material, arguments)
         own = learn_from(
             material,
             fraction=arguments.fraction,
             seed=arguments.seed,
             has_backpack=not arguments.no_backpack,
+            checkpoint=checkpoint,
         )
         bundle = save_bundle(add_skill(material.bundle, own), out)
+        checkpoint.unlink(missing_ok=True)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -110,6 +114,7 @@ def learn_from(
     fraction: float = 1.0,
     seed: int = 0,
     has_backpack: bool = True,
+    checkpoint: Path | None = None,
     progress: bool = True,
 ) -> OwnSkill:
     """Learns the task from a share of its training samples; val and test stay whole."""
@@ -124,6 +129,7 @@ def learn_from(
         material.labels,
         seed=seed,
         has_backpack=has_backpack,
+        checkpoint=checkpoint,
         progress=progress,
     )
     return replace(own, training={**own.training, "fraction": fraction})
@@ -153,8 +159,10 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
     listed = _read_tracks(predictor, rows, store, arguments.videos)
     check_rows(rows, listed, arguments.labels)
     tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
-    splits = [s for s in SPLITS if any(row.split == s for row in rows)]
-    samples = {s: custom_samples(task, rows, s, tracks, labels, fps=fps) for s in splits}
+    splits = [split for split in SPLITS if any(row.split == split for row in rows)]
+    samples: dict[str, Samples] = {
+        split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
+    }
     return Material(bundle, predictor, task, labels, samples)
 
 
@@ -181,6 +189,20 @@ def _read_tracks(
 
             read_files(files, store, predictor.encoder, progress=show)
     return [store.read(video) for video in videos]
+
+
+def _checkpoint(work: Path, material: Material, arguments: argparse.Namespace) -> Path:
+    """Where a killed run goes on from its last epoch; another run has another file."""
+    made_from = (
+        material.bundle.sha256,
+        material.task,
+        arguments.labels.read_text("utf-8"),
+        arguments.seed,
+        arguments.fraction,
+        arguments.no_backpack,
+    )
+    work.mkdir(parents=True, exist_ok=True)
+    return work / f"skill-{stage_key(*made_from)}.checkpoint"
 
 
 def _check_out(out: Path) -> None:

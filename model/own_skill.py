@@ -6,6 +6,7 @@ manifest, so every other answer stays as it was.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -77,6 +78,7 @@ def learn_skill(
     *,
     seed: int,
     has_backpack: bool = True,
+    checkpoint: Path | None = None,
     progress: bool = True,
 ) -> OwnSkill:
     """Learns a task from its training samples; the rest tells how well.
@@ -88,6 +90,7 @@ def learn_skill(
         labels: names by id.
         seed: of everything random.
         has_backpack: without it only the task's own head learns and votes (plain fine-tuning).
+        checkpoint: where an unfinished run is kept.
         progress: shows a bar.
 
     Raises:
@@ -101,7 +104,7 @@ def learn_skill(
         spec,
         samples["train"],
         {output: len(labels)},
-        Fitting(fit_config, seed, progress=progress),
+        Fitting(fit_config, seed, checkpoint, progress=progress),
         perspectives=None if has_backpack else (),
     )
     learner.eval()

@@ -59,10 +59,11 @@ def custom_samples(
     order, answered = _graphs(task, mine, split)
     frames = torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64) * fps
     videos = [mine[p].video for p in order[:, 0].tolist()]
+    asked = answered[:, 0] if task.spec.readout is Readout.CENTRE else order[:, -1]
     told: dict[str, Tensor] = {}
     instants = None
     if task.spec.readout is Readout.NODES:
-        instants = torch.tensor([r.time_s for r in mine], dtype=torch.float64)[order[:, 0]] * fps
+        instants = torch.tensor([r.time_s for r in mine], dtype=torch.float64)[asked] * fps
     else:
         ids = torch.tensor([labels.index(r.label) for r in mine])
         told = {task.spec.outputs[0]: ids[answered]}
@@ -74,8 +75,8 @@ def custom_samples(
         video_rows=torch.tensor([tracks.rows[v] for v in videos], dtype=torch.long),
         labels=told,
         pnr_frame=instants,
-        seconds=torch.tensor([(mine[p].start_s, mine[p].end_s) for p in order[:, 0].tolist()]),
-        names=[f"{mine[p].video}:{mine[p].line}" for p in order[:, -1].tolist()],
+        seconds=torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64)[asked],
+        names=[f"{mine[p].video}:{mine[p].line}" for p in asked.tolist()],
     )
 
 
