@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,6 +30,21 @@ _RELEASE_STRIDE = 16
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
+@dataclass(frozen=True, eq=False)
+class StoredRows:
+    """The rows of one feature file.
+
+    Attributes:
+        features: (L, D_in) float32 or float16.
+        encoder: who made them.
+        num_frames: length of the video; None where the file does not say.
+    """
+
+    features: Tensor
+    encoder: EncoderId
+    num_frames: int | None
+
+
 class FeatureStore:
     """A folder of feature tracks.
 
@@ -47,7 +63,14 @@ class FeatureStore:
 
     def has(self, video_id: str) -> bool:
         """Tells whether a file for the video is there, readable or not."""
-        return self._find(video_id) is not None
+        return self.find(video_id) is not None
+
+    def find(self, video_id: str) -> Path | None:
+        """Returns the file of a video; ours goes before the release's."""
+        if not _SAFE_ID.fullmatch(video_id):
+            return None
+        paths = (self.root / f"{video_id}{suffix}" for suffix in (SAFETENSORS, *PICKLES))
+        return next((path for path in paths if path.is_file()), None)
 
     def video_ids(self) -> list[str]:
         """Returns every video with a file, sorted."""
@@ -67,12 +90,25 @@ class FeatureStore:
             KeyError: there is no file for the video.
             FeatureFileInvalid: the file is not a track, or its length contradicts `num_frames`.
         """
-        path = self._find(video_id)
-        if path is None:
-            raise KeyError(video_id)
+        path = self._found(video_id)
         if path.suffix == SAFETENSORS:
             return _read_track(path)
-        return _bare_track(_read_bare(path), path, num_frames)
+        return _bare_track(_read_bare(path).float(), path, num_frames)
+
+    def read_rows(self, video_id: str) -> StoredRows:
+        """Returns the rows of a video in the precision they are stored in.
+
+        Raises:
+            KeyError: there is no file for the video.
+            FeatureFileInvalid: the file is not a track.
+        """
+        path = self._found(video_id)
+        if path.suffix == SAFETENSORS:
+            track = _read_track(path)
+            return StoredRows(track.features, track.encoder, track.num_frames)
+        features = _read_bare(path)
+        is_half = features.dtype == torch.float16
+        return StoredRows(features if is_half else features.float(), _bare_encoder(path), None)
 
     def write(self, track: FeatureTrack) -> Path:
         """Writes a track and returns its path; the file appears whole or not at all.
@@ -113,11 +149,11 @@ class FeatureStore:
             raise ValueError(f"{video_id!r} cannot name a feature file")
         return self.root / f"{video_id}{suffix}"
 
-    def _find(self, video_id: str) -> Path | None:
-        if not _SAFE_ID.fullmatch(video_id):
-            return None
-        paths = (self.root / f"{video_id}{suffix}" for suffix in (SAFETENSORS, *PICKLES))
-        return next((path for path in paths if path.is_file()), None)
+    def _found(self, video_id: str) -> Path:
+        path = self.find(video_id)
+        if path is None:
+            raise KeyError(video_id)
+        return path
 
     def _replace(self, path: Path, data: bytes) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -131,6 +167,15 @@ class FeatureStore:
         finally:
             fresh.unlink(missing_ok=True)
         return path
+
+
+def regular_length(num_rows: int) -> int:
+    """Returns the frames of a video whose last released window lies where the others would."""
+    return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
+
+
+def _bare_encoder(path: Path) -> EncoderId:
+    return EncoderId(path.parent.name, "")
 
 
 def _read_track(path: Path) -> FeatureTrack:
@@ -165,13 +210,13 @@ def _read_bare(path: Path) -> Tensor:
     if not isinstance(features, Tensor) or features.ndim != 2 or len(features) == 0:
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
         raise FeatureFileInvalid(f"{path.name}: expected (N, D) or (N, 1, D), got {found}")
-    return features.float()
+    return features
 
 
 def _bare_track(features: Tensor, path: Path, num_frames: int | None) -> FeatureTrack:
     count = len(features)
     if num_frames is None:
-        num_frames = _RELEASE_STRIDE * (count - 1) + _RELEASE_WINDOW
+        num_frames = regular_length(count)
     starts = cut_windows(num_frames, window_frames=_RELEASE_WINDOW, stride_frames=_RELEASE_STRIDE)
     if len(starts) != count:
         raise FeatureFileInvalid(
@@ -186,7 +231,7 @@ def _bare_track(features: Tensor, path: Path, num_frames: int | None) -> Feature
         end_s=end_s,
         fps=_RELEASE_FPS,
         video_id=path.stem,
-        encoder=EncoderId(path.parent.name, ""),
+        encoder=_bare_encoder(path),
         num_frames=num_frames,
         stride_frames=_RELEASE_STRIDE,
         is_padded=num_frames < _RELEASE_WINDOW,

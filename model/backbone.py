@@ -43,6 +43,14 @@ class BatchNorm(nn.Module):
         return centred / (centred.std(unbiased=False) + 1e-5) * self.weight + self.bias
 
 
+class UnionSAGE(SAGEConv):  # type: ignore[misc]
+    """PyG's GraphSAGE, told the union in place of its edges: the same mean without a scatter."""
+
+    def propagate(self, union: Union, *, x: tuple[Tensor, Tensor], size: None) -> Tensor:
+        """Returns the mean over neighbours, (N, D), of the projected nodes, x[0]."""
+        return union.mean(x[0])
+
+
 class TemporalBackbone(nn.Module):
     """Turns every node's S vectors into features that know their temporal neighbourhood.
 
@@ -58,7 +66,7 @@ class TemporalBackbone(nn.Module):
         width = config.hidden_size
         self.pooling = NodePooling(config)
         self.convs = nn.ModuleList(
-            SAGEConv(width, width, project=True) for _ in range(config.num_layers)
+            UnionSAGE(width, width, project=True) for _ in range(config.num_layers)
         )
         norm = nn.LayerNorm if config.norm == "node" else BatchNorm
         self.norms = nn.ModuleList(norm(width) for _ in range(config.num_layers))
@@ -68,8 +76,8 @@ class TemporalBackbone(nn.Module):
     def forward(self, union: Union) -> Tensor:
         """Returns the features of every node, (N, D), in one pass over all tasks' graphs."""
         self.passes += 1
-        pooled: Tensor = self.pooling(union.x)  # (N, D)
+        pooled: Tensor = self.pooling(union.x, union.origin)  # (N, D)
         h = pooled + encode_positions(union.positions, pooled.shape[1])
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            h = F.leaky_relu(norm(conv(h, union.edge_index)), NEGATIVE_SLOPE)
+            h = F.leaky_relu(norm(conv(h, union)), NEGATIVE_SLOPE)
         return pooled + self.last(h) if len(self.convs) else pooled

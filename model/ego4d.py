@@ -1,12 +1,13 @@
 """A data set in Ego4D's layout, with released features -> what training starts from."""
 
+import argparse
 from pathlib import Path
-from typing import Literal
 
-from extract.store import FeatureStore
+from tqdm import tqdm
+
 from model.data.annotations import DataRoot, Split
-from model.data.samples import Samples, Tracks
-from model.data.tracks import videos_of
+from model.data.samples import Enumeration, Samples
+from model.data.tracks import load_tracks, videos_of
 from model.ledger import stage_key
 from model.prepared import Prepared
 from model.scoring import split_samples
@@ -17,7 +18,7 @@ def prepare_ego4d(
     features: str,
     *,
     version: str | None,
-    enumeration: Literal["current", "before-2023-08"],
+    enumeration: Enumeration,
     packed_under: Path,
 ) -> Prepared:
     """Returns the samples of train and val; the test split's labels are hidden.
@@ -31,21 +32,47 @@ def prepare_ego4d(
 
     Raises:
         AnnotationInvalid: a file is missing or malformed; the message says how to fetch it.
-        FeatureFileInvalid: a feature file is missing or is none.
+        FeaturesMissing: a video has no feature file; the message says how to fetch it.
+        FeatureFileInvalid: a feature file is none.
     """
-    data = DataRoot(root, version or "v1")
-    samples: dict[str, dict[str, Samples]] = {}
-    store = FeatureStore(data.features(features))
+    data = DataRoot.find(root, version)
     splits: tuple[Split, ...] = ("train", "val")
-    for split in splits:
-        tracks = Tracks.join([store.read(video) for video in videos_of(data, split)])
-        samples[split] = split_samples(data, split, tracks)
+    videos = sorted(set().union(*(videos_of(data, split) for split in splits)))
+    with tqdm(total=len(videos), desc="features", unit="video") as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        tracks = load_tracks(data, videos, features, packed_under=packed_under, progress=advance)
+    samples: dict[str, dict[str, Samples]] = {
+        split: split_samples(data, split, tracks, enumeration=enumeration) for split in splits
+    }
     return Prepared(
         samples=samples,
         labels=data.taxonomy(),
         encoder={"name": Path(features).name, "kind": "features"},
         encoder_tensors={},
-        key=stage_key(str(root), features, version, enumeration),
+        key=stage_key(str(root.resolve()), features, data.version, enumeration),
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
         facts={"licence": "Ego4D's licence binds whoever trained on it"},
+    )
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command says of a data set in Ego4D's layout."""
+    data = parser.add_argument_group("data in Ego4D's layout")
+    data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
+    data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
+    data.add_argument(
+        "--features", default="omnivore_video_swinl", help="name of a released set, or a folder"
+    )
+    data.add_argument(
+        "--preset", choices=["paper", "authors"], default="paper", help="hyper-parameters"
+    )
+    data.add_argument(
+        "--lta-windows",
+        choices=["current", "before-2023-08"],
+        default="current",
+        help="before-2023-08 leaves out each clip's last window, as the published numbers did",
     )

@@ -4,11 +4,15 @@ ModelError
 ├── UnknownTask       a task was asked for that the bundle has no skill for
 ├── SegmentInvalid    a segment is empty, reversed or outside the clip
 ├── FeatureMismatch   the track was not made by the bundle's encoder
+├── FeaturesMissing   a video of a data set has no feature file
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
 ├── TaskInvalid       a file that describes a task of one's own is missing or wrong
 └── WorldMismatch     a folder holds a made-up world of another config
 """
+
+from collections.abc import Sequence
+from pathlib import Path
 
 
 class ModelError(Exception):
@@ -44,6 +48,25 @@ class SegmentInvalid(ModelError):
 
 class FeatureMismatch(ModelError):
     """The track was made by another encoder than the bundle's."""
+
+
+class FeaturesMissing(ModelError):
+    """Videos of a data set have no feature files.
+
+    Attributes:
+        videos: which.
+        places: folders looked in.
+    """
+
+    def __init__(self, videos: Sequence[str], places: Sequence[Path], fetch: str) -> None:
+        looked = " and ".join(str(place) for place in places)
+        more = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
+        super().__init__(
+            f"no feature file of video {videos[0]}{more}: looked for "
+            f"{videos[0]}.pt, .pth or .safetensors in {looked}. To fetch them: {fetch}"
+        )
+        self.videos = tuple(videos)
+        self.places = tuple(places)
 
 
 class BackpackInvalid(ModelError):

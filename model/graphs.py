@@ -1,7 +1,7 @@
 """Temporal graphs: which nodes of a task talk to each other, for any number of graphs at once.
 
-Every graph of a task has the same shape, so a batch is the template's edges shifted; graphs of
-different tasks join into one disjoint union that the backbone passes once.
+Every graph of a task has the same shape, so a mean over neighbours is one small product a graph;
+graphs of different tasks join into one disjoint union that the backbone passes once.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,28 @@ class Union:
     """Disjoint union of temporal graphs.
 
     Attributes:
-        x: (N, S, D_in) vectors of every node.
+        x: (M, S, D_in) vectors of every distinct node.
+        origin: (N,) row of x that each node starts as; a graph's future nodes share one.
         positions: (N,) temporal position of every node in its graph.
-        edge_index: (2, E) int64, messages flow from row 0 to row 1.
-        slices: task -> its nodes in x.
+        means: task -> (n, n), the matrix that averages over the neighbours in one of its graphs.
+        sizes: task -> how many of the nodes are its, in order.
     """
 
     x: Tensor
+    origin: Tensor
     positions: Tensor
-    edge_index: Tensor
-    slices: dict[str, slice]
+    means: dict[str, Tensor]
+    sizes: dict[str, int]
+
+    def split(self, nodes: Tensor) -> dict[str, Tensor]:
+        """Cuts what all nodes have, (N, D), into graphs, task -> (G, n, D)."""
+        parts = zip(self.means.items(), nodes.split(list(self.sizes.values())), strict=True)
+        return {task: part.unflatten(0, (-1, len(mean))) for (task, mean), part in parts}
+
+    def mean(self, messages: Tensor) -> Tensor:
+        """Returns each node's mean over its neighbours (eq. 2), zero where it has none, (N, D)."""
+        heard = [self.means[task] @ part for task, part in self.split(messages).items()]
+        return torch.cat([part.flatten(0, 1) for part in heard])
 
 
 def build_edges(spec: TaskSpec, config: ModelConfig) -> Tensor:
@@ -47,6 +59,14 @@ def build_edges(spec: TaskSpec, config: ModelConfig) -> Tensor:
     return joined.nonzero().T.contiguous()
 
 
+def build_mean(spec: TaskSpec, config: ModelConfig) -> Tensor:
+    """Returns the matrix, (n, n), whose row i averages over the neighbours of node i."""
+    source, target = build_edges(spec, config)
+    hears = torch.zeros(spec.num_nodes, spec.num_nodes)
+    hears[target, source] = 1
+    return hears / hears.sum(dim=1, keepdim=True).clamp(min=1)
+
+
 def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) -> Union:
     """Joins the graphs of several tasks.
 
@@ -55,17 +75,17 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
         inputs: per task its spec and the observed nodes, (G, num_segments or num_nodes, S, D_in);
             future nodes are added here.
     """
-    xs, positions, edges, slices = [], [], [], {}
+    xs, origins, positions, means, sizes = [], [], [], {}, {}
     offset = 0
     for spec, observed in inputs:
-        nodes = add_future(spec, observed)  # (G, N, S, D_in)
-        graphs, per_graph = nodes.shape[:2]
-        start = torch.arange(graphs, device=nodes.device) * per_graph + offset
-        template = build_edges(spec, config).to(nodes.device)
-        edges.append((template.unsqueeze(1) + start.view(1, -1, 1)).flatten(1))  # (2, G*E)
-        place = torch.arange(per_graph, device=nodes.device) + spec.first_position
-        positions.append(place.repeat(graphs))
-        xs.append(nodes.flatten(0, 1))
-        slices[spec.name] = slice(offset, offset + graphs * per_graph)
+        distinct = add_future(spec, observed)  # (G, m, S, D_in)
+        graphs, per_graph = distinct.shape[:2]
+        first = torch.arange(graphs, device=distinct.device) * per_graph + offset
+        node = torch.arange(spec.num_nodes, device=distinct.device)
+        origins.append((first.unsqueeze(1) + node.clamp(max=per_graph - 1)).flatten())
+        positions.append((node + spec.first_position).repeat(graphs))
+        xs.append(distinct.flatten(0, 1))
+        means[spec.name] = build_mean(spec, config).to(distinct.device)
+        sizes[spec.name] = graphs * spec.num_nodes
         offset += graphs * per_graph
-    return Union(torch.cat(xs), torch.cat(positions), torch.cat(edges, dim=1), slices)
+    return Union(torch.cat(xs), torch.cat(origins), torch.cat(positions), means, sizes)

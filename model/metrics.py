@@ -1,28 +1,31 @@
 """The metrics of the four tasks, as Ego4D's evaluators compute them, averaged per sample."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Values = NDArray[np.float64]
+"""One value per sample, (M,); their mean is the metric."""
 
-def top1(logits: Tensor, labels: Tensor) -> float:
-    """Returns the share of rows whose best label is right: logits (M, Y), labels (M,)."""
-    return float((logits.argmax(dim=1) == labels).double().mean())
+
+def hits(logits: Tensor, labels: Tensor) -> Values:
+    """Returns 1 where a row's best label is right, else 0: logits (M, Y), labels (M,)."""
+    return (logits.argmax(dim=1) == labels).double().numpy()
 
 
 def keyframe_error_s(
-    node: NDArray[np.float64],
+    node: Values,
     *,
     num_nodes: int,
-    start_frame: NDArray[np.float64],
-    end_frame: NDArray[np.float64],
-    pnr_frame: NDArray[np.float64],
-    start_s: NDArray[np.float64],
-    end_s: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    start_frame: Values,
+    end_frame: Values,
+    pnr_frame: Values,
+    start_s: Values,
+    end_s: Values,
+) -> Values:
     """Returns the localisation error of every segment, (M,), in seconds.
 
     Ego4D's rule: the left edge of the chosen node, and fps = (end - start + 1) / seconds, which
@@ -43,56 +46,61 @@ def keyframe_error_s(
     return np.abs(predicted - (pnr_frame - start_frame)) / fps
 
 
-def levenshtein(a: Sequence[Hashable], b: Sequence[Hashable]) -> int:
-    """Returns the plain edit distance: insertions, deletions, substitutions, no transpositions."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (x != y))
-    return row[-1]
+def edit_distance_curves(sampled: Tensor, truth: Tensor) -> Values:
+    """Returns ED@z of every sample for z = 1..Z, (M, Z): the best hypothesis' distance over z.
 
+    Plain Levenshtein: insertions, deletions, substitutions; a transposition costs two. One table
+    serves all prefixes: entry (z, z) is the distance between the first z symbols of both.
 
-def edit_distance(hypotheses: Sequence[Sequence[Hashable]], truth: Sequence[Hashable]) -> float:
-    """Returns the best hypothesis' edit distance over the length: ED@Z for one sample."""
-    return min(levenshtein(h, truth) for h in hypotheses) / len(truth)
-
-
-def area_under_edit_distance(
-    hypotheses: Sequence[Sequence[Hashable]], truth: Sequence[Hashable]
-) -> float:
-    """Returns the area under ED@z for z = 1..Z by the trapezoid rule over Z - 1 (AUED)."""
-    lengths = range(1, len(truth) + 1)
-    curve = [edit_distance([h[:z] for h in hypotheses], truth[:z]) for z in lengths]
-    return float(np.trapezoid(curve) / (len(truth) - 1))
+    Args:
+        sampled: (M, K, Z) symbols of K hypotheses.
+        truth: (M, Z) symbols.
+    """
+    guess, right = sampled.numpy(), truth.numpy()[:, None]
+    length = right.shape[-1]
+    ramp = np.arange(length + 1)
+    row = np.broadcast_to(ramp, (*guess.shape[:2], length + 1))
+    diagonal = np.empty(guess.shape, dtype=np.int64)
+    for i in range(length):
+        changed = row[..., :-1] + (guess[..., i, None] != right)
+        fresh = np.minimum(changed, row[..., 1:] + 1)
+        fresh = np.concatenate([np.full_like(fresh[..., :1], i + 1), fresh], axis=-1)
+        row = np.minimum.accumulate(fresh - ramp, axis=-1) + ramp  # insertions: one a step right
+        diagonal[..., i] = row[..., i + 1]
+    return np.asarray(diagonal.min(axis=1) / ramp[1:])
 
 
 def anticipation_errors(
-    verb: Tensor, noun: Tensor, truth_verb: Tensor, truth_noun: Tensor
-) -> dict[str, NDArray[np.float64]]:
-    """Returns per-sample edit distances of verbs, nouns and actions, each (M,), and their AUED.
+    futures: Mapping[str, Tensor], truth: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    """Returns per-sample ED@Z of every output and of their combination, (M,), and the AUED.
 
-    An action is the (verb, noun) pair as one symbol; hypothesis k pairs the k-th verb and noun
-    sequences.
+    An action is what all outputs say together, as one symbol: hypothesis k of it is made of the
+    k-th hypotheses of the outputs. AUED is the area under ED@z for z = 1..Z by the trapezoid rule
+    over Z - 1.
 
     Args:
-        verb: (M, K, Z) sampled verb ids.
-        noun: (M, K, Z) sampled noun ids.
-        truth_verb: (M, Z).
-        truth_noun: (M, Z).
+        futures: output -> (M, K, Z) sampled ids.
+        truth: output -> (M, Z).
     """
-    width = int(max(noun.max(), truth_noun.max())) + 1
-    sequences = {
-        "verb": (verb, truth_verb),
-        "noun": (noun, truth_noun),
-        "action": (verb * width + noun, truth_verb * width + truth_noun),
-    }
+    sequences = {name: (sampled, truth[name]) for name, sampled in futures.items()}
+    if len(futures) > 1:
+        sequences["action"] = _joined(list(sequences.values()))
     errors = {}
-    for name, (sampled, truth) in sequences.items():
-        pairs = list(zip(sampled.tolist(), truth.tolist(), strict=True))
-        errors[f"{name}_ed"] = np.array([edit_distance(h, t) for h, t in pairs])
-        errors[f"{name}_aued"] = np.array([area_under_edit_distance(h, t) for h, t in pairs])
+    for name, (sampled, right) in sequences.items():
+        curves = edit_distance_curves(sampled, right)
+        errors[f"{name}_ed"] = curves[:, -1]
+        errors[f"{name}_aued"] = np.trapezoid(curves, axis=1) / max(curves.shape[1] - 1, 1)
     return errors
+
+
+def _joined(sequences: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """One symbol for what several sequences say together."""
+    sampled, truth = sequences[0]
+    for other, right in sequences[1:]:
+        width = int(max(other.max(), right.max())) + 1
+        sampled, truth = sampled * width + other, truth * width + right
+    return sampled, truth
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15) -> float:

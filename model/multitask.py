@@ -66,8 +66,8 @@ class MultiTaskModel(nn.Module):
         known = self.specs if specs is None else specs
         graphs = [(known[task], nodes) for task, nodes in inputs.items()]
         union = build_union(graphs, self.config)
-        features = self.backbone(union)
-        return {task: features[part] for task, part in union.slices.items()}
+        features = union.split(self.backbone(union))
+        return {task: nodes.flatten(0, 1) for task, nodes in features.items()}
 
     def perspectives(self, features: Tensor) -> dict[str, Tensor]:
         """Returns every known task's view of the same features, task -> (..., D)."""

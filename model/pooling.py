@@ -27,10 +27,20 @@ class NodePooling(nn.Module):
             nn.Linear(width, width),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns one vector per node, (N, D), from (N, S, D_in)."""
-        pooled: Tensor = self.layers(x.flatten(1))
-        return pooled
+    def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+        """Returns one vector per node, (N, D).
+
+        Nodes that start alike stay alike until dropout tells them apart, and are computed once.
+
+        Args:
+            x: (M, S, D_in) vectors of every distinct node.
+            origin: (N,) row of x that each node starts as.
+        """
+        before, after = self.layers[:3], self.layers[3:]
+        alike: Tensor = before(x.flatten(1))  # (M, D)
+        if self.training:
+            return after(alike.index_select(0, origin))  # type: ignore[no-any-return]
+        return after(alike).index_select(0, origin)  # type: ignore[no-any-return]
 
 
 def select_nodes(spec: TaskSpec, features: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +9,7 @@ from model.answers import output_probabilities, sample_futures
 from model.config import ModelConfig
 from model.data.annotations import DataRoot, Split
 from model.data.samples import (
+    Enumeration,
     Samples,
     Tracks,
     action_samples,
@@ -17,21 +17,32 @@ from model.data.samples import (
     change_samples,
     keyframe_samples,
 )
-from model.metrics import anticipation_errors, calibration_error, keyframe_error_s, top1
+from model.metrics import (
+    Values,
+    anticipation_errors,
+    calibration_error,
+    hits,
+    keyframe_error_s,
+)
 from model.skills import SkillSet
 from model.stages import collect_logits
-from model.tasks import AR, LTA, NUM_HYPOTHESES, OSCC, PNR
+from model.tasks import AR, LTA, NUM_HYPOTHESES, OSCC, PNR, Readout, TaskSpec
 
 Metrics = dict[str, dict[str, float]]
 """Task -> metric -> value."""
 
+Outputs = Mapping[str, Mapping[str, Tensor]]
+"""Task -> output -> tensor."""
 
-def split_samples(data: DataRoot, split: Split, tracks: Tracks) -> dict[str, Samples]:
-    """Returns the samples of all four tasks of a split."""
+
+def split_samples(
+    data: DataRoot, split: Split, tracks: Tracks, *, enumeration: Enumeration = "current"
+) -> dict[str, Samples]:
+    """Returns the samples of all four tasks of a split; `enumeration` says which LTA windows."""
     actions, changes = data.actions(split), data.changes(split)
     return {
         AR.name: action_samples(actions, tracks),
-        LTA.name: anticipation_samples(actions, tracks),
+        LTA.name: anticipation_samples(actions, tracks, enumeration=enumeration),
         OSCC.name: change_samples(changes, tracks),
         PNR.name: keyframe_samples(changes, tracks),
     }
@@ -45,46 +56,77 @@ def score_split(
     *,
     seed: int = 0,
 ) -> Metrics:
-    """Returns every metric of the skills on a split.
+    """Returns every metric of the skills on a split; arguments are those of `score_logits`."""
+    logits, labels = collect_logits(skills.task_models(), samples, config)
+    return score_logits(logits, labels, samples, config, temperature, seed=seed)
+
+
+def score_logits(
+    logits: Outputs,
+    labels: Outputs,
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    temperature: Mapping[str, float],
+    *,
+    seed: int = 0,
+) -> Metrics:
+    """Returns every metric of the tasks in `logits`: means over samples, calibration errors.
 
     Args:
-        skills: what is measured.
-        samples: task -> samples of the split.
+        logits: task -> output -> summed logits, (M, m, Y).
+        labels: task -> output -> (M, m).
+        samples: task -> samples of the split, in the same order.
         config: of the model.
         temperature: "task.output" -> temperature.
         seed: of the sampled futures; sample i draws with seed + i.
     """
-    logits, labels = collect_logits(skills.task_models(), samples, config)
-    probability = {
-        task: {
-            name: torch.stack(
-                [output_probabilities(v, temperature.get(f"{task}.{name}", 1.0)) for v in values]
-            )
-            for name, values in outputs.items()
-        }
-        for task, outputs in logits.items()
-    }
-    ar, oscc = probability[AR.name], probability[OSCC.name]["state"][:, 0]
-    verb, noun = labels[AR.name]["verb"][:, 0], labels[AR.name]["noun"][:, 0]
-    state = labels[OSCC.name]["state"][:, 0]
-    node = logits[PNR.name]["keyframe"][:, :, 0].argmax(dim=1)
-    futures = _futures(probability[LTA.name], config, seed)
-    return {
-        AR.name: {
-            "verb_top1": top1(ar["verb"][:, 0], verb),
-            "noun_top1": top1(ar["noun"][:, 0], noun),
-            "verb_ece": calibration_error(ar["verb"][:, 0], verb),
-            "noun_ece": calibration_error(ar["noun"][:, 0], noun),
-            "samples": float(len(verb)),
-        },
-        OSCC.name: {
-            "accuracy": top1(oscc, state),
-            "ece": calibration_error(oscc, state),
-            "samples": float(len(state)),
-        },
-        PNR.name: {"error_s": _keyframe(samples[PNR.name], node), "samples": float(len(node))},
-        LTA.name: _anticipation(futures, labels[LTA.name]),
-    }
+    values = per_sample(logits, labels, samples, config, temperature, seed=seed)
+    result = {}
+    for task, outputs in logits.items():
+        means = {name: float(v.mean()) for name, v in values[task].items()}
+        errors = _calibration_errors(samples[task].spec, outputs, labels[task], temperature)
+        result[task] = {**means, **errors, "samples": float(len(samples[task]))}
+    return result
+
+
+def per_sample(
+    logits: Outputs,
+    labels: Outputs,
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    temperature: Mapping[str, float],
+    *,
+    seed: int = 0,
+) -> dict[str, dict[str, Values]]:
+    """Returns the metrics sample by sample, task -> metric -> (M,), whose mean is the metric.
+
+    What is measured follows from a task's readout, so a task that a user adds needs no line here:
+    one class per sample gives hits, future nodes give edit distances, one label per node gives
+    the keyframe's error in seconds. Arguments are those of `score_logits`.
+    """
+    result: dict[str, dict[str, Values]] = {}
+    for task, outputs in logits.items():
+        spec = samples[task].spec
+        if spec.readout is Readout.FUTURE:
+            probability = _probabilities(spec, outputs, temperature)
+            futures = sampled_futures(probability, greedy_first=config.greedy_first, seed=seed)
+            result[task] = anticipation_errors(futures, labels[task])
+        elif spec.readout is Readout.NODES:
+            (score,) = outputs.values()
+            result[task] = {"error_s": _keyframe(samples[task], score[:, :, 0].argmax(dim=1))}
+        else:
+            result[task] = {
+                metric_name(spec, output, "top1", alone="accuracy"): hits(
+                    values[:, 0], labels[task][output][:, 0]
+                )
+                for output, values in outputs.items()
+            }
+    return result
+
+
+def metric_name(spec: TaskSpec, output: str, metric: str, *, alone: str | None = None) -> str:
+    """Returns "verb_top1" where a task has several outputs; `alone` where it has only one."""
+    return f"{output}_{metric}" if len(spec.outputs) > 1 else alone or metric
 
 
 def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dict[str, Metrics]:
@@ -94,93 +136,122 @@ def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dic
     for LTA whichever is better of the most frequent class 20 times and five futures drawn from
     the training frequencies.
     """
-    truth = {name: split[AR.name].labels[name][:, 0] for name in ("verb", "noun")}
-    counts = {
-        name: train[AR.name].labels[name][:, 0].bincount(minlength=int(truth[name].max()) + 1)
-        for name in truth
-    }
-    state, seen = split[OSCC.name].labels["state"][:, 0], train[OSCC.name].labels["state"][:, 0]
-    position = float(_positions(train[PNR.name]).mean())
-    spread = PNR.num_nodes * torch.full((len(split[PNR.name]),), position)
-    middle = torch.full((len(split[PNR.name]),), PNR.num_nodes / 2)
+    ways = {"chance": True, "frequency": False}
     return {
-        "chance": {
-            AR.name: {f"{n}_top1": 1 / int((c > 0).sum()) for n, c in counts.items()},
-            OSCC.name: {"accuracy": 0.5},
-            PNR.name: {"error_s": _keyframe(split[PNR.name], middle)},
-            LTA.name: _constant_futures(counts, split[LTA.name], uniform=True),
-        },
-        "frequency": {
-            AR.name: {
-                f"{n}_top1": float((truth[n] == c.argmax()).double().mean())
-                for n, c in counts.items()
-            },
-            OSCC.name: {"accuracy": float((state == seen.mode().values).double().mean())},
-            PNR.name: {"error_s": _keyframe(split[PNR.name], spread)},
-            LTA.name: _constant_futures(counts, split[LTA.name], uniform=False),
-        },
+        name: {task: _unseen(s, train[task], train, uniform=flat) for task, s in split.items()}
+        for name, flat in ways.items()
     }
 
 
-def _futures(
-    probability: Mapping[str, Tensor], config: ModelConfig, seed: int
+def _unseen(
+    split: Samples, seen: Samples, train: Mapping[str, Samples], *, uniform: bool
+) -> dict[str, float]:
+    """Scores of an answer that ignores the video."""
+    spec = split.spec
+    if spec.readout is Readout.NODES:
+        place = 0.5 if uniform else float(_positions(seen).mean())
+        node = spec.num_nodes * torch.full((len(split),), place)
+        return {"error_s": float(_keyframe(split, node).mean())}
+    if spec.readout is Readout.FUTURE:
+        # Overlapping windows would count an action up to 20 times: prefer the actions themselves.
+        actions = [s for s in train.values() if s.spec.readout is Readout.CENTRE]
+        whole = [s for s in actions if set(spec.outputs) <= set(s.spec.outputs)]
+        return _constant_futures(_label_counts(whole[0] if whole else seen), split, uniform=uniform)
+    scores = {}
+    for output, count in _label_counts(seen).items():
+        right = split.labels[output][:, 0] == count.argmax()
+        share = 1 / int((count > 0).sum()) if uniform else float(right.double().mean())
+        scores[metric_name(spec, output, "top1", alone="accuracy")] = share
+    return scores
+
+
+def _label_counts(samples: Samples) -> dict[str, Tensor]:
+    """How often each class is seen, output -> (Y,)."""
+    return {name: samples.labels[name].flatten().bincount() for name in samples.spec.outputs}
+
+
+def sampled_futures(
+    probability: Mapping[str, Tensor], *, greedy_first: bool, seed: int
 ) -> dict[str, Tensor]:
-    """Sampled hypotheses, output -> (M, K, Z)."""
+    """Returns sampled hypotheses, output -> (M, K, Z), of probabilities (M, Z, Y)."""
+    num = len(next(iter(probability.values())))
     drawn = [
         sample_futures(
             {name: p[i] for name, p in probability.items()},
             seed=seed + i,
-            greedy_first=config.greedy_first,
+            greedy_first=greedy_first,
         )
-        for i in range(len(probability["verb"]))
+        for i in range(num)
     ]
     return {name: torch.stack([d[name] for d in drawn]) for name in probability}
 
 
-def _anticipation(futures: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> dict[str, float]:
-    errors = anticipation_errors(futures["verb"], futures["noun"], labels["verb"], labels["noun"])
-    means = {name: float(values.mean()) for name, values in errors.items()}
-    return {**means, "samples": float(len(labels["verb"]))}
+def _probabilities(
+    spec: TaskSpec, outputs: Mapping[str, Tensor], temperature: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Calibrated probabilities, output -> (M, m, Y)."""
+    return {
+        name: torch.stack(
+            [output_probabilities(v, temperature.get(f"{spec.name}.{name}", 1.0)) for v in values]
+        )
+        for name, values in outputs.items()
+    }
+
+
+def _calibration_errors(
+    spec: TaskSpec,
+    outputs: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    temperature: Mapping[str, float],
+) -> dict[str, float]:
+    """Expected calibration error of every output that answers one class per sample."""
+    if spec.readout not in (Readout.CENTRE, Readout.GRAPH):
+        return {}
+    return {
+        metric_name(spec, name, "ece"): calibration_error(p[:, 0], labels[name][:, 0])
+        for name, p in _probabilities(spec, outputs, temperature).items()
+    }
 
 
 def _constant_futures(
-    counts: Mapping[str, Tensor], lta: Samples, *, uniform: bool
+    counts: Mapping[str, Tensor], split: Samples, *, uniform: bool
 ) -> dict[str, float]:
     """Edit distances of futures that ignore the video; the better of two ways per metric."""
-    num, steps = len(lta), LTA.num_future
+    num, steps = len(split), split.spec.num_future
     generator = torch.Generator().manual_seed(0)
     drawn, best = {}, {}
-    for name, count in counts.items():
+    for name in split.spec.outputs:
+        count = counts[name]
         weight = (count > 0).double() if uniform else count.double()
         picks = torch.multinomial(
             weight, num * NUM_HYPOTHESES * steps, replacement=True, generator=generator
         )
         drawn[name] = picks.view(num, NUM_HYPOTHESES, steps)
         best[name] = count.argmax().expand(num, NUM_HYPOTHESES, steps)
-    sampled = _anticipation(drawn, lta.labels)
-    if uniform:
-        return sampled
-    constant = _anticipation(best, lta.labels)
-    return {name: min(value, constant[name]) for name, value in sampled.items()}
+    ways = [drawn] if uniform else [drawn, best]
+    errors = [anticipation_errors(futures, split.labels) for futures in ways]
+    means = {name: min(float(e[name].mean()) for e in errors) for name in errors[0]}
+    return {**means, "samples": float(num)}
 
 
-def _positions(pnr: Samples) -> Tensor:
-    assert pnr.pnr_frame is not None
-    start, end = pnr.segments[:, 0].double().unbind(-1)
-    return (pnr.pnr_frame - start) / (end - start)
+def _positions(samples: Samples) -> Tensor:
+    """Where in its segment each keyframe lies, (M,), in [0, 1]."""
+    assert samples.pnr_frame is not None
+    start, end = samples.segments[:, 0].double().unbind(-1)
+    return (samples.pnr_frame - start) / (end - start)
 
 
-def _keyframe(pnr: Samples, node: Tensor) -> float:
-    assert pnr.pnr_frame is not None
-    assert pnr.seconds is not None
-    start, end = pnr.segments[:, 0].double().unbind(-1)
-    error = keyframe_error_s(
+def _keyframe(samples: Samples, node: Tensor) -> Values:
+    """Localisation error of the chosen nodes, (M,), in seconds."""
+    assert samples.pnr_frame is not None
+    assert samples.seconds is not None
+    start, end = samples.segments[:, 0].double().unbind(-1)
+    return keyframe_error_s(
         node.double().numpy(),
-        num_nodes=PNR.num_nodes,
+        num_nodes=samples.spec.num_nodes,
         start_frame=start.numpy(),
         end_frame=end.numpy(),
-        pnr_frame=pnr.pnr_frame.numpy(),
-        start_s=pnr.seconds[:, 0].numpy(),
-        end_s=pnr.seconds[:, 1].numpy(),
+        pnr_frame=samples.pnr_frame.numpy(),
+        start_s=samples.seconds[:, 0].numpy(),
+        end_s=samples.seconds[:, 1].numpy(),
     )
-    return float(np.mean(error))

@@ -1,9 +1,9 @@
 """A track and its segments -> the S vectors of every node.
 
 All tasks reduce to one thing: which rows of a feature matrix, mixed how. A `Pick` says so for a
-whole batch at once, so nothing here loops over samples. Training draws rows at random inside
-each part; serving and evaluation take the middle ones (the authors' code, section 2.5 of the
-supplement's data pipeline).
+whole batch at once, so nothing here loops over samples. Training draws rows at random; serving and
+evaluation take evenly spaced ones (the authors' code, section 2.5 of the supplement's data
+pipeline).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.tasks import Sampling, TaskSpec
+from model.tasks import Readout, Sampling, TaskSpec
 
 WINDOW_FRAMES = 32
 STRIDE_FRAMES = 16
@@ -22,52 +22,71 @@ TOLERANCE_S = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Pick:
-    """Rows to read for every vector of every node: (1 - weight) * lower + weight * upper.
+    """Rows to read for every vector of every node.
 
     Attributes:
-        lower: (..., N, S) int64 row of the feature matrix.
-        upper: (..., N, S) int64.
-        weight: (..., N, S) float32 in [0, 1].
+        lower: (..., N, V) int64 row of the feature matrix.
+        upper: (..., N, V) int64 row to interpolate with, None where rows are taken as they are.
+        weight: (..., N, V) float32 share of `upper` in [0, 1], None likewise.
+        repeat: how often each vector is repeated: V * repeat = S.
     """
 
     lower: Tensor
-    upper: Tensor
-    weight: Tensor
+    upper: Tensor | None = None
+    weight: Tensor | None = None
+    repeat: int = 1
 
     def shifted(self, offset: Tensor) -> "Pick":
         """Returns the same picks with rows counted from another origin, one offset a graph."""
         by = offset.view(-1, 1, 1)
-        return Pick(self.lower + by, self.upper + by, self.weight)
+        upper = None if self.upper is None else self.upper + by
+        return Pick(self.lower + by, upper, self.weight, self.repeat)
 
     def gather(self, features: Tensor) -> Tensor:
-        """Returns the picked vectors, (..., N, S, D_in), from features (R, D_in)."""
-        weight = self.weight.unsqueeze(-1)
-        low = features[self.lower]
-        if not bool(self.weight.any()):
-            return low
-        return torch.lerp(low, features[self.upper], weight)
+        """Returns the picked vectors, (..., N, S, D_in) float32, from features (R, D_in).
+
+        Only the rows picked are read and, where they are stored in half precision, converted.
+        """
+        vectors = features[self.lower].float()  # (..., N, V, D_in)
+        if self.upper is not None and self.weight is not None:
+            upper = features[self.upper].float()
+            vectors = torch.lerp(vectors, upper, self.weight.unsqueeze(-1))
+        if self.repeat == 1:
+            return vectors
+        return vectors.repeat_interleave(self.repeat, dim=-2)
 
 
 def segment_rows(
-    segments: Tensor, num_rows: Tensor, *, config: ModelConfig
+    spec: TaskSpec, segments: Tensor, num_rows: Tensor, *, config: ModelConfig
 ) -> tuple[Tensor, Tensor]:
     """Returns the first row and the number of rows of every segment, at least one.
 
+    With `windows="contained"` a task that tells the future sees none of it: a segment too short
+    for a whole window falls back on the last window that has ended. With "overlapping" the rows
+    are those the authors' code slices: an action never reads its video's last row, and one that
+    is observed for what follows also reads the row before it.
+
     Args:
+        spec: the task.
         segments: (..., 2) first frame and frame after the last, on the features' clock.
-        num_rows: (...) rows of the video the segment is in.
+        num_rows: (...) rows of the video the segment is in; what lies outside is cut off.
         config: its `windows` rule decides what belongs to a segment.
     """
     start, end = segments.unbind(-1)
+    foretells = spec.readout is Readout.FUTURE
+    limit = num_rows
     if config.windows == "contained":
-        first = torch.div(start + STRIDE_FRAMES - 1, STRIDE_FRAMES, rounding_mode="floor")
-        after = torch.div(end - WINDOW_FRAMES, STRIDE_FRAMES, rounding_mode="floor") + 1
+        first = _floor(start + STRIDE_FRAMES - 1, STRIDE_FRAMES)
+        after = _floor(end - WINDOW_FRAMES, STRIDE_FRAMES) + 1
+        if foretells:
+            first = torch.minimum(first, after - 1)
     else:
-        first = torch.div(start, STRIDE_FRAMES, rounding_mode="floor")
-        after = torch.div(end, STRIDE_FRAMES, rounding_mode="floor")
-    after = torch.minimum(after, num_rows)
+        first, after = _floor(start, STRIDE_FRAMES), _floor(end, STRIDE_FRAMES)
+        if spec.sampling is Sampling.ACTIONS:
+            first = first - int(foretells)
+            limit = num_rows - 1
     first = torch.minimum(first.clamp(min=0), num_rows - 1)
-    return first, (after - first).clamp(min=1)
+    return first, (torch.minimum(after, limit) - first).clamp(min=1)
 
 
 def pick_nodes(
@@ -84,23 +103,32 @@ def pick_nodes(
         spec: the task.
         segments: (G, num_segments, 2) frames on the features' clock.
         num_rows: (G,) rows of each graph's video.
-        config: S and the window rules.
-        generator: draws rows at random when given, else the middle ones are taken.
+        config: S and the rules by which rows are chosen.
+        generator: draws rows at random when given, else they are evenly spaced.
     """
     rows = num_rows.unsqueeze(1).expand(segments.shape[:2])
-    first, count = segment_rows(segments, rows, config=config)
+    first, count = segment_rows(spec, segments, rows, config=config)
     vectors = config.vectors_per_node
     if spec.sampling is Sampling.ACTIONS:
-        return _whole(_spread(first, count, vectors, generator))
+        return Pick(first.unsqueeze(-1) + _spread(count, vectors, generator))
     first, count = first[:, 0], count[:, 0]
     if spec.sampling is Sampling.UNIFORM:
-        picked = _linspace(first, count, spec.num_nodes * vectors, generator)
-        return _whole(picked.unflatten(-1, (spec.num_nodes, vectors)))
-    return _instants(segments[:, 0], first, count, spec.num_nodes, vectors, config=config)
+        step = _sorted_steps(count, spec.num_nodes * vectors, config, generator)
+        return Pick((first.unsqueeze(-1) + step).unflatten(-1, (spec.num_nodes, vectors)))
+    if config.windows == "overlapping":  # an instant's neighbours may lie outside its segment
+        first, count = torch.zeros_like(first), num_rows
+    return _instants(segments[:, 0], first, count, spec.num_nodes, config=config)
+
+
+def node_frames(segments: Tensor, nodes: int) -> Tensor:
+    """Returns evenly spaced frames of segments, (G, nodes) from (G, 2), the first one included."""
+    start, end = segments.unbind(-1)
+    step = _floor((end - start).unsqueeze(-1) * torch.arange(nodes), nodes)
+    return start.unsqueeze(-1) + step
 
 
 def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
-    """Appends a task's future nodes, each the mean of the observed ones (supplement A.1).
+    """Appends what a task's future nodes all start as: the mean of the observed (supplement A.1).
 
     Args:
         spec: the task; without future nodes the input comes back unchanged.
@@ -108,51 +136,58 @@ def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
     """
     if not spec.num_future:
         return observed
-    future = observed.mean(dim=1, keepdim=True).expand(-1, spec.num_future, -1, -1)
-    return torch.cat([observed, future], dim=1)
+    return torch.cat([observed, observed.mean(dim=1, keepdim=True)], dim=1)
 
 
-def _whole(rows: Tensor) -> Pick:
-    return Pick(rows, rows, torch.zeros(rows.shape))
+def _floor(values: Tensor, by: int) -> Tensor:
+    return torch.div(values, by, rounding_mode="floor")
 
 
-def _spread(first: Tensor, count: Tensor, parts: int, generator: torch.Generator | None) -> Tensor:
-    """One row from each of `parts` equal parts: the middle one, or a random one."""
-    part = torch.arange(parts)
-    base = torch.div(count.unsqueeze(-1) * part, parts, rounding_mode="floor")
-    width = torch.div(count, parts, rounding_mode="floor").unsqueeze(-1)
+def _spread(count: Tensor, parts: int, generator: torch.Generator | None) -> Tensor:
+    """One step into each of `parts` equal parts of (...) rows: the middle, or a random one."""
+    base = _floor(count.unsqueeze(-1) * torch.arange(parts), parts)
+    width = _floor(count, parts).unsqueeze(-1)
     if generator is None:
-        shift = torch.div(width, 2, rounding_mode="floor").expand(base.shape)
-    else:
-        shift = (torch.rand(base.shape, generator=generator) * width).long()
-    return first.unsqueeze(-1) + base + shift
+        return base + _floor(width, 2)
+    return base + (torch.rand(base.shape, generator=generator) * width).long()
 
 
-def _linspace(
-    first: Tensor, count: Tensor, picks: int, generator: torch.Generator | None
+def _sorted_steps(
+    count: Tensor, picks: int, config: ModelConfig, generator: torch.Generator | None
 ) -> Tensor:
-    """`picks` sorted rows of each segment: evenly spaced, or drawn at random."""
+    """`picks` steps into each segment's (G,) rows, in order."""
     if generator is None:
-        step = torch.div(count.unsqueeze(-1) * torch.arange(picks), picks, rounding_mode="floor")
-    else:
-        draws = torch.rand((*count.shape, picks), generator=generator)
-        step = (draws * count.unsqueeze(-1)).long().sort(dim=-1).values
-    return first.unsqueeze(-1) + step
+        return _floor(count.unsqueeze(-1) * torch.arange(picks), picks)
+    if config.subsegments == "random":
+        return _distinct_steps(count, picks, generator)
+    within = torch.rand((len(count), picks), generator=generator, dtype=torch.float64)
+    step = ((torch.arange(picks) + within) * count.unsqueeze(-1) / picks).long()
+    return torch.minimum(step, count.unsqueeze(-1) - 1)
+
+
+def _distinct_steps(count: Tensor, picks: int, generator: torch.Generator) -> Tensor:
+    """Random steps, no row twice unless a segment has fewer rows than there are picks."""
+    columns = max(int(count.max()), picks)
+    order = torch.rand((len(count), columns), generator=generator)
+    order[torch.arange(columns) >= count.unsqueeze(-1)] = 2.0  # not a row of the segment
+    distinct = order.topk(picks, largest=False).indices
+    repeated = (torch.rand((len(count), picks), generator=generator) * count.unsqueeze(-1)).long()
+    return torch.where(count.unsqueeze(-1) >= picks, distinct, repeated).sort(dim=-1).values
 
 
 def _instants(
-    segments: Tensor, first: Tensor, count: Tensor, nodes: int, vectors: int, *, config: ModelConfig
+    segments: Tensor, first: Tensor, count: Tensor, nodes: int, *, config: ModelConfig
 ) -> Pick:
     """Features at equally spaced instants, interpolated between neighbouring windows."""
-    start, end = segments.unbind(-1)
-    step = (end - start).unsqueeze(-1) * torch.arange(nodes) / nodes
-    frame = (start.unsqueeze(-1) + step).floor()
     anchor = WINDOW_FRAMES / 2 if config.instants == "centre" else 0.0
-    last = (first + count - 1).unsqueeze(-1)
-    row = torch.minimum(
-        torch.maximum((frame - anchor) / STRIDE_FRAMES, first.unsqueeze(-1).float()), last.float()
-    )
+    low, last = first.unsqueeze(-1), (first + count - 1).unsqueeze(-1)
+    row = (node_frames(segments, nodes) - anchor) / STRIDE_FRAMES
+    row = torch.minimum(torch.maximum(row, low.float()), last.float())
     lower = row.floor().long()
     upper = torch.minimum(lower + 1, last)
-    weight = (row - lower).float()
-    return Pick(*(t.unsqueeze(-1).expand(-1, -1, vectors) for t in (lower, upper, weight)))
+    return Pick(
+        lower.unsqueeze(-1),
+        upper.unsqueeze(-1),
+        (row - lower).unsqueeze(-1),
+        repeat=config.vectors_per_node,
+    )

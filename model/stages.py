@@ -276,7 +276,11 @@ def _draw(
 ) -> Batch:
     """Returns one training batch: rows, crops and lone contexts drawn at random."""
     batch = samples.draw(
-        which, config, generator=generator, context_dropout=fit_config.context_dropout
+        which,
+        config,
+        generator=generator,
+        context_dropout=fit_config.context_dropout,
+        keyframe_crop=fit_config.keyframe_crop,
     )
     if not fit_config.feature_dropout:
         return batch

@@ -1,5 +1,6 @@
 """The tabletop data set from nothing: world -> encoder -> features, each stage made once."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -8,14 +9,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from extract.loading import encoder_spec
+from extract.encoder import VideoEncoder
+from extract.loading import encoder_from_spec, encoder_spec
 from extract.store import FeatureStore
 from extract.swin import SwinEncoder, load_swin
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tabletop.footage import Footage
 from model.data.tabletop.script import WORLD_VERSION
-from model.data.tabletop.write import write_world
+from model.data.tabletop.write import WORLD_FILE, write_world
 from model.data.tracks import read_tracks, videos_of
 from model.ledger import Ledger, stage_key
 from model.prepared import Prepared
@@ -23,6 +25,7 @@ from model.presets import Preset
 from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_images
 from model.scoring import split_samples
 from model.tasks import FIXED_LABELS
+from weights.bundle import load_bundle
 
 TYPICAL_S = {
     "world": 350.0,
@@ -34,6 +37,8 @@ TYPICAL_S = {
 """Seconds per stage of a full run on two cores: what the estimate of the rest starts from."""
 
 DATA = "tabletop, a generated world (not Ego4D)"
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class Tabletop:
@@ -133,20 +138,58 @@ class Tabletop:
     ) -> tuple[dict[str, dict[str, Samples]], str]:
         key = stage_key(upstream, encoder.fingerprint)
         store = FeatureStore(self.folder / "features")
-        splits: tuple[Split, ...] = ("train", "val", "test")
-        videos = {split: videos_of(self.data, split) for split in splits}
 
         def make() -> None:
-            everything = sorted(set().union(*videos.values()))
-            with _Bar("features") as progress:
-                read_tracks(self.data, everything, store, encoder, progress=progress)
+            fill_store(self.data, store, encoder)
 
         self.ledger.files("features", key, make)
-        samples: dict[str, dict[str, Samples]] = {}
-        for split, names in videos.items():
-            tracks = Tracks.join(read_tracks(self.data, names, store, encoder))
-            samples[split] = split_samples(self.data, split, tracks)
-        return samples, key
+        return world_samples(self.data, store, encoder), key
+
+
+def fill_store(data: DataRoot, store: FeatureStore, encoder: VideoEncoder) -> None:
+    """Extracts what a store lacks of a world's videos."""
+    videos = set().union(*(videos_of(data, split) for split in SPLITS))
+    with _Bar("features") as progress:
+        read_tracks(data, sorted(videos), store, encoder, progress=progress)
+
+
+def world_samples(
+    data: DataRoot, store: FeatureStore, encoder: VideoEncoder
+) -> dict[str, dict[str, Samples]]:
+    """Returns split -> task -> samples of a world, the test split's truth included."""
+    samples: dict[str, dict[str, Samples]] = {}
+    for split in SPLITS:
+        tracks = read_tracks(data, videos_of(data, split), store, encoder)
+        samples[split] = split_samples(data, split, Tracks.join(tracks))
+    return samples
+
+
+def prepare_world(root: Path, bundle: Path, features: Path) -> Prepared:
+    """Returns a world that lies on disk, with features by a finished bundle's encoder.
+
+    Args:
+        root: the world's folder.
+        bundle: whose encoder to use.
+        features: where features lie; what is missing is extracted.
+
+    Raises:
+        WeightsError: the bundle cannot be used.
+        AnnotationInvalid: there is no world.
+    """
+    data, store = DataRoot(root), FeatureStore(features)
+    loaded = load_bundle(bundle)
+    encoder = encoder_from_spec(loaded.manifest.encoder, loaded.encoder)
+    fill_store(data, store, encoder)
+    config = json.loads((root / WORLD_FILE).read_text())
+    return Prepared(
+        samples=world_samples(data, store, encoder),
+        labels=data.taxonomy(),
+        encoder=loaded.manifest.encoder,
+        encoder_tensors=loaded.encoder,
+        key=stage_key(config, encoder.fingerprint),
+        data=DATA,
+        facts={"licence": "Apache-2.0"},
+    )
 
 
 class _Bar:

@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 
 from extract.errors import ExtractError
-from model.ego4d import prepare_ego4d
+from model.ego4d import add_data_arguments, prepare_ego4d
 from model.errors import ModelError
 from model.learn import main as learn
 from model.ledger import Ledger
 from model.methods import SERVABLE, parts_of
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP, Preset
+from model.reproduce.command import main as reproduce
 from model.run import learn_bundle, typical_seconds
 from model.tabletop import TYPICAL_S, Tabletop
 from weights.bundle import save_bundle
@@ -31,10 +32,12 @@ PROTOCOLS = {"shared": "egopack-shared", "paper": "egopack"}
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 when a stage failed."""
-    given = sys.argv[1:] if argv is None else argv
-    if any(word.split("=")[0] == "--learn" for word in given):
-        return learn(given)
-    arguments = _parse(given)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["reproduce"]:
+        return reproduce(argv[1:])
+    if any(word.split("=")[0] == "--learn" for word in argv):
+        return learn(argv)
+    arguments = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.set_num_threads(arguments.workers)
     try:
@@ -68,7 +71,7 @@ def _train(arguments: argparse.Namespace) -> int:
         width = prepared.input_size
         learning = replace(learning, model=replace(learning.model, input_size=width))
     facts = {
-        "command": " ".join(["python -m model.train", *arguments.given]),
+        "command": _command(arguments, method),
         "protocol": arguments.protocol,
         "threads": arguments.workers,
     }
@@ -88,6 +91,23 @@ def _tabletop(
     preset = replace(preset, world=replace(preset.world, seed=arguments.seed))
     run = Tabletop(preset, folder, ledger, seed=arguments.seed, workers=arguments.workers)
     return run.prepare()
+
+
+def _command(arguments: argparse.Namespace, method: str) -> str:
+    """The command that makes these weights again; where files lie does not matter."""
+    words = ["python -m model.train"]
+    if arguments.smoke:
+        words.append("--smoke")
+    if arguments.data is not None:
+        words += ["--data ROOT", f"--features {Path(arguments.features).name}"]
+        words += [f"--preset {arguments.preset}", f"--lta-windows {arguments.lta_windows}"]
+    if method in PROTOCOLS.values():
+        words += [f"--protocol {arguments.protocol}"] if arguments.protocol != "shared" else []
+    else:
+        words.append(f"--method {method}")
+    if arguments.seed:
+        words.append(f"--seed {arguments.seed}")
+    return " ".join(words)
 
 
 def _default_out(arguments: argparse.Namespace, folder: Path, method: str) -> Path:
@@ -125,26 +145,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "skill on a model of the other tasks, which it fine-tunes (LTA leaves it frozen)",
     )
     add_data_arguments(parser)
-    arguments = parser.parse_args(argv)
-    arguments.given = sys.argv[1:] if argv is None else argv
-    return arguments
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command says of a data set in Ego4D's layout."""
-    data = parser.add_argument_group("data in Ego4D's layout")
-    data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
-    data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
-    data.add_argument(
-        "--features", default="omnivore_video_swinl", help="name of a released set, or a folder"
-    )
-    data.add_argument("--preset", choices=list(EGO4D), default="paper", help="hyper-parameters")
-    data.add_argument(
-        "--lta-windows",
-        choices=["current", "before-2023-08"],
-        default="current",
-        help="before-2023-08 leaves out each clip's last window, as the published numbers did",
-    )
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -159,6 +159,7 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.UnknownTask: INVALID_FIELD,
     model_errors.SegmentInvalid: INVALID_FIELD,
     model_errors.FeatureMismatch: INTERNAL,
+    model_errors.FeaturesMissing: INTERNAL,
     model_errors.BackpackInvalid: INTERNAL,
     model_errors.AnnotationInvalid: INTERNAL,
     model_errors.WorldMismatch: INTERNAL,

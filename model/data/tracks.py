@@ -1,15 +1,18 @@
-"""Videos of a data set -> their feature tracks, extracted when they are not stored yet."""
+"""Videos of a data set -> their features: extracted where not stored yet, or a released set's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from extract.encoder import VideoEncoder
 from extract.extractor import Extractor
+from extract.packed import PackedFeatures
+from extract.packing import pack
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot, Split
-from model.errors import AnnotationInvalid
+from model.data.samples import Tracks
+from model.errors import AnnotationInvalid, FeaturesMissing
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 """Endings of the containers that are read."""
@@ -63,8 +66,8 @@ def read_files(
     return tracks
 
 
-def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
-    """Returns the file of each video, named by it and ending as a video does.
+from model.data.samples import Tracks
+from model.errors import AnnotationInvalid, FeaturesMissing
 
     Raises:
         AnnotationInvalid: a video has no file, or more than one.

@@ -1,59 +1,117 @@
+from functools import cache
+from itertools import pairwise
+
 import editdistance
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from model.calibration import fit_temperature
 from model.metrics import (
     anticipation_errors,
-    area_under_edit_distance,
     calibration_error,
-    edit_distance,
+    edit_distance_curves,
+    hits,
     keyframe_error_s,
-    levenshtein,
-    top1,
 )
 
-sequences = st.lists(st.integers(0, 4), max_size=12)
+
+def naive_levenshtein(a, b):
+    """The textbook recursion, with memory."""
+
+    @cache
+    def distance(i, j):
+        if i == 0 or j == 0:
+            return i + j
+        return min(
+            distance(i - 1, j) + 1,
+            distance(i, j - 1) + 1,
+            distance(i - 1, j - 1) + (a[i - 1] != b[j - 1]),
+        )
+
+    return distance(len(a), len(b))
 
 
-@settings(max_examples=500)
-@given(sequences, sequences)
-def test_levenshtein_agrees_with_an_independent_implementation(a, b):
-    assert levenshtein(a, b) == editdistance.eval(a, b)
+def draw_futures(seed):
+    """M samples, K hypotheses, Z steps and an alphabet: all drawn, so every shape is met."""
+    g = torch.Generator().manual_seed(seed)
+    m, k, z = (int(torch.randint(1, top, (), generator=g)) for top in (5, 6, 21))
+    symbols = int(torch.randint(1, 9, (), generator=g))
+    sampled = {n: torch.randint(symbols, (m, k, z), generator=g) for n in ("verb", "noun")}
+    truth = {n: torch.randint(symbols, (m, z), generator=g) for n in ("verb", "noun")}
+    return sampled, truth
+
+
+@pytest.mark.parametrize("oracle", [editdistance.eval, naive_levenshtein])
+def test_every_prefix_agrees_with_an_independent_edit_distance(oracle):
+    compared = 0
+    for seed in range(120 if oracle is naive_levenshtein else 1500):
+        sampled, truth = (group["verb"] for group in draw_futures(seed))
+        curves = edit_distance_curves(sampled, truth)
+        for i, right in enumerate(truth.tolist()):
+            for z in range(1, len(right) + 1):
+                best = min(oracle(h[:z], right[:z]) for h in sampled[i].tolist())
+                assert curves[i, z - 1] == best / z
+                compared += 1
+    assert compared > 2000
 
 
 def test_a_transposition_costs_two():
-    assert levenshtein([1, 2], [2, 1]) == 2
+    curves = edit_distance_curves(torch.tensor([[[1, 2]]]), torch.tensor([[2, 1]]))
+    assert curves.tolist() == [[1.0, 1.0]]
 
 
 def test_edit_distance_takes_the_best_hypothesis_over_the_length():
-    assert edit_distance([[1, 1, 1, 1], [1, 2, 3, 9]], [1, 2, 3, 4]) == 0.25
+    sampled = torch.tensor([[[1, 1, 1, 1], [1, 2, 3, 9]]])
+    errors = anticipation_errors({"verb": sampled}, {"verb": torch.tensor([[1, 2, 3, 4]])})
+    assert errors["verb_ed"].tolist() == [0.25]
+
+
+def test_each_prefix_may_have_another_best_hypothesis():
+    # z = 1: the first is right; z = 3: the second misses one of three, the first two.
+    sampled = torch.tensor([[[1, 8, 8], [9, 2, 3]]])
+    curves = edit_distance_curves(sampled, torch.tensor([[1, 2, 3]]))
+    np.testing.assert_allclose(curves, [[0, 1 / 2, 1 / 3]])
 
 
 def test_area_under_the_curve_by_hand():
     # right, then wrong: ED@1 = 0, ED@2 = 1/2, ED@3 = 2/3 -> (0 + 1/2)/2 + (1/2 + 2/3)/2 over 2
-    assert area_under_edit_distance([[1, 9, 9]], [1, 2, 3]) == pytest.approx((0.25 + 7 / 12) / 2)
+    errors = anticipation_errors(
+        {"verb": torch.tensor([[[1, 9, 9]]])}, {"verb": torch.tensor([[1, 2, 3]])}
+    )
+    assert errors["verb_aued"] == pytest.approx((0.25 + 7 / 12) / 2)
 
 
-@settings(max_examples=60)
-@given(st.integers(0, 10_000))
-def test_anticipation_agrees_with_the_official_loop(seed):
-    g = torch.Generator().manual_seed(seed)
-    verb, noun = (torch.randint(4, (3, 5, 6), generator=g) for _ in range(2))
-    tv, tn = (torch.randint(4, (3, 6), generator=g) for _ in range(2))
-    errors = anticipation_errors(verb, noun, tv, tn)
-    for i in range(3):
-        for name, sampled, truth in (("verb", verb, tv), ("noun", noun, tn)):
-            best = min(editdistance.eval(h, truth[i].tolist()) for h in sampled[i].tolist())
-            assert errors[f"{name}_ed"][i] == best / 6
-        pairs = [list(zip(v, n, strict=True))
-                 for v, n in zip(verb[i].tolist(), noun[i].tolist(), strict=True)]  # fmt: skip
-        truth = list(zip(tv[i].tolist(), tn[i].tolist(), strict=True))
-        assert errors["action_ed"][i] == min(editdistance.eval(h, truth) for h in pairs) / 6
-        assert errors["action_ed"][i] >= max(errors["verb_ed"][i], errors["noun_ed"][i])
+def test_an_action_pairs_the_kth_verbs_with_the_kth_nouns():
+    # Each output has one hypothesis without a fault, but not the same one.
+    verb = torch.tensor([[[1, 2], [1, 0]]])
+    noun = torch.tensor([[[5, 0], [5, 6]]])
+    truth = {"verb": torch.tensor([[1, 2]]), "noun": torch.tensor([[5, 6]])}
+    errors = anticipation_errors({"verb": verb, "noun": noun}, truth)
+    assert (errors["verb_ed"], errors["noun_ed"], errors["action_ed"]) == (0, 0, 0.5)
+
+
+def test_anticipation_agrees_with_the_official_loop():
+    for seed in range(400):
+        sampled, truth = draw_futures(10_000 + seed)
+        errors = anticipation_errors(sampled, truth)
+        pairs = {
+            "verb": (sampled["verb"].tolist(), truth["verb"].tolist()),
+            "noun": (sampled["noun"].tolist(), truth["noun"].tolist()),
+            "action": (
+                torch.stack([sampled["verb"], sampled["noun"]], dim=-1).tolist(),
+                torch.stack([truth["verb"], truth["noun"]], dim=-1).tolist(),
+            ),
+        }
+        for name, (hypotheses, right) in pairs.items():
+            for i, (told, t) in enumerate(zip(hypotheses, right, strict=True)):
+                curve = [
+                    min(editdistance.eval([*map(str, h[:z])], [*map(str, t[:z])]) for h in told) / z
+                    for z in range(1, len(t) + 1)
+                ]
+                area = sum((a + b) / 2 for a, b in pairwise(curve)) / max(len(t) - 1, 1)
+                assert errors[f"{name}_ed"][i] == curve[-1]
+                assert errors[f"{name}_aued"][i] == pytest.approx(area, abs=1e-12)
 
 
 def test_keyframe_error_follows_the_official_clock():
@@ -70,9 +128,9 @@ def test_keyframe_error_follows_the_official_clock():
     np.testing.assert_allclose(error, [30 / (241 / 8), 90 / (181 / 6)])
 
 
-def test_top1_counts_rows_whose_best_label_is_right():
+def test_a_hit_is_a_row_whose_best_label_is_right():
     logits = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
-    assert top1(logits, torch.tensor([1, 0, 0, 1])) == 0.5
+    assert hits(logits, torch.tensor([1, 0, 0, 1])).tolist() == [1, 1, 0, 0]
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():

@@ -1,0 +1,1 @@
+"""The paper's tables again, on whatever data is at hand."""

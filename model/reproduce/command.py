@@ -1,0 +1,184 @@
+"""python -m model.train reproduce: methods x tasks x seeds, as the paper's tables have them."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from extract.errors import ExtractError
+from model.config import Learning
+from model.data.tabletop.write import WORLD_FILE
+from model.ego4d import add_data_arguments, prepare_ego4d
+from model.errors import ModelError
+from model.methods import LABELS, Part, parts_of
+from model.prepared import Prepared
+from model.presets import EGO4D, SMOKE, TABLETOP
+from model.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
+from model.reproduce.paper import SUBSETS
+from model.reproduce.tables import (
+    aggregates,
+    format_aggregates,
+    format_rows,
+    method_rows,
+    subset_rows,
+    write_scores,
+)
+from model.run import typical_seconds
+from model.tabletop import prepare_world
+from model.tasks import TASKS
+from weights.errors import WeightsError
+
+SHIPPED = Path("weights/tabletop")
+NEIGHBOURS = (1, 2, 8, 16)
+DEPTHS = (1, 2, 3, 4, 5)
+"""Fig. 4: what is tried besides the preset's own number of neighbours and interaction layers."""
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; returns 0, or 2 when the data or the bundle cannot be used."""
+    arguments = _parse(argv)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    try:
+        prepare = _prepare(arguments)
+        prepared, learning = prepare()
+        scores = _run(arguments, prepare, learning)
+        _report(arguments, prepared, scores)
+    except (ExtractError, ModelError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) -> list[Score]:
+    parts = [part for method in arguments.methods for part in parts_of(method)]
+    if arguments.subsets:
+        parts += [Part("mtl", tasks) for tasks in SUBSETS]
+    if arguments.ablations:
+        parts += ablation_parts(learning)
+    jobs = plan_jobs(list(dict.fromkeys(parts)), range(arguments.seeds))
+    weight = typical_seconds(parts)
+    done = run_jobs(
+        jobs, prepare, arguments.work, processes=arguments.jobs, device=arguments.device
+    )
+    scores = []
+    total = sum(weight[job.part.name] for job in jobs)
+    form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining} {postfix}"
+    with tqdm(total=total, desc="reproduce", bar_format=form) as bar:
+        for job, score in done:
+            bar.set_postfix_str(f"seed {job.seed}: {job.part.name}")
+            bar.update(weight[job.part.name])
+            if score is not None:
+                scores.append(score)
+    return sorted(scores, key=lambda s: _order(jobs, s))
+
+
+def ablation_parts(learning: Learning) -> list[Part]:
+    """Returns EgoPack with other numbers of neighbours and of interaction layers (Fig. 4)."""
+    model = learning.model
+    changes: list[tuple[str, int]] = [("num_neighbours", k) for k in NEIGHBOURS]
+    changes += [("interaction_layers", d) for d in DEPTHS]
+    tried = [c for c in changes if getattr(model, c[0]) != c[1]]
+    return [Part("egopack", (task,), (change,)) for change in tried for task in TASKS]
+
+
+def _report(arguments: argparse.Namespace, prepared: Prepared, scores: list[Score]) -> None:
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with_paper = WORLD_FILE not in {p.name for p in arguments.data.iterdir()}
+    sections = []
+    for split in ("val", "test"):
+        rows = method_rows(scores, arguments.methods, split)
+        if not rows:
+            continue
+        paper = with_paper and split == "val"
+        sections.append(format_rows(f"{split}: method", rows, with_paper=paper))
+        sections.append(format_aggregates(aggregates(scores, arguments.methods, split)))
+        if arguments.subsets:
+            title = f"{split}: trained together"
+            sections.append(format_rows(title, subset_rows(scores, split), with_paper=paper))
+    text = "\n\n".join(sections)
+    print(text)
+    (arguments.out / "tables.md").write_text(text + "\n")
+    write_scores(scores, arguments.out / "scores.csv")
+    facts = {
+        "data": prepared.data,
+        "seeds": list(range(arguments.seeds)),
+        "finished": time.strftime("%Y-%m-%d"),
+        "samples": {s: {t: len(x) for t, x in by.items()} for s, by in prepared.samples.items()},
+    }
+    (arguments.out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _order(jobs: Sequence[Job], score: Score) -> int:
+    return next(i for i, j in enumerate(jobs) if (j.part, j.seed) == (score.part, score.seed))
+
+
+def _prepare(arguments: argparse.Namespace) -> Prepare:
+    """What every process calls for its data and settings; a tabletop world is told by its file."""
+    if (arguments.data / WORLD_FILE).is_file():
+        features = Path(arguments.features)
+        if not features.is_dir():
+            features = arguments.work / "features"
+        learning = (SMOKE if arguments.brief else TABLETOP).learning
+        return partial(_world, arguments.data, arguments.bundle, features, learning)
+    return partial(
+        _ego4d,
+        arguments.data,
+        arguments.features,
+        EGO4D[arguments.preset],
+        version=arguments.version,
+        enumeration=arguments.lta_windows,
+        packed_under=arguments.work,
+    )
+
+
+def _world(
+    root: Path, bundle: Path, features: Path, learning: Learning
+) -> tuple[Prepared, Learning]:
+    return _fitted(prepare_world(root, bundle, features), learning)
+
+
+def _ego4d(
+    root: Path, features: str, learning: Learning, **options: object
+) -> tuple[Prepared, Learning]:
+    prepared = prepare_ego4d(root, features, **options)  # type: ignore[arg-type]
+    return _fitted(prepared, learning)
+
+
+def _fitted(prepared: Prepared, learning: Learning) -> tuple[Prepared, Learning]:
+    model = replace(learning.model, input_size=prepared.input_size)
+    return prepared, replace(learning, model=model)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.train reproduce",
+        description="Trains every method of the paper's tables with several seeds, side by side on "
+        "all cores, and prints mean and standard deviation of every task's metrics; beside the "
+        "paper's figures when the data is Ego4D. Rerun it after an interruption: what is finished "
+        "is kept.",
+    )
+    add_data_arguments(parser)
+    parser.set_defaults(data=Path("work/tabletop/world"), features="")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=SHIPPED,
+        help="whose encoder makes a tabletop world's features",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="how many (0, 1, 2, ...)")
+    parser.add_argument("--methods", nargs="+", choices=list(LABELS), default=list(LABELS))
+    parser.add_argument("--subsets", action="store_true", help="Table 7: any two or three tasks")
+    parser.add_argument("--ablations", action="store_true", help="Fig. 4: neighbours and depth")
+    parser.add_argument("--brief", action="store_true", help="two epochs each: proves the road")
+    parser.add_argument("--work", type=Path, default=Path("work/reproduce"))
+    parser.add_argument("--out", type=Path, default=Path("work/reproduce/results"))
+    parser.add_argument("--jobs", type=int, default=2, help="processes, one core each")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    return parser.parse_args(argv)
