@@ -66,8 +66,8 @@ def read_files(
     return tracks
 
 
-from model.data.samples import Tracks
-from model.errors import AnnotationInvalid, FeaturesMissing
+def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
+    """Returns the file of each video, named by it and ending as a video does.
 
     Raises:
         AnnotationInvalid: a video has no file, or more than one.
@@ -83,3 +83,51 @@ from model.errors import AnnotationInvalid, FeaturesMissing
             )
         files[video] = found[0]
     return files
+
+
+def load_tracks(
+    data: DataRoot,
+    videos: Sequence[str],
+    features: str | Path,
+    *,
+    packed_under: Path | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tracks:
+    """Returns the features of videos from files made before, ours or released ones.
+
+    Args:
+        data: where a feature set of that name is looked for, and the lengths of its videos.
+        videos: what must be there.
+        features: name of a feature set of the data root, or a folder of feature files.
+        packed_under: folder for packs: the files are read once, then mapped; other videos that
+            the pack holds come along. None reads them all into memory, for small sets.
+        progress: called with (videos done, videos to do) while files are read.
+
+    Raises:
+        FeaturesMissing: a video has no feature file; says what was looked for and how to fetch it.
+        FeatureFileInvalid: a file is no track, or unlike the others.
+    """
+    places = [data.features(str(features)), Path(features)]
+    folder = next((place for place in places if place.is_dir()), places[0])
+    store = FeatureStore(folder)
+    try:
+        if packed_under is None:
+            return Tracks.join(_read_all(store, videos, progress))
+        path = packed_under / folder.name
+        pack(store, videos, path, num_frames=data.num_frames, progress=progress)
+    except KeyError as error:
+        raise FeaturesMissing(error.args, places, data.fetch_command(folder.name)) from error
+    packed = PackedFeatures.open(path)
+    return Tracks(packed.features, packed.offset, packed.rows)
+
+
+def _read_all(
+    store: FeatureStore, videos: Sequence[str], progress: Callable[[int, int], None] | None
+) -> Iterator[FeatureTrack]:
+    absent = [video for video in videos if not store.has(video)]
+    if absent:
+        raise KeyError(*absent)
+    for done, video in enumerate(videos, 1):
+        yield store.read(video)
+        if progress:
+            progress(done, len(videos))
