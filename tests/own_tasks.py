@@ -45,7 +45,5 @@ def write_features(folder, encoder):
     store = FeatureStore(folder)
     for seed, video in enumerate(SPLIT_OF):
         made_by = EncoderId(encoder.name, encoder.fingerprint)
-        store.write(
-            make_track(1200, seed=seed, video_id=video, encoder=made_by, width=encoder.dim)
-        )
+        store.write(make_track(1200, seed=seed, video_id=video, encoder=made_by, width=encoder.dim))
     return store

@@ -4,10 +4,8 @@ import csv
 from dataclasses import asdict
 
 import pytest
-import torch
 
 from model.compare import main as compare
-from model.errors import TaskInvalid
 from model.predictor import Predictor, PredictRequest
 from model.train import main as train
 from tests.factories import make_bundle
@@ -179,7 +177,7 @@ def test_what_the_features_tell_is_learnt(folder):
     lines = ["video,start_s,end_s,label,split"]
     for video in SPLIT_OF:
         features = store.read(video).features
-        for row in range(0, len(features) - 1):
+        for row in range(len(features) - 1):
             start_s = 16 * row / 30
             label = "high" if float(features[row, 0]) > 0 else "low"
             # one window exactly: the row's own

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from model.data.tabletop.own_labels import write_hand_labels
+from model.data.tabletop.own_labels import TOLD, write_labels
 from model.data.tabletop.sample import write_sample
 from model.data.tabletop.script import SMOKE, WorldConfig
 from model.data.tabletop.sheet import write_sheet
@@ -22,12 +22,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of every draw")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--sheet", type=Path, help="write this picture of the world in --out")
-    parser.add_argument("--hand-labels", type=Path, help="write which hands act to this CSV file")
+    parser.add_argument("--labels", type=Path, help="write a labels file of --task here, no world")
+    parser.add_argument("--task", choices=list(TOLD), default="hand", help="what the labels tell")
     parser.add_argument("--sample", type=Path, help="write a clip of --out and its truth here")
     arguments = parser.parse_args()
     config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
-    if arguments.hand_labels is not None:
-        write_hand_labels(config, arguments.hand_labels)
+    if arguments.labels is not None:
+        write_labels(arguments.task, config, arguments.labels)
         return
     if arguments.out is None:
         parser.error("--out is missing: the folder of the world")
