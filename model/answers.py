@@ -186,13 +186,17 @@ class AnswerReader:
         ordered = sorted(closest.items(), key=lambda item: -item[1])[:k]
         return [
             Neighbour(
-                verb=self._labels["verb"][int(backpack.verb_id[row])],
-                noun=self._labels["noun"][int(backpack.noun_id[row])],
+                verb=self._action("verb", int(backpack.verb_id[row])),
+                noun=self._action("noun", int(backpack.noun_id[row])),
                 similarity=similarity,
                 count=int(backpack.count[row]),
             )
             for row, similarity in ordered
         ]
+
+    def _action(self, space: str, label: int) -> str:
+        """Name of a prototype's verb or noun; imported backpacks may not know it (-1)."""
+        return "unknown" if label < 0 else self._labels[space][label]
 
     def _vote(self, output: str, logits: Tensor, node: int, bounds: tuple[float, float]) -> str:
         if logits.shape[-1] == 1:

@@ -60,6 +60,7 @@ def assemble(
         scores: as `score` returns them.
         training: protocol, command, seed, seconds of each stage, for the card.
     """
+    config = next(iter(skills.models.values())).config
     backbones = {
         n: Backbone(model, skills.backpacks[n], skills.tuned_from[n])
         for n, model in skills.models.items()
@@ -68,7 +69,7 @@ def assemble(
         name=name,
         version="1",
         encoder=prepared.encoder,
-        model=learning.model.to_dict(),
+        model=config.to_dict(),
         backbones={n: _backbone_entry(b) for n, b in backbones.items()},
         skills={
             task: {

@@ -76,7 +76,7 @@ class TemporalBackbone(nn.Module):
     def forward(self, union: Union) -> Tensor:
         """Returns the features of every node, (N, D), in one pass over all tasks' graphs."""
         self.passes += 1
-        pooled: Tensor = self.pooling(union.x, union.origin)  # (N, D)
+        pooled: Tensor = self.pooling(union.xs, union.origin)  # (N, D)
         h = pooled + encode_positions(union.positions, pooled.shape[1])
         for conv, norm in zip(self.convs, self.norms, strict=True):
             h = F.leaky_relu(norm(conv(h, union)), NEGATIVE_SLOPE)

@@ -35,9 +35,11 @@ class ModelConfig:
         future_edges: future nodes hear every observed node ("all", paper) or the last one
             ("last", authors' code at one hop). Never fewer because of labels.
         subsegments: training draws each part's vectors inside that part ("parts", Sec. 4.1), or
-            all of a segment's vectors anywhere in it, sorted ("random", authors' code).
-        windows: "contained" takes the windows that lie inside a segment; "overlapping" those
-            that start inside it, as the authors' code does, and so sees up to 1 s past its end.
+            all of a segment's vectors anywhere in it, distinct where there are enough and sorted
+            ("random", authors' code). Evaluation spaces them evenly.
+        windows: "contained" takes the windows that lie inside a segment, so that LTA sees nothing
+            of what it is to tell (strictly causal); "overlapping" those that start inside it, as
+            the authors' code does, which may see up to 1 s past its end.
         instants: "centre" reads an instant from the windows centred around it; "start" from
             those that start around it, as the authors' code does.
         greedy_first: the first of LTA's hypotheses takes the most probable label of every step

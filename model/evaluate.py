@@ -48,7 +48,8 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, Metrics]]:
     """Scores a bundle on the splits asked for and prints a table of each."""
     predictor = Predictor(load_bundle(arguments.bundle))
     data = DataRoot(arguments.data)
-    name = f"{predictor.encoder.name}-{predictor.encoder.fingerprint[:12]}"
+    encoder = predictor.encoder
+    name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))
     store = FeatureStore(arguments.features or data.features(name))
     calibration = predictor.manifest.calibration
     temperature = {key: value["temperature"] for key, value in calibration.items()}

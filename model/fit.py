@@ -72,7 +72,9 @@ def fit(
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     kind = torch.optim.AdamW if config.decoupled_decay else torch.optim.Adam
-    optimizer = kind(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = kind(  # fused: all parameters in one sweep, not ten operations on each
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
     done = _resume(module, optimizer, checkpoint)
     total = config.epochs * steps_per_epoch
     warmup = config.warmup_epochs * steps_per_epoch

@@ -20,14 +20,15 @@ class Union:
     """Disjoint union of temporal graphs.
 
     Attributes:
-        x: (M, S, D_in) vectors of every distinct node.
-        origin: (N,) row of x that each node starts as; a graph's future nodes share one.
+        xs: (M_t, S, D_in) vectors of every distinct node, task by task; (M_t, 1, D_in) where one
+            vector stands for all S.
+        origin: (N,) distinct node that each node starts as; a graph's future nodes share one.
         positions: (N,) temporal position of every node in its graph.
         means: task -> (n, n), the matrix that averages over the neighbours in one of its graphs.
         sizes: task -> how many of the nodes are its, in order.
     """
 
-    x: Tensor
+    xs: tuple[Tensor, ...]
     origin: Tensor
     positions: Tensor
     means: dict[str, Tensor]
@@ -72,8 +73,8 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
 
     Args:
         config: which edges lead to the future.
-        inputs: per task its spec and the observed nodes, (G, num_segments or num_nodes, S, D_in);
-            future nodes are added here.
+        inputs: per task its spec and the observed nodes, (G, num_segments or num_nodes, S, D_in),
+            or one vector a node in place of S; future nodes are added here.
     """
     xs, origins, positions, means, sizes = [], [], [], {}, {}
     offset = 0
@@ -88,4 +89,4 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
         means[spec.name] = build_mean(spec, config).to(distinct.device)
         sizes[spec.name] = graphs * spec.num_nodes
         offset += graphs * per_graph
-    return Union(torch.cat(xs), torch.cat(origins), torch.cat(positions), means, sizes)
+    return Union(tuple(xs), torch.cat(origins), torch.cat(positions), means, sizes)

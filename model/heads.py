@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from model.dropout import Dropout
+
 
 class Perspective(nn.Module):
     """A task's view of the shared features: g(f) = W_b ReLU(LN(W_a f + b_a)) + b_b."""
@@ -25,7 +27,7 @@ class Classifier(nn.Module):
 
     def __init__(self, width: int, num_labels: Mapping[str, int], *, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.outputs = nn.ModuleDict({name: nn.Linear(width, n) for name, n in num_labels.items()})
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:

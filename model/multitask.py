@@ -59,12 +59,17 @@ class MultiTaskModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Returns backbone features, task -> (G*N, D), of all tasks in one pass.
 
+        With `norm="batch"` each task takes a pass of its own: its statistics are of one task's
+        graphs, as in the authors' code, and not of whatever else was asked.
+
         Args:
             inputs: task -> observed nodes.
             specs: of the tasks given; those of the known tasks when left out.
         """
         known = self.specs if specs is None else specs
         graphs = [(known[task], nodes) for task, nodes in inputs.items()]
+        if self.config.norm == "batch":
+            return {s.name: self.backbone(build_union([(s, x)], self.config)) for s, x in graphs}
         union = build_union(graphs, self.config)
         features = union.split(self.backbone(union))
         return {task: nodes.flatten(0, 1) for task, nodes in features.items()}

@@ -1,8 +1,13 @@
 """From many vectors to one: over a node's S vectors, over a graph's nodes, over a task's nodes."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.config import ModelConfig
+from model.dropout import Dropout
 from model.tasks import Readout, TaskSpec
 
 
@@ -19,28 +24,37 @@ class NodePooling(nn.Module):
             nn.Linear(config.vectors_per_node * config.input_size, width),
             nn.LayerNorm(width),
             nn.ReLU(),
-            nn.Dropout(config.pooling_dropout),
+            Dropout(config.pooling_dropout),
             nn.Linear(width, width),
             nn.LayerNorm(width),
             nn.ReLU(),
-            nn.Dropout(config.pooling_dropout),
+            Dropout(config.pooling_dropout),
             nn.Linear(width, width),
         )
 
-    def forward(self, x: Tensor, origin: Tensor) -> Tensor:
+    def forward(self, xs: Sequence[Tensor], origin: Tensor) -> Tensor:
         """Returns one vector per node, (N, D).
 
         Nodes that start alike stay alike until dropout tells them apart, and are computed once.
 
         Args:
-            x: (M, S, D_in) vectors of every distinct node.
-            origin: (N,) row of x that each node starts as.
+            xs: (M_t, S, D_in), or (M_t, 1, D_in), vectors of the distinct nodes; M in all.
+            origin: (N,) distinct node that each node starts as.
         """
-        before, after = self.layers[:3], self.layers[3:]
-        alike: Tensor = before(x.flatten(1))  # (M, D)
+        before, after = self.layers[1:3], self.layers[3:]
+        alike: Tensor = before(torch.cat([self._embed(x) for x in xs]))  # (M, D)
         if self.training:
             return after(alike.index_select(0, origin))  # type: ignore[no-any-return]
         return after(alike).index_select(0, origin)  # type: ignore[no-any-return]
+
+    def _embed(self, x: Tensor) -> Tensor:
+        """The first Linear; a vector that stands for all S meets the sum of their weights."""
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        weight = layer.weight
+        if x.shape[1] == 1:
+            weight = weight.unflatten(1, (-1, x.shape[2])).sum(dim=1)
+        return F.linear(x.flatten(1), weight, layer.bias)
 
 
 def select_nodes(spec: TaskSpec, features: Tensor) -> Tensor:

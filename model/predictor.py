@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from extract.encoder import VideoEncoder
+from extract.features import FeaturesOnly
 from extract.loading import encoder_from_spec
 from extract.track import FeatureTrack
 from model.answers import AnswerReader, graph_votes
@@ -53,7 +54,7 @@ class Predictor:
         sha256: of the bundle.
         manifest: everything the bundle says of itself.
         tasks: what can be answered.
-        encoder: the network that makes the tracks.
+        encoder: what makes the tracks; a bundle for stored features has only its name.
     """
 
     def __init__(self, bundle: Bundle, *, device: str = "cpu", search: SearchName = "auto") -> None:
@@ -69,7 +70,7 @@ class Predictor:
         self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
-        self.encoder = _encoder(bundle)
+        self.encoder = _encoder(bundle, self.config.input_size)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
@@ -99,11 +100,12 @@ class Predictor:
         for task in sorted(request.tasks):
             if task not in self.tasks:
                 raise UnknownTask(task, self.tasks)
-        made_by = request.track.encoder.fingerprint
-        if made_by != self.encoder.fingerprint:
+        made_by, ours = request.track.encoder, self.encoder
+        unnamed = not ours.fingerprint and made_by.name != ours.name  # then only the name counts
+        if made_by.fingerprint != ours.fingerprint or unnamed:
             raise FeatureMismatch(
-                f"this bundle's encoder is {self.encoder.name} {self.encoder.fingerprint[:12]}, "
-                f"the features come from {request.track.encoder.name} {made_by[:12]}"
+                f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
+                f"the features come from {made_by.name} {made_by.fingerprint[:12]}"
             )
         duration_s = request.track.duration_s
         for index, (start_s, end_s) in enumerate(request.segments or ()):
@@ -188,8 +190,10 @@ class Predictor:
         return Prediction(segments, lta, skills)
 
 
-def _encoder(bundle: Bundle) -> VideoEncoder:
+def _encoder(bundle: Bundle, input_size: int) -> VideoEncoder:
     try:
+        if bundle.manifest.encoder.get("kind") == "features":
+            return FeaturesOnly.from_spec(bundle.manifest.encoder, input_size)
         return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
     except ValueError as error:
         expected = f"the encoder {bundle.manifest.encoder.get('name')!r} of the manifest"

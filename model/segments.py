@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from model.config import ModelConfig
 from model.tasks import Readout, Sampling, TaskSpec
@@ -25,35 +26,32 @@ class Pick:
     """Rows to read for every vector of every node.
 
     Attributes:
-        lower: (..., N, V) int64 row of the feature matrix.
+        lower: (..., N, V) int64 row of the feature matrix; V is S, or 1 where one vector stands
+            for all S.
         upper: (..., N, V) int64 row to interpolate with, None where rows are taken as they are.
         weight: (..., N, V) float32 share of `upper` in [0, 1], None likewise.
-        repeat: how often each vector is repeated: V * repeat = S.
     """
 
     lower: Tensor
     upper: Tensor | None = None
     weight: Tensor | None = None
-    repeat: int = 1
 
     def shifted(self, offset: Tensor) -> "Pick":
         """Returns the same picks with rows counted from another origin, one offset a graph."""
         by = offset.view(-1, 1, 1)
         upper = None if self.upper is None else self.upper + by
-        return Pick(self.lower + by, upper, self.weight, self.repeat)
+        return Pick(self.lower + by, upper, self.weight)
 
     def gather(self, features: Tensor) -> Tensor:
-        """Returns the picked vectors, (..., N, S, D_in) float32, from features (R, D_in).
+        """Returns the picked vectors, (..., N, V, D_in) float32, from features (R, D_in).
 
         Only the rows picked are read and, where they are stored in half precision, converted.
         """
-        vectors = features[self.lower].float()  # (..., N, V, D_in)
+        vectors = F.embedding(self.lower, features).float()  # twice as fast as indexing
         if self.upper is not None and self.weight is not None:
-            upper = features[self.upper].float()
+            upper = F.embedding(self.upper, features).float()
             vectors = torch.lerp(vectors, upper, self.weight.unsqueeze(-1))
-        if self.repeat == 1:
-            return vectors
-        return vectors.repeat_interleave(self.repeat, dim=-2)
+        return vectors
 
 
 def segment_rows(
@@ -185,9 +183,4 @@ def _instants(
     row = torch.minimum(torch.maximum(row, low.float()), last.float())
     lower = row.floor().long()
     upper = torch.minimum(lower + 1, last)
-    return Pick(
-        lower.unsqueeze(-1),
-        upper.unsqueeze(-1),
-        (row - lower).unsqueeze(-1),
-        repeat=config.vectors_per_node,
-    )
+    return Pick(lower.unsqueeze(-1), upper.unsqueeze(-1), (row - lower).unsqueeze(-1))

@@ -19,6 +19,7 @@ import torch
 
 from extract.clip import DecodedClip, Limits
 from extract.extractor import track_from
+from extract.features import FeaturesOnly
 from extract.sandbox import DecodePool
 from extract.track import FeatureTrack
 from model.errors import UnknownTask
@@ -29,6 +30,8 @@ from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, Qu
 from server.model_thread import ModelThread
 from server.options import PredictOptions
 from server.settings import Settings
+from weights.bundle import ENCODER_FILE
+from weights.errors import BundleError
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +105,7 @@ class Engine:
         )
         return cls(
             settings,
-            load=lambda: Predictor.from_bundle(settings.bundle, device=settings.device),
+            load=lambda: load_predictor(settings),
             pool=DecodePool(
                 workers=settings.decode_workers,
                 limits=limits,
@@ -266,3 +269,16 @@ class Engine:
         each_s = max(self._decode.seconds_per_clip, self._model.seconds_per_request)
         estimate_s = self._admitted * each_s * random.uniform(0.8, 1.2)
         return max(1, min(60, math.ceil(estimate_s)))
+
+
+def load_predictor(settings: Settings) -> Predictor:
+    """Loads the bundle that is to be served.
+
+    Raises:
+        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video.
+    """
+    predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
+    if isinstance(predictor.encoder, FeaturesOnly):
+        found = f"none: this bundle answers for {predictor.encoder.name} features"
+        raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
+    return predictor

@@ -166,6 +166,8 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.ModelError: INTERNAL,
     weights_errors.BundleMissing: INTERNAL,
     weights_errors.BundleError: INTERNAL,
+    weights_errors.ImportRefused: INTERNAL,
+    weights_errors.CheckpointInvalid: INTERNAL,
     weights_errors.WeightsError: INTERNAL,
 }
 

@@ -11,6 +11,15 @@ from extract.track import EncoderId, FeatureTrack
 from extract.windows import cut_windows
 from model.backpack import Backpack
 from model.config import ModelConfig
+from model.data.annotations import ActionRecord, ChangeRecord
+from model.data.samples import (
+    Samples,
+    Tracks,
+    action_samples,
+    anticipation_samples,
+    change_samples,
+    keyframe_samples,
+)
 from model.egopack import Skill
 from model.multitask import MultiTaskModel
 from model.skills import Backbone, SkillSet
@@ -121,3 +130,31 @@ def make_bundle(config: ModelConfig | None = None) -> Bundle:
         backpack=skills.backpacks["shared"].to_tensors("shared"),
         card="# tiny\n",
     )
+
+
+def make_samples(videos: int = 2, *, actions: int = 25, seed: int = 4) -> dict[str, Samples]:
+    """Samples of all four tasks over a few random videos."""
+    names = [f"v{seed}{v}" for v in range(videos)]
+    frames = 150 * actions + 300
+    tracks = Tracks.join(
+        [make_track(frames, seed=seed + i, video_id=n) for i, n in enumerate(names)]
+    )
+    records = [
+        ActionRecord(n, f"c{n}", i, 150 * i, 150 * i + 240, (i + v) % 5, (i * 3 + v) % 4)
+        for v, n in enumerate(names)
+        for i in range(actions)
+    ]
+    changes = [
+        ChangeRecord(
+            f"{n}-{i}", n, 150 * i, 150 * i + 240, 5.0 * i, 5.0 * i + 8, i % 2 == 0,
+            150 * i + 60 + 7 * i % 150 if i % 2 == 0 else None,
+        )
+        for n in names
+        for i in range(actions)
+    ]  # fmt: skip
+    return {
+        "ar": action_samples(records, tracks),
+        "lta": anticipation_samples(records, tracks),
+        "oscc": change_samples(changes, tracks),
+        "pnr": keyframe_samples(changes, tracks),
+    }

@@ -2,7 +2,9 @@
 
 WeightsError
 ├── BundleMissing   there is no bundle where one was looked for
-└── BundleError     a bundle is there and cannot be trusted: names the file, the expected, the found
+├── BundleError     a bundle is there and cannot be trusted: names the file, the expected, the found
+└── ImportRefused   files of others cannot be made into a bundle
+    └── CheckpointInvalid  one of them is not what it should be: names the file
 """
 
 
@@ -28,3 +30,21 @@ class BundleError(WeightsError):
         self.file = file
         self.expected = expected
         self.found = found
+
+
+class ImportRefused(WeightsError):
+    """Files of others that, taken together, do not make a bundle; the message says why."""
+
+
+class CheckpointInvalid(ImportRefused):
+    """A file of others is not what it should be.
+
+    Attributes:
+        file: where it is, as the caller spelled it.
+        detail: what is wrong in it.
+    """
+
+    def __init__(self, file: str, detail: str) -> None:
+        super().__init__(f"{file}: {detail}")
+        self.file = file
+        self.detail = detail

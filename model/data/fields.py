@@ -80,32 +80,32 @@ class Row:
         return self.values[name]
 
 
-def read_rows(path: Path, *, fetch: str) -> list[Row]:
-    """Returns the rows of a file: a bare list, or one under `clips` as released files have it.
+def read_rows(path: Path, *, remedy: str, under: str = "clips") -> list[Row]:
+    """Returns the rows of a file: a bare list, or one under a key as released files have it.
 
     Raises:
         AnnotationInvalid: the file is missing or holds no such list.
     """
-    values = read_json(path, fetch=fetch)
+    values = read_json(path, remedy=remedy)
     if isinstance(values, dict):
-        values = values.get("clips")
+        values = values.get(under)
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise AnnotationInvalid(f"{path}: expected a list of objects, bare or under 'clips'")
+        raise AnnotationInvalid(f"{path}: expected a list of objects, bare or under {under!r}")
     return [Row(value, path.name, position) for position, value in enumerate(values)]
 
 
-def read_json(path: Path, *, fetch: str) -> Any:
+def read_json(path: Path, *, remedy: str) -> Any:
     """Returns what a JSON file holds.
 
     Args:
         path: the file.
-        fetch: the command that brings it, for whoever lacks it.
+        remedy: what to do when it is missing.
 
     Raises:
         AnnotationInvalid: the file is missing or not JSON.
     """
     if not path.is_file():
-        raise AnnotationInvalid(f"{path} is not there. To fetch it: {fetch}")
+        raise AnnotationInvalid(f"{path} is not there. {remedy}")
     try:
         return json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -57,7 +57,7 @@ class Batch:
     """Some samples of one task.
 
     Attributes:
-        inputs: (G, n, S, D_in) observed nodes.
+        inputs: (G, n, S, D_in) observed nodes; (G, n, 1, D_in) where one vector stands for all S.
         labels: output -> (G, m), m as the task's readout has it.
     """
 

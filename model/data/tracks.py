@@ -5,6 +5,7 @@ from pathlib import Path
 
 from extract.encoder import VideoEncoder
 from extract.extractor import Extractor
+from extract.features import FeaturesOnly
 from extract.packed import PackedFeatures
 from extract.packing import pack
 from extract.store import FeatureStore
@@ -34,7 +35,8 @@ def read_tracks(
 ) -> list[FeatureTrack]:
     """Returns the tracks of a data set's videos, in order; see `read_files`."""
     files = {video: data.videos / f"{video}.mp4" for video in videos}
-    return read_files(files, store, encoder, progress=progress)
+    fetch = data.fetch_command(encoder.name)
+    return read_files(files, store, encoder, fetch=fetch, progress=progress)
 
 
 def read_files(
@@ -42,17 +44,30 @@ def read_files(
     store: FeatureStore,
     encoder: VideoEncoder,
     *,
+    fetch: str = "put their files there",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FeatureTrack]:
     """Returns the tracks of video files, in order; what is missing is extracted and stored.
 
     A stored track made by another encoder is made again.
+
+    Args:
+        files: video -> its file.
+        store: where tracks are kept.
+        encoder: what makes them.
+        fetch: what to do where there is no network to make them with.
+        progress: called with (tracks read, tracks in all).
+
+    Raises:
+        FeaturesMissing: a track is missing, and there is no network to make it with.
     """
     extractor = Extractor(encoder)
 
     def read(video: str) -> FeatureTrack:
         track = store.read(video) if store.has(video) else None
         if track is None or track.encoder.fingerprint != encoder.fingerprint:
+            if isinstance(encoder, FeaturesOnly):
+                raise FeaturesMissing([video], [store.root], fetch)
             track = extractor.from_file(files[video], video_id=video)
             store.write(track)
         return track

@@ -24,7 +24,7 @@ def make_union(edges, num_nodes=7, seed=1):
     hears = torch.zeros(num_nodes, num_nodes)
     hears[edges[1], edges[0]] = 1
     return Union(
-        torch.randn(num_nodes, 3, D_IN, generator=torch.Generator().manual_seed(seed)),
+        (torch.randn(num_nodes, 3, D_IN, generator=torch.Generator().manual_seed(seed)),),
         torch.arange(num_nodes),
         torch.arange(num_nodes) - 3,
         {"any": hears / hears.sum(dim=1, keepdim=True).clamp(min=1)},
@@ -72,7 +72,7 @@ def test_a_layer_is_pygs_over_the_edges_of_all_graphs(future_edges):
 def test_the_stack_is_layers_norms_and_one_residual_without_positions():
     backbone = TemporalBackbone(TINY).eval()
     union = random_union()
-    pooled = backbone.pooling.layers(union.x.flatten(1))
+    pooled = backbone.pooling.layers(union.xs[0].flatten(1))
     h = pooled + encode_positions(union.positions, TINY.hidden_size)
     for conv, norm in zip(backbone.convs, backbone.norms, strict=True):
         h = F.leaky_relu(norm(conv(h, union)), 0.2)
@@ -85,9 +85,17 @@ def test_nodes_that_start_alike_are_pooled_as_if_each_were_alone(training):
     inputs = make_inputs(graphs=3)
     union = build_union([(TASKS[t], x) for t, x in inputs.items()], TINY)
     torch.manual_seed(0)
-    alone = pooling.layers(union.x[union.origin].flatten(1))
+    alone = pooling.layers(torch.cat(union.xs)[union.origin].flatten(1))
     torch.manual_seed(0)  # the same dropout
-    torch.testing.assert_close(pooling(union.x, union.origin), alone)
+    torch.testing.assert_close(pooling(union.xs, union.origin), alone)
+
+
+def test_one_vector_stands_for_all_of_a_node():
+    pooling = TemporalBackbone(TINY).pooling.eval()
+    x = torch.randn(5, 1, D_IN)
+    torch.testing.assert_close(
+        pooling([x], torch.arange(5)), pooling([x.repeat(1, 3, 1)], torch.arange(5))
+    )
 
 
 def test_renaming_nodes_renames_the_output():
@@ -95,7 +103,7 @@ def test_renaming_nodes_renames_the_output():
     union = random_union()
     order = torch.randperm(7)
     means = {"any": union.means["any"][order][:, order]}
-    renamed = Union(union.x, order, union.positions[order], means, union.sizes)
+    renamed = Union(union.xs, order, union.positions[order], means, union.sizes)
     torch.testing.assert_close(backbone(union)[order], backbone(renamed))
 
 

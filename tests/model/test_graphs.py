@@ -41,7 +41,7 @@ def test_the_union_keeps_graphs_apart():
 def test_future_nodes_start_as_the_mean_of_the_observed_ones():
     x = make_inputs()["lta"]
     union = build_union([(LTA, x)], TINY)
-    nodes = union.x[union.origin].unflatten(0, (2, 22))
+    nodes = union.xs[0][union.origin].unflatten(0, (2, 22))
     torch.testing.assert_close(nodes[:, 2:], x.mean(1, keepdim=True).expand(-1, 20, -1, -1))
     assert torch.equal(nodes[:, :2], x)
 

@@ -1,11 +1,13 @@
-import json
-from pathlib import Path
+import math
+from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.config import ModelConfig
-from model.data.annotations import ActionRecord, ChangeRecord, DataRoot
+from model.data.annotations import ActionRecord, ChangeRecord
 from model.data.samples import (
     Tracks,
     action_samples,
@@ -13,7 +15,7 @@ from model.data.samples import (
     change_samples,
     keyframe_samples,
 )
-from model.errors import AnnotationInvalid
+from model.tasks import AR, LTA, OSCC, PNR
 from tests.factories import D_IN, make_track
 
 CONFIG = ModelConfig(input_size=D_IN)
@@ -26,9 +28,22 @@ def actions_of(clip, video, count, *, shift=0):
     ]
 
 
-@pytest.fixture
+def change(pnr, start=300, end=540, *, state=None, name="u"):
+    state = pnr is not None if state is None else state
+    return ChangeRecord(name, "v0", start, end, start / 30, end / 30, state, pnr)
+
+
+def hidden(start=300, end=540):
+    return ChangeRecord("h", "v0", start, end, start / 30, end / 30, None, None)
+
+
+@pytest.fixture(scope="module")
 def tracks():
     return Tracks.join([make_track(6000, seed=s, video_id=f"v{s}") for s in range(2)])
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def test_an_action_sees_four_neighbours_each_side_and_the_ends_repeat(tracks):
@@ -37,6 +52,7 @@ def test_an_action_sees_four_neighbours_each_side_and_the_ends_repeat(tracks):
     assert starts[0].tolist() == [0, 0, 0, 0, 0, 150, 300, 450, 600]
     assert starts[5].tolist() == [150, 300, 450, 600, 750, 750, 750, 750, 750]
     assert samples.labels["verb"][:, 0].tolist() == [0, 1, 2, 3, 4, 0]
+    assert samples.names == [f"c_{i}" for i in range(6)]  # the action answered for
 
 
 def test_neighbours_never_come_from_another_clip(tracks):
@@ -47,55 +63,87 @@ def test_neighbours_never_come_from_another_clip(tracks):
     assert samples.video_offset[3:].tolist() == [tracks.offset["v1"]] * 3
 
 
-@pytest.mark.parametrize(("skip_last", "expected"), [(False, 4), (True, 3)])
-def test_both_enumerations_of_anticipation_windows(tracks, skip_last, expected):
-    records = actions_of("a", "v0", 25) + actions_of("b", "v1", 10)
-    samples = anticipation_samples(records, tracks, skip_last=skip_last)
-    assert len(samples) == expected
-    assert samples.segments[1, :, 0].tolist() == [150, 300]
-    assert samples.labels["verb"][1].tolist() == [i % 5 for i in range(3, 23)]
-    assert samples.names[1] == "a_2"  # the last observed action
-
-
-def change(pnr, start=300, end=540):
-    return ChangeRecord("u", "v0", start, end, start / 30, end / 30, pnr is not None, pnr)
+@given(
+    sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4), seed=st.integers(0, 99),
+    enumeration=st.sampled_from(["current", "before-2023-08"]),
+)  # fmt: skip
+def test_anticipation_windows_by_a_loop(sizes, seed, enumeration):
+    track = Tracks.join([make_track(600, video_id="v0")])
+    records = [r for i, n in enumerate(sizes) for r in actions_of(f"c{i}", "v0", n, shift=3 * i)]
+    shuffled = [records[p] for p in torch.randperm(len(records), generator=generator(seed))]
+    expected = {}
+    for i, n in enumerate(sizes):
+        clip = actions_of(f"c{i}", "v0", n, shift=3 * i)
+        last = n - 20 - 2 - (1 if enumeration == "before-2023-08" else 0)
+        for first in range(last + 1):
+            window = clip[first : first + 22]
+            expected[f"c{i}_{first + 1}"] = (
+                [[a.start_frame, a.end_frame] for a in window[:2]],
+                [a.verb for a in window[2:]],
+                [a.noun for a in window[2:]],
+            )
+    samples = anticipation_samples(shuffled, track, enumeration=enumeration)
+    found = zip(
+        samples.segments.tolist(),
+        samples.labels["verb"].tolist(),
+        samples.labels["noun"].tolist(),
+        strict=True,
+    )
+    assert dict(zip(samples.names, found, strict=True)) == expected
 
 
 def test_oscc_takes_all_segments_and_pnr_the_positive_ones(tracks):
-    records = [change(400), change(None), change(301)]
-    assert change_samples(records, tracks).labels["state"][:, 0].tolist() == [1, 0, 1]
-    assert len(keyframe_samples(records, tracks)) == 2
+    records = [change(400), change(None), change(301), change(None, state=True)]
+    assert change_samples(records, tracks).labels["state"][:, 0].tolist() == [1, 0, 1, 1]
+    assert len(keyframe_samples(records, tracks)) == 2  # a positive without a keyframe is no use
 
 
-def test_the_keyframe_label_is_the_nearest_instant(tracks):
-    samples = keyframe_samples([change(400), change(300), change(539), change(307)], tracks)
-    labels = samples.draw(torch.arange(4), CONFIG).labels["keyframe"]
-    # instants every 15 frames from 300: 400 -> 405 (node 7), 307 -> 300 (node 0)
-    assert labels.argmax(1).tolist() == [7, 0, 15, 0]
-    assert labels.sum(1).tolist() == [1] * 4
+def test_hidden_labels_are_marked_to_be_ignored(tracks):
+    records = [change(400), hidden()]
+    assert change_samples(records, tracks).labels["state"][:, 0].tolist() == [1, -1]
+    samples = keyframe_samples(records, tracks)
+    for draw in (None, generator()):
+        labels = samples.draw(torch.arange(2), CONFIG, generator=draw).labels["keyframe"]
+        assert labels.sum(1).tolist() == [1, -16]
+    actions = [replace(a, verb=None, noun=None) for a in actions_of("c", "v0", 24)]
+    for made in (action_samples(actions, tracks), anticipation_samples(actions, tracks)):
+        assert all((values == -1).all() for values in made.labels.values())
 
 
-def test_training_crops_keep_the_keyframe_and_last_five_to_eight_seconds(tracks):
-    samples = keyframe_samples([change(p) for p in range(300, 540, 7)], tracks)
-    generator = torch.Generator().manual_seed(0)
-    from model.data.samples import _crop
+@given(
+    bounds=st.lists(st.tuples(st.integers(0, 9000), st.integers(16, 400)), min_size=1, max_size=6),
+    share=st.floats(0, 0.999),
+)  # fmt: skip
+def test_the_keyframe_label_is_the_nearest_instant_by_a_loop(bounds, share):
+    track = Tracks.join([make_track(10000, video_id="v0")])
+    records = [change(s + int(share * n), s, s + n) for s, n in bounds]
+    samples = keyframe_samples(records, track)
+    labels = samples.draw(torch.arange(len(records)), CONFIG).labels["keyframe"]
+    for record, label in zip(records, labels, strict=True):
+        length = record.end_frame - record.start_frame
+        instants = [record.start_frame + math.floor(q * length / 16) for q in range(16)]
+        gaps = [abs(instant - record.pnr_frame) for instant in instants]
+        assert label.tolist() == [int(q == gaps.index(min(gaps))) for q in range(16)]
 
-    for _ in range(20):
-        crop = _crop(samples.segments, samples.pnr_frame, generator)[:, 0]
-        assert (crop[:, 0] >= 300).all()
-        assert (crop[:, 1] <= 540).all()
-        assert ((crop[:, 0] <= samples.pnr_frame) & (samples.pnr_frame < crop[:, 1])).all()
-        assert ((crop[:, 1] - crop[:, 0]) >= 150).all()
+
+def test_training_crops_as_it_is_told(tracks):
+    samples = keyframe_samples([change(420)] * 500, tracks)
+    firsts = {}
+    for rule in ("uniform", "ego4d"):
+        batch = samples.draw(torch.arange(500), CONFIG, generator=generator(), keyframe_crop=rule)
+        firsts[rule] = batch.labels["keyframe"].argmax(1).double().mean()
+    assert firsts["ego4d"] < firsts["uniform"] - 1  # its crops begin later
+    whole = samples.draw(torch.arange(500), CONFIG, keyframe_crop="ego4d")
+    assert whole.labels["keyframe"].argmax(1).unique().tolist() == [8]
 
 
-def test_context_dropout_leaves_only_the_answered_action(tracks):
-    samples = action_samples(actions_of("c", "v0", 12), tracks)
-    generator = torch.Generator().manual_seed(0)
-    batch = samples.draw(torch.tensor([5]), CONFIG, generator=generator, context_dropout=1.0)
-    alone = action_samples(actions_of("c", "v0", 12)[5:6], tracks)
-    rows = set(map(tuple, batch.inputs[0].flatten(0, 1).tolist()))
-    start, end = alone.segments[0, 0].tolist()
+@pytest.mark.parametrize(("make", "answered"), [(action_samples, 4), (anticipation_samples, 1)])
+def test_context_dropout_leaves_only_the_answered_segment(tracks, make, answered):
+    samples = make(actions_of("c", "v0", 26), tracks)
+    batch = samples.draw(torch.tensor([3]), CONFIG, generator=generator(), context_dropout=1.0)
+    start, end = samples.segments[3, answered].tolist()
     inside = tracks.features[-(-start // 16) : (end - 32) // 16 + 1]
+    rows = set(map(tuple, batch.inputs[0].flatten(0, 1).tolist()))
     assert rows <= set(map(tuple, inside.tolist()))
 
 
@@ -107,43 +155,75 @@ def test_a_batch_holds_the_rows_of_its_own_video(tracks):
     assert torch.equal(inputs[1, 4], second[[2, 6, 11]])  # 14 rows: thirds of 4, middle 2
 
 
-ROW = {
-    "video_uid": "v", "clip_uid": "c", "action_idx": 0, "clip_parent_start_frame": 100,
-    "action_clip_start_frame": 30, "action_clip_end_frame": 270, "verb_label": 1, "noun_label": 2,
-}  # fmt: skip
+def all_tasks(tracks, specs=(AR, LTA, OSCC, PNR)):
+    ar, lta, oscc, pnr = specs
+    actions = actions_of("a", "v0", 24) + actions_of("b", "v1", 30, shift=5)
+    changes = [change(400 + i, name=str(i)) for i in range(8)]
+    return [
+        action_samples(actions, tracks, spec=ar),
+        anticipation_samples(actions, tracks, spec=lta),
+        change_samples(changes, tracks, spec=oscc),
+        keyframe_samples(changes, tracks, spec=pnr),
+    ]
 
 
-def write(root: Path, name: str, value) -> DataRoot:
-    folder = root / "v1/annotations"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps(value))
-    return DataRoot(root)
+@pytest.mark.parametrize("windows", ["contained", "overlapping"])
+def test_a_batch_is_its_samples_one_by_one(tracks, windows):
+    config = replace(CONFIG, windows=windows)
+    for samples in all_tasks(tracks):
+        which = torch.randperm(len(samples), generator=generator())
+        batch = samples.draw(which, config)
+        for place, sample in enumerate(which.tolist()):
+            alone = samples.draw(torch.tensor([sample]), config)
+            assert torch.equal(batch.inputs[place], alone.inputs[0])
+            for name, values in batch.labels.items():
+                assert torch.equal(values[place], alone.labels[name][0])
 
 
-def test_action_frames_are_counted_in_the_full_video(tmp_path):
-    data = write(tmp_path, "fho_lta_val.json", {"clips": [ROW]})
-    record = data.actions("val")[0]
-    assert (record.start_frame, record.end_frame) == (130, 370)
+def test_half_precision_tracks_give_float32_batches_of_the_same_values(tracks):
+    half = Tracks(tracks.features.half(), tracks.offset, tracks.rows)
+    whole = Tracks(tracks.features.half().float(), tracks.offset, tracks.rows)
+    for one, other in zip(all_tasks(half), all_tasks(whole), strict=True):
+        batch = one.draw(torch.arange(3), CONFIG)
+        assert batch.inputs.dtype == torch.float32
+        assert torch.equal(batch.inputs, other.draw(torch.arange(3), CONFIG).inputs)
 
 
-def test_negatives_without_clip_fields_are_read(tmp_path):
-    row = {
-        "unique_id": "n", "video_uid": "v", "parent_start_frame": 0, "parent_end_frame": 200,
-        "parent_start_sec": 0.0, "parent_end_sec": 6.7, "state_change": False, "pnr_frame": None,
-    }  # fmt: skip
-    for value in ({"clips": [row]}, [row]):  # wrapped, and the older bare list
-        record = write(tmp_path, "fho_oscc-pnr_train.json", value).changes("train")[0]
-        assert record.state_change is False
-        assert record.pnr_frame is None
+def test_tasks_of_ones_own_with_the_same_shapes_are_drawn_alike(tracks):
+    own = (
+        replace(AR, name="grip", outputs=("hand",)),
+        replace(LTA, name="plan", outputs=("step", "tool")),
+        replace(OSCC, name="wet", outputs=("is_wet",)),
+        replace(PNR, name="touch", outputs=("instant",)),
+    )
+    mine, theirs = all_tasks(tracks, own), all_tasks(tracks)
+    for samples, spec, known in zip(mine, own, theirs, strict=True):
+        assert samples.spec is spec
+        which = torch.arange(4)
+        batch, expected = (
+            s.draw(which, CONFIG, generator=generator(), context_dropout=0.5)
+            for s in (samples, known)
+        )
+        assert set(batch.labels) == set(spec.outputs)
+        assert torch.equal(batch.inputs, expected.inputs)
+        for name, other in zip(spec.outputs, known.spec.outputs, strict=False):
+            assert torch.equal(batch.labels[name], expected.labels[other])
 
 
-def test_a_missing_file_says_what_was_looked_for_and_how_to_get_it(tmp_path):
-    with pytest.raises(AnnotationInvalid, match=r"fho_lta_train\.json.*ego4d --datasets"):
-        DataRoot(tmp_path).actions("train")
+def test_a_task_may_tell_fewer_steps(tracks):
+    spec = replace(LTA, num_nodes=5)
+    samples = anticipation_samples(actions_of("c", "v0", 10), tracks, spec=spec)
+    assert len(samples) == 6
+    assert samples.labels["verb"][0].tolist() == [2, 3, 4]
 
 
-def test_a_missing_field_is_named(tmp_path):
-    row = {k: v for k, v in ROW.items() if k != "action_clip_end_frame"}
-    data = write(tmp_path, "fho_lta_val.json", {"clips": [row]})
-    with pytest.raises(AnnotationInvalid, match="action_clip_end_frame"):
-        data.actions("val")
+def test_no_records_make_no_samples(tracks):
+    for samples in (
+        action_samples([], tracks),
+        anticipation_samples(actions_of("c", "v0", 21), tracks),
+        change_samples([], tracks),
+        keyframe_samples([change(None)], tracks),
+    ):
+        assert len(samples) == 0
+        batch = samples.draw(torch.arange(0), CONFIG)
+        assert batch.inputs.shape[0] == 0

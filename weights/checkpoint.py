@@ -1,0 +1,106 @@
+"""A foreign checkpoint file -> named tensors; numbers and plain containers only, never objects."""
+
+import hashlib
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from weights.errors import CheckpointInvalid
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One state dict of a checkpoint.
+
+    Attributes:
+        file: the checkpoint, for errors.
+        name: of the entry in it.
+        tensors: as they are called there.
+    """
+
+    file: str
+    name: str
+    tensors: dict[str, Tensor]
+
+    def error(self, detail: str) -> CheckpointInvalid:
+        """Returns the error that says what is wrong with this entry."""
+        return CheckpointInvalid(self.file, f"{self.name}: {detail}")
+
+    def names_under(self, prefix: str) -> list[str]:
+        """Returns the distinct next parts of the names that start with a prefix, in order."""
+        start = f"{prefix}."
+        rest = (n.removeprefix(start) for n in self.tensors if n.startswith(start))
+        return list(dict.fromkeys(name.split(".")[0] for name in rest))
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What `torch.save` wrote, as far as it is state dicts.
+
+    Attributes:
+        file: where it is, as the caller spelled it.
+        sha256: of its bytes.
+        entries: name -> state dict; entries that are None are left out.
+    """
+
+    file: str
+    sha256: str
+    entries: dict[str, Entry]
+
+
+def read_checkpoint(path: Path, *, entries: frozenset[str], facts: frozenset[str]) -> Checkpoint:
+    """Reads a checkpoint without running anything that is in it.
+
+    Args:
+        path: of the file.
+        entries: names of state dicts that may be there.
+        facts: names of numbers that may be there too, and say nothing of the model.
+
+    Raises:
+        CheckpointInvalid: it cannot be read, asks for code to be run, or holds something else.
+    """
+    file = str(path)
+    try:
+        with path.open("rb") as stream, warnings.catch_warnings(action="ignore"):
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointInvalid(file, f"cannot be read: {error.strerror}") from error
+    except Exception as error:  # on foreign bytes the unpickler may fail in any way
+        raise CheckpointInvalid(
+            file,
+            "is damaged, or holds more than tensors and plain containers; loading that could run "
+            "code, so it was not loaded. Where you trust it, save its state dicts alone",
+        ) from error
+    if not isinstance(found, Mapping):
+        raise CheckpointInvalid(file, f"expected a dict, found a {type(found).__name__}")
+    unknown = sorted(map(str, found.keys() - entries - facts))
+    if unknown:
+        raise CheckpointInvalid(
+            file, f"unknown entries {', '.join(unknown)}; expected {', '.join(sorted(entries))}"
+        )
+    named = {name: found[name] for name in sorted(entries) if found.get(name) is not None}
+    return Checkpoint(file, sha256, {n: _entry(file, n, state) for n, state in named.items()})
+
+
+def _entry(file: str, name: str, state: object) -> Entry:
+    if not isinstance(state, Mapping):
+        found = type(state).__name__
+        raise CheckpointInvalid(file, f"{name}: expected a state dict, found a {found}")
+    for key, value in state.items():
+        if not isinstance(key, str) or not _is_plain(value):
+            raise CheckpointInvalid(file, f"{name}: {key!r} is not a named dense tensor of floats")
+    return Entry(file, name, dict(state))
+
+
+def _is_plain(value: object) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+    )

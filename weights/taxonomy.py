@@ -1,0 +1,71 @@
+"""Ego4D's label files -> names by id, and the actions that a training split shows."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weights.errors import CheckpointInvalid
+
+
+def read_taxonomy(path: Path) -> dict[str, list[str]]:
+    """Returns the verbs' and nouns' names by id from `fho_lta_taxonomy.json`.
+
+    Raises:
+        CheckpointInvalid: it cannot be read or is not a taxonomy.
+    """
+    values = _read(path)
+    labels = {}
+    for space in ("verb", "noun"):
+        names = values.get(f"{space}s") if isinstance(values, dict) else None
+        if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+            raise CheckpointInvalid(str(path), f"no list of names under {space}s")
+        labels[space] = names
+    return labels
+
+
+def count_actions(path: Path, num_labels: Mapping[str, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns every (verb, noun) pair of `fho_lta_train.json` and how often it occurs.
+
+    Args:
+        path: of the file.
+        num_labels: "verb" and "noun" -> labels in the taxonomy.
+
+    Returns:
+        Verb ids, noun ids and counts, each (P,) int64, in ascending order of verb * N + noun.
+
+    Raises:
+        CheckpointInvalid: it cannot be read, or an action has no label of the taxonomy.
+    """
+    values = _read(path)
+    rows = values.get("clips") if isinstance(values, dict) else values
+    if not isinstance(rows, list) or not rows:
+        raise CheckpointInvalid(str(path), "no list of actions under clips")
+    columns = [
+        torch.tensor([_label(path, row, space, num) for row in rows])
+        for space, num in (("verb", num_labels["verb"]), ("noun", num_labels["noun"]))
+    ]
+    pair, count = (columns[0] * num_labels["noun"] + columns[1]).unique(return_counts=True)
+    return pair // num_labels["noun"], pair % num_labels["noun"], count
+
+
+def _label(path: Path, row: Any, space: str, num: int) -> int:
+    label = row.get(f"{space}_label") if isinstance(row, dict) else None
+    if not isinstance(label, int) or not 0 <= label < num:
+        raise CheckpointInvalid(
+            str(path),
+            f"expected {space}_label from 0 to {num - 1} in every action, found {label!r}",
+        )
+    return label
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointInvalid(str(path), f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise CheckpointInvalid(str(path), f"is not JSON: {error}") from error
