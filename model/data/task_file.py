@@ -89,7 +89,7 @@ def read_task(path: Path) -> TaskFile:
 
 
 def _task(values: Mapping[str, Any]) -> TaskFile:
-    kind = _get(values, "kind", lambda v: v in KINDS, f"one of {', '.join(KINDS)}")
+    kind = _get(values, "kind", lambda v: v in list(KINDS), f"one of {', '.join(KINDS)}")
     own = KINDS[kind]
     general = {"name", "kind", "labels", "reach", "epochs", "learning_rate", "batch_size"}
     if kind == "localise":
@@ -192,7 +192,7 @@ def _get(
             raise TaskInvalid(f"{key}: missing; expected {rule}")
         return default
     value = values[key]
-    if isinstance(value, list | dict) and key != "labels" or not is_right(value):
+    if not is_right(value):
         raise TaskInvalid(f"{key}: expected {rule}, got {value!r:.80}")
     return value
 
