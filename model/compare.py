@@ -33,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         task = read_task(arguments.task)
         work = arguments.work or Path("work") / task.spec.name
         material = read_material(task, arguments, work)
+        torch.set_num_threads(1)  # steps are too small to gain from more
         runs = compare(material, arguments.fractions, range(arguments.seeds))
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)

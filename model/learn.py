@@ -61,6 +61,7 @@ def main(argv: list[str]) -> int:
         out = arguments.out or work / "bundle"
         _check_out(out)
         material = read_material(task, arguments, work)
+        torch.set_num_threads(1)  # steps are too small to gain from more
         checkpoint = _checkpoint(work, material, arguments)
         own = learn_from(
             material,
@@ -95,9 +96,7 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", type=Path, default=SHIPPED, help="learnt on (%(default)s)")
     parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="threads; steps are too small to gain from more"
-    )
+    parser.add_argument("--workers", type=int, default=2, help="videos read side by side")
 
 
 def fraction_of(text: str) -> float:
