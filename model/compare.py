@@ -6,6 +6,7 @@ same frozen backbone, for several seeds; the table has mean and standard deviati
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from extract.errors import ExtractError
 from model.data.task_file import read_task
 from model.errors import ModelError
 from model.learn import Material, add_label_arguments, fraction_of, learn_from, read_material
+from model.ledger import stage_key
 from model.tables import LOWER_IS_BETTER
 from weights.errors import WeightsError
 
@@ -34,36 +36,66 @@ def main(argv: list[str] | None = None) -> int:
         work = arguments.work or Path("work") / task.spec.name
         material = read_material(task, arguments, work)
         torch.set_num_threads(1)  # steps are too small to gain from more
-        runs = compare(material, arguments.fractions, range(arguments.seeds))
+        key = stage_key(material.bundle.sha256, task, arguments.labels.read_text("utf-8"))
+        file = RunFile(arguments.out or work / "compare.json", key)
+        runs = compare(material, arguments.fractions, range(arguments.seeds), file)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(runs, indent=1) + "\n")
     for split in [s for s in material.samples if s != "train"]:
         print(format_runs(runs, split) + "\n")
     return 0
 
 
-def compare(material: Material, fractions: list[float], seeds: range) -> list[dict[str, Any]]:
-    """Returns one record a run: fraction, way, seed, training samples, split -> metrics."""
+def compare(
+    material: Material, fractions: list[float], seeds: range, runs: "RunFile"
+) -> list[dict[str, Any]]:
+    """Returns one record a run: fraction, way, seed, training samples, split -> metrics.
+
+    Runs that the file has are not made again.
+    """
     plan = [(f, way, seed) for f in fractions for seed in seeds for way in WAYS]
     records: list[dict[str, Any]] = []
     for fraction, way, seed in tqdm(plan, desc="runs", unit="run"):
-        own = learn_from(
-            material, fraction=fraction, seed=seed, has_backpack=WAYS[way], progress=False
-        )
-        records.append(
-            {
-                "fraction": fraction,
-                "way": way,
-                "seed": seed,
-                "samples": own.num_samples["train"],
-                "metrics": own.metrics,
-            }
-        )
+        record = runs.find(fraction=fraction, way=way, seed=seed)
+        if record is None:
+            own = learn_from(
+                material, fraction=fraction, seed=seed, has_backpack=WAYS[way], progress=False
+            )
+            record = {"fraction": fraction, "way": way, "seed": seed}
+            record |= {"samples": own.num_samples["train"], "metrics": own.metrics}
+            runs.add(record)
+        records.append(record)
     return records
+
+
+class RunFile:
+    """Finished runs on disk, so that a killed comparison goes on where it was."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        """Reads what is there, unless it was made from something else.
+
+        Args:
+            path: a JSON file, there or not.
+            key: of everything the runs depend on, their own settings aside.
+        """
+        self._path, self._key = path, key
+        self._runs: list[dict[str, Any]] = []
+        if path.is_file():
+            found = json.loads(path.read_text())
+            self._runs = found["runs"] if found["key"] == key else []
+
+    def find(self, **settings: object) -> dict[str, Any] | None:
+        """Returns the run of these settings, or None."""
+        return next((r for r in self._runs if settings.items() <= r.items()), None)
+
+    def add(self, run: dict[str, Any]) -> None:
+        """Writes one more run."""
+        self._runs.append(run)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        part = self._path.with_name(f".{self._path.name}.part")
+        part.write_text(json.dumps({"key": self._key, "runs": self._runs}, indent=1) + "\n")
+        os.replace(part, self._path)
 
 
 def format_runs(runs: list[dict[str, Any]], split: str) -> str:
@@ -104,7 +136,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="share of the training labels; repeat it (0.01, 0.1 and 1)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="0 to this; one run each")
-    parser.add_argument("--out", type=Path, help="write every run's figures as JSON here")
+    parser.add_argument(
+        "--out", type=Path, help="every run's figures as JSON; gone on from (WORK/compare.json)"
+    )
     arguments = parser.parse_args(argv)
     arguments.fractions = arguments.fractions or [0.01, 0.1, 1.0]
     arguments.seed = 0  # of the split by video, where the labels have none: the same for all runs
