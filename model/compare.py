@@ -101,7 +101,10 @@ class RunFile:
 def format_runs(runs: list[dict[str, Any]], split: str) -> str:
     """Returns mean and standard deviation over the seeds as a Markdown table."""
     columns = list(WAYS)
-    lines = [f"| {split} | labels | {' | '.join(columns)} | gain |", "|---|---:|---:|---:|---:|"]
+    lines = [
+        f"| {split} | labels | {' | '.join(columns)} | difference |",
+        "|---|---:|---:|---:|---:|",
+    ]
     for metric in runs[0]["metrics"][split]:
         if metric == "samples":
             continue
