@@ -75,7 +75,7 @@ def test_evaluating_the_bundle_repeats_the_figures_in_its_manifest(smoke_run, tm
     out = tmp_path / "metrics.json"
     assert evaluate([
         "--bundle", str(smoke_run / "bundle"), "--data", str(smoke_run / "world"),
-        "--features", str(smoke_run / "features"), "--out", str(out),
+        "--features", str(smoke_run / "features"), "--json", str(out),
     ]) == 0  # fmt: skip
     found = json.loads(out.read_text())
     manifest = load_bundle(smoke_run / "bundle").manifest
