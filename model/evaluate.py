@@ -16,6 +16,7 @@ from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tracks import read_tracks, videos_of
 from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
+from model.paper import learnt_from_ego4d
 from model.predictor import Predictor
 from model.report.answers import TaskAnswers, answer_split
 from model.report.exhibits import (
@@ -26,7 +27,6 @@ from model.report.exhibits import (
     closest_exhibits,
 )
 from model.report.page import RunFacts
-from model.report.paper import learnt_from_ego4d
 from model.report.results import Measuring, SplitResult, measure
 from model.report.write import write_json, write_report
 from model.scoring import split_samples

@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,18 +17,11 @@ from model.data.tabletop.write import WORLD_FILE
 from model.ego4d import add_data_arguments, prepare_ego4d
 from model.errors import ModelError
 from model.methods import LABELS, Part, parts_of
+from model.paper import SUBSETS, learnt_from_ego4d
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP
 from model.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
-from model.reproduce.paper import SUBSETS
-from model.reproduce.tables import (
-    aggregates,
-    format_aggregates,
-    format_rows,
-    method_rows,
-    subset_rows,
-    write_scores,
-)
+from model.reproduce.report import build_sweeps, build_tables, write_reproduction
 from model.run import typical_seconds
 from model.tabletop import prepare_world
 from model.tasks import TASKS
@@ -49,7 +41,7 @@ def main(argv: list[str]) -> int:
         prepare = _prepare(arguments)
         prepared, learning = prepare()
         scores = _run(arguments, prepare, learning)
-        _report(arguments, prepared, scores)
+        _report(arguments, prepared, learning, scores)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -88,31 +80,21 @@ def ablation_parts(learning: Learning) -> list[Part]:
     return [Part("egopack", (task,), (change,)) for change in tried for task in TASKS]
 
 
-def _report(arguments: argparse.Namespace, prepared: Prepared, scores: list[Score]) -> None:
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with_paper = WORLD_FILE not in {p.name for p in arguments.data.iterdir()}
-    sections = []
-    for split in ("val", "test"):
-        rows = method_rows(scores, arguments.methods, split)
-        if not rows:
-            continue
-        paper = with_paper and split == "val"
-        sections.append(format_rows(f"{split}: method", rows, with_paper=paper))
-        sections.append(format_aggregates(aggregates(scores, arguments.methods, split)))
-        if arguments.subsets:
-            title = f"{split}: trained together"
-            sections.append(format_rows(title, subset_rows(scores, split), with_paper=paper))
-    text = "\n\n".join(sections)
-    print(text)
-    (arguments.out / "tables.md").write_text(text + "\n")
-    write_scores(scores, arguments.out / "scores.csv")
-    facts = {
-        "data": prepared.data,
-        "seeds": list(range(arguments.seeds)),
-        "finished": time.strftime("%Y-%m-%d"),
-        "samples": {s: {t: len(x) for t, x in by.items()} for s, by in prepared.samples.items()},
-    }
-    (arguments.out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
+def _report(
+    arguments: argparse.Namespace, prepared: Prepared, learning: Learning, scores: list[Score]
+) -> None:
+    from_ego4d = learnt_from_ego4d({"data": prepared.data})
+    tables = build_tables(scores, arguments.methods, with_paper=from_ego4d)
+    sweeps = build_sweeps(scores, learning.model)
+    print("\n\n".join(table.to_markdown() for table in tables))
+    counts = {split: {t: len(x) for t, x in by.items()} for split, by in prepared.samples.items()}
+    facts = [
+        f"Data: {prepared.data}; samples {json.dumps(counts)}.",
+        f"Seeds: {', '.join(map(str, range(arguments.seeds)))}; mean ± standard deviation.",
+    ]
+    note = "" if from_ego4d else "Tabletop numbers are not Ego4D numbers."
+    write_reproduction(arguments.out, scores, tables, sweeps, facts=facts, note=note)
+    print(arguments.out / "report.html", file=sys.stderr)
 
 
 def _order(jobs: Sequence[Job], score: Score) -> int:

@@ -214,9 +214,7 @@ def test_metrics_of_the_files_are_those_of_the_evaluation(root, out, capsys):
     ]
     told = {name: values[places] for name, values in labels["lta"].items()}
     errors = anticipation_errors(
-        *(torch.stack([d[name] for d in drawn]) for name in ("verb", "noun")),
-        told["verb"],
-        told["noun"],
+        {name: torch.stack([d[name] for d in drawn]) for name in told}, told
     )
     expected = {name: pytest.approx(values.mean()) for name, values in errors.items()}
     assert metrics["lta"] == {**expected, "samples": 5.0}
