@@ -11,6 +11,7 @@ from model.data.tracks import load_tracks, videos_of
 from model.ledger import stage_key
 from model.prepared import Prepared
 from model.scoring import split_samples
+from model.tasks import TASKS
 
 
 def prepare_ego4d(
@@ -56,6 +57,13 @@ def prepare_ego4d(
         key=stage_key(str(root.resolve()), features, data.version, enumeration),
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
         facts={"licence": "Ego4D's licence binds whoever trained on it"},
+    )
+
+
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of tasks: an EgoPack needs two, one novel and one known."""
+    parser.add_argument(
+        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="to learn (all four)"
     )
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from model.config import Learning
 from model.data.tabletop.write import WORLD_FILE
-from model.ego4d import add_data_arguments, prepare_ego4d
+from model.ego4d import add_data_arguments, add_task_argument, prepare_ego4d
 from model.errors import ModelError
 from model.methods import LABELS, Part, parts_of
 from model.paper import SUBSETS, learnt_from_ego4d
@@ -24,7 +24,6 @@ from model.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
 from model.reproduce.report import build_sweeps, build_tables, write_reproduction
 from model.run import typical_seconds
 from model.tabletop import prepare_world
-from model.tasks import TASKS
 from weights.errors import WeightsError
 
 SHIPPED = Path("weights/tabletop")
@@ -49,15 +48,21 @@ def main(argv: list[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) -> list[Score]:
-    parts = [part for method in arguments.methods for part in parts_of(method)]
+    tasks = tuple(arguments.tasks)
+    parts = [part for method in arguments.methods for part in parts_of(method, tasks)]
     if arguments.subsets:
-        parts += [Part("mtl", tasks) for tasks in SUBSETS]
+        parts += [Part("mtl", some) for some in SUBSETS if set(some) <= set(tasks)]
     if arguments.ablations:
-        parts += ablation_parts(learning)
-    jobs = plan_jobs(list(dict.fromkeys(parts)), range(arguments.seeds))
-    weight = typical_seconds(parts)
+        parts += ablation_parts(learning, tasks)
+    jobs = plan_jobs(list(dict.fromkeys(parts)), range(arguments.seeds), tasks)
+    weight = typical_seconds(parts, tasks)
     done = run_jobs(
-        jobs, prepare, arguments.work, processes=arguments.jobs, device=arguments.device
+        jobs,
+        prepare,
+        arguments.work,
+        processes=arguments.jobs,
+        device=arguments.device,
+        tasks=tasks,
     )
     scores = []
     total = sum(weight[job.part.name] for job in jobs)
@@ -71,20 +76,21 @@ def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) ->
     return sorted(scores, key=lambda s: _order(jobs, s))
 
 
-def ablation_parts(learning: Learning) -> list[Part]:
+def ablation_parts(learning: Learning, tasks: tuple[str, ...]) -> list[Part]:
     """Returns EgoPack with other numbers of neighbours and of interaction layers (Fig. 4)."""
     model = learning.model
     changes: list[tuple[str, int]] = [("num_neighbours", k) for k in NEIGHBOURS]
     changes += [("interaction_layers", d) for d in DEPTHS]
     tried = [c for c in changes if getattr(model, c[0]) != c[1]]
-    return [Part("egopack", (task,), (change,)) for change in tried for task in TASKS]
+    return [Part("egopack", (task,), (change,)) for change in tried for task in tasks]
 
 
 def _report(
     arguments: argparse.Namespace, prepared: Prepared, learning: Learning, scores: list[Score]
 ) -> None:
     from_ego4d = learnt_from_ego4d({"data": prepared.data})
-    tables = build_tables(scores, arguments.methods, with_paper=from_ego4d)
+    tasks = tuple(arguments.tasks)
+    tables = build_tables(scores, arguments.methods, tasks, with_paper=from_ego4d)
     sweeps = build_sweeps(scores, learning.model)
     print("\n\n".join(table.to_markdown() for table in tables))
     counts = {split: {t: len(x) for t, x in by.items()} for split, by in prepared.samples.items()}
@@ -156,6 +162,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many (0, 1, 2, ...)")
     parser.add_argument("--methods", nargs="+", choices=list(LABELS), default=list(LABELS))
+    add_task_argument(parser)
     parser.add_argument("--subsets", action="store_true", help="Table 7: any two or three tasks")
     parser.add_argument("--ablations", action="store_true", help="Fig. 4: neighbours and depth")
     parser.add_argument("--brief", action="store_true", help="two epochs each: proves the road")

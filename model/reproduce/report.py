@@ -24,14 +24,14 @@ SWEPT = ("num_neighbours", "interaction_layers")
 
 
 def build_tables(
-    scores: Sequence[Score], methods: Sequence[str], *, with_paper: bool
+    scores: Sequence[Score], methods: Sequence[str], tasks: tuple[str, ...], *, with_paper: bool
 ) -> list[Table]:
     """Returns the tables that have a row, val before test; the paper's figures are of val."""
     tables = []
     for split in SPLITS:
         paper = with_paper and split == "val"
         tables += [
-            method_table(scores, methods, split, with_paper=paper),
+            method_table(scores, methods, tasks, split, with_paper=paper),
             aggregate_table(scores, methods, split),
             subset_table(scores, split, with_paper=paper),
         ]

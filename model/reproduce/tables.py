@@ -59,10 +59,15 @@ def figures_of(scores: Sequence[Score], parts: Sequence[Part], split: str) -> Fi
 
 
 def method_table(
-    scores: Sequence[Score], methods: Sequence[str], split: str, *, with_paper: bool
+    scores: Sequence[Score],
+    methods: Sequence[str],
+    tasks: tuple[str, ...],
+    split: str,
+    *,
+    with_paper: bool,
 ) -> Table:
     """Returns Tables 1, 4 and 6: one row a method."""
-    rows = {LABELS[m]: figures_of(scores, parts_of(m), split) for m in methods}
+    rows = {LABELS[m]: figures_of(scores, parts_of(m, tasks), split) for m in methods}
     paper = {LABELS[m]: figures for m, figures in PAPER.items()}
     return _table(f"Methods, {split}", rows, paper if with_paper else {})
 

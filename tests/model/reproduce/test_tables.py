@@ -2,7 +2,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from model.methods import LABELS, Part, needs_of, parts_of
+from model.methods import ALL_TASKS, LABELS, Part, needs_of, parts_of
 from model.paper import METRICS, PAPER, aggregate
 from model.reproduce.jobs import Job, Score, plan_jobs
 from model.reproduce.tables import (
@@ -33,7 +33,9 @@ def test_a_row_holds_mean_and_deviation_over_seeds():
         (0.3, 0.3, 0.8, 0.8, 0.6, 0.4),
         (0.7, 0.3, 0.9, 0.8, 0.5, 0.3),
     ]
-    table = method_table(scores_of("egopack", seeds), ["egopack"], "val", with_paper=False)
+    table = method_table(
+        scores_of("egopack", seeds), ["egopack"], ALL_TASKS, "val", with_paper=False
+    )
     text = table.to_markdown()
     for column in zip(*seeds, strict=True):
         assert f"{mean(column):.3f} ± {stdev(column):.3f}" in text
@@ -41,14 +43,14 @@ def test_a_row_holds_mean_and_deviation_over_seeds():
 
 
 def test_the_papers_figures_stand_beside_ours_when_asked_for():
-    table = method_table(scores_of("mlp", [(0.2,) * 6]), ["mlp"], "val", with_paper=True)
+    table = method_table(scores_of("mlp", [(0.2,) * 6]), ["mlp"], ALL_TASKS, "val", with_paper=True)
     text = table.to_markdown()
     assert all(f"(paper {figure:g})" in text for figure in PAPER["mlp"])
 
 
 def test_the_best_of_each_column_is_bold_whichever_way_is_better():
     scores = scores_of("mlp", [(0.2, 0.2, 0.2, 0.2, 0.2, 0.2)]) + scores_of("tt", [(0.3,) * 6])
-    lines = method_table(scores, ["mlp", "tt"], "val", with_paper=False).lines
+    lines = method_table(scores, ["mlp", "tt"], ALL_TASKS, "val", with_paper=False).lines
     assert [[cell.is_best for cell in line[1:]] for line in lines] == [
         [False, False, False, True, True, True],
         [True, True, True, False, False, False],
