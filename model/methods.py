@@ -32,6 +32,9 @@ MULTITASK = ("mlp", "temporal", "mtl", "mtl-pcgrad")
 SKILLS = ("mtl-ft", "egopack", "egopack-shared")
 """Kinds that learn one novel task on a multi-task model."""
 
+NEEDS_OTHERS = (*SKILLS, "mtl-tt")
+"""Kinds that stand on a model of the other tasks."""
+
 TRANSLATIONS = ("tt", "mtl-tt")
 """Kinds that translate other models' features."""
 

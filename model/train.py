@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from extract.errors import ExtractError
-from model.ego4d import add_data_arguments, add_task_argument, prepare_ego4d
+from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
 from model.learn import main as learn
 from model.ledger import Ledger
@@ -149,7 +149,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "skill on a model of the other tasks, which it fine-tunes (LTA leaves it frozen)",
     )
     add_data_arguments(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    check_tasks(parser, arguments.tasks, [arguments.method])
+    return arguments
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from model.config import Learning
 from model.data.tabletop.write import WORLD_FILE
-from model.ego4d import add_data_arguments, add_task_argument, prepare_ego4d
+from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
 from model.methods import LABELS, Part, parts_of
 from model.paper import SUBSETS, learnt_from_ego4d
@@ -170,4 +170,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work/reproduce/results"))
     parser.add_argument("--jobs", type=int, default=2, help="processes, one core each")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    check_tasks(parser, arguments.tasks, arguments.methods)
+    return arguments
