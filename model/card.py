@@ -18,8 +18,9 @@ def write_card(manifest: Manifest) -> str:
 pass{"" if passes == 1 else "es"}.{_caution(manifest)}""",
         f"""## How it was made
 
-`{training["command"]}` (method `{training["method"]}`, protocol `{training["protocol"]}`, seed
-{training["seed"]}, torch {training["torch"]}, {training["threads"]} threads). \
+`{training["command"]}`
+(method `{training["method"]}`, protocol `{training["protocol"]}`, seed {training["seed"]},
+torch {training["torch"]}, {training["threads"]} threads). \
 {_total(training["seconds"])}
 Samples: {json.dumps(training["samples"])}.""",
         _rows("stage", "seconds", {k: f"{v:.0f}" for k, v in training["seconds"].items()}),

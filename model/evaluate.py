@@ -104,8 +104,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="a feature set of the data root, or a folder of one; videos are then never read "
         "(default: the set of the bundle's encoder, filled from the videos where incomplete)",
     )
-    parser.add_argument("--packed-under", type=Path, metavar="DIR",
-                        help="pack --features into a mapped file there, for large sets")  # fmt: skip
+    parser.add_argument(
+        "--packed-under",
+        type=Path,
+        metavar="DIR",
+        help="pack --features into a mapped file there: for sets as large as Ego4D's",
+    )
     parser.add_argument(
         "--split",
         action="append",

@@ -71,7 +71,7 @@ def test_imported_checkpoints_are_scored_on_released_features(root, tmp_path, ca
     labels = str(root / "v1" / "annotations" / "fho_lta_taxonomy.json")
     assert weights(["import-authors", *files, "--taxonomy", labels, "--out", bundle]) == 0
     asked = ["--bundle", bundle, "--data", str(root), "--split", "val"]
-    assert evaluate([*asked, "--out", str(out)]) == 0
+    assert evaluate([*asked, "--json", str(out)]) == 0
     found = json.loads(out.read_text())["val"]["model"]
     assert set(found) == set(TASKS)
     assert found["ar"]["samples"] == ACTIONS

@@ -88,7 +88,7 @@ def test_evaluating_the_bundle_repeats_the_figures_in_its_manifest(smoke_run, tm
 
 def test_evaluating_without_data_says_what_is_missing(smoke_run, tmp_path, capsys):
     assert evaluate(["--bundle", str(smoke_run / "bundle"), "--data", str(tmp_path)]) == 2
-    assert "fho_lta_train.json" in capsys.readouterr().err
+    assert "ego4d --output_directory" in capsys.readouterr().err
 
 
 def test_another_seed_is_refused_in_the_same_folder(smoke_run, capsys):

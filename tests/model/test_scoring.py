@@ -30,7 +30,7 @@ def random_logits(samples, num_labels, *, seed=0):
 @pytest.fixture(scope="module")
 def answered():
     split = make_split(30)
-    return split, *collect_logits(make_skills(), split, TINY)
+    return split, *collect_logits(make_skills().task_models(), split, TINY)
 
 
 def test_the_figures_are_the_means_of_the_samples(answered):
@@ -100,7 +100,10 @@ def test_a_task_that_a_user_adds_is_measured_by_its_readout(spec, expected):
 
 def test_the_order_of_samples_moves_their_values_and_no_figure():
     split = make_split(30)
-    skills, order = make_skills(), torch.randperm(30, generator=torch.Generator().manual_seed(1))
+    skills, order = (
+        make_skills().task_models(),
+        torch.randperm(30, generator=torch.Generator().manual_seed(1)),
+    )
     for task in ("ar", "oscc", "pnr"):
         one = {task: split[task]}
         other = {task: permuted(split[task], order)}

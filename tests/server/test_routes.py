@@ -57,7 +57,8 @@ def test_an_answer_round_trips_to_the_client(served):
     assert result.segments[0].pnr.scores == ours.segments[0].pnr.scores
     assert result.lta.hypotheses[0][0].verb == "put"
     assert result.timings.total_ms == ours.timings.total_ms
-    assert set(values) == set(PredictionResult.__dataclass_fields__)
+    told = set(PredictionResult.__dataclass_fields__) - {"skills"}  # absent: there are no others
+    assert set(values) == told
 
 
 @pytest.mark.parametrize("tasks", [["ar"], ["lta"], ["oscc", "pnr"]])
