@@ -100,15 +100,13 @@ def test_a_task_that_a_user_adds_is_measured_by_its_readout(spec, expected):
 
 def test_the_order_of_samples_moves_their_values_and_no_figure():
     split = make_split(30)
-    skills, order = (
-        make_skills().task_models(),
-        torch.randperm(30, generator=torch.Generator().manual_seed(1)),
-    )
+    models = make_skills().task_models()
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
     for task in ("ar", "oscc", "pnr"):
-        one = {task: split[task]}
+        model, one = {task: models[task]}, {task: split[task]}
         other = {task: permuted(split[task], order)}
-        first = per_sample(*collect_logits(skills, one, TINY), one, TINY, {})[task]
-        second = per_sample(*collect_logits(skills, other, TINY), other, TINY, {})[task]
+        first = per_sample(*collect_logits(model, one, TINY), one, TINY, {})[task]
+        second = per_sample(*collect_logits(model, other, TINY), other, TINY, {})[task]
         for name, values in first.items():
             np.testing.assert_allclose(second[name], values[order.numpy()], atol=1e-6)
 
