@@ -1,11 +1,13 @@
 """What a data set of Ego4D's size costs: time and memory of every step from files to scores.
 
 Steps: write the made-up tree, read annotations, pack features, build samples, train one stage-1
-epoch of all four tasks, evaluate on val. Memory is what the process holds (anonymous) and, apart
-from it, what is mapped from files and can be dropped at any time.
+epoch of all four tasks, evaluate on val, write and validate the three challenge files. Memory is
+what the process holds (anonymous) and, apart from it, what is mapped from files and can be dropped
+at any time.
 """
 
 import argparse
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -14,18 +16,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from bench.ego4d_tree import TreeSize, write_tree
-from model.config import FitConfig, ModelConfig
+from model.assemble import assemble, group_skills
+from model.config import FitConfig, Learning, ModelConfig
 from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tracks import load_tracks, videos_of
 from model.fit import Fitting
 from model.multitask import MultiTaskModel
+from model.prepared import Prepared
+from model.score import main as score_test_set
 from model.scoring import score_logits, split_samples
-from model.stages import collect_logits, train_multitask
+from model.skills import Backbone, known_skill
+from model.stages import SkillOnBackbone, collect_logits, train_multitask
 from model.tasks import FIXED_LABELS
+from weights.bundle import save_bundle
 
 SAMPLE_EVERY_S = 0.02
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -57,11 +65,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with watch.step("open the pack"):
         tracks = load_tracks(data, videos, FEATURES, packed_under=work)
     with watch.step("build samples"):
-        samples = {split: split_samples(data, split, tracks) for split in SPLITS}
+        samples: dict[str, dict[str, Samples]] = {
+            split: split_samples(data, split, tracks) for split in SPLITS
+        }
     with watch.step("train an epoch"):
         model = _train(arguments, data, samples["train"], tracks)
     with watch.step("evaluate on val"):
         metrics = _evaluate(model, samples["val"])
+    with watch.step("score the test set"):
+        _score(model, data, samples, work)
     return {
         "scale": arguments.scale,
         "hidden_size": arguments.hidden_size,
@@ -88,6 +100,29 @@ def _evaluate(model: MultiTaskModel, val: dict[str, Samples]) -> dict[str, dict[
     models = {task: lambda inputs, t=task: model({t: inputs})[t] for task in val}
     logits, labels = collect_logits(models, val, model.config)
     return score_logits(logits, labels, val, model.config, {})
+
+
+def _score(
+    model: MultiTaskModel, data: DataRoot, samples: dict[str, dict[str, Samples]], work: Path
+) -> None:
+    """Puts the trained tasks into a bundle and has the scoring command answer the test split."""
+    held = Backbone(model)
+    skills = {t: SkillOnBackbone(known_skill(model, t), held, tuned={}) for t in model.specs}
+    encoder = {"name": FEATURES, "kind": "features"}
+    labels = data.taxonomy()
+    prepared = Prepared(samples, labels, encoder, {}, "", "noise", {"licence": "none"})
+    fit_config = FitConfig(epochs=1, learning_rate=1e-4)
+    learning = Learning(model.config, fit_config, {}, fit_config)
+    facts = {"command": "python -m bench ego4d-size", "method": "mtl", "protocol": "none",
+             "seed": 0, "threads": torch.get_num_threads(), "seconds": {}}  # fmt: skip
+    bundle = assemble("noise", group_skills(skills), prepared, learning, {}, facts)
+    save_bundle(bundle, work / "bundle")
+    answers = work / "answers"
+    shutil.rmtree(answers, ignore_errors=True)
+    asked = ["--bundle", str(work / "bundle"), "--annotations", str(data.root)]
+    where = ["--features", str(data.features(FEATURES)), "--out", str(answers)]
+    if score_test_set([*asked, *where]):
+        raise SystemExit("the test set could not be scored")
 
 
 def table(figures: dict[str, Any]) -> str:
