@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("clip", type=Path)
     predict.add_argument("--url", default="http://127.0.0.1:8080", help="default: %(default)s")
     predict.add_argument(
-        "--task", action="append", help="ar, lta, oscc or pnr; repeat it; default: all"
+        "--task",
+        action="append",
+        help="ar, lta, oscc, pnr or a skill of the bundle's own; repeat it; default: all",
     )
     predict.add_argument(
         "--segment",
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("START_S", "END_S"),
         help="a stretch to answer for; repeat it; default: the clip cut evenly",
     )
-    predict.add_argument("--top-k", type=int, help="labels per verb and noun")
+    predict.add_argument("--top-k", type=int, help="labels in each ranked list")
     predict.add_argument("--seed", type=int, help="of the sampled futures")
     predict.add_argument("--truth", type=Path, help="truth.json to print beside the answers")
     predict.add_argument("--json", action="store_true", help="the answer as JSON")

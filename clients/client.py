@@ -83,7 +83,7 @@ class EgoPackClient:
             tasks: what to answer; default: everything.
             segments: (start_s, end_s) pairs; default: the clip cut evenly.
             segment_s: length of those even cuts.
-            top_k: labels per verb and noun.
+            top_k: labels in each ranked list.
             seed: of the sampled futures.
             parts: optional parts wanted of "evidence" and "scores"; default: both.
             timeout_s: when the server should give up.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clients.results import Evidence, JointAction, Lta, PredictionResult, Segment
+from clients.results import Evidence, JointAction, Lta, PredictionResult, Ranked, Segment
 
 WIDTH = 34
 
@@ -80,6 +80,11 @@ def _lines(result: PredictionResult, truth: Truth | None) -> Iterator[str]:
         yield from _segment_lines(segment, truth if is_known else None)
     if result.lta is not None:
         yield from _lta_lines(result.lta, None if truth is None else truth.future)
+    for name, forecast in (result.skills or {}).items():
+        yield ""
+        yield _row(f"{name}: what comes next", "most probable", "")
+        for index, step in enumerate(forecast.steps, 1):
+            yield _row(f"      {index:2d}", _best_label(step), "")
 
 
 def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
@@ -96,6 +101,13 @@ def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
     if segment.pnr is not None:
         answer = f"{segment.pnr.time_s:.2f} s, frame {segment.pnr.frame}"
         yield _row("PNR   when", answer, _pnr_truth(segment.pnr.time_s, truth))
+    for name, own in (segment.skills or {}).items():
+        if own.labels:
+            yield _row(name, _best_label(own.labels), "")
+        if own.instant is not None:
+            yield _row(
+                f"{name}: when", f"{own.instant.time_s:.2f} s, frame {own.instant.frame}", ""
+            )
     if segment.evidence is not None:
         yield from _evidence_lines(segment.evidence)
 
@@ -174,6 +186,10 @@ def _pnr_truth(time_s: float, truth: Truth | None) -> str:
 
 def _is_same(segment: Segment, pair: tuple[float, float]) -> bool:
     return abs(segment.start_s - pair[0]) < 0.01 and abs(segment.end_s - pair[1]) < 0.1
+
+
+def _best_label(ranked: Sequence[Ranked]) -> str:
+    return f"{ranked[0].label} ({ranked[0].probability:.0%})"
 
 
 def _row(name: str, answer: str, truth: str) -> str:

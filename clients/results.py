@@ -91,12 +91,20 @@ class Oscc(_Result):
 
 @dataclass(frozen=True)
 class Pnr(_Result):
-    """When the state changes; `frame` counts frames of the file sent."""
+    """When something happens; `frame` counts frames of the file sent."""
 
     time_s: float
     frame: int
     probability: float
     scores: list[float] | None = None
+
+
+@dataclass(frozen=True)
+class SkillAnswer(_Result):
+    """What a skill besides the four says of a segment: labels, or an instant."""
+
+    labels: list[Ranked] | None = None
+    instant: Pnr | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +134,7 @@ class Segment(_Result):
     ar: Action | None = None
     oscc: Oscc | None = None
     pnr: Pnr | None = None
+    skills: dict[str, SkillAnswer] | None = None
     evidence: Evidence | None = None
 
 
@@ -144,6 +153,15 @@ class Lta(_Result):
     observed: list[int]
     steps: list[Action]
     hypotheses: list[list[JointAction]]
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True)
+class Forecast(_Result):
+    """The segments to come as a skill besides the four sees them: ranked labels a step."""
+
+    observed: list[int]
+    steps: list[list[Ranked]]
     evidence: Evidence | None = None
 
 
@@ -177,6 +195,7 @@ class PredictionResult(_Result):
     segments: list[Segment]
     timings: Timings
     lta: Lta | None = None
+    skills: dict[str, Forecast] | None = None
     warnings: list[Warning_] = field(default_factory=list)
 
 

@@ -10,6 +10,7 @@ from model.egopack import Votes
 from model.outputs import (
     ArAnswer,
     Evidence,
+    ForecastAnswer,
     LtaAnswer,
     LtaStep,
     Neighbour,
@@ -17,9 +18,10 @@ from model.outputs import (
     PnrAnswer,
     Ranked,
     SegmentAnswer,
+    SkillAnswer,
 )
 from model.skills import SkillSet
-from model.tasks import FIXED_LABELS, NUM_HYPOTHESES, Readout
+from model.tasks import AR, FIXED_LABELS, NUM_HYPOTHESES, OSCC, PNR, Readout
 from weights.manifest import Manifest
 
 
@@ -88,30 +90,45 @@ class AnswerReader:
         ar: ArAnswer | None = None
         oscc: OsccAnswer | None = None
         pnr: PnrAnswer | None = None
+        skills: dict[str, SkillAnswer] = {}
         evidence = Evidence()
         for task, own in votes.items():
-            spec = self._skills.specs[task]
-            probability = self.probabilities(task, own)
-            node = 0
-            if spec.readout is Readout.CENTRE:
-                ranked = {n: self._rank(n, p[0], top_k) for n, p in probability.items()}
-                ar = ArAnswer(verb=ranked["verb"], noun=ranked["noun"])
-            elif spec.readout is Readout.GRAPH:
+            spec, probability = self._skills.specs[task], self.probabilities(task, own)
+            output, node = spec.outputs[0], 0
+            if spec.readout is Readout.NODES:
+                scores = probability[output][:, 0]
+                node = int(scores.argmax())
+                time_s = _node_time(bounds, node, spec.num_nodes)
+                found = PnrAnswer(time_s, float(scores[node]), scores.tolist())
+                if task == PNR.name:
+                    pnr = found
+                else:
+                    skills[task] = SkillAnswer(instant=found)
+            elif task == AR.name:
+                verb, noun = (self._rank(n, probability[n][0], top_k) for n in ("verb", "noun"))
+                ar = ArAnswer(verb, noun)
+            elif task == OSCC.name:
                 changed = float(probability["state"][0, 1])
                 oscc = OsccAnswer(changed > 0.5, changed)
             else:
-                scores = probability["keyframe"][:, 0]
-                node = int(scores.argmax())
-                pnr = PnrAnswer(
-                    _node_time(bounds, node, spec.num_nodes), float(scores[node]), scores.tolist()
-                )
+                skills[task] = SkillAnswer(self._rank(output, probability[output][0], top_k))
             self._explain(task, own, node, bounds, evidence, top_k)
-        return SegmentAnswer(*bounds, ar, oscc, pnr, evidence)
+        return SegmentAnswer(*bounds, ar, oscc, pnr, evidence, skills)
+
+    def forecast(
+        self, task: str, votes: Votes, observed: list[int], *, top_k: int
+    ) -> ForecastAnswer:
+        """Ranks every future step; the evidence is the first step's."""
+        output = self._skills.specs[task].outputs[0]
+        steps = [self._rank(output, p, top_k) for p in self.probabilities(task, votes)[output]]
+        evidence = Evidence()
+        self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
+        return ForecastAnswer(observed, steps, evidence)
 
     def future(
         self, task: str, votes: Votes, observed: list[int], *, top_k: int, seed: int
     ) -> LtaAnswer:
-        """Ranks every future step and samples whole futures; the evidence is the first step's."""
+        """Ranks LTA's future steps and samples whole futures; the evidence is the first step's."""
         probability = self.probabilities(task, votes)
         verb, noun = probability["verb"], probability["noun"]  # (Z, Y)
         steps = [

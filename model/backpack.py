@@ -53,9 +53,9 @@ class Backpack:
         """Returns the searchable form of a task's prototypes."""
         return self._indices[task]
 
-    def to(self, device: str | torch.device) -> "Backpack":
-        """Returns the backpack with its prototypes on another device."""
-        moved = {task: p.to(device) for task, p in self.prototypes.items()}
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Backpack":
+        """Returns the backpack with its prototypes on another device, or of another precision."""
+        moved = {task: p.to(device, dtype) for task, p in self.prototypes.items()}
         labels = (self.verb_id, self.noun_id, self.count)
         return Backpack(moved, *labels, self.search, self.distance)
 

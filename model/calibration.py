@@ -37,3 +37,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Calibration:
         ece_before=calibration_error(logits.softmax(dim=1), labels),
         ece_after=calibration_error((logits / temperature).softmax(dim=1), labels),
     )
+
+
+def competing(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns what one temperature is fitted on: rows of logits (R, Y) and their label (R,).
+
+    Args:
+        logits: (M, m, Y); with one label the m nodes compete, and a row is a sample.
+        labels: (M, m) class ids, or one-hot over the nodes when they compete.
+    """
+    if logits.shape[-1] == 1:
+        return logits.squeeze(-1), labels.argmax(dim=1)
+    return logits.flatten(0, 1), labels.flatten()

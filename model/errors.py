@@ -7,6 +7,8 @@ ModelError
 ├── FeaturesMissing   a video of a data set has no feature file
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
+├── TaskInvalid       a file that describes a task of one's own is missing or wrong
+├── ScoringRefused    a test set cannot be answered with what was given
 └── WorldMismatch     a folder holds a made-up world of another config
 """
 
@@ -74,6 +76,14 @@ class BackpackInvalid(ModelError):
 
 class AnnotationInvalid(ModelError):
     """An annotation file is missing or malformed; the message says what was looked for."""
+
+
+class TaskInvalid(ModelError):
+    """A task file is missing or malformed; the message names the key and what is allowed."""
+
+
+class ScoringRefused(ModelError):
+    """A test set cannot be answered with what was given; the message says what to give instead."""
 
 
 class WorldMismatch(ModelError):

@@ -1,20 +1,37 @@
 """python -m model.evaluate: every metric of every task, beside answers that never looked."""
 
 import argparse
-import json
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
+from extract.errors import ExtractError
 from extract.store import FeatureStore
+from extract.track import FeatureTrack
 from model.data.annotations import DataRoot, Split
-from model.data.samples import Tracks
+from model.data.samples import Samples, Tracks
 from model.data.tracks import read_tracks, videos_of
-from model.errors import ModelError
+from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
 from model.predictor import Predictor
-from model.scoring import Metrics, baselines, score_split, split_samples
+from model.report.answers import TaskAnswers, answer_split
+from model.report.exhibits import (
+    Exhibit,
+    agreement_exhibits,
+    calibration_exhibits,
+    class_exhibits,
+    closest_exhibits,
+)
+from model.report.page import RunFacts
+from model.report.paper import learnt_from_ego4d
+from model.report.results import Measuring, SplitResult, measure
+from model.report.write import write_json, write_report
+from model.scoring import split_samples
 from model.tables import format_table
+from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
 
@@ -23,53 +40,215 @@ SHIPPED = Path("weights/tabletop")
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 when the bundle or the data cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m model.evaluate", description=__doc__)
+    arguments = _parse(argv)
+    try:
+        predictor = Predictor(load_bundle(arguments.bundle), device=arguments.device)
+        results = evaluate(predictor, arguments)
+    except (ModelError, WeightsError, ExtractError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        write_json(arguments.json, {r.split: r.columns for r in results})
+    if arguments.out:
+        exhibits = sum(len(r.exhibits) for r in results)
+        with tqdm(total=exhibits, desc="report", unit="exhibit") as bar:
+            facts = _facts(predictor, arguments, argv)
+            page = write_report(arguments.out, facts, results, progress=bar.update)
+        print(page, file=sys.stderr)
+    return 0
+
+
+def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitResult]:
+    """Scores a bundle on the splits asked for and prints a table of each."""
+    data = DataRoot(arguments.data)
+    calibration = predictor.manifest.calibration
+    how = Measuring(
+        predictor.config,
+        {key: value["temperature"] for key, value in calibration.items()},
+        seed=arguments.seed,
+        resample=arguments.resample,
+        per_batch=arguments.per_batch,
+        beside_paper=_beside_paper(predictor, arguments),
+    )
+    train = _labels_of_training(data)
+    _check_taxonomy(predictor, data)
+    results = []
+    for split in arguments.splits or _splits_with_truth(data):
+        samples = _samples(predictor, data, split, arguments.features)
+        with tqdm(total=sum(map(len, samples.values())), desc=f"answers {split}") as bar:
+            answers = answer_split(
+                predictor.skills,
+                samples,
+                predictor.config,
+                device=predictor.device,
+                progress=bar.update,
+            )
+        shown = _exhibits(predictor, answers, samples, how) if arguments.out else []
+        results.append(measure(split, answers, samples, train, how, shown))
+        print(format_table(split, results[-1].columns, results[-1].intervals))
+    return results
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.evaluate",
+        description="Scores a bundle: every metric of every task with its 95 % interval, beside "
+        "answers that never looked. With --out it also writes tables, figures and a page.",
+    )
     parser.add_argument("--bundle", type=Path, default=SHIPPED)
     parser.add_argument(
         "--data", type=Path, default=Path("work/tabletop/world"), help="root in Ego4D's layout"
     )
-    parser.add_argument("--features", type=Path, help="feature store; filled where incomplete")
-    parser.add_argument("--split", action="append", choices=["val", "test"], dest="splits")
-    parser.add_argument("--seed", type=int, default=0, help="of LTA's sampled futures")
-    parser.add_argument("--out", type=Path, help="write the figures as JSON here")
+    parser.add_argument(
+        "--features",
+        metavar="NAME|DIR",
+        help="a feature set of the data root, or a folder of one; videos are then never read "
+        "(default: the set of the bundle's encoder, filled from the videos where incomplete)",
+    )
+    parser.add_argument(
+        "--split",
+        action="append",
+        choices=["val", "test"],
+        dest="splits",
+        help="once per split (default: every split whose truth is there; Ego4D's test is hidden)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and its parts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures alone")
+    parser.add_argument("--seed", type=int, default=0, help="of sampled futures and of intervals")
+    parser.add_argument("--resample", choices=["video", "sample"], default="video",
+                        help="what the intervals draw with replacement")  # fmt: skip
+    parser.add_argument("--per-batch", type=int, metavar="SIZE",
+                        help="also give means of batch means, as Ego4D's scripts log")  # fmt: skip
+    parser.add_argument(
+        "--compare-paper",
+        action=argparse.BooleanOptionalAction,
+        help="show the paper's figures beside (default: where the bundle learnt from Ego4D)",
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args(argv)
-    try:
-        result = evaluate(arguments)
-    except (ModelError, WeightsError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
-    return 0
+    if arguments.out and arguments.out.suffix == ".json":
+        parser.error(f"--out is a folder; for the figures alone use --json {arguments.out}")
+    if arguments.per_batch is not None and arguments.per_batch < 1:
+        parser.error(f"--per-batch needs a size of at least 1, got {arguments.per_batch}")
+    return arguments
 
 
-def evaluate(arguments: argparse.Namespace) -> dict[str, dict[str, Metrics]]:
-    """Scores a bundle on the splits asked for and prints a table of each."""
-    predictor = Predictor(load_bundle(arguments.bundle))
-    data = DataRoot(arguments.data)
-    encoder = predictor.encoder
-    name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))
-    store = FeatureStore(arguments.features or data.features(name))
-    calibration = predictor.manifest.calibration
-    temperature = {key: value["temperature"] for key, value in calibration.items()}
-    splits: list[Split] = arguments.splits or ["val", "test"]
-    samples = {}
-    for split in ("train", *splits):
-        videos = videos_of(data, split)
-        with tqdm(total=len(videos), desc=f"features {split}", unit="video") as bar:
-            tracks = read_tracks(
-                data, videos, store, predictor.encoder, progress=lambda *_, b=bar: b.update()
+def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
+    known = predictor.manifest.label_spaces
+    for space, names in data.taxonomy().items():
+        if space in known and len(known[space]) != len(names):
+            raise AnnotationInvalid(
+                f"{data.annotations} has {len(names)} {space}s, this bundle knows "
+                f"{len(known[space])}: it learnt from another version of the data"
             )
-        samples[split] = split_samples(data, split, Tracks.join(tracks))
-    result: dict[str, dict[str, Metrics]] = {}
-    for split in splits:
-        model = score_split(
-            predictor.skills, samples[split], predictor.config, temperature, seed=arguments.seed
+
+
+def _splits_with_truth(data: DataRoot) -> list[Split]:
+    """The splits that can be scored: Ego4D keeps its test labels to itself."""
+    if (data.root / "hidden").is_dir():
+        return ["val", "test"]
+    print("the truth of test is not there (Ego4D keeps it): val alone is scored", file=sys.stderr)
+    return ["val"]
+
+
+def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
+    comparable = learnt_from_ego4d(predictor.manifest.training)
+    if arguments.compare_paper and not comparable:
+        raise ModelError(
+            "--compare-paper needs a bundle that learnt from Ego4D; this one learnt from "
+            f"{predictor.manifest.training.get('data', 'data it does not name')}"
         )
-        result[split] = {"model": model, **baselines(samples["train"], samples[split])}
-        print(format_table(split, result[split]))
-    return result
+    return comparable if arguments.compare_paper is None else bool(arguments.compare_paper)
+
+
+def _samples(
+    predictor: Predictor, data: DataRoot, split: Split, features: str | None
+) -> dict[str, Samples]:
+    """The split's samples of every task that the bundle answers."""
+    videos = videos_of(data, split)
+    with tqdm(total=len(videos), desc=f"features {split}", unit="video") as bar:
+        if features is None:
+            encoder = predictor.encoder
+            name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))
+            store = FeatureStore(data.features(name))
+            tracks = read_tracks(
+                data, videos, store, encoder, progress=lambda *_, b=bar: b.update()
+            )
+        else:
+            folder = Path(features) if Path(features).is_dir() else data.features(features)
+            tracks = []
+            for video in videos:
+                tracks.append(_stored(FeatureStore(folder), video, predictor))
+                bar.update()
+    everything = split_samples(data, split, Tracks.join(tracks))
+    answered = {task: s for task, s in everything.items() if task in predictor.tasks and len(s)}
+    left_out = [task for task in predictor.tasks if task not in answered]
+    if left_out:
+        print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
+    return answered
+
+
+def _labels_of_training(data: DataRoot) -> dict[str, Samples]:
+    """Training samples for the baselines, which never look at a feature: none is read."""
+    nowhere = dict.fromkeys(videos_of(data, "train"), 0)
+    return split_samples(data, "train", Tracks(torch.zeros(0, 0), offset=nowhere, rows=nowhere))
+
+
+def _stored(store: FeatureStore, video: str, predictor: Predictor) -> FeatureTrack:
+    if not store.has(video):
+        raise FeatureMismatch(f"no features of video {video} in {store.root}")
+    track = store.read(video)
+    made_by, width = track.encoder.fingerprint, track.features.shape[1]
+    if made_by and made_by != predictor.encoder.fingerprint:
+        raise FeatureMismatch(
+            f"{store.root} holds features of {track.encoder.name} {made_by[:12]}, this bundle "
+            f"needs {predictor.encoder.name} {predictor.encoder.fingerprint[:12]}"
+        )
+    if width != predictor.config.input_size:
+        raise FeatureMismatch(
+            f"{store.root} holds vectors of {width} numbers, this bundle needs "
+            f"{predictor.config.input_size}"
+        )
+    return track
+
+
+def _exhibits(
+    predictor: Predictor,
+    answers: dict[str, TaskAnswers],
+    samples: dict[str, Samples],
+    how: Measuring,
+) -> list[Exhibit]:
+    skills = predictor.skills
+    labels = predictor.manifest.label_spaces | FIXED_LABELS
+    backpacks = {
+        task: backpack
+        for task, name in skills.backbone_of.items()
+        if (backpack := skills.backpacks[name]) is not None
+    }
+    return [
+        *calibration_exhibits(answers, how.temperature),
+        *class_exhibits(answers, samples, labels),
+        *agreement_exhibits(answers),
+        *closest_exhibits(answers, samples, backpacks, labels),
+    ]
+
+
+def _facts(
+    predictor: Predictor, arguments: argparse.Namespace, argv: Sequence[str] | None
+) -> RunFacts:
+    training = predictor.manifest.training
+    note = ""
+    if not learnt_from_ego4d(training):
+        note = "Figures of a bundle that did not learn from Ego4D: not comparable to the paper's."
+    return RunFacts(
+        name=predictor.name,
+        version=predictor.version,
+        sha256=predictor.sha256,
+        data=str(training.get("data", "data that the bundle does not name")),
+        command=shlex.join(["python", "-m", "model.evaluate", *(argv or sys.argv[1:])]),
+        resample=arguments.resample,
+        note=note,
+    )
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
         origins.append((first.unsqueeze(1) + node.clamp(max=per_graph - 1)).flatten())
         positions.append((node + spec.first_position).repeat(graphs))
         xs.append(distinct.flatten(0, 1))
-        means[spec.name] = build_mean(spec, config).to(distinct.device)
+        means[spec.name] = build_mean(spec, config).to(distinct)
         sizes[spec.name] = graphs * spec.num_nodes
         offset += graphs * per_graph
     return Union(tuple(xs), torch.cat(origins), torch.cat(positions), means, sizes)

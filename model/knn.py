@@ -31,7 +31,7 @@ class NearestPrototypes(Protocol):
 
 
 class TorchIndex:
-    """Exact search as one matrix product and a top-k."""
+    """Exact search as one matrix product and a top-k, in the precision of the prototypes."""
 
     name = "torch"
 
@@ -43,7 +43,7 @@ class TorchIndex:
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Returns row indices (Q, k) and similarities (Q, k)."""
-        queries = _prepared(queries, self._distance)
+        queries = _prepared(queries.to(self._rows.dtype), self._distance)
         similarity = queries @ self._rows.T  # (Q, P)
         if self._distance == "l2":
             lengths = self._rows.square().sum(dim=1) + queries.square().sum(dim=1, keepdim=True)
@@ -62,14 +62,14 @@ class FaissIndex:
         import faiss
 
         self._distance = distance
-        rows = _prepared(prototypes, distance).cpu().numpy()
+        rows = _prepared(prototypes.float(), distance).cpu().numpy()
         flat = faiss.IndexFlatIP if distance == "cosine" else faiss.IndexFlatL2
         self._index = flat(rows.shape[1])
         self._index.add(rows)
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Returns row indices (Q, k) and similarities (Q, k)."""
-        prepared = _prepared(queries, self._distance).cpu().numpy()
+        prepared = _prepared(queries.float(), self._distance).cpu().numpy()
         found, rows = self._index.search(prepared, min(k, self._index.ntotal))
         device = queries.device
         similarity = torch.from_numpy(found if self._distance == "cosine" else -found)
@@ -93,7 +93,7 @@ def build_index(
 
 
 def _prepared(vectors: Tensor, distance: Distance) -> Tensor:
-    vectors = vectors.detach().float()
+    vectors = vectors.detach()
     return (
         F.normalize(vectors, dim=1, eps=EPSILON) if distance == "cosine" else vectors.contiguous()
     )

@@ -1,6 +1,7 @@
 """The metrics of the four tasks, as Ego4D's evaluators compute them, averaged per sample."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,9 +12,25 @@ Values = NDArray[np.float64]
 """One value per sample, (M,); their mean is the metric."""
 
 
-def hits(logits: Tensor, labels: Tensor) -> Values:
-    """Returns 1 where a row's best label is right, else 0: logits (M, Y), labels (M,)."""
-    return (logits.argmax(dim=1) == labels).double().numpy()
+def hits(logits: Tensor, labels: Tensor, *, k: int = 1) -> Values:
+    """Returns 1 where the label is among a row's best k, else 0: logits (M, Y), labels (M,)."""
+    best = logits.topk(k, dim=1).indices if k > 1 else logits.argmax(dim=1, keepdim=True)
+    return (best == labels.unsqueeze(1)).any(dim=1).double().numpy()
+
+
+def class_mean(values: Values, labels: Tensor) -> float:
+    """Returns the mean over the classes there are of each class's mean: labels (M,)."""
+    _, member = np.unique(labels.numpy(), return_inverse=True)
+    return float((np.bincount(member, weights=values) / np.bincount(member)).mean())
+
+
+def batch_mean(values: Values, batch_size: int) -> float:
+    """Returns the mean of batch means, as Ego4D's validation scripts log their metrics.
+
+    It differs from the mean over samples when the last batch is smaller than the others.
+    """
+    batches = np.split(values, range(batch_size, len(values), batch_size))
+    return float(np.mean([batch.mean() for batch in batches]))
 
 
 def keyframe_error_s(
@@ -111,9 +128,42 @@ def calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 
         labels: (M,).
         num_bins: equal-width bins of confidence.
     """
-    confidence, best = probabilities.max(dim=1)
-    right = (best == labels).double()
-    place = (confidence * num_bins).long().clamp(max=num_bins - 1)
+    confidence, right, place = _binned(probabilities, labels, num_bins)
     gap = torch.zeros(num_bins, dtype=torch.float64)
-    gap.index_add_(0, place, right - confidence.double())
+    gap.index_add_(0, place, right - confidence)
     return float(gap.abs().sum() / len(labels))
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How often answers of each confidence are right.
+
+    Attributes:
+        count: (bins,) answers.
+        confidence: (bins,) mean probability of the best label; NaN where there is no answer.
+        accuracy: (bins,) share of right answers; NaN where there is no answer.
+    """
+
+    count: Values
+    confidence: Values
+    accuracy: Values
+
+
+def reliability(probabilities: Tensor, labels: Tensor, *, num_bins: int = 15) -> Reliability:
+    """Returns the bins behind `calibration_error`; arguments are the same."""
+    confidence, right, place = _binned(probabilities, labels, num_bins)
+    bins = place.numpy()
+    count = np.bincount(bins, minlength=num_bins).astype(np.float64)
+    whole = np.where(count > 0, count, np.nan)
+    return Reliability(
+        count,
+        np.bincount(bins, weights=confidence.numpy(), minlength=num_bins) / whole,
+        np.bincount(bins, weights=right.numpy(), minlength=num_bins) / whole,
+    )
+
+
+def _binned(probabilities: Tensor, labels: Tensor, num_bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Confidence, hit and bin of every row."""
+    confidence, best = probabilities.max(dim=1)
+    place = (confidence * num_bins).long().clamp(max=num_bins - 1)
+    return confidence.double(), (best == labels).double(), place

@@ -29,12 +29,29 @@ class OsccAnswer:
 
 
 @dataclass(frozen=True)
-class PnrAnswer:
-    """When the state changes, if it does: `scores` has one entry per sampled instant."""
+class InstantAnswer:
+    """When something happens, if it does: `scores` has one entry per sampled instant."""
 
     time_s: float
     probability: float
     scores: list[float]
+
+
+class PnrAnswer(InstantAnswer):
+    """When the state changes."""
+
+
+@dataclass(frozen=True)
+class SkillAnswer:
+    """What a skill besides the four says of a segment: one of the two, as its readout has it.
+
+    Attributes:
+        labels: what it is, most probable first.
+        instant: when it happens.
+    """
+
+    labels: list[Ranked] | None = None
+    instant: InstantAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class SegmentAnswer:
-    """Everything said about one stretch of the clip; tasks not asked for are None."""
+    """Everything said about one stretch of the clip; tasks not asked for are None or absent."""
 
     start_s: float
     end_s: float
@@ -69,6 +86,7 @@ class SegmentAnswer:
     oscc: OsccAnswer | None
     pnr: PnrAnswer | None
     evidence: Evidence
+    skills: dict[str, SkillAnswer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,8 +115,24 @@ class LtaAnswer:
 
 
 @dataclass(frozen=True)
+class ForecastAnswer:
+    """What a skill besides the four says of the future.
+
+    Attributes:
+        observed: indices of the segments observed, oldest first.
+        steps: one ranked list per future segment.
+        evidence: as for a segment.
+    """
+
+    observed: list[int]
+    steps: list[list[Ranked]]
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The answers to one request."""
+    """The answers to one request; `skills` has the forecasts of skills besides the four."""
 
     segments: list[SegmentAnswer]
     lta: LtaAnswer | None
+    skills: dict[str, ForecastAnswer] = field(default_factory=dict)

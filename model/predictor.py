@@ -16,15 +16,12 @@ from model.config import ModelConfig
 from model.egopack import Votes
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.knn import SearchName
-from model.outputs import LtaAnswer, Prediction
-from model.segments import WINDOW_FRAMES, pick_nodes
+from model.outputs import ForecastAnswer, LtaAnswer, Prediction
+from model.segments import TOLERANCE_S, WINDOW_FRAMES, pick_nodes
 from model.skills import SkillSet, build_skills
-from model.tasks import Readout, TaskSpec
+from model.tasks import LTA, Readout, TaskSpec
 from weights.bundle import ENCODER_FILE, Bundle, load_bundle
 from weights.errors import BundleError
-
-TOLERANCE_S = 0.05
-"""How far past the last frame a segment may end: clocks of containers and callers differ."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,15 +173,21 @@ class Predictor:
             }
             segments.append(self._reader.segment(bounds, mine, top_k=request.top_k))
         lta: LtaAnswer | None = None
-        for task in request.tasks:
+        skills: dict[str, ForecastAnswer] = {}
+        for task in self.tasks:
             spec = self.skills.specs[task]
-            if spec.num_future:
-                observed = list(range(max(0, len(cut) - spec.num_segments), len(cut)))
-                mine_lta = graph_votes(votes[task], first[task])
+            if task not in request.tasks or not spec.num_future:
+                continue
+            observed = list(range(max(0, len(cut) - spec.num_segments), len(cut)))
+            mine_future = graph_votes(votes[task], first[task])
+            top_k = request.top_k
+            if task == LTA.name:
                 lta = self._reader.future(
-                    task, mine_lta, observed, top_k=request.top_k, seed=request.seed
+                    task, mine_future, observed, top_k=top_k, seed=request.seed
                 )
-        return Prediction(segments, lta)
+            else:
+                skills[task] = self._reader.forecast(task, mine_future, observed, top_k=top_k)
+        return Prediction(segments, lta, skills)
 
 
 def _encoder(bundle: Bundle, input_size: int) -> VideoEncoder:

@@ -21,6 +21,7 @@ from model.metrics import (
     Values,
     anticipation_errors,
     calibration_error,
+    class_mean,
     hits,
     keyframe_error_s,
 )
@@ -33,6 +34,15 @@ Metrics = dict[str, dict[str, float]]
 
 Outputs = Mapping[str, Mapping[str, Tensor]]
 """Task -> output -> tensor."""
+
+PerSample = dict[str, dict[str, Values]]
+"""Task -> metric -> (M,)."""
+
+ONE_CLASS = (Readout.CENTRE, Readout.GRAPH)
+"""Readouts that answer one class per sample."""
+
+TOP = 5
+"""Of the more forgiving accuracy."""
 
 
 def split_samples(
@@ -81,11 +91,28 @@ def score_logits(
         seed: of the sampled futures; sample i draws with seed + i.
     """
     values = per_sample(logits, labels, samples, config, temperature, seed=seed)
+    return summarise(values, logits, labels, samples, temperature)
+
+
+def summarise(
+    values: PerSample,
+    logits: Outputs,
+    labels: Outputs,
+    samples: Mapping[str, Samples],
+    temperature: Mapping[str, float],
+) -> Metrics:
+    """Returns the means of per-sample values and what only a whole split has.
+
+    Arguments are those of `score_logits`, after what `per_sample` made of them.
+    """
     result = {}
     for task, outputs in logits.items():
+        spec = samples[task].spec
         means = {name: float(v.mean()) for name, v in values[task].items()}
-        errors = _calibration_errors(samples[task].spec, outputs, labels[task], temperature)
-        result[task] = {**means, **errors, "samples": float(len(samples[task]))}
+        whole: dict[str, float] = {}
+        if spec.readout in ONE_CLASS:
+            whole = _class_metrics(spec, outputs, labels[task], temperature)
+        result[task] = {**means, **whole, "samples": float(len(samples[task]))}
     return result
 
 
@@ -97,16 +124,21 @@ def per_sample(
     temperature: Mapping[str, float],
     *,
     seed: int = 0,
-) -> dict[str, dict[str, Values]]:
-    """Returns the metrics sample by sample, task -> metric -> (M,), whose mean is the metric.
+) -> PerSample:
+    """Returns the metrics sample by sample, whose mean is the metric.
 
     What is measured follows from a task's readout, so a task that a user adds needs no line here:
     one class per sample gives hits, future nodes give edit distances, one label per node gives
     the keyframe's error in seconds. Arguments are those of `score_logits`.
+
+    Raises:
+        ValueError: a label is hidden.
     """
-    result: dict[str, dict[str, Values]] = {}
+    result = {}
     for task, outputs in logits.items():
         spec = samples[task].spec
+        if any(bool((values < 0).any()) for values in labels[task].values()):
+            raise ValueError(f"{task}: only samples with labels can be scored, some are hidden")
         if spec.readout is Readout.FUTURE:
             probability = _probabilities(spec, outputs, temperature)
             futures = sampled_futures(probability, greedy_first=config.greedy_first, seed=seed)
@@ -115,12 +147,7 @@ def per_sample(
             (score,) = outputs.values()
             result[task] = {"error_s": _keyframe(samples[task], score[:, :, 0].argmax(dim=1))}
         else:
-            result[task] = {
-                metric_name(spec, output, "top1", alone="accuracy"): hits(
-                    values[:, 0], labels[task][output][:, 0]
-                )
-                for output, values in outputs.items()
-            }
+            result[task] = _hits(spec, outputs, labels[task])
     return result
 
 
@@ -133,8 +160,7 @@ def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dic
     """Returns what answering without looking scores: chance, and the training frequencies.
 
     "frequency" answers the most frequent class (AR, OSCC), the mean training position (PNR), and
-    for LTA whichever is better of the most frequent class 20 times and five futures drawn from
-    the training frequencies.
+    for LTA the better of the most frequent class 20 times and five futures drawn by frequency.
     """
     ways = {"chance": True, "frequency": False}
     return {
@@ -159,9 +185,15 @@ def _unseen(
         return _constant_futures(_label_counts(whole[0] if whole else seen), split, uniform=uniform)
     scores = {}
     for output, count in _label_counts(seen).items():
-        right = split.labels[output][:, 0] == count.argmax()
-        share = 1 / int((count > 0).sum()) if uniform else float(right.double().mean())
-        scores[metric_name(spec, output, "top1", alone="accuracy")] = share
+        truth, num_seen = split.labels[output][:, 0], int((count > 0).sum())
+        num_there = len(truth.unique())
+        for k, metric in ((1, "top1"), (TOP, f"top{TOP}")):
+            if k < len(count):
+                same = count.expand(len(truth), -1)
+                share = min(k / num_seen, 1.0) if uniform else float(hits(same, truth, k=k).mean())
+                alone = "accuracy" if k == 1 else None
+                scores[metric_name(spec, output, metric, alone=alone)] = share
+        scores[metric_name(spec, output, "class_mean")] = 1 / (num_seen if uniform else num_there)
     return scores
 
 
@@ -175,14 +207,10 @@ def sampled_futures(
 ) -> dict[str, Tensor]:
     """Returns sampled hypotheses, output -> (M, K, Z), of probabilities (M, Z, Y)."""
     num = len(next(iter(probability.values())))
-    drawn = [
-        sample_futures(
-            {name: p[i] for name, p in probability.items()},
-            seed=seed + i,
-            greedy_first=greedy_first,
-        )
-        for i in range(num)
-    ]
+    drawn = []
+    for i in range(num):
+        mine = {name: p[i] for name, p in probability.items()}
+        drawn.append(sample_futures(mine, seed=seed + i, greedy_first=greedy_first))
     return {name: torch.stack([d[name] for d in drawn]) for name in probability}
 
 
@@ -198,19 +226,33 @@ def _probabilities(
     }
 
 
-def _calibration_errors(
+def _hits(
+    spec: TaskSpec, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    """Hits of every output, top 5 where there are more classes than that."""
+    found = {}
+    for output, values in outputs.items():
+        scores, truth = values[:, 0], labels[output][:, 0]
+        found[metric_name(spec, output, "top1", alone="accuracy")] = hits(scores, truth)
+        if scores.shape[1] > TOP:
+            found[metric_name(spec, output, f"top{TOP}")] = hits(scores, truth, k=TOP)
+    return found
+
+
+def _class_metrics(
     spec: TaskSpec,
     outputs: Mapping[str, Tensor],
     labels: Mapping[str, Tensor],
     temperature: Mapping[str, float],
 ) -> dict[str, float]:
-    """Expected calibration error of every output that answers one class per sample."""
-    if spec.readout not in (Readout.CENTRE, Readout.GRAPH):
-        return {}
-    return {
-        metric_name(spec, name, "ece"): calibration_error(p[:, 0], labels[name][:, 0])
-        for name, p in _probabilities(spec, outputs, temperature).items()
-    }
+    """Class-mean accuracy and expected calibration error of every output."""
+    found = {}
+    for name, probability in _probabilities(spec, outputs, temperature).items():
+        truth = labels[name][:, 0]
+        right = hits(outputs[name][:, 0], truth)
+        found[metric_name(spec, name, "class_mean")] = class_mean(right, truth)
+        found[metric_name(spec, name, "ece")] = calibration_error(probability[:, 0], truth)
+    return found
 
 
 def _constant_futures(

@@ -17,6 +17,8 @@ from model.tasks import Readout, Sampling, TaskSpec
 
 WINDOW_FRAMES = 32
 STRIDE_FRAMES = 16
+TOLERANCE_S = 0.05
+"""How far past the last frame a segment may end: clocks of containers and callers differ."""
 
 
 @dataclass(frozen=True, eq=False)

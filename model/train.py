@@ -15,6 +15,7 @@ import torch
 from extract.errors import ExtractError
 from model.ego4d import add_data_arguments, prepare_ego4d
 from model.errors import ModelError
+from model.learn import main as learn
 from model.ledger import Ledger
 from model.methods import SERVABLE, parts_of
 from model.prepared import Prepared
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["reproduce"]:
         return reproduce(argv[1:])
+    if any(word.split("=")[0] == "--learn" for word in argv):
+        return learn(argv)
     arguments = _parse(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.set_num_threads(arguments.workers)
@@ -122,7 +125,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "multi-task model, backpack, four skills, temperatures. With --data it learns from a data "
         "set in Ego4D's layout and its released features instead. Rerun it after an interruption: "
         "finished stages are kept and unfinished ones go on from their last epoch. "
-        "'python -m model.train reproduce --help': the paper's tables.",
+        "'python -m model.train reproduce --help': the paper's tables. "
+        "'python -m model.train --learn TASK.toml --help': a task of one's own on a bundle.",
     )
     parser.add_argument("--smoke", action="store_true", help="every stage on a tiny world")
     parser.add_argument("--work", type=Path, help="where stages are kept (work/NAME)")

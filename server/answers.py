@@ -51,6 +51,7 @@ def prediction(
         ),
         segments=[_segment(part, outcome.clip, track.fps, options) for part in found.segments],
         lta=None if found.lta is None else _lta(found.lta, options),
+        skills={name: _forecast(answer, options) for name, answer in found.skills.items()} or None,
         timings=timings(outcome, total_s),
         warnings=[
             schemas.Warning_(code=notice.code, detail=notice.detail)
@@ -83,7 +84,9 @@ def model_facts(predictor: Predictor) -> schemas.ModelFacts:
         ),
         skills={
             task: schemas.Skill(
-                backbone=facts["backbone"], perspectives=list(facts["perspectives"])
+                backbone=facts["backbone"],
+                perspectives=list(facts["perspectives"]),
+                outputs=list(facts["spec"]["outputs"]),
             )
             for task, facts in manifest.skills.items()
         },
@@ -109,13 +112,21 @@ def _segment(
         oscc=None
         if found.oscc is None
         else schemas.Oscc(state_change=found.oscc.state_change, probability=found.oscc.probability),
-        pnr=None if found.pnr is None else _pnr(found.pnr, clip, fps, options),
+        pnr=None if found.pnr is None else _instant(found.pnr, clip, fps, options),
+        skills={
+            name: schemas.SkillAnswer(
+                labels=None if own.labels is None else [_ranked(label) for label in own.labels],
+                instant=None if own.instant is None else _instant(own.instant, clip, fps, options),
+            )
+            for name, own in found.skills.items()
+        }
+        or None,
         evidence=_evidence(found.evidence, options),
     )
 
 
-def _pnr(
-    found: outputs.PnrAnswer, clip: DecodedClip, fps: float, options: PredictOptions
+def _instant(
+    found: outputs.InstantAnswer, clip: DecodedClip, fps: float, options: PredictOptions
 ) -> schemas.Pnr:
     return schemas.Pnr(
         time_s=found.time_s,
@@ -156,6 +167,14 @@ def _lta(found: outputs.LtaAnswer, options: PredictOptions) -> schemas.Lta:
             [schemas.JointAction(verb=verb, noun=noun) for verb, noun in future]
             for future in found.hypotheses
         ],
+        evidence=_evidence(found.evidence, options),
+    )
+
+
+def _forecast(found: outputs.ForecastAnswer, options: PredictOptions) -> schemas.Forecast:
+    return schemas.Forecast(
+        observed=found.observed,
+        steps=[[_ranked(label) for label in step] for step in found.steps],
         evidence=_evidence(found.evidence, options),
     )
 

@@ -16,7 +16,8 @@ from server.uploads import Spool
 
 DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
 (`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
-with the evidence for each. Errors are `application/problem+json`; switch on their `code`."""
+with the evidence for each; skills that were added to the bundle answer beside them, under
+`skills`. Errors are `application/problem+json`; switch on their `code`."""
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:

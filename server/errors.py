@@ -162,6 +162,7 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.FeaturesMissing: INTERNAL,
     model_errors.BackpackInvalid: INTERNAL,
     model_errors.AnnotationInvalid: INTERNAL,
+    model_errors.ScoringRefused: INTERNAL,
     model_errors.WorldMismatch: INTERNAL,
     model_errors.ModelError: INTERNAL,
     weights_errors.BundleMissing: INTERNAL,

@@ -29,6 +29,7 @@ PREDICTION: dict[str, Any] = {
             "ar": {"verb": _VERB, "noun": _NOUN},
             "oscc": {"state_change": True, "probability": 0.93},
             "pnr": {"time_s": 3.5, "frame": 105, "probability": 0.41, "scores": [0.01, 0.41]},
+            "skills": {"hand": {"labels": [{"id": 2, "label": "both", "probability": 0.88}]}},
             "evidence": {
                 "neighbours": {"ar": {"oscc": [_NEAR]}},
                 "votes": {"ar.verb": {"own": "cut", "oscc": "cut", "pnr": "slice", "lta": "cut"}},
@@ -41,6 +42,13 @@ PREDICTION: dict[str, Any] = {
         "hypotheses": [[{"verb": "put", "noun": "knife"}]],
         "evidence": {"neighbours": {"lta": {"ar": [_NEAR]}}, "votes": {"lta.verb": {"own": "put"}}},
     },
+    "skills": {
+        "next-room": {
+            "observed": [0],
+            "steps": [[{"id": 1, "label": "kitchen", "probability": 0.64}]],
+            "evidence": {"neighbours": {}, "votes": {"next-room.next-room": {"own": "kitchen"}}},
+        }
+    },
     "timings": {
         "queue_ms": 1.2,
         "decode_ms": 90.0,
@@ -50,4 +58,7 @@ PREDICTION: dict[str, Any] = {
     },
     "warnings": [{"code": "resampled-from-25fps", "detail": "The clip was resampled to 30 fps."}],
 }
-"""Lists are cut short: a real answer has `top_k` labels, 16 scores, 20 steps, 5 hypotheses."""
+"""Lists are cut short: a real answer has `top_k` labels, 16 scores, 20 steps, 5 hypotheses.
+
+`hand` and `next-room` stand for skills of one's own; the shipped bundle has none.
+"""

@@ -19,7 +19,7 @@ class _Choices(BaseModel):
     )
 
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
-    """Labels listed per verb and noun."""
+    """Labels in each ranked list."""
     segment_s: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 8.0
     """Without `segments`, a longer clip is cut every so many seconds."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -41,7 +41,8 @@ class PredictOptions(_Choices):
     )
 
     tasks: Annotated[list[str], Field(min_length=1, max_length=32)] | None = None
-    """Tasks to answer: any of `ar`, `lta`, `oscc`, `pnr`; default: all the model knows."""
+    """Tasks to answer: any of `ar`, `lta`, `oscc`, `pnr` and the bundle's other skills, as
+    `/v1/models` lists them; default: all the model knows."""
     segments: Annotated[list[tuple[Seconds, Seconds]], Field(min_length=1)] | None = None
     """Stretches to answer for, `[start_s, end_s]` each; default: the clip cut evenly."""
     return_: Annotated[list[Part] | None, Field(alias="return")] = None

@@ -79,7 +79,7 @@ class Oscc(_Body):
 
 
 class Pnr(_Body):
-    """When the state changes, if it does."""
+    """When something happens in a segment, if it does: for `pnr`, a change of state."""
 
     time_s: float
     frame: int
@@ -87,6 +87,15 @@ class Pnr(_Body):
     probability: Probability
     scores: list[float] | None = None
     """One per sampled instant; only with `scores`."""
+
+
+class SkillAnswer(_Body):
+    """What a skill besides the four says of a segment; which of the two, its kind decides."""
+
+    labels: list[RankedLabel] | None = None
+    """What it is, most probable first."""
+    instant: Pnr | None = None
+    """When it happens, if it does."""
 
 
 class Neighbour(_Body):
@@ -117,6 +126,8 @@ class Segment(_Body):
     ar: Action | None = None
     oscc: Oscc | None = None
     pnr: Pnr | None = None
+    skills: dict[str, SkillAnswer] | None = None
+    """Skill -> its answer, of the skills that the bundle has besides the four."""
     evidence: Evidence | None = None
 
 
@@ -136,6 +147,16 @@ class Lta(_Body):
     """One per future action."""
     hypotheses: list[list[JointAction]]
     """Sampled futures."""
+    evidence: Evidence | None = None
+
+
+class Forecast(_Body):
+    """What a skill besides the four says of the segments to come."""
+
+    observed: list[int]
+    """Segments the answer was made from, oldest first."""
+    steps: list[list[RankedLabel]]
+    """One ranked list per future segment."""
     evidence: Evidence | None = None
 
 
@@ -167,6 +188,8 @@ class Prediction(_Body):
     features: FeatureFacts
     segments: list[Segment]
     lta: Lta | None = None
+    skills: dict[str, Forecast] | None = None
+    """Skill -> its forecast, of the skills that the bundle has besides the four."""
     timings: Timings
     warnings: list[Warning_]
 
@@ -184,6 +207,8 @@ class Skill(_Body):
 
     backbone: str
     perspectives: list[str]
+    outputs: list[str]
+    """Label spaces it answers in; their names are in `/v1/taxonomy`."""
 
 
 class ModelFacts(ModelIdentity):

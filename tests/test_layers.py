@@ -10,7 +10,7 @@ ORDER = ["weights", "extract", "model", "server"]
 PACKAGES = [*ORDER, "clients"]
 # Of `extract`, the model proper sees tracks only; these files are the ones that make them.
 MAKES_TRACKS = {"model.presets", "model.tabletop", "model.ego4d", "model.train", "model.predictor",
-                "model.data.tracks", "model.evaluate", "model.assemble"}  # fmt: skip
+                "model.data.tracks", "model.evaluate", "model.assemble", "model.score"}  # fmt: skip
 
 
 def module_name(path: Path) -> str:

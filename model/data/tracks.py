@@ -1,6 +1,6 @@
 """Videos of a data set -> their features: extracted where not stored yet, or a released set's."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from extract.encoder import VideoEncoder
@@ -13,7 +13,10 @@ from extract.track import FeatureTrack
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Tracks
-from model.errors import FeaturesMissing
+from model.errors import AnnotationInvalid, FeaturesMissing
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+"""Endings of the containers that are read."""
 
 
 def videos_of(data: DataRoot, split: Split) -> list[str]:
@@ -30,9 +33,30 @@ def read_tracks(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FeatureTrack]:
-    """Returns the tracks of videos, in order; what is missing is extracted and stored.
+    """Returns the tracks of a data set's videos, in order; see `read_files`."""
+    files = {video: data.videos / f"{video}.mp4" for video in videos}
+    fetch = data.fetch_command(encoder.name)
+    return read_files(files, store, encoder, fetch=fetch, progress=progress)
+
+
+def read_files(
+    files: Mapping[str, Path],
+    store: FeatureStore,
+    encoder: VideoEncoder,
+    *,
+    fetch: str = "put their files there",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FeatureTrack]:
+    """Returns the tracks of video files, in order; what is missing is extracted and stored.
 
     A stored track made by another encoder is made again.
+
+    Args:
+        files: video -> its file.
+        store: where tracks are kept.
+        encoder: what makes them.
+        fetch: what to do where there is no network to make them with.
+        progress: called with (tracks read, tracks in all).
 
     Raises:
         FeaturesMissing: a track is missing, and there is no network to make it with.
@@ -43,19 +67,37 @@ def read_tracks(
         track = store.read(video) if store.has(video) else None
         if track is None or track.encoder.fingerprint != encoder.fingerprint:
             if isinstance(encoder, FeaturesOnly):
-                fetch = data.fetch_command(encoder.name)
                 raise FeaturesMissing([video], [store.root], fetch)
-            track = extractor.from_file(data.videos / f"{video}.mp4", video_id=video)
+            track = extractor.from_file(files[video], video_id=video)
             store.write(track)
         return track
 
     tracks = []
     with one_thread_per_core() as pool:
-        for track in pool.map(read, videos):
+        for track in pool.map(read, files):
             tracks.append(track)
             if progress:
-                progress(len(tracks), len(videos))
+                progress(len(tracks), len(files))
     return tracks
+
+
+def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
+    """Returns the file of each video, named by it and ending as a video does.
+
+    Raises:
+        AnnotationInvalid: a video has no file, or more than one.
+    """
+    files = {}
+    for video in videos:
+        found = [p for s in SUFFIXES if (p := folder / f"{video}{s}").is_file()]
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found) or "none"
+            raise AnnotationInvalid(
+                f"{folder}: expected one file named {video} with one of the endings "
+                f"{' '.join(SUFFIXES)}, found {names}"
+            )
+        files[video] = found[0]
+    return files
 
 
 def load_tracks(

@@ -33,6 +33,8 @@ def test_an_answer_is_kept_whole(answer):
         (results.Pnr, schemas.Pnr),
         (results.Oscc, schemas.Oscc),
         (results.Lta, schemas.Lta),
+        (results.SkillAnswer, schemas.SkillAnswer),
+        (results.Forecast, schemas.Forecast),
         (results.Evidence, schemas.Evidence),
         (results.Neighbour, schemas.Neighbour),
         (results.Timings, schemas.Timings),

@@ -75,7 +75,7 @@ def test_evaluating_the_bundle_repeats_the_figures_in_its_manifest(smoke_run, tm
     out = tmp_path / "metrics.json"
     assert evaluate([
         "--bundle", str(smoke_run / "bundle"), "--data", str(smoke_run / "world"),
-        "--features", str(smoke_run / "features"), "--out", str(out),
+        "--features", str(smoke_run / "features"), "--json", str(out),
     ]) == 0  # fmt: skip
     found = json.loads(out.read_text())
     manifest = load_bundle(smoke_run / "bundle").manifest
@@ -96,7 +96,9 @@ def test_another_seed_is_refused_in_the_same_folder(smoke_run, capsys):
     assert "holds another world" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["model.train", "model.evaluate", "model.data.tabletop"])
+@pytest.mark.parametrize(
+    "module", ["model.train", "model.compare", "model.evaluate", "model.data.tabletop"]
+)
 def test_every_command_explains_itself(module):
     shown = subprocess.run(
         [COMMAND[0], "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True

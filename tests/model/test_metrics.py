@@ -1,3 +1,4 @@
+from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 
@@ -6,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from model.calibration import fit_temperature
+from model.calibration import competing, fit_temperature
 from model.metrics import (
     anticipation_errors,
+    batch_mean,
     calibration_error,
+    class_mean,
     edit_distance_curves,
     hits,
     keyframe_error_s,
+    reliability,
 )
 
 
@@ -126,6 +130,82 @@ def test_keyframe_error_follows_the_official_clock():
     )
     # |8 * 240/16 - 150| / (241/8); |0 - 90| / (181/6)
     np.testing.assert_allclose(error, [30 / (241 / 8), 90 / (181 / 6)])
+
+
+def test_keyframe_error_agrees_with_exact_fractions_on_thousands_of_segments():
+    g = np.random.default_rng(0)
+    start = g.integers(0, 100_000, 3000).astype(float)
+    end = start + g.integers(150, 241, 3000)
+    pnr = start + g.integers(0, 150, 3000)
+    node = g.integers(0, 16, 3000).astype(float)
+    start_s, end_s = start / 30 + 0.02, end / 30 + 0.02
+    found = keyframe_error_s(
+        node, num_nodes=16, start_frame=start, end_frame=end, pnr_frame=pnr,
+        start_s=start_s, end_s=end_s,
+    )  # fmt: skip
+    for i in range(3000):
+        length = Fraction(end[i]) - Fraction(start[i])
+        fps = (length + 1) / (Fraction(end_s[i]) - Fraction(start_s[i]))
+        offset = Fraction(node[i]) * length / 16
+        exact = abs(offset - (Fraction(pnr[i]) - Fraction(start[i]))) / fps
+        assert found[i] == pytest.approx(float(exact), rel=1e-9, abs=1e-12)
+
+
+def test_top_k_agrees_with_sorting_and_top_one_with_k_of_one():
+    for seed in range(200):
+        g = torch.Generator().manual_seed(seed)
+        logits = torch.randn(20, 9, generator=g)
+        labels = torch.randint(9, (20,), generator=g)
+        for k in (1, 3, 5):
+            ranked = [sorted(range(9), key=lambda y, r=row: -r[y])[:k] for row in logits.tolist()]
+            naive = [float(y in best) for y, best in zip(labels.tolist(), ranked, strict=True)]
+            assert hits(logits, labels, k=k).tolist() == naive
+
+
+def test_class_mean_weighs_classes_and_not_samples():
+    # class 0: 3 of 4 right; class 7: 0 of 1
+    assert class_mean(np.array([1.0, 1, 1, 0, 0]), torch.tensor([0, 0, 0, 0, 7])) == 0.375
+
+
+def test_batch_mean_gives_the_small_last_batch_too_much_weight():
+    values = np.array([0.0, 0, 0, 0, 1])
+    assert batch_mean(values, 2) == pytest.approx(1 / 3)
+    assert batch_mean(values, 5) == values.mean()
+    assert batch_mean(values[:4] + [0, 1, 2, 3], 2) == 1.5  # equal batches: the plain mean
+
+
+def test_calibration_error_agrees_with_a_loop_over_bins():
+    for seed in range(300):
+        g = torch.Generator().manual_seed(seed)
+        rows = int(torch.randint(1, 60, (), generator=g))
+        probabilities = (3 * torch.randn(rows, 4, generator=g)).softmax(1)
+        labels = torch.randint(4, (rows,), generator=g)
+        error = 0.0
+        for low in range(15):
+            inside = [
+                (p, q)
+                for p, q in zip(probabilities.tolist(), labels.tolist(), strict=True)
+                if low == min(int(torch.tensor(max(p)) * 15), 14)
+            ]
+            if inside:
+                right = sum(p.index(max(p)) == q for p, q in inside) / len(inside)
+                sure = sum(max(p) for p, _ in inside) / len(inside)
+                error += abs(right - sure) * len(inside) / rows
+        assert calibration_error(probabilities, labels) == pytest.approx(error, abs=1e-9)
+        curve = reliability(probabilities, labels)
+        gaps = np.nan_to_num(np.abs(curve.accuracy - curve.confidence)) * curve.count
+        assert gaps.sum() / rows == pytest.approx(error, abs=1e-9)
+        assert curve.count.sum() == rows
+
+
+def test_one_temperature_is_fitted_on_nodes_that_compete_or_on_every_node():
+    keyframe = torch.tensor([[[0.1], [0.7], [0.2]]])
+    rows, truth = competing(keyframe, torch.tensor([[0, 0, 1]]))
+    assert rows.tolist() == [[pytest.approx(0.1), pytest.approx(0.7), pytest.approx(0.2)]]
+    assert truth.tolist() == [2]
+    rows, truth = competing(torch.arange(12.0).view(2, 2, 3), torch.tensor([[0, 1], [2, 0]]))
+    assert rows.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert truth.tolist() == [0, 1, 2, 0]
 
 
 def test_a_hit_is_a_row_whose_best_label_is_right():

@@ -64,7 +64,14 @@ class FakePredictor:
             encoder={"name": "fake"},
             model={},
             backbones={},
-            skills={t: {"backbone": "shared", "perspectives": list(PERSPECTIVES)} for t in TASKS},
+            skills={
+                t: {
+                    "backbone": "shared",
+                    "perspectives": list(PERSPECTIVES),
+                    "spec": {"outputs": ["verb", "noun"]},
+                }
+                for t in TASKS
+            },
             label_spaces={"verb": ["take", "put"], "noun": ["cup", "knife"]},
             training={"licence": "Apache-2.0"},
             metrics={"test": {"ar": {"verb_top1": 0.5}, "note": "text"}, "comment": "text"},

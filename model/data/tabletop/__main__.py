@@ -1,4 +1,4 @@
-"""Writes a tabletop world, or a labelled contact sheet or sample clip of one."""
+"""Writes a tabletop world, or a labelled contact sheet, sample clip or labels file of one."""
 
 import argparse
 import dataclasses
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from model.data.tabletop.own_labels import TOLD, write_labels
 from model.data.tabletop.sample import write_sample
 from model.data.tabletop.script import SMOKE, WorldConfig
 from model.data.tabletop.sheet import write_sheet
@@ -16,14 +17,21 @@ from model.data.tabletop.write import write_world
 def main() -> None:
     """Reads the command line and does what it says."""
     parser = argparse.ArgumentParser(prog="python -m model.data.tabletop", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the world")
+    parser.add_argument("--out", type=Path, help="folder of the world")
     parser.add_argument("--smoke", action="store_true", help="a tiny world, for tests")
     parser.add_argument("--seed", type=int, default=0, help="of every draw")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--sheet", type=Path, help="write this picture of the world in --out")
+    parser.add_argument("--labels", type=Path, help="write a labels file of --task here, no world")
+    parser.add_argument("--task", choices=list(TOLD), default="hand", help="what the labels tell")
     parser.add_argument("--sample", type=Path, help="write a clip of --out and its truth here")
     arguments = parser.parse_args()
     config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
+    if arguments.labels is not None:
+        write_labels(arguments.task, config, arguments.labels)
+        return
+    if arguments.out is None:
+        parser.error("--out is missing: the folder of the world")
     if arguments.sheet is not None:
         write_sheet(arguments.out, arguments.sheet)
         return

@@ -49,6 +49,7 @@ class Play:
     Attributes:
         steps: (verb, noun) in order.
         marks: how many choices had been taken when each step was done.
+        recipes: what each step was done for.
     """
 
     def __init__(self, split: str, repertoire: tuple[str, ...], table: Table, dice: Dice) -> None:
@@ -59,6 +60,7 @@ class Play:
         self._done: set[str] = set()
         self.steps: list[Step] = []
         self.marks: list[int] = []
+        self.recipes: list[str] = []
 
     def run(self, num_actions: int) -> None:
         """Acts until `num_actions` have been done."""
@@ -68,7 +70,8 @@ class Play:
             self._done.add(last)
             orders, chances = orders_of(last, self._split)
             self._follow(orders[self._dice.choose(chances)])
-        del self.steps[num_actions:], self.marks[num_actions:]
+            self.recipes += [last] * (len(self.steps) - len(self.recipes))
+        del self.steps[num_actions:], self.marks[num_actions:], self.recipes[num_actions:]
 
     def _next_recipe(self, last: str | None) -> str:
         def weight(name: str) -> float:
@@ -116,6 +119,7 @@ class Plot:
     Attributes:
         steps: (verb, noun) in order.
         marks: how many choices had been taken when each step was done.
+        recipes: what each step was done for.
         outcomes: of all choices, for replay.
         bits_per_action: entropy of the choices, spread over the steps.
     """
@@ -125,6 +129,7 @@ class Plot:
     initial: Table
     steps: tuple[Step, ...]
     marks: tuple[int, ...]
+    recipes: tuple[str, ...]
     outcomes: tuple[int, ...]
     bits_per_action: float
 

@@ -126,8 +126,8 @@ def write_plot(config: WorldConfig, split: str, index: int) -> Plot:
     play = Play(split, repertoire, initial.copy(), dice)
     play.run(num_actions)
     return Plot(
-        split, repertoire, initial, tuple(play.steps), tuple(play.marks), tuple(dice.taken),
-        dice.bits / num_actions,
+        split, repertoire, initial, tuple(play.steps), tuple(play.marks), tuple(play.recipes),
+        tuple(dice.taken), dice.bits / num_actions,
     )  # fmt: skip
 
 

@@ -1,0 +1,173 @@
+"""my_labels.csv -> rows: which stretch of which video, and what it is.
+
+Columns video, start_s, end_s, then `label`, or `time_s` where a task localises, and if wanted
+`split`. Every complaint names the line and the column.
+"""
+
+import csv
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from model.errors import AnnotationInvalid
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+VAL_SHARE = 0.2
+"""Of the videos, where the file has no split column."""
+
+_VIDEO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One line of a labels file.
+
+    Attributes:
+        line: where it stands, for complaints.
+        video: name of the file without its ending.
+        start_s: where the stretch begins.
+        end_s: where it ends.
+        label: what it is; "" where an instant is told instead.
+        time_s: the instant, inside the stretch; None where a label is told instead.
+        split: what the row is for; "" until `assign_splits`.
+    """
+
+    line: int
+    video: str
+    start_s: float
+    end_s: float
+    label: str
+    time_s: float | None
+    split: Split | Literal[""]
+
+
+def read_labels(
+    path: Path, *, localises: bool, labels: Sequence[str] | None = None
+) -> list[LabelRow]:
+    """Reads a labels file, rows in the file's order.
+
+    Args:
+        path: a CSV file in UTF-8 with a header.
+        localises: rows tell an instant, not a label.
+        labels: the only labels allowed.
+
+    Raises:
+        AnnotationInvalid: the file or a row is wrong; names line, column, value, what is allowed.
+    """
+    told = "time_s" if localises else "label"
+    needed = ("video", "start_s", "end_s", told)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            _check_header(path, reader.fieldnames or (), needed)
+            rows = [_row(path, reader.line_num, values, told, labels) for values in reader]
+    except OSError as error:
+        raise AnnotationInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise AnnotationInvalid(f"{path}: not CSV in UTF-8: {error}") from error
+    if not rows:
+        raise AnnotationInvalid(f"{path}: no rows below the header")
+    return rows
+
+
+def assign_splits(rows: Sequence[LabelRow], *, seed: int) -> list[LabelRow]:
+    """Returns the rows with a split each: the file's, or 80 % train and 20 % val by video.
+
+    Raises:
+        AnnotationInvalid: there is nothing to train on or nothing to validate on.
+    """
+    split_of: Mapping[str, Split] = {}
+    if not rows[0].split:
+        videos = sorted({row.video for row in rows})
+        random.Random(seed).shuffle(videos)
+        num_val = max(1, round(VAL_SHARE * len(videos)))
+        split_of = {v: "val" if i < num_val else "train" for i, v in enumerate(videos)}
+    split = [replace(row, split=row.split or split_of[row.video]) for row in rows]
+    for wanted in ("train", "val"):
+        if not any(row.split == wanted for row in split):
+            raise AnnotationInvalid(
+                f"no row is for {wanted}: give rows of at least two videos, or a column `split` "
+                f"of {', '.join(SPLITS)}"
+            )
+    return split
+
+
+def label_names(rows: Sequence[LabelRow], labels: Sequence[str] | None) -> list[str]:
+    """Returns the label space: the one given, or all labels of the rows, sorted.
+
+    Raises:
+        AnnotationInvalid: there are fewer than two labels, or one has no training row.
+    """
+    names = list(labels) if labels is not None else sorted({row.label for row in rows})
+    if len(names) < 2:
+        raise AnnotationInvalid(
+            f"all rows have the label {names[0]!r}: there must be at least 2 labels to tell apart"
+        )
+    seen = {row.label for row in rows if row.split == "train"}
+    unseen = [name for name in names if name not in seen]
+    if unseen:
+        raise AnnotationInvalid(
+            f"no training row has the label {unseen[0]!r}: add one, move one there with a column "
+            "`split`, or take the label out"
+        )
+    return names
+
+
+def _check_header(path: Path, found: Sequence[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in found]
+    unknown = [name for name in found if name not in {*needed, "split"}]
+    if missing or unknown or len(set(found)) != len(found):
+        raise AnnotationInvalid(
+            f"{path}, line 1: expected the columns {', '.join(needed)} and, if wanted, split; "
+            f"got {', '.join(map(str, found)) or 'nothing'}"
+        )
+
+
+def _row(
+    path: Path,
+    line: int,
+    values: Mapping[str | None, str | None],
+    told: str,
+    labels: Sequence[str] | None,
+) -> LabelRow:
+    def wrong(column: str, allowed: str) -> AnnotationInvalid:
+        value = values.get(column)
+        return AnnotationInvalid(
+            f"{path}, line {line}, column {column}: expected {allowed}, got {value!r:.80}"
+        )
+
+    def number(column: str) -> float:
+        try:
+            value = float(values[column] or "")
+        except ValueError as error:
+            raise wrong(column, "seconds") from error
+        if not (math.isfinite(value) and value >= 0):
+            raise wrong(column, "seconds from the video's start, 0 or more")
+        return value
+
+    if None in values or None in values.values():
+        raise AnnotationInvalid(
+            f"{path}, line {line}: not as many values as the header has columns; a label with a "
+            'comma stands in double quotes ("cut, then peel")'
+        )
+    text = {column: (value or "").strip() for column, value in values.items()}
+    if not _VIDEO.fullmatch(text["video"]):
+        raise wrong("video", "a file's name without its ending, of letters, digits, . _ and -")
+    start_s, end_s = number("start_s"), number("end_s")
+    if end_s <= start_s:
+        raise wrong("end_s", f"more than start_s ({start_s:g})")
+    time_s = number("time_s") if told == "time_s" else None
+    if time_s is not None and not start_s <= time_s < end_s:
+        raise wrong("time_s", f"at least {start_s:g} and less than {end_s:g}, inside the segment")
+    label = text.get("label", "")
+    if told == "label" and (not label or (labels is not None and label not in labels)):
+        raise wrong("label", "a name" if labels is None else f"one of {', '.join(labels)}")
+    split: Split | Literal[""] = next((s for s in SPLITS if s == text.get("split")), "")
+    if "split" in text and not split:
+        raise wrong("split", f"one of {', '.join(SPLITS)}")
+    return LabelRow(line, text["video"], start_s, end_s, label, time_s, split)

@@ -1,0 +1,97 @@
+"""Answers given so far, on disk: a run that was killed goes on where it was.
+
+One JSON line a piece after a header line that says what the answers depend on. A file written
+for something else, and a line that was cut off, count for nothing.
+"""
+
+import fcntl
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from model.errors import ScoringRefused
+
+Facts = dict[str, Any]
+
+
+class PartFile:
+    """A growing file of answers.
+
+    Attributes:
+        answers: id -> answer, as JSON has it.
+        changed: what an older file depended on that is otherwise now; it was started over.
+    """
+
+    def __init__(self, path: Path, header: Facts) -> None:
+        """Opens or starts the file and reads what is there.
+
+        Args:
+            path: the file.
+            header: what the answers depend on, plain JSON types.
+
+        Raises:
+            ScoringRefused: another process is writing the file.
+        """
+        self.answers: dict[str, Any] = {}
+        self.changed: list[str] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("a+b")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise ScoringRefused(f"another run is writing {path}; wait for it or end it") from error
+        self._resume(header)
+
+    def __enter__(self) -> "PartFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def add(self, answers: Mapping[str, Any]) -> None:
+        """Keeps answers to ids that have none yet."""
+        fresh = {i: answer for i, answer in answers.items() if i not in self.answers}
+        self._file.write(b"".join(_line([i, answer]) for i, answer in fresh.items()))
+        self._file.flush()
+        self.answers.update(fresh)
+
+    def _resume(self, header: Facts) -> None:
+        self._file.seek(0)
+        found = _parse(self._file.readline())
+        if found != header:
+            if isinstance(found, dict):
+                self.changed = [k for k, v in header.items() if found.get(k) != v]
+            self._file.truncate(0)
+            self._file.write(_line(header))
+            self._file.flush()
+            return
+        sound = self._file.tell()
+        for line in self._file:
+            pair = _parse(line)
+            if not isinstance(pair, list) or len(pair) != 2:
+                break
+            self.answers[pair[0]] = pair[1]
+            sound += len(line)
+        self._file.truncate(sound)  # appending goes on after the last whole line
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _parse(line: bytes) -> Any:
+    """Returns what a whole line says, None of one that was cut off."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

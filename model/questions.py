@@ -1,0 +1,104 @@
+"""The unannotated test files -> what has to be answered, id by id, in the order of the file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.data.annotations import ActionRecord, DataRoot, Split, group_by_clip
+from model.errors import AnnotationInvalid
+from model.tasks import LTA, OSCC, PNR
+
+CHALLENGES = (LTA.name, OSCC.name, PNR.name)
+"""The tasks with a challenge file; action recognition has no test split."""
+
+NUM_STEPS = LTA.num_future
+"""Future actions to tell, Z."""
+
+FIRST_OBSERVED = 8
+"""Actions behind the first window of a clip: a test instance shows 8 and asks for 20."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One entry a challenge file must hold.
+
+    Attributes:
+        id: its key: the segment's `unique_id`, or `<clip_uid>_<action_idx>` of the last action
+            observed.
+        video_uid: where to look.
+        segments: (first frame, frame after the last) in the full video, oldest first. LTA: every
+            action of the clip up to the last observed one; else the one segment.
+    """
+
+    id: str
+    video_uid: str
+    segments: tuple[tuple[int, int], ...]
+
+    @property
+    def length_frames(self) -> int:
+        """Frames of the last segment."""
+        start, end = self.segments[-1]
+        return end - start
+
+
+@dataclass(frozen=True)
+class AnnotationFolder(DataRoot):
+    """Annotation files that lie in `root` itself, whatever the split."""
+
+    @property
+    def annotations(self) -> Path:
+        return self.root
+
+    def _file(self, stem: str, split: Split) -> Path:
+        return self.root / f"{stem}_{split}.json"
+
+
+def open_annotations(path: Path, version: str) -> DataRoot:
+    """Returns the annotations in a folder, or in `version` of the data root that `path` is."""
+    root = DataRoot(path, version)
+    return root if root.annotations.is_dir() else AnnotationFolder(path)
+
+
+def read_questions(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) -> list[Question]:
+    """Returns everything a task's challenge file must answer.
+
+    Args:
+        data: where the unannotated test files are.
+        task: "lta", "oscc" or "pnr".
+        observed: LTA's first window of a clip has this many actions behind it, the last has 20
+            left. 8 gives the indices 7 to n - 21 that entrants' checks ask for; fewer begin
+            earlier.
+
+    Raises:
+        AnnotationInvalid: a file is missing or malformed, an id appears twice, or a segment is
+            empty.
+    """
+    if task == LTA.name:
+        found = list(_windows(data.actions("test_unannotated"), observed))
+    else:
+        found = [
+            Question(r.unique_id, r.video_uid, ((r.start_frame, r.end_frame),))
+            for r in data.changes("test_unannotated")
+        ]
+    known: set[str] = set()
+    for question in found:
+        if question.id in known:
+            raise AnnotationInvalid(f"the test file of {task} asks for {question.id} twice")
+        if question.length_frames <= 0:
+            raise AnnotationInvalid(f"the test file of {task}: segment {question.id} is empty")
+        known.add(question.id)
+    return found
+
+
+def _windows(actions: list[ActionRecord], observed: int) -> Iterator[Question]:
+    for clip in group_by_clip(actions):
+        records = [actions[p] for p in clip]
+        bounds = tuple((r.start_frame, r.end_frame) for r in records)
+        for last in range(observed - 1, len(records) - NUM_STEPS):
+            record = records[last]
+            yield Question(window_id(record), record.video_uid, bounds[: last + 1])
+
+
+def window_id(last: ActionRecord) -> str:
+    """Returns the key of the LTA window whose last observed action this is."""
+    return f"{last.clip_uid}_{last.action_idx}"

@@ -1,0 +1,1 @@
+"""What an evaluation shows: tables, figures and one page, made from answers and labels."""

@@ -1,0 +1,141 @@
+"""Answers and labels of a split -> its figures, how sure they are, and what stands beside them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from model.config import ModelConfig
+from model.data.samples import Samples
+from model.metrics import batch_mean
+from model.report.answers import TaskAnswers
+from model.report.classes import Row
+from model.report.exhibits import Exhibit
+from model.report.intervals import Interval, interval
+from model.report.paper import PAPER
+from model.scoring import Metrics, PerSample, baselines, per_sample, summarise
+
+Resample = Literal["video", "sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class SplitResult:
+    """Everything known about one split.
+
+    Attributes:
+        split: its name.
+        columns: "model", "chance", "frequency", and "paper" where that is comparable.
+        intervals: task -> metric -> 95 % interval of the model's figure.
+        per_batch: means of batch means, where asked for.
+        exhibits: tables and figures.
+    """
+
+    split: str
+    columns: dict[str, Metrics]
+    intervals: dict[str, dict[str, Interval | None]]
+    per_batch: Metrics
+    exhibits: list[Exhibit]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the exhibits."""
+        return {**self.columns, "intervals": self.intervals, "per_batch": self.per_batch}
+
+    def rows(self) -> list[Row]:
+        """Returns one line per metric: the figure, its interval and the other columns."""
+        others = [name for name in self.columns if name != "model"]
+        lines: list[Row] = []
+        for task, metrics in self.columns["model"].items():
+            for metric, value in metrics.items():
+                bounds = self.intervals[task].get(metric)
+                lines.append(
+                    {
+                        "task": task,
+                        "metric": metric,
+                        "value": value,
+                        "low": bounds.low if bounds else None,
+                        "high": bounds.high if bounds else None,
+                        **{c: self.columns[c].get(task, {}).get(metric) for c in others},
+                        "samples": int(metrics["samples"]),
+                    }
+                )
+        return [line for line in lines if line["metric"] != "samples"]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a split is measured.
+
+    Attributes:
+        config: of the model.
+        temperature: "task.output" -> temperature.
+        seed: of LTA's sampled futures and of the bootstrap.
+        resample: what the bootstrap draws: whole videos, or single samples.
+        per_batch: size of the batches whose means are averaged, None for none.
+        beside_paper: whether the paper's figures are comparable.
+    """
+
+    config: ModelConfig
+    temperature: Mapping[str, float]
+    seed: int = 0
+    resample: Resample = "video"
+    per_batch: int | None = None
+    beside_paper: bool = False
+
+
+def measure(
+    split: str,
+    answers: Mapping[str, TaskAnswers],
+    samples: Mapping[str, Samples],
+    train: Mapping[str, Samples],
+    how: Measuring,
+    exhibits: list[Exhibit],
+) -> SplitResult:
+    """Returns the figures of a split.
+
+    Args:
+        split: its name.
+        answers: task -> what the skill said.
+        samples: task -> the split's samples, in the order of the answers.
+        train: task -> training samples, for the baselines.
+        how: seeds and options.
+        exhibits: what is shown beside the figures.
+    """
+    logits = {task: said.logits for task, said in answers.items()}
+    labels = {task: said.labels for task, said in answers.items()}
+    temperature = how.temperature
+    values = per_sample(logits, labels, samples, how.config, temperature, seed=how.seed)
+    columns = {
+        "model": summarise(values, logits, labels, samples, temperature),
+        **baselines(train, samples),
+    }
+    if how.beside_paper and split in PAPER:
+        columns["paper"] = PAPER[split]
+    return SplitResult(
+        split=split,
+        columns=columns,
+        intervals=_intervals(values, samples, how),
+        per_batch=_per_batch(values, how.per_batch),
+        exhibits=exhibits,
+    )
+
+
+def _intervals(
+    values: PerSample, samples: Mapping[str, Samples], how: Measuring
+) -> dict[str, dict[str, Interval | None]]:
+    found: dict[str, dict[str, Interval | None]] = {}
+    for task, metrics in values.items():
+        groups = samples[task].video_offset.numpy()  # a video's first row tells it from others
+        if how.resample == "sample":
+            groups = np.arange(len(groups))
+        found[task] = {name: interval(v, groups, seed=how.seed) for name, v in metrics.items()}
+    return found
+
+
+def _per_batch(values: PerSample, size: int | None) -> Metrics:
+    if size is None:
+        return {}
+    return {
+        task: {name: batch_mean(v, size) for name, v in metrics.items()}
+        for task, metrics in values.items()
+    }

@@ -1,0 +1,169 @@
+"""Questions and the track of their video -> answers, in float64.
+
+An answer depends on the bundle, the features, the seed and its own id, and on nothing else. In
+float32 the shape of a batch moves a probability by about 1e-7, enough to turn one of a test set's
+millions of draws now and then, or the choice between two prototypes; in float64 by 1e-16.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from extract.track import FeatureTrack
+from model.answers import output_probabilities, sample_futures
+from model.config import ModelConfig
+from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
+from model.questions import Question
+from model.segments import pick_nodes
+from model.skills import SkillSet, build_skills
+from model.tasks import Readout, TaskSpec
+from weights.bundle import Bundle
+
+
+class Responder:
+    """Answers a test set with one bundle.
+
+    Attributes:
+        config: of the model.
+        depends_on_batch: the model normalises over its batch (`norm="batch"`), so an answer does
+            depend on the batch size.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, seed: int = 0, batch_size: int = 64, device: str = "cpu"
+    ) -> None:
+        """Builds the models of a bundle.
+
+        Args:
+            bundle: loaded and verified.
+            seed: of LTA's sampled futures.
+            batch_size: graphs at once.
+            device: "cpu" or a CUDA device.
+
+        Raises:
+            BundleError: the tensors do not fit the manifest.
+        """
+        manifest = bundle.manifest
+        self.config = ModelConfig.from_dict(manifest.model)
+        self.depends_on_batch = self.config.norm == "batch"
+        self._seed, self._batch_size, self._device = seed, batch_size, torch.device(device)
+        self._skills = _in_float64(build_skills(bundle, search="torch"), self._device)
+        self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
+        self._labels = manifest.label_spaces
+        self._encoder = manifest.encoder
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Looks whether tasks can be answered.
+
+        Raises:
+            UnknownTask: a task has no skill in the bundle.
+        """
+        for task in tasks:
+            if task not in self._skills.specs:
+                raise UnknownTask(task, tuple(self._skills.specs))
+
+    def check_labels(self, taxonomy: Mapping[str, Sequence[str]]) -> None:
+        """Looks whether the bundle's label ids mean what the annotations mean by them.
+
+        Raises:
+            ScoringRefused: they do not. A taxonomy that only adds names at the end is fine.
+        """
+        for space, names in taxonomy.items():
+            ours = self._labels[space]
+            for place, name in enumerate(ours):
+                theirs = repr(names[place]) if place < len(names) else "nothing"
+                if repr(name) != theirs:
+                    raise ScoringRefused(
+                        f"{space} {place} is {name!r} in the bundle and {theirs} in the "
+                        f"annotations' taxonomy ({len(ours)} and {len(names)} names): this bundle "
+                        "was trained on another label space, or another version of the data"
+                    )
+
+    def check_track(self, track: FeatureTrack) -> None:
+        """Looks whether a track is of the bundle's encoder, as far as its file can tell.
+
+        Raises:
+            FeatureMismatch: it is not.
+        """
+        width, made_by = track.features.shape[1], track.encoder.fingerprint
+        if width != self.config.input_size:
+            raise FeatureMismatch(
+                f"features of {track.video_id} have {width} numbers, this bundle's model takes "
+                f"{self.config.input_size}"
+            )
+        expected = self._encoder.get("fingerprint")
+        if made_by and expected and made_by != expected:  # a bare tensor does not say who made it
+            raise FeatureMismatch(
+                f"features of {track.video_id} come from {track.encoder.name} {made_by[:12]}, this "
+                f"bundle's encoder is {self._encoder.get('name')} {expected[:12]}"
+            )
+
+    @torch.inference_mode()
+    def answer(
+        self, task: str, questions: Sequence[Question], track: FeatureTrack
+    ) -> dict[str, Any]:
+        """Returns the answers to one task's questions about one video, id -> answer.
+
+        Raises:
+            FeatureMismatch: the track is of another encoder.
+        """
+        self.check_track(track)
+        spec = self._skills.specs[task]
+        answers: dict[str, Any] = {}
+        for first in range(0, len(questions), self._batch_size):
+            batch = questions[first : first + self._batch_size]
+            nodes = self._nodes(spec, batch, track).to(self._device, torch.float64)
+            fused = self._skills({task: nodes})[task].fused()
+            logits = {name: values.cpu() for name, values in fused.items()}
+            for place, question in enumerate(batch):
+                mine = {name: values[place] for name, values in logits.items()}
+                answers[question.id] = self._read(spec, question, mine)
+        return answers
+
+    def _nodes(self, spec: TaskSpec, questions: Sequence[Question], track: FeatureTrack) -> Tensor:
+        """Observed nodes, (G, n, S, D_in).
+
+        Where fewer segments were seen than a graph shows, the first one is repeated.
+        """
+        seen = [q.segments[-spec.num_segments :] for q in questions]
+        padded = [(s[0],) * (spec.num_segments - len(s)) + s for s in seen]
+        rows = torch.full((len(questions),), len(track.features))
+        pick = pick_nodes(spec, torch.tensor(padded), rows, config=self.config)
+        return pick.gather(track.features)
+
+    def _read(self, spec: TaskSpec, question: Question, logits: Mapping[str, Tensor]) -> Any:
+        """Returns one graph's answer as its file has it, from logits, output -> (n, Y)."""
+        if spec.readout is Readout.GRAPH:
+            return bool(logits["state"][0].argmax() == 1)
+        if spec.readout is Readout.NODES:
+            node = int(logits["keyframe"][:, 0].argmax())
+            return node * question.length_frames / spec.num_nodes  # the node's left edge
+        probability = {
+            name: output_probabilities(values, self._temperature.get(f"{spec.name}.{name}", 1.0))
+            for name, values in logits.items()
+        }
+        futures = sample_futures(
+            probability,
+            seed=seed_of(self._seed, question.id),
+            greedy_first=self.config.greedy_first,
+        )
+        return {name: futures[name].tolist() for name in spec.outputs}
+
+
+def seed_of(seed: int, question_id: str) -> int:
+    """Returns the seed of one sample: it does not depend on the sample's place in the file."""
+    digest = hashlib.sha256(f"{seed}/{question_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # a generator takes 63 bits
+
+
+def _in_float64(skills: SkillSet, device: torch.device) -> SkillSet:
+    """Moves every model and prototype of a skill set."""
+    skills = skills.to(device, torch.float64)
+    skills.backpacks = {
+        name: backpack and backpack.to(device, torch.float64)
+        for name, backpack in skills.backpacks.items()
+    }
+    return skills

@@ -1,0 +1,267 @@
+"""python -m model.score: answers for Ego4D's unannotated test files, as challenge files.
+
+--bundle, --features and --out write lta.json, oscc.json and pnr.json; rerun the command after an
+interruption and it goes on. --check looks at files made by anyone. With --truth (a generated
+world has it) the files are scored as well.
+Exit status: 0 all files are sound, 1 a file is not, 2 what was given cannot be used.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from extract.errors import ExtractError
+from extract.extractor import Extractor
+from extract.loading import encoder_from_spec
+from extract.store import FeatureStore
+from model.cores import one_thread_per_core
+from model.data.annotations import DataRoot
+from model.errors import ModelError, ScoringRefused
+from model.grade import Metrics, grade
+from model.part_file import Facts, PartFile
+from model.questions import (
+    CHALLENGES,
+    FIRST_OBSERVED,
+    AnnotationFolder,
+    Question,
+    open_annotations,
+    read_questions,
+)
+from model.responder import Responder
+from model.submission import Layout, report, write_submission
+from model.tasks import LTA
+from weights.bundle import Bundle, load_bundle
+from weights.errors import WeightsError
+
+PART_FOLDER = "parts"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    arguments = _parse(argv)
+    try:
+        data = open_annotations(arguments.annotations, arguments.version)
+        if arguments.check:
+            return _check(arguments.check, data, arguments)
+        return _score(data, arguments)
+    except (ModelError, WeightsError, ExtractError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
+    layouts = [read_layout(data, task, observed=arguments.observed) for task in arguments.tasks]
+    bundle = load_bundle(arguments.bundle)
+    responder = Responder(
+        bundle, seed=arguments.seed, batch_size=arguments.batch_size, device=arguments.device
+    )
+    responder.check_tasks(arguments.tasks)
+    if LTA.name in arguments.tasks:
+        responder.check_labels(data.taxonomy())
+    store = FeatureStore(arguments.features)
+    facts: Facts = {
+        "bundle": bundle.sha256,
+        "features": str(store.root.resolve()),
+        "seed": arguments.seed,
+        "batch_size": arguments.batch_size if responder.depends_on_batch else None,
+    }
+    with ExitStack() as stack:
+        parts = {}
+        for layout in layouts:
+            path = arguments.out / PART_FOLDER / f"{layout.task}.jsonl"
+            header = {"task": layout.task, "questions": _digest(layout), **facts}
+            parts[layout.task] = part = stack.enter_context(PartFile(path, header))
+            if part.changed:
+                changed = ", ".join(part.changed)
+                print(f"{layout.task}: starts over, changed: {changed}", file=sys.stderr)
+        waiting = unanswered(layouts, parts)
+        fill_store(store, list(waiting), bundle, arguments.videos, device=arguments.device)
+        respond(responder, waiting, parts, store)
+        sound = [_write(layout, parts[layout.task], arguments) for layout in layouts]
+    return 0 if all(sound) else 1
+
+
+def read_layout(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) -> Layout:
+    """Returns what a task's file must hold.
+
+    Raises:
+        AnnotationInvalid: a file is missing or malformed.
+    """
+    questions = read_questions(data, task, observed=observed)
+    names = data.taxonomy() if task == LTA.name else {}
+    if not questions:
+        print(f"{task}: the test file asks for nothing", file=sys.stderr)
+    return Layout(task, questions, {space: len(n) for space, n in names.items()})
+
+
+def unanswered(
+    layouts: Sequence[Layout], parts: Mapping[str, PartFile]
+) -> dict[str, dict[str, list[Question]]]:
+    """Returns what is left to answer, video -> task -> questions, videos sorted.
+
+    A video is answered whole or not at all, so that a batch does not depend on where an earlier
+    run was interrupted.
+    """
+    waiting: dict[str, dict[str, list[Question]]] = {}
+    for layout in layouts:
+        for question in layout.questions:
+            of_video = waiting.setdefault(question.video_uid, {})
+            of_video.setdefault(layout.task, []).append(question)
+    left = {}
+    for video in sorted(waiting):
+        open_tasks = {
+            task: questions
+            for task, questions in waiting[video].items()
+            if any(q.id not in parts[task].answers for q in questions)
+        }
+        if open_tasks:
+            left[video] = open_tasks
+    return left
+
+
+def respond(
+    responder: Responder,
+    waiting: Mapping[str, Mapping[str, Sequence[Question]]],
+    parts: Mapping[str, PartFile],
+    store: FeatureStore,
+) -> None:
+    """Answers video by video, so that one track is in memory at a time."""
+    total = sum(len(q) for of_video in waiting.values() for q in of_video.values())
+    with tqdm(total=total, unit="answer", desc="score", disable=None) as bar:
+        for video, of_video in waiting.items():
+            track = store.read(video)
+            for task, questions in of_video.items():
+                parts[task].add(responder.answer(task, questions, track))
+                bar.update(len(questions))
+
+
+def fill_store(
+    store: FeatureStore, videos: Sequence[str], bundle: Bundle, folder: Path | None, *, device: str
+) -> None:
+    """Makes sure that every video has features; extracts them from a folder of videos if given.
+
+    Raises:
+        ScoringRefused: some have none, and they cannot be made.
+        ExtractError: a video cannot be read.
+    """
+    missing = [video for video in videos if not store.has(video)]
+    if not missing:
+        return
+    if folder is None:
+        raise ScoringRefused(
+            f"{store.root} has no features of {len(missing)} of {len(videos)} videos, "
+            f"{missing[0]} among them. Download the set the bundle was trained on, or give "
+            "--videos DIR to extract them with the bundle's encoder"
+        )
+    if not bundle.encoder:
+        raise ScoringRefused(
+            f"{len(missing)} videos have no features, and this bundle holds no encoder to make "
+            f"them: download {bundle.manifest.encoder.get('name', 'the set it was trained on')}"
+        )
+    extractor = Extractor(encoder_from_spec(bundle.manifest.encoder, bundle.encoder).to(device))
+
+    def extract(video: str) -> None:
+        store.write(extractor.from_file(folder / f"{video}.mp4", video_id=video))
+
+    with one_thread_per_core() as pool:
+        bar = tqdm(pool.map(extract, missing), "features", len(missing), unit="video", disable=None)
+        for _ in bar:
+            pass
+
+
+def _write(layout: Layout, part: PartFile, arguments: argparse.Namespace) -> bool:
+    path = arguments.out / layout.file_name
+    problems = write_submission(layout, part.answers, path)
+    if problems:
+        print(f"{path}: not written, {report(problems)}", file=sys.stderr)
+        return False
+    _say_sound(path, layout, part.answers, arguments.truth)
+    return True
+
+
+def _check(paths: Sequence[Path], data: DataRoot, arguments: argparse.Namespace) -> int:
+    sound = True
+    for path in paths:
+        task = path.stem if path.stem in CHALLENGES else None
+        if task is None and len(arguments.tasks) == 1:
+            task = arguments.tasks[0]
+        if task is None:
+            raise ScoringRefused(f"{path}: whose file is it? Say --tasks lta, oscc or pnr")
+        layout = read_layout(data, task, observed=arguments.observed)
+        answers, problems = layout.read(path)
+        if problems:
+            print(f"{path}: {report(problems)}", file=sys.stderr)
+            sound = False
+        else:
+            _say_sound(path, layout, answers, arguments.truth)
+    return 0 if sound else 1
+
+
+def _say_sound(path: Path, layout: Layout, answers: Facts, truth: Path | None) -> None:
+    line: dict[str, object] = {
+        "file": str(path),
+        "task": layout.task,
+        "entries": len(answers),
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    if truth is not None:
+        metrics: Metrics = grade(layout.task, answers, AnnotationFolder(truth))
+        line["metrics"] = metrics
+    print(json.dumps(line))
+
+
+def _digest(layout: Layout) -> str:
+    facts = (layout.questions, sorted(layout.num_labels.items()))
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.score",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--annotations", type=Path, required=True, help="folder of the JSON files, or data root"
+    )
+    parser.add_argument("--version", default="v1", help="of the annotations below a root (v1)")
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--features", type=Path, help="<video_uid>.pt or .safetensors")
+    parser.add_argument("--videos", type=Path, help="<video_uid>.mp4, to fill --features from")
+    parser.add_argument("--out", type=Path, help="folder of the challenge files")
+    parser.add_argument(
+        "--tasks", type=lambda text: text.split(","), default=list(CHALLENGES), metavar="lta,..."
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of LTA's sampled futures")
+    parser.add_argument(
+        "--observed",
+        type=int,
+        default=FIRST_OBSERVED,
+        help=f"actions behind LTA's first window of a clip ({FIRST_OBSERVED}); fewer ask for more",
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="graphs at once (64)")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
+    )
+    parser.add_argument("--check", type=Path, nargs="+", metavar="FILE", help="check these instead")
+    parser.add_argument("--truth", type=Path, help="folder of fho_*_test.json: score as well")
+    arguments = parser.parse_args(argv)
+    if unknown := set(arguments.tasks) - set(CHALLENGES):
+        parser.error(f"no challenge for {', '.join(sorted(unknown))}: {', '.join(CHALLENGES)}")
+    if min(arguments.observed, arguments.batch_size) < 1:
+        parser.error("--observed and --batch-size are at least 1")
+    absent = [n for n in ("bundle", "features", "out") if getattr(arguments, n) is None]
+    if not arguments.check and absent:
+        parser.error(f"needs --{', --'.join(absent)}, or --check FILE")
+    return arguments
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
