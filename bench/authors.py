@@ -5,6 +5,7 @@ backbone; a norm over all nodes and channels of the batch; message passing over 
 prototypes and features. It shares weights with the model package, and no code.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -19,12 +20,42 @@ from model.egopack import Skill
 from model.multitask import MultiTaskModel
 from model.tasks import Readout, TaskSpec
 
+OUR_NAMES = (
+    (r"pooling\.layers", "trn"),
+    (r"^voters", "classifiers"),
+    (r"\.outputs\.", "."),
+    (r"layers\.(\d+)\.neighbours", r"convs.\1.lin_l"),
+    (r"layers\.(\d+)\.root", r"convs.\1.lin_r"),
+    (r"layers\.(\d+)\.refine", r"outs.\1"),
+    (r"(^heads\.\w+)\.layers", r"\1"),
+)
+"""What our parts are called -> what theirs are."""
+
+
+def _renamed(state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    for pattern, name in rules:
+        state = {re.sub(pattern, name, key): tensor for key, tensor in state.items()}
+    return dict(state)
+
 
 def two_layers(width: int) -> nn.Sequential:
     """The MLP of a head: Linear, LayerNorm, ReLU, Linear."""
     return nn.Sequential(
         nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width)
     )
+
+
+class Outputs(nn.ModuleDict):
+    """The linear classifiers of a task, one an output."""
+
+    def forward(self, view: Tensor) -> dict[str, Tensor]:
+        """Returns logits, output -> (..., Y)."""
+        return {name: layer(view) for name, layer in self.items()}
+
+
+def outputs_of(spec: TaskSpec, width: int, num_labels: Mapping[str, int]) -> Outputs:
+    """Returns untrained classifiers of a task."""
+    return Outputs({name: nn.Linear(width, num_labels[name]) for name in spec.outputs})
 
 
 class AuthorsBackbone(nn.Module):
@@ -56,12 +87,8 @@ class AuthorsBackbone(nn.Module):
         h = z + torch.cat([angles.sin(), angles.cos()], dim=1)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             h = F.leaky_relu(norm(conv(h, batch.edge_index)), 0.2)
-        return z + self.last(h)
-
-    def copy_weights(self, ours: MultiTaskModel) -> None:
-        """Takes over our backbone's weights, all of them."""
-        state = ours.backbone.state_dict()
-        self.load_state_dict({k.replace("pooling.layers", "trn"): v for k, v in state.items()})
+        features: Tensor = z + self.last(h)
+        return features
 
 
 class AuthorsMultiTask(nn.Module):
@@ -75,19 +102,15 @@ class AuthorsMultiTask(nn.Module):
         self.specs = {spec.name: spec for spec in specs}
         self.backbone = AuthorsBackbone(config)
         self.heads = nn.ModuleDict({spec.name: two_layers(width) for spec in specs})
-        self.classifiers = nn.ModuleDict(
-            {
-                spec.name: nn.ModuleDict({o: nn.Linear(width, num_labels[o]) for o in spec.outputs})
-                for spec in specs
-            }
-        )
+        self.classifiers = nn.ModuleDict({s.name: outputs_of(s, width, num_labels) for s in specs})
 
     def forward(self, task: str, batch: Batch) -> dict[str, Tensor]:
         """Returns logits of every node, (N, Y), or of every graph where the task pools."""
         view = self.heads[task](self.backbone(batch))
         if self.specs[task].readout is Readout.GRAPH:
             view = global_max_pool(view, batch.batch)
-        return {name: layer(view) for name, layer in self.classifiers[task].items()}
+        logits: dict[str, Tensor] = self.classifiers[task](view)
+        return logits
 
     def loss(self, task: str, batch: Batch) -> Tensor:
         """Returns the mean over all nodes, those without a label counting as zero."""
@@ -104,17 +127,20 @@ class AuthorsMultiTask(nn.Module):
 
     def copy_weights(self, ours: MultiTaskModel) -> None:
         """Takes over our model's weights, all of them."""
-        self.backbone.copy_weights(ours)
-        for task, head in self.heads.items():
-            head.load_state_dict(ours.heads[task].layers.state_dict())
-            self.classifiers[task].load_state_dict(ours.classifiers[task].outputs.state_dict())
+        self.load_state_dict(_renamed(ours.state_dict(), OUR_NAMES))
 
 
 class AuthorsInteraction(nn.Module):
-    """Convolves the whole graph of prototypes and features; keeps the features' outputs."""
+    """Convolves the whole graph of prototypes and features; keeps the features' outputs.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Neighbours are found by sorting all distances, anew in every round though from the initial
+    features; a round's norm and last Linear run over the prototypes too. Trimmed, it finds them
+    once with a top-k and drops the prototypes right after the convolution: the same numbers.
+    """
+
+    def __init__(self, config: ModelConfig, *, trimmed: bool = False) -> None:
         super().__init__()
+        self.trimmed = trimmed
         width, depth = config.hidden_size, range(config.interaction_layers)
         self.num_neighbours = config.num_neighbours
         self.convs = nn.ModuleList(SAGEConv(width, width, aggr="max", bias=False) for _ in depth)
@@ -124,24 +150,27 @@ class AuthorsInteraction(nn.Module):
 
     def forward(self, h: Tensor, prototypes: Tensor) -> Tensor:
         """Returns (Q, D) from features (Q, D) and prototypes (P, D)."""
-        count = len(prototypes)
-        with torch.no_grad():
-            cosine = F.normalize(h, dim=1) @ F.normalize(prototypes, dim=1).T
-            closest = cosine.topk(self.num_neighbours, dim=1).indices  # (Q, k)
-        target = torch.arange(len(h)).repeat_interleave(self.num_neighbours) + count
-        edges = torch.stack([closest.flatten(), target])
-        edges, _ = add_self_loops(edges, num_nodes=count + len(h))
+        count, initial, edges = len(prototypes), h, None
         for conv, out in zip(self.convs, self.outs, strict=True):
+            if edges is None or not self.trimmed:
+                edges = self._edges(initial, prototypes)
             whole = conv(torch.cat([prototypes, h]), edges)  # (P + Q, D)
-            h = h + out(whole[count:])
+            refined = out(whole[count:]) if self.trimmed else out(whole)[count:]
+            h = h + refined
         return h
 
-    def copy_weights(self, ours: nn.Module) -> None:
-        """Takes over the weights of our interaction, all of them."""
-        for layer, conv, out in zip(ours.layers, self.convs, self.outs, strict=True):  # type: ignore[arg-type]
-            conv.lin_l.load_state_dict(layer.neighbours.state_dict())
-            conv.lin_r.load_state_dict(layer.root.state_dict())
-            out.load_state_dict(layer.refine.state_dict())
+    @torch.no_grad()
+    def _edges(self, h: Tensor, prototypes: Tensor) -> Tensor:
+        """From each feature's closest prototypes to it, and from every node to itself, (2, E)."""
+        cosine = F.normalize(h, dim=1) @ F.normalize(prototypes, dim=1).T
+        if self.trimmed:
+            closest = cosine.topk(self.num_neighbours, dim=1).indices  # (Q, k)
+        else:
+            closest = cosine.argsort(dim=1, descending=True)[:, : self.num_neighbours]
+        target = torch.arange(len(h)).repeat_interleave(self.num_neighbours) + len(prototypes)
+        edges = torch.stack([closest.flatten(), target])
+        looped: Tensor = add_self_loops(edges, num_nodes=len(prototypes) + len(h))[0]
+        return looped
 
 
 class AuthorsEgoPack(nn.Module):
@@ -157,35 +186,28 @@ class AuthorsEgoPack(nn.Module):
         self.heads = nn.ModuleDict({task: two_layers(width) for task in [*known, spec.name]})
         self.interactions = nn.ModuleDict({task: AuthorsInteraction(config) for task in known})
         self.classifiers = nn.ModuleDict(
-            {
-                task: nn.ModuleDict({o: nn.Linear(width, num_labels[o]) for o in spec.outputs})
-                for task in self.heads
-            }
+            {task: outputs_of(spec, width, num_labels) for task in self.heads}
         )
 
     def forward(self, batch: Batch, prototypes: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns fused logits of every node, or of every graph where the task pools."""
         features = self.backbone(batch)
-        views = [(self.spec.name, self.heads[self.spec.name](features))]
+        views = {self.spec.name: self.heads[self.spec.name](features)}
         for task, interaction in self.interactions.items():
             known = self.heads[task](features).detach()
-            views.append((task, interaction(known, prototypes[task])))
-        if self.spec.readout is Readout.GRAPH:
-            views = [(task, global_max_pool(view, batch.batch)) for task, view in views]
-        fused = {}
-        for name in self.spec.outputs:
-            votes = torch.stack([self.classifiers[task][name](view) for task, view in views])
-            pooled = self.spec.readout is Readout.GRAPH
-            fused[name] = votes.mean(dim=0) if pooled else votes.sum(dim=0)
-        return fused
+            views[task] = interaction(known, prototypes[task])
+        pools = self.spec.readout is Readout.GRAPH
+        if pools:
+            views = {task: global_max_pool(view, batch.batch) for task, view in views.items()}
+        logits = [self.classifiers[task](view) for task, view in views.items()]
+        votes = {name: torch.stack([one[name] for one in logits]) for name in self.spec.outputs}
+        return {name: v.mean(dim=0) if pools else v.sum(dim=0) for name, v in votes.items()}
 
     def copy_weights(self, ours: Skill, model: MultiTaskModel) -> None:
         """Takes over the weights of our skill and of the model it stands on."""
-        self.backbone.copy_weights(model)
-        own = self.spec.name
-        self.heads[own].load_state_dict(ours.head.layers.state_dict())
-        self.classifiers[own].load_state_dict(ours.classifier.outputs.state_dict())
-        for task, interaction in self.interactions.items():
-            self.heads[task].load_state_dict(model.heads[task].layers.state_dict())
-            interaction.copy_weights(ours.interactions[task])
-            self.classifiers[task].load_state_dict(ours.voters[task].outputs.state_dict())
+        known = tuple(f"heads.{task}." for task in self.interactions)
+        below = {k: v for k, v in model.state_dict().items() if k.startswith(("backbone.", *known))}
+        own = ((r"^head\.", f"heads.{self.spec.name}."),
+               (r"^classifier\.", f"classifiers.{self.spec.name}."))  # fmt: skip
+        above = _renamed(ours.state_dict(), own)
+        self.load_state_dict(_renamed(below | above, OUR_NAMES))

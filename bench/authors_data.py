@@ -22,20 +22,23 @@ STRIDE = 16
 Floats = NDArray[np.float32]
 
 
-def edges_of(spec: TaskSpec, config: ModelConfig) -> Tensor:
-    """Returns the edges of one graph, (2, E): nodes up to 1.5 apart, and those to the future."""
-    found = set()
-    for target in range(spec.num_nodes):
-        found |= {(s, target) for s in range(spec.num_nodes) if 0 < abs(s - target) <= spec.reach}
-        if spec.num_future and target >= spec.num_segments:
-            first = 0 if config.future_edges == "all" else spec.num_segments - 1
-            found |= {(s, target) for s in range(first, spec.num_segments)}
-    return torch.tensor(sorted(found)).T.contiguous()
+def graph(spec: TaskSpec, x: Tensor, labels: dict[str, Tensor], config: ModelConfig) -> Data:
+    """Returns one graph object: x (n, S, D_in), positions, edges and a label a node or graph.
 
-
-def graph(spec: TaskSpec, x: Tensor, edges: Tensor, labels: dict[str, Tensor]) -> Data:
-    """Returns one graph object: x (n, S, D_in), positions, edges and a label a node or graph."""
+    Nodes up to the task's reach apart are joined, and observed ones to those of the future.
+    """
     pos = torch.arange(spec.num_nodes) + spec.first_position
+    apart = (pos.unsqueeze(0) - pos.unsqueeze(1)).abs()
+    edges = ((apart > 0) & (apart <= spec.reach)).nonzero().T
+    if spec.num_future:
+        first = 0 if config.future_edges == "all" else spec.num_segments - 1
+        source, target = torch.meshgrid(
+            torch.arange(first, spec.num_segments),
+            torch.arange(spec.num_segments, spec.num_nodes),
+            indexing="ij",
+        )
+        ahead = torch.stack([source.flatten(), target.flatten()])
+        edges = torch.cat([edges, ahead], dim=1).unique(dim=1)
     return Data(x=x, pos=pos, edge_index=edges, num_nodes=spec.num_nodes, **labels)
 
 
@@ -50,8 +53,7 @@ class GraphDataset(Dataset[Data]):
             arrays: first row of a video in our matrix -> that video's features.
             config: S and the edges.
         """
-        self.spec, self.vectors = samples.spec, config.vectors_per_node
-        self.edges = edges_of(samples.spec, config)
+        self.spec, self.config, self.vectors = samples.spec, config, config.vectors_per_node
         self.arrays = [arrays[offset] for offset in samples.video_offset.tolist()]
         self.segments = samples.segments.tolist()
         self.labels = samples.labels
@@ -63,16 +65,17 @@ class GraphDataset(Dataset[Data]):
     def __getitem__(self, index: int) -> Data:
         array, segments = self.arrays[index], self.segments[index]
         if self.keyframes is not None:
-            return self._instants(array, *segments[0], self.keyframes[index])
+            start, end = segments[0]
+            return self._instants(array, start, end, self.keyframes[index])
         if self.spec.sampling is Sampling.UNIFORM:
-            x = self._subsegments(array, *segments[0])
+            x = self._subsegments(array, segments[0])
             labels = {name: values[index] for name, values in self.labels.items()}
-            return graph(self.spec, x, self.edges, labels)
-        x = torch.stack([self._action(array, *segment) for segment in segments])
+            return graph(self.spec, x, labels, self.config)
+        x = torch.stack([self._action(array, segment) for segment in segments])
         if self.spec.num_future:
             future = x.mean(dim=0, keepdim=True).repeat(self.spec.num_future, 1, 1)
             x = torch.cat([x, future])
-        return graph(self.spec, x, self.edges, self._node_labels(index))
+        return graph(self.spec, x, self._node_labels(index), self.config)
 
     def _node_labels(self, index: int) -> dict[str, Tensor]:
         """Labels of all nodes, -1 where a node has none."""
@@ -85,10 +88,11 @@ class GraphDataset(Dataset[Data]):
                 labels[name][self.spec.num_segments :] = values[index]
         return labels
 
-    def _action(self, array: Floats, start: int, end: int) -> Tensor:
+    def _action(self, array: Floats, segment: list[int]) -> Tensor:
         """One random row out of each of S equal parts of a segment, (S, D_in)."""
-        first = int(start) // STRIDE
-        rows = array[first : min(len(array) - 1, int(end) // STRIDE)]
+        start, end = segment
+        first = start // STRIDE
+        rows = array[first : min(len(array) - 1, end // STRIDE)]
         part = len(rows) // self.vectors
         picks = [
             q * len(rows) // self.vectors + random.randrange(max(part, 1))
@@ -96,13 +100,14 @@ class GraphDataset(Dataset[Data]):
         ]
         return torch.from_numpy(rows[picks])
 
-    def _subsegments(self, array: Floats, start: int, end: int) -> Tensor:
+    def _subsegments(self, array: Floats, segment: list[int]) -> Tensor:
         """Random rows of a segment in order, (n, S, D_in)."""
+        start, end = segment
         count = self.spec.num_nodes * self.vectors
-        first, after = int(start) // STRIDE, int(end) // STRIDE
+        first, after = start // STRIDE, end // STRIDE
         rows = range(first, min(after, len(array)))
         picks = random.sample(rows, count) if len(rows) >= count else random.choices(rows, k=count)
-        return torch.from_numpy(array[sorted(picks)]).unflatten(0, (-1, self.vectors))
+        return torch.from_numpy(array[sorted(picks)]).view(self.spec.num_nodes, self.vectors, -1)
 
     def _instants(self, array: Floats, start: int, end: int, keyframe: float) -> Data:
         """Interpolated rows at evenly spaced frames of a random crop, each repeated S times."""
@@ -118,7 +123,7 @@ class GraphDataset(Dataset[Data]):
         label = torch.zeros(len(frames), dtype=torch.long)
         label[int(np.abs(frames - keyframe).argmin())] = 1
         x = x.unsqueeze(1).repeat(1, self.vectors, 1)
-        return graph(self.spec, x, self.edges, {self.spec.outputs[0]: label})
+        return graph(self.spec, x, {self.spec.outputs[0]: label}, self.config)
 
 
 def endless(dataset: GraphDataset, batch_size: int, workers: int) -> Iterator[Batch]:
