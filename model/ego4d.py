@@ -1,6 +1,7 @@
 """A data set in Ego4D's layout, with released features -> what training starts from."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,8 +10,10 @@ from model.data.annotations import DataRoot, Split
 from model.data.samples import Enumeration, Samples
 from model.data.tracks import load_tracks, videos_of
 from model.ledger import stage_key
+from model.methods import NEEDS_OTHERS
 from model.prepared import Prepared
 from model.scoring import split_samples
+from model.tasks import TASKS
 
 
 def prepare_ego4d(
@@ -57,6 +60,22 @@ def prepare_ego4d(
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
         facts={"licence": "Ego4D's licence binds whoever trained on it"},
     )
+
+
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of tasks: an EgoPack needs two, one novel and one known."""
+    parser.add_argument(
+        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="to learn (all four)"
+    )
+
+
+def check_tasks(
+    parser: argparse.ArgumentParser, tasks: Sequence[str], methods: Sequence[str]
+) -> None:
+    """Ends the command where a method has no known task to learn from."""
+    alone = [m for m in methods if m in NEEDS_OTHERS]
+    if len(set(tasks)) < 2 and alone:
+        parser.error(f"{', '.join(alone)} needs at least two --tasks: one novel, one known")
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:

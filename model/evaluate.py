@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from extract.errors import ExtractError
 from extract.store import FeatureStore
-from extract.track import FeatureTrack
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
-from model.data.tracks import read_tracks, videos_of
+from model.data.tracks import load_tracks, read_tracks, videos_of
 from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
+from model.paper import learnt_from_ego4d
 from model.predictor import Predictor
 from model.report.answers import TaskAnswers, answer_split
 from model.report.exhibits import (
@@ -26,7 +26,6 @@ from model.report.exhibits import (
     closest_exhibits,
 )
 from model.report.page import RunFacts
-from model.report.paper import learnt_from_ego4d
 from model.report.results import Measuring, SplitResult, measure
 from model.report.write import write_json, write_report
 from model.scoring import split_samples
@@ -60,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitResult]:
     """Scores a bundle on the splits asked for and prints a table of each."""
-    data = DataRoot(arguments.data)
+    data = DataRoot.find(arguments.data)
     calibration = predictor.manifest.calibration
     how = Measuring(
         predictor.config,
@@ -74,7 +73,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
     _check_taxonomy(predictor, data)
     results = []
     for split in arguments.splits or _splits_with_truth(data):
-        samples = _samples(predictor, data, split, arguments.features)
+        samples = _samples(predictor, data, split, arguments.features, arguments.packed_under)
         with tqdm(total=sum(map(len, samples.values())), desc=f"answers {split}") as bar:
             answers = answer_split(
                 predictor.skills,
@@ -105,6 +104,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="a feature set of the data root, or a folder of one; videos are then never read "
         "(default: the set of the bundle's encoder, filled from the videos where incomplete)",
     )
+    parser.add_argument("--packed-under", type=Path, metavar="DIR",
+                        help="pack --features into a mapped file there, for large sets")  # fmt: skip
     parser.add_argument(
         "--split",
         action="append",
@@ -162,25 +163,24 @@ def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
 
 
 def _samples(
-    predictor: Predictor, data: DataRoot, split: Split, features: str | None
+    predictor: Predictor, data: DataRoot, split: Split, features: str | None, packed: Path | None
 ) -> dict[str, Samples]:
     """The split's samples of every task that the bundle answers."""
     videos = videos_of(data, split)
     with tqdm(total=len(videos), desc=f"features {split}", unit="video") as bar:
+
+        def advance(*_: object) -> None:
+            bar.update()
+
         if features is None:
             encoder = predictor.encoder
             name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))
             store = FeatureStore(data.features(name))
-            tracks = read_tracks(
-                data, videos, store, encoder, progress=lambda *_, b=bar: b.update()
-            )
+            tracks = Tracks.join(read_tracks(data, videos, store, encoder, progress=advance))
         else:
-            folder = Path(features) if Path(features).is_dir() else data.features(features)
-            tracks = []
-            for video in videos:
-                tracks.append(_stored(FeatureStore(folder), video, predictor))
-                bar.update()
-    everything = split_samples(data, split, Tracks.join(tracks))
+            tracks = load_tracks(data, videos, features, packed_under=packed, progress=advance)
+    _check_features(predictor, tracks, features)
+    everything = split_samples(data, split, tracks)
     answered = {task: s for task, s in everything.items() if task in predictor.tasks and len(s)}
     left_out = [task for task in predictor.tasks if task not in answered]
     if left_out:
@@ -194,22 +194,19 @@ def _labels_of_training(data: DataRoot) -> dict[str, Samples]:
     return split_samples(data, "train", Tracks(torch.zeros(0, 0), offset=nowhere, rows=nowhere))
 
 
-def _stored(store: FeatureStore, video: str, predictor: Predictor) -> FeatureTrack:
-    if not store.has(video):
-        raise FeatureMismatch(f"no features of video {video} in {store.root}")
-    track = store.read(video)
-    made_by, width = track.encoder.fingerprint, track.features.shape[1]
-    if made_by and made_by != predictor.encoder.fingerprint:
+def _check_features(predictor: Predictor, tracks: Tracks, features: str | None) -> None:
+    expected, found = predictor.encoder, tracks.encoder
+    if found and found.fingerprint and found.fingerprint != expected.fingerprint:
         raise FeatureMismatch(
-            f"{store.root} holds features of {track.encoder.name} {made_by[:12]}, this bundle "
-            f"needs {predictor.encoder.name} {predictor.encoder.fingerprint[:12]}"
+            f"{features} holds features of {found.name} {found.fingerprint[:12]}, this bundle "
+            f"needs {expected.name} {expected.fingerprint[:12]}"
         )
+    width = tracks.features.shape[1]
     if width != predictor.config.input_size:
         raise FeatureMismatch(
-            f"{store.root} holds vectors of {width} numbers, this bundle needs "
+            f"{features} holds vectors of {width} numbers, this bundle needs "
             f"{predictor.config.input_size}"
         )
-    return track
 
 
 def _exhibits(

@@ -25,7 +25,7 @@ def grade(task: str, answers: Mapping[str, Any], truth: DataRoot) -> Metrics:
     Args:
         task: "lta", "oscc" or "pnr".
         answers: id -> answer, as `Layout.read` gives them.
-        truth: where `fho_lta_test.json` and `fho_oscc-pnr_test.json` are.
+        truth: a data root whose test labels are at hand.
 
     Raises:
         AnnotationInvalid: the truth is missing, or does not tell of every answer.

@@ -24,11 +24,16 @@ from weights.bundle import fingerprint
 
 Tensors = dict[str, Tensor]
 
+ALL_TASKS = tuple(TASKS)
+
 MULTITASK = ("mlp", "temporal", "mtl", "mtl-pcgrad")
 """Kinds that train known tasks: alone without or with the graph, together, with surgery."""
 
 SKILLS = ("mtl-ft", "egopack", "egopack-shared")
 """Kinds that learn one novel task on a multi-task model."""
+
+NEEDS_OTHERS = (*SKILLS, "mtl-tt")
+"""Kinds that stand on a model of the other tasks."""
 
 TRANSLATIONS = ("tt", "mtl-tt")
 """Kinds that translate other models' features."""
@@ -71,15 +76,15 @@ class Part:
         return f"{self.kind}-{'+'.join(self.tasks)}{changed}"
 
 
-def parts_of(method: str, tasks: tuple[str, ...] = tuple(TASKS)) -> list[Part]:
+def parts_of(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
     """Returns the parts whose models answer all tasks given with one method."""
     if method in ("mtl", "mtl-pcgrad"):
         return [Part(method, tasks)]
     return [Part(method, (task,)) for task in tasks]
 
 
-def needs_of(part: Part, tasks: tuple[str, ...] = tuple(TASKS)) -> list[Part]:
-    """Returns what a part is built on, in order.
+def needs_of(part: Part, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
+    """Returns what a part is built on, in order, when `tasks` are all there are.
 
     A novel task stands on a model of all *other* tasks (leave one out); `egopack-shared` on one
     model of all tasks, so that every skill shares its single pass.
@@ -107,6 +112,7 @@ class Trainer:
         seed: of everything random.
         device: where to train.
         progress: shows bars.
+        tasks: all that take part; the backpack is filled from AR's samples whether AR does or not.
     """
 
     samples: Mapping[str, Samples]
@@ -115,6 +121,11 @@ class Trainer:
     seed: int
     device: str = "cpu"
     progress: bool = True
+    tasks: tuple[str, ...] = ALL_TASKS
+
+    def needs(self, part: Part) -> list[Part]:
+        """Returns what a part is built on, in order."""
+        return needs_of(part, self.tasks)
 
     def config(self, part: Part) -> ModelConfig:
         """Returns the model of a part: no graph for the MLP, an ablation's changes."""
@@ -150,7 +161,7 @@ class Trainer:
             )
             return dict(model.state_dict())
         if part.kind == "backpack":
-            model = self._multitask(needs_of(part)[0], made)
+            model = self._multitask(self.needs(part)[0], made)
             actions = self.samples["ar"]
             return fill_backpack(model, actions, device=self.device).to_tensors("backpack")
         spec, own = TASKS[part.tasks[0]], self.samples[part.tasks[0]]
@@ -190,7 +201,7 @@ class Trainer:
             translated = TranslatedTask(translator, models)
             translated.load_state_dict(made[part])
             return {task: translated.eval().requires_grad_(False)}
-        below = needs_of(part)[-1]
+        below = self.needs(part)[-1]
         fresh = self._backbone(part, made)
         if not self.fit_config(part).tune_backbone:
             fresh = backbones.setdefault(below, fresh)
@@ -217,7 +228,7 @@ class Trainer:
 
     def _backbone(self, part: Part, made: Mapping[Part, Tensors]) -> Backbone:
         """The frozen model that a skill starts from, with the part's own changes to the config."""
-        mtl, *backpack = needs_of(part)
+        mtl, *backpack = self.needs(part)
         model = self._multitask(mtl, made)
         model.config = self.config(part)
         if not backpack:
@@ -227,5 +238,5 @@ class Trainer:
         return Backbone(model, Backpack.from_tensors(tensors, "backpack", distance=distance))
 
     def _sources(self, part: Part, made: Mapping[Part, Tensors]) -> dict[str, MultiTaskModel]:
-        models = [self._multitask(need, made) for need in needs_of(part)]
+        models = [self._multitask(need, made) for need in self.needs(part)]
         return {task: model for model in models for task in model.specs}

@@ -6,7 +6,7 @@ from typing import cast
 from model.assemble import assemble, group_skills, score
 from model.config import Learning
 from model.ledger import Ledger, stage_key
-from model.methods import Part, Trainer, parts_of
+from model.methods import ALL_TASKS, Part, Trainer, parts_of
 from model.prepared import Prepared
 from model.stages import SkillOnBackbone
 from model.workbench import Workbench, plan
@@ -18,9 +18,9 @@ TYPICAL_S = {"mtl": 150.0, "mtl-pcgrad": 300.0, "backpack": 2.0}
 TYPICAL_SKILL_S = 55.0
 
 
-def typical_seconds(parts: Sequence[Part]) -> dict[str, float]:
+def typical_seconds(parts: Sequence[Part], tasks: tuple[str, ...] = ALL_TASKS) -> dict[str, float]:
     """Returns how long each part, and what it needs, may take: where estimates start from."""
-    return {p.name: TYPICAL_S.get(p.kind, TYPICAL_SKILL_S) for p in plan(parts)}
+    return {p.name: TYPICAL_S.get(p.kind, TYPICAL_SKILL_S) for p in plan(parts, tasks)}
 
 
 def learn_bundle(
@@ -30,6 +30,7 @@ def learn_bundle(
     method: str,
     ledger: Ledger,
     *,
+    tasks: tuple[str, ...],
     seed: int,
     device: str,
     training: dict[str, object],
@@ -42,13 +43,15 @@ def learn_bundle(
         learning: model and optimisation.
         method: one of `model.methods.SERVABLE`.
         ledger: where finished parts lie.
+        tasks: what to learn.
         seed: of everything random.
         device: where to train.
         training: what the manifest should say besides: command, protocol, threads.
     """
-    trainer = Trainer(prepared.samples["train"], prepared.num_labels, learning, seed, device)
+    train = prepared.samples["train"]
+    trainer = Trainer(train, prepared.num_labels, learning, seed, device, tasks=tasks)
     bench = Workbench(trainer, ledger, prepared.key)
-    parts = parts_of(method)
+    parts = parts_of(method, tasks)
     models = cast(dict[str, SkillOnBackbone], bench.models(parts))
     skills = group_skills(models)
     key = stage_key(sorted(bench.key(part) for part in parts))

@@ -29,7 +29,6 @@ from model.part_file import Facts, PartFile
 from model.questions import (
     CHALLENGES,
     FIRST_OBSERVED,
-    AnnotationFolder,
     Question,
     open_annotations,
     read_questions,
@@ -212,7 +211,7 @@ def _say_sound(path: Path, layout: Layout, answers: Facts, truth: Path | None) -
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     if truth is not None:
-        metrics: Metrics = grade(layout.task, answers, AnnotationFolder(truth))
+        metrics: Metrics = grade(layout.task, answers, DataRoot(truth))
         line["metrics"] = metrics
     print(json.dumps(line))
 
@@ -251,7 +250,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
     )
     parser.add_argument("--check", type=Path, nargs="+", metavar="FILE", help="check these instead")
-    parser.add_argument("--truth", type=Path, help="folder of fho_*_test.json: score as well")
+    parser.add_argument("--truth", type=Path, help="root that has hidden/: score as well")
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.tasks) - set(CHALLENGES):
         parser.error(f"no challenge for {', '.join(sorted(unknown))}: {', '.join(CHALLENGES)}")

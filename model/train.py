@@ -13,11 +13,11 @@ from pathlib import Path
 import torch
 
 from extract.errors import ExtractError
-from model.ego4d import add_data_arguments, prepare_ego4d
+from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
 from model.learn import main as learn
 from model.ledger import Ledger
-from model.methods import SERVABLE, parts_of
+from model.methods import ALL_TASKS, SERVABLE, parts_of
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP, Preset
 from model.reproduce.command import main as reproduce
@@ -54,7 +54,8 @@ def _train(arguments: argparse.Namespace) -> int:
     method = arguments.method
     if method == "egopack":
         method = PROTOCOLS[arguments.protocol]
-    typical = typical_seconds(parts_of(method))
+    tasks = tuple(arguments.tasks)
+    typical = typical_seconds(parts_of(method, tasks), tasks)
     if arguments.data is None:
         ledger = Ledger(folder, TYPICAL_S | typical)
         prepared, learning = _tabletop(preset, folder, ledger, arguments), preset.learning
@@ -77,7 +78,7 @@ def _train(arguments: argparse.Namespace) -> int:
     }
     bundle = learn_bundle(
         name, prepared, learning, method, ledger,
-        seed=arguments.seed, device=arguments.device, training=facts,
+        tasks=tasks, seed=arguments.seed, device=arguments.device, training=facts,
     )  # fmt: skip
     out = arguments.out or _default_out(arguments, folder, method)
     bundle = save_bundle(bundle, out)
@@ -105,6 +106,8 @@ def _command(arguments: argparse.Namespace, method: str) -> str:
         words += [f"--protocol {arguments.protocol}"] if arguments.protocol != "shared" else []
     else:
         words.append(f"--method {method}")
+    if tuple(arguments.tasks) != ALL_TASKS:
+        words.append(f"--tasks {' '.join(arguments.tasks)}")
     if arguments.seed:
         words.append(f"--seed {arguments.seed}")
     return " ".join(words)
@@ -133,6 +136,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="the bundle's folder (weights/tabletop)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes and threads")
+    add_task_argument(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument(
         "--method", choices=SERVABLE, default="egopack", help="what to learn (egopack)"
@@ -145,7 +149,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "skill on a model of the other tasks, which it fine-tunes (LTA leaves it frozen)",
     )
     add_data_arguments(parser)
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    check_tasks(parser, arguments.tasks, [arguments.method])
+    return arguments
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from model.ledger import Ledger, stage_key
-from model.methods import Part, Tensors, Trainer, needs_of
+from model.methods import ALL_TASKS, Part, Tensors, Trainer, needs_of
 from model.skills import Backbone
 
 
@@ -26,7 +26,7 @@ class Workbench:
 
     def key(self, part: Part) -> str:
         """Returns the hash of everything a part depends on."""
-        below = [self.key(need) for need in needs_of(part)]
+        below = [self.key(need) for need in self.trainer.needs(part)]
         trainer = self.trainer
         return stage_key(
             self._upstream,
@@ -40,7 +40,7 @@ class Workbench:
     def tensors(self, part: Part) -> Tensors:
         """Returns a part's tensors; trains it, and the parts it needs, if that was not done."""
         if part not in self._made:
-            below = {need: self.tensors(need) for need in needs_of(part)}
+            below = {need: self.tensors(need) for need in self.trainer.needs(part)}
             key = self.key(part)
             checkpoint = self.ledger.checkpoint(part.name, key)
             self._made[part] = self.ledger.tensors(
@@ -57,11 +57,11 @@ class Workbench:
         return found
 
 
-def plan(parts: Sequence[Part]) -> list[Part]:
+def plan(parts: Sequence[Part], tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
     """Returns the parts and everything they need, each once, in an order that can be made."""
     ordered: dict[Part, None] = {}
     for part in parts:
-        for need in needs_of(part):
-            ordered |= dict.fromkeys(plan([need]))
+        for need in needs_of(part, tasks):
+            ordered |= dict.fromkeys(plan([need], tasks))
         ordered[part] = None
     return list(ordered)

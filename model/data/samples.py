@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from extract.track import FeatureTrack
+from extract.track import EncoderId, FeatureTrack
 from model.config import ModelConfig
 from model.data.annotations import ActionRecord, ChangeRecord, group_by_clip
 from model.data.crops import CropRule, crop_segments
@@ -34,11 +34,13 @@ class Tracks:
             in a mapped file.
         offset: video -> its first row.
         rows: video -> number of its rows.
+        encoder: who made the features, where that is known.
     """
 
     features: Tensor
     offset: dict[str, int]
     rows: dict[str, int]
+    encoder: EncoderId | None = None
 
     @classmethod
     def join(cls, tracks: Iterable[FeatureTrack]) -> "Tracks":
@@ -49,7 +51,8 @@ class Tracks:
         for name, count in rows.items():
             offset[name] = total
             total += count
-        return cls(torch.cat([track.features for track in listed]), offset, rows)
+        made_by = listed[0].encoder
+        return cls(torch.cat([track.features for track in listed]), offset, rows, made_by)
 
 
 @dataclass(frozen=True, eq=False)

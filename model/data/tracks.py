@@ -133,7 +133,7 @@ def load_tracks(
     except KeyError as error:
         raise FeaturesMissing(error.args, places, data.fetch_command(folder.name)) from error
     packed = PackedFeatures.open(path)
-    return Tracks(packed.features, packed.offset, packed.rows)
+    return Tracks(packed.features, packed.offset, packed.rows, packed.encoder)
 
 
 def _read_all(

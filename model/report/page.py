@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 from model.report.classes import Row
 from model.report.exhibits import Exhibit
@@ -51,23 +51,58 @@ def render(facts: RunFacts, splits: Sequence[SplitResult], pictures: dict[str, b
         splits: in the order shown.
         pictures: "split/exhibit" -> PNG.
     """
+    return _template("page.html.j2").render(
+        facts=facts,
+        splits=splits,
+        pictures=_inlined(pictures),
+        headlines=HEADLINES,
+        sections=_sections,
+        title=_title,
+    )
+
+
+def render_tables(
+    title: str,
+    facts: Sequence[str],
+    note: str,
+    tables: Sequence[Any],
+    exhibits: Sequence[Exhibit],
+    pictures: dict[str, bytes],
+) -> str:
+    """Returns a page of tables and figures.
+
+    Args:
+        title: heading.
+        facts: what was run, a line each.
+        note: what a reader must know first.
+        tables: each with `title`, `columns` and `lines` of cells (`text`, `is_best`).
+        exhibits: figures after the tables.
+        pictures: exhibit -> PNG.
+    """
+    return _template("tables.html.j2").render(
+        title=title,
+        facts=facts,
+        note=note,
+        tables=tables,
+        exhibits=[e for e in exhibits if e.name in pictures],
+        pictures=_inlined(pictures),
+    )
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
+        autoescape=select_autoescape(["html.j2"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"figure": format_value, "arrow": arrow, "cell": _cell, "place": _place}
-    inlined = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
-    return environment.get_template("page.html.j2").render(
-        facts=facts,
-        splits=splits,
-        pictures=inlined,
-        headlines=HEADLINES,
-        sections=_sections,
-        title=_title,
-    )
+    return environment.get_template(name)
+
+
+def _inlined(pictures: dict[str, bytes]) -> dict[str, str]:
+    return {name: base64.b64encode(data).decode() for name, data in pictures.items()}
 
 
 def _sections(exhibits: list[Exhibit]) -> Iterator[tuple[str, list[Exhibit]]]:

@@ -9,11 +9,11 @@ import numpy as np
 from model.config import ModelConfig
 from model.data.samples import Samples
 from model.metrics import batch_mean
+from model.paper import published
 from model.report.answers import TaskAnswers
 from model.report.classes import Row
 from model.report.exhibits import Exhibit
 from model.report.intervals import Interval, interval
-from model.report.paper import PAPER
 from model.scoring import Metrics, PerSample, baselines, per_sample, summarise
 
 Resample = Literal["video", "sample"]
@@ -109,8 +109,8 @@ def measure(
         "model": summarise(values, logits, labels, samples, temperature),
         **baselines(train, samples),
     }
-    if how.beside_paper and split in PAPER:
-        columns["paper"] = PAPER[split]
+    if how.beside_paper and (figures := published(split)):
+        columns["paper"] = figures
     return SplitResult(
         split=split,
         columns=columns,

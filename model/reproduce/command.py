@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,24 +14,16 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from model.config import Learning
 from model.data.tabletop.write import WORLD_FILE
-from model.ego4d import add_data_arguments, prepare_ego4d
+from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
 from model.methods import LABELS, Part, parts_of
+from model.paper import SUBSETS, learnt_from_ego4d
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP
 from model.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
-from model.reproduce.paper import SUBSETS
-from model.reproduce.tables import (
-    aggregates,
-    format_aggregates,
-    format_rows,
-    method_rows,
-    subset_rows,
-    write_scores,
-)
+from model.reproduce.report import build_sweeps, build_tables, write_reproduction
 from model.run import typical_seconds
 from model.tabletop import prepare_world
-from model.tasks import TASKS
 from weights.errors import WeightsError
 
 SHIPPED = Path("weights/tabletop")
@@ -49,7 +40,7 @@ def main(argv: list[str]) -> int:
         prepare = _prepare(arguments)
         prepared, learning = prepare()
         scores = _run(arguments, prepare, learning)
-        _report(arguments, prepared, scores)
+        _report(arguments, prepared, learning, scores)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -57,15 +48,21 @@ def main(argv: list[str]) -> int:
 
 
 def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) -> list[Score]:
-    parts = [part for method in arguments.methods for part in parts_of(method)]
+    tasks = tuple(arguments.tasks)
+    parts = [part for method in arguments.methods for part in parts_of(method, tasks)]
     if arguments.subsets:
-        parts += [Part("mtl", tasks) for tasks in SUBSETS]
+        parts += [Part("mtl", some) for some in SUBSETS if set(some) <= set(tasks)]
     if arguments.ablations:
-        parts += ablation_parts(learning)
-    jobs = plan_jobs(list(dict.fromkeys(parts)), range(arguments.seeds))
-    weight = typical_seconds(parts)
+        parts += ablation_parts(learning, tasks)
+    jobs = plan_jobs(list(dict.fromkeys(parts)), range(arguments.seeds), tasks)
+    weight = typical_seconds(parts, tasks)
     done = run_jobs(
-        jobs, prepare, arguments.work, processes=arguments.jobs, device=arguments.device
+        jobs,
+        prepare,
+        arguments.work,
+        processes=arguments.jobs,
+        device=arguments.device,
+        tasks=tasks,
     )
     scores = []
     total = sum(weight[job.part.name] for job in jobs)
@@ -79,40 +76,31 @@ def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) ->
     return sorted(scores, key=lambda s: _order(jobs, s))
 
 
-def ablation_parts(learning: Learning) -> list[Part]:
+def ablation_parts(learning: Learning, tasks: tuple[str, ...]) -> list[Part]:
     """Returns EgoPack with other numbers of neighbours and of interaction layers (Fig. 4)."""
     model = learning.model
     changes: list[tuple[str, int]] = [("num_neighbours", k) for k in NEIGHBOURS]
     changes += [("interaction_layers", d) for d in DEPTHS]
     tried = [c for c in changes if getattr(model, c[0]) != c[1]]
-    return [Part("egopack", (task,), (change,)) for change in tried for task in TASKS]
+    return [Part("egopack", (task,), (change,)) for change in tried for task in tasks]
 
 
-def _report(arguments: argparse.Namespace, prepared: Prepared, scores: list[Score]) -> None:
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    with_paper = WORLD_FILE not in {p.name for p in arguments.data.iterdir()}
-    sections = []
-    for split in ("val", "test"):
-        rows = method_rows(scores, arguments.methods, split)
-        if not rows:
-            continue
-        paper = with_paper and split == "val"
-        sections.append(format_rows(f"{split}: method", rows, with_paper=paper))
-        sections.append(format_aggregates(aggregates(scores, arguments.methods, split)))
-        if arguments.subsets:
-            title = f"{split}: trained together"
-            sections.append(format_rows(title, subset_rows(scores, split), with_paper=paper))
-    text = "\n\n".join(sections)
-    print(text)
-    (arguments.out / "tables.md").write_text(text + "\n")
-    write_scores(scores, arguments.out / "scores.csv")
-    facts = {
-        "data": prepared.data,
-        "seeds": list(range(arguments.seeds)),
-        "finished": time.strftime("%Y-%m-%d"),
-        "samples": {s: {t: len(x) for t, x in by.items()} for s, by in prepared.samples.items()},
-    }
-    (arguments.out / "run.json").write_text(json.dumps(facts, indent=1) + "\n")
+def _report(
+    arguments: argparse.Namespace, prepared: Prepared, learning: Learning, scores: list[Score]
+) -> None:
+    from_ego4d = learnt_from_ego4d({"data": prepared.data})
+    tasks = tuple(arguments.tasks)
+    tables = build_tables(scores, arguments.methods, tasks, with_paper=from_ego4d)
+    sweeps = build_sweeps(scores, learning.model)
+    print("\n\n".join(table.to_markdown() for table in tables))
+    counts = {split: {t: len(x) for t, x in by.items()} for split, by in prepared.samples.items()}
+    facts = [
+        f"Data: {prepared.data}; samples {json.dumps(counts)}.",
+        f"Seeds: {', '.join(map(str, range(arguments.seeds)))}; mean ± standard deviation.",
+    ]
+    note = "" if from_ego4d else "Tabletop numbers are not Ego4D numbers."
+    write_reproduction(arguments.out, scores, tables, sweeps, facts=facts, note=note)
+    print(arguments.out / "report.html", file=sys.stderr)
 
 
 def _order(jobs: Sequence[Job], score: Score) -> int:
@@ -174,6 +162,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many (0, 1, 2, ...)")
     parser.add_argument("--methods", nargs="+", choices=list(LABELS), default=list(LABELS))
+    add_task_argument(parser)
     parser.add_argument("--subsets", action="store_true", help="Table 7: any two or three tasks")
     parser.add_argument("--ablations", action="store_true", help="Fig. 4: neighbours and depth")
     parser.add_argument("--brief", action="store_true", help="two epochs each: proves the road")
@@ -181,4 +170,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("work/reproduce/results"))
     parser.add_argument("--jobs", type=int, default=2, help="processes, one core each")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    check_tasks(parser, arguments.tasks, arguments.methods)
+    return arguments

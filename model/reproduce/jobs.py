@@ -14,7 +14,7 @@ import torch
 
 from model.config import Learning
 from model.ledger import Ledger, stage_key
-from model.methods import Part, Trainer, needs_of
+from model.methods import ALL_TASKS, Part, Trainer, needs_of
 from model.prepared import Prepared
 from model.scoring import Metrics, score_logits
 from model.stages import TaskModel, calibrate, collect_logits
@@ -41,14 +41,22 @@ class Score:
     metrics: dict[str, Metrics]
 
 
-def plan_jobs(parts: Sequence[Part], seeds: Sequence[int]) -> list[Job]:
+def plan_jobs(
+    parts: Sequence[Part], seeds: Sequence[int], tasks: tuple[str, ...] = ALL_TASKS
+) -> list[Job]:
     """Returns everything to do, one seed after the other, each after what it needs."""
     wanted = set(parts)
-    return [Job(part, seed, part in wanted) for seed in seeds for part in plan(parts)]
+    return [Job(part, seed, part in wanted) for seed in seeds for part in plan(parts, tasks)]
 
 
 def run_jobs(
-    jobs: Sequence[Job], prepare: Prepare, folder: Path, *, processes: int, device: str
+    jobs: Sequence[Job],
+    prepare: Prepare,
+    folder: Path,
+    *,
+    processes: int,
+    device: str,
+    tasks: tuple[str, ...] = ALL_TASKS,
 ) -> Iterator[tuple[Job, Score | None]]:
     """Carries jobs out and yields each as it is finished, with its score if it has one.
 
@@ -58,16 +66,22 @@ def run_jobs(
         folder: where parts and scores are kept.
         processes: how many at once.
         device: where to train.
+        tasks: all that take part.
     """
     waiting = list(jobs)
     done: set[tuple[Part, int]] = set()
     running: dict[Future[Score | None], Job] = {}
     pool = ProcessPoolExecutor(
-        processes, get_context("spawn"), initializer=_start, initargs=(prepare, folder, device)
+        processes,
+        get_context("spawn"),
+        initializer=_start,
+        initargs=(prepare, folder, device, tasks),
     )
     with pool:
         while waiting or running:
-            ready = [j for j in waiting if all((n, j.seed) in done for n in needs_of(j.part))]
+            ready = [
+                j for j in waiting if all((n, j.seed) in done for n in needs_of(j.part, tasks))
+            ]
             for job in ready[: processes - len(running)]:
                 waiting.remove(job)
                 running[pool.submit(_carry_out, job)] = job
@@ -86,18 +100,25 @@ class _Worker:
     learning: Learning
     folder: Path
     device: str
+    tasks: tuple[str, ...]
 
 
-def _start(prepare: Prepare, folder: Path, device: str) -> None:
+def _start(prepare: Prepare, folder: Path, device: str, tasks: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     _Worker.prepared, _Worker.learning = prepare()
-    _Worker.folder, _Worker.device = folder, device
+    _Worker.folder, _Worker.device, _Worker.tasks = folder, device, tasks
 
 
 def _carry_out(job: Job) -> Score | None:
     prepared, learning = _Worker.prepared, _Worker.learning
     trainer = Trainer(
-        prepared.samples["train"], prepared.num_labels, learning, job.seed, _Worker.device, False
+        prepared.samples["train"],
+        prepared.num_labels,
+        learning,
+        job.seed,
+        _Worker.device,
+        progress=False,
+        tasks=_Worker.tasks,
     )
     ledger = Ledger(_Worker.folder / f"seed-{job.seed}", {})
     bench = Workbench(trainer, ledger, prepared.key)

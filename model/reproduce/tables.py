@@ -1,39 +1,53 @@
 """Scores of many methods and seeds -> tables of means and standard deviations."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, stdev
 
 from model.methods import LABELS, Part, parts_of
+from model.paper import METRICS, PAPER, SUBSETS, aggregate
+from model.report.classes import Row
 from model.reproduce.jobs import Score
-from model.reproduce.paper import METRICS, PAPER, SUBSETS, aggregate
 
-Column = tuple[str, str]
-"""Task and metric."""
+Figures = dict[tuple[str, str], list[float]]
+"""(task, metric) -> one figure a seed."""
+
+_EMPTY = (None,) * len(METRICS)
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a table.
+class Cell:
+    """One entry; the best mean of its column is marked."""
+
+    text: str
+    is_best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, ready to be shown.
 
     Attributes:
-        label: as the paper names it.
-        values: column -> one figure a seed.
-        paper: the paper's figures, in the order of `METRICS`.
+        title: what it holds.
+        columns: headings, that of the row names first.
+        lines: cells, row by row.
     """
 
-    label: str
-    values: dict[Column, list[float]]
-    paper: tuple[float | None, ...] = (None,) * len(METRICS)
+    title: str
+    columns: list[str]
+    lines: list[list[Cell]]
+
+    def to_markdown(self) -> str:
+        """Returns the table as Markdown under its title."""
+        rows = [" | ".join(f"**{c.text}**" if c.is_best else c.text for c in r) for r in self.lines]
+        head = [" | ".join(self.columns), "---|" + "---:|" * (len(self.columns) - 1)]
+        return "\n".join([f"### {self.title}\n", f"| {head[0]} |", f"|{head[1]}"]
+                         + [f"| {row} |" for row in rows])  # fmt: skip
 
 
-def rows_of(
-    scores: Sequence[Score], parts: Sequence[Part], split: str
-) -> dict[Column, list[float]]:
-    """Returns one method's figures, column -> a figure for every seed that has one."""
-    values: dict[Column, list[float]] = {}
+def figures_of(scores: Sequence[Score], parts: Sequence[Part], split: str) -> Figures:
+    """Returns what some parts score together, a figure for every seed that has one."""
+    values: Figures = {}
     for score in scores:
         if score.part not in parts:
             continue
@@ -44,81 +58,115 @@ def rows_of(
     return values
 
 
-def method_rows(scores: Sequence[Score], methods: Sequence[str], split: str) -> list[Row]:
+def method_table(
+    scores: Sequence[Score],
+    methods: Sequence[str],
+    tasks: tuple[str, ...],
+    split: str,
+    *,
+    with_paper: bool,
+) -> Table:
     """Returns Tables 1, 4 and 6: one row a method."""
-    empty = (None,) * len(METRICS)
-    found = [
-        Row(LABELS[m], rows_of(scores, parts_of(m), split), PAPER.get(m, empty)) for m in methods
-    ]
-    return [row for row in found if row.values]
+    rows = {LABELS[m]: figures_of(scores, parts_of(m, tasks), split) for m in methods}
+    paper = {LABELS[m]: figures for m, figures in PAPER.items()}
+    return _table(f"Methods, {split}", rows, paper if with_paper else {})
 
 
-def subset_rows(scores: Sequence[Score], split: str) -> list[Row]:
+def subset_table(scores: Sequence[Score], split: str, *, with_paper: bool) -> Table:
     """Returns Table 7: multi-task models of two and three tasks."""
-    rows = []
-    for tasks, paper in SUBSETS.items():
-        values = rows_of(scores, [Part("mtl", tasks)], split)
-        if values:
-            rows.append(Row(" + ".join(t.upper() for t in tasks), values, paper))
-    return rows
+    names = {tasks: " + ".join(t.upper() for t in tasks) for tasks in SUBSETS}
+    rows = {names[t]: figures_of(scores, [Part("mtl", t)], split) for t in SUBSETS}
+    paper = {names[t]: figures for t, figures in SUBSETS.items()}
+    return _table(f"MTL of some tasks, {split}", rows, paper if with_paper else {})
 
 
-def aggregates(
-    scores: Sequence[Score], methods: Sequence[str], split: str
-) -> dict[str, list[float]]:
-    """Returns Table 2: method -> its average over all metrics, one a seed."""
-    found: dict[str, list[float]] = {}
+def aggregate_table(scores: Sequence[Score], methods: Sequence[str], split: str) -> Table:
+    """Returns Table 2: each method's average over all metrics and its gain over the first."""
+    found = {}
     for method in methods:
-        values = rows_of(scores, parts_of(method), split)
+        values = figures_of(scores, parts_of(method), split)
         seeds = {len(figures) for figures in values.values()}
         if len(values) == len(METRICS) and len(seeds) == 1:
-            found[method] = [
-                aggregate({c: figures[i] for c, figures in values.items()})
-                for i in range(seeds.pop())
-            ]
-    return found
-
-
-def format_rows(title: str, rows: Sequence[Row], *, with_paper: bool) -> str:
-    """Returns a Markdown table: mean ± standard deviation over seeds, best mean in bold."""
-    best = {c: _best(c, rows) for c in METRICS}
-    lines = [f"| {title} | {' | '.join(METRICS.values())} |", "|---|" + "---:|" * len(METRICS)]
-    for row in rows:
-        cells = [
-            _cell(row.values.get(column), best[column], row.paper[i] if with_paper else None)
-            for i, column in enumerate(METRICS)
+            per_seed = zip(*values.values(), strict=True)
+            found[method] = [aggregate(dict(zip(values, one, strict=True))) for one in per_seed]
+    best = max((mean(v) for v in found.values()), default=0.0)
+    base = mean(next(iter(found.values()), [1.0]))
+    lines = [
+        [
+            Cell(LABELS[method]),
+            Cell(_spread(values), mean(values) == best),
+            Cell(f"{100 * (mean(values) / base - 1):+.2f} %"),
         ]
-        lines.append(f"| {row.label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for method, values in found.items()
+    ]
+    return Table(
+        f"Average of the metrics, {split}", ["method", "average ↑", "over the first"], lines
+    )
 
 
-def format_aggregates(found: dict[str, list[float]]) -> str:
-    """Returns Table 2 as Markdown: the average and its gain over the first method."""
-    lines = ["| method | metrics average ↑ | over the first |", "|---|---:|---:|"]
-    base = mean(next(iter(found.values()))) if found else 1.0
-    for method, values in found.items():
-        gain = 100 * (mean(values) / base - 1)
-        lines.append(f"| {LABELS[method]} | {_spread(values)} | {gain:+.2f} % |")
-    return "\n".join(lines)
+def sweep_rows(scores: Sequence[Score], parameter: str, default: int, split: str) -> list[Row]:
+    """Returns Fig. 4's figures: EgoPack's metrics over k or depth, mean and deviation.
+
+    Args:
+        scores: of EgoPack, its ablations and MTL + FT.
+        parameter: "num_neighbours" (where MTL + FT is k = 0) or "interaction_layers".
+        default: the value that EgoPack has without a change.
+        split: whose figures.
+    """
+    name = "k" if parameter == "num_neighbours" else "depth"
+    by_value: dict[int, Figures] = {}
+    for score in scores:
+        value = dict(score.part.change).get(parameter)
+        if score.part.kind == "egopack" and not score.part.change:
+            value = default
+        elif score.part.kind == "mtl-ft" and name == "k":
+            value = 0
+        if not isinstance(value, int):
+            continue
+        for column, found in figures_of([score], [score.part], split).items():
+            by_value.setdefault(value, {}).setdefault(column, []).extend(found)
+    return [
+        {"task": task, "metric": metric, name: value, "value": mean(v), "std": _deviation(v)}
+        for value, figures in sorted(by_value.items())
+        for (task, metric), v in figures.items()
+    ]
 
 
-def write_scores(scores: Sequence[Score], path: Path) -> None:
-    """Writes every figure as CSV: method, change, tasks, seed, split, task, metric, value."""
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["method", "change", "trained on", "seed", "split", "task", "metric", "value"]
-        )
-        for score in scores:
-            change = " ".join(f"{field}={value}" for field, value in score.part.change)
-            about = [score.part.kind, change, "+".join(score.part.tasks), score.seed]
-            for split, tasks in score.metrics.items():
-                for task, metrics in tasks.items():
-                    writer.writerows(
-                        [*about, split, task, m, f"{v:.6g}"] for m, v in metrics.items()
-                    )
-    part.replace(path)
+def score_rows(scores: Sequence[Score]) -> list[Row]:
+    """Returns every figure: method, change, tasks, seed, split, task, metric, value."""
+    return [
+        {
+            "method": score.part.kind,
+            "change": " ".join(f"{field}={value}" for field, value in score.part.change),
+            "trained_on": "+".join(score.part.tasks),
+            "seed": score.seed,
+            "split": split,
+            "task": task,
+            "metric": metric,
+            "value": float(f"{value:.6g}"),
+        }
+        for score in scores
+        for split, tasks in score.metrics.items()
+        for task, metrics in tasks.items()
+        for metric, value in metrics.items()
+    ]
+
+
+def _table(
+    title: str, rows: dict[str, Figures], paper: dict[str, tuple[float | None, ...]]
+) -> Table:
+    rows = {label: values for label, values in rows.items() if values}
+    best = {column: _best(column, list(rows.values())) for column in METRICS}
+    lines = []
+    for label, values in rows.items():
+        told = zip(METRICS, paper.get(label, _EMPTY), strict=True)
+        cells = [_cell(values.get(column), best[column], published) for column, published in told]
+        lines.append([Cell(label), *cells])
+    return Table(title, ["method", *METRICS.values()], lines)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -127,16 +175,15 @@ def _spread(values: Sequence[float]) -> str:
     return f"{mean(values):.3f} ± {stdev(values):.3f}"
 
 
-def _best(column: Column, rows: Sequence[Row]) -> float:
-    means = [mean(row.values[column]) for row in rows if row.values.get(column)]
+def _best(column: tuple[str, str], rows: Sequence[Figures]) -> float:
+    means = [mean(values[column]) for values in rows if values.get(column)]
     if not means:
         return float("nan")
     return max(means) if METRICS[column].endswith("↑") else min(means)
 
 
-def _cell(values: list[float] | None, best: float, paper: float | None) -> str:
+def _cell(values: list[float] | None, best: float, paper: float | None) -> Cell:
     if not values:
-        return "–"
-    text = _spread(values)
-    text = f"**{text}**" if mean(values) == best else text
-    return text if paper is None else f"{text} (paper {paper:g})"
+        return Cell("–")
+    text = _spread(values) if paper is None else f"{_spread(values)} (paper {paper:g})"
+    return Cell(text, mean(values) == best)

@@ -112,7 +112,7 @@ def test_features_come_by_name_or_folder_and_score_alike(world, tmp_path, featur
     [
         ("foreign", "holds features of other eeeeeeeeeeee"),
         ("wide", "holds vectors of 7 numbers, this bundle needs 6"),
-        ("nowhere", "no features of video a in"),
+        ("nowhere", "--datasets nowhere"),
     ],
 )
 def test_features_that_do_not_fit_are_refused(world, capsys, features, said):

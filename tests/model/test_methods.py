@@ -76,9 +76,15 @@ def test_a_novel_task_is_never_known_to_the_model_it_stands_on():
     assert needs_of(Part("egopack-shared", ("ar",)))[0] == Part("mtl", tuple(TASKS))
 
 
-def test_any_number_of_known_tasks_is_enough(bench):
-    needs = needs_of(Part("egopack", ("ar",)), tasks=("ar", "oscc"))
-    assert needs == [Part("mtl", ("oscc",)), Part("backpack", ("oscc",))]
+@pytest.mark.parametrize("tasks", [("ar", "oscc"), ("oscc", "pnr"), ("lta", "oscc", "pnr")])
+def test_any_number_of_known_tasks_is_enough_with_or_without_recognition(tasks, tmp_path):
+    trainer = Trainer(TRAIN, NUM_LABELS, LEARNING, 0, progress=False, tasks=tasks)
+    few = Workbench(trainer, Ledger(tmp_path, {}), "samples")
+    for method in ("egopack", "egopack-shared"):
+        models = few.models(parts_of(method, tasks))
+        assert set(logits_of(models)) == set(tasks)
+        for task, learner in models.items():
+            assert set(learner.skill.perspectives) == set(tasks) - {task}
 
 
 @pytest.mark.parametrize("task", TASKS)

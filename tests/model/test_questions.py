@@ -67,7 +67,7 @@ def test_the_root_and_the_folder_of_the_files_ask_for_the_same(root, task):
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
-    [({"unique_id": "change-3"}, "change-3 twice"), ({"parent_end_frame": 0}, "change-5 is empty")],
+    [({"unique_id": "change-3"}, "change-3"), ({"parent_end_frame": 0}, "change-5")],
 )
 def test_a_test_file_that_cannot_be_answered_is_refused_by_id(root, change, complaint):
     path = root / "v1/annotations/fho_oscc-pnr_test_unannotated.json"
