@@ -9,9 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import ego4d_size, latency
+from bench import ego4d_size, latency, reasoning, training
 
-BENCHMARKS = {"latency": latency, "ego4d-size": ego4d_size}
+BENCHMARKS = {
+    "latency": latency,
+    "ego4d-size": ego4d_size,
+    "reasoning": reasoning,
+    "training": training,
+}
 
 PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi")
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from model.config import ModelConfig
 from model.knn import NearestPrototypes
@@ -24,9 +25,8 @@ class InteractionLayer(nn.Module):
         if not self.is_plain:
             self.refine = nn.Sequential(nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width))
 
-    def forward(self, queries: Tensor, matched: Tensor) -> Tensor:
-        """Returns (Q, D) from queries (Q, D) and their prototypes (Q, k, D)."""
-        closest = matched.amax(dim=1)
+    def forward(self, queries: Tensor, closest: Tensor) -> Tensor:
+        """Returns (Q, D) from queries (Q, D) and the maximum over their prototypes (Q, D)."""
         if self.is_plain:
             return self.root(queries) + self.neighbours(closest)  # type: ignore[no-any-return]
         closest = torch.maximum(closest, queries)
@@ -67,10 +67,11 @@ class PrototypeInteraction(nn.Module):
         """
         prototypes = prototypes.detach()
         rows, similarity = index.search(queries.detach(), self.num_neighbours)
-        first = rows
+        closest = F.embedding(rows, prototypes).amax(dim=1)  # (Q, D)
         h = queries
         for depth, layer in enumerate(self.layers):
             if depth and self.rematch:
-                rows, _ = index.search(h.detach(), self.num_neighbours)
-            h = layer(h, prototypes[rows])
-        return h, first, similarity
+                again, _ = index.search(h.detach(), self.num_neighbours)
+                closest = F.embedding(again, prototypes).amax(dim=1)
+            h = layer(h, closest)
+        return h, rows, similarity

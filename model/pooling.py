@@ -1,6 +1,7 @@
 """From many vectors to one: over a node's S vectors, over a graph's nodes, over a task's nodes."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ class NodePooling(nn.Module):
             origin: (N,) distinct node that each node starts as.
         """
         before, after = self.layers[1:3], self.layers[3:]
-        alike: Tensor = before(torch.cat([self._embed(x) for x in xs]))  # (M, D)
+        runs = [torch.cat(list(run)) for _, run in groupby(xs, lambda x: x.shape[1])]
+        alike: Tensor = before(torch.cat([self._embed(run) for run in runs]))  # (M, D)
         if self.training:
             return after(alike.index_select(0, origin))  # type: ignore[no-any-return]
         return after(alike).index_select(0, origin)  # type: ignore[no-any-return]
