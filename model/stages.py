@@ -56,15 +56,7 @@ def train_multitask(
     steps = max(-(-len(s) // fit_config.batch_size) for s in samples.values())
 
     def batches(generator: torch.Generator) -> Iterator[dict[str, Batch]]:
-        streams = {
-            task: islice(cycle(list(shuffled(len(s), fit_config.batch_size, generator))), steps)
-            for task, s in samples.items()
-        }
-        for chosen in zip(*streams.values(), strict=True):
-            yield {
-                task: _draw(samples[task], which, config, fit_config, generator).to(device)
-                for task, which in zip(streams, chosen, strict=True)
-            }
+        return _side_by_side(samples, config, fitting, steps, generator)
 
     def losses(batch: dict[str, Batch]) -> Tensor:
         with precision(torch.device(device)):
@@ -91,6 +83,26 @@ def train_multitask(
         progress=fitting.progress,
     )
     return model.cpu().requires_grad_(False)
+
+
+def _side_by_side(
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    fitting: Fitting,
+    steps: int,
+    generator: torch.Generator,
+) -> Iterator[dict[str, Batch]]:
+    """One batch of every task a step; tasks with fewer samples start over."""
+    size = fitting.config.batch_size
+    streams = {
+        task: islice(cycle(list(shuffled(len(s), size, generator))), steps)
+        for task, s in samples.items()
+    }
+    for chosen in zip(*streams.values(), strict=True):
+        yield {
+            task: _draw(samples[task], which, config, fitting.config, generator).to(fitting.device)
+            for task, which in zip(streams, chosen, strict=True)
+        }
 
 
 @torch.inference_mode()

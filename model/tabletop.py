@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from extract.encoder import VideoEncoder
@@ -92,33 +92,22 @@ class Tabletop:
         labels = {name: num_labels[name] for name in ("verb", "noun")}
         model = Pretraining(preset.swin, labels)
 
-        def images() -> dict[str, Tensor]:
-            pretrain_on_images(
-                model,
-                footage,
-                preset.contract,
-                config=preset.pretrain,
-                seed=self.seed,
-                checkpoint=self.ledger.checkpoint("images", key),
-            )
-            return model.state_dict()
+        def trained(
+            stage: str, key: str, train: Callable[..., None], kept: nn.Module
+        ) -> dict[str, Tensor]:
+            def make() -> dict[str, Tensor]:
+                checkpoint = self.ledger.checkpoint(stage, key)
+                how = {"config": preset.pretrain, "seed": self.seed, "checkpoint": checkpoint}
+                train(model, footage, preset.contract, **how)
+                return dict(kept.state_dict())
 
-        def clips() -> dict[str, Tensor]:
-            pretrain_on_clips(
-                model,
-                footage,
-                preset.contract,
-                config=preset.pretrain,
-                seed=self.seed,
-                checkpoint=self.ledger.checkpoint("encoder", key),
-            )
-            return dict(model.trunk.state_dict())
+            return self.ledger.tensors(stage, key, make)
 
         shared = replace(preset.pretrain, clips=preset.pretrain.images)
         key = stage_key(key, preset.contract, preset.swin, shared, self.seed)
-        model.load_state_dict(self.ledger.tensors("images", key, images))
+        model.load_state_dict(trained("images", key, pretrain_on_images, model))
         key = stage_key(key, preset.pretrain)
-        tensors = self.ledger.tensors("encoder", key, clips)
+        tensors = trained("encoder", key, pretrain_on_clips, model.trunk)
         return load_swin(preset.name, preset.swin, preset.contract, tensors), key
 
     def _footage(self) -> tuple[Footage, str]:
