@@ -161,6 +161,7 @@ def their_step(
     return since(started)
 
 
+@torch.no_grad()
 def compare(
     theirs: AuthorsMultiTask, loaders: dict[str, Iterator[GraphBatch]], config: ModelConfig
 ) -> float:
