@@ -34,7 +34,7 @@ train: $(VENV)/run.done  ## the shipped bundle again, from nothing
 	@$(BIN)/python -m model.train
 
 bench: $(VENV)/run.done  ## every speed figure, side by side
-	@$(BIN)/python -m bench latency
+	@for name in latency reasoning training; do $(BIN)/python -m bench $$name || exit 1; done
 
 # uv is only the installer: it checks the same hashes as pip and takes seconds instead of minutes.
 $(BIN)/uv: requirements/uv.txt
