@@ -79,7 +79,9 @@ def fit(
     total = config.epochs * steps_per_epoch
     warmup = config.warmup_epochs * steps_per_epoch
     step = done * steps_per_epoch
-    bar = tqdm(total=total, initial=step, desc=label, unit="step", disable=not progress)
+    bar = tqdm(
+        total=total, initial=step, desc=label, unit="step", mininterval=1.0, disable=not progress
+    )
     with bar:
         for epoch in range(done, config.epochs):
             generator = _reseed(seed, epoch)
