@@ -14,7 +14,7 @@ from model.report.figures import sweep_figure
 from model.tables import arrow
 
 PARAMETERS = {
-    "k": "neighbours k (0: fine-tuning without the backpack)",
+    "k": "neighbours k (0: MTL + FT)",
     "depth": "interaction layers",
 }
 
