@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from model.data.annotations import DataRoot, Split
+from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.samples import Enumeration, Samples
 from model.data.tracks import load_tracks, videos_of
 from model.ledger import stage_key
@@ -84,7 +84,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
     data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
     data.add_argument(
-        "--features", default="omnivore_video_swinl", help="name of a released set, or a folder"
+        "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), or a folder"
     )
     data.add_argument(
         "--preset", choices=["paper", "authors"], default="paper", help="hyper-parameters"

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from extract.errors import ExtractError
 from model.config import Learning
+from model.data.annotations import FEATURES
 from model.data.tabletop.write import WORLD_FILE
 from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
@@ -110,15 +111,13 @@ def _order(jobs: Sequence[Job], score: Score) -> int:
 def _prepare(arguments: argparse.Namespace) -> Prepare:
     """What every process calls for its data and settings; a tabletop world is told by its file."""
     if (arguments.data / WORLD_FILE).is_file():
-        features = Path(arguments.features)
-        if not features.is_dir():
-            features = arguments.work / "features"
+        features = Path(arguments.features or arguments.work / "features")
         learning = (SMOKE if arguments.brief else TABLETOP).learning
         return partial(_world, arguments.data, arguments.bundle, features, learning)
     return partial(
         _ego4d,
         arguments.data,
-        arguments.features,
+        arguments.features or FEATURES,
         EGO4D[arguments.preset],
         version=arguments.version,
         enumeration=arguments.lta_windows,
@@ -153,7 +152,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "is kept.",
     )
     add_data_arguments(parser)
-    parser.set_defaults(data=Path("work/tabletop/world"), features="")
+    parser.set_defaults(data=Path("work/tabletop/world"), features=None)
     parser.add_argument(
         "--bundle",
         type=Path,

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.knn import FaissIndex, TorchIndex, build_index
+from model.knn import FEW_PROTOTYPES, FaissIndex, TorchIndex, build_index
 
 
 @settings(max_examples=50, deadline=None)
@@ -43,6 +43,8 @@ def test_a_zero_query_gets_an_answer_and_no_nan(kind):
     assert torch.isfinite(cosine).all()
 
 
-def test_auto_takes_one_of_the_two():
-    assert build_index(torch.randn(50, 8), "auto").name in {"torch", "faiss"}
+def test_auto_depends_on_the_number_of_prototypes_alone():
+    for rows, name in ((1, "faiss"), (FEW_PROTOTYPES, "faiss"), (FEW_PROTOTYPES + 1, "torch")):
+        chosen = {build_index(torch.randn(rows, 8), "auto").name for _ in range(5)}
+        assert chosen == {name}
     assert build_index(torch.randn(50, 8), "faiss").name == "faiss"
