@@ -8,6 +8,7 @@ ModelError
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
 ├── TaskInvalid       a file that describes a task of one's own is missing or wrong
+├── SettingInvalid    a field of the configs does not exist, or not with this value
 ├── ScoringRefused    a test set cannot be answered with what was given
 └── WorldMismatch     a folder holds a made-up world of another config
 """
@@ -84,6 +85,10 @@ class TaskInvalid(ModelError):
 
 class ScoringRefused(ModelError):
     """A test set cannot be answered with what was given; the message says what to give instead."""
+
+
+class SettingInvalid(ModelError):
+    """A setting from the command line names no field, or a value the field cannot have."""
 
 
 class WorldMismatch(ModelError):

@@ -18,6 +18,7 @@ from model.errors import ModelError
 from model.learn import main as learn
 from model.ledger import Ledger
 from model.methods import ALL_TASKS, SERVABLE, parts_of
+from model.overrides import add_setting_argument, override
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP, Preset
 from model.reproduce.command import main as reproduce
@@ -56,12 +57,13 @@ def _train(arguments: argparse.Namespace) -> int:
         method = PROTOCOLS[arguments.protocol]
     tasks = tuple(arguments.tasks)
     typical = typical_seconds(parts_of(method, tasks), tasks)
+    start = preset.learning if arguments.data is None else EGO4D[arguments.preset]
+    learning = override(start, arguments.settings)
     if arguments.data is None:
         ledger = Ledger(folder, TYPICAL_S | typical)
-        prepared, learning = _tabletop(preset, folder, ledger, arguments), preset.learning
+        prepared = _tabletop(preset, folder, ledger, arguments)
     else:
         ledger = Ledger(folder, typical)
-        learning = EGO4D[arguments.preset]
         prepared = prepare_ego4d(
             arguments.data,
             arguments.features,
@@ -108,6 +110,7 @@ def _command(arguments: argparse.Namespace, method: str) -> str:
         words.append(f"--method {method}")
     if tuple(arguments.tasks) != ALL_TASKS:
         words.append(f"--tasks {' '.join(arguments.tasks)}")
+    words += [f"--set {setting}" for setting in arguments.settings]
     if arguments.seed:
         words.append(f"--seed {arguments.seed}")
     return " ".join(words)
@@ -137,6 +140,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes and threads")
     add_task_argument(parser)
+    add_setting_argument(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument(
         "--method", choices=SERVABLE, default="egopack", help="what to learn (egopack)"

@@ -164,6 +164,7 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.AnnotationInvalid: INTERNAL,
     model_errors.ScoringRefused: INTERNAL,
     model_errors.TaskInvalid: INTERNAL,
+    model_errors.SettingInvalid: INTERNAL,
     model_errors.WorldMismatch: INTERNAL,
     model_errors.ModelError: INTERNAL,
     weights_errors.BundleMissing: INTERNAL,

@@ -18,6 +18,7 @@ from model.data.tabletop.write import WORLD_FILE
 from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
 from model.methods import LABELS, Part, parts_of
+from model.overrides import add_setting_argument, override
 from model.paper import SUBSETS, learnt_from_ego4d
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP
@@ -112,13 +113,13 @@ def _prepare(arguments: argparse.Namespace) -> Prepare:
     """What every process calls for its data and settings; a tabletop world is told by its file."""
     if (arguments.data / WORLD_FILE).is_file():
         features = Path(arguments.features or arguments.work / "features")
-        learning = (SMOKE if arguments.brief else TABLETOP).learning
+        learning = override((SMOKE if arguments.brief else TABLETOP).learning, arguments.settings)
         return partial(_world, arguments.data, arguments.bundle, features, learning)
     return partial(
         _ego4d,
         arguments.data,
         arguments.features or FEATURES,
-        EGO4D[arguments.preset],
+        override(EGO4D[arguments.preset], arguments.settings),
         version=arguments.version,
         enumeration=arguments.lta_windows,
         packed_under=arguments.work,
@@ -162,6 +163,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="how many (0, 1, 2, ...)")
     parser.add_argument("--methods", nargs="+", choices=list(LABELS), default=list(LABELS))
     add_task_argument(parser)
+    add_setting_argument(parser)
     parser.add_argument("--subsets", action="store_true", help="Table 7: any two or three tasks")
     parser.add_argument("--ablations", action="store_true", help="Fig. 4: neighbours and depth")
     parser.add_argument("--brief", action="store_true", help="two epochs each: proves the road")

@@ -1,0 +1,75 @@
+"""`--set FIELD=VALUE`: any field of the configs from the command line, checked against its type."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from model.config import FitConfig, Learning, ModelConfig
+from model.errors import SettingInvalid
+
+FIT = "fit."
+
+
+def add_setting_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--set`, as often as wanted."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="FIELD=VALUE",
+        help="any field of ModelConfig (distance=l2, fusion=features, ...) or, as fit.FIELD, of "
+        "FitConfig, over the preset's",
+    )
+
+
+def override(learning: Learning, settings: Sequence[str]) -> Learning:
+    """Returns settings with some fields changed.
+
+    Args:
+        learning: what to start from.
+        settings: "field=value" of `ModelConfig`, "fit.field=value" of every `FitConfig`.
+
+    Raises:
+        SettingInvalid: a field is unknown or a value does not fit it.
+    """
+    model: dict[str, Any] = {}
+    fit: dict[str, Any] = {}
+    for setting in settings:
+        name, found, text = setting.partition("=")
+        if not found:
+            raise SettingInvalid(f"--set {setting}: expected FIELD=VALUE")
+        if name.startswith(FIT):
+            fit[name.removeprefix(FIT)] = _value(FitConfig, name.removeprefix(FIT), text, FIT)
+        else:
+            model[name] = _value(ModelConfig, name, text, "")
+    return replace(
+        learning,
+        model=replace(learning.model, **model),
+        multitask=replace(learning.multitask, **fit),
+        skills={task: replace(config, **fit) for task, config in learning.skills.items()},
+        translation=replace(learning.translation, **fit),
+    )
+
+
+def _value(config: type, name: str, text: str, prefix: str) -> Any:
+    kind = get_type_hints(config).get(name)
+    if kind is None:
+        known = ", ".join(f"{prefix}{field.name}" for field in fields(config))
+        raise SettingInvalid(f"--set {prefix}{name}: no such field; there are {known}")
+    if get_origin(kind) is Literal:
+        return _one_of(f"{prefix}{name}", text, {str(value): value for value in get_args(kind)})
+    if kind is bool:
+        return _one_of(f"{prefix}{name}", text, {"true": True, "false": False})
+    try:
+        return kind(text)
+    except ValueError as error:
+        message = f"--set {prefix}{name}: expected {kind.__name__}, got {text!r}"
+        raise SettingInvalid(message) from error
+
+
+def _one_of(name: str, text: str, allowed: dict[str, Any]) -> Any:
+    if text not in allowed:
+        raise SettingInvalid(f"--set {name}: expected one of {', '.join(allowed)}, got {text!r}")
+    return allowed[text]
