@@ -160,14 +160,21 @@ def _receive(client: httpx.Client, url: str, part: _Part, progress: Progress) ->
             raise _Broken("the file was replaced on the server")
         elif not offset or status != 206:
             raise _refusal(response)
-        length = response.headers.get("Content-Length")
-        total = offset + int(length) if length else None
+        total = _total(response)
         with part.path.open("ab") as stream:
             for chunk in response.iter_raw():
                 stream.write(chunk)
                 progress(stream.tell(), total)
     if total is not None and part.size != total:
         raise _Broken(f"{part.size} of {total} bytes came")
+
+
+def _total(response: httpx.Response) -> int | None:
+    """Returns the bytes of the whole file; a server may send less of it than was asked for."""
+    size: str = response.headers.get("Content-Length", "")
+    if response.status_code == 206:
+        size = response.headers["Content-Range"].rpartition("/")[2]
+    return int(size) if size.isdecimal() else None
 
 
 def _refusal(response: httpx.Response) -> Exception:

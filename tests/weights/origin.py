@@ -14,6 +14,7 @@ class Origin:
         cuts: bytes after which the connection is closed, one for each answer with a body.
         ranges: whether it knows Range.
         if_range: whether it looks at If-Range before it obeys Range.
+        span: the most bytes that it answers to a Range; None means all that are left.
         length: whether it says how long a body is.
         requests: headers of every request that came.
         paths: of these requests.
@@ -24,6 +25,7 @@ class Origin:
         self.body, self.etag = body, '"one"'
         self.statuses, self.cuts = [], []
         self.ranges = self.if_range = self.length = True
+        self.span = None
         self.requests, self.paths, self.sent = [], [], 0
         origin = self
 
@@ -61,11 +63,12 @@ class Origin:
             self._head(handler, 416, facts | {"Content-Range": f"bytes */{len(self.body)}"})
             return
         rest = self.body[start or 0 :]
+        if start is not None:
+            rest = rest[: self.span]
+            last, size = start + len(rest) - 1, len(self.body)
+            facts["Content-Range"] = f"bytes {start}-{last}/{size}"
         if self.length:
             facts["Content-Length"] = str(len(rest))
-        if start is not None:
-            last, size = len(self.body) - 1, len(self.body)
-            facts["Content-Range"] = f"bytes {start}-{last}/{size}"
         self._head(handler, 200 if start is None else 206, facts)
         if self.cuts:
             rest = rest[: self.cuts.pop(0)]

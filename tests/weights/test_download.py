@@ -44,6 +44,7 @@ def test_a_whole_file_arrives_and_nothing_else_stays(origin, path):
     assert [p.name for p in path.parent.iterdir()] == ["file"]
     assert seen == sorted(seen)
     assert seen[-1] == (len(BODY), len(BODY))
+    assert origin.requests[0]["Accept-Encoding"] == "identity"  # ranges are of what is sent
 
 
 def test_a_cut_connection_goes_on_in_the_same_run(origin, path):
@@ -96,6 +97,14 @@ def test_a_server_without_ranges_starts_over(origin, path):
     origin.ranges = False
     get(origin, path)
     assert path.read_bytes() == BODY
+
+
+def test_a_server_that_sends_less_than_the_rest_is_asked_again(origin, path):
+    break_off(origin, path, 100_000)
+    origin.span = 80_000
+    get(origin, path)
+    assert path.read_bytes() == BODY
+    assert [r["Range"] for r in origin.requests] == [f"bytes={n}0000-" for n in (10, 18, 26)]
 
 
 def test_the_same_etag_of_another_address_is_not_trusted(origin, path):
@@ -207,14 +216,15 @@ def shared_origin():
     ranges=st.booleans(),
     if_range=st.booleans(),
     length=st.booleans(),
+    span=st.none() | st.integers(1, 100),
 )
 def test_versions_are_never_mixed(
-    tmp_path_factory, shared_origin, body, cuts, replaced_after, ranges, if_range, length
+    tmp_path_factory, shared_origin, body, cuts, replaced_after, ranges, if_range, length, span
 ):
     path = tmp_path_factory.mktemp("download") / "file"
     other = bytes(byte ^ 0xFF for byte in body)
     origin = shared_origin
-    origin.ranges, origin.if_range = ranges, if_range
+    origin.ranges, origin.if_range, origin.span = ranges, if_range, span
     for run, cut in enumerate([*cuts, None, None]):
         replaced = run >= replaced_after
         origin.body, origin.etag = (other, '"two"') if replaced else (body, '"one"')

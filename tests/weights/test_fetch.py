@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from extract.omnivore import load_omnivore
@@ -179,6 +180,20 @@ def test_a_full_disk_costs_no_second_download(origin, folder, full_disk):
     assert files(folder) == {OMNIVORE.file}
     get(origin, folder)
     assert origin.requests == []
+
+
+def test_tensors_that_were_half_written_do_not_stay(origin, folder, monkeypatch):
+    def broken(_, path, **__):
+        path.write_bytes(b"half")
+        raise SafetensorError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("weights.fetch.save_file", broken)
+        with pytest.raises(FetchFailed, match="no space left"):
+            get(origin, folder)
+    assert files(folder) == {OMNIVORE.file}
+    get(origin, folder)
+    assert len(origin.requests) == 1
 
 
 # ---- what is refused ----------------------------------------------------------------------------
