@@ -25,8 +25,8 @@ from weights.published import Published
 RECORD_FILE = "fetched.json"
 
 Record = dict[str, Any]
-"""What fetched.json says: `name`, `address`, `licence`, `checkpoint` and `tensors`, of which the
-last two are each `file`, `bytes` and `sha256`."""
+"""What fetched.json says: `name`, `address` (null for a checkpoint that was there), `licence`,
+`checkpoint` and `tensors`; the last two are each `file`, `bytes` and `sha256`."""
 
 
 def fetch(
@@ -71,8 +71,10 @@ def _make(
 ) -> Record:
     checkpoint = folder / backbone.file
     tensors = folder / f"{backbone.name}.safetensors"
+    address = None
     if not checkpoint.exists():
         download(url, checkpoint, progress=progress)
+        address = public_address(url)
     try:
         _refuse_page(checkpoint)
         facts = _facts(checkpoint)
@@ -83,7 +85,7 @@ def _make(
         raise
     record = {
         "name": backbone.name,
-        "address": public_address(url),
+        "address": address,
         "licence": backbone.licence,
         "checkpoint": facts,
         "tensors": _facts(tensors),
