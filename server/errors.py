@@ -171,6 +171,8 @@ TABLE: dict[type[Exception], Kind] = {
     weights_errors.BundleError: INTERNAL,
     weights_errors.ImportRefused: INTERNAL,
     weights_errors.CheckpointInvalid: INTERNAL,
+    weights_errors.FetchFailed: INTERNAL,
+    weights_errors.HashDiffers: INTERNAL,
     weights_errors.WeightsError: INTERNAL,
 }
 

@@ -1,23 +1,36 @@
-"""python -m weights: list and verify bundles, import checkpoints of the authors' code."""
+"""python -m weights: list, verify and import bundles, fetch published backbones.
+
+Exit status: 0 all went well, 1 it did not, 2 wrong arguments or terms that were not accepted.
+"""
 
 import argparse
 import json
+import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
+
+from tqdm import tqdm
 
 from weights.authors import FEATURES, NUM_NEIGHBOURS, import_authors
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.errors import ImportRefused, WeightsError
+from weights.fetch import fetch
 from weights.manifest import MANIFEST_FILE
+from weights.published import PUBLISHED
 
 SHIPPED = Path(__file__).parent
+DOWNLOADS = Path("work/weights")
+URL_VARIABLE = "EGOPACK_WEIGHTS_URL"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns 0 when all went well, 1 otherwise."""
+    """Runs the command; returns its exit status."""
     arguments = _parse(argv)
     if arguments.command == "import-authors":
         return _import(arguments)
+    if arguments.command == "fetch":
+        return _list_published() if arguments.list else _fetch(arguments)
     if arguments.command == "list":
         folders = sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST_FILE}"))
     else:
@@ -38,13 +51,44 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     commands.add_parser("list", help="bundles that ship with the project")
     verify = commands.add_parser("verify", help="check every byte of a bundle against its hashes")
     verify.add_argument("folder", type=Path)
-    what = "make a bundle of checkpoints of the authors' code"
-    authors = commands.add_parser(
-        "import-authors",
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}: of one multi-task model, or of up to four tasks "
-        "that were learnt with a backpack. Only tensors are read; nothing in a file is run.",
+    what = "download a published backbone and keep its tensors as safetensors"
+    description = (
+        f"{what[0].upper()}{what[1:]}. Run it again to go on after a break, or to check what is "
+        "there. A checkpoint that already lies in the folder is converted and not downloaded."
     )
+    _add_fetch(commands.add_parser("fetch", help=what, description=description))
+    what = "make a bundle of checkpoints of the authors' code"
+    description = (
+        f"{what[0].upper()}{what[1:]}: of one multi-task model, or of up to four tasks "
+        "that were learnt with a backpack. Only tensors are read; nothing in a file is run."
+    )
+    _add_import(commands.add_parser("import-authors", help=what, description=description))
+    arguments = parser.parse_args(argv)
+    for flag in ("k", "vectors"):
+        if getattr(arguments, flag, 1) < 1:
+            parser.error(f"--{flag} must be at least 1")
+    if arguments.command == "fetch" and not (arguments.name or arguments.list):
+        parser.error(f"name a backbone ({', '.join(PUBLISHED)}), or ask for the --list")
+    return arguments
+
+
+def _add_fetch(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", choices=PUBLISHED, metavar="NAME", help="see --list")
+    command.add_argument("--list", action="store_true", help="what can be fetched, from where")
+    command.add_argument(
+        "--url",
+        help="take it from here; an address that ends in / is a folder that holds the file "
+        f"(default: {URL_VARIABLE}, else its publisher)",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"folder for it (default: {DOWNLOADS}/NAME)"
+    )
+    command.add_argument(
+        "--accept-license", action="store_true", help="you accept the terms it is published under"
+    )
+
+
+def _add_import(authors: argparse.ArgumentParser) -> None:
     authors.add_argument(
         "checkpoints", type=Path, nargs="+", metavar="FILE", help="as the authors' code saves them"
     )
@@ -75,11 +119,42 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="S",
         help="feature vectors per node (default: %(default)s)",
     )
-    arguments = parser.parse_args(argv)
-    for flag in ("k", "vectors"):
-        if getattr(arguments, flag, 1) < 1:
-            parser.error(f"--{flag} must be at least 1")
-    return arguments
+
+
+def _list_published() -> int:
+    for backbone in PUBLISHED.values():
+        print(json.dumps(asdict(backbone)))
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    backbone = PUBLISHED[arguments.name]
+    print(
+        f"{backbone.name}: {backbone.source}; {backbone.licence}. {backbone.terms}", file=sys.stderr
+    )
+    if backbone.non_commercial and not arguments.accept_license:
+        print("error: if you accept these terms, add --accept-license", file=sys.stderr)
+        return 2
+    url = arguments.url or os.environ.get(URL_VARIABLE) or backbone.url
+    if url.endswith("/"):
+        url += backbone.file
+    folder = arguments.out or DOWNLOADS / backbone.name
+    try:
+        with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
+
+            def show(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            record = fetch(backbone, folder, url=url, progress=show)
+    except WeightsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what came is kept, run again to go on", file=sys.stderr)
+        return 1
+    print(json.dumps({"folder": str(folder), **record}))
+    return 0
 
 
 def _import(arguments: argparse.Namespace) -> int:

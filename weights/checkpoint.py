@@ -64,9 +64,41 @@ def read_checkpoint(path: Path, *, entries: frozenset[str], facts: frozenset[str
         CheckpointInvalid: it cannot be read, asks for code to be run, or holds something else.
     """
     file = str(path)
+    found = _read_dict(path)
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    unknown = sorted(map(str, found.keys() - entries - facts))
+    if unknown:
+        raise CheckpointInvalid(
+            file, f"unknown entries {', '.join(unknown)}; expected {', '.join(sorted(entries))}"
+        )
+    named = {name: found[name] for name in sorted(entries) if found.get(name) is not None}
+    return Checkpoint(file, sha256, {n: _entry(file, n, state) for n, state in named.items()})
+
+
+def read_state(path: Path, entry: str) -> Entry:
+    """Reads one state dict of a checkpoint, and looks at nothing else that is in it.
+
+    Args:
+        path: of the file.
+        entry: the state dict's name; its tensors may be of integers too.
+
+    Raises:
+        CheckpointInvalid: it cannot be read, asks for code to be run, or has no such state dict.
+    """
+    found = _read_dict(path)
+    if entry not in found:
+        raise CheckpointInvalid(
+            str(path), f"no entry {entry!r}, only {', '.join(sorted(map(str, found))) or 'none'}"
+        )
+    return _entry(str(path), entry, found[entry], floats=False)
+
+
+def _read_dict(path: Path) -> Mapping[str, object]:
+    """Unpickles numbers and plain containers; raises `CheckpointInvalid` for all else."""
+    file = str(path)
     try:
-        with path.open("rb") as stream, warnings.catch_warnings(action="ignore"):
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        with warnings.catch_warnings(action="ignore"):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointInvalid(file, f"cannot be read: {error.strerror}") from error
@@ -78,29 +110,24 @@ def read_checkpoint(path: Path, *, entries: frozenset[str], facts: frozenset[str
         ) from error
     if not isinstance(found, Mapping):
         raise CheckpointInvalid(file, f"expected a dict, found a {type(found).__name__}")
-    unknown = sorted(map(str, found.keys() - entries - facts))
-    if unknown:
-        raise CheckpointInvalid(
-            file, f"unknown entries {', '.join(unknown)}; expected {', '.join(sorted(entries))}"
-        )
-    named = {name: found[name] for name in sorted(entries) if found.get(name) is not None}
-    return Checkpoint(file, sha256, {n: _entry(file, n, state) for n, state in named.items()})
+    return found
 
 
-def _entry(file: str, name: str, state: object) -> Entry:
+def _entry(file: str, name: str, state: object, *, floats: bool = True) -> Entry:
     if not isinstance(state, Mapping):
         found = type(state).__name__
         raise CheckpointInvalid(file, f"{name}: expected a state dict, found a {found}")
+    what = "tensor of floats" if floats else "tensor of numbers"
     for key, value in state.items():
-        if not isinstance(key, str) or not _is_plain(value):
-            raise CheckpointInvalid(file, f"{name}: {key!r} is not a named dense tensor of floats")
+        if not isinstance(key, str) or not _is_plain(value, floats=floats):
+            raise CheckpointInvalid(file, f"{name}: {key!r} is not a named dense {what}")
     return Entry(file, name, dict(state))
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: object, *, floats: bool) -> bool:
     return (
         isinstance(value, Tensor)
-        and value.is_floating_point()
+        and (value.is_floating_point() or not (floats or value.is_complex() or value.is_quantized))
         and value.layout is torch.strided
         and value.device.type == "cpu"
     )

@@ -3,8 +3,10 @@
 WeightsError
 ├── BundleMissing   there is no bundle where one was looked for
 ├── BundleError     a bundle is there and cannot be trusted: names the file, the expected, the found
-└── ImportRefused   files of others cannot be made into a bundle
-    └── CheckpointInvalid  one of them is not what it should be: names the file
+├── ImportRefused   files of others cannot be made into a bundle
+│   └── CheckpointInvalid  one of them is not what it should be: names the file
+└── FetchFailed     a published checkpoint cannot be had; the message says why
+    └── HashDiffers        it came, and is not the file that was published or had before
 """
 
 
@@ -48,3 +50,21 @@ class CheckpointInvalid(ImportRefused):
         super().__init__(f"{file}: {detail}")
         self.file = file
         self.detail = detail
+
+
+class FetchFailed(WeightsError):
+    """A published checkpoint cannot be had or kept; the message says why and what to do."""
+
+
+class HashDiffers(FetchFailed):
+    """A file is not the one that its hash was taken of.
+
+    Attributes:
+        expected: SHA-256 in hexadecimal.
+        found: that of the file.
+    """
+
+    def __init__(self, message: str, *, expected: str, found: str) -> None:
+        super().__init__(message)
+        self.expected = expected
+        self.found = found
