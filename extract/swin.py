@@ -1,6 +1,7 @@
 """The video Swin trunk as an encoder: torchvision's network behind our names.
 
-Only home of torchvision. Knows how to hash and load tensors, not where they come from.
+With `windowed` the only home of torchvision. Knows how to hash and load tensors, not where they
+come from.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from extract.contract import FeatureContract
 from extract.pixels import to_network_input
+from extract.windowed import PatchEmbedding, window_block
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def build_trunk(config: SwinConfig) -> SwinTransformer3d:
         window_size=list(config.window),
         stochastic_depth_prob=0.0,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),
+        block=window_block,
+        patch_embed=PatchEmbedding,
     )
     trunk.head = nn.Identity()
     return trunk
