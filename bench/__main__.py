@@ -9,13 +9,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import ego4d_size, latency, reasoning, training
+from bench import ego4d_size, latency, reasoning, training, trunk
 
 BENCHMARKS = {
     "latency": latency,
     "ego4d-size": ego4d_size,
     "reasoning": reasoning,
     "training": training,
+    "trunk": trunk,
 }
 
 PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi")

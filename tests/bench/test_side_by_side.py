@@ -5,7 +5,7 @@ import argparse
 import pytest
 import torch
 
-from bench import reasoning, training
+from bench import reasoning, training, trunk
 from bench.duel import duel, times_faster
 
 SIZES = {"hidden_size": 16, "input_size": 8, "batch_size": 2, "rounds": 1, "threads": 1}
@@ -45,6 +45,31 @@ def test_a_baseline_that_computes_something_else_is_not_timed():
     both.theirs["lta"].backbone.convs[1].lin_l.weight.mul_(1.01)
     with pytest.raises(ArithmeticError, match="same logits"):
         reasoning.compare(both, inputs, batches, trimmed=False)
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_trunk_agrees_with_the_baseline_and_its_parts_are_seen():
+    figures = trunk.run(argparse.Namespace(batches=[2], rounds=1, stage_rounds=0, threads=1))
+    assert figures["rows"]["tabletop, batch 2"]["greatest_difference"] <= trunk.TOLERANCE
+    for way in ("ours", "torchvision"):  # an operator that is renamed would leave its part empty
+        assert min(figures["parts_ms"][way].values()) > 0
+    assert "GPU: not measured" in trunk.table(figures)
+
+
+def test_the_blocks_of_swinl_are_counted_as_often_as_they_occur():
+    times = {way: {"cpu_ms": ms} for way, ms in (("ours", 1.0), ("torchvision", 2.0))}
+    rows = {f"Swin-L, stage {stage}": {"times": times} for stage in (1, 2, 3, 4)}
+    assert trunk.swinl_blocks(rows, "cpu_ms") == {"ours": 12.0, "torchvision": 24.0}
+
+
+@torch.inference_mode()
+def test_a_trunk_that_computes_something_else_is_not_timed():
+    small = trunk.SwinConfig((4, 8, 8), 12, (2,), (2,), (4, 3, 4))
+    pair, pixels = trunk.make_pair(small), torch.randn(1, 3, 16, 48, 64)
+    assert trunk.compare(pair, pixels) <= trunk.TOLERANCE
+    pair["torchvision"].norm.weight.mul_(1.01)
+    with pytest.raises(ArithmeticError, match="same numbers"):
+        trunk.compare(pair, pixels)
 
 
 def test_ways_take_turns_and_the_first_turn_does_not_count():
