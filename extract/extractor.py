@@ -75,6 +75,82 @@ class WindowCutter:
         self._first = first
 
 
+class TrackBuilder:
+    """Builds the FeatureTrack of one video from frames that arrive once, in order.
+
+    Batches hold windows of this video alone, so its features do not depend on what else is under
+    way; several builders may take turns with one encoder.
+    """
+
+    def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
+        """Starts an empty track.
+
+        Args:
+            encoder: what makes the features.
+            batch_windows: windows in one call of the encoder; fewer when frames are large.
+        """
+        contract = encoder.contract
+        self._encoder = encoder
+        self._batch_windows = batch_windows
+        self._cutter = WindowCutter(
+            contract.window_frames, contract.stride_frames, contract.frame_step
+        )
+        self._size: tuple[int, ...] | None = None
+        self._batch: list[np.ndarray] = []
+        self._features: list[Tensor] = []
+
+    @property
+    def num_windows(self) -> int:
+        """Windows encoded so far."""
+        return sum(map(len, self._features))
+
+    def push(self, frames: np.ndarray) -> None:
+        """Takes the next frames, and encodes when a batch is full.
+
+        Args:
+            frames: (n, H, W, 3) uint8, on the encoder's clock.
+
+        Raises:
+            VideoRejected: they are not of the size of those before.
+        """
+        if self._size is not None and frames.shape[1:] != self._size:
+            raise VideoRejected("damaged", "the size of the picture changes on the way")
+        self._size = frames.shape[1:]
+        self._take(self._cutter.push(frames))
+
+    def finish(self, *, video_id: str) -> FeatureTrack:
+        """Returns the track; nothing can be pushed after this.
+
+        Args:
+            video_id: what the caller calls the video.
+
+        Raises:
+            VideoRejected: no frame came.
+        """
+        self._take(self._cutter.finish())
+        if self._batch:
+            self._encode()
+        contract, num_frames = self._encoder.contract, self._cutter.num_frames
+        starts = cut_windows(
+            num_frames,
+            window_frames=contract.window_frames,
+            stride_frames=contract.stride_frames,
+        )
+        features = torch.cat(self._features)
+        return track_from(features, starts, num_frames, contract, self._encoder, video_id)
+
+    def _take(self, windows: Iterable[np.ndarray]) -> None:
+        for window in windows:
+            self._batch.append(window)
+            if len(self._batch) >= max(1, min(self._batch_windows, _BATCH_BYTES // window.nbytes)):
+                self._encode()
+
+    def _encode(self) -> None:
+        windows = torch.from_numpy(np.stack(self._batch))
+        self._features.append(self._encoder.encode(windows).cpu())
+        self._batch = []
+
+
 class Extractor:
     """Turns decoded frames into a FeatureTrack with one encoder.
 
@@ -99,25 +175,10 @@ class Extractor:
         Raises:
             VideoRejected: no frame came, or the size changed on the way.
         """
-        contract = self.encoder.contract
-        cutter = WindowCutter(contract.window_frames, contract.stride_frames, contract.frame_step)
-        features: list[Tensor] = []
-        batch: list[np.ndarray] = []
-        for window in _all_windows(cutter, blocks):
-            batch.append(window)
-            if len(batch) >= max(1, min(self.batch_windows, _BATCH_BYTES // window.nbytes)):
-                features.append(self._encode(batch))
-                batch = []
-        if batch:
-            features.append(self._encode(batch))
-        starts = cut_windows(
-            cutter.num_frames,
-            window_frames=contract.window_frames,
-            stride_frames=contract.stride_frames,
-        )
-        return track_from(
-            torch.cat(features), starts, cutter.num_frames, contract, self.encoder, video_id
-        )
+        builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
+        for block in blocks:
+            builder.push(block)
+        return builder.finish(video_id=video_id)
 
     def from_clip(self, clip: DecodedClip, *, video_id: str) -> FeatureTrack:
         """Returns the track of a decoded clip; equal to that of the same frames as a stream."""
@@ -140,9 +201,6 @@ class Extractor:
         blocks = stream_frames(path, self.encoder.contract, limits or TRUSTED)
         return self.from_frames(blocks, video_id=path.stem if video_id is None else video_id)
 
-    def _encode(self, batch: list[np.ndarray]) -> Tensor:
-        return self.encoder.encode(torch.from_numpy(np.stack(batch))).cpu()
-
 
 def windows_of(frames: np.ndarray, contract: FeatureContract) -> tuple[np.ndarray, list[int]]:
     """Returns all windows of a decoded clip, (L, T, H, W, 3) uint8, and their first frames.
@@ -157,7 +215,7 @@ def windows_of(frames: np.ndarray, contract: FeatureContract) -> tuple[np.ndarra
         VideoRejected: there is no frame.
     """
     cutter = WindowCutter(contract.window_frames, contract.stride_frames, contract.frame_step)
-    windows = np.stack(list(_all_windows(cutter, [frames])))
+    windows = np.stack([*cutter.push(frames), *cutter.finish()])
     return windows, cut_windows(
         len(frames), window_frames=contract.window_frames, stride_frames=contract.stride_frames
     )
@@ -195,13 +253,3 @@ def track_from(
         stride_frames=contract.stride_frames,
         is_padded=num_frames < contract.window_frames,
     )
-
-
-def _all_windows(cutter: WindowCutter, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    size: tuple[int, ...] | None = None
-    for block in blocks:
-        if size is not None and block.shape[1:] != size:
-            raise VideoRejected("damaged", "the size of the picture changes on the way")
-        size = block.shape[1:]
-        yield from cutter.push(block)
-    yield from cutter.finish()

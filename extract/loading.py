@@ -6,25 +6,29 @@ from typing import Any
 from torch import Tensor
 
 from extract.contract import FeatureContract
-from extract.swin import SwinConfig, SwinEncoder, load_swin
+from extract.swin import SwinConfig
+from extract.torch_encoder import TorchEncoder, load_encoder
+
+KINDS = {config.kind: config for config in (SwinConfig,)}
+"""What a manifest calls a family of networks -> its configuration."""
 
 
-def encoder_spec(encoder: SwinEncoder) -> dict[str, Any]:
+def encoder_spec(encoder: TorchEncoder) -> dict[str, Any]:
     """Returns what a bundle's manifest says of an encoder: plain JSON types."""
     return {
         "name": encoder.name,
-        "kind": "swin",
+        "kind": encoder.config.kind,
         "config": encoder.config.to_dict(),
         "contract": encoder.contract.to_dict(),
         "fingerprint": encoder.fingerprint,
     }
 
 
-def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SwinEncoder:
+def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> TorchEncoder:
     """Returns the encoder that a manifest's `encoder` entry describes.
 
     Args:
-        spec: `name`, `kind` ("swin"), `config`, `contract` and, optionally, `fingerprint`.
+        spec: `name`, `kind` (of `KINDS`), `config`, `contract` and, optionally, `fingerprint`.
         tensors: the trunk's weights.
 
     Raises:
@@ -34,11 +38,11 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     missing = {"name", "kind", "config", "contract"} - set(spec)
     if missing:
         raise ValueError(f"encoder entry lacks {', '.join(sorted(missing))}")
-    if spec["kind"] != "swin":
-        raise ValueError(f"unknown encoder kind {spec['kind']!r}; this version knows 'swin'")
-    encoder = load_swin(
+    if spec["kind"] not in KINDS:
+        raise ValueError(f"unknown encoder kind {spec['kind']!r}; known: {', '.join(KINDS)}")
+    encoder = load_encoder(
         spec["name"],
-        SwinConfig.from_dict(spec["config"]),
+        KINDS[spec["kind"]].from_dict(spec["config"]),
         FeatureContract.from_dict(spec["contract"]),
         tensors,
     )

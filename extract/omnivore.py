@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from extract.contract import OMNIVORE
-from extract.swin import OMNIVORE_SWINL, SwinConfig, SwinEncoder, load_swin
+from extract.swin import OMNIVORE_SWINL, SwinConfig
+from extract.torch_encoder import TorchEncoder, load_encoder
 
 _BLOCK = re.compile(r"layers\.(\d+)\.blocks\.(\d+)\.(.+)")
 _MERGING = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
@@ -45,7 +46,7 @@ def _translate_key(key: str) -> str:
 
 def load_omnivore(
     trunk: Mapping[str, Tensor], *, config: SwinConfig = OMNIVORE_SWINL
-) -> SwinEncoder:
+) -> TorchEncoder:
     """Returns the encoder that made Ego4D's `omnivore_video_swinl` features.
 
     Args:
@@ -55,4 +56,4 @@ def load_omnivore(
     Raises:
         ValueError: the tensors are not those of the named trunk.
     """
-    return load_swin("omnivore-swinl", config, OMNIVORE, translate_keys(trunk))
+    return load_encoder("omnivore-swinl", config, OMNIVORE, translate_keys(trunk))

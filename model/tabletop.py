@@ -12,7 +12,7 @@ from tqdm import tqdm
 from extract.encoder import VideoEncoder
 from extract.loading import encoder_from_spec, encoder_spec
 from extract.store import FeatureStore
-from extract.swin import SwinEncoder, load_swin
+from extract.torch_encoder import TorchEncoder, load_encoder
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tabletop.footage import Footage
@@ -85,7 +85,7 @@ class Tabletop:
         self.ledger.files("world", key, make)
         return key
 
-    def _encoder(self, num_labels: dict[str, int]) -> tuple[SwinEncoder, str]:
+    def _encoder(self, num_labels: dict[str, int]) -> tuple[TorchEncoder, str]:
         preset = self.preset
         footage, key = self._footage()
         torch.manual_seed(self.seed)
@@ -108,7 +108,7 @@ class Tabletop:
         model.load_state_dict(trained("images", key, pretrain_on_images, model))
         key = stage_key(key, preset.pretrain)
         tensors = trained("encoder", key, pretrain_on_clips, model.trunk)
-        return load_swin(preset.name, preset.swin, preset.contract, tensors), key
+        return load_encoder(preset.name, preset.swin, preset.contract, tensors), key
 
     def _footage(self) -> tuple[Footage, str]:
         config = self.preset.footage
@@ -123,7 +123,7 @@ class Tabletop:
         return footage, key
 
     def _samples(
-        self, encoder: SwinEncoder, upstream: str
+        self, encoder: TorchEncoder, upstream: str
     ) -> tuple[dict[str, dict[str, Samples]], str]:
         key = stage_key(upstream, encoder.fingerprint)
         store = FeatureStore(self.folder / "features")

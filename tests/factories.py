@@ -6,7 +6,8 @@ import torch
 
 from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.loading import encoder_spec
-from extract.swin import SwinConfig, SwinEncoder, build_trunk
+from extract.swin import SwinConfig, build_trunk
+from extract.torch_encoder import TorchEncoder
 from extract.track import EncoderId, FeatureTrack
 from extract.windows import cut_windows
 from model.backpack import Backpack
@@ -90,7 +91,7 @@ def make_bundle(config: ModelConfig | None = None) -> Bundle:
     torch.manual_seed(0)
     swin = SwinConfig(patch=(4, 8, 8), width=3, depths=(1, 1), heads=(1, 2), window=(4, 3, 4))
     contract = replace(TABLETOP_CONTRACT, short_side=24, crop_height=24, crop_width=32)
-    encoder = SwinEncoder("tiny", swin, contract, build_trunk(swin))
+    encoder = TorchEncoder("tiny", swin, contract, build_trunk(swin))
     config = config or replace(TINY, input_size=swin.dim)
     skills = make_skills(config)
     backbone = skills.models["shared"]

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP, FeatureContract
-from extract.swin import SwinConfig, SwinEncoder
+from extract.swin import SwinConfig
+from extract.torch_encoder import TorchEncoder
 from tests.extract.clips import trim_by_copy, write_numbered
 
 TINY_SWIN = SwinConfig((2, 8, 8), 6, (2, 2), (1, 2), (2, 3, 4))
@@ -42,5 +43,5 @@ def tiny_contract() -> FeatureContract:
 
 
 @pytest.fixture
-def tiny_encoder(tiny_contract) -> SwinEncoder:
-    return SwinEncoder("tiny", TINY_SWIN, tiny_contract)
+def tiny_encoder(tiny_contract) -> TorchEncoder:
+    return TorchEncoder("tiny", TINY_SWIN, tiny_contract)

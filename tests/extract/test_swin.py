@@ -4,14 +4,8 @@ import pytest
 import torch
 
 from extract.contract import OMNIVORE, TABLETOP
-from extract.swin import (
-    OMNIVORE_SWINL,
-    TABLETOP_SWIN,
-    SwinConfig,
-    SwinEncoder,
-    build_trunk,
-    load_swin,
-)
+from extract.swin import OMNIVORE_SWINL, TABLETOP_SWIN, SwinConfig, build_trunk
+from extract.torch_encoder import TorchEncoder, load_encoder
 
 
 def random_windows(count=3):
@@ -28,7 +22,7 @@ def test_the_omnivore_trunk_has_the_published_size_and_features():
 
 
 def test_the_tabletop_encoder_gives_one_vector_per_window():
-    encoder = SwinEncoder("tabletop", TABLETOP_SWIN, TABLETOP)
+    encoder = TorchEncoder("tabletop", TABLETOP_SWIN, TABLETOP)
     features = encoder.encode(torch.zeros(2, 16, 96, 128, 3, dtype=torch.uint8))
     assert features.shape == (2, encoder.dim) == (2, 192)
     assert features.dtype == torch.float32
@@ -62,7 +56,7 @@ def test_windows_of_another_length_are_refused(tiny_encoder):
 
 
 def test_saved_tensors_load_into_an_equal_encoder(tiny_encoder):
-    loaded = load_swin(
+    loaded = load_encoder(
         "copy", tiny_encoder.config, tiny_encoder.contract, tiny_encoder.state_dict()
     )
     windows = random_windows()
@@ -89,7 +83,7 @@ def test_tensors_that_do_not_fit_are_refused(tiny_encoder, change):
     else:
         tensors["norm.weight"] = torch.zeros(3)
     with pytest.raises(ValueError, match="tiny"):
-        load_swin("tiny", tiny_encoder.config, tiny_encoder.contract, tensors)
+        load_encoder("tiny", tiny_encoder.config, tiny_encoder.contract, tensors)
 
 
 def test_the_fingerprint_moves_with_weights_contract_and_configuration(tiny_encoder):
@@ -99,8 +93,8 @@ def test_the_fingerprint_moves_with_weights_contract_and_configuration(tiny_enco
         tiny_encoder.config,
         tiny_encoder.contract,
     )
-    other_contract = load_swin("tiny", config, replace(contract, stride_frames=8), tensors)
-    other_config = load_swin(
+    other_contract = load_encoder("tiny", config, replace(contract, stride_frames=8), tensors)
+    other_config = load_encoder(
         "tiny",
         replace(config, heads=(2, 1)),
         contract,
@@ -108,7 +102,7 @@ def test_the_fingerprint_moves_with_weights_contract_and_configuration(tiny_enco
             **tensors,
             **{
                 k: v
-                for k, v in SwinEncoder("x", replace(config, heads=(2, 1)), contract)
+                for k, v in TorchEncoder("x", replace(config, heads=(2, 1)), contract)
                 .state_dict()
                 .items()
                 if "bias_table" in k

@@ -11,7 +11,8 @@ from torch import nn
 from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d, SwinTransformer3d
 
 from extract.contract import TABLETOP
-from extract.swin import TABLETOP_SWIN, SwinConfig, SwinEncoder, build_trunk, load_swin
+from extract.swin import TABLETOP_SWIN, SwinConfig, build_trunk
+from extract.torch_encoder import TorchEncoder, load_encoder
 from extract.windowed import WindowAttention, box_kinds
 
 SHIPPED = Path(__file__).parents[2] / "weights" / "tabletop" / "encoder.safetensors"
@@ -242,10 +243,10 @@ def test_an_exported_trunk_is_the_same_and_the_original_still_answers():
 
 
 def test_the_shipped_encoder_gives_torchvisions_features_and_fingerprint():
-    ours = load_swin("tabletop", TABLETOP_SWIN, TABLETOP, load_file(SHIPPED))
+    ours = load_encoder("tabletop", TABLETOP_SWIN, TABLETOP, load_file(SHIPPED))
     trunk = torchvisions(TABLETOP_SWIN)
     trunk.load_state_dict(ours.state_dict())
-    theirs = SwinEncoder("tabletop", TABLETOP_SWIN, TABLETOP, trunk)
+    theirs = TorchEncoder("tabletop", TABLETOP_SWIN, TABLETOP, trunk)
     scene = torch.rand(2, 3, 4, 6, 8) * 255  # coarse, and smooth once it is scaled up
     smooth = nn.functional.interpolate(scene, (16, 96, 128), mode="trilinear")
     windows = smooth.permute(0, 2, 3, 4, 1).byte()

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP
-from extract.swin import SwinConfig, SwinEncoder
+from extract.swin import SwinConfig
+from extract.torch_encoder import TorchEncoder
 from model.config import FitConfig
 from model.data.annotations import ActionRecord
 from model.pretrain.training import (
@@ -63,7 +64,7 @@ def train(world, config=CONFIG):
 
 def test_features_tell_the_nouns_apart(world):
     model = train(world)
-    encoder = SwinEncoder("tiny", SWIN, CONTRACT, model.trunk)
+    encoder = TorchEncoder("tiny", SWIN, CONTRACT, model.trunk)
     windows = np.stack([world.frames(record.video_uid)[:16] for record in world.actions])
     features = encoder.encode(torch.from_numpy(windows)).clone()
     found = model.outputs["noun"](features).argmax(dim=-1)

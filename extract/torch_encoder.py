@@ -1,0 +1,141 @@
+"""A network in torch as an encoder: its tensors are loaded, hashed and run here.
+
+Knows neither which network it is nor where its tensors come from.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from extract.contract import FeatureContract
+from extract.pixels import to_network_input
+
+
+class TrunkConfig(Protocol):
+    """Shape of a network that makes features; with it and tensors alone one can be built."""
+
+    @property
+    def kind(self) -> str:
+        """What a bundle's manifest calls this family of networks."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one feature vector."""
+
+    def build(self) -> nn.Module:
+        """Returns the network, (B, 3, T, H, W) to (B, dim), with random weights."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, from which the configuration can be rebuilt."""
+
+
+def encoder_fingerprint(
+    config: TrunkConfig, contract: FeatureContract, tensors: Mapping[str, Tensor]
+) -> str:
+    """Returns the SHA-256 of everything that decides the features, in hexadecimal.
+
+    Independent of device, of the encoder's name and of the order of the tensors.
+    """
+    shape = {"config": config.to_dict(), "contract": contract.to_dict()}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class TorchEncoder:
+    """A `VideoEncoder` over a network in torch.
+
+    Attributes:
+        name: what the bundle and the answers call it.
+        config: shape of the trunk.
+        contract: how its windows are made.
+        trunk: the network. After changing its weights, call `refresh_fingerprint`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: TrunkConfig,
+        contract: FeatureContract,
+        trunk: nn.Module | None = None,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.contract = contract
+        self.trunk = (config.build() if trunk is None else trunk).eval()
+        self._fingerprint: str | None = None
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one feature vector."""
+        return self.config.dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trunk is."""
+        device: torch.device = next(self.trunk.parameters()).device
+        return device
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over configuration, contract and weights; computed once."""
+        if self._fingerprint is None:
+            self._fingerprint = encoder_fingerprint(self.config, self.contract, self.state_dict())
+        return self._fingerprint
+
+    def refresh_fingerprint(self) -> str:
+        """Returns the fingerprint of the weights as they are now."""
+        self._fingerprint = None
+        return self.fingerprint
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trunk's tensors, as `load_encoder` takes them."""
+        return dict(self.trunk.state_dict())
+
+    def to(self, device: torch.device | str) -> "TorchEncoder":
+        """Moves the trunk and returns this encoder."""
+        self.trunk.to(device)
+        return self
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """Returns features, (B, dim) float32, on the trunk's device.
+
+        Args:
+            windows: (B, T, H, W, 3) uint8, on any device.
+
+        Raises:
+            ValueError: the windows are not as the contract says.
+        """
+        frames = self.contract.window_frames // self.contract.frame_step
+        if windows.ndim != 5 or windows.shape[1] != frames:
+            raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
+        with torch.inference_mode():
+            weight = next(self.trunk.parameters())
+            pixels = to_network_input(windows.to(weight.device), self.contract)
+            features: Tensor = self.trunk(pixels.to(weight.dtype))
+            return features.float()
+
+
+def load_encoder(
+    name: str, config: TrunkConfig, contract: FeatureContract, tensors: Mapping[str, Tensor]
+) -> TorchEncoder:
+    """Returns an encoder with the given weights.
+
+    Raises:
+        ValueError: a tensor is missing, unknown, or of another shape.
+    """
+    with torch.device("meta"):
+        trunk = config.build()
+    try:
+        trunk.load_state_dict(dict(tensors), strict=True, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"the tensors do not fit encoder {name!r}: {error}") from error
+    trunk.requires_grad_(False)
+    return TorchEncoder(name, config, contract, trunk)
