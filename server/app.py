@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, answers, openapi, problems
+from server import __version__, answers, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
 from server.routes import router
@@ -59,6 +59,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     limits = answers.limits(settings).model_dump()
     problems.install(app, limits)
     app.include_router(router)
+    page.install(app)
     app.add_middleware(Edge, settings=settings, limits=limits)
     openapi.install(app, has_key=settings.api_key is not None)
     return app
