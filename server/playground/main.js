@@ -107,12 +107,12 @@ function fail(error, retry) {
     at("key-text").focus();
     return;
   }
-  at("problem").replaceChildren(
+  at("problem").replaceChildren(element("div", {},
     element("strong", {}, error.title || "That did not work"),
     element("p", {}, error.message),
     error.errors.map(({ pointer, detail }) => element("p", {}, `${pointer}: ${detail}`)),
     error.retryable ? element("button", { type: "button", onclick: () => again() }, "Try again") : null,
-    element("p", { class: "note" }, error.code, error.requestId ? `, request ${error.requestId}` : ""));
+    element("p", { class: "note" }, error.code, error.requestId ? `, request ${error.requestId}` : "")));
   at("problem").hidden = false;
 }
 
