@@ -7,12 +7,8 @@ from typing import Protocol
 class Command(Protocol):
     """A module that is a command; the first line of its docstring is its help."""
 
-    __doc__: str | None
-
-    @staticmethod
-    def add_arguments(parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Adds this command's flags."""
 
-    @staticmethod
-    def run(arguments: argparse.Namespace) -> int:
+    def run(self, arguments: argparse.Namespace) -> int:
         """Carries it out; returns the exit status."""
