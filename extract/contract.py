@@ -7,6 +7,8 @@ in the bundle and its hash is part of the encoder's fingerprint.
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+Color = Literal["tagged", "bt601"]
+
 
 @dataclass(frozen=True)
 class FeatureContract:
@@ -37,7 +39,7 @@ class FeatureContract:
     crop_height: int = 224
     crop_width: int = 224
     resize: Literal["decoder", "float"] = "float"
-    color: Literal["tagged", "bt601"] = "bt601"
+    color: Color = "bt601"
     view: Literal["whole", "left"] = "whole"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
