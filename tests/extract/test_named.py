@@ -2,53 +2,24 @@ import json
 from dataclasses import replace
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from extract import named
 from extract.named import load_named_encoder
-from extract.omnivore import load_omnivore
-from extract.slowfast import load_slowfast
-from extract.swin import OMNIVORE_SWINL
-from tests.extract import test_omnivore, test_slowfast
 from tests.factories import make_bundle
+from tests.published import DIMS, fetch_small, use_small
 from weights.bundle import save_bundle
 from weights.errors import BundleMissing, FetchFailed, HashDiffers, WeightsError
-from weights.fetch import fetch
 from weights.published import PUBLISHED
 
-SMALL_SWIN = replace(OMNIVORE_SWINL, width=6, heads=(1, 2, 3, 6), depths=(1, 1, 1, 1))
-SMALL_SLOWFAST = test_slowfast.SMALL
-
 
 @pytest.fixture
-def small(monkeypatch):
-    """The published names stand for narrower networks."""
-
-    def loader(load, config):
-        return lambda tensors: load(tensors, config=config)
-
-    monkeypatch.setitem(named.LOADERS, "omnivore-swinl", loader(load_omnivore, SMALL_SWIN))
-    monkeypatch.setitem(named.LOADERS, "slowfast-r101", loader(load_slowfast, SMALL_SLOWFAST))
+def fetched(tmp_path, monkeypatch):
+    use_small(monkeypatch)
+    return fetch_small(tmp_path / "weights")
 
 
-@pytest.fixture
-def fetched(tmp_path, small):
-    """Both published backbones, narrower, converted from checkpoints of the published layout."""
-    entries = {
-        "omnivore-swinl": test_omnivore.published_layout(SMALL_SWIN),
-        "slowfast-r101": test_slowfast.published_layout(SMALL_SLOWFAST),
-    }
-    for name, tensors in entries.items():
-        backbone = PUBLISHED[name]
-        folder = tmp_path / "weights" / name
-        folder.mkdir(parents=True)
-        torch.save({backbone.entry: tensors, "epoch": 3}, folder / backbone.file)
-        fetch(backbone, folder)
-    return tmp_path / "weights"
-
-
-@pytest.mark.parametrize(("name", "dim"), [("omnivore-swinl", 48), ("slowfast-r101", 288)])
+@pytest.mark.parametrize(("name", "dim"), DIMS.items())
 def test_a_fetched_backbone_is_an_encoder_under_its_name(fetched, name, dim):
     encoder = load_named_encoder(name, weights=fetched)
     assert (encoder.name, encoder.dim) == (name, dim)
