@@ -2,10 +2,14 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from extract import named
+from extract.__main__ import main
 from extract.named import load_named_encoder
+from extract.store import FeatureStore
+from tests.extract.clips import write_numbered
 from tests.factories import make_bundle
 from tests.published import DIMS, fetch_small, use_small
 from weights.bundle import save_bundle
@@ -97,3 +101,28 @@ def test_another_colour_matrix_is_another_encoder(fetched):
     assert (published.contract.color, tagged.contract.color) == ("bt601", "tagged")
     assert replace(tagged.contract, color="bt601") == published.contract
     assert same.fingerprint == published.fingerprint != tagged.fingerprint
+
+
+def test_the_command_finds_a_name_where_the_environment_says(
+    fetched, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("EGOPACK_WEIGHTS", str(fetched))
+    clip = write_numbered(tmp_path / "clip.mp4", 33)
+    asked = [str(clip), "--encoder", "slowfast-r101", "--format", "pt", "--device", "cpu"]
+    assert main([*asked, "--out", str(tmp_path / "features")]) == 0
+    rows = torch.load(tmp_path / "features" / "clip.pt", weights_only=True)
+    assert rows.shape == (2, 288)
+
+    tagged = [*asked, "--color", "tagged", "--format", "safetensors"]
+    assert main([*tagged, "--out", str(tmp_path / "tagged")]) == 0
+    made_by = FeatureStore(tmp_path / "tagged").read("clip").encoder
+    assert made_by.name == "slowfast-r101"
+    assert made_by.fingerprint != load_named_encoder("slowfast-r101", weights=fetched).fingerprint
+
+
+def test_the_command_says_how_to_fetch_what_is_missing(tmp_path, caplog):
+    clip = write_numbered(tmp_path / "clip.mp4", 33)
+    asked = [str(clip), "--encoder", "omnivore-swinl", "--weights", str(tmp_path / "none")]
+    assert main([*asked, "--out", str(tmp_path / "features")]) == 1
+    assert "python -m weights fetch omnivore-swinl --accept-license" in caplog.text
+    assert not (tmp_path / "features").exists()
