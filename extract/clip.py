@@ -49,7 +49,7 @@ class ClipInfo:
     Attributes:
         duration_s: from the first frame to the end of the last one.
         fps: average frames per second of the source.
-        width: pixels as shown, after rotation.
+        width: pixels as used: after rotation, and of a stereo recording the left half.
         height: as `width`.
         rotation: degrees counter-clockwise that the stored picture was turned by.
         codec: "h264", "hevc", "vp8", "vp9", "av1", "mpeg4" or "mjpeg".

@@ -147,13 +147,14 @@ def check_output(
 def decord_may_read(report: PacketReport, contract: FeatureContract) -> bool:
     """Tells whether decord is known to read such a file right, memory aside.
 
-    It shows hidden frames, loses pictures when the first time is not zero, and cannot be told to
-    ignore the colour tag.
+    It shows hidden frames, loses pictures when the first time is not zero, and can be told neither
+    to ignore the colour tag nor to leave half of a frame out.
     """
     times_s = report.times_s
     return bool(
         contract.resize == "decoder"
         and contract.color == "tagged"
+        and contract.view == "whole"
         and not report.is_cut
         and report.num_hidden == 0
         and report.num_shown == report.num_packets

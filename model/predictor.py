@@ -10,7 +10,7 @@ from torch import Tensor
 from extract.encoder import VideoEncoder
 from extract.features import FeaturesOnly
 from extract.loading import encoder_from_spec
-from extract.track import FeatureTrack
+from extract.track import EncoderId, FeatureTrack
 from model.answers import AnswerReader, graph_votes
 from model.config import ModelConfig
 from model.egopack import Votes
@@ -54,14 +54,30 @@ class Predictor:
         sha256: of the bundle.
         manifest: everything the bundle says of itself.
         tasks: what can be answered.
-        encoder: what makes the tracks; a bundle for stored features has only its name.
+        encoder: what makes the tracks; a bundle for stored features has only its name, unless
+            the encoder that made them was given.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu", search: SearchName = "auto") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "cpu",
+        search: SearchName = "auto",
+        encoder: VideoEncoder | None = None,
+    ) -> None:
         """Builds every model of a loaded bundle.
+
+        Args:
+            bundle: what to build.
+            device: where the models run.
+            search: who finds the nearest prototypes.
+            encoder: makes, of videos, the features that the bundle was trained on; only for a
+                bundle that brings none of its own. Runs where it is.
 
         Raises:
             BundleError: the tensors do not fit the manifest.
+            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
         """
         self.manifest = bundle.manifest
         self.name, self.version = bundle.manifest.name, bundle.manifest.version
@@ -71,18 +87,29 @@ class Predictor:
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
         self.encoder = _encoder(bundle, self.config.input_size)
+        self._released: EncoderId | None = None  # who made tracks that do not say more
+        if isinstance(self.encoder, FeaturesOnly):
+            self._released = EncoderId(self.encoder.name, "")
+        if encoder is not None:
+            self.encoder = _attached(self.encoder, encoder)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
     def from_bundle(
-        cls, path: Path, *, device: str = "cpu", search: SearchName = "auto"
+        cls,
+        path: Path,
+        *,
+        device: str = "cpu",
+        search: SearchName = "auto",
+        encoder: VideoEncoder | None = None,
     ) -> "Predictor":
-        """Loads and verifies a bundle.
+        """Loads and verifies a bundle; the rest is the constructor's.
 
         Raises:
             WeightsError: there is no bundle, or it cannot be trusted.
+            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
         """
-        return cls(load_bundle(path), device=device, search=search)
+        return cls(load_bundle(path), device=device, search=search, encoder=encoder)
 
     @property
     def backbone_passes(self) -> int:
@@ -101,8 +128,8 @@ class Predictor:
             if task not in self.tasks:
                 raise UnknownTask(task, self.tasks)
         made_by, ours = request.track.encoder, self.encoder
-        unnamed = not ours.fingerprint and made_by.name != ours.name  # then only the name counts
-        if made_by.fingerprint != ours.fingerprint or unnamed:
+        is_ours = bool(ours.fingerprint) and made_by.fingerprint == ours.fingerprint
+        if not is_ours and made_by != self._released:
             raise FeatureMismatch(
                 f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
                 f"the features come from {made_by.name} {made_by.fingerprint[:12]}"
@@ -198,6 +225,15 @@ def _encoder(bundle: Bundle, input_size: int) -> VideoEncoder:
     except ValueError as error:
         expected = f"the encoder {bundle.manifest.encoder.get('name')!r} of the manifest"
         raise BundleError(ENCODER_FILE, expected=expected, found=str(error)) from error
+
+
+def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:
+    if not isinstance(own, FeaturesOnly):
+        raise FeatureMismatch(f"this bundle brings its own encoder, {own.name}; name no other")
+    try:
+        return own.made_by(given)
+    except ValueError as error:
+        raise FeatureMismatch(str(error)) from error
 
 
 def _first_graphs(

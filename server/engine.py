@@ -20,6 +20,7 @@ import torch
 from extract.clip import DecodedClip, Limits
 from extract.extractor import track_from
 from extract.features import FeaturesOnly
+from extract.named import load_named_encoder
 from extract.sandbox import DecodePool
 from extract.track import FeatureTrack
 from model.errors import UnknownTask
@@ -275,10 +276,17 @@ def load_predictor(settings: Settings) -> Predictor:
     """Loads the bundle that is to be served.
 
     Raises:
-        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video.
+        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video; or there is
+            no encoder of the name that is set.
+        FeatureMismatch: the encoder that is set makes other features than the bundle's.
     """
-    predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
+    encoder = None
+    if settings.encoder is not None:
+        encoder = load_named_encoder(settings.encoder, weights=settings.weights)
+        encoder.to(settings.device)
+    predictor = Predictor.from_bundle(settings.bundle, device=settings.device, encoder=encoder)
     if isinstance(predictor.encoder, FeaturesOnly):
-        found = f"none: this bundle answers for {predictor.encoder.name} features"
+        name = predictor.encoder.name
+        found = f"none: this bundle answers for {name} features; set `encoder` to who makes them"
         raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
     return predictor

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import weights
+from weights.published import DOWNLOADS
 
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 
@@ -30,6 +31,10 @@ class Settings(BaseSettings):
 
     bundle: Path = SHIPPED_BUNDLE
     """Folder of the bundle to serve."""
+    encoder: Annotated[str, Field(min_length=1)] | None = None
+    """What makes features for a bundle that holds no encoder, such as omnivore-swinl."""
+    weights: Path = DOWNLOADS
+    """Where `python -m weights fetch` put published encoders."""
     device: str = "cpu"
     """Where the model runs: cpu, cuda or cuda:N."""
 
