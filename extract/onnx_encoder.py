@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,9 +19,9 @@ from extract.errors import RuntimeUnavailable
 from extract.pixels import to_network_input
 from extract.torch_encoder import TorchEncoder
 
-ProviderName = Literal["cpu", "cuda", "tensorrt"]
+VERSION: str = onnxruntime.__version__
 
-PROVIDERS: dict[ProviderName, str] = {
+PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
@@ -54,15 +54,13 @@ class OnnxEncoder:
         provider: what runs it.
     """
 
-    def __init__(
-        self, encoder: TorchEncoder, graph: bytes, *, provider: ProviderName = "cpu"
-    ) -> None:
+    def __init__(self, encoder: TorchEncoder, graph: bytes, *, provider: str = "cpu") -> None:
         """Makes a session.
 
         Args:
             encoder: whose graph it is; its weights are used, whatever the graph says of files.
             graph: an `encoder.onnx`.
-            provider: where to run it.
+            provider: of `PROVIDERS`; where to run it.
 
         Raises:
             RuntimeUnavailable: this installation does not have the provider, or it does not start.
@@ -70,7 +68,7 @@ class OnnxEncoder:
         """
         self.name, self.dim = encoder.name, encoder.dim
         self.contract, self.fingerprint = encoder.contract, encoder.fingerprint
-        self.provider: ProviderName = provider
+        self.provider = provider
         self._session = _open(graph, encoder.state_dict(), provider)
         (taken,) = self._session.get_inputs()
         self._input = taken.name
@@ -140,14 +138,14 @@ class OnnxEncoder:
             )
 
 
-def available_providers() -> list[ProviderName]:
-    """Returns the providers that this installation of ONNX Runtime has."""
+def available_providers() -> list[str]:
+    """Returns which of `PROVIDERS` this installation of ONNX Runtime has."""
     there = onnxruntime.get_available_providers()
-    return [name for name in get_args(ProviderName) if PROVIDERS[name] in there]
+    return [name for name, theirs in PROVIDERS.items() if theirs in there]
 
 
 def _open(
-    graph: bytes, tensors: Mapping[str, Tensor], provider: ProviderName
+    graph: bytes, tensors: Mapping[str, Tensor], provider: str
 ) -> onnxruntime.InferenceSession:
     if provider not in available_providers():
         raise RuntimeUnavailable(
@@ -156,7 +154,7 @@ def _open(
             "tensorrt"
         )
     names = _stored_tensors(graph, tensors)
-    values = [np.ascontiguousarray(tensors[name].detach().cpu().numpy()) for name in names]
+    values = [np.ascontiguousarray(tensors[name].detach().cpu().float().numpy()) for name in names]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # `encode` has threads of its own
     options.log_severity_level = 3

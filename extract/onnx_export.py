@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from extract.contract import FeatureContract
 from extract.loading import encoder_from_spec
 from extract.onnx_encoder import OnnxEncoder
 from extract.onnx_graph import StoredTensor, swin_graph
@@ -30,6 +31,11 @@ BATCHES = (1, 2, 5)
 """Numbers of windows for which features are compared."""
 TOLERANCE = 1e-4
 """Greatest difference of a feature, relative to the greatest feature where that is above one."""
+
+
+def is_exportable(encoder: TorchEncoder) -> bool:
+    """Whether the encoder is of the one kind for which a graph can be written."""
+    return isinstance(encoder.config, SwinConfig)
 
 
 def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -> bytes:
@@ -54,7 +60,7 @@ def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -
     graph: bytes = model.SerializeToString(deterministic=True)
     exported = OnnxEncoder(encoder, graph)
     for batch in batches:
-        windows = made_up_windows(encoder, batch)
+        windows = made_up_windows(encoder.contract, batch)
         difference = greatest_difference(encoder.encode(windows), exported.encode(windows))
         if not difference <= TOLERANCE:
             raise ArithmeticError(
@@ -77,9 +83,8 @@ def stored_tensors(tensors: Mapping[str, Tensor]) -> dict[str, StoredTensor]:
     }
 
 
-def made_up_windows(encoder: TorchEncoder, batch: int) -> Tensor:
-    """Returns windows of noise as a decoder would deliver them, (B, T, H, W, 3) uint8."""
-    contract = encoder.contract
+def made_up_windows(contract: FeatureContract, batch: int) -> Tensor:
+    """Returns windows of noise in the size of the crop, (B, T, H, W, 3) uint8."""
     frames = contract.window_frames // contract.frame_step
     shape = (batch, frames, contract.crop_height, contract.crop_width, 3)
     return torch.randint(

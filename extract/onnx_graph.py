@@ -66,6 +66,7 @@ def swin_graph(
     writer = _SwinWriter(config, contract)
     writer.write()
     frames, height, width = _pixels(contract)
+    shape: list[str | int]
     if takes_bytes(config, contract):
         kind, shape = TensorProto.UINT8, ["batch", frames, height, width, 3]
     else:
@@ -181,7 +182,7 @@ class _SwinWriter(_Writer):
         return self.op("Gemm", x, scaled, bias, transB=1)
 
     def _embed_floats(self) -> str:
-        """torchvision's convolution; what patches lack at the end is zero."""
+        """The convolution of torchvision; what patches lack at the end is zero."""
         patch, names = self.config.patch, ("patch_embed.proj.weight", "patch_embed.proj.bias")
         padding = [-n % p for n, p in zip(_pixels(self.contract), patch, strict=True)]
         x = self.op("Conv", INPUT, *names, strides=patch, pads=[0, 0, 0, *padding])
@@ -230,8 +231,7 @@ class _SwinWriter(_Writer):
         x = self.op("Gather", x, self.rows(kind.tokens.ravel()), axis=1)
         x = self.reshape(x, -1, self.width)
         q, k, v = (
-            self.reshape(self.op("Gemm", x, w, b, transB=1), -1, length, self.width)
-            for w, b in qkv
+            self.reshape(self.op("Gemm", x, w, b, transB=1), -1, length, self.width) for w, b in qkv
         )
         table = f"{name}.relative_position_bias_table"
         bias = self.op("Gather", table, self.rows(bias_rows(kind.places, self.config.window)))

@@ -20,6 +20,7 @@ import torch
 from extract.clip import DecodedClip, Limits
 from extract.extractor import track_from
 from extract.features import FeaturesOnly
+from extract.runtime import Runtime
 from extract.sandbox import DecodePool
 from extract.track import FeatureTrack
 from model.errors import UnknownTask
@@ -276,8 +277,10 @@ def load_predictor(settings: Settings) -> Predictor:
 
     Raises:
         WeightsError: there is no bundle, it cannot be trusted, or it cannot see video.
+        RuntimeUnavailable: what is to run the encoder is not there.
     """
-    predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
+    runtime = Runtime(settings.runtime, provider=settings.onnx_provider, cache=settings.cache)
+    predictor = Predictor.from_bundle(settings.bundle, device=settings.device, runtime=runtime)
     if isinstance(predictor.encoder, FeaturesOnly):
         found = f"none: this bundle answers for {predictor.encoder.name} features"
         raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
