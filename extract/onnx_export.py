@@ -53,7 +53,9 @@ def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -
     """
     config, tensors = encoder.config, encoder.state_dict()
     if not isinstance(config, SwinConfig):
-        raise ValueError(f"only a video Swin can be exported, {encoder.name!r} is a {config.kind}")
+        raise ValueError(
+            f"only a video Swin can be exported, {encoder.name!r} is of kind {config.kind}"
+        )
     if any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors.values()):
         raise ValueError(f"only float32 weights can be exported, {encoder.name!r} has others")
     model = swin_graph(config, encoder.contract, stored_tensors(tensors), ENCODER_FILE)
