@@ -10,14 +10,16 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from tqdm import tqdm
 
 from extract.encoder import VideoEncoder
-from extract.errors import ExtractError, FeatureFileInvalid
+from extract.errors import ExtractError, FeatureFileInvalid, RuntimeUnavailable
 from extract.extractor import Extractor
 from extract.loading import encoder_from_spec
+from extract.runtime import Runtime, RuntimeName, choose_encoder
 from extract.store import FeatureStore
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         videos = _find_videos(options.videos)
-        encoder = _load_encoder(options.encoder, options.device)
-    except (WeightsError, ValueError, OSError) as error:
+        encoder = _load_encoder(options.encoder, options.device, Runtime(options.runtime))
+    except (WeightsError, RuntimeUnavailable, ValueError, OSError) as error:
         logger.error("%s", error)
         return 1
     extractor = Extractor(encoder, batch_windows=options.batch_windows)
@@ -102,14 +104,15 @@ def _find_videos(paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _load_encoder(bundle_folder: Path, device: str) -> VideoEncoder:
+def _load_encoder(bundle_folder: Path, device: str, runtime: Runtime) -> VideoEncoder:
     bundle = load_bundle(bundle_folder)
     if not bundle.encoder:
         raise ValueError(f"the bundle in {bundle_folder} holds no encoder")
     encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return encoder.to(device)
+    chosen, _ = choose_encoder(encoder.to(device), bundle.encoder_onnx, runtime)
+    return chosen
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -119,6 +122,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--encoder", required=True, type=Path, help="bundle that holds the encoder")
     parser.add_argument("--format", choices=sorted(_SUFFIXES), default="safetensors")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--runtime",
+        choices=get_args(RuntimeName),
+        default="torch",
+        help="of the encoder; auto measures, and what is stored then depends on the machine to "
+        "rounding (default: torch)",
+    )
     parser.add_argument("--batch-windows", type=int, default=16)
     return parser.parse_args(arguments)
 
