@@ -59,6 +59,16 @@ def test_it_stands_for_the_torch_encoder(tiny_encoder, graph):
         assert getattr(ours, fact) == getattr(tiny_encoder, fact)
 
 
+def test_its_weights_are_its_own_once_it_is_made(tiny_encoder, graph):
+    ours = OnnxEncoder(tiny_encoder, graph)
+    windows = made_up_windows(tiny_encoder.contract, 2)
+    before = ours.encode(windows)
+    with torch.no_grad():  # as if their memory were given to something else
+        for tensor in tiny_encoder.state_dict().values():
+            tensor.zero_()
+    assert torch.equal(ours.encode(windows), before)
+
+
 def test_a_window_has_the_same_features_in_any_company(tiny_encoder, graph, threads):
     ours = OnnxEncoder(tiny_encoder, graph)
     windows = made_up_windows(tiny_encoder.contract, 9)
