@@ -69,7 +69,8 @@ class OnnxEncoder:
         self.name, self.dim = encoder.name, encoder.dim
         self.contract, self.fingerprint = encoder.contract, encoder.fingerprint
         self.provider = provider
-        self._session = _open(graph, encoder.state_dict(), provider)
+        index = encoder.device.index or 0
+        self._session = _open(graph, encoder.state_dict(), provider, index)
         (taken,) = self._session.get_inputs()
         self._input = taken.name
         self._takes_bytes = taken.type == "tensor(uint8)"
@@ -145,7 +146,7 @@ def available_providers() -> list[str]:
 
 
 def _open(
-    graph: bytes, tensors: Mapping[str, Tensor], provider: str
+    graph: bytes, tensors: Mapping[str, Tensor], provider: str, index: int
 ) -> onnxruntime.InferenceSession:
     if provider not in available_providers():
         raise RuntimeUnavailable(
@@ -162,8 +163,9 @@ def _open(
         names, [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in values]
     )
     wanted = PROVIDERS[provider]
+    facts = {} if provider == "cpu" else {"device_id": index}
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=[wanted])
+        session = onnxruntime.InferenceSession(graph, options, providers=[(wanted, facts)])
     except _ERRORS as error:
         raise ValueError(f"ONNX Runtime does not take the graph: {error}") from error
     if wanted not in session.get_providers():
