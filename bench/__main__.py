@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import ego4d_size, latency, reasoning, training, trunk
+from bench import ego4d_size, encoder, latency, reasoning, training, trunk
 
 BENCHMARKS = {
     "latency": latency,
@@ -17,9 +17,11 @@ BENCHMARKS = {
     "reasoning": reasoning,
     "training": training,
     "trunk": trunk,
+    "encoder": encoder,
 }
 
-PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi")
+PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi",
+            "onnx", "onnxruntime")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,14 +10,17 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from tqdm import tqdm
 
 from extract.encoder import VideoEncoder
-from extract.errors import ExtractError, FeatureFileInvalid
+from extract.errors import ExtractError, FeatureFileInvalid, RuntimeUnavailable
 from extract.extractor import Extractor
 from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
+from extract.onnx_export import export_encoder, is_exportable
+from extract.runtime import Runtime, RuntimeName, choose_encoder
 from extract.store import FeatureStore
 from weights.errors import WeightsError
 
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         videos = _find_videos(options.videos)
         encoder = _load_encoder(options)
-    except (WeightsError, ValueError, OSError) as error:
+    except (WeightsError, RuntimeUnavailable, ValueError, OSError) as error:
         logger.error("%s", error)
         return 1
     extractor = Extractor(encoder, batch_windows=options.batch_windows)
@@ -106,7 +109,10 @@ def _load_encoder(options: argparse.Namespace) -> VideoEncoder:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return encoder.to(device)
+    wants_graph = options.runtime != "torch" and is_exportable(encoder)
+    graph = export_encoder(encoder) if wants_graph else b""
+    chosen, _ = choose_encoder(encoder.to(device), graph, Runtime(options.runtime))
+    return chosen
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -117,6 +123,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_encoder_options(parser)
     parser.add_argument("--format", choices=sorted(_SUFFIXES), default="safetensors")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--runtime",
+        choices=get_args(RuntimeName),
+        default="torch",
+        help="of the encoder; auto measures, and what is stored then depends on the machine to "
+        "rounding (default: torch)",
+    )
     parser.add_argument("--batch-windows", type=int, default=16)
     return parser.parse_args(arguments)
 

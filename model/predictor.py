@@ -10,6 +10,7 @@ from torch import Tensor
 from extract.encoder import VideoEncoder
 from extract.features import FeaturesOnly
 from extract.loading import encoder_from_spec
+from extract.runtime import TORCH, Choice, Runtime, choose_encoder
 from extract.track import EncoderId, FeatureTrack
 from model.answers import AnswerReader, graph_votes
 from model.config import ModelConfig
@@ -20,7 +21,7 @@ from model.outputs import ForecastAnswer, LtaAnswer, Prediction
 from model.segments import TOLERANCE_S, WINDOW_FRAMES, pick_nodes
 from model.skills import SkillSet, build_skills
 from model.tasks import LTA, Readout, TaskSpec
-from weights.bundle import ENCODER_FILE, Bundle, load_bundle
+from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
 from weights.errors import BundleError
 
 
@@ -56,6 +57,7 @@ class Predictor:
         tasks: what can be answered.
         encoder: what makes the tracks; a bundle for stored features has only its name, unless
             the encoder that made them was given.
+        runtime: what runs the encoder, and why; None where there is none of its own to run.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Predictor:
         device: str = "cpu",
         search: SearchName = "auto",
         encoder: VideoEncoder | None = None,
+        runtime: Runtime = TORCH,
     ) -> None:
         """Builds every model of a loaded bundle.
 
@@ -74,10 +77,12 @@ class Predictor:
             search: who finds the nearest prototypes.
             encoder: makes, of videos, the features that the bundle was trained on; only for a
                 bundle that brings none of its own. Runs where it is.
+            runtime: what is to run the bundle's own encoder.
 
         Raises:
             BundleError: the tensors do not fit the manifest.
             FeatureMismatch: the encoder makes other features, or the bundle brings its own.
+            RuntimeUnavailable: what is to run the encoder is not there.
         """
         self.manifest = bundle.manifest
         self.name, self.version = bundle.manifest.name, bundle.manifest.version
@@ -86,7 +91,7 @@ class Predictor:
         self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
-        self.encoder = _encoder(bundle, self.config.input_size)
+        self.encoder, self.runtime = _encoder(bundle, self.config.input_size, self.device, runtime)
         self._released: EncoderId | None = None  # who made tracks that do not say more
         if isinstance(self.encoder, FeaturesOnly):
             self._released = EncoderId(self.encoder.name, "")
@@ -102,14 +107,17 @@ class Predictor:
         device: str = "cpu",
         search: SearchName = "auto",
         encoder: VideoEncoder | None = None,
+        runtime: Runtime = TORCH,
     ) -> "Predictor":
         """Loads and verifies a bundle; the rest is the constructor's.
 
         Raises:
             WeightsError: there is no bundle, or it cannot be trusted.
             FeatureMismatch: the encoder makes other features, or the bundle brings its own.
+            RuntimeUnavailable: what is to run the encoder is not there.
         """
-        return cls(load_bundle(path), device=device, search=search, encoder=encoder)
+        bundle = load_bundle(path)
+        return cls(bundle, device=device, search=search, encoder=encoder, runtime=runtime)
 
     @property
     def backbone_passes(self) -> int:
@@ -217,14 +225,19 @@ class Predictor:
         return Prediction(segments, lta, skills)
 
 
-def _encoder(bundle: Bundle, input_size: int) -> VideoEncoder:
+def _encoder(
+    bundle: Bundle, input_size: int, device: torch.device, runtime: Runtime
+) -> tuple[VideoEncoder, Choice | None]:
+    spec, file = bundle.manifest.encoder, ENCODER_FILE
     try:
-        if bundle.manifest.encoder.get("kind") == "features":
-            return FeaturesOnly.from_spec(bundle.manifest.encoder, input_size)
-        return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+        if spec.get("kind") == "features":
+            return FeaturesOnly.from_spec(spec, input_size), None
+        encoder = encoder_from_spec(spec, bundle.encoder).to(device)
+        file = ONNX_FILE
+        return choose_encoder(encoder, bundle.encoder_onnx, runtime)
     except ValueError as error:
-        expected = f"the encoder {bundle.manifest.encoder.get('name')!r} of the manifest"
-        raise BundleError(ENCODER_FILE, expected=expected, found=str(error)) from error
+        expected = f"the encoder {spec.get('name')!r} of the manifest"
+        raise BundleError(file, expected=expected, found=str(error)) from error
 
 
 def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:

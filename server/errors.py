@@ -154,6 +154,7 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.DecoderDied: UNDECODABLE,
     extract_errors.DecodeTimeout: UNDECODABLE,
     extract_errors.DecoderUnavailable: NO_DECODER,
+    extract_errors.RuntimeUnavailable: INTERNAL,
     extract_errors.FeatureFileInvalid: INTERNAL,
     extract_errors.ExtractError: INTERNAL,
     model_errors.UnknownTask: INVALID_FIELD,

@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     """Where `python -m weights fetch` put published encoders."""
     device: str = "cpu"
     """Where the model runs: cpu, cuda or cuda:N."""
+    runtime: Literal["auto", "torch", "onnx"] = "auto"
+    """What runs the encoder: torch, onnx, or auto: the faster one as measured on this machine."""
+    onnx_provider: Literal["cpu", "cuda", "tensorrt"] | None = None
+    """What ONNX Runtime runs on; default: as `device` says."""
+    cache: Path = Path("~/.cache/egopack")
+    """Folder that remembers what was measured on this machine."""
 
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback asks for an API key."""

@@ -69,7 +69,7 @@ def test_the_model_proper_sees_tracks_and_not_pixels():
 
 
 @pytest.mark.parametrize(
-    "dependency", ["decord", "faiss", "cv2", "torch_geometric", "pytorchvideo"]
+    "dependency", ["decord", "faiss", "cv2", "onnxruntime", "torch_geometric", "pytorchvideo"]
 )
 def test_an_awkward_dependency_has_one_home(dependency):
     homes = {m for m, names in FILES.items() if dependency in {n.split(".")[0] for n in names}}

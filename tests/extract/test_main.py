@@ -5,6 +5,7 @@ import torch
 
 from extract.__main__ import main
 from extract.loading import encoder_spec
+from extract.onnx_export import main as export
 from extract.store import FeatureStore
 from tests.extract.clips import write_numbered
 from weights.bundle import Bundle, save_bundle
@@ -90,6 +91,20 @@ def test_features_can_be_written_in_the_layout_of_the_release(bundle, videos, tm
     capsys.readouterr()
     assert run(*arguments) == 0
     assert summary(capsys)["skipped"] == 1
+
+
+def test_another_runtime_is_asked_for_by_name_and_gives_the_same_features(
+    bundle, videos, tmp_path, capsys
+):
+    one = videos / "one.mp4"
+    asked = ("--encoder", bundle, "--runtime", "onnx")
+    assert run(one, "--out", tmp_path / "onnx", *asked) == 1  # the bundle has no graph yet
+    assert export([str(bundle)]) == 0
+    assert run(one, "--out", tmp_path / "onnx", *asked) == 0
+    assert run(one, "--out", tmp_path / "torch", "--encoder", bundle) == 0
+    found, expected = (FeatureStore(tmp_path / name).read("one") for name in ("onnx", "torch"))
+    assert found.encoder == expected.encoder
+    torch.testing.assert_close(found.features, expected.features, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("problem", ["no bundle", "no video", "same name"])
