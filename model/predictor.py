@@ -109,7 +109,7 @@ class Predictor:
         if made_by.fingerprint != ours.fingerprint or unnamed:
             raise FeatureMismatch(
                 f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
-                f"the features come from {made_by.name} {made_by.fingerprint[:12]}"
+                f"the features come from {made_by.name[:64]} {made_by.fingerprint[:12]}"
             )
         duration_s = request.track.duration_s
         for index, (start_s, end_s) in enumerate(request.segments or ()):

@@ -7,14 +7,20 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, answers, openapi, problems
+from server import __version__, facts, openapi, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import health, models, predictions
+from server.routes import backpack, features, health, models, predictions
 from server.settings import Settings
 from server.uploads import Spool
 
-ROUTERS = (predictions.router, models.router, health.router)
+ROUTERS = (
+    predictions.router,
+    features.router,
+    backpack.router,
+    models.router,
+    health.router,
+)
 """In the order the API reference lists them."""
 
 DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
@@ -59,7 +65,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.spool = spool
-    limits = answers.limits(settings).model_dump()
+    limits = facts.limits(settings).model_dump()
     problems.install(app, limits)
     for router in ROUTERS:
         app.include_router(router)

@@ -1,4 +1,4 @@
-"""One whole answer, for the API reference."""
+"""Whole answers, for the API reference."""
 
 from typing import Any
 
@@ -62,3 +62,23 @@ PREDICTION: dict[str, Any] = {
 
 `hand` and `next-room` stand for skills of one's own; the shipped bundle has none.
 """
+
+MATCHES: dict[str, Any] = {
+    "model": PREDICTION["model"],
+    "backbone": "shared",
+    "matches": [{"start_s": 0.0, "end_s": 8.0, "perspectives": {"oscc": [_NEAR], "pnr": [_NEAR]}}],
+    "timings": PREDICTION["timings"],
+}
+"""One whole answer of a search."""
+
+EVENTS = """event: progress
+data: {"stage":"received","windows_done":0,"windows_total":0}
+
+event: progress
+data: {"stage":"features","windows_done":14,"windows_total":14}
+
+event: completed
+data: {"id":"5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0", ...}
+
+"""
+"""What a stream looks like; the last event's data is the whole answer."""
