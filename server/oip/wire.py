@@ -126,7 +126,8 @@ def read_matrix(tensor: InputTensor, lead: bytes | None, path: Path) -> Array:
         if lead is not None:
             values = np.frombuffer(lead + path.read_bytes(), "<f4").copy()
         else:
-            values = np.asarray(tensor.data, np.float32).reshape(-1)
+            with np.errstate(over="ignore"):  # an infinity is refused with the others
+                values = np.asarray(tensor.data, np.float64).astype(np.float32).reshape(-1)
     except (ValueError, TypeError, OverflowError) as error:
         raise FieldInvalid(("/inputs/0/data", "expected numbers in rows of one length")) from error
     if values.size != size:

@@ -105,7 +105,7 @@ class FakePredictor:
 
     def _answer(self, request: PredictRequest) -> outputs.Prediction:
         grey = float(request.track.features.mean()) / 255
-        segments = request.segments or ((0.0, request.track.duration_s),)
+        segments = cut_track(request.track, request.segments, request.segment_s)
         lta = None
         if "lta" in request.tasks:
             action = outputs.LtaStep(_ranked(grey, request), _ranked(grey, request))
