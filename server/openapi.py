@@ -45,11 +45,12 @@ FOR_SEARCHES = FOR_CLIPS
 
 JSON = "application/json"
 _REF = "#/components/schemas/"
-_BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
+_BYTES = {"type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"}
 _PARTS: dict[Kind, dict[str, Any]] = {
     "video": {**_BYTES, "description": "The clip: mp4, mov, mkv or webm."},
     "features": {
         "type": "string",
+        "minLength": 1,
         "contentMediaType": SAFETENSORS,
         "description": "Instead of the clip: its features, as `/v1/features` gives them.",
     },
@@ -72,11 +73,11 @@ def _clip_body(options: type[BaseModel], *kinds: Kind) -> dict[str, Any]:
             "schema": form,
             "encoding": {"request": {"contentType": JSON}},
         },
-        "video/*": {"schema": {"type": "string", "contentMediaType": "video/*"}},
+        "video/*": {"schema": {**_BYTES, "contentMediaType": "video/*"}},
         "application/octet-stream": {"schema": _BYTES},
     }
     if "features" in kinds:
-        content[SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
+        content[SAFETENSORS] = {"schema": {**_BYTES, "contentMediaType": SAFETENSORS}}
     return {
         "required": True,
         "description": "The clip, as one part of a form or as the whole body.",

@@ -147,7 +147,9 @@ class TimedQuery(TimedOptions):
 class _SegmentQuery(_Choices):
     """Segments as query parameters."""
 
-    segments: list[str] | None = Field(None, examples=[["0,8", "8,16"]])
+    segments: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        None, examples=[["0,8", "8,16"]]
+    )
     """Stretches to answer for, `start_s,end_s` each, repeated."""
 
     def values(self) -> dict[str, Any]:

@@ -2,15 +2,12 @@
 
 import io
 import json
-import socket
-import threading
 from contextlib import closing
 
 import httpx
 import numpy as np
 import pytest
 import torch
-import uvicorn
 from tritonclient.http import (
     InferenceServerClient,
     InferenceServerException,
@@ -23,6 +20,7 @@ from extract.store import FeatureStore
 from server.app import create_app
 from server.engine import CANARY, Engine
 from tests.server.fakes import make_settings
+from tests.server.loopback import listening
 
 VOLATILE = ("id", "timings", "input")
 SEGMENTS = [(0.0, 0.5), (0.5, 1.0)]
@@ -33,18 +31,10 @@ def address(tmp_path_factory):
     """Where a real server listens, on this machine."""
     settings = make_settings(spool_dir=tmp_path_factory.mktemp("doors"))
     engine = Engine.from_settings(settings)
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings, engine), log_config=None, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    port = listening.getsockname()[1]
-    with EgoPackClient(f"http://127.0.0.1:{port}") as client:
-        client.wait_ready()
-    yield f"127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
-    listening.close()
+    with listening(create_app(settings, engine)) as address:
+        with EgoPackClient(f"http://{address}") as client:
+            client.wait_ready()
+        yield address
 
 
 @pytest.fixture(scope="module")
