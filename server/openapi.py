@@ -143,6 +143,11 @@ def problems(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+def answer(example: Any) -> dict[int | str, dict[str, Any]]:
+    """Returns the entry of `responses` that shows what an answer looks like."""
+    return {200: {"content": {JSON: {"example": example}}}}
+
+
 def failures(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint of the Open Inference Protocol."""
     responses = problems(*kinds)
