@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, facts, openapi, problems
+from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
 from server.routes import backpack, features, health, models, oip, predictions
@@ -70,6 +70,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     problems.install(app, limits)
     for router in ROUTERS:
         app.include_router(router)
+    page.install(app)
     app.add_middleware(Edge, settings=settings, limits=limits)
     openapi.install(app, has_key=settings.api_key is not None)
     return app

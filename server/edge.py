@@ -21,8 +21,8 @@ from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
-OPEN_FOLDER = "/docs/static/"
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+OPEN_FOLDERS = ("/docs/static/", "/ui/")
 """Everything else asks for the key, paths that do not exist included."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -81,7 +81,7 @@ class Edge:
 
     def _check(self, path: str, headers: Headers) -> None:
         key = self._settings.api_key
-        if key is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDER):
+        if key is not None and path not in OPEN_PATHS and not path.startswith(OPEN_FOLDERS):
             scheme, _, bearer = headers.get("authorization", "").partition(" ")
             given = bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")
             if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
