@@ -18,9 +18,11 @@ from model.egopack import Votes
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.knn import SearchName
 from model.outputs import ForecastAnswer, LtaAnswer, Prediction
-from model.segments import TOLERANCE_S, WINDOW_FRAMES, pick_nodes
+from model.search import BackpackSearch, Look, Matches
+from model.segments import TOLERANCE_S
 from model.skills import SkillSet, build_skills
-from model.tasks import LTA, Readout, TaskSpec
+from model.tasks import AR, LTA, TaskSpec
+from model.track_nodes import Bounds, cut_track, nodes_on
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
 from weights.errors import BundleError
 
@@ -58,6 +60,7 @@ class Predictor:
         encoder: what makes the tracks; a bundle for stored features has only its name, unless
             the encoder that made them was given.
         runtime: what runs the encoder, and why; None where there is none of its own to run.
+        backpacks: its prototypes, searchable.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Predictor:
             self._released = EncoderId(self.encoder.name, "")
         if encoder is not None:
             self.encoder = _attached(self.encoder, encoder)
+        self.backpacks = BackpackSearch(self.skills, self.manifest.label_spaces)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
@@ -140,7 +144,7 @@ class Predictor:
         if not is_ours and made_by != self._released:
             raise FeatureMismatch(
                 f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
-                f"the features come from {made_by.name} {made_by.fingerprint[:12]}"
+                f"the features come from {made_by.name[:64]} {made_by.fingerprint[:12]}"
             )
         duration_s = request.track.duration_s
         for index, (start_s, end_s) in enumerate(request.segments or ()):
@@ -160,11 +164,11 @@ class Predictor:
         """
         for request in requests:
             self.check(request)
-        segments = [_segments(request) for request in requests]
+        segments = [cut_track(r.track, r.segments, r.segment_s) for r in requests]
         inputs: dict[str, list[Tensor]] = {}
         for request, cut in zip(requests, segments, strict=True):
             for task in request.tasks:
-                nodes = self._nodes(self.skills.specs[task], request.track, cut)
+                nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
                 inputs.setdefault(task, []).append(nodes)
         joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
         votes: dict[str, Votes] = self.skills(joined) if joined else {}
@@ -174,22 +178,21 @@ class Predictor:
             for request, cut, first in zip(requests, segments, firsts, strict=True)
         ]
 
-    def _nodes(self, spec: TaskSpec, track: FeatureTrack, cut: list[tuple[float, float]]) -> Tensor:
-        """Observed nodes of a task's graphs on one track, (G, n, S, D_in)."""
-        frames = torch.tensor(cut, dtype=torch.float64) * track.fps
-        bounds = frames.round().long().clamp(max=track.num_frames)  # (G, 2)
-        place = torch.arange(len(bounds))
-        last = len(bounds) - 1
-        if spec.readout is Readout.CENTRE:
-            reach = spec.num_segments // 2
-            place = (place.unsqueeze(1) + torch.arange(-reach, reach + 1)).clamp(0, last)
-        elif spec.readout is Readout.FUTURE:
-            place = torch.arange(last - spec.num_segments + 1, last + 1).clamp(min=0).unsqueeze(0)
-        else:
-            place = place.unsqueeze(1)
-        rows = torch.full((len(place),), len(track.features))
-        pick = pick_nodes(spec, bounds[place], rows, config=self.config)
-        return pick.gather(track.features)
+    @torch.inference_mode()
+    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+        """Returns a track's segments and the prototypes closest to each.
+
+        Args:
+            request: its track and segments count; tasks do not.
+            look: what to look for.
+
+        Raises:
+            ModelError: as `check` does, or there is no such backpack or perspective.
+        """
+        self.check(request)
+        cut = cut_track(request.track, request.segments, request.segment_s)
+        nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
+        return cut, self.backpacks.of_segments(nodes, look)
 
     def _assemble(
         self,
@@ -262,18 +265,3 @@ def _first_graphs(
         for task in request.tasks:
             total[task] = total.get(task, 0) + (1 if specs[task].num_future else len(cut))
     return firsts
-
-
-def _segments(request: PredictRequest) -> list[tuple[float, float]]:
-    """The segments asked for, or the clip cut every `segment_s`.
-
-    A remainder too short to hold one window joins the segment before it.
-    """
-    if request.segments is not None:
-        return [(float(start), float(end)) for start, end in request.segments]
-    duration_s, step = request.track.duration_s, request.segment_s
-    window_s = (WINDOW_FRAMES - 0.5) / request.track.fps  # half a frame forgives rounding
-    starts = [0.0]
-    while duration_s - (starts[-1] + step) >= window_s:
-        starts.append(starts[-1] + step)
-    return list(zip(starts, [*starts[1:], duration_s], strict=True))

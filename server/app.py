@@ -7,12 +7,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, answers, openapi, page, problems
+from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import router
+from server.routes import backpack, features, health, models, oip, predictions
 from server.settings import Settings
 from server.uploads import Spool
+
+ROUTERS = (
+    predictions.router,
+    features.router,
+    backpack.router,
+    models.router,
+    oip.router,
+    health.router,
+)
+"""In the order the API reference lists them."""
 
 DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
 (`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
@@ -56,9 +66,10 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.spool = spool
-    limits = answers.limits(settings).model_dump()
+    limits = facts.limits(settings).model_dump()
     problems.install(app, limits)
-    app.include_router(router)
+    for router in ROUTERS:
+        app.include_router(router)
     page.install(app)
     app.add_middleware(Edge, settings=settings, limits=limits)
     openapi.install(app, has_key=settings.api_key is not None)

@@ -60,11 +60,14 @@ class Edge:
 
         try:
             self._check(scope["path"], headers)
-            await self._app(scope, receive, send_marked)
+            if scope["method"] == "HEAD":  # whatever can be read can be asked about
+                await self._app({**scope, "method": "GET"}, receive, _bodiless(send_marked))
+            else:
+                await self._app(scope, receive, send_marked)
         except Exception as error:  # the outermost edge: nothing may leave without an answer
             if status != CALLER_GONE.status:
                 raise  # too late for another answer
-            response = respond_to(error, self._limits)
+            response = respond_to(error, self._limits, scope["path"])
             await response(scope, receive, send_marked)
         finally:
             logger.info(
@@ -86,3 +89,14 @@ class Edge:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._settings.max_upload_bytes:
             raise BodyTooLarge(f"the body is larger than {self._settings.max_upload_bytes} bytes")
+
+
+def _bodiless(send: Send) -> Send:
+    """Passes a response on without its body (RFC 9110, section 9.3.2)."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head

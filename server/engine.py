@@ -1,7 +1,7 @@
-"""Engine: a clip on disk -> answers, with every stage bounded.
+"""Engine: a clip on disk, or its features -> answers, with every stage bounded.
 
-decode (worker processes) -> windows -> encode (micro-batches of windows across requests)
--> reason (micro-batches of requests). One thread owns the model. Knows nothing of HTTP.
+see (decode, then encode; `sight.py`) -> reason (micro-batches of requests). One thread owns the
+model. Knows nothing of HTTP.
 """
 
 import asyncio
@@ -9,29 +9,27 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-
-from extract.clip import DecodedClip, Limits
-from extract.extractor import track_from
+from extract.clip import Limits
 from extract.features import FeaturesOnly
 from extract.named import load_named_encoder
 from extract.runtime import Runtime
 from extract.sandbox import DecodePool
-from extract.track import FeatureTrack
 from model.errors import UnknownTask
-from model.outputs import Prediction
-from model.predictor import Predictor, PredictRequest
+from model.predictor import Predictor
 from server.decoding import DecodeStage
 from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
 from server.model_thread import ModelThread
-from server.options import PredictOptions
+from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
+from server.questions import look_of, predict_request
 from server.settings import Settings
+from server.sight import Sight
+from server.stages import Found, Outcome, Progress, Seen, Source, StageTimes, Tell, tell_nobody
 from weights.bundle import ENCODER_FILE
 from weights.errors import BundleError
 
@@ -44,26 +42,6 @@ CLIPS_AHEAD = 4
 """Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
 
 State = Literal["starting", "ready", "draining", "broken"]
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Seconds a request spent waiting and in each stage."""
-
-    queue_s: float
-    decode_s: float
-    features_s: float
-    reason_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """Everything known about a clip once it is answered."""
-
-    clip: DecodedClip
-    track: FeatureTrack
-    prediction: Prediction
-    times: StageTimes
 
 
 class Engine:
@@ -89,10 +67,9 @@ class Engine:
         self.state: State = "starting"
         self.failure: Exception | None = None
         self._decode = DecodeStage(pool, settings.decode_workers)
-        self._model = ModelThread(settings, load, lambda: self._coming)
+        self._model = ModelThread(settings, load, lambda: self._sight.coming)
+        self._sight = Sight(self._decode, self._model, settings.decode_workers + CLIPS_AHEAD)
         self._admitted = 0
-        self._coming = 0  # requests on their way to the model's first queue
-        self._in_memory = asyncio.Semaphore(settings.decode_workers + CLIPS_AHEAD)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Engine":
@@ -135,7 +112,8 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._decode.start())
                 group.create_task(self._model.load())
-            await self._answer(CANARY, PredictOptions(), loop.time() + self.settings.timeout_s)
+            deadline_s = loop.time() + self.settings.timeout_s
+            await self._answer(CANARY, PredictOptions(), deadline_s, tell_nobody)
         except Exception as error:  # the outermost edge of starting: whatever it is, say so
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             self.failure, self.state = cause, "broken"
@@ -192,76 +170,103 @@ class Engine:
         finally:
             self._admitted -= 1
 
-    async def predict(self, path: Path, options: PredictOptions, *, deadline_s: float) -> Outcome:
+    async def predict(
+        self,
+        source: Source,
+        options: PredictOptions,
+        *,
+        deadline_s: float,
+        tell: Tell = tell_nobody,
+    ) -> Outcome:
         """Answers one clip.
 
         Args:
-            path: the clip on disk.
+            source: the clip, or its features.
             options: what to answer.
             deadline_s: on the running loop's clock.
+            tell: hears of every stage.
 
         Raises:
             UnknownTask: a task the model does not know.
             FieldInvalid: more segments than the limit.
             SegmentInvalid: a segment outside the clip.
             ExtractError: the clip cannot be decoded.
+            FeatureMismatch: the features are another encoder's.
             DeadlineExceeded: the deadline passed first.
         """
-        self._check(options)
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                return await self._answer(path, options, deadline_s)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed before the answer was ready") from error
-
-    def _check(self, options: PredictOptions) -> None:
-        """What can be refused before any work is done."""
         for task in options.tasks or ():
             if task not in self.predictor.tasks:
                 raise UnknownTask(task, self.predictor.tasks)
+        self._check_segments(options)
+        async with _until(deadline_s):
+            return await self._answer(source, options, deadline_s, tell)
+
+    async def features(self, source: Source, *, deadline_s: float) -> Seen:
+        """Returns a clip's features.
+
+        Raises:
+            ExtractError: the clip cannot be decoded.
+            DeadlineExceeded: the deadline passed first.
+        """
+        async with _until(deadline_s):
+            return await self._sight.see(source, deadline_s=deadline_s)
+
+    async def search(self, source: Source, options: SearchOptions, *, deadline_s: float) -> Found:
+        """Returns the prototypes closest to a clip's segments.
+
+        Raises:
+            SearchInvalid: there is no such backpack or perspective.
+            ModelError, ExtractError, DeadlineExceeded: as `predict` does.
+        """
+        self._check_segments(options)
+        look = look_of(options)
+        async with _until(deadline_s):
+            seen = await self._sight.see(source, deadline_s=deadline_s)
+            request = predict_request(seen.track, options, tasks=frozenset())
+            ran = await self._model.run(lambda owner: owner.search(request, look))
+        segments, matches = ran.value
+        times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
+        return Found(matches.backbone, matches.nearest, segments, times)
+
+    async def search_action(self, options: ActionOptions, *, deadline_s: float) -> Found:
+        """Returns the prototypes closest to those of one action.
+
+        Raises:
+            SearchInvalid: no prototype has this verb and noun, or there is no such backpack or
+                perspective.
+            DeadlineExceeded: the deadline passed first.
+        """
+        look = look_of(options)
+        async with _until(deadline_s):
+            ran = await self._model.run(
+                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look)
+            )
+        times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
+        return Found(ran.value.backbone, ran.value.nearest, [], times)
+
+    def _check_segments(self, options: SegmentOptions) -> None:
+        """What can be refused before any work is done."""
         limit = self.settings.max_segments
         if options.segments is not None and len(options.segments) > limit:
             raise FieldInvalid(("/segments", f"at most {limit} segments"))
 
-    async def _answer(self, path: Path, options: PredictOptions, deadline_s: float) -> Outcome:
+    async def _answer(
+        self, source: Source, options: PredictOptions, deadline_s: float, tell: Tell
+    ) -> Outcome:
         predictor = self.predictor
-        asked_s = time.perf_counter()
-        async with self._in_memory:
-            held_s = time.perf_counter() - asked_s
-            self._coming += 1
-            try:
-                contract = predictor.encoder.contract
-                cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
-                queued = self._model.enqueue_windows(cut.windows, deadline_s=deadline_s)
-            finally:
-                self._coming -= 1
-            parts = await asyncio.gather(*queued)
-        encoder = predictor.encoder
-        track = track_from(
-            torch.cat([part.value for part in parts]),
-            cut.starts,
-            len(cut.clip.frames),
-            encoder.contract,
-            encoder,
-            "clip",
-        )
-        request = PredictRequest(
-            track,
-            tasks=frozenset(options.tasks or predictor.tasks),
-            segments=None if options.segments is None else tuple(options.segments),
-            segment_s=options.segment_s,
-            top_k=options.top_k,
-            seed=options.seed,
-        )
+        seen = await self._sight.see(source, deadline_s=deadline_s, tell=tell)
+        tasks = frozenset(options.tasks or predictor.tasks)
+        request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)
         predictor.check(request)
+        windows = len(seen.track.features)
+        tell(Progress("reasoning", windows, windows))
         reasoned = await self._model.reason(request, deadline_s=deadline_s)
-        times = StageTimes(
-            queue_s=held_s + cut.waited_s + parts[0].waited_s + reasoned.waited_s,
-            decode_s=cut.ran_s,
-            features_s=sum(part.ran_s for part in parts),
+        times = replace(
+            seen.times,
+            queue_s=seen.times.queue_s + reasoned.waited_s,
             reason_s=reasoned.ran_s,
         )
-        return Outcome(cut.clip, track, reasoned.value, times)
+        return Outcome(seen.clip, seen.track, reasoned.value, times)
 
     def _retry_after_s(self) -> int:
         """Whole seconds until those inside should be done, spread so callers do not return as one.
@@ -271,6 +276,15 @@ class Engine:
         each_s = max(self._decode.seconds_per_clip, self._model.seconds_per_request)
         estimate_s = self._admitted * each_s * random.uniform(0.8, 1.2)
         return max(1, min(60, math.ceil(estimate_s)))
+
+
+@asynccontextmanager
+async def _until(deadline_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded("the deadline passed before the answer was ready") from error
 
 
 def load_predictor(settings: Settings) -> Predictor:

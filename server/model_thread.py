@@ -4,9 +4,11 @@ Windows of several requests are encoded together, then requests are reasoned abo
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +18,8 @@ from model.predictor import Predictor, PredictRequest
 from server.batcher import Batcher, Done
 from server.errors import NotReady
 from server.settings import Settings
+
+T = TypeVar("T")
 
 
 class ModelThread:
@@ -101,6 +105,18 @@ class ModelThread:
             DeadlineExceeded: its turn came too late.
         """
         return await self._reason.submit(request, deadline_s=deadline_s)
+
+    async def run(self, work: Callable[[Predictor], T]) -> Done[T]:
+        """Returns what a small piece of work with the predictor returns, once its turn comes."""
+        asked_s = time.perf_counter()
+
+        def timed() -> Done[T]:
+            started_s = time.perf_counter()
+            with _cpu_threads(1):
+                value = work(self.predictor)
+            return Done(value, started_s - asked_s, time.perf_counter() - started_s)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
     def _encode(self, parts: list[Tensor]) -> list[Tensor]:
         """Runs on the owner thread: windows of several requests in one call per frame size."""

@@ -95,3 +95,31 @@ def test_each_request_leaves_one_line(served, caplog):
     caplog.clear()
     served.http.get("/nope")
     assert [r.getMessage() for r in caplog.records] == ["GET /nope 404"]
+
+
+READABLE = ["/livez", "/readyz", "/v1/limits", "/v1/models", "/v1/taxonomy", "/v2", "/openapi.json"]
+
+
+@pytest.mark.parametrize("path", READABLE)
+def test_whatever_can_be_read_can_be_asked_about(served, path):
+    whole, head = served.http.get(path), served.http.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length"):
+        assert head.headers[name] == whole.headers[name]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "GET", "PUT", "DELETE", "PATCH", "TRACE"])
+@pytest.mark.parametrize("path", ["/v1/predictions", "/v1/features", "/v1/backpack/search"])
+def test_other_methods_are_refused_with_the_one_that_is_taken(served, method, path):
+    response = served.http.request(method, path)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert response.headers["content-type"] == "application/problem+json"
+    if method != "HEAD":
+        assert_problem(response, 405, "method-not-allowed")
+
+
+def test_an_unread_answer_to_head_says_what_get_would(served):
+    assert served.http.head("/v1/nothing").status_code == 404
+    served.engine.drain()
+    assert served.http.head("/readyz").status_code == 503
