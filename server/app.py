@@ -10,9 +10,12 @@ from fastapi_offline import FastAPIOffline
 from server import __version__, answers, openapi, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import router
+from server.routes import health, models, predictions
 from server.settings import Settings
 from server.uploads import Spool
+
+ROUTERS = (predictions.router, models.router, health.router)
+"""In the order the API reference lists them."""
 
 DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
 (`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
@@ -58,7 +61,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.state.spool = spool
     limits = answers.limits(settings).model_dump()
     problems.install(app, limits)
-    app.include_router(router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.add_middleware(Edge, settings=settings, limits=limits)
     openapi.install(app, has_key=settings.api_key is not None)
     return app
