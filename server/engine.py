@@ -5,31 +5,38 @@ decode (worker processes) -> windows -> encode (micro-batches of windows across 
 """
 
 import asyncio
+import contextlib
 import logging
 import math
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
+from torch import Tensor
 
-from extract.clip import DecodedClip, Limits
-from extract.extractor import track_from
+from extract.clip import DecodedClip
 from extract.features import FeaturesOnly
 from extract.sandbox import DecodePool
 from extract.track import FeatureTrack
 from model.errors import UnknownTask
 from model.outputs import Prediction
-from model.predictor import Predictor, PredictRequest
-from server.decoding import DecodeStage
-from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
+from model.predictor import Predictor
+from server.admission import Admission
+from server.canary import Watch
+from server.batcher import Done
+from server.decoding import Cut, DecodeStage, limits_of
+from server.errors import DeadlineExceeded, FieldInvalid
+from server.life import Life, State
 from server.model_thread import ModelThread
 from server.options import PredictOptions
+from server.requests import request_of
+from server.reload import Reloader
+from server.seen import Seen
 from server.settings import Settings
+from server.tracing import Tracing
 from weights.bundle import ENCODER_FILE
 from weights.errors import BundleError
 
@@ -40,8 +47,6 @@ CANARY = Path(__file__).with_name("canary.mp4")
 
 CLIPS_AHEAD = 4
 """Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
-
-State = Literal["starting", "ready", "draining", "broken"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ class StageTimes:
 class Outcome:
     """Everything known about a clip once it is answered."""
 
+    predictor: Predictor
+    """Who found it; another bundle may be served by now."""
     clip: DecodedClip
     track: FeatureTrack
     prediction: Prediction
@@ -69,12 +76,18 @@ class Engine:
 
     Attributes:
         settings: limits in force.
-        state: where in its life it is.
-        failure: why it is broken.
+        seen: where what happens is reported.
+        life: where in its life it is.
+        admission: who may come in.
     """
 
     def __init__(
-        self, settings: Settings, *, load: Callable[[], Predictor], pool: DecodePool
+        self,
+        settings: Settings,
+        *,
+        load: Callable[[], Predictor],
+        pool: DecodePool,
+        seen: Seen | None = None,
     ) -> None:
         """Wires the parts; nothing is loaded and no process started before `start`.
 
@@ -82,36 +95,58 @@ class Engine:
             settings: sizes of queues and batches, deadlines.
             load: makes the predictor; runs on the thread that will own it.
             pool: decodes in processes that can be killed.
+            seen: where what happens is reported; default: counted, not traced.
         """
         self.settings = settings
-        self.state: State = "starting"
-        self.failure: Exception | None = None
-        self._decode = DecodeStage(pool, settings.decode_workers)
-        self._model = ModelThread(settings, load, lambda: self._coming)
-        self._admitted = 0
+        self.seen = seen or Seen()
+        self.life = Life()
+        self.admission = Admission(
+            max_requests=settings.max_requests, max_windows=settings.max_queued_windows
+        )
+        self._watch = Watch(
+            self._send_canary,
+            life=self.life,
+            metrics=self.seen.metrics,
+            every_s=settings.canary_every_s,
+            timeout_s=settings.canary_timeout_s,
+        )
+        self._watching: asyncio.Task[None] | None = None
+        self._decode = DecodeStage(pool, settings.decode_workers, self.seen.metrics)
+        self._model = ModelThread(
+            settings,
+            load,
+            lambda: self._coming,
+            seen=self.seen,
+            on_trouble=self._watch.doubt,
+        )
+        self._reloader = Reloader(load, self._decode, self._model, self.seen.metrics)
         self._coming = 0  # requests on their way to the model's first queue
         self._in_memory = asyncio.Semaphore(settings.decode_workers + CLIPS_AHEAD)
+        self._show_gauges()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Engine":
         """Wires the real predictor and decoders."""
-        limits = Limits(
-            max_duration_s=settings.max_duration_s,
-            max_frames=settings.max_frames,
-            max_pixels=settings.max_pixels,
-            decode_wall_s=settings.decode_wall_s,
-            cpu_s=math.ceil(2 * settings.decode_wall_s),
-            memory_mb=settings.decode_memory_mb,
-        )
         return cls(
             settings,
             load=lambda: load_predictor(settings),
             pool=DecodePool(
                 workers=settings.decode_workers,
-                limits=limits,
+                limits=limits_of(settings),
                 clips_per_worker=settings.clips_per_worker,
             ),
+            seen=Seen(tracing=Tracing.from_environment()),
         )
+
+    @property
+    def state(self) -> State:
+        """Where in its life it is."""
+        return self.life.state
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why it is broken."""
+        return self.life.failure
 
     @property
     def predictor(self) -> Predictor:
@@ -128,19 +163,19 @@ class Engine:
         Never raises: a failure is kept in `failure`, and the state becomes "broken".
         """
         started_s = time.perf_counter()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._decode.start())
                 group.create_task(self._model.load())
-            await self._answer(CANARY, PredictOptions(), loop.time() + self.settings.timeout_s)
+            async with asyncio.timeout(self.settings.timeout_s):
+                await self._send_canary()
         except Exception as error:  # the outermost edge of starting: whatever it is, say so
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-            self.failure, self.state = cause, "broken"
+            self.life.fail(cause)
             logger.error("cannot serve: %s", cause, exc_info=cause)
             return
-        if self.state == "starting":
-            self.state = "ready"
+        if self.life.begin():
+            self._watching = asyncio.create_task(self._watch.run())
             logger.info(
                 "ready: %s %s on %s after %.1f s",
                 self.predictor.name,
@@ -149,46 +184,67 @@ class Engine:
                 time.perf_counter() - started_s,
             )
 
+    def retire(self) -> None:
+        """Asks balancers to look elsewhere, while whoever comes is still served."""
+        self.life.retire()
+
     def drain(self) -> None:
         """Refuses new work from here on; what was accepted is finished."""
-        if self.state != "broken":
-            self.state = "draining"
+        self.life.drain()
 
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
         self.drain()
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         await self._decode.stop()
         await self._model.stop()
+        self.seen.tracing.close()
+
+    async def reload(self) -> None:
+        """Loads the bundle again beside the one being served, and serves it if it answers."""
+        if self.state == "ready":
+            await self._reloader.reload(CANARY, timeout_s=self.settings.timeout_s)
 
     def require_ready(self) -> None:
-        """Raises unless new work is welcome.
+        """Raises unless new work should be sent here.
 
         Raises:
             NotReady: starting or broken.
-            Draining: stopping.
+            Unhealthy: canaries do not come back.
+            Draining: about to stop, or stopping.
         """
-        if self.state == "draining":
-            raise Draining("the server is stopping")
-        if self.state != "ready":
-            raise NotReady("the server is not ready")
+        self.life.require_ready()
+
+    @property
+    def checks(self) -> dict[str, str]:
+        """What readiness rests on, each in a word that is safe to show to anybody."""
+        canary = "ok" if self.life.is_healthy else "missing"
+        return {"state": self.state, "canary": canary, "reload": self._reloader.result}
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Holds one of the places for requests; taken before a byte of the body is read.
 
         Raises:
-            QueueFull: every place is taken.
+            QueueFull: every place is taken, or too many windows are waiting.
             NotReady: starting or broken.
+            Unhealthy: canaries do not come back.
             Draining: stopping.
         """
-        self.require_ready()
-        if self._admitted >= self.settings.max_requests:
-            raise QueueFull(self._retry_after_s())
-        self._admitted += 1
-        try:
+        self.life.require_open()
+        with self.admission.admit():
             yield
-        finally:
-            self._admitted -= 1
+
+    def _show_gauges(self) -> None:
+        """Lets metrics read what only we know."""
+        metrics = self.seen.metrics
+        metrics.read(metrics.inflight, lambda: self.admission.requests)
+        metrics.read(metrics.queued_windows, lambda: self.admission.windows)
+        metrics.read(metrics.ready, lambda: self.state == "ready" and self.life.is_healthy)
+        metrics.read_memory(self.settings.device)
 
     async def predict(self, path: Path, options: PredictOptions, *, deadline_s: float) -> Outcome:
         """Answers one clip.
@@ -208,9 +264,15 @@ class Engine:
         self._check(options)
         try:
             async with asyncio.timeout_at(deadline_s):
-                return await self._answer(path, options, deadline_s)
+                outcome = await self._answer(path, options, deadline_s)
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the answer was ready") from error
+        self._watch.prove()
+        return outcome
+
+    async def _send_canary(self) -> None:
+        """Takes the canary through every stage; whoever sends it sets the time."""
+        await self._answer(CANARY, PredictOptions(), math.inf)
 
     def _check(self, options: PredictOptions) -> None:
         """What can be refused before any work is done."""
@@ -224,51 +286,44 @@ class Engine:
     async def _answer(self, path: Path, options: PredictOptions, deadline_s: float) -> Outcome:
         predictor = self.predictor
         asked_s = time.perf_counter()
-        async with self._in_memory:
-            held_s = time.perf_counter() - asked_s
-            self._coming += 1
-            try:
-                contract = predictor.encoder.contract
-                cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
-                queued = self._model.enqueue_windows(cut.windows, deadline_s=deadline_s)
-            finally:
-                self._coming -= 1
-            parts = await asyncio.gather(*queued)
-        encoder = predictor.encoder
-        track = track_from(
-            torch.cat([part.value for part in parts]),
-            cut.starts,
-            len(cut.clip.frames),
-            encoder.contract,
-            encoder,
-            "clip",
-        )
-        request = PredictRequest(
-            track,
-            tasks=frozenset(options.tasks or predictor.tasks),
-            segments=None if options.segments is None else tuple(options.segments),
-            segment_s=options.segment_s,
-            top_k=options.top_k,
-            seed=options.seed,
-        )
-        predictor.check(request)
-        reasoned = await self._model.reason(request, deadline_s=deadline_s)
-        times = StageTimes(
-            queue_s=held_s + cut.waited_s + parts[0].waited_s + reasoned.waited_s,
-            decode_s=cut.ran_s,
-            features_s=sum(part.ran_s for part in parts),
-            reason_s=reasoned.ran_s,
-        )
-        return Outcome(cut.clip, track, reasoned.value, times)
+        with self.admission.work() as work:
+            async with self._in_memory:
+                held_s = time.perf_counter() - asked_s
+                cut, queued = await self._enqueue(predictor, path, deadline_s)
+                work.windows = len(cut.windows)
+                parts = await _all(queued)
+            self.seen.stage("features", features_s := sum(part.ran_s for part in parts))
+            request = request_of(predictor, cut, [part.value for part in parts], options)
+            predictor.check(request)
+            reasoned = await self._model.reason(predictor, request, deadline_s=deadline_s)
+            self.seen.stage("reason", reasoned.ran_s)
+        queue_s = held_s + cut.waited_s + parts[0].waited_s + reasoned.waited_s
+        self.seen.stage("queue", queue_s)
+        times = StageTimes(queue_s, cut.ran_s, features_s, reasoned.ran_s)
+        return Outcome(predictor, cut.clip, request.track, reasoned.value, times)
 
-    def _retry_after_s(self) -> int:
-        """Whole seconds until those inside should be done, spread so callers do not return as one.
+    async def _enqueue(
+        self, predictor: Predictor, path: Path, deadline_s: float
+    ) -> tuple[Cut, list[asyncio.Future[Done[Tensor]]]]:
+        """Decodes a clip and puts its windows into the model's first queue."""
+        self._coming += 1
+        try:
+            contract = predictor.encoder.contract
+            cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
+            self.seen.stage("decode", cut.ran_s)
+            queued = self._model.enqueue_windows(predictor, cut.windows, deadline_s=deadline_s)
+            return cut, queued
+        finally:
+            self._coming -= 1
 
-        The slower of decoding and the model's thread decides how fast requests leave.
-        """
-        each_s = max(self._decode.seconds_per_clip, self._model.seconds_per_request)
-        estimate_s = self._admitted * each_s * random.uniform(0.8, 1.2)
-        return max(1, min(60, math.ceil(estimate_s)))
+
+async def _all(queued: list[asyncio.Future[Done[Tensor]]]) -> list[Done[Tensor]]:
+    """Returns every result; when one fails or nobody waits any more, the rest never start."""
+    try:
+        return await asyncio.gather(*queued)
+    finally:
+        for future in queued:
+            future.cancel()
 
 
 def load_predictor(settings: Settings) -> Predictor:

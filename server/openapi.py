@@ -12,7 +12,13 @@ from server.options import PredictOptions
 from server.problems import MEDIA_TYPE, body_of
 from server.schemas import ProblemBody
 
-ANYWHERE = (errors.MALFORMED, errors.UNAUTHENTICATED, errors.TOO_LARGE, errors.INTERNAL)
+ANYWHERE = (
+    errors.MALFORMED,
+    errors.UNAUTHENTICATED,
+    errors.TOO_LARGE,
+    errors.RATE_LIMITED,
+    errors.INTERNAL,
+)
 """What any endpoint may answer."""
 
 FOR_CLIPS = (
@@ -23,10 +29,13 @@ FOR_CLIPS = (
     errors.TOO_SHORT,
     errors.TOO_LONG,
     errors.TOO_MANY_PIXELS,
+    errors.FRAME_RATE,
     errors.CODEC,
     errors.QUEUE_FULL,
     errors.STARTING,
     errors.DRAINING,
+    errors.UNHEALTHY,
+    errors.OUT_OF_MEMORY,
     errors.NO_DECODER,
     errors.DEADLINE,
 )

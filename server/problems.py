@@ -12,7 +12,16 @@ from starlette.responses import Response
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server import logs
-from server.errors import BY_STATUS, INTERNAL, FieldInvalid, Kind, Problem, ServerError, describe
+from server.errors import (
+    BY_STATUS,
+    DRAINING,
+    INTERNAL,
+    FieldInvalid,
+    Kind,
+    Problem,
+    ServerError,
+    describe,
+)
 from server.options import field_errors
 from server.schemas import FieldProblem, ProblemBody
 
@@ -45,6 +54,7 @@ def body_of(problem: Problem, request_id: str) -> ProblemBody:
 def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """Returns the response that says it."""
     body = body_of(problem, logs.request_id.get() or "unknown")
+    logs.note(problem=problem.kind)
     response = Response(
         body.model_dump_json(exclude_none=True),
         status_code=problem.kind.status,
@@ -53,6 +63,8 @@ def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Respo
     )
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.kind is DRAINING:
+        response.headers["Connection"] = "close"  # the next request belongs elsewhere
     if problem.kind.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response

@@ -247,9 +247,13 @@ class Limits(_Body):
     max_duration_s: float
     max_frames: int
     max_pixels: int
+    max_clip_pixels: int
+    max_fps: float
     max_segments: int
     decode_wall_s: float
     max_requests: int
+    max_queued_windows: int
+    max_spool_bytes: int
     timeout_s: float
     """Default deadline of a request, and the longest it may ask for."""
 

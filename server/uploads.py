@@ -4,8 +4,8 @@ The only home of python_multipart. Knows sizes and parts, not what a video is.
 """
 
 import asyncio
-import shutil
-import tempfile
+import errno
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,11 +24,17 @@ from server.errors import (
     DeadlineExceeded,
     FieldInvalid,
     MalformedRequest,
+    QueueFull,
     UnsupportedMedia,
 )
+from server.seen import Seen
+from server.spool import Folder, Quota, Share
 
 MAX_OPTIONS_BYTES = 64 * 1024
 """Size of the JSON part; its fields are small."""
+
+FULL_DISK_S = 30
+"""When to come back if the disk itself is full; clips that leave make room."""
 
 FLUSH_BYTES = 1 << 20
 """Bytes gathered before a write, so that a clip costs a handful of hops to the disk thread."""
@@ -52,26 +58,39 @@ class Upload:
 class Spool:
     """A private folder for clips being answered; it disappears with the server."""
 
-    def __init__(self, parent: Path | None, *, max_bytes: int, timeout_s: float) -> None:
-        self._parent = parent
+    def __init__(
+        self,
+        parent: Path | None,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        quota: Quota | None = None,
+        seen: Seen | None = None,
+    ) -> None:
+        """Makes nothing before it is needed.
+
+        Args:
+            parent: where its folder is made.
+            max_bytes: of one body.
+            timeout_s: in which a body has to arrive.
+            quota: of all bodies together; default: none.
+            seen: where arrivals are reported.
+        """
+        self._folder = Folder(parent)
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self._folder: Path | None = None
+        self.quota = quota or Quota(None)
+        self._seen = seen or Seen()
+        self._seen.metrics.read(self._seen.metrics.spool_bytes, lambda: self.quota.held)
 
     @property
     def folder(self) -> Path:
         """The folder, made with access for this user alone when first needed."""
-        if self._folder is None:
-            if self._parent is not None:
-                self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="egopack-spool-", dir=self._parent))
-        return self._folder
+        return self._folder.path
 
     def close(self) -> None:
         """Removes the folder and whatever is left in it."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._folder.remove()
 
     @asynccontextmanager
     async def receive(self, request: Request) -> AsyncIterator[Upload]:
@@ -81,6 +100,7 @@ class Spool:
             UnsupportedMedia: the content type is none of the three taken.
             MalformedRequest: the body is empty or not the multipart it says it is.
             BodyTooLarge: more bytes than the limit came.
+            QueueFull: the spool has no room; before the body is read, if its size was declared.
             FieldInvalid: the multipart has unknown, repeated or missing parts.
             DeadlineExceeded: the body took too long to arrive.
             CallerGone: the caller hung up.
@@ -88,15 +108,20 @@ class Spool:
         boundary = _boundary(request.headers.get("content-type", ""))
         # The name is ours: what the caller calls the file never reaches the disk or a decoder.
         path = self.folder / uuid4().hex
+        started_s = time.perf_counter()
         try:
-            with _SpoolFile(path) as file:
-                sink = _Raw(file) if boundary is None else _Parts(file, boundary)
-                async with asyncio.timeout(self._timeout_s):
-                    await self._pump(request, sink, file)
-                options = sink.finish()
-            if file.size_bytes == 0:
-                raise MalformedRequest("the body holds no video bytes")
-            yield Upload(path, file.size_bytes, options)
+            with self.quota.share() as share:
+                declared = request.headers.get("content-length", "")
+                share.grow_to(int(declared) if declared.isdecimal() else 0)
+                with _SpoolFile(path) as file:
+                    sink = _Raw(file) if boundary is None else _Parts(file, boundary)
+                    async with asyncio.timeout(self._timeout_s):
+                        await self._pump(request, sink, file, share)
+                    options = sink.finish()
+                if file.size_bytes == 0:
+                    raise MalformedRequest("the body holds no video bytes")
+                self._seen.stage("receive", time.perf_counter() - started_s)
+                yield Upload(path, file.size_bytes, options)
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body took over {self._timeout_s:g} s to arrive") from error
         except ClientDisconnect as error:
@@ -104,12 +129,16 @@ class Spool:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _pump(self, request: Request, sink: "_Raw | _Parts", file: "_SpoolFile") -> None:
+    async def _pump(
+        self, request: Request, sink: "_Raw | _Parts", file: "_SpoolFile", share: Share
+    ) -> None:
         received = 0
         async for chunk in request.stream():
             received += len(chunk)
+            self._seen.metrics.received_bytes.inc(len(chunk))
             if received > self._max_bytes:
                 raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+            share.grow_to(received)
             sink.feed(chunk)
             if file.pending_bytes >= FLUSH_BYTES:
                 await asyncio.to_thread(file.flush)
@@ -147,8 +176,13 @@ class _SpoolFile:
     def flush(self) -> None:
         data, self._pending, self.pending_bytes = b"".join(self._pending), [], 0
         view = memoryview(data)
-        while view and self._file is not None:
-            view = view[self._file.write(view) :]
+        try:
+            while view and self._file is not None:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise QueueFull(FULL_DISK_S) from error
 
 
 class _Raw:

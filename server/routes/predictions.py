@@ -48,7 +48,7 @@ async def create_prediction(request: Request, query: Annotated[PredictQuery, Que
     answer = answers.prediction(
         outcome,
         options,
-        engine.predictor,
+        outcome.predictor,
         answer_id=uuid4().hex,
         total_s=asyncio.get_running_loop().time() - started_s,
     )

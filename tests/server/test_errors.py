@@ -8,7 +8,7 @@ from extract.errors import RejectCode, VideoRejected
 from model import errors as model_errors
 from model.errors import SegmentInvalid, UnknownTask
 from server import errors
-from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, describe, kind_of
+from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, describe, kind_of
 from weights import errors as weights_errors
 
 
@@ -88,6 +88,6 @@ def test_a_full_queue_says_when_to_come_back():
 def test_retryable_statuses_always_say_when():
     for cls, kind in TABLE.items():
         if kind.status in (429, 503):
-            error = cls() if cls is QueueFull else cls("x")
+            error = cls(1) if cls in (QueueFull, RateLimited) else cls("x")
             assert describe(error).retry_after_s >= 1
             assert kind.is_retryable
