@@ -167,8 +167,7 @@ class Engine:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._decode.start())
                 group.create_task(self._model.load())
-            async with asyncio.timeout(self.settings.timeout_s):
-                await self._send_canary()
+            await self._send_canary()
         except Exception as error:  # the outermost edge of starting: whatever it is, say so
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             self.life.fail(cause)
@@ -271,8 +270,9 @@ class Engine:
         return outcome
 
     async def _send_canary(self) -> None:
-        """Takes the canary through every stage; whoever sends it sets the time."""
-        await self._answer(CANARY, PredictOptions(), math.inf)
+        """Takes the canary through every stage; whoever sends it may give up sooner."""
+        deadline_s = asyncio.get_running_loop().time() + self.settings.timeout_s
+        await self._answer(CANARY, PredictOptions(), deadline_s)
 
     def _check(self, options: PredictOptions) -> None:
         """What can be refused before any work is done."""

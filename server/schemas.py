@@ -262,6 +262,8 @@ class Health(_Body):
     """A probe's answer."""
 
     status: Literal["alive", "ready"]
+    checks: dict[str, str] | None = None
+    """What readiness rests on; only with `verbose`."""
 
 
 class FieldProblem(_Body):

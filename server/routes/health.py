@@ -1,12 +1,16 @@
 """Probes and limits."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 
 from server import answers, errors, schemas
 from server.calls import engine_of
 from server.openapi import problems
 
 router = APIRouter()
+
+Verbose = Annotated[bool, Query(description="Say what the answer rests on.")]
 
 
 @router.get("/v1/limits", operation_id="get_limits", tags=["server"], responses=problems())
@@ -15,7 +19,13 @@ async def get_limits(request: Request) -> schemas.Limits:
     return answers.limits(engine_of(request).settings)
 
 
-@router.get("/livez", operation_id="get_liveness", tags=["server"], responses=problems())
+@router.get(
+    "/livez",
+    operation_id="get_liveness",
+    tags=["server"],
+    response_model_exclude_none=True,
+    responses=problems(),
+)
 async def get_liveness() -> schemas.Health:
     """Says that the process answers."""
     return schemas.Health(status="alive")
@@ -25,9 +35,15 @@ async def get_liveness() -> schemas.Health:
     "/readyz",
     operation_id="get_readiness",
     tags=["server"],
-    responses=problems(errors.STARTING, errors.DRAINING),
+    response_model_exclude_none=True,
+    responses=problems(errors.STARTING, errors.UNHEALTHY, errors.DRAINING, errors.INVALID_FIELD),
 )
-async def get_readiness(request: Request) -> schemas.Health:
-    """Says whether a clip sent now would be answered: a canary has been through every stage."""
-    engine_of(request).require_ready()
-    return schemas.Health(status="ready")
+async def get_readiness(request: Request, verbose: Verbose = False) -> schemas.Health:
+    """Says whether a clip sent now would be answered: lately one was, or a canary in its place.
+
+    With `verbose`, also what that rests on, and how the last reload went; each check is also a
+    metric, for the times when the answer is a refusal.
+    """
+    engine = engine_of(request)
+    engine.require_ready()
+    return schemas.Health(status="ready", checks=engine.checks if verbose else None)

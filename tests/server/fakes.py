@@ -214,9 +214,11 @@ async def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> N
 
 
 if __name__ == "__main__":  # a server process with a fake model, for tests of its life
+    import json
     import sys
 
     from server.process import serve
 
-    settings = make_settings(port=0, max_upload_mb=8)
+    given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+    settings = make_settings(**{"port": 0, "max_upload_mb": 8, "drain_delay_s": 0} | given)
     sys.exit(1 if serve(settings, make_engine(settings)) else 0)

@@ -38,6 +38,7 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
         ("too-many-pixels", 422, "too-many-pixels"),
         ("too-long", 422, "too-long-for-sync"),
         ("too-many-frames", 422, "too-long-for-sync"),
+        ("frame-rate-too-high", 422, "frame-rate-too-high"),
         ("damaged", 422, "undecodable-video"),
         ("too-short", 422, "too-short"),
     ],

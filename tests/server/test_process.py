@@ -1,5 +1,6 @@
 """The server as a process, with the fake model: it starts, answers, and stops when told."""
 
+import json
 import re
 import signal
 import subprocess
@@ -16,9 +17,9 @@ from tests.server.fakes import clip
 
 
 @contextmanager
-def running():
+def running(**settings):
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.server.fakes"],
+        [sys.executable, "-m", "tests.server.fakes", json.dumps(settings)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
