@@ -18,6 +18,7 @@ from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, Video
 from model import outputs
 from model.predictor import Predictor, PredictRequest
 from server.engine import CANARY, Engine
+from server.seen import Seen
 from server.settings import Settings
 from weights.manifest import Manifest
 
@@ -196,11 +197,14 @@ def make_clip(frames: int, grey: int, fps: float = 30.0) -> DecodedClip:
 
 
 def make_engine(
-    settings: Settings, predictor: FakePredictor | None = None, pool: FakePool | None = None
+    settings: Settings,
+    predictor: FakePredictor | None = None,
+    pool: FakePool | None = None,
+    seen: Seen | None = None,
 ) -> Engine:
     model: Any = predictor or FakePredictor()
     fake: Any = pool or FakePool()
-    return Engine(settings, load=lambda: model, pool=fake)
+    return Engine(settings, load=lambda: model, pool=fake, seen=seen)
 
 
 def make_settings(**values: Any) -> Settings:
