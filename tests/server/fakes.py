@@ -217,12 +217,21 @@ async def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> N
             await asyncio.sleep(0.001)
 
 
+def lose_the_device() -> None:
+    raise torch.AcceleratorError("an illegal memory access")
+
+
 if __name__ == "__main__":  # a server process with a fake model, for tests of its life
     import json
+    import signal
     import sys
 
     from server.process import serve
 
     given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     settings = make_settings(**{"port": 0, "max_upload_mb": 8, "drain_delay_s": 0} | given)
-    sys.exit(1 if serve(settings, make_engine(settings)) else 0)
+    model = FakePredictor()
+    signal.signal(
+        signal.SIGUSR1, lambda *_: setattr(model, "before_predict", lose_the_device)
+    )
+    sys.exit(1 if serve(settings, make_engine(settings, model)) else 0)

@@ -1,5 +1,7 @@
 import pytest
 
+from model.errors import SegmentInvalid, UnknownTask
+from server.errors import TABLE, ServerError
 from tests.server.conftest import assert_problem
 from tests.server.fakes import clip
 
@@ -95,3 +97,62 @@ def test_each_request_leaves_one_line(served, caplog):
     caplog.clear()
     served.http.get("/nope")
     assert [r.getMessage() for r in caplog.records] == ["GET /nope 404"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/v1/limits", "/nope", "/docs", "/openapi.json"])
+def test_every_answer_has_its_security_headers(served, path):
+    headers = served.http.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in policy
+    assert ("script-src" in policy) == (path == "/docs")
+    assert "server" not in headers
+
+
+def test_a_full_spool_refuses_a_declared_body_before_reading_it(serve):
+    served = serve(max_upload_mb=1, max_spool_mb=1)
+
+    def body():
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"content-length": str(2**20), "content-type": "video/mp4"}
+    with served.transport.app.state.spool.quota.share() as share:
+        share.grow_to(1)
+        refused = served.http.post("/v1/predictions", content=body(), headers=headers)
+        assert_problem(refused, 429, "queue-full")
+        undeclared = served.post(iter([b"x" * 2**19] * 2))
+        assert_problem(undeclared, 429, "queue-full")
+        assert share._held == served.transport.app.state.spool.quota.held
+    assert served.spooled() == []
+    assert served.post(clip()).status_code == 200
+
+
+SECRETS = ("Traceback", "File \"", "/work", "/tmp", "egopack-spool", "site-packages", "signal 11")
+
+
+def test_no_answer_to_any_error_shows_where_or_how_it_happened(served):
+    """Every kind of problem, raised from the depths with a message full of secrets."""
+    depths = "/tmp/egopack-spool-x/clip: Traceback: signal 11 in libavcodec at 0xdead, k3y"
+    texts = []
+    for cls in TABLE:
+        error = cls.__new__(cls)
+        Exception.__init__(error, depths)
+        vars(error).update(code="damaged", detail="a plain sentence", index=0, errors=())
+        if issubclass(cls, ServerError) and TABLE[cls].status != 500:
+            continue  # our own words, written for callers
+        if cls in (UnknownTask, SegmentInvalid):
+            continue
+
+        def fail(error=error):
+            raise error
+
+        served.pool.hold = fail
+        texts.append((cls, served.post(clip()).text))
+    assert len(texts) > 10
+    for cls, text in texts:
+        assert not [secret for secret in (*SECRETS, "libav", "k3y") if secret in text], (cls, text)
