@@ -84,7 +84,7 @@ def _refuse_writing(library: ctypes.CDLL) -> bool:
     descriptor = library.syscall(_LANDLOCK_CREATE, rules, ctypes.c_size_t(len(rules)), 0)
     if descriptor < 0:
         return False
-    is_restricted = library.syscall(_LANDLOCK_RESTRICT, descriptor, 0) == 0
+    is_restricted = bool(library.syscall(_LANDLOCK_RESTRICT, descriptor, 0) == 0)
     os.close(descriptor)
     return is_restricted
 

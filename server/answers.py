@@ -7,8 +7,8 @@ from extract.clip import DecodedClip
 from model import outputs
 from model.predictor import Predictor
 from server import schemas
-from server.engine import Outcome
 from server.options import PredictOptions
+from server.outcome import Outcome
 from server.settings import Settings
 
 

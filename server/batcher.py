@@ -215,3 +215,12 @@ class Batcher(Generic[In, Out]):
                     await self._run_batch([item], "idle")
         elif not batch[0].future.done():
             batch[0].future.set_exception(error)
+
+
+async def every(queued: Sequence[asyncio.Future[Done[Out]]]) -> list[Done[Out]]:
+    """Returns all results; when one fails or nobody waits any more, the rest never start."""
+    try:
+        return await asyncio.gather(*queued)
+    finally:
+        for future in queued:
+            future.cancel()

@@ -7,38 +7,31 @@ decode (worker processes) -> windows -> encode (micro-batches of windows across 
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from extract.clip import DecodedClip
-from extract.features import FeaturesOnly
 from extract.sandbox import DecodePool
-from extract.track import FeatureTrack
 from model.errors import UnknownTask
-from model.outputs import Prediction
 from model.predictor import Predictor
 from server.admission import Admission
+from server.batcher import Done, every
 from server.canary import Watch
-from server.batcher import Done
 from server.decoding import Cut, DecodeStage, limits_of
 from server.errors import DeadlineExceeded, FieldInvalid
 from server.life import Life, State
+from server.loading import load_predictor
 from server.model_thread import ModelThread
 from server.options import PredictOptions
-from server.requests import request_of
+from server.outcome import Outcome, StageTimes
 from server.reload import Reloader
+from server.requests import request_of
 from server.seen import Seen
 from server.settings import Settings
 from server.tracing import Tracing
-from weights.bundle import ENCODER_FILE
-from weights.errors import BundleError
 
 logger = logging.getLogger(__name__)
 
@@ -47,28 +40,6 @@ CANARY = Path(__file__).with_name("canary.mp4")
 
 CLIPS_AHEAD = 4
 """Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
-
-
-@dataclass(frozen=True)
-class StageTimes:
-    """Seconds a request spent waiting and in each stage."""
-
-    queue_s: float
-    decode_s: float
-    features_s: float
-    reason_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """Everything known about a clip once it is answered."""
-
-    predictor: Predictor
-    """Who found it; another bundle may be served by now."""
-    clip: DecodedClip
-    track: FeatureTrack
-    prediction: Prediction
-    times: StageTimes
 
 
 class Engine:
@@ -291,7 +262,7 @@ class Engine:
                 held_s = time.perf_counter() - asked_s
                 cut, queued = await self._enqueue(predictor, path, deadline_s)
                 work.windows = len(cut.windows)
-                parts = await _all(queued)
+                parts = await every(queued)
             self.seen.stage("features", features_s := sum(part.ran_s for part in parts))
             request = request_of(predictor, cut, [part.value for part in parts], options)
             predictor.check(request)
@@ -315,25 +286,3 @@ class Engine:
             return cut, queued
         finally:
             self._coming -= 1
-
-
-async def _all(queued: list[asyncio.Future[Done[Tensor]]]) -> list[Done[Tensor]]:
-    """Returns every result; when one fails or nobody waits any more, the rest never start."""
-    try:
-        return await asyncio.gather(*queued)
-    finally:
-        for future in queued:
-            future.cancel()
-
-
-def load_predictor(settings: Settings) -> Predictor:
-    """Loads the bundle that is to be served.
-
-    Raises:
-        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video.
-    """
-    predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
-    if isinstance(predictor.encoder, FeaturesOnly):
-        found = f"none: this bundle answers for {predictor.encoder.name} features"
-        raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
-    return predictor

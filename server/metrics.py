@@ -77,7 +77,9 @@ class Metrics:
         self.out_of_memory = counter("gpu_oom", "Batches that did not fit the device's memory.")
         self.gpu_memory = gauge("gpu_memory_bytes", "Memory of the device.", "device", "kind")
         self.reloads = counter("reloads", "Bundles loaded while serving.", "result")
-        self.model_info = gauge("model_info", "1 for the bundle served.", "name", "version", "sha256")
+        self.model_info = gauge(
+            "model_info", "1 for the bundle served.", "name", "version", "sha256"
+        )
 
     def count_answer(self, endpoint: str, status: int, problem: Kind | None, ran_s: float) -> None:
         """Counts one request that is over.

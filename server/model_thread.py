@@ -9,11 +9,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from extract.encoder import VideoEncoder
 from model.outputs import Prediction
 from model.predictor import Predictor, PredictRequest
 from server.batcher import Around, Batcher, Done
@@ -23,8 +24,6 @@ from server.seen import Seen
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-Out = TypeVar("Out")
 
 
 class ModelThread:
@@ -74,7 +73,7 @@ class ModelThread:
         )
         metrics = self._seen.metrics
         for name, queue in (("features", self._features), ("reason", self._reason)):
-            metrics.read(metrics.queue_depth, lambda queue=queue: queue.depth, name)
+            metrics.read(metrics.queue_depth, partial(getattr, queue, "depth"), name)
             metrics.queue_capacity.labels(name).set(queue.capacity)
 
     @property
@@ -142,7 +141,7 @@ class ModelThread:
             same = [parts[index][1] for index in indices]
             with _cpu_threads(spare), self._trouble():
                 rows = rows_in_halves(
-                    lambda windows, encoder=encoder: encoder.encode(windows).cpu(),
+                    partial(_rows, encoder),
                     torch.cat(same) if len(same) > 1 else same[0],
                     self._shrink,
                 )
@@ -188,6 +187,10 @@ class ModelThread:
         return lambda flush, spans, cost: self._seen.batch(
             queue, flush, spans, windows=cost if queue == "features" else None
         )
+
+
+def _rows(encoder: VideoEncoder, windows: Tensor) -> Tensor:
+    return encoder.encode(windows).cpu()
 
 
 def _alike(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:

@@ -231,7 +231,5 @@ if __name__ == "__main__":  # a server process with a fake model, for tests of i
     given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     settings = make_settings(**{"port": 0, "max_upload_mb": 8, "drain_delay_s": 0} | given)
     model = FakePredictor()
-    signal.signal(
-        signal.SIGUSR1, lambda *_: setattr(model, "before_predict", lose_the_device)
-    )
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(model, "before_predict", lose_the_device))
     sys.exit(1 if serve(settings, make_engine(settings, model)) else 0)

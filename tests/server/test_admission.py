@@ -84,9 +84,7 @@ class Building:
 )
 def test_who_comes_back_when_told_mostly_gets_in(workers, places, windows, seconds, excess, seed):
     assume(places * seconds / workers < 45)  # the longest wait that is ever told is 60
-    building = Building(
-        workers=workers, places=places, windows=windows, seconds=seconds, seed=seed
-    )
+    building = Building(workers=workers, places=places, windows=windows, seconds=seconds, seed=seed)
     for index in range(places):  # some traffic to measure by
         building.at(100 + index * seconds / workers, building.arrive, -100)
     building.run()

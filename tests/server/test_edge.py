@@ -132,7 +132,7 @@ def test_a_full_spool_refuses_a_declared_body_before_reading_it(serve):
     assert served.post(clip()).status_code == 200
 
 
-SECRETS = ("Traceback", "File \"", "/work", "/tmp", "egopack-spool", "site-packages", "signal 11")
+SECRETS = ("Traceback", 'File "', "/work", "/tmp", "egopack-spool", "site-packages", "signal 11")
 
 
 def test_no_answer_to_any_error_shows_where_or_how_it_happened(served):

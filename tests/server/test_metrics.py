@@ -113,7 +113,9 @@ def test_labels_are_few_and_hold_no_path_id_or_caller(serve):
     names = {n for labels in re.findall(r"{(.*?)}", page) for n in re.findall(r'(\w+)="', labels)}
     assert names <= LABELS
     for secret in ("secret-name", "id-of-mine", "robot", "k1", "etc", "/"):
-        values = [v for labels in re.findall(r"{(.*?)}", page) for v in re.findall('"(.*?)"', labels)]
+        values = [
+            v for labels in re.findall(r"{(.*?)}", page) for v in re.findall('"(.*?)"', labels)
+        ]
         assert not any(secret in value for value in values), secret
 
 
