@@ -87,6 +87,7 @@ class Watch:
     def _fail(self, error: Exception) -> None:
         self._metrics.canary_failures.inc()
         self._failures += 1
+        self._doubted.clear()  # its own trouble is known now
         self._due_s = time.monotonic() + RETRY_S
         logger.error("a canary did not come back (%d)", self._failures, exc_info=error)
         if self._failures < MAX_FAILURES:

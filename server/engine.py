@@ -171,7 +171,7 @@ class Engine:
                 await self._watching
         await self._decode.stop()
         await self._model.stop()
-        self.seen.tracing.close()
+        await asyncio.to_thread(self.seen.tracing.close)
 
     async def reload(self) -> None:
         """Loads the bundle again beside the one being served, and serves it if it answers."""

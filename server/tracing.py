@@ -4,6 +4,7 @@ The only home of the SDK; everything else sees a `Tracing`.
 """
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from server import __version__
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """The standard variable; the exporter reads its headers, timeouts and the rest by itself."""
+
+CLOSE_S = 3.0
+"""A collector that is down must not hold up a server that stops."""
 
 _TRACEPARENT = TraceContextTextMapPropagator()
 
@@ -35,7 +39,7 @@ class Tracing:
         self._tracer: Tracer = trace.NoOpTracer()
         if processor is not None:
             resource = Resource.create({"service.name": "egopack", "service.version": __version__})
-            self._provider = TracerProvider(resource=resource)
+            self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
             self._provider.add_span_processor(processor)
             self._tracer = self._provider.get_tracer("egopack", __version__)
 
@@ -80,9 +84,11 @@ class Tracing:
             yield
 
     def close(self) -> None:
-        """Sends what is left."""
+        """Sends what is left, if its receiver is there to take it."""
         if self._provider is not None:
-            self._provider.shutdown()
+            sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+            sending.start()
+            sending.join(CLOSE_S)
 
 
 def trace_id() -> str | None:
