@@ -17,9 +17,11 @@ from model.egopack import Votes
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.knn import SearchName
 from model.outputs import ForecastAnswer, LtaAnswer, Prediction
-from model.segments import TOLERANCE_S, WINDOW_FRAMES, pick_nodes
+from model.search import BackpackSearch, Look, Matches
+from model.segments import TOLERANCE_S
 from model.skills import SkillSet, build_skills
-from model.tasks import LTA, Readout, TaskSpec
+from model.tasks import AR, LTA, TaskSpec
+from model.track_nodes import Bounds, cut_track, nodes_on
 from weights.bundle import ENCODER_FILE, Bundle, load_bundle
 from weights.errors import BundleError
 
@@ -55,6 +57,7 @@ class Predictor:
         manifest: everything the bundle says of itself.
         tasks: what can be answered.
         encoder: what makes the tracks; a bundle for stored features has only its name.
+        backpacks: its prototypes, searchable.
     """
 
     def __init__(self, bundle: Bundle, *, device: str = "cpu", search: SearchName = "auto") -> None:
@@ -71,6 +74,7 @@ class Predictor:
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
         self.encoder = _encoder(bundle, self.config.input_size)
+        self.backpacks = BackpackSearch(self.skills, self.manifest.label_spaces)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
@@ -105,7 +109,7 @@ class Predictor:
         if made_by.fingerprint != ours.fingerprint or unnamed:
             raise FeatureMismatch(
                 f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
-                f"the features come from {made_by.name} {made_by.fingerprint[:12]}"
+                f"the features come from {made_by.name[:64]} {made_by.fingerprint[:12]}"
             )
         duration_s = request.track.duration_s
         for index, (start_s, end_s) in enumerate(request.segments or ()):
@@ -125,11 +129,11 @@ class Predictor:
         """
         for request in requests:
             self.check(request)
-        segments = [_segments(request) for request in requests]
+        segments = [cut_track(r.track, r.segments, r.segment_s) for r in requests]
         inputs: dict[str, list[Tensor]] = {}
         for request, cut in zip(requests, segments, strict=True):
             for task in request.tasks:
-                nodes = self._nodes(self.skills.specs[task], request.track, cut)
+                nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
                 inputs.setdefault(task, []).append(nodes)
         joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
         votes: dict[str, Votes] = self.skills(joined) if joined else {}
@@ -139,22 +143,21 @@ class Predictor:
             for request, cut, first in zip(requests, segments, firsts, strict=True)
         ]
 
-    def _nodes(self, spec: TaskSpec, track: FeatureTrack, cut: list[tuple[float, float]]) -> Tensor:
-        """Observed nodes of a task's graphs on one track, (G, n, S, D_in)."""
-        frames = torch.tensor(cut, dtype=torch.float64) * track.fps
-        bounds = frames.round().long().clamp(max=track.num_frames)  # (G, 2)
-        place = torch.arange(len(bounds))
-        last = len(bounds) - 1
-        if spec.readout is Readout.CENTRE:
-            reach = spec.num_segments // 2
-            place = (place.unsqueeze(1) + torch.arange(-reach, reach + 1)).clamp(0, last)
-        elif spec.readout is Readout.FUTURE:
-            place = torch.arange(last - spec.num_segments + 1, last + 1).clamp(min=0).unsqueeze(0)
-        else:
-            place = place.unsqueeze(1)
-        rows = torch.full((len(place),), len(track.features))
-        pick = pick_nodes(spec, bounds[place], rows, config=self.config)
-        return pick.gather(track.features)
+    @torch.inference_mode()
+    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+        """Returns a track's segments and the prototypes closest to each.
+
+        Args:
+            request: its track and segments count; tasks do not.
+            look: what to look for.
+
+        Raises:
+            ModelError: as `check` does, or there is no such backpack or perspective.
+        """
+        self.check(request)
+        cut = cut_track(request.track, request.segments, request.segment_s)
+        nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
+        return cut, self.backpacks.of_segments(nodes, look)
 
     def _assemble(
         self,
@@ -213,18 +216,3 @@ def _first_graphs(
         for task in request.tasks:
             total[task] = total.get(task, 0) + (1 if specs[task].num_future else len(cut))
     return firsts
-
-
-def _segments(request: PredictRequest) -> list[tuple[float, float]]:
-    """The segments asked for, or the clip cut every `segment_s`.
-
-    A remainder too short to hold one window joins the segment before it.
-    """
-    if request.segments is not None:
-        return [(float(start), float(end)) for start, end in request.segments]
-    duration_s, step = request.track.duration_s, request.segment_s
-    window_s = (WINDOW_FRAMES - 0.5) / request.track.fps  # half a frame forgives rounding
-    starts = [0.0]
-    while duration_s - (starts[-1] + step) >= window_s:
-        starts.append(starts[-1] + step)
-    return list(zip(starts, [*starts[1:], duration_s], strict=True))

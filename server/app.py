@@ -7,15 +7,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, answers, openapi, problems
+from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import health, metrics, models, predictions
+from server.routes import backpack, features, health, metrics, models, oip, predictions
 from server.settings import Settings
 from server.spool import Quota
 from server.uploads import Spool
 
-ROUTERS = (predictions.router, models.router, health.router)
+ROUTERS = (
+    predictions.router,
+    features.router,
+    backpack.router,
+    models.router,
+    oip.router,
+    health.router,
+)
 """In the order the API reference lists them."""
 
 DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
@@ -37,7 +44,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
         quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
-        seen=engine.seen,
+        telemetry=engine.telemetry,
     )
 
     @asynccontextmanager
@@ -63,12 +70,13 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.spool = spool
-    limits = answers.limits(settings).model_dump()
+    limits = facts.limits(settings).model_dump()
     problems.install(app, limits)
     for router in ROUTERS:
         app.include_router(router)
     if settings.metrics_port is None:
         app.include_router(metrics.router)
-    app.add_middleware(Edge, settings=settings, limits=limits, seen=engine.seen)
+    page.install(app)
+    app.add_middleware(Edge, settings=settings, limits=limits, telemetry=engine.telemetry)
     openapi.install(app, has_key=settings.has_keys)
     return app

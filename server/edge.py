@@ -20,13 +20,13 @@ from server.auth import Keys
 from server.errors import CALLER_GONE, BodyTooLarge, Kind
 from server.problems import respond_to
 from server.rates import Rates, neighbourhood
-from server.seen import Seen
 from server.settings import Settings
+from server.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
-OPEN_FOLDER = "/docs/static/"
+OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
+OPEN_FOLDERS = ("/docs/static/", "/ui/")
 """Everything else asks for the key, paths that do not exist included."""
 
 SECURITY_HEADERS = {
@@ -72,11 +72,11 @@ class Edge:
     """Wraps the app."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, limits: Mapping[str, float], seen: Seen
+        self, app: ASGIApp, *, settings: Settings, limits: Mapping[str, float], telemetry: Telemetry
     ) -> None:
         self._app = app
         self._limits = limits
-        self._seen = seen
+        self._telemetry = telemetry
         self._max_bytes = settings.max_upload_bytes
         self._keys = Keys(settings.keys)
         self._rates = Rates(settings.rate_limit)
@@ -93,24 +93,31 @@ class Edge:
         notes: dict[str, Any] = {}
         tokens = logs.request_id.set(request_id), logs.notes.set(notes)
         started_s = time.perf_counter()
+        method = scope["method"]
         answer = _Answer(send, request_id, scope["path"])
-        with self._seen.tracing.request(scope["method"], headers) as span:
+        with self._telemetry.tracing.request(method, headers) as span:
             try:
                 self._check(scope, headers)
-                await self._app(scope, receive, answer)
+                if scope["method"] == "HEAD":  # whatever can be read can be asked about
+                    scope = {**scope, "method": "GET"}
+                    await self._app(scope, receive, _bodiless(answer))
+                else:
+                    await self._app(scope, receive, answer)
             except Exception as error:  # the outermost edge: nothing may leave without an answer
                 if answer.has_begun:
                     raise  # too late for another answer
-                await respond_to(error, self._limits)(scope, receive, answer)
+                await respond_to(error, self._limits, scope["path"])(scope, receive, answer)
             finally:
-                self._report(scope, answer.status, notes, time.perf_counter() - started_s, span)
+                self._report(
+                    method, scope, answer.status, notes, time.perf_counter() - started_s, span
+                )
                 logs.request_id.reset(tokens[0])
                 logs.notes.reset(tokens[1])
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuses what can be refused before the body is read."""
         path = scope["path"]
-        if path not in self._open and not path.startswith(OPEN_FOLDER):
+        if path not in self._open and not path.startswith(OPEN_FOLDERS):
             caller = self._keys.caller(headers)
             address = neighbourhood((scope.get("client") or ("",))[0])
             # First the rate, so that guessing keys is slow too.
@@ -123,21 +130,38 @@ class Edge:
             raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
 
     def _report(
-        self, scope: Scope, status: int, notes: dict[str, Any], ran_s: float, span: Span
+        self,
+        method: str,
+        scope: Scope,
+        status: int,
+        notes: dict[str, Any],
+        ran_s: float,
+        span: Span,
     ) -> None:
         """One log line, one count, one span."""
         problem: Kind | None = notes.pop("problem", None)
         endpoint = getattr(scope.get("route"), "operation_id", None) or "none"
-        self._seen.metrics.count_answer(endpoint, status, problem, ran_s)
+        self._telemetry.metrics.count_answer(endpoint, status, problem, ran_s)
         if problem is not None:
             notes["problem"] = problem.slug
-        span.update_name(f"{scope['method']} {endpoint}")
+        span.update_name(f"{method} {endpoint}")
         span.set_attributes({"http.response.status_code": status, "egopack.endpoint": endpoint})
         span.set_attributes({f"egopack.{name}": value for name, value in notes.items()})
         logger.info(
             "%s %s %d",
-            scope["method"],
+            method,
             scope["path"],
             status,
             extra={"ms": round(ran_s * 1000, 1), **notes},
         )
+
+
+def _bodiless(send: Send) -> Send:
+    """Passes a response on without its body (RFC 9110, section 9.3.2)."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head

@@ -1,36 +1,35 @@
-"""Engine: a clip on disk -> answers, with every stage bounded.
+"""Engine: a clip on disk, or its features -> answers, with every stage bounded.
 
-decode (worker processes) -> windows -> encode (micro-batches of windows across requests)
--> reason (micro-batches of requests). One thread owns the model. Knows nothing of HTTP.
+see (decode, then encode; `sight.py`) -> reason (micro-batches of requests). One thread owns the
+model. Knows nothing of HTTP.
 """
 
 import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
-
-from torch import Tensor
 
 from extract.sandbox import DecodePool
 from model.errors import UnknownTask
 from model.predictor import Predictor
 from server.admission import Admission
-from server.batcher import Done, every
 from server.canary import Watch
-from server.decoding import Cut, DecodeStage, limits_of
+from server.decoding import DecodeStage, limits_of
 from server.errors import DeadlineExceeded, FieldInvalid
-from server.life import Life, State
+from server.life import Life
 from server.loading import load_predictor
 from server.model_thread import ModelThread
-from server.options import PredictOptions
-from server.outcome import Outcome, StageTimes
+from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
+from server.questions import look_of, predict_request
 from server.reload import Reloader
-from server.requests import request_of
-from server.seen import Seen
 from server.settings import Settings
+from server.sight import Sight
+from server.stages import Found, Outcome, Progress, Seen, Source, StageTimes, Tell, tell_nobody
+from server.telemetry import Telemetry
 from server.tracing import Tracing
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class Engine:
 
     Attributes:
         settings: limits in force.
-        seen: where what happens is reported.
+        telemetry: where what happens is reported.
         life: where in its life it is.
         admission: who may come in.
     """
@@ -58,7 +57,7 @@ class Engine:
         *,
         load: Callable[[], Predictor],
         pool: DecodePool,
-        seen: Seen | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """Wires the parts; nothing is loaded and no process started before `start`.
 
@@ -66,10 +65,10 @@ class Engine:
             settings: sizes of queues and batches, deadlines.
             load: makes the predictor; runs on the thread that will own it.
             pool: decodes in processes that can be killed.
-            seen: where what happens is reported; default: counted, not traced.
+            telemetry: where what happens is reported; default: counted, not traced.
         """
         self.settings = settings
-        self.seen = seen or Seen()
+        self.telemetry = telemetry or Telemetry()
         self.life = Life()
         self.admission = Admission(
             max_requests=settings.max_requests, max_windows=settings.max_queued_windows
@@ -77,22 +76,23 @@ class Engine:
         self._watch = Watch(
             self._send_canary,
             life=self.life,
-            metrics=self.seen.metrics,
+            metrics=self.telemetry.metrics,
             every_s=settings.canary_every_s,
             timeout_s=settings.canary_timeout_s,
         )
         self._watching: asyncio.Task[None] | None = None
-        self._decode = DecodeStage(pool, settings.decode_workers, self.seen.metrics)
+        self._decode = DecodeStage(pool, settings.decode_workers, self.telemetry.metrics)
         self._model = ModelThread(
             settings,
             load,
-            lambda: self._coming,
-            seen=self.seen,
+            lambda: self._sight.coming,
+            telemetry=self.telemetry,
             on_trouble=self._watch.doubt,
         )
-        self._reloader = Reloader(load, self._decode, self._model, self.seen.metrics)
-        self._coming = 0  # requests on their way to the model's first queue
-        self._in_memory = asyncio.Semaphore(settings.decode_workers + CLIPS_AHEAD)
+        self._sight = Sight(
+            self._decode, self._model, self.telemetry, settings.decode_workers + CLIPS_AHEAD
+        )
+        self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics)
         self._show_gauges()
 
     @classmethod
@@ -106,18 +106,8 @@ class Engine:
                 limits=limits_of(settings),
                 clips_per_worker=settings.clips_per_worker,
             ),
-            seen=Seen(tracing=Tracing.from_environment()),
+            telemetry=Telemetry(tracing=Tracing.from_environment()),
         )
-
-    @property
-    def state(self) -> State:
-        """Where in its life it is."""
-        return self.life.state
-
-    @property
-    def failure(self) -> BaseException | None:
-        """Why it is broken."""
-        return self.life.failure
 
     @property
     def predictor(self) -> Predictor:
@@ -131,7 +121,7 @@ class Engine:
     async def start(self) -> None:
         """Loads the bundle, starts the decoders and sends the canary down the whole road.
 
-        Never raises: a failure is kept in `failure`, and the state becomes "broken".
+        Never raises: after a failure, its life is "broken".
         """
         started_s = time.perf_counter()
         try:
@@ -154,45 +144,27 @@ class Engine:
                 time.perf_counter() - started_s,
             )
 
-    def retire(self) -> None:
-        """Asks balancers to look elsewhere, while whoever comes is still served."""
-        self.life.retire()
-
-    def drain(self) -> None:
-        """Refuses new work from here on; what was accepted is finished."""
-        self.life.drain()
-
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
-        self.drain()
+        self.life.drain()
         if self._watching is not None:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
         await self._decode.stop()
         await self._model.stop()
-        await asyncio.to_thread(self.seen.tracing.close)
+        await asyncio.to_thread(self.telemetry.tracing.close)
 
     async def reload(self) -> None:
         """Loads the bundle again beside the one being served, and serves it if it answers."""
-        if self.state == "ready":
+        if self.life.state == "ready":
             await self._reloader.reload(CANARY, timeout_s=self.settings.timeout_s)
-
-    def require_ready(self) -> None:
-        """Raises unless new work should be sent here.
-
-        Raises:
-            NotReady: starting or broken.
-            Unhealthy: canaries do not come back.
-            Draining: about to stop, or stopping.
-        """
-        self.life.require_ready()
 
     @property
     def checks(self) -> dict[str, str]:
         """What readiness rests on, each in a word that is safe to show to anybody."""
         canary = "ok" if self.life.is_healthy else "missing"
-        return {"state": self.state, "canary": canary, "reload": self._reloader.result}
+        return {"state": self.life.state, "canary": canary, "reload": self._reloader.result}
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -210,79 +182,131 @@ class Engine:
 
     def _show_gauges(self) -> None:
         """Lets metrics read what only we know."""
-        metrics = self.seen.metrics
+        metrics = self.telemetry.metrics
         metrics.read(metrics.inflight, lambda: self.admission.requests)
         metrics.read(metrics.queued_windows, lambda: self.admission.windows)
-        metrics.read(metrics.ready, lambda: self.state == "ready" and self.life.is_healthy)
+        metrics.read(metrics.ready, lambda: self.life.state == "ready" and self.life.is_healthy)
         metrics.read_memory(self.settings.device)
 
-    async def predict(self, path: Path, options: PredictOptions, *, deadline_s: float) -> Outcome:
+    async def predict(
+        self,
+        source: Source,
+        options: PredictOptions,
+        *,
+        deadline_s: float,
+        tell: Tell = tell_nobody,
+    ) -> Outcome:
         """Answers one clip.
 
         Args:
-            path: the clip on disk.
+            source: the clip, or its features.
             options: what to answer.
             deadline_s: on the running loop's clock.
+            tell: hears of every stage.
 
         Raises:
             UnknownTask: a task the model does not know.
             FieldInvalid: more segments than the limit.
             SegmentInvalid: a segment outside the clip.
             ExtractError: the clip cannot be decoded.
+            FeatureMismatch: the features are another encoder's.
+            OutOfMemory: the device cannot hold it.
             DeadlineExceeded: the deadline passed first.
         """
-        self._check(options)
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                outcome = await self._answer(path, options, deadline_s)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the deadline passed before the answer was ready") from error
-        self._watch.prove()
-        return outcome
-
-    async def _send_canary(self) -> None:
-        """Takes the canary through every stage; whoever sends it may give up sooner."""
-        deadline_s = asyncio.get_running_loop().time() + self.settings.timeout_s
-        await self._answer(CANARY, PredictOptions(), deadline_s)
-
-    def _check(self, options: PredictOptions) -> None:
-        """What can be refused before any work is done."""
         for task in options.tasks or ():
             if task not in self.predictor.tasks:
                 raise UnknownTask(task, self.predictor.tasks)
+        self._check_segments(options)
+        async with _until(deadline_s):
+            outcome = await self._answer(source, options, deadline_s, tell)
+        if outcome.clip is not None:
+            self._watch.prove()
+        return outcome
+
+    async def features(self, source: Source, *, deadline_s: float) -> Seen:
+        """Returns a clip's features.
+
+        Raises:
+            ExtractError: the clip cannot be decoded.
+            DeadlineExceeded: the deadline passed first.
+        """
+        async with _until(deadline_s):
+            with self.admission.work() as work:
+                return await self._sight.see(
+                    source, self.predictor, work=work, deadline_s=deadline_s
+                )
+
+    async def search(self, source: Source, options: SearchOptions, *, deadline_s: float) -> Found:
+        """Returns the prototypes closest to a clip's segments.
+
+        Raises:
+            SearchInvalid: there is no such backpack or perspective.
+            ModelError, ExtractError, DeadlineExceeded: as `predict` does.
+        """
+        self._check_segments(options)
+        look, predictor = look_of(options), self.predictor
+        async with _until(deadline_s):
+            with self.admission.work() as work:
+                seen = await self._sight.see(source, predictor, work=work, deadline_s=deadline_s)
+                request = predict_request(seen.track, options, tasks=frozenset())
+                ran = await self._model.run(predictor, lambda owner: owner.search(request, look))
+        segments, matches = ran.value
+        times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
+        return Found(predictor, matches.backbone, matches.nearest, segments, times)
+
+    async def search_action(self, options: ActionOptions, *, deadline_s: float) -> Found:
+        """Returns the prototypes closest to those of one action.
+
+        Raises:
+            SearchInvalid: no prototype has this verb and noun, or there is no such backpack or
+                perspective.
+            DeadlineExceeded: the deadline passed first.
+        """
+        look, predictor = look_of(options), self.predictor
+        async with _until(deadline_s):
+            ran = await self._model.run(
+                predictor,
+                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look),
+            )
+        times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
+        return Found(predictor, ran.value.backbone, ran.value.nearest, [], times)
+
+    def _check_segments(self, options: SegmentOptions) -> None:
+        """What can be refused before any work is done."""
         limit = self.settings.max_segments
         if options.segments is not None and len(options.segments) > limit:
             raise FieldInvalid(("/segments", f"at most {limit} segments"))
 
-    async def _answer(self, path: Path, options: PredictOptions, deadline_s: float) -> Outcome:
-        predictor = self.predictor
-        asked_s = time.perf_counter()
-        with self.admission.work() as work:
-            async with self._in_memory:
-                held_s = time.perf_counter() - asked_s
-                cut, queued = await self._enqueue(predictor, path, deadline_s)
-                work.windows = len(cut.windows)
-                parts = await every(queued)
-            self.seen.stage("features", features_s := sum(part.ran_s for part in parts))
-            request = request_of(predictor, cut, [part.value for part in parts], options)
-            predictor.check(request)
-            reasoned = await self._model.reason(predictor, request, deadline_s=deadline_s)
-            self.seen.stage("reason", reasoned.ran_s)
-        queue_s = held_s + cut.waited_s + parts[0].waited_s + reasoned.waited_s
-        self.seen.stage("queue", queue_s)
-        times = StageTimes(queue_s, cut.ran_s, features_s, reasoned.ran_s)
-        return Outcome(predictor, cut.clip, request.track, reasoned.value, times)
+    async def _send_canary(self) -> None:
+        """Takes the canary through every stage; whoever sends it may give up sooner."""
+        deadline_s = asyncio.get_running_loop().time() + self.settings.timeout_s
+        await self._answer(CANARY, PredictOptions(), deadline_s, tell_nobody)
 
-    async def _enqueue(
-        self, predictor: Predictor, path: Path, deadline_s: float
-    ) -> tuple[Cut, list[asyncio.Future[Done[Tensor]]]]:
-        """Decodes a clip and puts its windows into the model's first queue."""
-        self._coming += 1
-        try:
-            contract = predictor.encoder.contract
-            cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
-            self.seen.stage("decode", cut.ran_s)
-            queued = self._model.enqueue_windows(predictor, cut.windows, deadline_s=deadline_s)
-            return cut, queued
-        finally:
-            self._coming -= 1
+    async def _answer(
+        self, source: Source, options: PredictOptions, deadline_s: float, tell: Tell
+    ) -> Outcome:
+        predictor = self.predictor
+        with self.admission.work() as work:
+            seen = await self._sight.see(
+                source, predictor, work=work, deadline_s=deadline_s, tell=tell
+            )
+            tasks = frozenset(options.tasks or predictor.tasks)
+            request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)
+            predictor.check(request)
+            windows = len(seen.track.features)
+            tell(Progress("reasoning", windows, windows))
+            reasoned = await self._model.reason(predictor, request, deadline_s=deadline_s)
+        self.telemetry.stage("reason", reasoned.ran_s)
+        queue_s = seen.times.queue_s + reasoned.waited_s
+        self.telemetry.stage("queue", queue_s)
+        times = replace(seen.times, queue_s=queue_s, reason_s=reasoned.ran_s)
+        return Outcome(predictor, seen.clip, seen.track, reasoned.value, times)
+
+
+@asynccontextmanager
+async def _until(deadline_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded("the deadline passed before the answer was ready") from error

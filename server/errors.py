@@ -6,7 +6,10 @@ ServerError
 ├── NotFound            no such model
 ├── BodyTooLarge        more bytes than the limit
 ├── UnsupportedMedia    a content type the endpoint does not take
+├── NotAcceptable       a content type was asked for that the endpoint does not give
 ├── FieldInvalid        fields of the request are wrong
+├── FeaturesInvalid     the features sent are no track of this encoder
+├── FeaturesTooLong     the features sent are of a clip longer than the limit
 ├── QueueFull           healthy, but full
 ├── RateLimited         this caller asks too often
 ├── NotReady            starting, or broken
@@ -47,6 +50,18 @@ class BodyTooLarge(ServerError):
 
 class UnsupportedMedia(ServerError):
     """The content type is not one the endpoint takes."""
+
+
+class NotAcceptable(ServerError):
+    """The caller accepts no content type that the endpoint gives."""
+
+
+class FeaturesInvalid(ServerError):
+    """The features sent are not a track that this bundle can answer for."""
+
+
+class FeaturesTooLong(ServerError):
+    """The features sent are of a clip longer than the limit."""
 
 
 class FieldInvalid(ServerError):
@@ -128,10 +143,11 @@ MALFORMED = Kind(400, "malformed-request", "The request cannot be read.")
 UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
+NOT_ACCEPTABLE = Kind(406, "not-acceptable", "No content type of the answer is accepted.")
 TOO_LARGE = Kind(
     413, "body-too-large", "The body is larger than the limit.", limits=("max_upload_bytes",)
 )
-UNSUPPORTED = Kind(415, "unsupported-media", "The body is not a video the server can read.")
+UNSUPPORTED = Kind(415, "unsupported-media", "The body is of a type the server does not read.")
 INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")
 UNDECODABLE = Kind(
     422, "undecodable-video", "The video cannot be decoded.", limits=("decode_wall_s",)
@@ -151,6 +167,7 @@ FRAME_RATE = Kind(
     422, "frame-rate-too-high", "The frame rate is higher than the limit.", limits=("max_fps",)
 )
 CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
+FEATURES = Kind(422, "unusable-features", "The features are not this encoder's.")
 QUEUE_FULL = Kind(
     429,
     "queue-full",
@@ -176,6 +193,9 @@ TABLE: dict[type[Exception], Kind] = {
     NotFound: NOT_FOUND,
     BodyTooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
+    NotAcceptable: NOT_ACCEPTABLE,
+    FeaturesInvalid: FEATURES,
+    FeaturesTooLong: TOO_LONG,
     FieldInvalid: INVALID_FIELD,
     QueueFull: QUEUE_FULL,
     RateLimited: RATE_LIMITED,
@@ -194,7 +214,8 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.ExtractError: INTERNAL,
     model_errors.UnknownTask: INVALID_FIELD,
     model_errors.SegmentInvalid: INVALID_FIELD,
-    model_errors.FeatureMismatch: INTERNAL,
+    model_errors.SearchInvalid: INVALID_FIELD,
+    model_errors.FeatureMismatch: FEATURES,
     model_errors.FeaturesMissing: INTERNAL,
     model_errors.BackpackInvalid: INTERNAL,
     model_errors.AnnotationInvalid: INTERNAL,
@@ -226,7 +247,8 @@ REJECTED: dict[str, Kind] = {
 }
 
 BY_STATUS: dict[int, Kind] = {
-    kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED)
+    kind.status: kind
+    for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE)
 }
 """What the framework refuses by itself."""
 
@@ -279,7 +301,12 @@ def _detail(error: BaseException, kind: Kind) -> str:
             return "The decoder stopped on this file."
         case extract_errors.DecodeTimeout():
             return "Decoding this file takes longer than the limit."
-        case model_errors.UnknownTask() | model_errors.SegmentInvalid():
+        case (
+            model_errors.UnknownTask()
+            | model_errors.SegmentInvalid()
+            | model_errors.SearchInvalid()
+            | model_errors.FeatureMismatch()
+        ):
             return str(error)
         case ServerError() if error.args and kind is not INTERNAL:
             return str(error)
@@ -293,6 +320,8 @@ def _field_errors(error: BaseException) -> tuple[tuple[str, str], ...]:
             return error.errors
         case model_errors.UnknownTask():
             return (("/tasks", str(error)),)
+        case model_errors.SearchInvalid():
+            return ((f"/{error.field}", error.detail),)
         case model_errors.SegmentInvalid():
             return ((f"/segments/{error.index}", error.detail),)
         case _:

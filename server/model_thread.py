@@ -6,10 +6,12 @@ request is finished by the predictor it began with, whatever has been loaded sin
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,10 +22,12 @@ from model.predictor import Predictor, PredictRequest
 from server.batcher import Around, Batcher, Done
 from server.device import is_device_error, items_in_halves, rows_in_halves
 from server.errors import NotReady
-from server.seen import Seen
 from server.settings import Settings
+from server.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ModelThread:
@@ -35,7 +39,7 @@ class ModelThread:
         load: Callable[[], Predictor],
         coming: Callable[[], int],
         *,
-        seen: Seen | None = None,
+        telemetry: Telemetry | None = None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
         """Wires the queues; nothing is loaded before `load`.
@@ -44,12 +48,12 @@ class ModelThread:
             settings: sizes of batches.
             load: makes the predictor; runs on the thread that will own it.
             coming: clips being decoded now: worth a short wait, and each a core that is busy.
-            seen: where batches are reported.
+            telemetry: where batches are reported.
             on_trouble: called on the loop when the device, not a clip, made trouble.
         """
         self._load = load
         self._coming = coming
-        self._seen = seen or Seen()
+        self._telemetry = telemetry or Telemetry()
         self._on_trouble = on_trouble
         self._loop: asyncio.AbstractEventLoop | None = None
         self._predictor: Predictor | None = None
@@ -71,7 +75,7 @@ class ModelThread:
             capacity=settings.max_requests + 1,  # the canary asks for no admission
             around=self._around("reason"),
         )
-        metrics = self._seen.metrics
+        metrics = self._telemetry.metrics
         for name, queue in (("features", self._features), ("reason", self._reason)):
             metrics.read(metrics.queue_depth, partial(getattr, queue, "depth"), name)
             metrics.queue_capacity.labels(name).set(queue.capacity)
@@ -97,7 +101,7 @@ class ModelThread:
     def switch(self, predictor: Predictor) -> None:
         """Lets new requests begin with another predictor."""
         self._predictor = predictor
-        self._seen.metrics.name_model(predictor.name, predictor.version, predictor.sha256)
+        self._telemetry.metrics.name_model(predictor.name, predictor.version, predictor.sha256)
 
     async def stop(self) -> None:
         """Ends the thread; what still waits fails with `Draining`."""
@@ -131,6 +135,18 @@ class ModelThread:
         """
         return await self._reason.submit((predictor, request), deadline_s=deadline_s)
 
+    async def run(self, predictor: Predictor, work: Callable[[Predictor], T]) -> Done[T]:
+        """Returns what a small piece of work with a predictor returns, once its turn comes."""
+        asked_s = time.perf_counter()
+
+        def timed() -> Done[T]:
+            started_s = time.perf_counter()
+            with _cpu_threads(1), self._trouble():
+                value = work(predictor)
+            return Done(value, started_s - asked_s, time.perf_counter() - started_s)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
+
     def _encode(self, parts: list[tuple[Predictor, Tensor]]) -> list[Tensor]:
         """Runs on the owner thread: windows of several requests in one call per frame size."""
         features: list[Tensor] = [torch.empty(0)] * len(parts)
@@ -163,7 +179,7 @@ class ModelThread:
 
     def _shrink(self) -> None:
         """Runs on the owner thread: batches of half the windows from here on, but only once."""
-        self._seen.metrics.out_of_memory.inc()
+        self._telemetry.metrics.out_of_memory.inc()
         if not self._is_halved:
             self._is_halved = True
             self._features.max_cost = max(1, self._features.max_cost // 2)
@@ -184,7 +200,7 @@ class ModelThread:
             raise
 
     def _around(self, queue: str) -> Around:
-        return lambda flush, spans, cost: self._seen.batch(
+        return lambda flush, spans, cost: self._telemetry.batch(
             queue, flush, spans, windows=cost if queue == "features" else None
         )
 

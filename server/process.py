@@ -43,12 +43,12 @@ class _Server(uvicorn.Server):
             sys.stdout.flush()
 
     async def on_tick(self, counter: int) -> bool:
-        if self._engine.failure is not None or await super().on_tick(counter):
+        if self._engine.life.failure is not None or await super().on_tick(counter):
             return True
         if self._drain_at_s is None or time.monotonic() < self._drain_at_s:
             return False
         # The socket stays open, so that whoever still comes is told rather than cut off.
-        self._engine.drain()
+        self._engine.life.drain()
         is_late = time.monotonic() >= self._drain_at_s + self._settings.shutdown_timeout_s
         return is_late or not self.server_state.tasks
 
@@ -57,7 +57,7 @@ class _Server(uvicorn.Server):
         if self._drain_at_s is not None:
             self.config.app.state.spool.close()  # type: ignore[union-attr]
             os._exit(EXIT_SIGNALLED + sig)  # not even threads that decode are waited for
-        self._engine.retire()
+        self._engine.life.retire()
         wait_s = self._settings.drain_delay_s if sig == signal.SIGTERM else 0.0
         self._drain_at_s = time.monotonic() + wait_s
 
@@ -90,12 +90,13 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
         settings,
     )
     if settings.metrics_port is not None:
+        registry = engine.telemetry.metrics.registry
         try:
-            start_http_server(settings.metrics_port, settings.host, engine.seen.metrics.registry)
+            start_http_server(settings.metrics_port, settings.host, registry)
         except OSError:
             return f"cannot listen on {settings.host} port {settings.metrics_port}"
     try:
         server.run()
     except SystemExit:  # uvicorn's word for an address it cannot listen on; it logged why
         return f"cannot listen on {settings.host} port {settings.port}"
-    return None if engine.failure is None else str(engine.failure)
+    return None if engine.life.failure is None else str(engine.life.failure)

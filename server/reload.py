@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from extract.extractor import track_from
 from model.predictor import Predictor
 from server.decoding import Cut, DecodeStage
 from server.metrics import Metrics
 from server.model_thread import ModelThread
 from server.options import PredictOptions
-from server.requests import request_of
+from server.questions import predict_request
 
 logger = logging.getLogger(__name__)
 
@@ -88,4 +89,8 @@ class Reloader:
 def _answer(predictor: Predictor, cut: Cut) -> None:
     """Takes the canary through the new predictor, as a caller's clip would go."""
     features = predictor.encoder.encode(cut.windows).cpu()
-    predictor.predict([request_of(predictor, cut, [features], PredictOptions())])
+    encoder = predictor.encoder
+    frames = len(cut.clip.frames)
+    track = track_from(features, cut.starts, frames, encoder.contract, encoder, "canary")
+    tasks = frozenset(predictor.tasks)
+    predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])

@@ -4,19 +4,25 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from server import answers, errors, schemas
+from server import errors, fact_schemas, facts
 from server.calls import engine_of
-from server.openapi import problems
+from server.examples import LIMITS
+from server.openapi import answer, problems
 
 router = APIRouter()
 
 Verbose = Annotated[bool, Query(description="Say what the answer rests on.")]
 
 
-@router.get("/v1/limits", operation_id="get_limits", tags=["server"], responses=problems())
-async def get_limits(request: Request) -> schemas.Limits:
+@router.get(
+    "/v1/limits",
+    operation_id="get_limits",
+    tags=["server"],
+    responses={**answer(LIMITS), **problems()},
+)
+async def get_limits(request: Request) -> fact_schemas.Limits:
     """States every limit in force, so that a caller need not guess."""
-    return answers.limits(engine_of(request).settings)
+    return facts.limits(engine_of(request).settings)
 
 
 @router.get(
@@ -24,11 +30,11 @@ async def get_limits(request: Request) -> schemas.Limits:
     operation_id="get_liveness",
     tags=["server"],
     response_model_exclude_none=True,
-    responses=problems(),
+    responses={**answer({"status": "alive"}), **problems()},
 )
-async def get_liveness() -> schemas.Health:
+async def get_liveness() -> fact_schemas.Health:
     """Says that the process answers."""
-    return schemas.Health(status="alive")
+    return fact_schemas.Health(status="alive")
 
 
 @router.get(
@@ -36,14 +42,17 @@ async def get_liveness() -> schemas.Health:
     operation_id="get_readiness",
     tags=["server"],
     response_model_exclude_none=True,
-    responses=problems(errors.STARTING, errors.UNHEALTHY, errors.DRAINING, errors.INVALID_FIELD),
+    responses={
+        **answer({"status": "ready"}),
+        **problems(errors.STARTING, errors.UNHEALTHY, errors.DRAINING, errors.INVALID_FIELD),
+    },
 )
-async def get_readiness(request: Request, verbose: Verbose = False) -> schemas.Health:
+async def get_readiness(request: Request, verbose: Verbose = False) -> fact_schemas.Health:
     """Says whether a clip sent now would be answered: lately one was, or a canary in its place.
 
     With `verbose`, also what that rests on, and how the last reload went; each check is also a
     metric, for the times when the answer is a refusal.
     """
     engine = engine_of(request)
-    engine.require_ready()
-    return schemas.Health(status="ready", checks=engine.checks if verbose else None)
+    engine.life.require_ready()
+    return fact_schemas.Health(status="ready", checks=engine.checks if verbose else None)

@@ -26,5 +26,7 @@ router = APIRouter()
 )
 async def get_metrics(request: Request) -> Response:
     """Says how the server is doing, in numbers."""
-    page, content_type = engine_of(request).seen.metrics.render(request.headers.get("accept", ""))
+    page, content_type = engine_of(request).telemetry.metrics.render(
+        request.headers.get("accept", "")
+    )
     return Response(page, media_type=content_type)

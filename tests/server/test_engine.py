@@ -19,7 +19,7 @@ async def started(**values):
     predictor, pool = FakePredictor(), FakePool()
     engine = make_engine(make_settings(**values), predictor, pool)
     await engine.start()
-    assert engine.state == "ready", engine.failure
+    assert engine.life.state == "ready", engine.life.failure
     try:
         yield engine, predictor, pool
     finally:
@@ -60,9 +60,9 @@ def test_it_is_ready_only_after_a_canary_went_through_every_stage():
         predictor = FakePredictor()
         engine = make_engine(make_settings(), predictor)
         with pytest.raises(NotReady):
-            engine.require_ready()
+            engine.life.require_ready()
         await engine.start()
-        assert engine.state == "ready"
+        assert engine.life.state == "ready"
         assert predictor.encoder.batches
         assert predictor.batches == [1]
         await engine.stop()
@@ -87,10 +87,10 @@ def test_what_cannot_start_is_broken_and_says_why(broken):
             predictor.predict = fail
         engine = Engine(make_settings(), load=load, pool=pool)
         await engine.start()
-        assert engine.state == "broken"
-        assert "no such luck" in str(engine.failure)
+        assert engine.life.state == "broken"
+        assert "no such luck" in str(engine.life.failure)
         with pytest.raises(NotReady):
-            engine.require_ready()
+            engine.life.require_ready()
         await engine.stop()
 
     asyncio.run(main())
@@ -222,7 +222,7 @@ def test_draining_refuses_new_work_and_finishes_the_old(ask):
         async with started() as (engine, _, pool):
             slow = asyncio.create_task(ask(engine, b"slow 0.1"))
             await asyncio.sleep(0.02)
-            engine.drain()
+            engine.life.drain()
             with pytest.raises(Draining), engine.admit():
                 raise AssertionError("it was draining")
             assert (await slow).prediction.segments
@@ -260,7 +260,7 @@ def test_too_little_memory_halves_the_batches_once_and_costs_no_answer(ask):
             sizes.clear()
             assert torch.equal((await ask(engine, clip(240, 51))).track.features, expected)
             assert max(sizes) == 4
-            assert engine.seen.metrics.out_of_memory._value.get() == len(tried)
+            assert engine.telemetry.metrics.out_of_memory._value.get() == len(tried)
 
     asyncio.run(main())
 
@@ -278,7 +278,7 @@ def test_a_batch_of_which_not_even_half_fits_is_refused_and_the_next_clip_answer
             predictor.encoder.encode = full
             with pytest.raises(OutOfMemory):
                 await ask(engine, clip(240))
-            assert engine.failure is None
+            assert engine.life.failure is None
             assert (await ask(engine, clip(33))).prediction.segments
 
     asyncio.run(main())
@@ -320,12 +320,12 @@ def test_a_reload_switches_between_batches_and_old_requests_finish_on_the_old_mo
             gate = threading.Event()
             pool.hold = lambda: gate.wait(5)
             begun = asyncio.create_task(ask(engine))
-            await wait_until(lambda: engine._coming > 0)
+            await wait_until(lambda: engine._sight.coming > 0)
             bundles.newest = new
             await engine.reload()
             assert new.batches == [1]  # the canary went through it first
             late = asyncio.create_task(ask(engine))
-            await wait_until(lambda: engine._coming > 1)
+            await wait_until(lambda: engine._sight.coming > 1)
             gate.set()
             assert (await begun).predictor is old
             assert (await late).predictor is new
@@ -349,7 +349,7 @@ def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
             assert engine.checks["reload"] == "failed"
             assert "no such luck" in caplog.text
             assert (await ask(engine)).predictor is old
-            engine.require_ready()
+            engine.life.require_ready()
 
     asyncio.run(main())
 
@@ -357,9 +357,9 @@ def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
 def test_while_leaving_it_still_answers_but_asks_balancers_to_look_elsewhere(ask):
     async def main():
         async with started() as (engine, _, _):
-            engine.retire()
+            engine.life.retire()
             with pytest.raises(Draining):
-                engine.require_ready()
+                engine.life.require_ready()
             with engine.admit():
                 assert (await ask(engine)).prediction.segments
 

@@ -79,7 +79,7 @@ def test_known_traffic_is_counted(served):
     assert grown("egopack_decode_failures_total", reason="crash") == 1
     assert grown("egopack_decoder_restarts_total", reason="crash") == 2
     assert grown("egopack_received_bytes_total") == sum(map(len, bodies)) + len(b"slow 0.2")
-    for stage, count in {"receive": 7, "decode": 2, "features": 2, "reason": 2, "queue": 2}.items():
+    for stage, count in {"receive": 8, "decode": 2, "features": 2, "reason": 2, "queue": 2}.items():
         assert grown("egopack_stage_duration_seconds_count", stage=stage) == count
     assert page["egopack_ready"] == 1
     assert page["egopack_model_info", {"name": "fake"}] == 1
@@ -91,7 +91,7 @@ def test_what_is_inside_is_shown_while_it_is(serve):
     served.pool.hold = lambda: gate.wait(5)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(served.post, clip())
-        while not served.engine._coming:
+        while not served.engine._sight.coming:
             pass
         page = Page(served.http)
         gate.set()

@@ -8,7 +8,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NonRecordingSpan
 
 from server.app import create_app
-from server.seen import Seen
+from server.telemetry import Telemetry
 from server.tracing import ENDPOINT, Tracing, inject, trace_id
 from tests.server.conftest import Served
 from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
@@ -24,8 +24,8 @@ def traced(tmp_path):
     exporter = InMemorySpanExporter()
     settings = make_settings(spool_dir=tmp_path / "spool", max_wait_ms=300)
     predictor, pool = FakePredictor(), FakePool()
-    seen = Seen(tracing=Tracing(SimpleSpanProcessor(exporter)))
-    engine = make_engine(settings, predictor, pool, seen)
+    telemetry = Telemetry(tracing=Tracing(SimpleSpanProcessor(exporter)))
+    engine = make_engine(settings, predictor, pool, telemetry)
     transport = AppTransport(create_app(settings, engine))
     transport.start()
     with httpx.Client(base_url="http://test", transport=transport, timeout=60) as http:

@@ -11,7 +11,7 @@ from server.tracing import Tracing
 
 
 @dataclass(frozen=True)
-class Seen:
+class Telemetry:
     """The two places where events are seen."""
 
     metrics: Metrics = field(default_factory=Metrics)
