@@ -1,22 +1,38 @@
-"""`python -m clients`: ask a server about a clip, or show what it can do.
+"""`python -m clients`: ask a server about clips, or see what is wrong with it.
 
 Exit status: 0 answered, 1 the server failed or cannot be reached, 2 wrong usage, 3 the request
-was refused, 4 the server is busy.
+or some clips of a batch were refused, 4 the server is busy, 130 interrupted.
 """
 
 import argparse
 import sys
 
-from clients.commands import Command, demo, export, predict, render
+from clients.commands import (
+    Command,
+    backpack,
+    batch,
+    connection,
+    demo,
+    export,
+    features,
+    jobs,
+    predict,
+    render,
+)
 from clients.errors import Busy, ClientError, Rejected
 
 COMMANDS: dict[str, Command] = {
-    "predict": predict,
     "demo": demo,
+    "predict": predict,
+    "batch": batch,
+    "jobs": jobs,
+    "features": features,
+    "backpack": backpack,
     "render": render,
     "export": export,
 }
 EXIT_FAILED, EXIT_USAGE, EXIT_REJECTED, EXIT_BUSY = 1, 2, 3, 4
+EXIT_INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,11 +56,16 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"python -m clients: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("python -m clients: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m clients", description="Ask an EgoPack server about a clip."
+        prog="python -m clients",
+        description="Ask an EgoPack server about clips; `demo` starts one by itself.",
+        epilog=connection.EPILOG,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():

@@ -171,9 +171,7 @@ def about_clip(
 def given(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the choices that were made, as JSON spells them."""
     names = {"parts": "return"}
-    return {
-        names.get(name, name): value for name, value in choices.items() if value is not None
-    }
+    return {names.get(name, name): value for name, value in choices.items() if value is not None}
 
 
 def new_key() -> str:
