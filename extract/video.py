@@ -35,7 +35,8 @@ __all__ = [
     "stream_frames",
 ]
 
-_BLOCK_FRAMES = 32
+BLOCK_FRAMES = 32
+"""Frames that are handed on together; fewer when they are large."""
 _BLOCK_BYTES = 8 * 1024 * 1024
 
 
@@ -176,7 +177,7 @@ def _blocks(
     for index, picture in frames:
         for _ in range(plan.repeats[index]):
             if not indices:
-                length = max(1, min(_BLOCK_FRAMES, _BLOCK_BYTES // picture.nbytes))
+                length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // picture.nbytes))
                 block = np.empty((length, *picture.shape), dtype=np.uint8)
             block[len(indices)] = picture
             indices.append(index)
