@@ -139,7 +139,7 @@ class FeatureStore:
             "start_s": track.start_s.cpu().contiguous(),
             "end_s": track.end_s.cpu().contiguous(),
         }
-        data = save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()})
+        data = _ordered(save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()}))
         return self._replace(self._path(track.video_id, SAFETENSORS), data)
 
     def write_bare(self, track: FeatureTrack, *, half: bool = False) -> Path:
@@ -198,6 +198,14 @@ def is_safe_id(video_id: str) -> bool:
 def regular_length(num_rows: int) -> int:
     """Returns the frames of a video whose last released window lies where the others would."""
     return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with a sorted header: the library's order differs by run."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def _bare_encoder(path: Path) -> EncoderId:
