@@ -14,7 +14,7 @@ import pytest
 from tests.extract.clips import write_numbered
 
 ROOT = Path(__file__).parents[2]
-COUNTS = (700, 33, 500, 1, 300)
+COUNTS = (900, 33, 500, 1, 300, 600, 400, 200)
 
 
 @pytest.fixture
@@ -52,9 +52,16 @@ def files_in(folder):
 
 
 def has_begun(out, process):
-    while not (out / "report.json").exists():
+    """Waits until the run writes its report: decoding starts right after."""
+    before = began_at(out)
+    while began_at(out) == before:
         assert process.poll() is None, "ended before it began"
         time.sleep(0.005)
+
+
+def began_at(out):
+    path = out / "report.json"
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 @pytest.mark.slow
@@ -64,14 +71,16 @@ def test_a_run_that_is_killed_is_completed_by_the_next(start, tmp_path):
     assert (code, summary["written"], list(summary["failed"])) == (3, len(COUNTS), ["bad"])
     wait = random.Random(0)
     partials = []
-    for _ in range(4):
+    for done in range(3):
         process = start(broken)
-        if not (broken / "report.json").exists():
-            has_begun(broken, process)
-        time.sleep(wait.uniform(0.0, 0.15) if not partials else wait.uniform(0.5, 3.0))
+        has_begun(broken, process)
+        while len(list(broken.glob("*.safetensors"))) < done:
+            time.sleep(0.001)
+        time.sleep(wait.uniform(0.0, 0.1))
         process.kill()
         process.communicate()
         partials.append(len(list(broken.glob("*.safetensors"))))
+    assert partials[0] < len(COUNTS), "killed too late to show anything"
     (broken / f".video-1.safetensors.{'0' * 32}.tmp").write_bytes(b"half a file")
     (broken / "video-1.safetensors").unlink(missing_ok=True)
     assert partials == sorted(partials), "a file that was whole is gone"
