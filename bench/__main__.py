@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import ego4d_size, latency, reasoning, training, trunk
+from bench import decode, ego4d_size, latency, reasoning, training, trunk
 
 BENCHMARKS = {
+    "decode": decode,
     "latency": latency,
     "ego4d-size": ego4d_size,
     "reasoning": reasoning,
