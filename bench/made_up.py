@@ -15,7 +15,7 @@ def write_video(path: Path, width: int, height: int, *, seconds: float, fps: int
     rows, columns = ((size + 2 * _MARGIN) // 16 for size in (height, width))
     coarse = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
     picture = cv2.resize(coarse, (width + 2 * _MARGIN, height + 2 * _MARGIN))
-    noises = generator.normal(0, 2, (8, height, width, 3)).astype(np.int8)
+    noises = generator.normal(0, 4, (8, height, width, 3)).astype(np.int8)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=fps, options={"g": str(fps)})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
