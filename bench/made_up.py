@@ -34,6 +34,8 @@ def repeat_video(source: Path, target: Path, times: int) -> Path:
     with av.open(str(source)) as read, av.open(str(target), "w") as write:
         stream = read.streams.video[0]
         copy = write.add_stream_from_template(stream)
+        time_base = stream.time_base
+        assert time_base is not None
         packets = [packet for packet in read.demux(stream) if packet.size]
         length = sum(packet.duration or 0 for packet in packets)
         contents = [(bytes(p), p.pts, p.dts, p.is_keyframe, p.duration) for p in packets]
@@ -42,6 +44,6 @@ def repeat_video(source: Path, target: Path, times: int) -> Path:
                 packet = av.Packet(data)
                 packet.pts, packet.dts = (pts or 0) + turn * length, (dts or 0) + turn * length
                 packet.is_keyframe, packet.duration = is_keyframe, duration
-                packet.time_base, packet.stream = stream.time_base, copy
+                packet.time_base, packet.stream = time_base, copy
                 write.mux(packet)
     return target
