@@ -9,11 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from bench import ego4d_size, encoder, latency, reasoning, training, trunk
+from bench import decode, ego4d_size, encoder, extract, latency, reasoning, training, trunk
 
 BENCHMARKS = {
+    "decode": decode,
     "latency": latency,
     "ego4d-size": ego4d_size,
+    "extract": extract,
     "reasoning": reasoning,
     "training": training,
     "trunk": trunk,
