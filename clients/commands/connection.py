@@ -6,8 +6,7 @@ from typing import Any
 
 from clients.aio import AsyncEgoPackClient
 from clients.client import EgoPackClient
-
-EPILOG = "EGOPACK_URL names the server and EGOPACK_API_KEY is sent, if they are set."
+from clients.commands import EPILOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
