@@ -125,12 +125,12 @@ def error_of(
         retry_after_s: when the server said to come back.
     """
     code = str(problem.get("code", ""))
+    fields, limits = problem.get("errors"), problem.get("limits")
     errors = tuple(
         (str(one.get("pointer", "")), str(one.get("detail", "")))
-        for one in problem.get("errors") or ()
+        for one in (fields if isinstance(fields, list) else ())
         if isinstance(one, dict)
     )
-    limits = problem.get("limits")
     return BY_CODE.get(code, _by_status(status))(
         str(problem.get("detail") or problem.get("title") or f"HTTP status {status}"),
         status=status,

@@ -56,6 +56,9 @@ class SearchChoices(TypedDict, total=False):
     """When the server should give up."""
 
 
+KNOWN = sorted({*Choices.__annotations__, *SearchChoices.__annotations__, "webhook_url"})
+
+
 @dataclass(frozen=True)
 class Upload:
     """The large part of a form.
@@ -156,8 +159,10 @@ def about_clip(
         headers: besides the usual.
 
     Raises:
-        TypeError: both clip and features, or neither.
+        TypeError: both clip and features, or neither; or a choice that there is not.
     """
+    if unknown := choices.keys() - KNOWN:
+        raise TypeError(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(KNOWN)}")
     if (clip is None) == (features is None):
         raise TypeError("give a clip or its features, one of the two")
     upload = (

@@ -6,7 +6,8 @@ from contextlib import aclosing
 from typing import Unpack
 from urllib.parse import quote
 
-from clients.errors import Busy, ServerFault, Unreachable, error_of
+from clients.errors import Busy, Unreachable, error_of
+from clients.jobs import Problem
 from clients.outgoing import (
     EVENT_STREAM,
     Choices,
@@ -18,7 +19,15 @@ from clients.outgoing import (
     about_clip,
     given,
 )
-from clients.results import BackpackMatches, Limits, ModelFacts, PredictionResult, Progress
+from clients.results import (
+    BackpackMatches,
+    Limits,
+    ModelFacts,
+    Models,
+    PredictionResult,
+    Progress,
+    Taxonomy,
+)
 from clients.session import Deadline, Session, data_of
 
 READY_POLL_S = 0.1
@@ -94,7 +103,7 @@ class Questions(Session):
                     yield PredictionResult.from_dict(data)
                     return
                 elif event.name == "error":
-                    raise error_of(int(data.get("status", 500)), data)
+                    raise error_of(Problem.from_dict(data).status, data)
         raise Unreachable("the stream broke off before the answer")
 
     async def features(
@@ -168,8 +177,7 @@ class Questions(Session):
 
     async def models(self) -> list[ModelFacts]:
         """Returns what is being served."""
-        body = await self._json(Outgoing("GET", "/v1/models"))
-        return [ModelFacts.from_dict(values) for values in body.get("models", [])]
+        return Models.from_dict(await self._json(Outgoing("GET", "/v1/models"))).models
 
     async def model(self, name: str) -> ModelFacts:
         """Returns what one served model says of itself.
@@ -190,10 +198,7 @@ class Questions(Session):
     async def taxonomy(self) -> dict[str, list[str]]:
         """Returns the names of every label space by id."""
         body = await self._json(Outgoing("GET", "/v1/taxonomy"))
-        spaces = body.get("label_spaces")
-        if not isinstance(spaces, dict):
-            raise ServerFault("the answer holds no label spaces")
-        return spaces
+        return Taxonomy.from_dict(body).label_spaces
 
     async def wait_ready(self, timeout_s: float = 60.0) -> None:
         """Returns once the server would answer a clip.

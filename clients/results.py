@@ -232,6 +232,20 @@ class ModelFacts(Parsed):
 
 
 @dataclass(frozen=True)
+class Models(Parsed):
+    """What is being served."""
+
+    models: list[ModelFacts]
+
+
+@dataclass(frozen=True)
+class Taxonomy(Parsed):
+    """Label space -> its names by id."""
+
+    label_spaces: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
 class Limits(Parsed):
     """The limits a caller can run into; those of jobs are None where there are none."""
 
