@@ -124,6 +124,7 @@ class JobCalls(Session):
             Busy, Unreachable: the server was away for too long.
         """
         deadline, heard_s, pause_s = Deadline(timeout_s), time.monotonic(), 0.5
+        is_over = False
         while True:
             try:
                 outgoing = Outgoing("GET", f"{_path(job_id)}/events", headers=_since(after))
@@ -135,7 +136,11 @@ class JobCalls(Session):
                         yield heard
                         if heard.is_last:
                             return
-                heard_s = time.monotonic()  # it ended in order: the server is about to stop
+                # The stream ended in order: the server is about to stop, or all was told before.
+                if is_over:
+                    return
+                is_over = not (await self.job(job_id)).is_live
+                heard_s = time.monotonic()
             except (Busy, Unreachable):
                 deadline.check()
                 if time.monotonic() - heard_s > OUTAGE_S:

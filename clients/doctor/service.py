@@ -7,6 +7,7 @@ from pathlib import Path
 from clients.client import EgoPackClient
 from clients.doctor.findings import Finding, well, wrong
 from clients.errors import Busy, ClientError, KeyRefused, Unreachable
+from clients.results import Limits
 
 
 def check_server(client: EgoPackClient, sample: Path) -> Iterator[Finding]:
@@ -19,22 +20,26 @@ def check_server(client: EgoPackClient, sample: Path) -> Iterator[Finding]:
     try:
         client.wait_ready(0)
         yield well("server", "reachable and ready")
-        for model in client.models():
-            yield well("key", "accepted")
+        models = client.models()
+        yield well("key", "accepted")
+        for model in models:
             yield well("model", f"{model.name} {model.version}: {', '.join(model.tasks)}")
-        limits = client.limits()
-        yield well(
-            "limits",
-            f"clips up to {limits.max_duration_s:g} s and {limits.max_upload_bytes / 2**20:g} MiB, "
-            f"{limits.max_requests} requests at once"
-            + (f", jobs up to {limits.job_max_duration_s:g} s" * bool(limits.job_max_duration_s)),
-        )
+        yield well("limits", _in_words(client.limits()))
         started_s = time.monotonic()
         result = client.predict(sample)
         took_s = time.monotonic() - started_s
         yield well("sample", f"{len(result.segments)} segments answered in {took_s:.2f} s")
     except (ClientError, OSError) as error:
         yield _explain(error)
+
+
+def _in_words(limits: Limits) -> str:
+    text = (
+        f"clips up to {limits.max_duration_s:g} s and {limits.max_upload_bytes / 2**20:g} MiB, "
+        f"{limits.max_requests} requests at once"
+    )
+    longest_s = limits.job_max_duration_s
+    return text if longest_s is None else f"{text}, jobs up to {longest_s:g} s"
 
 
 def _explain(error: ClientError | OSError) -> Finding:

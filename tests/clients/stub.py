@@ -31,9 +31,9 @@ def serving(answer):
         def take(self):
             """Reads the request's body to its end, and keeps none of it."""
             left = size = int(self.headers["Content-Length"])
-            while left > 0:
-                left -= len(self.rfile.read(min(left, 1 << 16)))
-            return size
+            while left > 0 and (piece := self.rfile.read(min(left, 1 << 16))):
+                left -= len(piece)
+            return size - left
 
         def begin_stream(self):
             """Begins a body that ends with the connection."""
