@@ -126,6 +126,7 @@ class JobCalls(Session):
         deadline, heard_s, pause_s = Deadline(timeout_s), time.monotonic(), 0.5
         is_over = False
         while True:
+            known = after
             try:
                 outgoing = Outgoing("GET", f"{_path(job_id)}/events", headers=_since(after))
                 async with aclosing(self._listen(outgoing, deadline)) as events:
@@ -137,7 +138,7 @@ class JobCalls(Session):
                         if heard.is_last:
                             return
                 # The stream ended in order: the server is about to stop, or all was told before.
-                if is_over:
+                if is_over and after == known:
                     return
                 is_over = not (await self.job(job_id)).is_live
                 heard_s = time.monotonic()
