@@ -27,10 +27,11 @@ class Proxy:
         self.target = (host, int(port))
 
     def cut(self):
-        for one in self._open:
+        while self._open:
+            one = self._open.pop()
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-        self._open.clear()
+            one.close()
 
     def _let_in(self):
         with contextlib.suppress(OSError):

@@ -80,6 +80,7 @@ def test_a_job_is_followed_to_its_end_over_a_road_that_keeps_being_cut(server, c
         assert client.result(job.id).segments
 
 
+@pytest.mark.slow
 def test_waiting_outlasts_a_server_that_is_killed_and_started_again(tmp_path, clip):
     told = []
     with Proxy() as proxy, EgoPackClient(proxy.url) as client:
