@@ -24,7 +24,7 @@ OMNIVORE_GRID = (16, 56, 56)
 """Tokens of 32 frames of 224 x 224 pixels; a stage halves height and width."""
 
 PARTS = {
-    "linear layers": ("addmm", "mm"),
+    "linear layers": ("addmm", "mm", "mkldnn::_linear_pointwise"),
     "attention": ("bmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
     "moving": ("copy_", "cat", "index_select", "index"),
     "patch embedding": ("mkldnn_convolution",),
