@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from bench.gpu_ends import clips_per_second, reasoning_ms
+from bench.gpu_report import GOALS, summarise, table
 from bench.gpu_timing import NOT_MEASURED, Clock, measured
 from bench.trunk import make_pair, swin_flops
 from extract.compiled import FixedBatches, prepare
@@ -30,13 +31,14 @@ from extract.swin import OMNIVORE_SWINL, SwinConfig
 from extract.torch_encoder import TorchEncoder
 from extract.windows import cut_windows
 
+__all__ = ["add_arguments", "run", "table"]
+
 NO_DEVICE = 3
 """Exit status where there is no GPU to measure."""
 
 TINY = SwinConfig((2, 8, 8), 12, (2, 2), (1, 2), (4, 3, 4))
 TINY_CONTRACT = FeatureContract(window_frames=8, stride_frames=4, short_side=52, crop_height=48,
                                 crop_width=64)  # fmt: skip
-GOALS = {"share_of_peak": 0.5, "times_plain": 20.0}
 STAGES = {
     "linear layers": ("mm", "gemm", "linear"),
     "attention": ("attention", "fmha", "softmax"),
@@ -170,7 +172,7 @@ def steps(bench: Bench, clock: Clock) -> Rows:
 
     def ready(way: Any) -> float | str:
         encoder = prepare(bench.encoder, precision="bf16", way=way, batch_sizes=(batch,))
-        run = encoder._run
+        run = encoder.run
         if isinstance(run, FixedBatches) and run.fallback is not None:
             return f"{NOT_MEASURED}: {run.fallback}"
         return rate(clock, run, bench.pixels(batch, "bf16"))
@@ -273,42 +275,3 @@ PARTS: dict[str, Callable[[Bench, Clock], Rows]] = {
     "stages": stages,
     "steps, windows/s": steps,
 }
-
-
-def summarise(figures: dict[str, Any]) -> None:
-    """Adds the share of the peak and the times over the plain way, where both were measured."""
-    parts = figures["parts"]
-    peaks = {k.split()[0]: v for k, v in parts["peak, TFLOP/s"].items()}
-    rates = {k: v for k, v in parts["windows/s"].items() if k.startswith("bf16")}
-    gained = {k: v for k, v in parts["steps, windows/s"].items() if isinstance(v, float)}
-    bf16 = [v for v in [*rates.values(), *list(gained.values())[3:]] if isinstance(v, float)]
-    figures["best_bf16_windows_per_s"] = best = max(bf16, default=NOT_MEASURED)
-    both = isinstance(best, float) and isinstance(peaks.get("bf16"), float)
-    figures["share_of_peak"] = (
-        round(best * figures["gflop_per_window"] / 1000 / peaks["bf16"], 3)
-        if both else NOT_MEASURED
-    )  # fmt: skip
-    plain = gained.get("torchvision, fp32, batch 1")
-    figures["times_plain"] = (
-        round(best / plain, 2) if plain and isinstance(best, float) else NOT_MEASURED
-    )
-
-
-def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
-    lines = [f"{figures['trunk']} on {figures['device']}, torch {figures['torch']}, "
-             f"{figures['gflop_per_window']} GFLOP a window"]  # fmt: skip
-    for part, rows in figures["parts"].items():
-        lines.append(part)
-        for name, value in rows.items():
-            if isinstance(value, dict):
-                lines.append(f"  {name}")
-                lines += [f"    {stage:<34}{ms:>12}" for stage, ms in value.items()]
-            else:
-                lines.append(f"  {name:<36}{value:>12}")
-    goals = figures["goals"]
-    return "\n".join([
-        *lines,
-        f"share of the bf16 peak: {figures['share_of_peak']} (goal >= {goals['share_of_peak']})",
-        f"times the plain way: {figures['times_plain']} (goal >= {goals['times_plain']:.0f})",
-    ])  # fmt: skip

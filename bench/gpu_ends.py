@@ -38,6 +38,7 @@ def reasoning_ms(device: torch.device, graphs: int, clock: Clock, *, tiny: bool)
     config = replace(AUTHORS.model, input_size=8, hidden_size=16) if tiny else AUTHORS.model
     with torch.inference_mode():
         skills = make_contenders(config, 30 if tiny else 4000).ours.to(device)
+        skills.backpacks = {n: b and b.to(device) for n, b in skills.backpacks.items()}
         inputs = {task: x.to(device) for task, x in make_inputs(config, graphs).items()}
 
         def call() -> None:

@@ -58,7 +58,7 @@ def prepare(
         contract = ready.contract
         frames = contract.window_frames // contract.frame_step
         window = (3, frames, contract.crop_height, contract.crop_width)
-        ready.run_by(FixedBatches(ready.trunk, window, way=way, sizes=batch_sizes))
+        ready.run = FixedBatches(ready.trunk, window, way=way, sizes=batch_sizes)
     return ready
 
 

@@ -57,6 +57,8 @@ class TorchEncoder:
         config: shape of the trunk.
         contract: how its windows are made.
         trunk: the network. After changing its weights, call `refresh_fingerprint`.
+        run: what computes the trunk's features, (B, 3, T, H, W) to (B, dim); the trunk itself
+            unless it was made ready another way.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class TorchEncoder:
         self.config = config
         self.contract = contract
         self.trunk = (config.build() if trunk is None else trunk).eval()
-        self._run: Callable[[Tensor], Tensor] = self.trunk
+        self.run: Callable[[Tensor], Tensor] = self.trunk
         self._fingerprint: str | None = None
 
     @property
@@ -93,7 +95,7 @@ class TorchEncoder:
 
     def refresh_fingerprint(self) -> str:
         """Returns the fingerprint of the weights as they are now, and runs the trunk itself."""
-        self._fingerprint, self._run = None, self.trunk
+        self._fingerprint, self.run = None, self.trunk
         return self.fingerprint
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -103,16 +105,8 @@ class TorchEncoder:
     def to(self, device: torch.device | str) -> "TorchEncoder":
         """Moves the trunk, runs it itself from now on, and returns this encoder."""
         self.trunk.to(device)
-        self._run = self.trunk
+        self.run = self.trunk
         return self
-
-    def run_by(self, run: Callable[[Tensor], Tensor]) -> None:
-        """Makes features another way from now on.
-
-        Args:
-            run: computes what the trunk does, (B, 3, T, H, W) to (B, dim), with its weights.
-        """
-        self._run = run
 
     def encode(self, windows: Tensor) -> Tensor:
         """Returns features, (B, dim) float32, on the trunk's device.
@@ -145,7 +139,7 @@ class TorchEncoder:
         Args:
             pixels: (B, 3, T, h, w) float32, on the trunk's device.
         """
-        features = self._run(pixels.to(next(self.trunk.parameters()).dtype))
+        features = self.run(pixels.to(next(self.trunk.parameters()).dtype))
         return features.float()
 
 

@@ -112,7 +112,7 @@ def test_a_compiled_trunk_is_the_same_and_compiles_once_a_size(tiny_encoder, win
 
 
 def test_new_weights_end_what_was_made_of_the_old_ones(tiny_encoder, windows):
-    tiny_encoder.run_by(lambda pixels: torch.zeros(len(pixels), tiny_encoder.dim))
+    tiny_encoder.run = lambda pixels: torch.zeros(len(pixels), tiny_encoder.dim)
     assert not tiny_encoder.encode(windows).any()
     tiny_encoder.refresh_fingerprint()
     assert tiny_encoder.encode(windows).any()
@@ -183,8 +183,8 @@ def test_every_way_gives_the_features_of_the_cpu(tiny_contract, windows, way, ki
     encoder = TorchEncoder("tiny", TINY_SWIN, tiny_contract)
     expected = encoder.encode(windows)
     ready = prepare(encoder.to("cuda"), precision=kind, way=way, batch_sizes=(1, 2))
-    assert isinstance(ready._run, FixedBatches)
-    assert ready._run.fallback is None
+    assert isinstance(ready.run, FixedBatches)
+    assert ready.run.fallback is None
     for _ in range(2):  # a graph's second answer does not write over the first
         found = ready.encode(windows).cpu()
         assert precision.least_cosine(found, expected) >= 0.999
