@@ -1,28 +1,51 @@
-# One image: not root, read-only at run time, bundle mounted or the shipped one.
-#   docker build -t egopack .
-#   docker run --rm --read-only --tmpfs /tmp -p 8080:8080 -e EGOPACK_API_KEY=... egopack
+# Two images of one server: not root, nothing written outside /tmp and /var/lib/egopack.
+#   docker build -t egopack .                       for a processor (the last stage is the default)
+#   docker build -t egopack:cuda --target cuda .    for an NVIDIA GPU; run with --gpus all
+#   docker run --rm --read-only --tmpfs /tmp -v egopack:/var/lib/egopack \
+#     -p 8080:8080 -e EGOPACK_API_KEY=... egopack
+# `python -m tests.image` carries the same steps out in a bare Debian, without an engine.
+
 FROM python:3.11-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY requirements requirements
-RUN python -m venv /opt/egopack \
-    && /opt/egopack/bin/pip install --require-hashes -r requirements/run.txt
+RUN python3 -m venv /opt/egopack \
+    && /opt/egopack/bin/pip install --require-hashes -r requirements/uv.txt \
+    && /opt/egopack/bin/uv pip install --python /opt/egopack/bin/python --no-cache \
+        --require-hashes -r requirements/run.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY weights weights
 COPY extract extract
 COPY model model
 COPY server server
 COPY clients clients
-RUN /opt/egopack/bin/pip install --no-deps .
+RUN /opt/egopack/bin/uv pip install --python /opt/egopack/bin/python --no-cache --no-deps .
 
-FROM python:3.11-slim
-RUN useradd --system --uid 10001 --no-create-home egopack
-COPY --from=build /opt/egopack /opt/egopack
-ENV PATH=/opt/egopack/bin:$PATH PYTHONUNBUFFERED=1 EGOPACK_HOST=0.0.0.0 EGOPACK_PORT=8080
-USER egopack
+FROM build AS build-cuda
+RUN /opt/egopack/bin/uv pip uninstall --python /opt/egopack/bin/python faiss-cpu onnxruntime \
+    && /opt/egopack/bin/uv pip install --python /opt/egopack/bin/python --no-cache \
+        --require-hashes -r requirements/gpu.txt
+
+FROM python:3.11-slim AS base
+LABEL org.opencontainers.image.title="EgoPack Server" \
+      org.opencontainers.image.description="Egocentric video in, four answers and their evidence out" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin egopack \
+    && install -d -o egopack -g egopack /var/lib/egopack
+ENV PATH=/opt/egopack/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    EGOPACK_HOST=0.0.0.0 EGOPACK_PORT=8080
+VOLUME /var/lib/egopack
+USER 10001
 WORKDIR /tmp
 EXPOSE 8080
 # Readiness is /readyz; this only tells a hung process from a living one.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
     ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/livez', timeout=4)"]
 CMD ["python", "-m", "server"]
+
+FROM base AS cuda
+ENV EGOPACK_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
+COPY --from=build-cuda /opt/egopack /opt/egopack
+
+FROM base AS cpu
+COPY --from=build /opt/egopack /opt/egopack

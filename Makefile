@@ -56,6 +56,8 @@ lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
 	$(COMPILE) --constraint requirements/constraints.txt --extra dev pyproject.toml \
 		--output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file requirements/run.txt
+	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \
+		--constraint requirements/run.txt --output-file requirements/gpu.txt
 	echo 'uv' | $(COMPILE) - --output-file requirements/uv.txt
 
 clean:  ## remove the environment and caches; work/ and weights/ stay

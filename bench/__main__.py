@@ -16,11 +16,13 @@ BENCHMARKS = {
     "reasoning": "from graphs to four tasks' logits, beside the authors' formulation",
     "training": "a stage-1 epoch, beside the authors' loop",
     "trunk": "the video trunk, beside torchvision's own",
+    "encoder": "the shipped encoder in every runtime, beside torch eager",
     "gpu": "the video trunk on a GPU, by batch size, precision and step",
 }
 """Each is a module here, imported when it is the one: few machines have what all of them need."""
 
-PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi")
+PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi",
+            "onnx", "onnxruntime")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 from clients.errors import Busy, ClientError, Rejected, ServerFault, Unreachable
-from clients.results import Limits, ModelFacts, PredictionResult
+from clients.results import BackpackMatches, Limits, ModelFacts, PredictionResult
 
 MAX_WAIT_S = 60.0
 """Longest single wait a server may ask for; one that asks for more is busy."""
@@ -104,20 +104,67 @@ class EgoPackClient:
             "return": None if parts is None else list(parts),
             "timeout_s": timeout_s,
         }
-        part = json.dumps({name: value for name, value in choices.items() if value is not None})
-        for attempt in range(self._max_retries + 1):
-            with Path(path).open("rb") as clip:
-                # The file's name stays here: it is nobody else's business.
-                files = {
-                    "request": (None, part, "application/json"),
-                    "video": ("clip", clip, "application/octet-stream"),
-                }
-                response = self._send("POST", "/v1/predictions", files=files)
-            wait_s = _retry_after_s(response)
-            if wait_s is None or attempt == self._max_retries:
-                break
-            time.sleep(wait_s)
-        return PredictionResult.from_dict(_json(response))
+        return PredictionResult.from_dict(_json(self._post("/v1/predictions", path, choices)))
+
+    def features(self, path: Path | str, *, timeout_s: float | None = None) -> bytes:
+        """Returns a clip's features as a safetensors file.
+
+        Args:
+            path: the clip.
+            timeout_s: when the server should give up.
+
+        Raises:
+            ClientError, OSError: as `predict` does.
+        """
+        response = self._post("/v1/features", path, {"timeout_s": timeout_s})
+        if not response.is_success:
+            _json(response)
+        return response.content
+
+    def search(
+        self,
+        path: Path | str,
+        *,
+        perspectives: Sequence[str] | None = None,
+        segments: Sequence[tuple[float, float]] | None = None,
+        segment_s: float | None = None,
+        top_k: int | None = None,
+    ) -> BackpackMatches:
+        """Returns the prototypes closest to a clip, segment by segment.
+
+        Args:
+            path: the clip.
+            perspectives: tasks whose prototypes to search; default: all.
+            segments: (start_s, end_s) pairs; default: the clip cut evenly.
+            segment_s: length of those even cuts.
+            top_k: prototypes in each list.
+
+        Raises:
+            ClientError, OSError: as `predict` does.
+        """
+        choices = {
+            "perspectives": None if perspectives is None else list(perspectives),
+            "segments": None if segments is None else [list(pair) for pair in segments],
+            "segment_s": segment_s,
+            "top_k": top_k,
+        }
+        return BackpackMatches.from_dict(_json(self._post("/v1/backpack/search", path, choices)))
+
+    def search_action(self, verb: str, noun: str, *, top_k: int | None = None) -> BackpackMatches:
+        """Returns the prototypes closest to those of one action.
+
+        Args:
+            verb: its verb, as `taxonomy` spells it.
+            noun: its noun.
+            top_k: prototypes in each list.
+
+        Raises:
+            ClientError: as `predict` does.
+        """
+        choices = _given({"verb": verb, "noun": noun, "top_k": top_k})
+        return BackpackMatches.from_dict(
+            _json(self._send("POST", "/v1/backpack/search", json=choices))
+        )
 
     def models(self) -> list[ModelFacts]:
         """Returns what is being served."""
@@ -150,13 +197,34 @@ class EgoPackClient:
                     raise
             time.sleep(0.1)
 
-    def _send(self, method: str, path: str, *, files: Any = None) -> httpx.Response:
+    def _post(self, endpoint: str, path: Path | str, choices: dict[str, Any]) -> httpx.Response:
+        """Sends a clip and what was chosen, again while the server is busy."""
+        part = json.dumps(_given(choices))
+        for attempt in range(self._max_retries + 1):
+            with Path(path).open("rb") as clip:
+                # The file's name stays here: it is nobody else's business.
+                files = {
+                    "request": (None, part, "application/json"),
+                    "video": ("clip", clip, "application/octet-stream"),
+                }
+                response = self._send("POST", endpoint, files=files)
+            wait_s = _retry_after_s(response)
+            if wait_s is None or attempt == self._max_retries:
+                break
+            time.sleep(wait_s)
+        return response
+
+    def _send(self, method: str, path: str, **body: Any) -> httpx.Response:
         try:
-            return self._http.request(method, path, files=files)
+            return self._http.request(method, path, **body)
         except httpx.TimeoutException as error:
             raise Unreachable(f"no answer from {self._http.base_url} in time") from error
         except httpx.HTTPError as error:
             raise Unreachable(f"cannot reach {self._http.base_url}: {error}") from error
+
+
+def _given(choices: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in choices.items() if value is not None}
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

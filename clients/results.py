@@ -200,6 +200,24 @@ class PredictionResult(_Result):
 
 
 @dataclass(frozen=True)
+class SegmentMatches(_Result):
+    """Perspective -> closest prototypes, of one segment or, without times, of an action."""
+
+    perspectives: dict[str, list[Neighbour]]
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class BackpackMatches(_Result):
+    """What the model has seen that is close to a clip or an action."""
+
+    model: Model
+    backbone: str
+    matches: list[SegmentMatches]
+
+
+@dataclass(frozen=True)
 class ModelFacts(_Result):
     """What a served bundle says of itself."""
 

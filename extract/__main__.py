@@ -1,4 +1,4 @@
-"""python -m extract VIDEO|DIR ... --out DIR --encoder BUNDLE: features of an operator's own videos.
+"""python -m extract VIDEO|DIR ... --out DIR --encoder NAME: features of an operator's own videos.
 
 Resumable: a video whose stored features are whole and of this encoder is skipped.
 Exit status: 0 all done, 3 some videos failed, 1 the run could not start, 2 wrong arguments.
@@ -10,16 +10,18 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from tqdm import tqdm
 
 from extract.encoder import VideoEncoder
-from extract.errors import ExtractError, FeatureFileInvalid
+from extract.errors import ExtractError, FeatureFileInvalid, RuntimeUnavailable
 from extract.extractor import Extractor
-from extract.loading import encoder_from_spec
+from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
+from extract.onnx_export import export_encoder, is_exportable
+from extract.runtime import Runtime, RuntimeName, choose_encoder
 from extract.store import FeatureStore
-from weights.bundle import load_bundle
 from weights.errors import WeightsError
 
 logger = logging.getLogger(__name__)
@@ -34,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         videos = _find_videos(options.videos)
-        encoder = _load_encoder(options.encoder, options.device)
-    except (WeightsError, ValueError, OSError) as error:
+        encoder = _load_encoder(options)
+    except (WeightsError, RuntimeUnavailable, ValueError, OSError) as error:
         logger.error("%s", error)
         return 1
     extractor = Extractor(encoder, batch_windows=options.batch_windows)
@@ -102,23 +104,32 @@ def _find_videos(paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _load_encoder(bundle_folder: Path, device: str) -> VideoEncoder:
-    bundle = load_bundle(bundle_folder)
-    if not bundle.encoder:
-        raise ValueError(f"the bundle in {bundle_folder} holds no encoder")
-    encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+def _load_encoder(options: argparse.Namespace) -> VideoEncoder:
+    encoder = load_named_encoder(options.encoder, weights=options.weights, color=options.color)
+    device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return encoder.to(device)
+    wants_graph = options.runtime != "torch" and is_exportable(encoder)
+    graph = export_encoder(encoder) if wants_graph else b""
+    chosen, _ = choose_encoder(encoder.to(device), graph, Runtime(options.runtime))
+    return chosen
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m extract", description=__doc__)
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO|DIR")
     parser.add_argument("--out", required=True, type=Path, help="folder of the features")
-    parser.add_argument("--encoder", required=True, type=Path, help="bundle that holds the encoder")
+    parser.add_argument("--encoder", required=True, help=SPEC_HELP)
+    add_encoder_options(parser)
     parser.add_argument("--format", choices=sorted(_SUFFIXES), default="safetensors")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--runtime",
+        choices=get_args(RuntimeName),
+        default="torch",
+        help="of the encoder; auto measures, and what is stored then depends on the machine to "
+        "rounding (default: torch)",
+    )
     parser.add_argument("--batch-windows", type=int, default=16)
     return parser.parse_args(arguments)
 

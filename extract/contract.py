@@ -4,8 +4,10 @@ Two tracks may be compared only when their contracts and encoders agree, so the 
 in the bundle and its hash is part of the encoder's fingerprint.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
+
+Color = Literal["tagged", "bt601"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class FeatureContract:
         resize: "decoder" resizes uint8 frames in the reader (bicubic); "float" resizes normalised
             floats on the device (bilinear, no antialias), as the published Omnivore features were.
         color: "tagged" follows the stream's matrix; "bt601" ignores the tag, as PyAV < 17 did.
+        view: part of a source's frame that is used, before everything else: "whole", or "left",
+            the left half of a stereo recording; see `for_stereo`.
         mean: per channel, on values in [0, 1].
         std: per channel, on values in [0, 1].
     """
@@ -35,13 +39,25 @@ class FeatureContract:
     crop_height: int = 224
     crop_width: int = 224
     resize: Literal["decoder", "float"] = "float"
-    color: Literal["tagged", "bt601"] = "bt601"
+    color: Color = "bt601"
+    view: Literal["whole", "left"] = "whole"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""
-        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+        if self.view == "whole":
+            del values["view"]  # what it says was true of contracts before they could say it
+        return values
+
+    def for_stereo(self) -> "FeatureContract":
+        """Returns how a stereo video is to be read for features of this contract.
+
+        Both eyes lie side by side in its frames; the left one stands for a whole frame elsewhere.
+        The features keep this contract and the encoder its fingerprint: what differs is the video.
+        """
+        return replace(self, view="left")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "FeatureContract":
@@ -58,6 +74,14 @@ class FeatureContract:
 
 OMNIVORE = FeatureContract()
 """Ego4D's preprocessing of Omnivore Swin-L: short side 256, centre crop 224, BT.601."""
+
+SLOWFAST = FeatureContract(
+    crop_height=256,
+    crop_width=256,
+    mean=(0.45, 0.45, 0.45),
+    std=(0.225, 0.225, 0.225),
+)
+"""Ego4D's preprocessing of SlowFast R101: the same but for the crop and the numbers."""
 
 TABLETOP = FeatureContract(
     frame_step=2,

@@ -5,6 +5,7 @@ ExtractError
 ├── DecoderDied         the decoding process crashed or was killed on these bytes
 ├── DecodeTimeout       decoding outlasted its deadline
 ├── DecoderUnavailable  no decoding process can be started
+├── RuntimeUnavailable  what should run the encoder is not there, or fails
 └── FeatureFileInvalid  a stored feature file cannot be read as a track
 """
 
@@ -18,6 +19,7 @@ RejectCode = Literal[
     "too-many-pixels",
     "too-long",
     "too-many-frames",
+    "frame-rate-too-high",
     "damaged",
     "too-short",
 ]
@@ -55,6 +57,10 @@ class DecodeTimeout(ExtractError):
 
 class DecoderUnavailable(ExtractError):
     """No decoding process could be started."""
+
+
+class RuntimeUnavailable(ExtractError):
+    """What was asked to run the encoder is not installed, does not start, or fails."""
 
 
 class FeatureFileInvalid(ExtractError):

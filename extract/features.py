@@ -7,6 +7,14 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from extract.contract import OMNIVORE, FeatureContract
+from extract.encoder import VideoEncoder
+
+MADE_BY = {
+    "omnivore_video_swinl": "omnivore-swinl",
+    "omnivore_video_swinl_fp16": "omnivore-swinl",
+    "slowfast8x8_r101_k400": "slowfast-r101",
+}
+"""Ego4D's feature sets -> name of the encoder that made them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,20 @@ class FeaturesOnly:
         if not isinstance(name, str) or not name:
             raise ValueError(f"expected the name of a feature set, got {name!r}")
         return cls(name, dim)
+
+    def made_by(self, encoder: VideoEncoder) -> VideoEncoder:
+        """Returns an encoder that makes such features of videos, once that is checked.
+
+        Raises:
+            ValueError: it makes others.
+        """
+        name = MADE_BY.get(self.name, self.name)
+        if (encoder.name, encoder.dim) != (name, self.dim):
+            raise ValueError(
+                f"expected an encoder that makes {self.name}, {name} with {self.dim} numbers; "
+                f"got {encoder.name} with {encoder.dim}"
+            )
+        return encoder
 
     def encode(self, windows: Tensor) -> NoReturn:
         """Refuses.

@@ -6,10 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from extract.contract import FeatureContract
+from extract.slowfast import SlowFastConfig
 from extract.swin import SwinConfig
 from extract.torch_encoder import TorchEncoder, load_encoder
 
-KINDS = {config.kind: config for config in (SwinConfig,)}
+KINDS: Mapping[str, type[SwinConfig] | type[SlowFastConfig]] = {
+    config.kind: config for config in (SwinConfig, SlowFastConfig)
+}
 """What a manifest calls a family of networks -> its configuration."""
 
 

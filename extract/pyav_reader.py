@@ -90,7 +90,7 @@ class PyavReader:
         num_decoded: frames decoded so far.
         num_refused: packets the decoder could make nothing of so far.
         num_corrupt: frames it gave but marked as corrupt so far.
-        width: pixels of the last frame as shown, after rotation; 0 before the first.
+        width: pixels of the last frame as used, after rotation; 0 before the first.
         height: as `width`.
         rotation: degrees counter-clockwise that stored pictures are turned by.
     """
@@ -191,6 +191,8 @@ class PyavReader:
         width, height = frame.width, frame.height
         if self.rotation in (90, 270):
             width, height = height, width
+        if self._contract.view == "left":
+            width //= 2
         if (width, height) != (self.width, self.height):
             check_frame(width, height, self._contract, self._limits)
             if self.width and self._contract.resize == "float":
@@ -201,7 +203,7 @@ class PyavReader:
         if self._contract.resize == "float":
             matrix = "ITU601" if self._contract.color == "bt601" else None
             full = _pixels_of(frame.reformat(format="rgb24", src_colorspace=matrix, threads=1))
-            return np.rot90(full, self.rotation // 90)
+            return np.rot90(full, self.rotation // 90)[:, : self.width]
         graph = self._scaler(frame)
         graph.push(frame)
         resized = _pixels_of(graph.vpull())
@@ -227,6 +229,8 @@ class PyavReader:
                 )
             ]
             nodes += [graph.add("transpose", dir=turn) for turn in _TURNS.get(self.rotation, ())]
+            if self._contract.view == "left":
+                nodes.append(graph.add("crop", w=str(self.width), x="0", exact="1"))
             nodes.append(graph.add("scale", **options))
             nodes.append(graph.add("format", pix_fmts="rgb24"))
             nodes.append(graph.add("buffersink"))

@@ -92,7 +92,7 @@ class FeatureStore:
         """
         path = self._found(video_id)
         if path.suffix == SAFETENSORS:
-            return _read_track(path)
+            return read_track(path)
         return _bare_track(_read_bare(path).float(), path, num_frames)
 
     def read_rows(self, video_id: str) -> StoredRows:
@@ -104,7 +104,7 @@ class FeatureStore:
         """
         path = self._found(video_id)
         if path.suffix == SAFETENSORS:
-            track = _read_track(path)
+            track = read_track(path)
             return StoredRows(track.features, track.encoder, track.num_frames)
         features = _read_bare(path)
         is_half = features.dtype == torch.float16
@@ -116,23 +116,7 @@ class FeatureStore:
         Raises:
             ValueError: the video's id cannot be a file name.
         """
-        facts = {
-            "format": FORMAT,
-            "video_id": track.video_id,
-            "fps": track.fps,
-            "num_frames": track.num_frames,
-            "stride_frames": track.stride_frames,
-            "is_padded": track.is_padded,
-            "encoder_name": track.encoder.name,
-            "encoder_fingerprint": track.encoder.fingerprint,
-        }
-        tensors = {
-            "features": track.features.cpu().contiguous(),
-            "start_s": track.start_s.cpu().contiguous(),
-            "end_s": track.end_s.cpu().contiguous(),
-        }
-        data = save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()})
-        return self._replace(self._path(track.video_id, SAFETENSORS), data)
+        return self._replace(self._path(track.video_id, SAFETENSORS), track_bytes(track))
 
     def write_bare(self, track: FeatureTrack) -> Path:
         """Writes features alone as `<id>.pt`, the Ego4D release's layout; returns the path.
@@ -169,6 +153,27 @@ class FeatureStore:
         return path
 
 
+def track_bytes(track: FeatureTrack) -> bytes:
+    """Returns a track as the safetensors file that `read_track` reads."""
+    facts = {
+        "format": FORMAT,
+        "video_id": track.video_id,
+        "fps": track.fps,
+        "num_frames": track.num_frames,
+        "stride_frames": track.stride_frames,
+        "is_padded": track.is_padded,
+        "encoder_name": track.encoder.name,
+        "encoder_fingerprint": track.encoder.fingerprint,
+    }
+    tensors = {
+        "features": track.features.cpu().contiguous(),
+        "start_s": track.start_s.cpu().contiguous(),
+        "end_s": track.end_s.cpu().contiguous(),
+    }
+    data: bytes = save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()})
+    return data
+
+
 def regular_length(num_rows: int) -> int:
     """Returns the frames of a video whose last released window lies where the others would."""
     return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
@@ -178,7 +183,12 @@ def _bare_encoder(path: Path) -> EncoderId:
     return EncoderId(path.parent.name, "")
 
 
-def _read_track(path: Path) -> FeatureTrack:
+def read_track(path: Path) -> FeatureTrack:
+    """Returns the track in one of our files, whatever the file is called.
+
+    Raises:
+        FeatureFileInvalid: the file is not a track.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             facts = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
@@ -191,12 +201,19 @@ def _read_track(path: Path) -> FeatureTrack:
             end_s=tensors["end_s"],
             fps=float(facts["fps"]),
             video_id=str(facts["video_id"]),
-            encoder=EncoderId(facts["encoder_name"], facts["encoder_fingerprint"]),
+            encoder=EncoderId(str(facts["encoder_name"]), str(facts["encoder_fingerprint"])),
             num_frames=int(facts["num_frames"]),
             stride_frames=int(facts["stride_frames"]),
             is_padded=bool(facts["is_padded"]),
         )
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise FeatureFileInvalid(f"{path.name}: {error}") from error
 
 

@@ -1,10 +1,11 @@
 """Votes of one graph -> typed answers with labels, seconds, probabilities and evidence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from model.backpack import Backpack
 from model.config import ModelConfig
 from model.egopack import Votes
 from model.outputs import (
@@ -65,6 +66,31 @@ def sample_futures(
             draws = torch.cat([p.argmax(dim=1).unsqueeze(0), draws[1:]])
         futures[name] = draws
     return futures
+
+
+def name_prototypes(
+    backpack: Backpack, labels: Mapping[str, Sequence[str]], matches: Sequence[tuple[int, float]]
+) -> list[Neighbour]:
+    """Returns retrieved rows as a caller sees them.
+
+    Args:
+        backpack: where they were found.
+        labels: label space -> names by id; imported backpacks may not know an action (-1).
+        matches: (row, similarity) pairs.
+    """
+
+    def named(space: str, label: int) -> str:
+        return "unknown" if label < 0 else labels[space][label]
+
+    return [
+        Neighbour(
+            verb=named("verb", int(backpack.verb_id[row])),
+            noun=named("noun", int(backpack.noun_id[row])),
+            similarity=similarity,
+            count=int(backpack.count[row]),
+        )
+        for row, similarity in matches
+    ]
 
 
 class AnswerReader:
@@ -184,19 +210,7 @@ class AnswerReader:
         for row, similarity in matches:
             closest[row] = max(similarity, closest.get(row, -1.0))
         ordered = sorted(closest.items(), key=lambda item: -item[1])[:k]
-        return [
-            Neighbour(
-                verb=self._action("verb", int(backpack.verb_id[row])),
-                noun=self._action("noun", int(backpack.noun_id[row])),
-                similarity=similarity,
-                count=int(backpack.count[row]),
-            )
-            for row, similarity in ordered
-        ]
-
-    def _action(self, space: str, label: int) -> str:
-        """Name of a prototype's verb or noun; imported backpacks may not know it (-1)."""
-        return "unknown" if label < 0 else self._labels[space][label]
+        return name_prototypes(backpack, self._labels, ordered)
 
     def _vote(self, output: str, logits: Tensor, node: int, bounds: tuple[float, float]) -> str:
         if logits.shape[-1] == 1:

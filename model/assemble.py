@@ -6,6 +6,8 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
+from extract.loading import encoder_from_spec
+from extract.onnx_export import export_encoder, is_exportable
 from model.card import write_card
 from model.config import Learning
 from model.prepared import Prepared
@@ -94,7 +96,7 @@ def assemble(
         skills={task: dict(skill.state_dict()) for task, skill in skills.skills.items()},
         backpack=backpack,
     )
-    return replace(bundle, card=write_card(manifest))
+    return replace(bundle, card=write_card(manifest), encoder_onnx=_exported(prepared))
 
 
 def _backbone_entry(backbone: Backbone) -> dict[str, object]:
@@ -109,6 +111,14 @@ def _backbone_entry(backbone: Backbone) -> dict[str, object]:
     if backbone.tuned_from is not None:
         entry["tuned_from"] = backbone.tuned_from
     return entry
+
+
+def _exported(prepared: Prepared) -> bytes:
+    """The encoder's graph, where there is an encoder and it can be one."""
+    if not prepared.encoder_tensors:
+        return b""
+    encoder = encoder_from_spec(prepared.encoder, prepared.encoder_tensors)
+    return export_encoder(encoder) if is_exportable(encoder) else b""
 
 
 def _training(prepared: Prepared, learning: Learning) -> dict[str, object]:

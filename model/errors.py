@@ -3,6 +3,7 @@
 ModelError
 ├── UnknownTask       a task was asked for that the bundle has no skill for
 ├── SegmentInvalid    a segment is empty, reversed or outside the clip
+├── SearchInvalid     the backpack cannot be searched for this
 ├── FeatureMismatch   the track was not made by the bundle's encoder
 ├── FeaturesMissing   a video of a data set has no feature file
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
@@ -45,6 +46,20 @@ class SegmentInvalid(ModelError):
     def __init__(self, index: int, detail: str) -> None:
         super().__init__(f"segment {index}: {detail}")
         self.index = index
+        self.detail = detail
+
+
+class SearchInvalid(ModelError):
+    """The backpack cannot be searched for this.
+
+    Attributes:
+        field: of the request, that is at fault.
+        detail: one plain sentence.
+    """
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
         self.detail = detail
 
 

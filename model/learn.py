@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from extract.encoder import VideoEncoder
 from extract.errors import ExtractError
+from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
 from model.data.custom import check_rows, custom_samples, draw_fraction
@@ -95,6 +97,8 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         "--features", type=Path, help="feature store, filled where incomplete (WORK/features)"
     )
     parser.add_argument("--bundle", type=Path, default=SHIPPED, help="learnt on (%(default)s)")
+    parser.add_argument("--encoder", help=f"where the bundle brings none: {SPEC_HELP}")
+    add_encoder_options(parser)
     parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")
     parser.add_argument("--workers", type=int, default=2, help="videos read side by side")
 
@@ -139,7 +143,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
 
     Args:
         task: what the labels are for.
-        arguments: `labels`, `videos`, `features`, `bundle` and `seed`.
+        arguments: `labels`, `videos`, `features`, `bundle`, `encoder` with its options, `seed`.
         work: where features are kept when no store is named.
 
     Raises:
@@ -153,7 +157,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
     rows = read_labels(arguments.labels, localises=localises, labels=task.labels)
     rows = assign_splits(rows, seed=arguments.seed)
     labels = [task.spec.name] if localises else label_names(rows, task.labels)
-    predictor = Predictor(bundle)
+    predictor = Predictor(bundle, encoder=_named_encoder(arguments))
     store = FeatureStore(arguments.features or work / "features")
     listed = _read_tracks(predictor, rows, store, arguments.videos)
     check_rows(rows, listed, arguments.labels)
@@ -163,6 +167,12 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
         split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
     }
     return Material(bundle, predictor, task, labels, samples)
+
+
+def _named_encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
+    if arguments.encoder is None:
+        return None
+    return load_named_encoder(arguments.encoder, weights=arguments.weights, color=arguments.color)
 
 
 def _read_tracks(
@@ -194,6 +204,7 @@ def _checkpoint(work: Path, material: Material, arguments: argparse.Namespace) -
     """Where a killed run goes on from its last epoch; another run has another file."""
     made_from = (
         material.bundle.sha256,
+        material.predictor.encoder.fingerprint,
         material.task,
         arguments.labels.read_text("utf-8"),
         arguments.seed,

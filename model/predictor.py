@@ -10,17 +10,20 @@ from torch import Tensor
 from extract.encoder import VideoEncoder
 from extract.features import FeaturesOnly
 from extract.loading import encoder_from_spec
-from extract.track import FeatureTrack
+from extract.runtime import TORCH, Choice, Runtime, choose_encoder
+from extract.track import EncoderId, FeatureTrack
 from model.answers import AnswerReader, graph_votes
 from model.config import ModelConfig
 from model.egopack import Votes
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.knn import SearchName
 from model.outputs import ForecastAnswer, LtaAnswer, Prediction
-from model.segments import TOLERANCE_S, WINDOW_FRAMES, pick_nodes
+from model.search import BackpackSearch, Look, Matches
+from model.segments import TOLERANCE_S
 from model.skills import SkillSet, build_skills
-from model.tasks import LTA, Readout, TaskSpec
-from weights.bundle import ENCODER_FILE, Bundle, load_bundle
+from model.tasks import AR, LTA, TaskSpec
+from model.track_nodes import Bounds, cut_track, nodes_on
+from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
 from weights.errors import BundleError
 
 
@@ -54,14 +57,35 @@ class Predictor:
         sha256: of the bundle.
         manifest: everything the bundle says of itself.
         tasks: what can be answered.
-        encoder: what makes the tracks; a bundle for stored features has only its name.
+        encoder: what makes the tracks; a bundle for stored features has only its name, unless
+            the encoder that made them was given.
+        runtime: what runs the encoder, and why; None where there is none of its own to run.
+        backpacks: its prototypes, searchable.
     """
 
-    def __init__(self, bundle: Bundle, *, device: str = "cpu", search: SearchName = "auto") -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "cpu",
+        search: SearchName = "auto",
+        encoder: VideoEncoder | None = None,
+        runtime: Runtime = TORCH,
+    ) -> None:
         """Builds every model of a loaded bundle.
+
+        Args:
+            bundle: what to build.
+            device: where the models run.
+            search: who finds the nearest prototypes.
+            encoder: makes, of videos, the features that the bundle was trained on; only for a
+                bundle that brings none of its own. Runs where it is.
+            runtime: what is to run the bundle's own encoder.
 
         Raises:
             BundleError: the tensors do not fit the manifest.
+            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
+            RuntimeUnavailable: what is to run the encoder is not there.
         """
         self.manifest = bundle.manifest
         self.name, self.version = bundle.manifest.name, bundle.manifest.version
@@ -70,19 +94,34 @@ class Predictor:
         self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
-        self.encoder = _encoder(bundle, self.config.input_size)
+        self.encoder, self.runtime = _encoder(bundle, self.config.input_size, self.device, runtime)
+        self._released: EncoderId | None = None  # who made tracks that do not say more
+        if isinstance(self.encoder, FeaturesOnly):
+            self._released = EncoderId(self.encoder.name, "")
+        if encoder is not None:
+            self.encoder = _attached(self.encoder, encoder)
+        self.backpacks = BackpackSearch(self.skills, self.manifest.label_spaces)
         self._reader = AnswerReader(bundle.manifest, self.skills)
 
     @classmethod
     def from_bundle(
-        cls, path: Path, *, device: str = "cpu", search: SearchName = "auto"
+        cls,
+        path: Path,
+        *,
+        device: str = "cpu",
+        search: SearchName = "auto",
+        encoder: VideoEncoder | None = None,
+        runtime: Runtime = TORCH,
     ) -> "Predictor":
-        """Loads and verifies a bundle.
+        """Loads and verifies a bundle; the rest is the constructor's.
 
         Raises:
             WeightsError: there is no bundle, or it cannot be trusted.
+            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
+            RuntimeUnavailable: what is to run the encoder is not there.
         """
-        return cls(load_bundle(path), device=device, search=search)
+        bundle = load_bundle(path)
+        return cls(bundle, device=device, search=search, encoder=encoder, runtime=runtime)
 
     @property
     def backbone_passes(self) -> int:
@@ -101,11 +140,11 @@ class Predictor:
             if task not in self.tasks:
                 raise UnknownTask(task, self.tasks)
         made_by, ours = request.track.encoder, self.encoder
-        unnamed = not ours.fingerprint and made_by.name != ours.name  # then only the name counts
-        if made_by.fingerprint != ours.fingerprint or unnamed:
+        is_ours = bool(ours.fingerprint) and made_by.fingerprint == ours.fingerprint
+        if not is_ours and made_by != self._released:
             raise FeatureMismatch(
                 f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
-                f"the features come from {made_by.name} {made_by.fingerprint[:12]}"
+                f"the features come from {made_by.name[:64]} {made_by.fingerprint[:12]}"
             )
         duration_s = request.track.duration_s
         for index, (start_s, end_s) in enumerate(request.segments or ()):
@@ -125,11 +164,11 @@ class Predictor:
         """
         for request in requests:
             self.check(request)
-        segments = [_segments(request) for request in requests]
+        segments = [cut_track(r.track, r.segments, r.segment_s) for r in requests]
         inputs: dict[str, list[Tensor]] = {}
         for request, cut in zip(requests, segments, strict=True):
             for task in request.tasks:
-                nodes = self._nodes(self.skills.specs[task], request.track, cut)
+                nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
                 inputs.setdefault(task, []).append(nodes)
         joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
         votes: dict[str, Votes] = self.skills(joined) if joined else {}
@@ -139,22 +178,21 @@ class Predictor:
             for request, cut, first in zip(requests, segments, firsts, strict=True)
         ]
 
-    def _nodes(self, spec: TaskSpec, track: FeatureTrack, cut: list[tuple[float, float]]) -> Tensor:
-        """Observed nodes of a task's graphs on one track, (G, n, S, D_in)."""
-        frames = torch.tensor(cut, dtype=torch.float64) * track.fps
-        bounds = frames.round().long().clamp(max=track.num_frames)  # (G, 2)
-        place = torch.arange(len(bounds))
-        last = len(bounds) - 1
-        if spec.readout is Readout.CENTRE:
-            reach = spec.num_segments // 2
-            place = (place.unsqueeze(1) + torch.arange(-reach, reach + 1)).clamp(0, last)
-        elif spec.readout is Readout.FUTURE:
-            place = torch.arange(last - spec.num_segments + 1, last + 1).clamp(min=0).unsqueeze(0)
-        else:
-            place = place.unsqueeze(1)
-        rows = torch.full((len(place),), len(track.features))
-        pick = pick_nodes(spec, bounds[place], rows, config=self.config)
-        return pick.gather(track.features)
+    @torch.inference_mode()
+    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+        """Returns a track's segments and the prototypes closest to each.
+
+        Args:
+            request: its track and segments count; tasks do not.
+            look: what to look for.
+
+        Raises:
+            ModelError: as `check` does, or there is no such backpack or perspective.
+        """
+        self.check(request)
+        cut = cut_track(request.track, request.segments, request.segment_s)
+        nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
+        return cut, self.backpacks.of_segments(nodes, look)
 
     def _assemble(
         self,
@@ -190,14 +228,28 @@ class Predictor:
         return Prediction(segments, lta, skills)
 
 
-def _encoder(bundle: Bundle, input_size: int) -> VideoEncoder:
+def _encoder(
+    bundle: Bundle, input_size: int, device: torch.device, runtime: Runtime
+) -> tuple[VideoEncoder, Choice | None]:
+    spec, file = bundle.manifest.encoder, ENCODER_FILE
     try:
-        if bundle.manifest.encoder.get("kind") == "features":
-            return FeaturesOnly.from_spec(bundle.manifest.encoder, input_size)
-        return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+        if spec.get("kind") == "features":
+            return FeaturesOnly.from_spec(spec, input_size), None
+        encoder = encoder_from_spec(spec, bundle.encoder).to(device)
+        file = ONNX_FILE
+        return choose_encoder(encoder, bundle.encoder_onnx, runtime)
     except ValueError as error:
-        expected = f"the encoder {bundle.manifest.encoder.get('name')!r} of the manifest"
-        raise BundleError(ENCODER_FILE, expected=expected, found=str(error)) from error
+        expected = f"the encoder {spec.get('name')!r} of the manifest"
+        raise BundleError(file, expected=expected, found=str(error)) from error
+
+
+def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:
+    if not isinstance(own, FeaturesOnly):
+        raise FeatureMismatch(f"this bundle brings its own encoder, {own.name}; name no other")
+    try:
+        return own.made_by(given)
+    except ValueError as error:
+        raise FeatureMismatch(str(error)) from error
 
 
 def _first_graphs(
@@ -213,18 +265,3 @@ def _first_graphs(
         for task in request.tasks:
             total[task] = total.get(task, 0) + (1 if specs[task].num_future else len(cut))
     return firsts
-
-
-def _segments(request: PredictRequest) -> list[tuple[float, float]]:
-    """The segments asked for, or the clip cut every `segment_s`.
-
-    A remainder too short to hold one window joins the segment before it.
-    """
-    if request.segments is not None:
-        return [(float(start), float(end)) for start, end in request.segments]
-    duration_s, step = request.track.duration_s, request.segment_s
-    window_s = (WINDOW_FRAMES - 0.5) / request.track.fps  # half a frame forgives rounding
-    starts = [0.0]
-    while duration_s - (starts[-1] + step) >= window_s:
-        starts.append(starts[-1] + step)
-    return list(zip(starts, [*starts[1:], duration_s], strict=True))

@@ -1,22 +1,12 @@
 """What the engine found -> the answer's JSON shape: labels, seconds and source frames."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from extract.clip import DecodedClip
 from model import outputs
 from model.predictor import Predictor
-from server import schemas
-from server.engine import Outcome
+from server import facts, schemas
 from server.options import PredictOptions
-from server.settings import Settings
-
-
-def identity(predictor: Predictor) -> schemas.ModelIdentity:
-    """Which bundle answers."""
-    return schemas.ModelIdentity(
-        name=predictor.name, version=predictor.version, sha256=predictor.sha256
-    )
+from server.stages import Found, Outcome, Progress, StageTimes
 
 
 def prediction(
@@ -36,12 +26,14 @@ def prediction(
         answer_id: id of this answer.
         total_s: since the request's first byte.
     """
-    info, track, contract = outcome.clip.info, outcome.track, predictor.encoder.contract
-    found = outcome.prediction
+    clip, track, found = outcome.clip, outcome.track, outcome.prediction
+    contract = predictor.encoder.contract
     return schemas.Prediction(
         id=answer_id,
-        model=identity(predictor),
-        input=schemas.InputFacts.model_validate(info, from_attributes=True),
+        model=facts.identity(predictor),
+        input=None
+        if clip is None
+        else schemas.InputFacts.model_validate(clip.info, from_attributes=True),
         features=schemas.FeatureFacts(
             encoder=track.encoder.name,
             fps=track.fps,
@@ -49,20 +41,46 @@ def prediction(
             stride=contract.stride_frames,
             count=len(track.features),
         ),
-        segments=[_segment(part, outcome.clip, track.fps, options) for part in found.segments],
+        segments=[_segment(part, outcome, options) for part in found.segments],
         lta=None if found.lta is None else _lta(found.lta, options),
         skills={name: _forecast(answer, options) for name, answer in found.skills.items()} or None,
-        timings=timings(outcome, total_s),
+        timings=timings(outcome.times, total_s),
         warnings=[
             schemas.Warning_(code=notice.code, detail=notice.detail)
-            for notice in outcome.clip.notices
+            for notice in (() if clip is None else clip.notices)
         ],
     )
 
 
-def timings(outcome: Outcome, total_s: float) -> schemas.Timings:
-    """Stage times in milliseconds."""
-    times = outcome.times
+def matches(found: Found, predictor: Predictor, total_s: float) -> schemas.BackpackMatches:
+    """Returns the answer to one search.
+
+    Args:
+        found: what the engine found.
+        predictor: who found it.
+        total_s: since the request's first byte.
+    """
+    bounds: list[tuple[float | None, float | None]] = [*found.segments] or [(None, None)]
+    return schemas.BackpackMatches(
+        model=facts.identity(predictor),
+        backbone=found.backbone,
+        matches=[
+            schemas.SegmentMatches(
+                start_s=start_s, end_s=end_s, perspectives=_neighbours(perspectives)
+            )
+            for (start_s, end_s), perspectives in zip(bounds, found.nearest, strict=True)
+        ],
+        timings=timings(found.times, total_s),
+    )
+
+
+def progress(told: Progress) -> schemas.ProgressEvent:
+    """Returns the data of a `progress` event."""
+    return schemas.ProgressEvent(stage=told.stage, windows_done=told.done, windows_total=told.total)
+
+
+def timings(times: StageTimes, total_s: float) -> schemas.Timings:
+    """Returns stage times in milliseconds."""
     return schemas.Timings(
         queue_ms=_ms(times.queue_s),
         decode_ms=_ms(times.decode_s),
@@ -72,38 +90,14 @@ def timings(outcome: Outcome, total_s: float) -> schemas.Timings:
     )
 
 
-def model_facts(predictor: Predictor) -> schemas.ModelFacts:
-    """Returns what the bundle says of itself."""
-    manifest, encoder = predictor.manifest, predictor.encoder
-    licence = manifest.training.get("licence")
-    return schemas.ModelFacts(
-        **identity(predictor).model_dump(),
-        tasks=list(predictor.tasks),
-        encoder=schemas.Encoder(
-            name=encoder.name, fingerprint=encoder.fingerprint, dim=encoder.dim
-        ),
-        skills={
-            task: schemas.Skill(
-                backbone=facts["backbone"],
-                perspectives=list(facts["perspectives"]),
-                outputs=list(facts["spec"]["outputs"]),
-            )
-            for task, facts in manifest.skills.items()
-        },
-        label_counts={space: len(names) for space, names in manifest.label_spaces.items()},
-        metrics=_metrics(manifest.metrics),
-        licence=None if licence is None else str(licence),
-        backbone_passes=predictor.backbone_passes,
-    )
-
-
-def limits(settings: Settings) -> schemas.Limits:
-    """Returns every limit in force."""
-    return schemas.Limits.model_validate(settings, from_attributes=True)
+def server_timing(times: schemas.Timings) -> str:
+    """Returns the same as a `Server-Timing` header."""
+    stages = times.model_dump().items()
+    return ", ".join(f"{name.removesuffix('_ms')};dur={ms}" for name, ms in stages)
 
 
 def _segment(
-    found: outputs.SegmentAnswer, clip: DecodedClip, fps: float, options: PredictOptions
+    found: outputs.SegmentAnswer, outcome: Outcome, options: PredictOptions
 ) -> schemas.Segment:
     return schemas.Segment(
         start_s=found.start_s,
@@ -112,11 +106,11 @@ def _segment(
         oscc=None
         if found.oscc is None
         else schemas.Oscc(state_change=found.oscc.state_change, probability=found.oscc.probability),
-        pnr=None if found.pnr is None else _instant(found.pnr, clip, fps, options),
+        pnr=None if found.pnr is None else _instant(found.pnr, outcome, options),
         skills={
             name: schemas.SkillAnswer(
                 labels=None if own.labels is None else [_ranked(label) for label in own.labels],
-                instant=None if own.instant is None else _instant(own.instant, clip, fps, options),
+                instant=None if own.instant is None else _instant(own.instant, outcome, options),
             )
             for name, own in found.skills.items()
         }
@@ -126,26 +120,26 @@ def _segment(
 
 
 def _instant(
-    found: outputs.InstantAnswer, clip: DecodedClip, fps: float, options: PredictOptions
+    found: outputs.InstantAnswer, outcome: Outcome, options: PredictOptions
 ) -> schemas.Pnr:
     return schemas.Pnr(
         time_s=found.time_s,
-        frame=source_frame(clip, found.time_s, fps),
+        frame=source_frame(outcome, found.time_s),
         probability=found.probability,
         scores=found.scores if options.wants("scores") else None,
     )
 
 
-def source_frame(clip: DecodedClip, time_s: float, fps: float) -> int:
+def source_frame(outcome: Outcome, time_s: float) -> int:
     """Returns the index, in the file sent, of the frame shown at an instant.
 
     Args:
-        clip: knows which source frame stands at each tick.
+        outcome: knows which source frame stands at each tick; of features, the tick itself counts.
         time_s: on the contract's clock.
-        fps: ticks a second.
     """
-    tick = min(max(round(time_s * fps), 0), len(clip.source_frames) - 1)
-    return int(clip.source_frames[tick])
+    track, clip = outcome.track, outcome.clip
+    tick = min(max(round(time_s * track.fps), 0), track.num_frames - 1)
+    return tick if clip is None else int(clip.source_frames[tick])
 
 
 def _action(found: outputs.ArAnswer | outputs.LtaStep) -> schemas.Action:
@@ -183,33 +177,19 @@ def _evidence(found: outputs.Evidence, options: PredictOptions) -> schemas.Evide
     if not options.wants("evidence"):
         return None
     return schemas.Evidence(
-        neighbours={
-            task: {
-                perspective: [
-                    schemas.Neighbour.model_validate(near, from_attributes=True) for near in nearest
-                ]
-                for perspective, nearest in perspectives.items()
-            }
-            for task, perspectives in found.neighbours.items()
-        },
+        neighbours={task: _neighbours(by) for task, by in found.neighbours.items()},
         votes=found.votes,
     )
 
 
-def _metrics(found: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
-    """Numbers only: a bundle may carry notes beside its metrics."""
+def _neighbours(
+    found: Mapping[str, Sequence[outputs.Neighbour]],
+) -> dict[str, list[schemas.Neighbour]]:
     return {
-        split: {
-            task: {
-                name: float(value)
-                for name, value in values.items()
-                if isinstance(value, int | float)
-            }
-            for task, values in tasks.items()
-            if isinstance(values, Mapping)
-        }
-        for split, tasks in found.items()
-        if isinstance(tasks, Mapping)
+        perspective: [
+            schemas.Neighbour.model_validate(near, from_attributes=True) for near in nearest
+        ]
+        for perspective, nearest in found.items()
     }
 
 

@@ -7,12 +7,23 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, answers, openapi, problems
+from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import router
+from server.routes import backpack, features, health, metrics, models, oip, predictions
 from server.settings import Settings
+from server.spool import Quota
 from server.uploads import Spool
+
+ROUTERS = (
+    predictions.router,
+    features.router,
+    backpack.router,
+    models.router,
+    oip.router,
+    health.router,
+)
+"""In the order the API reference lists them."""
 
 DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
 (`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
@@ -32,10 +43,13 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         settings.spool_dir,
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
+        quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
+        telemetry=engine.telemetry,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(lambda: spool.folder)  # sweeps up after servers that were killed
         # In the background, so that /livez answers and /readyz says "starting" meanwhile.
         starting = asyncio.create_task(engine.start())
         try:
@@ -56,9 +70,13 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.spool = spool
-    limits = answers.limits(settings).model_dump()
+    limits = facts.limits(settings).model_dump()
     problems.install(app, limits)
-    app.include_router(router)
-    app.add_middleware(Edge, settings=settings, limits=limits)
-    openapi.install(app, has_key=settings.api_key is not None)
+    for router in ROUTERS:
+        app.include_router(router)
+    if settings.metrics_port is None:
+        app.include_router(metrics.router)
+    page.install(app)
+    app.add_middleware(Edge, settings=settings, limits=limits, telemetry=engine.telemetry)
+    openapi.install(app, has_key=settings.has_keys)
     return app

@@ -6,9 +6,15 @@ ServerError
 ├── NotFound            no such model
 ├── BodyTooLarge        more bytes than the limit
 ├── UnsupportedMedia    a content type the endpoint does not take
+├── NotAcceptable       a content type was asked for that the endpoint does not give
 ├── FieldInvalid        fields of the request are wrong
+├── FeaturesInvalid     the features sent are no track of this encoder
+├── FeaturesTooLong     the features sent are of a clip longer than the limit
 ├── QueueFull           healthy, but full
+├── RateLimited         this caller asks too often
 ├── NotReady            starting, or broken
+├── Unhealthy           the model does not answer
+├── OutOfMemory         the device cannot hold the batch, not even half of it
 ├── Draining            stopping
 ├── DeadlineExceeded    the request's deadline has passed
 └── CallerGone          the caller hung up; nobody is left to answer
@@ -46,6 +52,18 @@ class UnsupportedMedia(ServerError):
     """The content type is not one the endpoint takes."""
 
 
+class NotAcceptable(ServerError):
+    """The caller accepts no content type that the endpoint gives."""
+
+
+class FeaturesInvalid(ServerError):
+    """The features sent are not a track that this bundle can answer for."""
+
+
+class FeaturesTooLong(ServerError):
+    """The features sent are of a clip longer than the limit."""
+
+
 class FieldInvalid(ServerError):
     """Fields are wrong; each is a JSON pointer and what is the matter with it."""
 
@@ -62,10 +80,30 @@ class QueueFull(ServerError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimited(ServerError):
+    """The caller has used up its share; more comes in `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many requests; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
 class NotReady(ServerError):
     """The model is not loaded yet, or could not be."""
 
     retry_after_s = 2
+
+
+class Unhealthy(ServerError):
+    """The canaries do not come back, so no clip would."""
+
+    retry_after_s = 5
+
+
+class OutOfMemory(ServerError):
+    """The device could not hold the batch, nor half of it."""
+
+    retry_after_s = 5
 
 
 class Draining(ServerError):
@@ -105,10 +143,11 @@ MALFORMED = Kind(400, "malformed-request", "The request cannot be read.")
 UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
+NOT_ACCEPTABLE = Kind(406, "not-acceptable", "No content type of the answer is accepted.")
 TOO_LARGE = Kind(
     413, "body-too-large", "The body is larger than the limit.", limits=("max_upload_bytes",)
 )
-UNSUPPORTED = Kind(415, "unsupported-media", "The body is not a video the server can read.")
+UNSUPPORTED = Kind(415, "unsupported-media", "The body is of a type the server does not read.")
 INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")
 UNDECODABLE = Kind(
     422, "undecodable-video", "The video cannot be decoded.", limits=("decode_wall_s",)
@@ -124,14 +163,25 @@ TOO_LONG = Kind(
 TOO_MANY_PIXELS = Kind(
     422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
 )
-CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
-QUEUE_FULL = Kind(
-    429, "queue-full", "The server is full; come back later.", True, ("max_requests",)
+FRAME_RATE = Kind(
+    422, "frame-rate-too-high", "The frame rate is higher than the limit.", limits=("max_fps",)
 )
+CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
+FEATURES = Kind(422, "unusable-features", "The features are not this encoder's.")
+QUEUE_FULL = Kind(
+    429,
+    "queue-full",
+    "The server is full; come back later.",
+    True,
+    ("max_requests", "max_queued_windows", "max_spool_bytes"),
+)
+RATE_LIMITED = Kind(429, "rate-limited", "You ask more often than you may.", is_retryable=True)
 CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
 INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
 STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
 DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
+UNHEALTHY = Kind(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
+OUT_OF_MEMORY = Kind(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
 NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
 DEADLINE = Kind(
     504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)
@@ -143,9 +193,15 @@ TABLE: dict[type[Exception], Kind] = {
     NotFound: NOT_FOUND,
     BodyTooLarge: TOO_LARGE,
     UnsupportedMedia: UNSUPPORTED,
+    NotAcceptable: NOT_ACCEPTABLE,
+    FeaturesInvalid: FEATURES,
+    FeaturesTooLong: TOO_LONG,
     FieldInvalid: INVALID_FIELD,
     QueueFull: QUEUE_FULL,
+    RateLimited: RATE_LIMITED,
     NotReady: STARTING,
+    Unhealthy: UNHEALTHY,
+    OutOfMemory: OUT_OF_MEMORY,
     Draining: DRAINING,
     DeadlineExceeded: DEADLINE,
     CallerGone: CALLER_GONE,
@@ -154,11 +210,13 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.DecoderDied: UNDECODABLE,
     extract_errors.DecodeTimeout: UNDECODABLE,
     extract_errors.DecoderUnavailable: NO_DECODER,
+    extract_errors.RuntimeUnavailable: INTERNAL,
     extract_errors.FeatureFileInvalid: INTERNAL,
     extract_errors.ExtractError: INTERNAL,
     model_errors.UnknownTask: INVALID_FIELD,
     model_errors.SegmentInvalid: INVALID_FIELD,
-    model_errors.FeatureMismatch: INTERNAL,
+    model_errors.SearchInvalid: INVALID_FIELD,
+    model_errors.FeatureMismatch: FEATURES,
     model_errors.FeaturesMissing: INTERNAL,
     model_errors.BackpackInvalid: INTERNAL,
     model_errors.AnnotationInvalid: INTERNAL,
@@ -184,12 +242,14 @@ REJECTED: dict[str, Kind] = {
     "too-many-pixels": TOO_MANY_PIXELS,
     "too-long": TOO_LONG,
     "too-many-frames": TOO_LONG,
+    "frame-rate-too-high": FRAME_RATE,
     "damaged": UNDECODABLE,
     "too-short": TOO_SHORT,
 }
 
 BY_STATUS: dict[int, Kind] = {
-    kind.status: kind for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED)
+    kind.status: kind
+    for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE)
 }
 """What the framework refuses by itself."""
 
@@ -242,7 +302,12 @@ def _detail(error: BaseException, kind: Kind) -> str:
             return "The decoder stopped on this file."
         case extract_errors.DecodeTimeout():
             return "Decoding this file takes longer than the limit."
-        case model_errors.UnknownTask() | model_errors.SegmentInvalid():
+        case (
+            model_errors.UnknownTask()
+            | model_errors.SegmentInvalid()
+            | model_errors.SearchInvalid()
+            | model_errors.FeatureMismatch()
+        ):
             return str(error)
         case ServerError() if error.args and kind is not INTERNAL:
             return str(error)
@@ -256,6 +321,8 @@ def _field_errors(error: BaseException) -> tuple[tuple[str, str], ...]:
             return error.errors
         case model_errors.UnknownTask():
             return (("/tasks", str(error)),)
+        case model_errors.SearchInvalid():
+            return ((f"/{error.field}", error.detail),)
         case model_errors.SegmentInvalid():
             return ((f"/segments/{error.index}", error.detail),)
         case _:

@@ -1,4 +1,4 @@
-"""One whole answer, for the API reference."""
+"""Whole answers, for the API reference."""
 
 from typing import Any
 
@@ -62,3 +62,93 @@ PREDICTION: dict[str, Any] = {
 
 `hand` and `next-room` stand for skills of one's own; the shipped bundle has none.
 """
+
+MATCHES: dict[str, Any] = {
+    "model": PREDICTION["model"],
+    "backbone": "shared",
+    "matches": [{"start_s": 0.0, "end_s": 8.0, "perspectives": {"oscc": [_NEAR], "pnr": [_NEAR]}}],
+    "timings": PREDICTION["timings"],
+}
+"""One whole answer of a search."""
+
+EVENTS = """event: progress
+data: {"stage":"received","windows_done":0,"windows_total":0}
+
+event: progress
+data: {"stage":"features","windows_done":14,"windows_total":14}
+
+event: completed
+data: {"id":"5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0", ...}
+
+"""
+"""What a stream looks like; the last event's data is the whole answer."""
+
+INFERENCE: dict[str, Any] = {
+    "model_name": "tabletop",
+    "model_version": "1",
+    "outputs": [
+        {"name": "oscc.state_change", "datatype": "FP32", "shape": [1], "data": [0.93]},
+    ],
+}
+"""One whole answer of the Open Inference Protocol."""
+
+MODEL_FACTS: dict[str, Any] = {
+    **PREDICTION["model"],
+    "tasks": ["ar", "lta", "oscc", "pnr"],
+    "encoder": {
+        "name": "tabletop",
+        "kind": "swin",
+        "fingerprint": "51c0…",
+        "dim": 192,
+        "contract": {"fps": 30, "window_frames": 32, "stride_frames": 16},
+    },
+    "skills": {
+        "ar": {
+            "backbone": "shared",
+            "perspectives": ["lta", "oscc", "pnr"],
+            "outputs": ["verb", "noun"],
+        }
+    },
+    "label_counts": {"verb": 20, "noun": 21},
+    "metrics": {"test": {"ar": {"verb_top1": 0.71}}},
+    "licence": "Apache-2.0",
+    "backbone_passes": 12,
+}
+TAXONOMY: dict[str, Any] = {
+    "model": PREDICTION["model"],
+    "label_spaces": {"verb": ["cut", "put"], "noun": ["carrot", "knife"]},
+}
+LIMITS: dict[str, Any] = {
+    "max_upload_bytes": 268435456,
+    "max_choices_bytes": 65536,
+    "max_inference_json_bytes": 16777216,
+    "upload_timeout_s": 60.0,
+    "max_duration_s": 64.0,
+    "max_frames": 7680,
+    "max_pixels": 9437184,
+    "max_clip_pixels": 17179869184,
+    "max_fps": 120.0,
+    "max_segments": 64,
+    "decode_wall_s": 30.0,
+    "decode_memory_mb": 2048,
+    "max_top_k": 100,
+    "max_names": 32,
+    "max_requests": 64,
+    "max_queued_windows": 4096,
+    "max_spool_bytes": 2147483648,
+    "timeout_s": 60.0,
+}
+
+OIP_SERVER: dict[str, Any] = {
+    "name": "egopack",
+    "version": "0.1.0",
+    "extensions": ["binary_tensor_data"],
+}
+OIP_MODEL: dict[str, Any] = {
+    "name": "tabletop",
+    "versions": ["1"],
+    "platform": "egopack",
+    "inputs": [{"name": "video", "datatype": "BYTES", "shape": [1]}],
+    "outputs": [{"name": "ar.verb", "datatype": "FP32", "shape": [-1, 20]}],
+}
+OIP_MODEL_READY: dict[str, Any] = {"name": "tabletop", "ready": True}

@@ -4,18 +4,29 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from server import errors
-from server.errors import Kind, Problem
-from server.options import PredictOptions
+from server.errors import Problem
+from server.multipart import Kind
+from server.oip.schemas import Failure, InferRequest
+from server.oip.wire import HEADER_LENGTH
+from server.options import ActionOptions, PredictOptions, SearchOptions, TimedOptions
 from server.problems import MEDIA_TYPE, body_of
 from server.schemas import ProblemBody
+from server.uploads import SAFETENSORS
 
-ANYWHERE = (errors.MALFORMED, errors.UNAUTHENTICATED, errors.TOO_LARGE, errors.INTERNAL)
+ANYWHERE = (
+    errors.MALFORMED,
+    errors.UNAUTHENTICATED,
+    errors.TOO_LARGE,
+    errors.RATE_LIMITED,
+    errors.INTERNAL,
+)
 """What any endpoint may answer."""
 
-FOR_CLIPS = (
+FOR_VIDEOS = (
     errors.UNSUPPORTED,
     errors.INVALID_FIELD,
     errors.UNDECODABLE,
@@ -23,46 +34,96 @@ FOR_CLIPS = (
     errors.TOO_SHORT,
     errors.TOO_LONG,
     errors.TOO_MANY_PIXELS,
+    errors.FRAME_RATE,
     errors.CODEC,
     errors.QUEUE_FULL,
     errors.STARTING,
     errors.DRAINING,
+    errors.UNHEALTHY,
+    errors.OUT_OF_MEMORY,
     errors.NO_DECODER,
     errors.DEADLINE,
 )
 """What an endpoint that takes a clip may answer besides."""
 
-_REF = "#/components/schemas/"
+FOR_CLIPS = (*FOR_VIDEOS, errors.FEATURES)
+"""What an endpoint that takes a clip or its features may answer besides."""
 
-CLIP_BODY: dict[str, Any] = {
-    "required": True,
-    "description": "The clip, as one part of a form or as the whole body.",
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["video"],
-                "additionalProperties": False,
-                "properties": {
-                    "video": {
-                        "type": "string",
-                        "contentMediaType": "application/octet-stream",
-                        "description": "The clip: mp4, mov, mkv or webm.",
-                    },
-                    "request": {"$ref": f"{_REF}{PredictOptions.__name__}"},
-                },
-            },
-            "encoding": {"request": {"contentType": "application/json"}},
-        },
-        "video/*": {"schema": {"type": "string", "contentMediaType": "video/*"}},
-        "application/octet-stream": {
-            "schema": {"type": "string", "contentMediaType": "application/octet-stream"}
-        },
+FOR_SEARCHES = FOR_CLIPS
+"""What a search may answer besides."""
+
+JSON = "application/json"
+_REF = "#/components/schemas/"
+_BYTES = {"type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"}
+_PARTS: dict[Kind, dict[str, Any]] = {
+    "video": {**_BYTES, "description": "The clip: mp4, mov, mkv or webm."},
+    "features": {
+        "type": "string",
+        "minLength": 1,
+        "contentMediaType": SAFETENSORS,
+        "description": "Instead of the clip: its features, as `/v1/features` gives them.",
     },
 }
 
 
-def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+def _clip_body(options: type[BaseModel], *kinds: Kind) -> dict[str, Any]:
+    """Returns the description of a body that is, or holds, a clip or its features."""
+    form: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{kind: _PARTS[kind] for kind in kinds},
+            "request": {"$ref": f"{_REF}{options.__name__}"},
+        },
+        "oneOf": [{"required": [kind]} for kind in kinds],
+    }
+    content: dict[str, Any] = {
+        "multipart/form-data": {
+            "schema": form,
+            "encoding": {"request": {"contentType": JSON}},
+        },
+        "video/*": {"schema": {**_BYTES, "contentMediaType": "video/*"}},
+        "application/octet-stream": {"schema": _BYTES},
+    }
+    if "features" in kinds:
+        content[SAFETENSORS] = {"schema": {**_BYTES, "contentMediaType": SAFETENSORS}}
+    return {
+        "required": True,
+        "description": "The clip, as one part of a form or as the whole body.",
+        "content": content,
+    }
+
+
+VIDEO_BODY = _clip_body(TimedOptions, "video")
+CLIP_BODY = _clip_body(PredictOptions, "video", "features")
+SEARCH_BODY = _clip_body(SearchOptions, "video", "features")
+SEARCH_BODY["description"] += " Or an action, as JSON."
+SEARCH_BODY["content"][JSON] = {"schema": {"$ref": f"{_REF}{ActionOptions.__name__}"}}
+
+INFER_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": HEADER_LENGTH,
+            "in": "header",
+            "description": "Bytes of JSON, where binary tensor data comes after it.",
+            "schema": {"type": "integer", "minimum": 0},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "The protocol's JSON; binary tensor data may come after it.",
+        "content": {
+            JSON: {"schema": {"$ref": f"{_REF}{InferRequest.__name__}"}},
+            "application/octet-stream": {"schema": _BYTES},
+        },
+    },
+}
+
+BODIES = (TimedOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
+"""Shapes that are read by hand, so that FastAPI does not list them."""
+
+
+def problems(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in sorted({*kinds, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
@@ -91,6 +152,23 @@ def problems(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+def answer(example: Any) -> dict[int | str, dict[str, Any]]:
+    """Returns the entry of `responses` that shows what an answer looks like."""
+    return {200: {"content": {JSON: {"example": example}}}}
+
+
+def failures(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
+    """Returns the `responses` of an endpoint of the Open Inference Protocol."""
+    responses = problems(*kinds)
+    for entry in responses.values():
+        examples = entry["content"].pop(MEDIA_TYPE)["examples"]
+        for example in examples.values():
+            example["value"] = {"error": example["summary"]}
+        schema = {"$ref": f"{_REF}{Failure.__name__}"}
+        entry["content"][JSON] = {"schema": schema, "examples": examples}
+    return responses
+
+
 def install(app: FastAPI, *, has_key: bool) -> None:
     """Makes the app describe itself whole.
 
@@ -112,7 +190,11 @@ def _document(app: FastAPI, *, has_key: bool) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     _, extra = models_json_schema(
-        [(ProblemBody, "serialization"), (PredictOptions, "validation")],
+        [
+            (ProblemBody, "serialization"),
+            (Failure, "serialization"),
+            *((body, "validation") for body in BODIES),
+        ],
         ref_template=_REF + "{model}",
     )
     components = document.setdefault("components", {})

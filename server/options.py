@@ -1,34 +1,67 @@
 """What a caller may choose, as a JSON part or as query parameters."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from server.errors import FieldInvalid, MalformedRequest
 
+MAX_TOP_K = 100
+MAX_NAMES = 32
+"""Tasks or perspectives in one list."""
+
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
 Part = Literal["evidence", "scores"]
+Model = TypeVar("Model", bound=BaseModel)
+Options_co = TypeVar("Options_co", covariant=True)
 
 
-class _Choices(BaseModel):
-    """What the JSON part and the query string have in common."""
+def _split(values: object) -> object:
+    """`a,b` and `a&b` spelled as repeated parameters mean the same list."""
+    if isinstance(values, list):
+        return [piece for value in values for piece in str(value).split(",")]
+    return values
+
+
+Split = BeforeValidator(_split)
+
+
+class TimedOptions(BaseModel):
+    """How long to wait; a part `request` of this shape may go with the clip."""
 
     model_config = ConfigDict(
-        extra="forbid", use_attribute_docstrings=True, populate_by_name=True, frozen=True
+        extra="forbid",
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        frozen=True,
+        json_schema_extra={"examples": [{"timeout_s": 10.0}]},
     )
 
-    top_k: Annotated[int, Field(ge=1, le=100)] = 5
-    """Labels in each ranked list."""
-    segment_s: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 8.0
-    """Without `segments`, a longer clip is cut every so many seconds."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the sampled futures; the same request gives the same answer."""
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Give up after this long; default and maximum are in `/v1/limits`."""
 
 
-class PredictOptions(_Choices):
+class _Choices(TimedOptions):
+    """What the JSON part and the query string have in common."""
+
+    top_k: TopK = 5
+    """Entries in each ranked list."""
+    segment_s: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 8.0
+    """Without `segments`, a longer clip is cut every so many seconds."""
+
+
+class SegmentOptions(_Choices):
+    """Which stretches of a clip to look at; every field has a default."""
+
+    segments: Annotated[list[tuple[Seconds, Seconds]], Field(min_length=1)] | None = None
+    """Stretches to answer for, `[start_s, end_s]` each; default: the clip cut evenly."""
+
+
+class PredictOptions(SegmentOptions):
     """What to answer about the clip; every field has a default."""
 
     model_config = ConfigDict(
@@ -40,11 +73,11 @@ class PredictOptions(_Choices):
         }
     )
 
-    tasks: Annotated[list[str], Field(min_length=1, max_length=32)] | None = None
+    tasks: Names | None = None
     """Tasks to answer: any of `ar`, `lta`, `oscc`, `pnr` and the bundle's other skills, as
     `/v1/models` lists them; default: all the model knows."""
-    segments: Annotated[list[tuple[Seconds, Seconds]], Field(min_length=1)] | None = None
-    """Stretches to answer for, `[start_s, end_s]` each; default: the clip cut evenly."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the sampled futures; the same request gives the same answer."""
     return_: Annotated[list[Part] | None, Field(alias="return")] = None
     """Optional parts of the answer; default: all of them."""
 
@@ -53,23 +86,88 @@ class PredictOptions(_Choices):
         return self.return_ is None or part in self.return_
 
 
-def _split(values: object) -> object:
-    """`a,b` and `a&b` spelled as repeated parameters mean the same list."""
-    if isinstance(values, list):
-        return [piece for value in values for piece in str(value).split(",")]
-    return values
+class SearchOptions(SegmentOptions):
+    """Where in the backpack to look for what is close to a clip; every field has a default."""
 
-
-class PredictQuery(_Choices):
-    """The same choices spelled as query parameters; they apply when no JSON part is sent."""
-
-    tasks: Annotated[list[str] | None, BeforeValidator(_split)] = Field(
-        None, examples=[["ar", "lta"]]
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"perspectives": ["oscc"], "segment_s": 4.0, "top_k": 3}]}
     )
-    """Tasks to answer, repeated or separated by commas; default: all the model knows."""
-    segments: list[str] | None = Field(None, examples=[["0,8", "8,16"]])
+
+    perspectives: Names | None = None
+    """Tasks whose prototypes to search; default: all in the backpack."""
+    backbone: Name | None = None
+    """Whose backpack to search; default: the first that has one."""
+
+
+class ActionOptions(TimedOptions):
+    """An action, and where in the backpack to look for what is close to it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"verb": "cut", "noun": "carrot", "top_k": 3}]}
+    )
+
+    verb: Name
+    """Label of the action's verb, as `/v1/taxonomy` spells it."""
+    noun: Name
+    """Label of the action's noun."""
+    top_k: TopK = 5
+    """Entries in each ranked list."""
+    perspectives: Names | None = None
+    """Tasks whose prototypes to search; default: all in the backpack."""
+    backbone: Name | None = None
+    """Whose backpack to search; default: the first that has one."""
+
+
+class Query(Protocol[Options_co]):
+    """Choices spelled as query parameters; they apply when no JSON part is sent."""
+
+    @property
+    def model_fields_set(self) -> set[str]:
+        """Parameters that were sent."""
+
+    def to_options(self) -> Options_co:
+        """Returns the choices as the JSON part would have given them."""
+
+    def parse(self, part: bytes) -> Options_co:
+        """Returns the choices of the JSON part that stands in for this query."""
+
+
+class TimedQuery(TimedOptions):
+    """`TimedOptions` as query parameters."""
+
+    def to_options(self) -> TimedOptions:
+        """Returns the choices as the JSON part would have given them."""
+        return check_options(TimedOptions, self.model_dump(exclude_unset=True))
+
+    def parse(self, part: bytes) -> TimedOptions:
+        """Returns the choices of a JSON part."""
+        return parse_options(part, TimedOptions)
+
+
+class _SegmentQuery(_Choices):
+    """Segments as query parameters."""
+
+    segments: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        None, examples=[["0,8", "8,16"]]
+    )
     """Stretches to answer for, `start_s,end_s` each, repeated."""
-    return_: Annotated[list[Part] | None, BeforeValidator(_split)] = Field(
+
+    def values(self) -> dict[str, Any]:
+        """Returns what was sent, as the JSON part would have spelled it."""
+        values = self.model_dump(exclude_unset=True, by_alias=True)
+        if self.segments is not None:
+            values["segments"] = [text.split(",") for text in self.segments]
+        return values
+
+
+class PredictQuery(_SegmentQuery):
+    """`PredictOptions` as query parameters."""
+
+    tasks: Annotated[list[str] | None, Split] = Field(None, examples=[["ar", "lta"]])
+    """Tasks to answer, repeated or separated by commas; default: all the model knows."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the sampled futures; the same request gives the same answer."""
+    return_: Annotated[list[Part] | None, Split] = Field(
         None, alias="return", examples=[["evidence"]]
     )
     """Optional parts of the answer, repeated or separated by commas; default: all of them."""
@@ -80,13 +178,35 @@ class PredictQuery(_Choices):
         Raises:
             FieldInvalid: a segment is not two numbers.
         """
-        values = self.model_dump(exclude_unset=True, by_alias=True)
-        if self.segments is not None:
-            values["segments"] = [text.split(",") for text in self.segments]
-        return _checked(values)
+        return check_options(PredictOptions, self.values())
+
+    def parse(self, part: bytes) -> PredictOptions:
+        """Returns the choices of a JSON part."""
+        return parse_options(part, PredictOptions)
 
 
-def parse_options(text: bytes) -> PredictOptions:
+class SearchQuery(_SegmentQuery):
+    """`SearchOptions` as query parameters."""
+
+    perspectives: Annotated[list[str] | None, Split] = Field(None, examples=[["oscc", "pnr"]])
+    """Tasks whose prototypes to search, repeated or separated by commas; default: all."""
+    backbone: Name | None = None
+    """Whose backpack to search; default: the first that has one."""
+
+    def to_options(self) -> SearchOptions:
+        """Returns the choices as the JSON part would have given them.
+
+        Raises:
+            FieldInvalid: a segment is not two numbers.
+        """
+        return check_options(SearchOptions, self.values())
+
+    def parse(self, part: bytes) -> SearchOptions:
+        """Returns the choices of a JSON part."""
+        return parse_options(part, SearchOptions)
+
+
+def parse_options(text: bytes, kind: type[Model]) -> Model:
     """Returns the choices in a JSON part.
 
     Raises:
@@ -94,16 +214,21 @@ def parse_options(text: bytes) -> PredictOptions:
         FieldInvalid: a field is unknown or wrong.
     """
     try:
-        return PredictOptions.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise MalformedRequest("the request part is not valid JSON") from error
         raise FieldInvalid(*field_errors(error.errors())) from error
 
 
-def _checked(values: dict[str, Any]) -> PredictOptions:
+def check_options(kind: type[Model], values: Mapping[str, Any]) -> Model:
+    """Returns choices that were spelled in another way than JSON.
+
+    Raises:
+        FieldInvalid: a field is unknown or wrong.
+    """
     try:
-        return PredictOptions.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise FieldInvalid(*field_errors(error.errors())) from error
 

@@ -1,5 +1,6 @@
 """Exceptions -> problem+json (RFC 9457), the framework's own included."""
 
+import json
 import logging
 from collections.abc import Mapping
 
@@ -12,13 +13,25 @@ from starlette.responses import Response
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server import logs
-from server.errors import BY_STATUS, INTERNAL, FieldInvalid, Kind, Problem, ServerError, describe
+from server.errors import (
+    BY_STATUS,
+    DRAINING,
+    INTERNAL,
+    FieldInvalid,
+    Kind,
+    Problem,
+    ServerError,
+    describe,
+)
 from server.options import field_errors
 from server.schemas import FieldProblem, ProblemBody
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+OIP_FOLDER = "/v2"
+"""Below it the Open Inference Protocol is spoken, whose errors are `{"error": "..."}`."""
 
 
 def type_uri(kind: Kind) -> str:
@@ -42,47 +55,66 @@ def body_of(problem: Problem, request_id: str) -> ProblemBody:
     )
 
 
-def respond(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """Returns the response that says it."""
-    body = body_of(problem, logs.request_id.get() or "unknown")
-    response = Response(
-        body.model_dump_json(exclude_none=True),
-        status_code=problem.kind.status,
-        headers=headers,
-        media_type=MEDIA_TYPE,
-    )
+def respond(problem: Problem, path: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """Returns the response that says it, in the words of the protocol that the path belongs to."""
+    logs.note(problem=problem.kind)
+    if path.startswith(OIP_FOLDER):
+        body, media_type = json.dumps({"error": problem.detail}), "application/json"
+    else:
+        body = body_of(problem, current_request()).model_dump_json(exclude_none=True)
+        media_type = MEDIA_TYPE
+    response = Response(body, problem.kind.status, headers, media_type)
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.kind is DRAINING:
+        response.headers["Connection"] = "close"  # the next request belongs elsewhere
     if problem.kind.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def respond_to(error: BaseException, limits: Mapping[str, float]) -> Response:
-    """Returns the response to an exception; what is our fault goes to the log in full."""
+def current_request() -> str:
+    """Id of the request being answered."""
+    return logs.request_id.get() or "unknown"
+
+
+def look_into(error: BaseException, limits: Mapping[str, float]) -> Problem:
+    """Returns what to tell the caller; what is our fault goes to the log in full."""
     problem = describe(error, limits)
+    logs.note(problem=problem.kind)
     if problem.kind is INTERNAL:
         logger.error("unexpected %s", type(error).__name__, exc_info=error)
     else:
         logger.debug("refused: %s", problem.kind.slug, exc_info=error)
-    return respond(problem)
+    return problem
+
+
+def respond_to(error: BaseException, limits: Mapping[str, float], path: str) -> Response:
+    """Returns the response to an exception.
+
+    Args:
+        error: anything that was raised while answering.
+        limits: every limit in force.
+        path: that was asked for.
+    """
+    return respond(look_into(error, limits), path)
 
 
 def install(app: FastAPI, limits: Mapping[str, float]) -> None:
     """Makes the app answer every exception with a problem."""
 
-    async def known(_: Request, error: Exception) -> Response:
-        return respond_to(error, limits)
+    async def known(request: Request, error: Exception) -> Response:
+        return respond_to(error, limits, request.url.path)
 
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         errors = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # drop "query", "path"
-        return respond_to(FieldInvalid(*field_errors(errors)), limits)
+        return respond_to(FieldInvalid(*field_errors(errors)), limits, request.url.path)
 
-    async def framework(_: Request, error: Exception) -> Response:
+    async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         kind = BY_STATUS.get(error.status_code, INTERNAL)
-        return respond(Problem(kind, kind.title), error.headers)
+        return respond(Problem(kind, kind.title), request.url.path, error.headers)
 
     for root in (ServerError, ExtractError, ModelError):
         app.add_exception_handler(root, known)

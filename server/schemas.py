@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 Probability = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
     """Base of everything sent back."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
-class ModelIdentity(_Body):
+class ModelIdentity(Body):
     """Which bundle answered."""
 
     name: str
@@ -25,7 +25,7 @@ class ModelIdentity(_Body):
     """Hash of the bundle's manifest, hence of every file in it."""
 
 
-class InputFacts(_Body):
+class InputFacts(Body):
     """What the clip turned out to be."""
 
     duration_s: float
@@ -42,7 +42,7 @@ class InputFacts(_Body):
     """Which decoder read it."""
 
 
-class FeatureFacts(_Body):
+class FeatureFacts(Body):
     """The windows the answer rests on."""
 
     encoder: str
@@ -55,7 +55,7 @@ class FeatureFacts(_Body):
     count: int
 
 
-class RankedLabel(_Body):
+class RankedLabel(Body):
     """One label of a ranked list."""
 
     id: int
@@ -63,14 +63,14 @@ class RankedLabel(_Body):
     probability: Probability
 
 
-class Action(_Body):
+class Action(Body):
     """Verbs and nouns, most probable first."""
 
     verb: list[RankedLabel]
     noun: list[RankedLabel]
 
 
-class Oscc(_Body):
+class Oscc(Body):
     """Whether an object changes state."""
 
     state_change: bool
@@ -78,18 +78,18 @@ class Oscc(_Body):
     """That a state change happens."""
 
 
-class Pnr(_Body):
+class Pnr(Body):
     """When something happens in a segment, if it does: for `pnr`, a change of state."""
 
     time_s: float
     frame: int
-    """Index of that instant's frame in the file sent."""
+    """Index of that instant's frame in the file sent; of features, on their clock."""
     probability: Probability
     scores: list[float] | None = None
     """One per sampled instant; only with `scores`."""
 
 
-class SkillAnswer(_Body):
+class SkillAnswer(Body):
     """What a skill besides the four says of a segment; which of the two, its kind decides."""
 
     labels: list[RankedLabel] | None = None
@@ -98,7 +98,7 @@ class SkillAnswer(_Body):
     """When it happens, if it does."""
 
 
-class Neighbour(_Body):
+class Neighbour(Body):
     """A prototype retrieved from the backpack."""
 
     verb: str
@@ -109,7 +109,7 @@ class Neighbour(_Body):
     """Training segments the prototype is the mean of."""
 
 
-class Evidence(_Body):
+class Evidence(Body):
     """Why: what was retrieved, and how each perspective voted."""
 
     neighbours: dict[str, dict[str, list[Neighbour]]]
@@ -118,7 +118,7 @@ class Evidence(_Body):
     """Output (`ar.verb`) -> perspective (`own` is the task's own head) -> label it prefers."""
 
 
-class Segment(_Body):
+class Segment(Body):
     """Everything said about one stretch of the clip; tasks not asked for are absent."""
 
     start_s: float
@@ -131,14 +131,14 @@ class Segment(_Body):
     evidence: Evidence | None = None
 
 
-class JointAction(_Body):
+class JointAction(Body):
     """One action of a sampled future."""
 
     verb: str
     noun: str
 
 
-class Lta(_Body):
+class Lta(Body):
     """The next actions."""
 
     observed: list[int]
@@ -150,7 +150,7 @@ class Lta(_Body):
     evidence: Evidence | None = None
 
 
-class Forecast(_Body):
+class Forecast(Body):
     """What a skill besides the four says of the segments to come."""
 
     observed: list[int]
@@ -160,7 +160,7 @@ class Forecast(_Body):
     evidence: Evidence | None = None
 
 
-class Timings(_Body):
+class Timings(Body):
     """Where the time went, in milliseconds; `total_ms` starts at the request's first byte."""
 
     queue_ms: float
@@ -170,7 +170,7 @@ class Timings(_Body):
     total_ms: float
 
 
-class Warning_(_Body):
+class Warning_(Body):
     """Something about the clip that may explain a surprising answer."""
 
     model_config = ConfigDict(title="Warning")
@@ -179,12 +179,13 @@ class Warning_(_Body):
     detail: str
 
 
-class Prediction(_Body):
+class Prediction(Body):
     """The answers about one clip; parts not asked for are absent."""
 
     id: str
     model: ModelIdentity
-    input: InputFacts
+    input: InputFacts | None = None
+    """What the clip turned out to be; absent where its features were sent instead."""
     features: FeatureFacts
     segments: list[Segment]
     lta: Lta | None = None
@@ -194,80 +195,44 @@ class Prediction(_Body):
     warnings: list[Warning_]
 
 
-class Encoder(_Body):
-    """The video encoder of a bundle."""
+class ProgressEvent(Body):
+    """How far a request has come; the data of a `progress` event."""
 
-    name: str
-    fingerprint: str
-    dim: int
-
-
-class Skill(_Body):
-    """One task a bundle answers."""
-
-    backbone: str
-    perspectives: list[str]
-    outputs: list[str]
-    """Label spaces it answers in; their names are in `/v1/taxonomy`."""
+    stage: Literal["received", "decoded", "features", "reasoning"]
+    windows_done: int
+    windows_total: int
+    """0 until the clip is decoded."""
 
 
-class ModelFacts(ModelIdentity):
-    """What a bundle says of itself."""
+class SegmentMatches(Body):
+    """What is closest to one segment, or to the action asked for."""
 
-    tasks: list[str]
-    encoder: Encoder
-    skills: dict[str, Skill]
-    label_counts: dict[str, int]
-    """Label space -> number of labels; the labels are in `/v1/taxonomy`."""
-    metrics: dict[str, dict[str, dict[str, float]]]
-    """Split -> task -> metric -> value, as measured when the bundle was made."""
-    licence: str | None = None
-    backbone_passes: int
-    """Backbone passes made since the server started."""
+    start_s: float | None = None
+    """Absent for an action."""
+    end_s: float | None = None
+    perspectives: dict[str, list[Neighbour]]
+    """Task -> prototypes as it sees them, closest first."""
 
 
-class Models(_Body):
-    """The models being served."""
-
-    models: list[ModelFacts]
-
-
-class Taxonomy(_Body):
-    """Names by id for every label space."""
+class BackpackMatches(Body):
+    """The nearest prototypes in the backpack."""
 
     model: ModelIdentity
-    label_spaces: dict[str, list[str]]
+    backbone: str
+    """Whose backpack was searched."""
+    matches: list[SegmentMatches]
+    """One per segment, or one for the action."""
+    timings: Timings
 
 
-class Limits(_Body):
-    """Every limit in force."""
-
-    max_upload_bytes: int
-    upload_timeout_s: float
-    max_duration_s: float
-    max_frames: int
-    max_pixels: int
-    max_segments: int
-    decode_wall_s: float
-    max_requests: int
-    timeout_s: float
-    """Default deadline of a request, and the longest it may ask for."""
-
-
-class Health(_Body):
-    """A probe's answer."""
-
-    status: Literal["alive", "ready"]
-
-
-class FieldProblem(_Body):
+class FieldProblem(Body):
     """One wrong field."""
 
     pointer: str
     detail: str
 
 
-class ProblemBody(_Body):
+class ProblemBody(Body):
     """Why there is no answer (RFC 9457)."""
 
     model_config = ConfigDict(title="Problem")

@@ -17,6 +17,17 @@ def _random_state_restored():
     torch.set_rng_state(states[2])
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _measurements_stay_out_of_the_home(tmp_path_factory):
+    before = os.environ.get("EGOPACK_CACHE")
+    os.environ["EGOPACK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["EGOPACK_CACHE"]
+    else:
+        os.environ["EGOPACK_CACHE"] = before
+
+
 def pytest_collection_modifyitems(items):
     if torch.cuda.is_available():
         return

@@ -6,6 +6,7 @@ import torch
 
 from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.loading import encoder_spec
+from extract.onnx_export import export_encoder
 from extract.swin import SwinConfig, build_trunk
 from extract.torch_encoder import TorchEncoder
 from extract.track import EncoderId, FeatureTrack
@@ -130,6 +131,7 @@ def make_bundle(config: ModelConfig | None = None) -> Bundle:
         skills={name: dict(skill.state_dict()) for name, skill in skills.skills.items()},
         backpack=skills.backpacks["shared"].to_tensors("shared"),
         card="# tiny\n",
+        encoder_onnx=export_encoder(encoder),
     )
 
 

@@ -10,7 +10,8 @@ ORDER = ["weights", "extract", "model", "server"]
 PACKAGES = [*ORDER, "clients"]
 # Of `extract`, the model proper sees tracks only; these files are the ones that make them.
 MAKES_TRACKS = {"model.presets", "model.tabletop", "model.ego4d", "model.train", "model.predictor",
-                "model.data.tracks", "model.evaluate", "model.assemble", "model.score"}  # fmt: skip
+                "model.data.tracks", "model.evaluate", "model.assemble", "model.score",
+                "model.learn"}  # fmt: skip
 
 
 def module_name(path: Path) -> str:
@@ -67,7 +68,9 @@ def test_the_model_proper_sees_tracks_and_not_pixels():
             assert {n for n in seen if not n.startswith(allowed)} == set(), module
 
 
-@pytest.mark.parametrize("dependency", ["decord", "faiss", "cv2", "torch_geometric"])
+@pytest.mark.parametrize(
+    "dependency", ["decord", "faiss", "cv2", "onnxruntime", "torch_geometric", "pytorchvideo"]
+)
 def test_an_awkward_dependency_has_one_home(dependency):
     homes = {m for m, names in FILES.items() if dependency in {n.split(".")[0] for n in names}}
     assert len({home for home in homes if home.split(".")[0] != "tests"}) == 1, homes

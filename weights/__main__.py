@@ -17,10 +17,9 @@ from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.errors import ImportRefused, WeightsError
 from weights.fetch import fetch
 from weights.manifest import MANIFEST_FILE
-from weights.published import PUBLISHED
+from weights.published import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
 
 SHIPPED = Path(__file__).parent
-DOWNLOADS = Path("work/weights")
 URL_VARIABLE = "EGOPACK_WEIGHTS_URL"
 
 
@@ -81,7 +80,10 @@ def _add_fetch(command: argparse.ArgumentParser) -> None:
         f"(default: {URL_VARIABLE}, else its publisher)",
     )
     command.add_argument(
-        "--out", type=Path, metavar="DIR", help=f"folder for it (default: {DOWNLOADS}/NAME)"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for it (default: NAME in {FOLDER_VARIABLE}, else in {DOWNLOADS})",
     )
     command.add_argument(
         "--accept-license", action="store_true", help="you accept the terms it is published under"
@@ -138,7 +140,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
     url = arguments.url or os.environ.get(URL_VARIABLE) or backbone.url
     if url.endswith("/"):
         url += backbone.file
-    folder = arguments.out or DOWNLOADS / backbone.name
+    downloads = Path(os.environ.get(FOLDER_VARIABLE) or DOWNLOADS)
+    folder = arguments.out or downloads / backbone.name
     try:
         with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
 

@@ -1,6 +1,7 @@
 """Save and load a bundle: manifest.json and safetensors, every byte checked against its hash.
 
-A bundle is a folder. Loading never runs code from it: safetensors hold numbers only.
+A bundle is a folder. Loading never runs code from it: safetensors hold numbers only, and an
+encoder's ONNX graph, if there is one, is handed on as bytes.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from weights.manifest import MANIFEST_FILE, Manifest
 Tensors = dict[str, Tensor]
 
 ENCODER_FILE = "encoder.safetensors"
+ONNX_FILE = "encoder.onnx"
 BACKPACK_FILE = "backpack.safetensors"
 CARD_FILE = "MODEL_CARD.md"
 
@@ -37,6 +39,7 @@ class Bundle:
         backpack: "<backbone>.<task>" -> (P, D) prototypes, and `verb_id`, `noun_id`, `count` (P,).
         card: text of the model card.
         sha256: hash of manifest.json, hence of everything; empty until saved.
+        encoder_onnx: the encoder's graph, whose weights are the tensors of `encoder`; may be empty.
     """
 
     manifest: Manifest
@@ -46,6 +49,7 @@ class Bundle:
     backpack: Tensors
     card: str = ""
     sha256: str = ""
+    encoder_onnx: bytes = b""
 
 
 def fingerprint(tensors: Mapping[str, Tensor], *facts: object) -> str:
@@ -68,6 +72,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     payload[BACKPACK_FILE] = save(bundle.backpack)
     if bundle.encoder:
         payload[ENCODER_FILE] = save(bundle.encoder)
+    if bundle.encoder_onnx:
+        payload[ONNX_FILE] = bundle.encoder_onnx
     payload[CARD_FILE] = bundle.card.encode()
     files = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -112,6 +118,7 @@ def load_bundle(folder: Path) -> Bundle:
         backpack=backpack,
         card=data.get(CARD_FILE, b"").decode(),
         sha256=hashlib.sha256(text).hexdigest(),
+        encoder_onnx=data.get(ONNX_FILE, b""),
     )
 
 

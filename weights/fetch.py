@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from weights.checkpoint import read_state
 from weights.download import Progress, download, public_address
@@ -64,6 +65,37 @@ def fetch(
             f"{folder}: {error.strerror or error}; what was downloaded is kept: put that right "
             "and run again"
         ) from error
+
+
+def load_fetched(backbone: Published, folder: Path) -> dict[str, Tensor]:
+    """Returns the tensors of a backbone that was fetched, under the names it was published with.
+
+    Args:
+        backbone: which one.
+        folder: that it was fetched into.
+
+    Raises:
+        FetchFailed: it is not there; the message names the command that fetches it.
+        HashDiffers: the file is not the one that was fetched.
+    """
+    record = _read_record(folder, backbone.name)
+    path = folder / f"{backbone.name}.safetensors"
+    if record is None or not path.is_file():
+        accept = " --accept-license" if backbone.non_commercial else ""
+        raise FetchFailed(
+            f"{backbone.name} is not in {folder}: fetch it with "
+            f"python -m weights fetch {backbone.name}{accept} --out {folder}"
+        )
+    expected, found = record["tensors"]["sha256"], _facts(path)["sha256"]
+    if found != expected:
+        raise HashDiffers(
+            f"{path} has SHA-256 {found}, {RECORD_FILE} beside it says {expected}: remove the "
+            "file and fetch it again",
+            expected=expected,
+            found=found,
+        )
+    tensors: dict[str, Tensor] = load_file(path)
+    return tensors
 
 
 def _make(

@@ -1,6 +1,13 @@
 """Backbones that others publish: where they are and on what terms. None of them ships with us."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+DOWNLOADS = Path("work/weights")
+"""Where fetched backbones are kept, each in a folder of its name."""
+
+FOLDER_VARIABLE = "EGOPACK_WEIGHTS"
+"""Names another place for them."""
 
 
 @dataclass(frozen=True)

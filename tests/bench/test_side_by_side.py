@@ -5,7 +5,7 @@ import argparse
 import pytest
 import torch
 
-from bench import reasoning, training, trunk
+from bench import encoder, reasoning, training, trunk
 from bench.duel import duel, times_faster
 
 SIZES = {"hidden_size": 16, "input_size": 8, "batch_size": 2, "rounds": 1, "threads": 1}
@@ -58,6 +58,25 @@ def test_the_trunk_agrees_with_the_baseline_and_its_parts_are_seen():
     for way in ("ours", "torchvision"):  # an operator that is renamed would leave its part empty
         assert min(figures["parts_ms"][way].values()) > 0
     assert "GPU: not measured" in trunk.table(figures)
+
+
+@pytest.mark.usefixtures("threads")
+def test_the_runtimes_agree_and_the_choice_is_compared():
+    arguments = argparse.Namespace(
+        bundle=encoder.SHIPPED_BUNDLE, batches=[2], rounds=1, threads=[1]
+    )
+    figures = encoder.run(arguments)
+    (row,) = figures["rows"].values()
+    assert row["greatest_difference"] <= encoder.TOLERANCE
+    assert row["chosen"] == figures["auto"]["1"]["name"]
+    assert row["over_torchvision"] > 0
+    assert "GPU: not measured" in encoder.table(figures)
+
+
+def test_a_runtime_that_says_something_else_is_not_timed():
+    ways = {"torchvision": lambda x: x.float(), "onnx": lambda x: x.float() * 1.001}
+    with pytest.raises(ArithmeticError, match="same features"):
+        encoder.compare(ways, torch.ones(2, 3))
 
 
 def test_the_blocks_of_swinl_are_counted_as_often_as_they_occur():

@@ -4,6 +4,7 @@ import pytest
 import clients.client
 from clients.client import EgoPackClient
 from clients.errors import Busy, Rejected, ServerFault, Unreachable
+from extract.store import FeatureStore
 from server.app import create_app
 from tests.server.fakes import clip, make_engine, make_settings
 from tests.server.in_process import AppTransport
@@ -54,6 +55,26 @@ def test_a_clip_is_answered(client, clip_path):
     assert len(result.segments[0].ar.verb) == 1
     assert result.segments[0].pnr is None
     assert result.lta is None
+
+
+def test_features_come_as_a_file_of_the_store(client, clip_path, tmp_path):
+    (tmp_path / "kept.safetensors").write_bytes(client.features(clip_path))
+    assert FeatureStore(tmp_path).read("kept").num_frames == 120
+    clip_path.write_bytes(b"reject damaged")
+    with pytest.raises(Rejected) as caught:
+        client.features(clip_path)
+    assert caught.value.code == "undecodable-video"
+
+
+def test_the_backpack_is_searched_for_a_clip_and_for_an_action(client, clip_path):
+    found = client.search(clip_path, segments=[(0, 2), (2, 4)], perspectives=["pnr"], top_k=2)
+    assert [(m.start_s, m.end_s) for m in found.matches] == [(0.0, 2.0), (2.0, 4.0)]
+    assert [len(near) for near in found.matches[1].perspectives.values()] == [2]
+    (match,) = client.search_action("take", "cup", top_k=1).matches
+    assert match.start_s is None
+    assert match.perspectives["oscc"][0].noun == "cup"
+    with pytest.raises(Rejected):
+        client.search_action("take", "moon")
 
 
 def test_models_limits_and_taxonomy_are_told(client):

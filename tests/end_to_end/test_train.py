@@ -34,6 +34,7 @@ def test_a_killed_run_went_on_and_made_a_sound_bundle(smoke_run):
     assert "footage: done before" in log
     manifest = load_bundle(smoke_run / "bundle").manifest
     assert set(manifest.skills) == ALL
+    assert "encoder.onnx" in manifest.files
     assert set(manifest.metrics) == {"val", "test"}
     assert manifest.training["command"] == "python -m model.train --smoke"
     assert not list(smoke_run.glob("*.part")) + list(smoke_run.glob("*.checkpoint"))

@@ -22,7 +22,7 @@ def test_tensors_that_are_not_the_described_ones_are_refused(tiny_encoder):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"kind": "slowfast"}, "slowfast"), ({"config": {"patch": [1]}}, "trunk keys")],
+    [({"kind": "resnet"}, "resnet"), ({"config": {"patch": [1]}}, "trunk keys")],
 )
 def test_descriptions_of_unknown_encoders_are_refused(tiny_encoder, change, message):
     with pytest.raises(ValueError, match=message):

@@ -92,6 +92,18 @@ def test_features_can_be_written_in_the_layout_of_the_release(bundle, videos, tm
     assert summary(capsys)["skipped"] == 1
 
 
+def test_another_runtime_is_asked_for_by_name_and_gives_the_same_features(
+    bundle, videos, tmp_path, capsys
+):
+    one = videos / "one.mp4"
+    asked = ("--encoder", bundle, "--runtime", "onnx")
+    assert run(one, "--out", tmp_path / "onnx", *asked) == 0
+    assert run(one, "--out", tmp_path / "torch", "--encoder", bundle) == 0
+    found, expected = (FeatureStore(tmp_path / name).read("one") for name in ("onnx", "torch"))
+    assert found.encoder == expected.encoder
+    torch.testing.assert_close(found.features, expected.features, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("problem", ["no bundle", "no video", "same name"])
 def test_a_run_that_cannot_start_says_so(bundle, videos, tmp_path, problem):
     if problem == "no bundle":

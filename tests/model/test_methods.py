@@ -13,7 +13,7 @@ from model.skills import build_skills
 from model.stages import SkillOnBackbone, collect_logits
 from model.tasks import TASKS
 from model.workbench import Workbench, plan
-from tests.factories import NUM_LABELS, TINY, make_samples
+from tests.factories import NUM_LABELS, TINY, make_bundle, make_samples
 from weights.bundle import load_bundle, save_bundle
 from weights.errors import BundleError
 
@@ -178,6 +178,15 @@ def test_a_bundle_answers_as_the_models_it_was_made_of(bench, method, tmp_path):
     assert len(loaded.manifest.backbones) == (1 if alone else 4)
     heard = {len(s["perspectives"]) for s in loaded.manifest.skills.values()}
     assert heard == ({3} if method.startswith("egopack") else {0})
+
+
+def test_a_bundle_holds_the_graph_of_its_encoder(bench):
+    tiny = make_bundle()
+    data = replace(prepared(), encoder=tiny.manifest.encoder, encoder_tensors=tiny.encoder)
+    skills = group_skills(bench.models(parts_of("mtl")))
+    facts = {"command": "x", "method": "x", "protocol": "x", "seed": 0, "threads": 1, "seconds": {}}
+    bundle = assemble("b", skills, data, LEARNING, {}, facts)
+    assert bundle.encoder_onnx == tiny.encoder_onnx
 
 
 def test_one_backbone_passes_once_for_all_skills_and_four_pass_four_times(bench):

@@ -16,9 +16,14 @@ from extract.clip import ClipInfo, DecodedClip, Notice
 from extract.contract import FeatureContract
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from model import outputs
+from model.errors import SearchInvalid
 from model.predictor import Predictor, PredictRequest
+from model.search import Look, Matches
+from model.tasks import TASKS as ALL_TASKS
+from model.track_nodes import Bounds, cut_track
 from server.engine import CANARY, Engine
 from server.settings import Settings
+from server.telemetry import Telemetry
 from weights.manifest import Manifest
 
 CONTRACT = FeatureContract(crop_height=4, crop_width=4, short_side=4, resize="decoder")
@@ -68,7 +73,7 @@ class FakePredictor:
                 t: {
                     "backbone": "shared",
                     "perspectives": list(PERSPECTIVES),
-                    "spec": {"outputs": ["verb", "noun"]},
+                    "spec": ALL_TASKS[t].to_dict(),
                 }
                 for t in TASKS
             },
@@ -79,6 +84,20 @@ class FakePredictor:
 
     check = Predictor.check
 
+    @property
+    def backpacks(self) -> "FakePredictor":
+        return self
+
+    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+        self.check(request)
+        cut = cut_track(request.track, request.segments, request.segment_s)
+        return cut, Matches("shared", [_nearest(look) for _ in cut])
+
+    def of_action(self, verb: str, noun: str, look: Look) -> Matches:
+        if (verb, noun) != ("take", "cup"):
+            raise SearchInvalid("noun", "no prototype")
+        return Matches("shared", [_nearest(look)])
+
     def predict(self, requests: list[PredictRequest]) -> list[outputs.Prediction]:
         self.before_predict()
         self.backbone_passes += 1
@@ -87,7 +106,7 @@ class FakePredictor:
 
     def _answer(self, request: PredictRequest) -> outputs.Prediction:
         grey = float(request.track.features.mean()) / 255
-        segments = request.segments or ((0.0, request.track.duration_s),)
+        segments = cut_track(request.track, request.segments, request.segment_s)
         lta = None
         if "lta" in request.tasks:
             action = outputs.LtaStep(_ranked(grey, request), _ranked(grey, request))
@@ -113,6 +132,11 @@ def _segment(
 def _ranked(grey: float, request: PredictRequest) -> list[outputs.Ranked]:
     labels = [outputs.Ranked(0, "take", grey), outputs.Ranked(1, "put", 1 - grey)]
     return labels[: request.top_k]
+
+
+def _nearest(look: Look) -> dict[str, list[outputs.Neighbour]]:
+    near = [outputs.Neighbour("take", "cup", 0.9, 3)] * min(look.top_k, 4)
+    return dict.fromkeys(look.perspectives or PERSPECTIVES, near)
 
 
 def _evidence() -> outputs.Evidence:
@@ -196,11 +220,14 @@ def make_clip(frames: int, grey: int, fps: float = 30.0) -> DecodedClip:
 
 
 def make_engine(
-    settings: Settings, predictor: FakePredictor | None = None, pool: FakePool | None = None
+    settings: Settings,
+    predictor: FakePredictor | None = None,
+    pool: FakePool | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Engine:
     model: Any = predictor or FakePredictor()
     fake: Any = pool or FakePool()
-    return Engine(settings, load=lambda: model, pool=fake)
+    return Engine(settings, load=lambda: model, pool=fake, telemetry=telemetry)
 
 
 def make_settings(**values: Any) -> Settings:
@@ -213,10 +240,19 @@ async def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> N
             await asyncio.sleep(0.001)
 
 
+def lose_the_device() -> None:
+    raise torch.AcceleratorError("an illegal memory access")
+
+
 if __name__ == "__main__":  # a server process with a fake model, for tests of its life
+    import json
+    import signal
     import sys
 
     from server.process import serve
 
-    settings = make_settings(port=0, max_upload_mb=8)
-    sys.exit(1 if serve(settings, make_engine(settings)) else 0)
+    given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+    settings = make_settings(**{"port": 0, "max_upload_mb": 8, "drain_delay_s": 0} | given)
+    model = FakePredictor()
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(model, "before_predict", lose_the_device))
+    sys.exit(1 if serve(settings, make_engine(settings, model)) else 0)

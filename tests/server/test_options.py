@@ -29,7 +29,7 @@ def test_query_and_json_part_mean_the_same(values):
     if "segments" in query:
         query["segments"] = [f"{a!r},{b!r}" for a, b in query["segments"]]
     assert PredictQuery.model_validate(query).to_options() == parse_options(
-        json.dumps(values).encode()
+        json.dumps(values).encode(), PredictOptions
     )
 
 
@@ -57,14 +57,14 @@ def test_commas_separate_names_in_a_query():
 )
 def test_a_wrong_field_is_pointed_at(text, where):
     with pytest.raises(FieldInvalid) as caught:
-        parse_options(text)
+        parse_options(text, PredictOptions)
     assert [at for at, _ in caught.value.errors] == [where]
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"tasks=ar"])
 def test_what_is_not_json_is_malformed(text):
     with pytest.raises(MalformedRequest):
-        parse_options(text)
+        parse_options(text, PredictOptions)
 
 
 @pytest.mark.parametrize("segment", ["0", "0,8,9", "a,b", ""])

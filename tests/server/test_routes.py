@@ -208,10 +208,29 @@ def test_before_it_is_ready_it_lives_but_takes_no_clips(serve):
 
 
 def test_while_it_stops_it_takes_no_clips(served):
-    served.engine.drain()
+    served.engine.life.drain()
     assert_problem(served.http.get("/readyz"), 503, "draining")
     assert_problem(served.post(clip()), 503, "draining")
     assert served.http.get("/livez").status_code == 200
+
+
+def test_a_verbose_probe_says_what_readiness_rests_on(served):
+    assert served.http.get("/readyz").json() == {"status": "ready"}
+    assert served.http.get("/readyz", params={"verbose": "1"}).json() == {
+        "status": "ready",
+        "checks": {"state": "ready", "canary": "ok", "reload": "none"},
+    }
+    served.engine.life.is_healthy = False
+    assert_problem(served.http.get("/readyz"), 503, "model-unhealthy")
+    assert_problem(served.post(clip()), 503, "model-unhealthy")
+
+
+def test_a_draining_server_closes_the_connection(served):
+    served.engine.life.retire()
+    assert_problem(served.http.get("/readyz"), 503, "draining")
+    assert served.post(clip()).status_code == 200
+    served.engine.life.drain()
+    assert served.post(clip()).headers["connection"] == "close"
 
 
 def test_two_callers_at_once_share_a_batch_and_get_the_answers_they_get_alone(serve):
@@ -239,7 +258,7 @@ def test_a_caller_that_hangs_up_is_dropped(served):
         async def receive():
             if messages:
                 return messages.pop()
-            while not served.engine._coming:
+            while not served.engine._sight.coming:
                 await asyncio.sleep(0.001)
             return {"type": "http.disconnect"}
 
@@ -272,7 +291,13 @@ def test_models_taxonomy_and_limits_say_what_is_served(served):
     assert served.http.get("/v1/models/fake").json() == models[0]
     assert_problem(served.http.get("/v1/models/other"), 404, "not-found")
     spaces = served.http.get("/v1/taxonomy").json()["label_spaces"]
-    assert spaces == {"verb": ["take", "put"], "noun": ["cup", "knife"]}
+    assert {name: spaces[name] for name in ("verb", "noun")} == {
+        "verb": ["take", "put"],
+        "noun": ["cup", "knife"],
+    }
+    answered = {space for skill in models[0]["skills"].values() for space in skill["outputs"]}
+    assert answered == set(spaces)
+    assert models[0]["encoder"]["contract"]["window_frames"] == 32
     assert served.http.get("/v1/limits").json()["max_upload_bytes"] == 256 * 2**20
 
 

@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -27,6 +28,7 @@ def make_bundle() -> Bundle:
         skills={"ar": {"w": torch.zeros(5)}},
         backpack={"shared.ar": torch.eye(3)},
         card="# tiny\n",
+        encoder_onnx=b"a graph",
     )
 
 
@@ -39,6 +41,7 @@ def folder(tmp_path):
 def test_a_bundle_comes_back_as_it_was_saved(folder):
     loaded, original = load_bundle(folder), make_bundle()
     assert loaded.card == original.card
+    assert loaded.encoder_onnx == original.encoder_onnx
     assert loaded.manifest.label_spaces == original.manifest.label_spaces
     for part in ("encoder", "backpack"):
         assert fingerprint(getattr(loaded, part)) == fingerprint(getattr(original, part))
@@ -54,10 +57,16 @@ def test_saving_again_replaces_the_bundle_and_leaves_nothing_behind(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["encoder", "backbone-shared", "skill-ar", "backpack"],
+    [
+        "encoder.safetensors",
+        "encoder.onnx",
+        "backbone-shared.safetensors",
+        "skill-ar.safetensors",
+        "backpack.safetensors",
+    ],
 )
 def test_one_flipped_byte_is_refused_by_name(folder, name):
-    path = folder / f"{name}.safetensors"
+    path = folder / name
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -65,6 +74,13 @@ def test_one_flipped_byte_is_refused_by_name(folder, name):
         load_bundle(folder)
     assert caught.value.file == path.name
     assert "SHA-256" in caught.value.expected
+
+
+def test_a_bundle_without_a_graph_keeps_loading_and_one_that_is_not_listed_is_not_read(folder):
+    save_bundle(replace(make_bundle(), encoder_onnx=b""), folder)
+    assert not (folder / "encoder.onnx").exists()
+    (folder / "encoder.onnx").write_bytes(b"from elsewhere")
+    assert load_bundle(folder).encoder_onnx == b""
 
 
 def test_a_missing_file_is_refused_by_name(folder):

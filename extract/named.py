@@ -1,0 +1,78 @@
+"""Encoders by name: a published one that was fetched, or the one that a bundle's folder holds."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from extract.contract import Color
+from extract.loading import encoder_from_spec
+from extract.omnivore import load_omnivore
+from extract.slowfast import load_slowfast
+from extract.torch_encoder import TorchEncoder
+from weights.bundle import load_bundle
+from weights.errors import BundleMissing
+from weights.fetch import load_fetched
+from weights.published import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+
+LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
+    "omnivore-swinl": load_omnivore,
+    "slowfast-r101": load_slowfast,
+}
+"""Name of a published backbone -> what makes an encoder of its tensors."""
+
+SPEC_HELP = f"{', '.join(LOADERS)}, or the folder of a bundle that holds one"
+
+
+def load_named_encoder(
+    spec: str, *, weights: Path = DOWNLOADS, color: Color | None = None
+) -> TorchEncoder:
+    """Returns the encoder that an operator names, on the CPU.
+
+    Args:
+        spec: name of a published backbone, or the folder of a bundle.
+        weights: where published backbones were fetched to, each in a folder of its name.
+        color: colour matrix to read videos with in place of the contract's; makes it another
+            encoder, with a fingerprint of its own.
+
+    Raises:
+        WeightsError: it is not there, or not what it was.
+        ValueError: the tensors do not make an encoder, or the bundle holds none.
+    """
+    encoder = _published(spec, weights) if spec in LOADERS else _of_bundle(Path(spec))
+    if color in (None, encoder.contract.color):
+        return encoder
+    contract = replace(encoder.contract, color=color)
+    return TorchEncoder(encoder.name, encoder.config, contract, encoder.trunk)
+
+
+def add_encoder_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--weights` and `--color`, the options of `load_named_encoder`."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=os.environ.get(FOLDER_VARIABLE) or DOWNLOADS,
+        metavar="DIR",
+        help=f"where published backbones were fetched to ({FOLDER_VARIABLE}, else {DOWNLOADS})",
+    )
+    parser.add_argument(
+        "--color",
+        choices=("bt601", "tagged"),
+        help="colour matrix of the videos; default: the encoder's own (bt601 for published ones)",
+    )
+
+
+def _published(name: str, weights: Path) -> TorchEncoder:
+    return LOADERS[name](load_fetched(PUBLISHED[name], weights / name))
+
+
+def _of_bundle(folder: Path) -> TorchEncoder:
+    if not folder.is_dir():
+        raise BundleMissing(f"{folder}: expected {SPEC_HELP}; there is no such folder")
+    bundle = load_bundle(folder)
+    if not bundle.encoder:
+        raise ValueError(f"the bundle in {folder} holds no encoder; name one: {SPEC_HELP}")
+    return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)

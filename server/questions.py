@@ -1,0 +1,33 @@
+"""What a caller chose -> what the model is asked."""
+
+from extract.track import FeatureTrack
+from model.predictor import PredictRequest
+from model.search import Look
+from server.options import ActionOptions, SearchOptions, SegmentOptions
+
+
+def predict_request(
+    track: FeatureTrack, options: SegmentOptions, *, tasks: frozenset[str], seed: int = 0
+) -> PredictRequest:
+    """Returns the question about one track.
+
+    Args:
+        track: features of the clip.
+        options: which segments, and how long the lists about each are.
+        tasks: to answer.
+        seed: of the sampled futures.
+    """
+    return PredictRequest(
+        track,
+        tasks=tasks,
+        segments=None if options.segments is None else tuple(options.segments),
+        segment_s=options.segment_s,
+        top_k=options.top_k,
+        seed=seed,
+    )
+
+
+def look_of(options: SearchOptions | ActionOptions) -> Look:
+    """Returns what to look for in the backpack."""
+    asked = None if options.perspectives is None else tuple(options.perspectives)
+    return Look(asked, options.backbone, options.top_k)

@@ -1,0 +1,1 @@
+"""Thin endpoints, a file for each kind: parse, call the engine, answer."""

@@ -1,0 +1,50 @@
+"""What is being served."""
+
+from fastapi import APIRouter, Request
+
+from server import errors, fact_schemas, facts
+from server.calls import engine_of
+from server.errors import NotFound
+from server.examples import MODEL_FACTS, TAXONOMY
+from server.openapi import answer, problems
+
+router = APIRouter()
+
+
+@router.get(
+    "/v1/models",
+    operation_id="list_models",
+    tags=["model"],
+    responses={**answer({"models": [MODEL_FACTS]}), **problems(errors.STARTING)},
+)
+async def list_models(request: Request) -> fact_schemas.Models:
+    """Lists the models being served."""
+    return fact_schemas.Models(models=[facts.model_facts(engine_of(request).predictor)])
+
+
+@router.get(
+    "/v1/models/{name}",
+    operation_id="get_model",
+    tags=["model"],
+    responses={
+        **answer(MODEL_FACTS),
+        **problems(errors.NOT_FOUND, errors.INVALID_FIELD, errors.STARTING),
+    },
+)
+async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
+    """Says what one model's bundle says of itself."""
+    predictor = engine_of(request).predictor
+    if name != predictor.name:
+        raise NotFound("no model of this name is being served; see /v1/models")
+    return facts.model_facts(predictor)
+
+
+@router.get(
+    "/v1/taxonomy",
+    operation_id="get_taxonomy",
+    tags=["model"],
+    responses={**answer(TAXONOMY), **problems(errors.STARTING)},
+)
+async def get_taxonomy(request: Request) -> fact_schemas.Taxonomy:
+    """Names every label by id."""
+    return facts.taxonomy(engine_of(request).predictor)

@@ -1,0 +1,81 @@
+"""One clip, one answer."""
+
+import asyncio
+from typing import Annotated
+from uuid import uuid4
+
+from fastapi import APIRouter, Query, Request, Response
+
+from server import answers, errors, events, facts, schemas
+from server.calls import accepted, engine_of, receive_clip, unless_gone
+from server.events import EventStream, Post
+from server.examples import EVENTS, PREDICTION
+from server.openapi import CLIP_BODY, FOR_CLIPS, JSON, problems
+from server.options import PredictQuery
+from server.problems import body_of, current_request, look_into
+from server.stages import Progress
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/predictions",
+    operation_id="create_prediction",
+    tags=["predictions"],
+    summary="Answer one clip",
+    response_model=schemas.Prediction,
+    response_description="The answers, parts not asked for are absent; or the events on the way.",
+    responses={
+        200: {
+            "content": {
+                JSON: {"example": PREDICTION},
+                events.MEDIA_TYPE: {"schema": {"type": "string"}, "example": EVENTS},
+            }
+        },
+        **problems(*FOR_CLIPS, errors.NOT_ACCEPTABLE),
+    },
+    openapi_extra={"requestBody": CLIP_BODY},
+)
+async def create_prediction(request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
+    """Decodes the clip and answers every task asked for, with one pass through the model.
+
+    Send the clip as the `video` part of a form, with the choices as JSON in the `request` part;
+    or send it as the whole body, with the choices as query parameters. Features that
+    `/v1/features` made may take the clip's place. With `Accept: text/event-stream` the answer is
+    the last of a stream of events: `progress` for each stage, then `completed` or `error`.
+    """
+    if accepted(request, (JSON, events.MEDIA_TYPE)) == events.MEDIA_TYPE:
+        limits = facts.limits(engine_of(request).settings).model_dump()
+        return EventStream(
+            lambda post: _predict(request, query, post),
+            lambda error: body_of(look_into(error, limits), current_request()),
+        )
+    answer = await _predict(request, query, _post_nothing)
+    return Response(
+        answer.model_dump_json(exclude_none=True),
+        media_type=JSON,
+        headers={"Server-Timing": answers.server_timing(answer.timings)},
+    )
+
+
+async def _predict(request: Request, query: PredictQuery, post: Post) -> schemas.Prediction:
+    engine = engine_of(request)
+
+    def tell(progress: Progress) -> None:
+        post("progress", answers.progress(progress))
+
+    async with receive_clip(request, query) as call:
+        tell(Progress("received"))
+        work = engine.predict(call.source, call.options, deadline_s=call.deadline_s, tell=tell)
+        outcome = await unless_gone(request, work)
+    return answers.prediction(
+        outcome,
+        call.options,
+        outcome.predictor,
+        answer_id=uuid4().hex,
+        total_s=asyncio.get_running_loop().time() - call.started_s,
+    )
+
+
+def _post_nothing(name: str, body: object) -> None:
+    """For callers who wait for the answer alone."""
