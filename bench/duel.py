@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tqdm import tqdm
-
 Call = Callable[[], Any]
 
 
@@ -22,6 +20,8 @@ def duel(ways: Mapping[str, Call], *, rounds: int, label: str) -> dict[str, dict
         rounds: timed calls of each way; they take turns.
         label: on the progress bar.
     """
+    from tqdm import tqdm  # not where a GPU is measured, perhaps
+
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for turn in tqdm(range(rounds + 1), desc=label, unit="round"):
         for name, call in ways.items():
