@@ -223,9 +223,10 @@ def _load_encoder(options: argparse.Namespace) -> VideoEncoder:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    wants_graph = options.runtime != "torch" and is_exportable(encoder)
+    runtime = Runtime(options.runtime, precision=options.precision, way=options.way)
+    wants_graph = runtime.name != "torch" and runtime.is_plain and is_exportable(encoder)
     graph = export_encoder(encoder) if wants_graph else b""
-    chosen, _ = choose_encoder(encoder.to(device), graph, Runtime(options.runtime))
+    chosen, _ = choose_encoder(encoder.to(device), graph, runtime)
     return chosen
 
 

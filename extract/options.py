@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import get_args
 
 from extract.clip import ReaderChoice
+from extract.compiled import Way
 from extract.named import SPEC_HELP, add_encoder_options
-from extract.runtime import RuntimeName
+from extract.runtime import PrecisionName, RuntimeName
 
 SUFFIXES = {"safetensors": ".safetensors", "pt": ".pt"}
 """Format of the files -> their ending."""
@@ -64,6 +65,19 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         default="torch",
         help="of the encoder; auto measures, and what is stored then depends on the machine to "
         "rounding (default: torch)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(PrecisionName),
+        default="fp32",
+        help="of the network, checked against fp32; features of another precision have a "
+        "fingerprint of their own (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--way",
+        choices=get_args(Way),
+        default="eager",
+        help="how torch runs the network: as written, compiled, as CUDA graphs (default: eager)",
     )
     parser.add_argument("--batch-windows", type=_positive, default=16, help="default: %(default)s")
     parser.add_argument(

@@ -278,3 +278,19 @@ def test_the_left_half_of_a_stereo_video_is_all_that_counts(bundle, tmp_path):
     assert run(tmp_path / "stereo.mkv", "--out", tmp_path / "w", "--encoder", bundle) == 0
     whole = FeatureStore(tmp_path / "w").read("stereo")
     assert (whole.features - mono.features).abs().max() > 1e-2
+
+
+def test_features_of_another_precision_are_not_taken_for_finished_ones(
+    bundle, videos, tmp_path, capsys
+):
+    out = tmp_path / "features"
+    asked = (videos, "--out", out, "--encoder", bundle)
+    assert run(*asked) == 0
+    whole = FeatureStore(out).read("one")
+    capsys.readouterr()
+    assert run(*asked, "--precision", "bf16") == 0
+    assert summary(capsys) == {"written": 2, "skipped": 0, "failed": {}}
+    reduced = FeatureStore(out).read("one")
+    assert reduced.encoder.fingerprint != whole.encoder.fingerprint
+    assert torch.nn.functional.cosine_similarity(reduced.features, whole.features).min() > 0.999
+    assert run(*asked, "--precision", "fp16", "--device", "cpu") == 1
