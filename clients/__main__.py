@@ -21,9 +21,10 @@ COMMANDS = {
     "backpack": "what the model has seen that is close to a clip or an action",
     "render": "the clip again, with its answers drawn below the picture",
     "export": "the answers in the format of another tool",
+    "label-studio": "a machine learning backend for Label Studio",
     "doctor": "what is wrong with an installation or a server, and what to do about it",
 }
-"""Name -> what it gives; `clients.commands` has a module of each name."""
+"""Name -> what it gives; `clients.commands` has a module of each name, `-` spelt `_`."""
 
 EXIT_FAILED, EXIT_USAGE, EXIT_REJECTED, EXIT_BUSY = 1, 2, 3, 4
 EXIT_INTERRUPTED = 130
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(name: str) -> Command:
     """Only what is used is imported, so that `doctor` runs where the rest cannot."""
-    return cast(Command, importlib.import_module(f"clients.commands.{name}"))
+    return cast(Command, importlib.import_module(f"clients.commands.{name.replace('-', '_')}"))
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
