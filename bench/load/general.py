@@ -97,12 +97,6 @@ async def measure(
         stop: set to end early.
         label: on the progress bar.
     """
-    ending = None
-    if plan.duration_s is not None and plan.rate is None:
-        timed = asyncio.Event()
-        ending = asyncio.create_task(_ring(timed, stop, plan.duration_s))
-    else:
-        timed = stop
     leave = impatience(plan.hang_up, longest_s=plan.patience_s, seed=plan.seed + 1)
     clips = made.draw(plan.clips, seed=plan.seed)
     begun_s = time.monotonic()
@@ -116,7 +110,8 @@ async def measure(
                     clips,
                     concurrency=plan.concurrency,
                     calls=plan.calls,
-                    stop=timed,
+                    duration_s=plan.duration_s,
+                    stop=stop,
                     progress=bar.update,
                     patience=leave,
                 )
@@ -127,12 +122,10 @@ async def measure(
                     rate=plan.rate,
                     duration_s=plan.duration_s or 30.0,
                     seed=plan.seed + 2,
-                    stop=timed,
+                    stop=stop,
                     progress=bar.update,
                     patience=leave,
                 )
-    if ending is not None:
-        ending.cancel()
     elapsed_s = time.monotonic() - begun_s
     figures = summarise(callers.answers, elapsed_s=elapsed_s, slo_s=plan.slo_s)
     loop = {"rate": plan.rate} if plan.rate is not None else {"concurrency": plan.concurrency}
@@ -165,16 +158,6 @@ def load_lines(figures: dict[str, Any]) -> list[str]:
             f"({moved['drift_percent']:+.1f} %, most {moved['most']:.1f})"
         )
     return [*lines, *(["(interrupted)"] if figures["interrupted"] else [])]
-
-
-async def _ring(timed: asyncio.Event, stop: asyncio.Event, after_s: float) -> None:
-    """Sets an event after a time, or when another one is set."""
-    try:
-        async with asyncio.timeout(after_s):
-            await stop.wait()
-    except TimeoutError:
-        pass
-    timed.set()
 
 
 def _is_quiet() -> bool | None:

@@ -5,6 +5,8 @@ strangers do, however slow the server has become.
 """
 
 import asyncio
+import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -23,26 +25,29 @@ async def closed_loop(
     *,
     concurrency: int,
     calls: int | None,
+    duration_s: float | None,
     stop: asyncio.Event,
     progress: Progress,
     patience: Callable[[], float | None] = lambda: None,
 ) -> None:
-    """Keeps some calls going until enough were made, or until told to stop.
+    """Keeps some calls going until enough were made, and waits for the last answer.
 
     Args:
         callers: who calls.
         clips: what they send.
         concurrency: calls going at once.
-        calls: in all; None: until told to stop.
-        stop: set to send nothing more.
+        calls: in all; None: any number.
+        duration_s: how long to send; None: as long as it takes.
+        stop: set to abandon everything.
         progress: called after each call.
         patience: when the next caller hangs up, seconds.
     """
-    tickets = iter(range(calls)) if calls is not None else _endless()
+    tickets = itertools.count() if calls is None else iter(range(calls))
+    until_s = math.inf if duration_s is None else time.monotonic() + duration_s
 
     async def caller() -> None:
         for _ in tickets:
-            if stop.is_set():
+            if time.monotonic() >= until_s:
                 return
             await callers.call(next(clips), hang_up_s=patience())
             progress()
@@ -69,7 +74,7 @@ async def open_loop(
         rate: mean number of calls a second.
         duration_s: how long to send.
         seed: of the instants.
-        stop: set to send nothing more.
+        stop: set to abandon everything.
         progress: called after each call.
         patience: when the next caller hangs up, seconds.
     """
@@ -100,11 +105,6 @@ def impatience(share: float, *, longest_s: float, seed: int) -> Callable[[], flo
     """
     chance = random.Random(seed)
     return lambda: chance.uniform(0.0, longest_s) if chance.random() < share else None
-
-
-def _endless() -> Iterator[int]:
-    while True:
-        yield 0
 
 
 async def _stopped(stop: asyncio.Event, wait_s: float) -> bool:
