@@ -8,6 +8,7 @@ from tests.hostile.pictures import clip, index_first, plain
 from tests.hostile.specimen import Bait, Make, answered, refused
 
 UNDECODABLE = (422, "undecodable-video")
+NO_STREAM = (422, "no-video-stream")
 
 
 def _cut(make: Make, share: float) -> Make:
@@ -89,9 +90,9 @@ def _only_pictures(bait: Bait) -> bytes:
 SPECIMENS = [
     refused("MP4's head and noise", _mp4_head, *UNDECODABLE),
     refused("Matroska's head and noise", _ebml_head, *UNDECODABLE),
-    refused("AVI's head and noise", _avi_head, *UNDECODABLE),
+    refused("AVI's head and noise", _avi_head, *NO_STREAM),
     refused("pictures without an index", _only_pictures, *UNDECODABLE),
-    refused("cut before the index", _cut(plain, 0.6), *UNDECODABLE),
+    refused("cut before the index", _cut(plain, 0.6), *NO_STREAM),
     refused("cut in the index", _cut(plain, 0.95), *UNDECODABLE),
     refused("index first, cut at a tenth", _cut(index_first, 0.1), *UNDECODABLE),
     refused("index first, cut in the middle", _cut(index_first, 0.5), *UNDECODABLE),
@@ -103,9 +104,12 @@ SPECIMENS = [
     refused("last third zeroed", _in_pictures(_zero_the_end), *UNDECODABLE),
     refused("all pictures zeroed", _in_pictures(lambda d: bytes(len(d))), *UNDECODABLE),
     refused("no frame at all", _no_samples, *UNDECODABLE),
-    refused("two thousand million frames declared", _patched(b"stts", 8, 2**31 - 1), *UNDECODABLE),
+    answered("times of two thousand million frames", _patched(b"stts", 8, 2**31 - 1)),
+    refused("two thousand million frames declared", _patched(b"stsz", 8, 2**31 - 1), *UNDECODABLE),
+    answered("ten more frames declared than there are", _patched(b"stsz", 8, 50)),
     refused("sizes of pictures past the end", _patched(b"stsz", 12, 2**31), *UNDECODABLE),
     refused("pictures said to lie past the end", _patched(b"stco", 8, 2**31), *UNDECODABLE),
+    answered("all frames at one time", _patched(b"stts", 12, 0), "padded"),
     answered("a length of centuries declared", _patched(b"mvhd", 16, 2**32 - 1)),
     answered("a size of 16000x16000 declared", _patched(b"tkhd", 76, 16000 << 16)),
     refused("boxes two thousand deep", _nested, *UNDECODABLE),

@@ -4,10 +4,12 @@ import io
 import random
 import zipfile
 
+import av
+
 from tests.extract.clips import png_bytes, write_audio_only
 from tests.hostile import boxes
-from tests.hostile.pictures import add_video, clip, muxed, plain
-from tests.hostile.specimen import Bait, Make, refused
+from tests.hostile.pictures import add_tone, add_video, clip, muxed, plain
+from tests.hostile.specimen import Bait, Make, answered, refused
 
 NOT_A_VIDEO = (415, "unsupported-media")
 UNDECODABLE = (422, "undecodable-video")
@@ -52,7 +54,7 @@ def _behind_a_head(template: str) -> Make:
 
 
 def _elsewhere(kind: bytes) -> Make:
-    """An MP4 whose pictures are said to lie in another place."""
+    """An MP4 whose pictures are said to lie in another place; its own are what counts."""
 
     def make(bait: Bait) -> bytes:
         target = f"{bait.http}/x.mp4" if kind == b"url " else str(bait.secret)
@@ -75,7 +77,6 @@ def _audio_only(bait: Bait) -> bytes:
 
 def _cover_only(bait: Bait) -> bytes:
     """A song with a picture on its sleeve."""
-    from tests.hostile.pictures import add_tone
 
     def fill(container) -> None:
         tone = add_tone(container)
@@ -83,8 +84,6 @@ def _cover_only(bait: Bait) -> bytes:
         cover.width, cover.height, cover.pix_fmt = 64, 48, "rgb24"
         cover.disposition = 0x400  # attached_pic
         tone()
-        import av
-
         packet = av.Packet(png_bytes())
         packet.stream, packet.pts, packet.dts = cover, 0, 0
         container.mux(packet)
@@ -92,11 +91,9 @@ def _cover_only(bait: Bait) -> bytes:
     return muxed(bait, fill)
 
 
-def _codec(codec: str, ending: str, pix_fmt: str = "yuv420p", **options: str) -> Make:
+def _codec(codec: str, ending: str, pix_fmt: str = "yuv420p") -> Make:
     return lambda bait: muxed(
-        bait,
-        lambda container: add_video(container, codec=codec, pix_fmt=pix_fmt, **options)(),  # type: ignore[arg-type]
-        ending=ending,
+        bait, lambda container: add_video(container, codec=codec, pix_fmt=pix_fmt)(), ending=ending
     )
 
 
@@ -121,8 +118,8 @@ SPECIMENS = [
     refused("SMIL", _text(SMIL), *NOT_A_VIDEO),
     refused("playlist behind an MP4's head", _behind_a_head(M3U_IN_MP4), *UNDECODABLE),
     refused("drawing behind an MP4's head", _behind_a_head(SVG), *UNDECODABLE),
-    refused("MP4 whose pictures lie at an address", _elsewhere(b"url "), *UNDECODABLE),
-    refused("MP4 whose pictures lie in a file", _elsewhere(b"alis"), *UNDECODABLE),
+    answered("MP4 whose pictures are said to lie at an address", _elsewhere(b"url ")),
+    answered("MP4 whose pictures are said to lie in a file", _elsewhere(b"alis")),
     refused("MPEG transport stream", lambda b: clip(b, ending="ts"), *NOT_A_VIDEO),
     refused("MPEG program stream", _codec("mpeg2video", "mpg"), *NOT_A_VIDEO),
     refused("Flash video", _codec("flv", "flv"), *NOT_A_VIDEO),

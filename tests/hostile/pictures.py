@@ -91,9 +91,7 @@ def add_tone(container: av.container.OutputContainer) -> Callable[[], None]:
     return encode
 
 
-def black(
-    bait: Bait, width: int, height: int, *, frames: int = 2, codec: str = "libx264"
-) -> bytes:
+def black(bait: Bait, width: int, height: int, *, frames: int = 2, codec: str = "libx264") -> bytes:
     """Returns huge black frames in a small file."""
     pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     options = {"preset": "ultrafast", "threads": "1"} if codec == "libx264" else {}
@@ -111,7 +109,7 @@ def black(
     return path.read_bytes()
 
 
-def retimed(bait: Bait, source: bytes, ticks: Callable[[int], int], *, ending: str = "mp4") -> bytes:
+def retimed(bait: Bait, source: bytes, ticks: Callable[[int], int]) -> bytes:
     """Returns a clip whose packets are shown at other times, in ticks of 1/30 s."""
     path = _path(bait, "mp4")
     path.write_bytes(source)
@@ -126,7 +124,7 @@ def retimed(bait: Bait, source: bytes, ticks: Callable[[int], int], *, ending: s
                 packet.pts = packet.dts = ticks(number)
                 container.mux(packet)
 
-    return muxed(bait, fill, ending=ending)
+    return muxed(bait, fill)
 
 
 def _path(bait: Bait, ending: str) -> Path:
