@@ -26,7 +26,8 @@ def unmet(figures):
 
 
 def test_too_many_callers_are_refused_at_once_and_the_others_answered_in_time():
-    wanted = overload.Overload([small_clip()], times=4.0, seconds=20.0, probe_s=6.0)
+    # Ten times the limit of a machine of one's own: whoever runs tests may run other things.
+    wanted = overload.Overload([small_clip()], seconds=20.0, probe_s=6.0, refusal_ms=500.0)
     figures = measured(lambda server, stop: overload.measure(server, wanted, stop))
     assert figures["load"]["outcomes"]["429 queue-full"] > 20
     assert figures["load"]["outcomes"]["200"] > 20
