@@ -21,6 +21,8 @@ BENCHMARKS = {
     "trunk": trunk,
 }
 
+EXIT_INTERRUPTED = 130
+
 PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi")
 
 
@@ -41,7 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         module.add_arguments(one)
     arguments = parser.parse_args(argv)
     module = BENCHMARKS[arguments.name]
-    figures = module.run(arguments)
+    try:
+        figures = module.run(arguments)
+    except KeyboardInterrupt:  # before there was anything to report
+        return EXIT_INTERRUPTED
     print(module.table(figures))
     if arguments.out is not None:
         report = {"name": arguments.name, "machine": machine(), "figures": figures}

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from bench.latency import make_clip
 from bench.load import general
 from bench.load.checks import Check, at_most, judged, lines
-from bench.load.clips import standard_clip
+from bench.load.clips import STANDARD, good_clips
 from bench.load.general import Plan
 from bench.load.stopping import run_until_stopped
 from bench.load.target import Target, add_target, target
@@ -54,7 +54,7 @@ async def measure(server: Target, video: Path, calls: int, stop: asyncio.Event) 
     Raises:
         RuntimeError: the server takes no jobs, or ends this one before it could matter.
     """
-    plan = Plan([standard_clip()], concurrency=1, calls=calls)
+    plan = Plan(good_clips(STANDARD), concurrency=1, calls=calls)
     await general.measure(server, Plan(plan.clips, concurrency=1, calls=5), stop, label="warm-up")
     alone = await general.measure(server, plan, stop, label="alone")
     async with httpx.AsyncClient(

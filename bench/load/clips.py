@@ -26,35 +26,20 @@ class LoadClip:
     weight: float = 1.0
 
 
-SIZES = {
-    "8 s of 960x540": (8, 960, 540, 1.0),
-    "4 s of 640x360": (4, 640, 360, 1.0),
-    "2 s of 426x320": (2, 426, 320, 2.0),
-}
-"""Good clips: name -> seconds, width, height, weight."""
+STANDARD, MIDDLE, SMALL = "8 s of 960x540", "4 s of 640x360", "2 s of 426x320"
+
+GOOD = {STANDARD: (8, 960, 540, 1.0), MIDDLE: (4, 640, 360, 1.0), SMALL: (2, 426, 320, 2.0)}
+"""Clips to be answered: name -> seconds, width, height, weight. Speed is quoted for the first."""
 
 
-def standard_clip() -> LoadClip:
-    """The clip that speed is quoted for."""
-    return _good("8 s of 960x540", seconds=8, width=960, height=540, weight=1.0)
-
-
-def small_clip() -> LoadClip:
-    """A clip that costs the server as little as a clip can while it still fills a window."""
-    return _good("2 s of 426x320", seconds=2, width=426, height=320, weight=1.0)
-
-
-def good_clips() -> list[LoadClip]:
-    """Clips that every server should answer."""
-    return [
-        _good(name, seconds=seconds, width=width, height=height, weight=weight)
-        for name, (seconds, width, height, weight) in SIZES.items()
-    ]
+def good_clips(*names: str) -> list[LoadClip]:
+    """Returns clips that every server should answer; all of them when none is named."""
+    return [_good(name, *GOOD[name]) for name in names or GOOD]
 
 
 def broken_clips() -> list[LoadClip]:
     """Clips that every server should refuse, or answer in part; each for another reason."""
-    whole = small_clip().body
+    whole = good_clips(SMALL)[0].body
     middle = len(whole) // 2
     refused = frozenset({400, 415, 422})
     noise = random.Random(0).randbytes(4096)
@@ -82,7 +67,7 @@ def draw(clips: Sequence[LoadClip], *, seed: int) -> Iterator[LoadClip]:
         yield chance.choices(clips, weights)[0]
 
 
-def _good(name: str, *, seconds: int, width: int, height: int, weight: float) -> LoadClip:
+def _good(name: str, seconds: int, width: int, height: int, weight: float) -> LoadClip:
     with tempfile.TemporaryDirectory() as folder:
         path = make_clip(Path(folder) / "clip.mp4", seconds=seconds, width=width, height=height)
         return LoadClip(name, path.read_bytes(), weight=weight)

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.load import beside_job, compare, general, overload, soak
+from bench.load.stopping import stop_in_order
 
 MODES: dict[str, ModuleType] = {
     "general": general,
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures and returns the figures of one mode."""
+    stop_in_order()
     figures: dict[str, Any] = MODES[arguments.mode].run(arguments)
     return {"mode": arguments.mode, **figures}
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from bench.load import general
 from bench.load.callers import Door
 from bench.load.checks import Check, judged, lines
-from bench.load.clips import LoadClip, standard_clip
+from bench.load.clips import STANDARD, LoadClip, good_clips
 from bench.load.general import Plan
 from bench.load.stopping import run_until_stopped
 from bench.load.target import Target
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures and returns the figures."""
     cores = len(os.sched_getaffinity(0))
     wanted = [r for r in rivals(cores) if not arguments.only or r.module in arguments.only]
-    clip = standard_clip()
+    (clip,) = good_clips(STANDARD)
     plan = Plan([clip], concurrency=arguments.concurrency, calls=arguments.calls)
     found: dict[str, Any] = {}
     with LocalServer() as server, suppress(KeyboardInterrupt):

@@ -19,8 +19,8 @@ from bench.load.target import Target, add_target, target
 from bench.load.watch import Watch, trend
 
 MIXES: dict[str, Callable[[], list[made.LoadClip]]] = {
-    "standard": lambda: [made.standard_clip()],
-    "small": lambda: [made.small_clip()],
+    "standard": lambda: made.good_clips(made.STANDARD),
+    "small": lambda: made.good_clips(made.SMALL),
     "good": made.good_clips,
     "mixed": lambda: [*made.good_clips(), *made.broken_clips()],
 }

@@ -90,6 +90,7 @@ def _checks(load: dict[str, Any], deadline_s: float, refusal_ms: float) -> list[
         at_most("99 of 100 refusals come in", refusal and refusal["p99"], refusal_ms, "ms"),
         none_of("refusals without Retry-After", waits["missing"] if waits else 0),
         none_of("answers of 5xx", faults),
+        none_of("interruptions", int(load["interrupted"])),
         none_of("connections lost", outcomes.get("lost", 0)),
         none_of("other answers than the clip's own or a refusal", load["unexpected"]),
         at_most(

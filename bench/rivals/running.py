@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from bench.load.watch import process_tree
+
 START_S = 180.0
 STOP_S = 20.0
 
@@ -74,7 +76,7 @@ def running(rival: Rival, *flags: str) -> Iterator[str]:
             [*command, *rival.flags, *flags],
             stdout=log,
             stderr=log,
-            start_new_session=True,  # its children are ended with it, by the group
+            start_new_session=True,  # Ctrl-C at the terminal is ours to handle
         )
         try:
             url = f"http://127.0.0.1:{port}"
@@ -117,11 +119,14 @@ def _listens(url: str, process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends it, gently, and then whatever is left of all that it started."""
+    tree = process_tree(process.pid) if process.poll() is None else []
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    for pid in tree:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait()
 
 

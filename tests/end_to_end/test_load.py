@@ -6,7 +6,7 @@ import pytest
 
 from bench.load import general, overload, soak
 from bench.load.callers import Door
-from bench.load.clips import small_clip
+from bench.load.clips import SMALL, good_clips
 from bench.load.target import Target
 from clients.local import LocalServer
 
@@ -27,7 +27,7 @@ def unmet(figures):
 
 def test_too_many_callers_are_refused_at_once_and_the_others_answered_in_time():
     # Ten times the limit of a machine of one's own: whoever runs tests may run other things.
-    wanted = overload.Overload([small_clip()], seconds=20.0, probe_s=6.0, refusal_ms=500.0)
+    wanted = overload.Overload(good_clips(SMALL), seconds=20.0, probe_s=6.0, refusal_ms=500.0)
     figures = measured(lambda server, stop: overload.measure(server, wanted, stop))
     assert figures["load"]["outcomes"]["429 queue-full"] > 20
     assert figures["load"]["outcomes"]["200"] > 20
@@ -43,7 +43,7 @@ def test_nothing_piles_up_under_mixed_clips():
 
 
 def test_callers_who_obey_get_their_answers_in_the_end():
-    plan = general.Plan([small_clip()], concurrency=12, calls=60, obey=True)
+    plan = general.Plan(good_clips(SMALL), concurrency=12, calls=60, obey=True)
     figures = measured(
         lambda server, stop: general.measure(server, plan, stop), "--max-requests", "4"
     )
