@@ -40,19 +40,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     (clip,) = good_clips(STANDARD)
     plan = Plan([clip], concurrency=arguments.concurrency, calls=arguments.calls)
     found: dict[str, Any] = {}
+    not_measured = missing(wanted)
     with LocalServer() as server, suppress(KeyboardInterrupt):
         for rival in tqdm([one for one in wanted if one.is_installed], desc="rivals"):
-            with running(rival) as url:
-                _check_same(server.url, url, clip)
-                sides = {"ours": Door(server.url), "theirs": Door(url, "/predict")}
-                found[rival.name] = _duel(sides, plan, arguments.rounds)
+            try:
+                with running(rival) as url:
+                    _check_same(server.url, url, clip)
+                    sides = {"ours": Door(server.url), "theirs": Door(url, "/predict")}
+                    found[rival.name] = _duel(sides, plan, arguments.rounds)
+            except RuntimeError as error:  # one that fails must not cost the others' figures
+                not_measured.append(f"{rival.name}: not measured; {error}")
     check_stopped(server)
     return {
         "concurrency": arguments.concurrency,
         "cores": cores,
         "clip": clip.name,
         "rivals": found,
-        "not_measured": missing(wanted),
+        "not_measured": not_measured,
         **judged(_checks(wanted, found)),
     }
 
