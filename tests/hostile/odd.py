@@ -99,6 +99,7 @@ SPECIMENS = [
     answered("25 frames a second", _with(rate=25), "resampled-from-25fps"),
     answered("29.97 frames a second", _with(rate=Fraction(30000, 1001))),
     answered("240 frames a second", lambda b: clip(b, 480, rate=240), "resampled-from-240fps"),
+    answered("120 frames a second", lambda b: clip(b, 240, rate=120), "resampled-from-120fps"),
     answered("two frames a second", lambda b: clip(b, 10, rate=2), "resampled-from-2fps"),
     answered("turned by 90", _with(rotation=90)),
     answered("turned by 180", _with(rotation=180)),
