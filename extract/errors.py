@@ -20,6 +20,7 @@ RejectCode = Literal[
     "too-many-frames",
     "damaged",
     "too-short",
+    "reader-refused",
 ]
 
 

@@ -207,6 +207,7 @@ REJECTED: dict[str, Kind] = {
     "too-many-frames": TOO_LONG,
     "damaged": UNDECODABLE,
     "too-short": TOO_SHORT,
+    "reader-refused": UNDECODABLE,
 }
 
 BY_STATUS: dict[int, Kind] = {

@@ -43,8 +43,9 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def summary(capsys):
-    return json.loads(capsys.readouterr().out)
+def summary(capsys, *names):
+    found = json.loads(capsys.readouterr().out)
+    return {name: found[name] for name in names or ("written", "skipped", "failed")}
 
 
 def test_a_folder_is_extracted_and_a_second_run_has_nothing_to_do(

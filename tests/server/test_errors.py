@@ -40,6 +40,7 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
         ("too-many-frames", 422, "too-long-for-sync"),
         ("damaged", 422, "undecodable-video"),
         ("too-short", 422, "too-short"),
+        ("reader-refused", 422, "undecodable-video"),
     ],
 )
 def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
