@@ -13,6 +13,12 @@ ServerError
 ├── QueueFull           healthy, but full
 ├── NotReady            starting, or broken
 ├── Draining            stopping
+├── JobNotFinished      there is no result, or not yet
+├── ResultExpired       the result was kept for as long as promised
+├── VideoTooLong        longer than even a job may be
+├── KeyInProgress       a request with the same idempotency key is still coming in
+├── KeyReused           the idempotency key came with another body before
+├── JobsUnavailable     the store of jobs does not answer
 ├── DeadlineExceeded    the request's deadline has passed
 └── CallerGone          the caller hung up; nobody is left to answer
 """
@@ -89,6 +95,32 @@ class Draining(ServerError):
     retry_after_s = 5
 
 
+class JobNotFinished(ServerError):
+    """The job has no result, or none yet."""
+
+
+class ResultExpired(ServerError):
+    """The job's result was kept for as long as promised, and is gone."""
+
+
+class VideoTooLong(ServerError):
+    """The video is longer than a job may be."""
+
+
+class KeyInProgress(ServerError):
+    """A request with the same idempotency key is still being received."""
+
+
+class KeyReused(ServerError):
+    """The idempotency key was sent before, with another body."""
+
+
+class JobsUnavailable(ServerError):
+    """The store of jobs cannot be used."""
+
+    retry_after_s = 5
+
+
 class DeadlineExceeded(ServerError):
     """The request's deadline passed before its answer was ready."""
 
@@ -121,6 +153,11 @@ UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
 NOT_ACCEPTABLE = Kind(406, "not-acceptable", "No content type of the answer is accepted.")
+KEY_IN_PROGRESS = Kind(
+    409, "idempotency-in-progress", "A request with this key is being received.", True
+)
+NOT_FINISHED = Kind(409, "job-not-finished", "The job has no result.")
+RESULT_EXPIRED = Kind(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
 TOO_LARGE = Kind(
     413, "body-too-large", "The body is larger than the limit.", limits=("max_upload_bytes",)
 )
@@ -137,6 +174,12 @@ TOO_LONG = Kind(
     "The video is too long to be answered while the caller waits.",
     limits=("max_duration_s", "max_frames"),
 )
+TOO_LONG_FOR_JOB = Kind(
+    422, "too-long", "The video is longer than a job may be.", limits=("job_max_duration_s",)
+)
+KEY_REUSED = Kind(
+    422, "idempotency-key-reused", "This Idempotency-Key was sent before, with another body."
+)
 TOO_MANY_PIXELS = Kind(
     422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
 )
@@ -149,6 +192,7 @@ CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
 INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
 STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
 DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
+NO_JOBS = Kind(503, "jobs-unavailable", "The store of jobs does not answer.", is_retryable=True)
 NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
 DEADLINE = Kind(
     504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)
@@ -167,6 +211,12 @@ TABLE: dict[type[Exception], Kind] = {
     QueueFull: QUEUE_FULL,
     NotReady: STARTING,
     Draining: DRAINING,
+    JobNotFinished: NOT_FINISHED,
+    ResultExpired: RESULT_EXPIRED,
+    VideoTooLong: TOO_LONG_FOR_JOB,
+    KeyInProgress: KEY_IN_PROGRESS,
+    KeyReused: KEY_REUSED,
+    JobsUnavailable: NO_JOBS,
     DeadlineExceeded: DEADLINE,
     CallerGone: CALLER_GONE,
     ServerError: INTERNAL,
