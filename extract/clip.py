@@ -20,6 +20,7 @@ class Limits:
         max_frames: frames in the source.
         max_pixels: width times height of a source frame, and of a resized one.
         max_output_mb: all frames as delivered; enforced by the kernel in a decoding process.
+        is_stream: frames are used as they come: `max_output_mb` bounds those that wait.
         max_decord_mb: all frames as decord holds them, since it decodes ahead without bound.
         decode_wall_s: wall clock for one clip in a decoding process.
         cpu_s: CPU time for one clip in a decoding process.
@@ -30,6 +31,7 @@ class Limits:
     max_frames: int = 7200
     max_pixels: int = 4096 * 2304
     max_output_mb: int = 512
+    is_stream: bool = False
     max_decord_mb: int = 384
     decode_wall_s: float = 60.0
     cpu_s: int = 120
@@ -93,6 +95,21 @@ class Notice:
 
     code: str
     detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFacts:
+    """What is known of a video once all its frames have gone by.
+
+    Attributes:
+        info: facts of the source.
+        source_frames: (n,) int64, which source frame each one was, counted in the order shown.
+        notices: what a caller should know.
+    """
+
+    info: ClipInfo
+    source_frames: np.ndarray
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,9 @@
 
 Generic: it joins items that wait at the same time into one call on the thread that owns the
 model. It has never heard of video, and an answer never depends on an item's batch mates.
+
+Items of low priority run when no other waits; but they never wait for ever, for after
+`HIGH_TURNS` batches in a row that went before them comes one of theirs.
 """
 
 import asyncio
@@ -16,6 +19,9 @@ from typing import Generic, TypeVar
 from server.errors import DeadlineExceeded, Draining, QueueFull
 
 logger = logging.getLogger(__name__)
+
+HIGH_TURNS = 8
+"""Batches of high priority that may go before one of low priority that waits."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -53,6 +59,7 @@ class Batcher(Generic[In, Out]):
         executor: Executor,
         max_cost: int,
         capacity: int,
+        max_low_cost: int | None = None,
         max_wait_s: float = 0.0,
         is_more_coming: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -62,17 +69,22 @@ class Batcher(Generic[In, Out]):
             run: list in, list of the same length out; called on `executor`, one call at a time.
             executor: whose single thread owns what `run` uses.
             max_cost: a batch stops growing here; one dearer item still runs, alone.
-            capacity: items that may wait; one more is refused.
+            capacity: items of one priority that may wait; one more is refused.
+            max_low_cost: as `max_cost`, of a batch of low priority: what others may have to wait
+                for; default: `max_cost`.
             max_wait_s: longest wait for batch mates.
             is_more_coming: whether waiting makes sense at all.
         """
         self._run = run
         self._executor = executor
         self._max_cost = max_cost
+        self._max_low_cost = max_cost if max_low_cost is None else max_low_cost
         self._capacity = capacity
         self._max_wait_s = max_wait_s
         self._is_more_coming = is_more_coming
-        self._queue: deque[_Item[In, Out]] = deque()
+        self._high: deque[_Item[In, Out]] = deque()
+        self._low: deque[_Item[In, Out]] = deque()
+        self._turns = 0  # batches of high priority in a row while one of low priority waited
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.seconds_per_item = 0.0
@@ -88,13 +100,14 @@ class Batcher(Generic[In, Out]):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        for item in self._queue:
-            if not item.future.done():
-                item.future.set_exception(Draining("the server is stopping"))
-        self._queue.clear()
+        for queue in (self._high, self._low):
+            for item in queue:
+                if not item.future.done():
+                    item.future.set_exception(Draining("the server is stopping"))
+            queue.clear()
 
     def enqueue(
-        self, payload: In, *, deadline_s: float, cost: int = 1
+        self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
     ) -> asyncio.Future[Done[Out]]:
         """Returns the future of the item's result; cancelling it takes the item out again.
 
@@ -104,48 +117,68 @@ class Batcher(Generic[In, Out]):
             payload: handed to `run`.
             deadline_s: on the loop's clock; an item past it is dropped unrun.
             cost: its share of `max_cost`.
+            is_low: others go first.
 
         Raises:
             QueueFull: `capacity` items wait already.
         """
-        live = sum(not item.future.done() for item in self._queue)
+        queue = self._low if is_low else self._high
+        live = sum(not item.future.done() for item in queue)
         if live >= self._capacity:
             raise QueueFull
         loop = asyncio.get_running_loop()
         item: _Item[In, Out] = _Item(payload, cost, deadline_s, loop.time(), loop.create_future())
-        self._queue.append(item)
+        queue.append(item)
         self._arrived.set()
         return item.future
 
-    async def submit(self, payload: In, *, deadline_s: float, cost: int = 1) -> Done[Out]:
+    async def submit(
+        self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
+    ) -> Done[Out]:
         """Returns the item's result once a batch with it has run; otherwise as `enqueue`.
 
         Raises:
             QueueFull: `capacity` items wait already.
             DeadlineExceeded: its turn came too late.
         """
-        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost)
+        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost, is_low=is_low)
 
     async def _serve(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._queue:
-                await self._run_batch(await self._gather())
+            while (queue := self._next_queue()) is not None:
+                await self._run_batch(await self._gather(queue))
 
-    async def _gather(self) -> list[_Item[In, Out]]:
+    def _next_queue(self) -> deque[_Item[In, Out]] | None:
+        """Whose turn it is; None when nobody waits."""
+        for queue in (self._high, self._low):
+            while queue and not self._is_live(queue[0]):
+                queue.popleft()
+        if not self._low:
+            self._turns = 0
+            return self._high or None
+        if self._high and self._turns < HIGH_TURNS:
+            self._turns += 1
+            return self._high
+        self._turns = 0
+        return self._low
+
+    async def _gather(self, queue: deque[_Item[In, Out]]) -> list[_Item[In, Out]]:
         """Returns the next batch; empty when everything that waited was cancelled or expired."""
         batch: list[_Item[In, Out]] = []
         cost = 0
+        is_low = queue is self._low
+        max_cost = self._max_low_cost if is_low else self._max_cost
         until_s = asyncio.get_running_loop().time() + self._max_wait_s
         while True:
-            while self._queue and (not batch or cost + self._queue[0].cost <= self._max_cost):
-                item = self._queue.popleft()
+            while queue and (not batch or cost + queue[0].cost <= max_cost):
+                item = queue.popleft()
                 if self._is_live(item):
                     batch.append(item)
                     cost += item.cost
-            is_full = bool(self._queue) or cost >= self._max_cost
-            if not batch or is_full or self._max_wait_s <= 0 or not self._is_more_coming():
+            is_full = bool(queue) or cost >= max_cost
+            if not batch or is_full or is_low or not self._is_worth_waiting():
                 return batch
             self._arrived.clear()
             try:
@@ -153,6 +186,9 @@ class Batcher(Generic[In, Out]):
                     await self._arrived.wait()
             except TimeoutError:
                 return [item for item in batch if self._is_live(item)]
+
+    def _is_worth_waiting(self) -> bool:
+        return self._max_wait_s > 0 and self._is_more_coming()
 
     def _is_live(self, item: _Item[In, Out]) -> bool:
         if item.future.done():

@@ -18,13 +18,13 @@ from typing import Literal
 from extract.clip import Limits
 from extract.features import FeaturesOnly
 from extract.sandbox import DecodePool
-from model.errors import UnknownTask
 from model.predictor import Predictor
 from server.decoding import DecodeStage
 from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
+from server.long_road import LongRoad
 from server.model_thread import ModelThread
 from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
-from server.questions import look_of, predict_request
+from server.questions import check_tasks, look_of, predict_request
 from server.settings import Settings
 from server.sight import Sight
 from server.stages import Found, Outcome, Progress, Seen, Source, StageTimes, Tell, tell_nobody
@@ -49,6 +49,7 @@ class Engine:
         settings: limits in force.
         state: where in its life it is.
         failure: why it is broken.
+        long_road: answers videos that are too long for a caller to wait.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Engine:
         self._decode = DecodeStage(pool, settings.decode_workers)
         self._model = ModelThread(settings, load, lambda: self._sight.coming)
         self._sight = Sight(self._decode, self._model, settings.decode_workers + CLIPS_AHEAD)
+        self.long_road = LongRoad(settings, self._model)
         self._admitted = 0
 
     @classmethod
@@ -135,6 +137,7 @@ class Engine:
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
         self.drain()
+        self.long_road.close()
         await self._decode.stop()
         await self._model.stop()
 
@@ -192,9 +195,7 @@ class Engine:
             FeatureMismatch: the features are another encoder's.
             DeadlineExceeded: the deadline passed first.
         """
-        for task in options.tasks or ():
-            if task not in self.predictor.tasks:
-                raise UnknownTask(task, self.predictor.tasks)
+        check_tasks(options, self.predictor)
         self._check_segments(options)
         with _translated_timeout():
             async with asyncio.timeout_at(deadline_s):

@@ -45,6 +45,7 @@ class ModelThread:
             executor=self._thread,
             max_cost=settings.max_batch_windows,
             capacity=1_000_000,  # admission and memory are bounded before this queue
+            max_low_cost=settings.job_batch_windows,
             max_wait_s=settings.max_wait_ms / 1000,
             is_more_coming=lambda: coming() > 0,
         )
@@ -53,6 +54,7 @@ class ModelThread:
             executor=self._thread,
             max_cost=settings.max_batch_requests,
             capacity=settings.max_requests + 1,  # the canary asks for no admission
+            max_low_cost=1,
         )
 
     @property
@@ -85,26 +87,34 @@ class ModelThread:
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def enqueue_windows(
-        self, windows: Tensor, *, deadline_s: float
+        self, windows: Tensor, *, deadline_s: float, is_low: bool = False
     ) -> list[asyncio.Future[Done[Tensor]]]:
         """Returns futures of a clip's features, one for each batchful of its windows.
 
         Args:
             windows: (L, T, H, W, 3) uint8.
             deadline_s: on the loop's clock.
+            is_low: of a job: windows of other clips go first.
         """
         return [
-            self._features.enqueue(part, cost=len(part), deadline_s=deadline_s)
+            self._features.enqueue(part, cost=len(part), deadline_s=deadline_s, is_low=is_low)
             for part in windows.split(self._settings.max_batch_windows)
         ]
 
-    async def reason(self, request: PredictRequest, *, deadline_s: float) -> Done[Prediction]:
+    async def reason(
+        self, request: PredictRequest, *, deadline_s: float, is_low: bool = False
+    ) -> Done[Prediction]:
         """Returns the answers to one request.
+
+        Args:
+            request: the question.
+            deadline_s: on the loop's clock.
+            is_low: of a job: other requests go first.
 
         Raises:
             DeadlineExceeded: its turn came too late.
         """
-        return await self._reason.submit(request, deadline_s=deadline_s)
+        return await self._reason.submit(request, deadline_s=deadline_s, is_low=is_low)
 
     async def run(self, work: Callable[[Predictor], T]) -> Done[T]:
         """Returns what a small piece of work with the predictor returns, once its turn comes."""

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 import weights
+from server.job_settings import JobSettings
 
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 
 
-class Settings(BaseSettings):
+class Settings(JobSettings):
     """Every setting of the server; the environment gives them, flags override it."""
 
     model_config = SettingsConfigDict(

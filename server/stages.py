@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from extract.clip import DecodedClip
+from extract.clip import DecodedClip, StreamFacts
 from extract.track import FeatureTrack
 from model.outputs import Neighbour, Prediction
 from model.track_nodes import Bounds
@@ -59,7 +59,7 @@ class Seen:
     """
 
     track: FeatureTrack
-    clip: DecodedClip | None = None
+    clip: DecodedClip | StreamFacts | None = None
     times: StageTimes = StageTimes()
 
 
@@ -67,7 +67,7 @@ class Seen:
 class Outcome:
     """Everything known about a clip once it is answered."""
 
-    clip: DecodedClip | None
+    clip: DecodedClip | StreamFacts | None
     track: FeatureTrack
     prediction: Prediction
     times: StageTimes

@@ -52,6 +52,8 @@ class FakePredictor:
     name, version, sha256 = "fake", "1", "a" * 64
     tasks = TASKS
     device = "cpu"
+    reach = 1
+    forecasts = frozenset({"lta"})
 
     def __init__(self) -> None:
         self.encoder = FakeEncoder()
