@@ -10,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from server import __version__, facts, openapi, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import backpack, features, health, models, predictions
+from server.routes import backpack, features, health, models, oip, predictions
 from server.settings import Settings
 from server.uploads import Spool
 
@@ -19,6 +19,7 @@ ROUTERS = (
     features.router,
     backpack.router,
     models.router,
+    oip.router,
     health.router,
 )
 """In the order the API reference lists them."""

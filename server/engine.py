@@ -9,8 +9,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -197,24 +197,18 @@ class Engine:
         """
         check_tasks(options, self.predictor)
         self._check_segments(options)
-        with _translated_timeout():
-            async with asyncio.timeout_at(deadline_s):
-                return await self._answer(source, options, deadline_s, tell)
+        async with _until(deadline_s):
+            return await self._answer(source, options, deadline_s, tell)
 
     async def features(self, source: Source, *, deadline_s: float) -> Seen:
         """Returns a clip's features.
-
-        Args:
-            source: the clip on disk.
-            deadline_s: on the running loop's clock.
 
         Raises:
             ExtractError: the clip cannot be decoded.
             DeadlineExceeded: the deadline passed first.
         """
-        with _translated_timeout():
-            async with asyncio.timeout_at(deadline_s):
-                return await self._sight.see(source, deadline_s=deadline_s)
+        async with _until(deadline_s):
+            return await self._sight.see(source, deadline_s=deadline_s)
 
     async def search(self, source: Source, options: SearchOptions, *, deadline_s: float) -> Found:
         """Returns the prototypes closest to a clip's segments.
@@ -225,11 +219,10 @@ class Engine:
         """
         self._check_segments(options)
         look = look_of(options)
-        with _translated_timeout():
-            async with asyncio.timeout_at(deadline_s):
-                seen = await self._sight.see(source, deadline_s=deadline_s)
-                request = predict_request(seen.track, options, tasks=frozenset())
-                ran = await self._model.run(lambda owner: owner.search(request, look))
+        async with _until(deadline_s):
+            seen = await self._sight.see(source, deadline_s=deadline_s)
+            request = predict_request(seen.track, options, tasks=frozenset())
+            ran = await self._model.run(lambda owner: owner.search(request, look))
         segments, matches = ran.value
         times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
         return Found(matches.backbone, matches.nearest, segments, times)
@@ -243,11 +236,10 @@ class Engine:
             DeadlineExceeded: the deadline passed first.
         """
         look = look_of(options)
-        with _translated_timeout():
-            async with asyncio.timeout_at(deadline_s):
-                ran = await self._model.run(
-                    lambda owner: owner.backpacks.of_action(options.verb, options.noun, look)
-                )
+        async with _until(deadline_s):
+            ran = await self._model.run(
+                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look)
+            )
         times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
         return Found(ran.value.backbone, ran.value.nearest, [], times)
 
@@ -285,10 +277,11 @@ class Engine:
         return max(1, min(60, math.ceil(estimate_s)))
 
 
-@contextmanager
-def _translated_timeout() -> Iterator[None]:
+@asynccontextmanager
+async def _until(deadline_s: float) -> AsyncIterator[None]:
     try:
-        yield
+        async with asyncio.timeout_at(deadline_s):
+            yield
     except TimeoutError as error:
         raise DeadlineExceeded("the deadline passed before the answer was ready") from error
 

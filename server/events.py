@@ -68,7 +68,8 @@ class EventStream(Response):
                     await self._begin(send)
                 await _write(send, chunk)
             if not has_begun:
-                working.result()  # raises: work that succeeds has posted something
+                working.result()  # raises what went wrong
+                await self._begin(send)
             await _write(send, self._last(working), more=False)
         finally:
             working.cancel()

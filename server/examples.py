@@ -82,3 +82,12 @@ data: {"id":"5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0", ...}
 
 """
 """What a stream looks like; the last event's data is the whole answer."""
+
+INFERENCE: dict[str, Any] = {
+    "model_name": "tabletop",
+    "model_version": "1",
+    "outputs": [
+        {"name": "oscc.state_change", "datatype": "FP32", "shape": [1], "data": [0.93]},
+    ],
+}
+"""One whole answer of the Open Inference Protocol."""

@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 from server import errors
 from server.errors import Problem
 from server.multipart import Kind
+from server.oip.schemas import Failure, InferRequest
+from server.oip.wire import HEADER_LENGTH
 from server.options import ActionOptions, PredictOptions, SearchOptions, TimedOptions
 from server.problems import MEDIA_TYPE, body_of
 from server.schemas import ProblemBody
@@ -43,11 +45,12 @@ FOR_SEARCHES = FOR_CLIPS
 
 JSON = "application/json"
 _REF = "#/components/schemas/"
-_BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
+_BYTES = {"type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"}
 _PARTS: dict[Kind, dict[str, Any]] = {
     "video": {**_BYTES, "description": "The clip: mp4, mov, mkv or webm."},
     "features": {
         "type": "string",
+        "minLength": 1,
         "contentMediaType": SAFETENSORS,
         "description": "Instead of the clip: its features, as `/v1/features` gives them.",
     },
@@ -70,11 +73,11 @@ def _clip_body(options: type[BaseModel], *kinds: Kind) -> dict[str, Any]:
             "schema": form,
             "encoding": {"request": {"contentType": JSON}},
         },
-        "video/*": {"schema": {"type": "string", "contentMediaType": "video/*"}},
+        "video/*": {"schema": {**_BYTES, "contentMediaType": "video/*"}},
         "application/octet-stream": {"schema": _BYTES},
     }
     if "features" in kinds:
-        content[SAFETENSORS] = {"schema": {"type": "string", "contentMediaType": SAFETENSORS}}
+        content[SAFETENSORS] = {"schema": {**_BYTES, "contentMediaType": SAFETENSORS}}
     return {
         "required": True,
         "description": "The clip, as one part of a form or as the whole body.",
@@ -88,7 +91,26 @@ SEARCH_BODY = _clip_body(SearchOptions, "video", "features")
 SEARCH_BODY["description"] += " Or an action, as JSON."
 SEARCH_BODY["content"][JSON] = {"schema": {"$ref": f"{_REF}{ActionOptions.__name__}"}}
 
-BODIES = (TimedOptions, PredictOptions, SearchOptions, ActionOptions)
+INFER_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": HEADER_LENGTH,
+            "in": "header",
+            "description": "Bytes of JSON, where binary tensor data comes after it.",
+            "schema": {"type": "integer", "minimum": 0},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "The protocol's JSON; binary tensor data may come after it.",
+        "content": {
+            JSON: {"schema": {"$ref": f"{_REF}{InferRequest.__name__}"}},
+            "application/octet-stream": {"schema": _BYTES},
+        },
+    },
+}
+
+BODIES = (TimedOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
 """Shapes that are read by hand, so that FastAPI does not list them."""
 
 
@@ -121,6 +143,18 @@ def problems(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+def failures(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
+    """Returns the `responses` of an endpoint of the Open Inference Protocol."""
+    responses = problems(*kinds)
+    for entry in responses.values():
+        examples = entry["content"].pop(MEDIA_TYPE)["examples"]
+        for example in examples.values():
+            example["value"] = {"error": example["summary"]}
+        schema = {"$ref": f"{_REF}{Failure.__name__}"}
+        entry["content"][JSON] = {"schema": schema, "examples": examples}
+    return responses
+
+
 def install(app: FastAPI, *, has_key: bool) -> None:
     """Makes the app describe itself whole.
 
@@ -142,7 +176,11 @@ def _document(app: FastAPI, *, has_key: bool) -> dict[str, Any]:
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
     _, extra = models_json_schema(
-        [(ProblemBody, "serialization"), *((body, "validation") for body in BODIES)],
+        [
+            (ProblemBody, "serialization"),
+            (Failure, "serialization"),
+            *((body, "validation") for body in BODIES),
+        ],
         ref_template=_REF + "{model}",
     )
     components = document.setdefault("components", {})

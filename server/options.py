@@ -137,7 +137,7 @@ class TimedQuery(TimedOptions):
 
     def to_options(self) -> TimedOptions:
         """Returns the choices as the JSON part would have given them."""
-        return _checked(TimedOptions, self.model_dump(exclude_unset=True))
+        return check_options(TimedOptions, self.model_dump(exclude_unset=True))
 
     def parse(self, part: bytes) -> TimedOptions:
         """Returns the choices of a JSON part."""
@@ -147,7 +147,9 @@ class TimedQuery(TimedOptions):
 class _SegmentQuery(_Choices):
     """Segments as query parameters."""
 
-    segments: list[str] | None = Field(None, examples=[["0,8", "8,16"]])
+    segments: list[Annotated[str, Field(max_length=64)]] | None = Field(
+        None, examples=[["0,8", "8,16"]]
+    )
     """Stretches to answer for, `start_s,end_s` each, repeated."""
 
     def values(self) -> dict[str, Any]:
@@ -176,7 +178,7 @@ class PredictQuery(_SegmentQuery):
         Raises:
             FieldInvalid: a segment is not two numbers.
         """
-        return _checked(PredictOptions, self.values())
+        return check_options(PredictOptions, self.values())
 
     def parse(self, part: bytes) -> PredictOptions:
         """Returns the choices of a JSON part."""
@@ -197,7 +199,7 @@ class SearchQuery(_SegmentQuery):
         Raises:
             FieldInvalid: a segment is not two numbers.
         """
-        return _checked(SearchOptions, self.values())
+        return check_options(SearchOptions, self.values())
 
     def parse(self, part: bytes) -> SearchOptions:
         """Returns the choices of a JSON part."""
@@ -219,7 +221,12 @@ def parse_options(text: bytes, kind: type[Model]) -> Model:
         raise FieldInvalid(*field_errors(error.errors())) from error
 
 
-def _checked(kind: type[Model], values: dict[str, Any]) -> Model:
+def check_options(kind: type[Model], values: Mapping[str, Any]) -> Model:
+    """Returns choices that were spelled in another way than JSON.
+
+    Raises:
+        FieldInvalid: a field is unknown or wrong.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:

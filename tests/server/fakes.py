@@ -16,7 +16,11 @@ from extract.clip import ClipInfo, DecodedClip, Notice
 from extract.contract import FeatureContract
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from model import outputs
+from model.errors import SearchInvalid
 from model.predictor import Predictor, PredictRequest
+from model.search import Look, Matches
+from model.tasks import TASKS as ALL_TASKS
+from model.track_nodes import Bounds, cut_track
 from server.engine import CANARY, Engine
 from server.settings import Settings
 from weights.manifest import Manifest
@@ -70,7 +74,7 @@ class FakePredictor:
                 t: {
                     "backbone": "shared",
                     "perspectives": list(PERSPECTIVES),
-                    "spec": {"outputs": ["verb", "noun"]},
+                    "spec": ALL_TASKS[t].to_dict(),
                 }
                 for t in TASKS
             },
@@ -81,6 +85,20 @@ class FakePredictor:
 
     check = Predictor.check
 
+    @property
+    def backpacks(self) -> "FakePredictor":
+        return self
+
+    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+        self.check(request)
+        cut = cut_track(request.track, request.segments, request.segment_s)
+        return cut, Matches("shared", [_nearest(look) for _ in cut])
+
+    def of_action(self, verb: str, noun: str, look: Look) -> Matches:
+        if (verb, noun) != ("take", "cup"):
+            raise SearchInvalid("noun", "no prototype")
+        return Matches("shared", [_nearest(look)])
+
     def predict(self, requests: list[PredictRequest]) -> list[outputs.Prediction]:
         self.before_predict()
         self.backbone_passes += 1
@@ -89,7 +107,7 @@ class FakePredictor:
 
     def _answer(self, request: PredictRequest) -> outputs.Prediction:
         grey = float(request.track.features.mean()) / 255
-        segments = request.segments or ((0.0, request.track.duration_s),)
+        segments = cut_track(request.track, request.segments, request.segment_s)
         lta = None
         if "lta" in request.tasks:
             action = outputs.LtaStep(_ranked(grey, request), _ranked(grey, request))
@@ -115,6 +133,11 @@ def _segment(
 def _ranked(grey: float, request: PredictRequest) -> list[outputs.Ranked]:
     labels = [outputs.Ranked(0, "take", grey), outputs.Ranked(1, "put", 1 - grey)]
     return labels[: request.top_k]
+
+
+def _nearest(look: Look) -> dict[str, list[outputs.Neighbour]]:
+    near = [outputs.Neighbour("take", "cup", 0.9, 3)] * min(look.top_k, 4)
+    return dict.fromkeys(look.perspectives or PERSPECTIVES, near)
 
 
 def _evidence() -> outputs.Evidence:

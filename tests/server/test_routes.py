@@ -272,7 +272,13 @@ def test_models_taxonomy_and_limits_say_what_is_served(served):
     assert served.http.get("/v1/models/fake").json() == models[0]
     assert_problem(served.http.get("/v1/models/other"), 404, "not-found")
     spaces = served.http.get("/v1/taxonomy").json()["label_spaces"]
-    assert spaces == {"verb": ["take", "put"], "noun": ["cup", "knife"]}
+    assert {name: spaces[name] for name in ("verb", "noun")} == {
+        "verb": ["take", "put"],
+        "noun": ["cup", "knife"],
+    }
+    answered = {space for skill in models[0]["skills"].values() for space in skill["outputs"]}
+    assert answered == set(spaces)
+    assert models[0]["encoder"]["contract"]["window_frames"] == 32
     assert served.http.get("/v1/limits").json()["max_upload_bytes"] == 256 * 2**20
 
 
