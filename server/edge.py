@@ -16,12 +16,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import logs
 from server.errors import CALLER_GONE, BodyTooLarge, Unauthenticated
+from server.prefer import preference_of
 from server.problems import respond_to
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/docs", "/openapi.json"})
+JOBS_PATH = "/v1/predictions"
+"""Where bodies may be as long as a job's, for those who prefer to come back."""
+
 OPEN_FOLDER = "/docs/static/"
 """Everything else asks for the key, paths that do not exist included."""
 
@@ -87,8 +91,11 @@ class Edge:
             if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
                 raise Unauthenticated("send the API key as a bearer token")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._settings.max_upload_bytes:
-            raise BodyTooLarge(f"the body is larger than {self._settings.max_upload_bytes} bytes")
+        limit = self._settings.max_upload_bytes
+        if path == JOBS_PATH and preference_of(headers).is_async:
+            limit = self._settings.job_max_upload_bytes
+        if length.isdecimal() and int(length) > limit:
+            raise BodyTooLarge(f"the body is larger than {limit} bytes")
 
 
 def _bodiless(send: Send) -> Send:

@@ -159,7 +159,10 @@ KEY_IN_PROGRESS = Kind(
 NOT_FINISHED = Kind(409, "job-not-finished", "The job has no result.")
 RESULT_EXPIRED = Kind(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
 TOO_LARGE = Kind(
-    413, "body-too-large", "The body is larger than the limit.", limits=("max_upload_bytes",)
+    413,
+    "body-too-large",
+    "The body is larger than the limit.",
+    limits=("max_upload_bytes",),
 )
 UNSUPPORTED = Kind(415, "unsupported-media", "The body is of a type the server does not read.")
 INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")

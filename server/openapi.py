@@ -114,6 +114,29 @@ BODIES = (TimedOptions, PredictOptions, SearchOptions, ActionOptions, InferReque
 """Shapes that are read by hand, so that FastAPI does not list them."""
 
 
+ASYNC_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`respond-async`: answer with a job; `wait=N`: after N seconds at most.",
+        "schema": {"type": "string"},
+        "example": "respond-async, wait=5",
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Of a job: sent again with the same body, it gives the same job again.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+]
+"""What makes a request for a prediction a job."""
+
+ACCEPTED_HEADERS = {
+    "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "RFC 7240.", "schema": {"type": "string"}},
+}
+
+
 def problems(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
     responses: dict[int | str, dict[str, Any]] = {}

@@ -103,13 +103,19 @@ class JobStore:
         """
         self._end(job, {"state": "failed", "error": problem}, "error", problem, now_s)
 
-    def requeue(self, job: Job) -> None:
-        """Hands a claimed job back; the attempt does not count.
+    def requeue(self, job: Job, *, counts: bool = False) -> None:
+        """Hands a claimed job back.
+
+        Args:
+            job: as it was claimed.
+            counts: whether the attempt counts.
 
         Raises:
             LeaseLost: it is no longer ours.
         """
-        values = {"state": "queued", "attempt": JOBS.c.attempt - 1, "lease_expires_s": None}
+        values: dict[str, Any] = {"state": "queued", "lease_expires_s": None}
+        if not counts:
+            values["attempt"] = JOBS.c.attempt - 1
         with self._database.transaction() as db:
             _write(db, job, values)
             _tell(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
@@ -180,6 +186,14 @@ class JobStore:
         with self._database.transaction() as db:
             count, size_bytes = db.execute(total.where(JOBS.c.state.in_(LIVE))).one()
             return int(count), int(size_bytes)
+
+    def holdings(self) -> tuple[set[str], set[str]]:
+        """Returns the jobs whose input is still needed, and the results still to be had."""
+        with self._database.transaction() as db:
+            live = db.execute(select(JOBS.c.id).where(JOBS.c.state.in_(LIVE))).scalars()
+            inputs = set(live)
+            kept = select(JOBS.c.result).where(JOBS.c.result.is_not(None))
+            return inputs, {name for name in db.execute(kept).scalars() if name is not None}
 
     def counts(self) -> dict[str, int]:
         """Returns how many jobs are in each state that any is in."""
