@@ -45,7 +45,8 @@ class KeyBook:
         with self._database.transaction() as db:
             kind = postgresql if db.dialect.name == "postgresql" else sqlite
             row = kind.insert(KEYS).values(caller=caller, key=key, **held)
-            if db.execute(row.on_conflict_do_nothing()).rowcount == 1:
+            new = row.on_conflict_do_nothing().returning(KEYS.c.key)
+            if db.execute(new).one_or_none() is not None:
                 return None
             found = db.execute(select(KEYS).where(mine).with_for_update()).mappings().one_or_none()
             if found is not None and found["job_id"] is not None:

@@ -65,7 +65,13 @@ def test_predictions_list_every_problem_they_can_answer(document):
     }
     kinds = {value.slug for value in vars(errors).values() if isinstance(value, Kind)}
     assert kinds >= {kind.slug for kind in TABLE.values()}
-    assert listed == kinds - {"not-found", "method-not-allowed", "caller-gone"}
+    assert listed == kinds - {
+        "not-found",
+        "method-not-allowed",
+        "caller-gone",
+        "job-not-finished",
+        "result-expired",
+    }
 
 
 def test_the_three_ways_to_send_a_clip_are_described(document):
