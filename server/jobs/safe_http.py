@@ -7,6 +7,7 @@ followed. The only home of outgoing HTTP.
 
 import asyncio
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,6 +18,8 @@ MAX_RESPONSE_BYTES = 64 * 1024
 """Nobody reads a response; this much of it is taken so that the peer can finish."""
 
 MAX_URL_CHARS = 2048
+
+_HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """Host name and port -> addresses."""
@@ -85,6 +88,8 @@ class SafeClient:
             raise UrlRefused(f"it is longer than {MAX_URL_CHARS} characters")
         if parsed.scheme not in self._schemes or not parsed.host:
             raise UrlRefused(f"it does not begin with {' or '.join(self._schemes)}://HOST")
+        if not _HOST.fullmatch(parsed.raw_host) or not 0 < _port(parsed) < 65536:
+            raise UrlRefused("its host or port cannot be one")
         if parsed.userinfo or parsed.fragment:
             raise UrlRefused("it holds a user name, a password or a fragment")
         if not self._allow_private and _is_address(parsed.host) and not is_public(parsed.host):
@@ -174,7 +179,9 @@ def _is_address(host: str) -> bool:
 
 
 def _port(url: httpx.URL) -> int:
-    return url.port or (443 if url.scheme == "https" else 80)
+    if url.port is not None:
+        return url.port
+    return 443 if url.scheme == "https" else 80
 
 
 async def _read_some(response: httpx.Response) -> None:

@@ -178,6 +178,18 @@ ACTS = st.lists(
 )
 
 
+def write(store, act, job, now_s):
+    """What a worker may want to say of a job."""
+    if act == "renew":
+        store.renew(job, now_s=now_s, lease_s=5.0)
+    elif act == "succeed":
+        store.succeed(job, "r", now_s=now_s, expires_s=99.0)
+    elif act == "fail":
+        store.fail(job, {}, now_s=now_s)
+    else:
+        store.requeue(job)
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -212,17 +224,11 @@ def test_only_the_latest_holder_of_a_live_lease_writes(new_database, acts):
             live.discard(claim.id)
             queued = [job_id for job_id in queued if job_id != claim.id]
         elif claim is not None:
-            writes = {
-                "renew": lambda job: store.renew(job, now_s=now, lease_s=5.0),
-                "succeed": lambda job: store.succeed(job, "r", now_s=now, expires_s=99.0),
-                "fail": lambda job: store.fail(job, {}, now_s=now),
-                "requeue": store.requeue,
-            }
             if not is_holder:
                 with pytest.raises(LeaseLost):
-                    writes[act](claim)
+                    write(store, act, claim, now)
                 continue
-            writes[act](claim)
+            write(store, act, claim, now)
             if act == "renew":
                 expires[claim.id] = now + 5.0
             elif act == "requeue":
