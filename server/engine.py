@@ -137,7 +137,6 @@ class Engine:
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
         self.drain()
-        self.long_road.close()
         await self._decode.stop()
         await self._model.stop()
 

@@ -6,11 +6,9 @@ and segments are reasoned about a few together, always at low priority.
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -31,8 +29,6 @@ from server.settings import Settings
 from server.stages import Outcome, Progress, Seen, Source, StageTimes, Tell
 from server.video_stream import VideoStream
 
-T = TypeVar("T")
-
 
 class LongRoad:
     """Decoder, encoder and model in a row for one job at a time each."""
@@ -46,11 +42,6 @@ class LongRoad:
         """
         self._settings = settings
         self._model = model
-        self._threads = ThreadPoolExecutor(max(1, settings.job_workers), "job-decode")
-
-    def close(self) -> None:
-        """Lets the threads end; what they wait for has been stopped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def check(self, options: PredictOptions) -> None:
         """Raises unless `predict` would take the choices, as far as can be told by now.
@@ -135,12 +126,13 @@ class LongRoad:
         """Encodes windows as they come; the decoder waits while too many are unread."""
         encoder = predictor.encoder
         started_s = time.perf_counter()
-        stream = await self._on_thread(lambda: VideoStream(path, encoder.contract, self._settings))
+        stream = VideoStream(path, encoder.contract, self._settings)
+        thread = ThreadPoolExecutor(1, "job-decode")
         parts: list[Done[Tensor]] = []
         count = 0
         try:
-            batches = stream.batches()
-            while (batch := await self._on_thread(lambda: next(batches, None))) is not None:
+            batches, loop = stream.batches(), asyncio.get_running_loop()
+            while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 queued = self._model.enqueue_windows(
                     torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
                 )
@@ -149,7 +141,8 @@ class LongRoad:
                 tell(Progress("features", count, max(count, stream.num_windows)))
         finally:
             stream.stop()
-            self._threads.submit(stream.close)  # a thread may be reading from it still
+            thread.submit(stream.close)  # after what it may still be reading
+            thread.shutdown(wait=False)
         track = track_from(
             torch.cat([part.value for part in parts]),
             cut_windows(
@@ -166,6 +159,3 @@ class LongRoad:
         queue_s = sum(part.waited_s for part in parts)
         rest_s = max(0.0, time.perf_counter() - started_s - features_s - queue_s)
         return Seen(track, stream.facts, StageTimes(queue_s, rest_s, features_s))
-
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)

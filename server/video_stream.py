@@ -6,8 +6,8 @@ It is decoded in a process of its own that is slower than nobody: the kernel let
 import logging
 import math
 import os
-import select
-import time
+import selectors
+import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from extract.clip import Limits, StreamFacts
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
-from extract.errors import DecoderUnavailable, DecodeTimeout
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
 from extract.extractor import WindowCutter
 from extract.frame_stream import FrameStream
 from extract.windows import cut_windows
@@ -41,36 +41,25 @@ class VideoStream:
     """
 
     def __init__(self, path: Path, contract: FeatureContract, settings: Settings) -> None:
-        """Starts the process.
+        """Starts nothing yet.
 
         Args:
             path: the video.
             contract: of the encoder the windows are for.
             settings: what a job may cost.
-
-        Raises:
-            DecoderUnavailable: no process can be started.
-            DecoderDied: it ended at once.
         """
         self.num_windows = 0
+        self._path = path
         self._contract = contract
         self._stall_s = settings.job_stall_s
         self._batch_windows = settings.job_batch_windows
+        self._limits = limits_of(settings)
         self._blocks: deque[np.ndarray] = deque()
-        limits = limits_of(settings)
-        try:
-            self._process = DecodeProcess(limits)
-        except OSError as error:
-            raise DecoderUnavailable("a decoding process cannot be started") from error
-        try:
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
-            self.restart()
-            self._stream = FrameStream(
-                self._process, path, contract, limits, "pyav", wants_facts=True
-            )
-        except BaseException:
-            self._process.end()
-            raise
+        self._lock = threading.Lock()  # held to start the process, and to stop it
+        self._is_stopped = False
+        self._process: DecodeProcess | None = None
+        self._stream: FrameStream | None = None
+        self.restart()
 
     @property
     def num_frames(self) -> int:
@@ -80,6 +69,7 @@ class VideoStream:
     @property
     def facts(self) -> StreamFacts:
         """What is known of the video after its last batch."""
+        assert self._stream is not None
         assert self._stream.facts is not None
         return self._stream.facts
 
@@ -87,6 +77,7 @@ class VideoStream:
         """Yields all windows, (n, T, H, W, 3) uint8, a few at a time; waits for the decoder.
 
         Raises:
+            DecoderUnavailable: no process can be started.
             VideoRejected: the file is no acceptable video.
             DecoderDied: the process crashed on it, or was stopped.
             DecodeTimeout: nothing came for too long.
@@ -102,11 +93,15 @@ class VideoStream:
 
     def stop(self) -> None:
         """Kills the process, from any thread; whoever waits for it sees it die."""
-        self._process.kill()
+        with self._lock:
+            self._is_stopped = True
+            if self._process is not None:
+                self._process.kill()
 
     def close(self) -> None:
-        """Ends the process and frees what is ours."""
-        self._process.end()
+        """Ends the process and frees what is ours; after `stop`."""
+        if self._process is not None:
+            self._process.end()
 
     def expect(self, num_frames: int) -> None:
         """Hears how many frames will come."""
@@ -132,21 +127,35 @@ class VideoStream:
         )
 
     def _windows(self) -> Iterator[np.ndarray]:
+        process = self._start()
+        stream = self._stream = FrameStream(
+            process, self._path, self._contract, self._limits, "pyav", wants_facts=True
+        )
         has_ended = False
         while not has_ended:
-            self._wait()
-            has_ended = self._stream.pour(self)
+            self._wait(process)
+            has_ended = stream.pour(self)
             while self._blocks:
                 yield from self._cutter.push(self._blocks.popleft())
         yield from self._cutter.finish()
 
-    def _wait(self) -> None:
+    def _start(self) -> DecodeProcess:
+        with self._lock:
+            if self._is_stopped:
+                raise DecoderDied("it was stopped before it began")
+            try:
+                self._process = DecodeProcess(self._limits)
+            except OSError as error:
+                raise DecoderUnavailable("a decoding process cannot be started") from error
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+            return self._process
+
+    def _wait(self, process: DecodeProcess) -> None:
         """Waits for news of the process."""
-        started_s = time.monotonic()
-        readable, _, _ = select.select([self._process], [], [], self._stall_s)
-        if not readable:
-            waited_s = time.monotonic() - started_s
-            raise DecodeTimeout(f"no frame came for {waited_s:.0f} s")
+        with selectors.DefaultSelector() as selector:
+            selector.register(process, selectors.EVENT_READ)
+            if not selector.select(self._stall_s):
+                raise DecodeTimeout(f"no frame came for {self._stall_s:g} s")
 
 
 def limits_of(settings: Settings) -> Limits:
