@@ -1,4 +1,4 @@
-"""The one table: what went wrong -> status, stable slug, and words that are safe to send.
+"""The one table: what went wrong -> status and stable slug.
 
 ServerError
 ├── MalformedRequest    the body cannot be read as a request
@@ -23,8 +23,7 @@ ServerError
 └── CallerGone          the caller hung up; nobody is left to answer
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from extract import errors as extract_errors
 from model import errors as model_errors
@@ -270,17 +269,6 @@ BY_STATUS: dict[int, Kind] = {
 """What the framework refuses by itself."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One occurrence: what a caller is told, free of paths, tracebacks and decoder text."""
-
-    kind: Kind
-    detail: str
-    errors: tuple[tuple[str, str], ...] = ()
-    retry_after_s: int | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-
-
 def kind_of(error: BaseException) -> Kind:
     """Returns the row of the nearest class in the table; anything unknown is our fault."""
     if isinstance(error, extract_errors.VideoRejected):
@@ -289,57 +277,3 @@ def kind_of(error: BaseException) -> Kind:
         if cls in TABLE:
             return TABLE[cls]
     return INTERNAL
-
-
-def describe(error: BaseException, limits: Mapping[str, float] | None = None) -> Problem:
-    """Returns what to tell the caller about an exception.
-
-    Args:
-        error: anything that was raised while answering.
-        limits: every limit in force; the ones that explain the refusal are passed on.
-    """
-    kind = kind_of(error)
-    retry_after_s = getattr(error, "retry_after_s", 5 if kind.status == 503 else None)
-    return Problem(
-        kind=kind,
-        detail=_detail(error, kind),
-        errors=_field_errors(error),
-        retry_after_s=retry_after_s,
-        limits={name: limits[name] for name in kind.limits if limits and name in limits},
-    )
-
-
-def _detail(error: BaseException, kind: Kind) -> str:
-    """Only messages written for callers leave; every other exception gets its row's title."""
-    match error:
-        case extract_errors.VideoRejected():
-            return error.detail
-        case extract_errors.DecoderDied():
-            return "The decoder stopped on this file."
-        case extract_errors.DecodeTimeout():
-            return "Decoding this file takes longer than the limit."
-        case (
-            model_errors.UnknownTask()
-            | model_errors.SegmentInvalid()
-            | model_errors.SearchInvalid()
-            | model_errors.FeatureMismatch()
-        ):
-            return str(error)
-        case ServerError() if error.args and kind is not INTERNAL:
-            return str(error)
-        case _:
-            return kind.title
-
-
-def _field_errors(error: BaseException) -> tuple[tuple[str, str], ...]:
-    match error:
-        case FieldInvalid():
-            return error.errors
-        case model_errors.UnknownTask():
-            return (("/tasks", str(error)),)
-        case model_errors.SearchInvalid():
-            return ((f"/{error.field}", error.detail),)
-        case model_errors.SegmentInvalid():
-            return ((f"/segments/{error.index}", error.detail),)
-        case _:
-            return ()

@@ -8,12 +8,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from server import errors
-from server.errors import Problem
 from server.multipart import Kind
 from server.oip.schemas import Failure, InferRequest
 from server.oip.wire import HEADER_LENGTH
 from server.options import ActionOptions, PredictOptions, SearchOptions, TimedOptions
 from server.problems import MEDIA_TYPE, body_of
+from server.refusals import Problem
 from server.schemas import ProblemBody
 from server.uploads import SAFETENSORS
 

@@ -15,7 +15,7 @@ from server.jobs.events import stream_events
 from server.jobs.intake import Intake, caller_of
 from server.jobs.records import Job
 from server.jobs.service import Jobs
-from server.jobs.views import body_of, cursor_text, parse_cursor, path_of
+from server.jobs.views import CURSOR, body_of, cursor_text, parse_cursor, path_of
 from server.openapi import JSON, problems
 from server.options import PredictQuery
 from server.prefer import Preference
@@ -60,7 +60,7 @@ async def submit(request: Request, query: PredictQuery, preference: Preference) 
 async def list_jobs(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 20,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Annotated[str | None, Query(pattern=CURSOR)] = None,
     state: job_schemas.JobState | None = None,
 ) -> Response:
     """Lists the jobs that were sent with the same API key, a page at a time."""
