@@ -8,8 +8,10 @@ import hashlib
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+TICK_S = 5.0
+"""How often an unfinished stage notes the time it took so far: at most this is lost by a kill."""
 
 
 def stage_key(*parts: object) -> str:
@@ -53,7 +58,7 @@ class Ledger:
         if self._is_done(stage, key):
             logger.info("%s: done before", stage)
             return dict(load_file(path))
-        made: dict[str, Tensor] = self._timed(stage, make)
+        made: dict[str, Tensor] = self._timed(stage, key, make)
         part = path.with_suffix(".part")
         save_file({name: tensor.contiguous() for name, tensor in made.items()}, part)
         os.replace(part, path)
@@ -65,7 +70,7 @@ class Ledger:
         path = self.folder / f"{stage}.json"
         if self._is_done(stage, key):
             return dict(json.loads(path.read_text())["value"])
-        made: dict[str, Any] = self._timed(stage, make)
+        made: dict[str, Any] = self._timed(stage, key, make)
         self._mark(stage, key, made)
         return made
 
@@ -74,18 +79,22 @@ class Ledger:
         if self._is_done(stage, key):
             logger.info("%s: done before", stage)
             return
-        self._timed(stage, make)
+        self._timed(stage, key, make)
         self._mark(stage, key)
 
     def checkpoint(self, stage: str, key: str) -> Path:
         """Returns where an unfinished stage keeps its last epoch."""
         return self.folder / f"{stage}-{key}.checkpoint"
 
-    def _timed(self, stage: str, make: Callable[[], Any]) -> Any:
+    def _watch_file(self, stage: str, key: str) -> Path:
+        return self.folder / f"{stage}-{key}.seconds"
+
+    def _timed(self, stage: str, key: str, make: Callable[[], Any]) -> Any:
         self._announce(stage)
-        start = time.monotonic()
-        made = make()
-        self.seconds[stage] = time.monotonic() - start
+        watch = Stopwatch(self._watch_file(stage, key))
+        with watch.running():
+            made = make()
+        self.seconds[stage] = watch.seconds
         self._spent_s += self.seconds[stage]
         self._expected_s += self._typical_s.get(stage, 0.0)
         return made
@@ -107,6 +116,7 @@ class Ledger:
         part.write_text(json.dumps(record))
         os.replace(part, self.folder / f"{stage}.json")
         self.checkpoint(stage, key).unlink(missing_ok=True)
+        self._watch_file(stage, key).unlink(missing_ok=True)
 
     def _is_done(self, stage: str, key: str) -> bool:
         path = self.folder / f"{stage}.json"
@@ -117,3 +127,54 @@ class Ledger:
             return False
         self.seconds[stage] = record["seconds"]
         return True
+
+
+class Stopwatch:
+    """Seconds of work that may be interrupted: kept in a file, and counted on from there."""
+
+    def __init__(self, path: Path) -> None:
+        """Goes on from what the file says.
+
+        Args:
+            path: where the seconds are kept; a file that cannot be read counts as none.
+        """
+        self._path = path
+        try:
+            self._before_s = float(path.read_text())
+        except (OSError, ValueError):
+            self._before_s = 0.0
+        self._started: float | None = None
+        self._stop = threading.Event()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent so far, by this process and those before it."""
+        running_s = 0.0 if self._started is None else time.monotonic() - self._started
+        return self._before_s + running_s
+
+    @contextmanager
+    def running(self, tick_s: float = TICK_S) -> Iterator[None]:
+        """Counts while inside.
+
+        Args:
+            tick_s: how often the file is brought up to date.
+        """
+        self._started = time.monotonic()
+        ticker = threading.Thread(target=self._tick, args=(tick_s,), daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            ticker.join()
+            self._before_s, self._started = self.seconds, None
+            self._keep()
+
+    def _tick(self, tick_s: float) -> None:
+        while not self._stop.wait(tick_s):
+            self._keep()
+
+    def _keep(self) -> None:
+        part = self._path.with_suffix(".seconds.part")
+        part.write_text(f"{self.seconds:.1f}")
+        os.replace(part, self._path)

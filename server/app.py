@@ -7,14 +7,15 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, facts, openapi, problems
+from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
 from server.jobs.intake import Intake
 from server.jobs.service import Jobs
-from server.routes import backpack, features, health, models, oip, predictions
+from server.routes import backpack, features, health, metrics, models, oip, predictions
 from server.routes import jobs as job_routes
 from server.settings import Settings
+from server.spool import Quota
 from server.uploads import Spool
 
 ROUTERS = (
@@ -46,6 +47,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         settings.spool_dir,
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
+        quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
+        telemetry=engine.telemetry,
     )
     limits = facts.limits(settings).model_dump()
     jobs = Jobs(engine, limits)
@@ -53,6 +56,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(lambda: spool.folder)  # sweeps up after servers that were killed
         # In the background, so that /livez answers and /readyz says "starting" meanwhile.
         await jobs.start()
         starting = asyncio.create_task(engine.start())
@@ -81,6 +85,9 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     problems.install(app, limits)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Edge, settings=settings, limits=limits)
-    openapi.install(app, has_key=settings.api_key is not None)
+    if settings.metrics_port is None:
+        app.include_router(metrics.router)
+    page.install(app)
+    app.add_middleware(Edge, settings=settings, limits=limits, telemetry=engine.telemetry)
+    openapi.install(app, has_key=settings.has_keys)
     return app

@@ -70,7 +70,8 @@ class EventStream(Response):
             if not has_begun:
                 working.result()  # raises what went wrong
                 await self._begin(send)
-            await _write(send, self._last(working), more=False)
+            if not _is_unheard(working):
+                await _write(send, self._last(working), more=False)
         finally:
             working.cancel()
 
@@ -86,13 +87,18 @@ class EventStream(Response):
         error = working.exception()
         if error is None:
             return event_bytes("completed", working.result())
-        if isinstance(error, CallerGone) or not isinstance(error, Exception):
+        if not isinstance(error, Exception):
             raise error
         return event_bytes("error", self._explain(error))
 
     async def _begin(self, send: Send) -> None:
         start = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **start})
+
+
+def _is_unheard(working: "asyncio.Future[BaseModel]") -> bool:
+    """Whether the work ended because nobody is there to hear of it."""
+    return isinstance(working.exception(), CallerGone)
 
 
 async def _write(send: Send, chunk: bytes, *, more: bool = True) -> None:

@@ -118,3 +118,64 @@ INFERENCE: dict[str, Any] = {
     ],
 }
 """One whole answer of the Open Inference Protocol."""
+
+MODEL_FACTS: dict[str, Any] = {
+    **PREDICTION["model"],
+    "tasks": ["ar", "lta", "oscc", "pnr"],
+    "encoder": {
+        "name": "tabletop",
+        "kind": "swin",
+        "fingerprint": "51c0…",
+        "dim": 192,
+        "contract": {"fps": 30, "window_frames": 32, "stride_frames": 16},
+    },
+    "skills": {
+        "ar": {
+            "backbone": "shared",
+            "perspectives": ["lta", "oscc", "pnr"],
+            "outputs": ["verb", "noun"],
+        }
+    },
+    "label_counts": {"verb": 20, "noun": 21},
+    "metrics": {"test": {"ar": {"verb_top1": 0.71}}},
+    "licence": "Apache-2.0",
+    "backbone_passes": 12,
+}
+TAXONOMY: dict[str, Any] = {
+    "model": PREDICTION["model"],
+    "label_spaces": {"verb": ["cut", "put"], "noun": ["carrot", "knife"]},
+}
+LIMITS: dict[str, Any] = {
+    "max_upload_bytes": 268435456,
+    "max_choices_bytes": 65536,
+    "max_inference_json_bytes": 16777216,
+    "upload_timeout_s": 60.0,
+    "max_duration_s": 64.0,
+    "max_frames": 7680,
+    "max_pixels": 9437184,
+    "max_clip_pixels": 17179869184,
+    "max_fps": 120.0,
+    "max_segments": 64,
+    "decode_wall_s": 30.0,
+    "decode_memory_mb": 2048,
+    "max_top_k": 100,
+    "max_names": 32,
+    "max_requests": 64,
+    "max_queued_windows": 4096,
+    "max_spool_bytes": 2147483648,
+    "timeout_s": 60.0,
+}
+
+OIP_SERVER: dict[str, Any] = {
+    "name": "egopack",
+    "version": "0.1.0",
+    "extensions": ["binary_tensor_data"],
+}
+OIP_MODEL: dict[str, Any] = {
+    "name": "tabletop",
+    "versions": ["1"],
+    "platform": "egopack",
+    "inputs": [{"name": "video", "datatype": "BYTES", "shape": [1]}],
+    "outputs": [{"name": "ar.verb", "datatype": "FP32", "shape": [-1, 20]}],
+}
+OIP_MODEL_READY: dict[str, Any] = {"name": "tabletop", "ready": True}

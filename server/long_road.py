@@ -98,7 +98,7 @@ class LongRoad:
         tell(Progress("reasoning", windows, windows))
         pieces = pieces_of(request, cut, predictor)
         done = [
-            await self._model.reason(piece.request, deadline_s=deadline_s, is_low=True)
+            await self._model.reason(predictor, piece.request, deadline_s=deadline_s, is_low=True)
             for piece in pieces
         ]
         times = replace(
@@ -106,7 +106,8 @@ class LongRoad:
             queue_s=seen.times.queue_s + sum(part.waited_s for part in done),
             reason_s=sum(part.ran_s for part in done),
         )
-        return Outcome(seen.clip, seen.track, joined(pieces, [part.value for part in done]), times)
+        answer = joined(pieces, [part.value for part in done])
+        return Outcome(predictor, seen.clip, seen.track, answer, times)
 
     async def _see(self, predictor: Predictor, path: Path, deadline_s: float, tell: Tell) -> Seen:
         """A video's features; a decoder that dies gets one more chance, as with short clips."""
@@ -134,7 +135,7 @@ class LongRoad:
             batches, loop = stream.batches(), asyncio.get_running_loop()
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 queued = self._model.enqueue_windows(
-                    torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
+                    predictor, torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)

@@ -97,14 +97,7 @@ def import_authors(
     parts = [read_part(path, num_labels, vectors_per_node=vectors_per_node) for path in paths]
     _check_together(parts)
     pairs = None if actions is None else count_actions(actions, num_labels)
-    notes = [f"checkpoint of {part.name}: {note}" for part in parts for note in part.notes]
-    backpack: Tensors = {}
-    for part in (part for part in parts if part.prototypes):
-        backpack |= {f"{part.name}.{task}": p for task, p in part.prototypes.items()}
-        columns, doubt = _name_prototypes(part, pairs)
-        names = ("verb_id", "noun_id", "count")
-        backpack |= {f"{part.name}/{n}": c.clone() for n, c in zip(names, columns, strict=True)}
-        notes += [f"checkpoint of {part.name}: {doubt}"] if doubt else []
+    backpack, doubts = _backpack(parts, pairs)
     manifest = Manifest(
         name=name,
         version="1",
@@ -113,12 +106,7 @@ def import_authors(
         backbones={part.name: _backbone(part) for part in parts},
         skills={task: _skill(task, part) for part in parts for task in part.skills},
         label_spaces=labels,
-        training={
-            "data": "not stated by the checkpoints; their authors train on Ego4D",
-            "licence": "not stated by the checkpoints",
-            "sources": {part.name: part.checkpoint.sha256 for part in parts},
-            "notes": notes,
-        },
+        training=_training(parts, doubts),
     )
     return Bundle(
         manifest,
@@ -128,6 +116,30 @@ def import_authors(
         backpack=backpack,
         card=_card(manifest),
     )
+
+
+def _backpack(parts: Sequence[Part], pairs: Pairs | None) -> tuple[Tensors, list[str]]:
+    """Returns the prototypes of all parts, their actions beside them, and what is in doubt."""
+    backpack: Tensors = {}
+    notes = []
+    for part in (part for part in parts if part.prototypes):
+        backpack |= {f"{part.name}.{task}": p for task, p in part.prototypes.items()}
+        columns, doubt = _name_prototypes(part, pairs)
+        names = ("verb_id", "noun_id", "count")
+        backpack |= {f"{part.name}/{n}": c.clone() for n, c in zip(names, columns, strict=True)}
+        notes += [f"checkpoint of {part.name}: {doubt}"] if doubt else []
+    return backpack, notes
+
+
+def _training(parts: Sequence[Part], doubts: list[str]) -> dict[str, Any]:
+    """What the manifest says of where the tensors come from."""
+    notes = [f"checkpoint of {part.name}: {note}" for part in parts for note in part.notes]
+    return {
+        "data": "not stated by the checkpoints; their authors train on Ego4D",
+        "licence": "not stated by the checkpoints",
+        "sources": {part.name: part.checkpoint.sha256 for part in parts},
+        "notes": notes + doubts,
+    }
 
 
 def _check_together(parts: Sequence[Part]) -> None:

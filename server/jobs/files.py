@@ -6,7 +6,6 @@ database; a file is only an orphan when it is older than anything that is still 
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Container
 from pathlib import Path
@@ -78,6 +77,8 @@ class JobFiles:
     ) -> int:
         """Removes what killed servers left behind; returns how much it was.
 
+        What they were still receiving is in folders that a spool sweeps by itself.
+
         Args:
             live_inputs: ids of jobs that have not ended.
             results: names of results still to be had.
@@ -86,11 +87,10 @@ class JobFiles:
         before_s = time.time() - min_age_s
         orphans = [p for p in self._inputs.iterdir() if p.name not in live_inputs]
         orphans += [p for p in self._results.iterdir() if p.name not in results]
-        orphans += list(self.incoming.iterdir())
         swept = 0
         for path in orphans:
-            if _newest_s(path) < before_s:
-                _remove(path)
+            if _written_s(path) < before_s:
+                path.unlink(missing_ok=True)
                 swept += 1
         return swept
 
@@ -101,19 +101,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _newest_s(path: Path) -> float:
-    """When a file, or anything in a folder, was last written; infinity when it is gone by now."""
+def _written_s(path: Path) -> float:
+    """When a file was last written; infinity when it is gone by now."""
     try:
-        times = [path.stat().st_mtime]
-        if path.is_dir():
-            times += [inner.stat().st_mtime for inner in path.iterdir()]
+        return path.stat().st_mtime
     except FileNotFoundError:
         return float("inf")
-    return max(times)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from uuid import uuid4
 from starlette.requests import Request
 
 from server.calls import BOTH, options_of, timeout_of
+from server.edge import CALLER
 from server.engine import Engine
 from server.errors import (
     FeaturesTooLong,
@@ -61,7 +62,7 @@ class Intake:
         Raises:
             ServerError: there is no room, or body, choices or key are at fault.
         """
-        self._engine.require_ready()
+        self._engine.life.require_open()
         await self._check_room()
         caller, key = caller_of(request), _key_of(request)
         async with self._held(caller, key) as earlier:
@@ -145,10 +146,8 @@ class Intake:
 
 
 def caller_of(request: Request) -> str:
-    """Returns who asks: jobs are shown to the key they were sent with, and to no other."""
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    key = bearer if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    """Returns who asks: jobs are shown to the name of key they were sent with, and to no other."""
+    return str(request.scope.get(CALLER, ""))
 
 
 def _key_of(request: Request) -> str | None:

@@ -77,7 +77,7 @@ class JobRunner:
                 await asyncio.sleep(POLL_S)
 
     async def _next(self) -> Job | None:
-        if self._engine.state != "ready":
+        if self._engine.life.state != "ready":
             return None
         lease_s = self._settings.job_lease_s
         return await asyncio.to_thread(self._store.claim, now_s=time.time(), lease_s=lease_s)
@@ -146,7 +146,7 @@ class JobRunner:
         answer = answers.prediction(
             outcome,
             options,
-            self._engine.predictor,
+            outcome.predictor,
             answer_id=job.id,
             total_s=time.perf_counter() - started_s,
         )

@@ -78,7 +78,7 @@ class Jobs:
     @property
     def is_open(self) -> bool:
         """Whether the server is not about to stop."""
-        return self._engine.state != "draining"
+        return self._engine.life.state != "draining"
 
     async def start(self) -> None:
         """Opens the store and takes up what was left.

@@ -10,7 +10,7 @@ from server.calls import engine_of, receive_clip, spool_of, timeout_of, unless_g
 from server.errors import FieldInvalid
 from server.examples import MATCHES
 from server.multipart import MAX_OPTIONS_BYTES, media_type
-from server.openapi import FOR_SEARCHES, JSON, SEARCH_BODY, problems
+from server.openapi import FOR_SEARCHES, JSON, SEARCH_BODY, answer, problems
 from server.options import ActionOptions, SearchQuery, parse_options
 from server.stages import Found
 
@@ -24,7 +24,7 @@ router = APIRouter()
     summary="Find what is close to a clip or an action",
     response_model=schemas.BackpackMatches,
     response_description="Per segment, or for the action, the closest prototypes of every task.",
-    responses={200: {"content": {JSON: {"example": MATCHES}}}, **problems(*FOR_SEARCHES)},
+    responses={**answer(MATCHES), **problems(*FOR_SEARCHES)},
     openapi_extra={"requestBody": SEARCH_BODY},
 )
 async def search_backpack(request: Request, query: Annotated[SearchQuery, Query()]) -> Response:
@@ -35,7 +35,7 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
     """
     is_action = media_type(request.headers.get("content-type", ""))[0] == JSON
     found, total_s = await (_of_action if is_action else _of_clip)(request, query)
-    matches = answers.matches(found, engine_of(request).predictor, total_s)
+    matches = answers.matches(found, found.predictor, total_s)
     return Response(
         matches.model_dump_json(exclude_none=True),
         media_type=JSON,

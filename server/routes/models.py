@@ -5,7 +5,8 @@ from fastapi import APIRouter, Request
 from server import errors, fact_schemas, facts
 from server.calls import engine_of
 from server.errors import NotFound
-from server.openapi import problems
+from server.examples import MODEL_FACTS, TAXONOMY
+from server.openapi import answer, problems
 
 router = APIRouter()
 
@@ -14,7 +15,7 @@ router = APIRouter()
     "/v1/models",
     operation_id="list_models",
     tags=["model"],
-    responses=problems(errors.STARTING),
+    responses={**answer({"models": [MODEL_FACTS]}), **problems(errors.STARTING)},
 )
 async def list_models(request: Request) -> fact_schemas.Models:
     """Lists the models being served."""
@@ -25,7 +26,10 @@ async def list_models(request: Request) -> fact_schemas.Models:
     "/v1/models/{name}",
     operation_id="get_model",
     tags=["model"],
-    responses=problems(errors.NOT_FOUND, errors.INVALID_FIELD, errors.STARTING),
+    responses={
+        **answer(MODEL_FACTS),
+        **problems(errors.NOT_FOUND, errors.INVALID_FIELD, errors.STARTING),
+    },
 )
 async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
     """Says what one model's bundle says of itself."""
@@ -39,7 +43,7 @@ async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
     "/v1/taxonomy",
     operation_id="get_taxonomy",
     tags=["model"],
-    responses=problems(errors.STARTING),
+    responses={**answer(TAXONOMY), **problems(errors.STARTING)},
 )
 async def get_taxonomy(request: Request) -> fact_schemas.Taxonomy:
     """Names every label by id."""

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Request, Response
 from server import __version__, errors
 from server.calls import engine_of, spool_of, timeout_of, unless_gone
 from server.errors import NotFound
-from server.examples import INFERENCE
+from server.examples import INFERENCE, OIP_MODEL, OIP_MODEL_READY, OIP_SERVER
 from server.oip import schemas
 from server.oip.inference import Inference
 from server.oip.tensors import outputs_of
 from server.oip.wire import HEADER_LENGTH, InferSink
-from server.openapi import FOR_CLIPS, INFER_BODY, JSON, failures
+from server.openapi import FOR_CLIPS, INFER_BODY, JSON, answer, failures
 
 router = APIRouter(prefix="/v2", tags=["inference protocol"])
 
@@ -20,13 +20,17 @@ FOR_MODELS = (errors.NOT_FOUND, errors.INVALID_FIELD, errors.STARTING)
 EXTENSIONS = ["binary_tensor_data"]
 
 
-@router.get("", operation_id="oip_server_metadata", responses=failures())
+@router.get("", operation_id="oip_server_metadata", responses={**answer(OIP_SERVER), **failures()})
 async def get_server() -> schemas.ServerMetadata:
     """Says who answers."""
     return schemas.ServerMetadata(name="egopack", version=__version__, extensions=EXTENSIONS)
 
 
-@router.get("/health/live", operation_id="oip_server_live", responses=failures())
+@router.get(
+    "/health/live",
+    operation_id="oip_server_live",
+    responses={**answer({"live": True}), **failures()},
+)
 async def get_live() -> schemas.Live:
     """Says that the process answers."""
     return schemas.Live(live=True)
@@ -35,15 +39,19 @@ async def get_live() -> schemas.Live:
 @router.get(
     "/health/ready",
     operation_id="oip_server_ready",
-    responses=failures(errors.STARTING, errors.DRAINING),
+    responses={**answer({"ready": True}), **failures(errors.STARTING, errors.DRAINING)},
 )
 async def get_ready(request: Request) -> schemas.Ready:
     """Says whether a clip sent now would be answered."""
-    engine_of(request).require_ready()
+    engine_of(request).life.require_ready()
     return schemas.Ready(ready=True)
 
 
-@router.get("/models/{name}", operation_id="oip_model_metadata", responses=failures(*FOR_MODELS))
+@router.get(
+    "/models/{name}",
+    operation_id="oip_model_metadata",
+    responses={**answer(OIP_MODEL), **failures(*FOR_MODELS)},
+)
 async def get_model(name: str, request: Request) -> schemas.ModelMetadata:
     """Says which tensors a model takes and gives."""
     predictor = engine_of(request).predictor
@@ -66,7 +74,7 @@ async def get_model(name: str, request: Request) -> schemas.ModelMetadata:
 @router.get(
     "/models/{name}/versions/{version}",
     operation_id="oip_model_version_metadata",
-    responses=failures(*FOR_MODELS),
+    responses={**answer(OIP_MODEL), **failures(*FOR_MODELS)},
 )
 async def get_model_version(name: str, version: str, request: Request) -> schemas.ModelMetadata:
     """Says which tensors one version of a model takes and gives."""
@@ -77,19 +85,19 @@ async def get_model_version(name: str, version: str, request: Request) -> schema
 @router.get(
     "/models/{name}/ready",
     operation_id="oip_model_ready",
-    responses=failures(*FOR_MODELS, errors.DRAINING),
+    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, errors.DRAINING)},
 )
 async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
     """Says whether a model would answer now."""
     _require(request, name)
-    engine_of(request).require_ready()
+    engine_of(request).life.require_ready()
     return schemas.ModelReady(name=name, ready=True)
 
 
 @router.get(
     "/models/{name}/versions/{version}/ready",
     operation_id="oip_model_version_ready",
-    responses=failures(*FOR_MODELS, errors.DRAINING),
+    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, errors.DRAINING)},
 )
 async def get_model_version_ready(name: str, version: str, request: Request) -> schemas.ModelReady:
     """Says whether one version of a model would answer now."""
@@ -101,10 +109,7 @@ async def get_model_version_ready(name: str, version: str, request: Request) -> 
     "/models/{name}/infer",
     operation_id="oip_infer",
     response_model=schemas.InferResponse,
-    responses={
-        200: {"content": {JSON: {"example": INFERENCE}}},
-        **failures(errors.NOT_FOUND, *FOR_CLIPS),
-    },
+    responses={**answer(INFERENCE), **failures(errors.NOT_FOUND, *FOR_CLIPS)},
     openapi_extra=INFER_BODY,
 )
 async def infer(name: str, request: Request) -> Response:
@@ -140,10 +145,7 @@ async def infer(name: str, request: Request) -> Response:
     "/models/{name}/versions/{version}/infer",
     operation_id="oip_version_infer",
     response_model=schemas.InferResponse,
-    responses={
-        200: {"content": {JSON: {"example": INFERENCE}}},
-        **failures(errors.NOT_FOUND, *FOR_CLIPS),
-    },
+    responses={**answer(INFERENCE), **failures(errors.NOT_FOUND, *FOR_CLIPS)},
     openapi_extra=INFER_BODY,
 )
 async def infer_version(name: str, version: str, request: Request) -> Response:

@@ -5,7 +5,9 @@ import pytest
 
 import clients.__main__ as command
 from clients.client import EgoPackClient
+from clients.commands import connection, predict
 from clients.errors import Busy, Rejected, ServerFault, Unreachable
+from tests.extract.clips import write_numbered
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def replies(monkeypatch):
         def make(url, **options):
             return EgoPackClient(url, transport=httpx.MockTransport(handler), **options)
 
-        monkeypatch.setattr(command, "EgoPackClient", make)
+        monkeypatch.setattr(connection, "EgoPackClient", make)
 
     return use
 
@@ -66,7 +68,7 @@ def test_the_exit_status_says_what_went_wrong(monkeypatch, capsys, error, status
     def fail(_):
         raise error
 
-    monkeypatch.setattr(command, "_predict", fail)
+    monkeypatch.setattr(predict, "run", fail)
     assert command.main(["predict", "x.mp4"]) == status
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -78,3 +80,35 @@ def test_wrong_usage_is_explained(capsys):
         command.main(["dance"])
     assert stop.value.code == 2
     assert "predict" in capsys.readouterr().err
+
+
+def test_a_kept_answer_is_drawn_and_exported_without_a_server(
+    clip_of_two_seconds, answer, tmp_path, capsys
+):
+    kept, drawn = tmp_path / "answer.json", tmp_path / "drawn.mp4"
+    kept.write_text(json.dumps(answer))
+    flags = [str(clip_of_two_seconds), "--answer", str(kept)]
+    assert command.main(["render", *flags, "--out", str(drawn)]) == 0
+    assert drawn.stat().st_size > 1000
+    capsys.readouterr()
+    assert command.main(["export", "vtt", *flags]) == 0
+    assert capsys.readouterr().out.startswith("WEBVTT")
+    for name in ("csv", "label-studio", "label-studio-config", "fiftyone"):
+        assert command.main(["export", name, *flags, "--out", str(tmp_path / name)]) == 0
+    (task,) = json.loads((tmp_path / "label-studio").read_text())
+    assert task["data"]["video"] == str(clip_of_two_seconds)
+
+
+def test_a_clip_is_never_drawn_over(clip_of_two_seconds, answer, tmp_path, capsys):
+    before = clip_of_two_seconds.read_bytes()
+    clip = str(clip_of_two_seconds)
+    assert command.main(["render", clip, "--answer", clip, "--out", clip]) == 2
+    assert "the clip itself" in capsys.readouterr().err
+    assert command.main(["export", "csv", clip, "--answer", clip]) == 2
+    assert "holds no answer" in capsys.readouterr().err
+    assert clip_of_two_seconds.read_bytes() == before
+
+
+@pytest.fixture
+def clip_of_two_seconds(tmp_path):
+    return write_numbered(tmp_path / "two.mp4", 60)

@@ -23,7 +23,7 @@ CLOSE = 1e-5
 async def started(**values):
     engine = Engine.from_settings(make_settings(decode_workers=1, **values))
     await engine.start()
-    assert engine.failure is None
+    assert engine.life.failure is None
     try:
         yield engine
     finally:
@@ -37,7 +37,7 @@ async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, tell=tell_nob
 
 def told(engine, outcome, options):
     """The answer but for what depends on the day."""
-    whole = answers.prediction(outcome, options, engine.predictor, answer_id="x", total_s=0.0)
+    whole = answers.prediction(outcome, options, outcome.predictor, answer_id="x", total_s=0.0)
     body = whole.model_dump(exclude={"timings"})
     del body["input"]["reader"]
     return body

@@ -9,12 +9,24 @@ from tests.server.fakes import make_engine, make_settings
 
 ENDPOINTS = {
     "create_prediction": ("post", "/v1/predictions"),
+    "create_features": ("post", "/v1/features"),
+    "search_backpack": ("post", "/v1/backpack/search"),
     "list_models": ("get", "/v1/models"),
     "get_model": ("get", "/v1/models/{name}"),
     "get_taxonomy": ("get", "/v1/taxonomy"),
+    "oip_server_metadata": ("get", "/v2"),
+    "oip_server_live": ("get", "/v2/health/live"),
+    "oip_server_ready": ("get", "/v2/health/ready"),
+    "oip_model_metadata": ("get", "/v2/models/{name}"),
+    "oip_model_version_metadata": ("get", "/v2/models/{name}/versions/{version}"),
+    "oip_model_ready": ("get", "/v2/models/{name}/ready"),
+    "oip_model_version_ready": ("get", "/v2/models/{name}/versions/{version}/ready"),
+    "oip_infer": ("post", "/v2/models/{name}/infer"),
+    "oip_version_infer": ("post", "/v2/models/{name}/versions/{version}/infer"),
     "get_limits": ("get", "/v1/limits"),
     "get_liveness": ("get", "/livez"),
     "get_readiness": ("get", "/readyz"),
+    "get_metrics": ("get", "/metrics"),
 }
 
 
@@ -47,14 +59,57 @@ def test_every_error_is_a_problem_with_an_example_a_slug(document):
     for _, path, operation in operations(document):
         refusals = {s: r for s, r in operation["responses"].items() if int(s) >= 400}
         assert refusals, path
+        speaks_oip = path.startswith("/v2")
+        media_type = "application/json" if speaks_oip else "application/problem+json"
+        shape = "Failure" if speaks_oip else "ProblemBody"
         for status, response in refusals.items():
-            assert list(response["content"]) == ["application/problem+json"], (path, status)
-            content = response["content"]["application/problem+json"]
-            assert content["schema"] == {"$ref": "#/components/schemas/ProblemBody"}
+            assert list(response["content"]) == [media_type], (path, status)
+            content = response["content"][media_type]
+            assert content["schema"] == {"$ref": f"#/components/schemas/{shape}"}
             for slug, example in content["examples"].items():
-                assert example["value"]["code"] == slug
-                assert example["value"]["status"] == int(status)
                 assert slug in response["description"]
+                if speaks_oip:
+                    assert list(example["value"]) == ["error"]
+                else:
+                    assert example["value"]["code"] == slug
+                    assert example["value"]["status"] == int(status)
+
+
+def test_every_operation_has_an_example_that_keeps_its_schema(document):
+    import jsonschema_rs
+
+    resolved = {"components": document["components"]}
+    for _, path, operation in operations(document):
+        assert operation["summary"]
+        assert operation["description"]
+        for status, response in operation["responses"].items():
+            for media_type, content in response["content"].items():
+                if not media_type.endswith("json"):
+                    continue
+                examples = [e["value"] for e in content.get("examples", {}).values()]
+                examples += [content["example"]] if "example" in content else []
+                assert examples, (path, status)
+                validator = jsonschema_rs.Draft202012Validator({**content["schema"], **resolved})
+                for example in examples:
+                    validator.validate(example)
+        body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+        if body is not None:
+            validator = jsonschema_rs.Draft202012Validator({**body["schema"], **resolved})
+            shape = document["components"]["schemas"][body["schema"]["$ref"].rpartition("/")[2]]
+            for example in shape["examples"]:
+                validator.validate(example)
+
+
+def test_the_reference_is_openapi_3_1(document):
+    """Every schema in it is JSON Schema 2020-12, as 3.1 wants."""
+    import jsonschema_rs
+
+    for name, values in document["components"]["schemas"].items():
+        jsonschema_rs.meta.validate({**values, "components": document["components"]})
+        assert "nullable" not in values, name
+    assert {"openapi", "info", "paths", "components"} <= set(document)
+    tags = {tag for _, _, operation in operations(document) for tag in operation["tags"]}
+    assert tags == {"predictions", "model", "inference protocol", "server"}
 
 
 def test_predictions_list_every_problem_they_can_answer(document):
@@ -74,10 +129,15 @@ def test_predictions_list_every_problem_they_can_answer(document):
     }
 
 
-def test_the_three_ways_to_send_a_clip_are_described(document):
+def test_the_ways_to_send_a_clip_are_described(document):
     operation = document["paths"]["/v1/predictions"]["post"]
     content = operation["requestBody"]["content"]
-    assert set(content) == {"multipart/form-data", "video/*", "application/octet-stream"}
+    assert set(content) == {
+        "multipart/form-data",
+        "video/*",
+        "application/octet-stream",
+        "application/x-safetensors",
+    }
     form = content["multipart/form-data"]["schema"]
     assert form["properties"]["request"] == {"$ref": "#/components/schemas/PredictOptions"}
     options = document["components"]["schemas"]["PredictOptions"]

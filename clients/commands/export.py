@@ -1,0 +1,35 @@
+"""The answer about a clip in another tool's format."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from clients import exports
+from clients.commands import answers
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's flags."""
+    parser.add_argument("format", choices=[*exports.FORMATS, "label-studio-config"])
+    answers.add_arguments(parser)
+    parser.add_argument("--out", type=Path, help="file to write; default: standard output")
+    parser.add_argument(
+        "--name", help="what the other tool calls the clip: a path or address; default: CLIP"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Asks and writes; returns the exit status."""
+    result = answers.answer_of(arguments)
+    if arguments.format == "label-studio-config":
+        made: object = exports.label_studio_config(result) + "\n"
+    else:
+        name = str(arguments.clip) if arguments.name is None else arguments.name
+        made = exports.FORMATS[arguments.format](result, name)
+    text = made if isinstance(made, str) else json.dumps(made, indent=1) + "\n"
+    if arguments.out is None:
+        sys.stdout.write(text)
+    else:
+        arguments.out.write_text(text)
+    return 0

@@ -1,0 +1,193 @@
+"""Answers in the formats of other tools: CSV, WebVTT, Label Studio, FiftyOne.
+
+Frames are of the file that was sent, seconds on its own clock.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+from clients.results import PredictionResult, Segment
+
+CONTROL = "actions"
+"""Name of the TimelineLabels control that the predictions are for."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A label over a stretch of the clip.
+
+    Attributes:
+        task: whose answer it is.
+        label: what it says.
+        start_s: where it begins.
+        end_s: where it ends; equal to the start for an instant.
+        confidence: probability of the answer.
+    """
+
+    task: str
+    label: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+def spans_of(result: PredictionResult) -> list[Span]:
+    """Returns the best answer of every task to every segment, in order."""
+    return [span for segment in result.segments for span in _spans(segment)]
+
+
+def _spans(segment: Segment) -> Iterator[Span]:
+    start, end = segment.start_s, segment.end_s
+    if segment.ar is not None:
+        verb, noun = segment.ar.verb[0], segment.ar.noun[0]
+        sure = verb.probability * noun.probability
+        yield Span("ar", f"{verb.label} {noun.label}", start, end, sure)
+    changes = segment.oscc is None or segment.oscc.state_change
+    if segment.oscc is not None:
+        sure = segment.oscc.probability
+        label = "state change" if changes else "no state change"
+        yield Span("oscc", label, start, end, sure if changes else 1.0 - sure)
+    if segment.pnr is not None and changes:
+        instant = segment.pnr.time_s
+        yield Span("pnr", "point of no return", instant, instant, segment.pnr.probability)
+    for name, answer in (segment.skills or {}).items():
+        if answer.labels:
+            best = answer.labels[0]
+            yield Span(name, best.label, start, end, best.probability)
+        if answer.instant is not None:
+            instant = answer.instant.time_s
+            yield Span(name, name, instant, instant, answer.instant.probability)
+
+
+def to_csv(result: PredictionResult, name: str = "") -> str:
+    """Returns one line per answer, then the sampled futures.
+
+    Args:
+        result: the answers.
+        name: of the clip, for the first column.
+    """
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["clip", "task", "start_s", "end_s", "future", "step", "label", "confidence"])
+    for span in spans_of(result):
+        confidence = f"{span.confidence:.6f}"
+        row = [name, span.task, span.start_s, span.end_s, "", "", span.label, confidence]
+        table.writerow(row)
+    if result.lta is not None:
+        for future, steps in enumerate(result.lta.hypotheses, 1):
+            for step, action in enumerate(steps, 1):
+                label = f"{action.verb} {action.noun}"
+                table.writerow([name, "lta", "", "", future, step, label, ""])
+    return text.getvalue()
+
+
+def to_vtt(result: PredictionResult, name: str = "") -> str:
+    """Returns subtitles: a cue for every segment.
+
+    Args:
+        result: the answers.
+        name: of the clip; ends up in a note.
+    """
+    note = f"NOTE {name}\n\n" if name and "-->" not in name and "\n" not in name else ""
+    cues = []
+    for segment in result.segments:
+        lines = [_cue_line(span) for span in _spans(segment)]
+        cues.append(
+            f"{_stamp(segment.start_s)} --> {_stamp(segment.end_s)}\n" + "\n".join(lines) + "\n"
+        )
+    return "WEBVTT\n\n" + note + "\n".join(cues)
+
+
+def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[dict[str, Any]]:
+    """Returns a task with a prediction, as Label Studio imports it.
+
+    Ranges count frames from 1, both ends included.
+
+    Args:
+        result: the answers.
+        name: what the task's `video` says: where Label Studio finds the clip.
+    """
+    regions = [
+        {
+            "id": f"{span.task}-{index}",
+            "from_name": CONTROL,
+            "to_name": "video",
+            "type": "timelinelabels",
+            "score": span.confidence,
+            "value": {
+                "timelinelabels": [span.label],
+                "ranges": [dict(zip(("start", "end"), _frames(span, result), strict=True))],
+            },
+        }
+        for index, span in enumerate(spans_of(result))
+    ]
+    model = f"{result.model.name} {result.model.version} {result.model.sha256[:12]}"
+    prediction = {"model_version": model, "result": regions}
+    return [{"data": {"video": name}, "predictions": [prediction]}]
+
+
+def label_studio_config(result: PredictionResult) -> str:
+    """Returns the labelling interface that a task's predictions fit."""
+    view = ElementTree.Element("View")
+    control = ElementTree.SubElement(view, "TimelineLabels", name=CONTROL, toName="video")
+    for label in dict.fromkeys(span.label for span in spans_of(result)):
+        ElementTree.SubElement(control, "Label", value=label)
+    rate = f"{result.input.fps:g}"
+    ElementTree.SubElement(view, "Video", name="video", value="$video", frameRate=rate)
+    return ElementTree.tostring(view, encoding="unicode")
+
+
+def to_fiftyone(result: PredictionResult, name: str = "") -> dict[str, Any]:
+    """Returns a sample's fields, each as `fiftyone.TemporalDetections.from_dict` reads it.
+
+    A task is a field; supports count frames from 1, both ends included.
+
+    Args:
+        result: the answers.
+        name: path of the clip, for `filepath`.
+    """
+    fields: dict[str, Any] = {"filepath": name}
+    for span in spans_of(result):
+        field = fields.setdefault(span.task, {"_cls": "TemporalDetections", "detections": []})
+        field["detections"].append(
+            {
+                "_cls": "TemporalDetection",
+                "label": span.label,
+                "support": list(_frames(span, result)),
+                "confidence": span.confidence,
+            }
+        )
+    return fields
+
+
+FORMATS: dict[str, Callable[[PredictionResult, str], str | list[Any] | dict[str, Any]]] = {
+    "csv": to_csv,
+    "vtt": to_vtt,
+    "label-studio": to_label_studio,
+    "fiftyone": to_fiftyone,
+}
+"""Name of a format -> what makes it: text, or what goes into a JSON file."""
+
+
+def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
+    """First and last frame, counted from 1."""
+    last = max(1, round(result.input.duration_s * result.input.fps))
+    first = min(last, int(span.start_s * result.input.fps + 1e-6) + 1)
+    return first, max(first, min(last, round(span.end_s * result.input.fps)))
+
+
+def _cue_line(span: Span) -> str:
+    label = span.label if span.start_s < span.end_s else f"{span.label} at {span.start_s:.2f} s"
+    return label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _stamp(seconds: float) -> str:
+    whole = round(seconds * 1000)
+    return (
+        f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:"
+        f"{whole // 1000 % 60:02d}.{whole % 1000:03d}"
+    )

@@ -1,0 +1,179 @@
+// The page: a clip comes in, answers are drawn around it.
+
+import { Problem, get, isSampleThere, predict, useKey } from "./api.js";
+import { clock, element } from "./dom.js";
+import { showExports } from "./exports.js";
+import { showFuture } from "./future.js";
+import { showSegment } from "./segment.js";
+import { Timeline } from "./timeline.js";
+
+const at = (id) => document.getElementById(id);
+const video = at("video");
+const timeline = new Timeline(at("timeline"), {
+  onseek: (seconds) => { video.currentTime = seconds; },
+  onselect: select,
+});
+let answer = null;
+let limits = null;
+let running = null;
+let again = null;
+
+async function start() {
+  try {
+    const { models } = await get("v1/models");
+    limits = await get("v1/limits");
+    const [{ name, version }] = models;
+    at("model").textContent = `${name} ${version}`;
+    at("model").hidden = false;
+    const longest = limits.max_duration_s;
+    at("limits").textContent = `MP4, MOV, MKV, WebM or AVI, up to ${Math.round(
+      limits.max_upload_bytes / 2 ** 20)} MB; up to ${longest} s are answered at once, longer ones as a job.`;
+    at("key").hidden = true;
+  } catch (error) {
+    fail(error, start);
+  }
+  at("sample").hidden = !(await isSampleThere());
+}
+
+async function run(file, { segments, truth } = {}) {
+  running?.abort();
+  running = new AbortController();
+  const mine = running;
+  at("problem").hidden = true;
+  at("work").hidden = true;
+  await load(file);
+  const options = segments ? { segments } : {};
+  try {
+    const known = Number.isFinite(video.duration) ? video.duration : 0;
+    const call = (asJob) => predict(file, options, { asJob, told, signal: mine.signal });
+    const found = await call(known > (limits?.max_duration_s ?? Infinity)).catch((error) => {
+      if (error.code !== "too-long-for-sync") throw error;
+      return call(true);
+    });
+    if (mine !== running) return;
+    show(found, file.name, truth);
+  } catch (error) {
+    if (mine !== running || error.name === "AbortError") return;
+    fail(error, () => run(file, { segments, truth }));
+  } finally {
+    if (mine === running) told(null);
+  }
+}
+
+// Some videos a server can read a browser cannot: the answers are shown all the same.
+function load(file) {
+  if (video.src) URL.revokeObjectURL(video.src);
+  video.src = URL.createObjectURL(file);
+  return new Promise((done) => {
+    video.onloadedmetadata = done;
+    video.onerror = done;
+  });
+}
+
+function show(found, name, truth) {
+  answer = found;
+  at("work").hidden = false;
+  video.hidden = Boolean(video.error);
+  timeline.show(answer, truth);
+  showFuture(at("future"), answer.lta, truth);
+  showExports(at("exports"), answer, name);
+  select(truth ? answer.segments.length - 1 : 0);
+  const seconds = (answer.timings.total_ms / 1000).toFixed(1);
+  const odd = (answer.warnings || []).map(({ detail }) => ` ${detail}.`).join("");
+  at("status").textContent = `${name}: ${clock(answer.input.duration_s)} answered in ${seconds} s.`
+    + (video.error ? " This browser cannot play it." : "") + odd;
+}
+
+function select(index) {
+  timeline.select(index);
+  showSegment(at("answers"), answer.segments[index], index, answer.segments.length);
+}
+
+function told(what, share = null) {
+  const bar = at("progress");
+  bar.hidden = what === null;
+  if (what === null) return;
+  at("status").textContent = what;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
+}
+
+function fail(error, retry) {
+  if (!(error instanceof Problem)) throw error;
+  at("status").textContent = "";
+  again = retry;
+  if (error.code === "unauthenticated") {
+    at("key").hidden = false;
+    at("key-text").focus();
+    return;
+  }
+  at("problem").replaceChildren(element("div", {},
+    element("strong", {}, error.title || "That did not work"),
+    element("p", {}, error.message),
+    error.errors.map(({ pointer, detail }) => element("p", {}, `${pointer}: ${detail}`)),
+    error.retryable ? element("button", { type: "button", onclick: () => again() }, "Try again") : null,
+    element("p", { class: "note" }, error.code, error.requestId ? `, request ${error.requestId}` : "")));
+  at("problem").hidden = false;
+}
+
+async function runSample() {
+  const [clip, truth] = await Promise.all([
+    fetch("ui/sample.mp4").then((reply) => reply.blob()),
+    fetch("ui/sample.json").then((reply) => reply.json()),
+  ]);
+  await run(new File([clip], "sample.mp4", { type: "video/mp4" }), { segments: truth.segments, truth });
+}
+
+function onKey(event) {
+  const isTyping = event.target.closest("input, video, summary, button, a");
+  if (!answer || event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
+  const frame = 1 / answer.input.fps;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ",": -frame, ".": frame };
+  const current = answer.segments.findIndex((one) => one.end_s > video.currentTime + 1e-3);
+  const jumps = { "[": Math.max(0, current - 1), "]": Math.min(answer.segments.length - 1,
+    current + 1) };
+  if (event.key in steps) video.currentTime += steps[event.key];
+  else if (event.key in jumps) {
+    video.currentTime = answer.segments[jumps[event.key]].start_s;
+    select(jumps[event.key]);
+  } else if (event.key === " ") {
+    if (video.paused) video.play();
+    else video.pause();
+  } else return;
+  event.preventDefault();
+}
+
+at("pick").onclick = () => at("file").click();
+at("file").onchange = ({ target }) => {
+  if (target.files[0]) run(target.files[0]);
+  target.value = "";
+};
+at("sample").onclick = runSample;
+at("key").onsubmit = (event) => {
+  event.preventDefault();
+  useKey(at("key-text").value);
+  at("key").hidden = true;
+  again?.();
+};
+document.ondragover = (event) => {
+  event.preventDefault();
+  at("drop").classList.add("over");
+};
+document.ondragleave = () => at("drop").classList.remove("over");
+document.ondrop = (event) => {
+  event.preventDefault();
+  at("drop").classList.remove("over");
+  const file = event.dataTransfer.files[0];
+  if (file) run(file);
+};
+document.onkeydown = onKey;
+
+function follow() {
+  if (answer) timeline.at(video.currentTime);
+  if (!video.paused) requestAnimationFrame(follow);
+}
+
+video.onplay = follow;
+video.ontimeupdate = follow;
+video.onseeking = follow;
+start();

@@ -1,0 +1,78 @@
+// Everything about the selected segment: ranked labels, and why.
+
+import { clock, element, percent } from "./dom.js";
+
+const NAMES = { ar: "Action", lta: "Future", oscc: "State change", pnr: "When it changes" };
+const nameOf = (task) => NAMES[task] || task;
+
+export function showSegment(root, segment, index, count) {
+  const { start_s: start, end_s: end, ar, oscc, pnr, skills, evidence } = segment;
+  root.replaceChildren(
+    element("h2", {}, `Segment ${index + 1} of ${count}`,
+      element("small", {}, ` ${clock(start)} to ${clock(end)}`)),
+    element("div", { class: "cards" },
+      ar && card("What is done", bars("Verb", ar.verb), bars("Noun", ar.noun)),
+      (oscc || pnr) && card("What changes",
+        oscc && element("h4", {}, "Does an object change state?"),
+        oscc && element("p", { class: "big" }, oscc.state_change ? "Yes" : "No"),
+        oscc && bar("state change", oscc.probability),
+        pnr && element("h4", {}, oscc && !oscc.state_change ? "If it did, when?" : "When?"),
+        pnr && element("p", { class: "big" }, clock(pnr.time_s)),
+        pnr && element("p", { class: "note" },
+          `source frame ${pnr.frame}, ${percent(pnr.probability)} sure`)),
+      Object.entries(skills || {}).map(([name, skill]) => card(name, own(skill)))),
+    ...(evidence ? why(evidence).flat() : []));
+}
+
+function card(title, ...parts) {
+  return element("div", { class: "card" }, element("h3", {}, title), parts);
+}
+
+function bars(title, ranked) {
+  return element("div", { class: "ranked" },
+    element("h4", {}, title), ranked.map(({ label, probability }) => bar(label, probability)));
+}
+
+function bar(label, share, text = percent(share)) {
+  return element("div", { class: "bar" },
+    element("span", { class: "fill", style: { width: `${100 * Math.max(0, share)}%` } }),
+    element("span", {}, label), element("span", { class: "value" }, text));
+}
+
+function own(skill) {
+  return Object.entries(skill).map(([output, value]) =>
+    Array.isArray(value) ? bars(output, value)
+      : element("p", {}, `${output}: ${JSON.stringify(value)}`));
+}
+
+export function why({ neighbours, votes }) {
+  return [
+    element("h3", { class: "why" }, "Why: how every perspective voted"),
+    votesTable(votes),
+    element("h3", { class: "why" }, "and what it remembered"),
+    element("p", { class: "note" }, "The nearest prototypes in the backpack, by cosine similarity; ",
+      "× is how many training actions a prototype was averaged from."),
+    Object.entries(neighbours).map(([skill, perspectives], k) =>
+      element("details", { open: k === 0 },
+        element("summary", {}, `for ${nameOf(skill)}`),
+        element("div", { class: "cards" }, Object.entries(perspectives).map(([task, nearest]) =>
+          element("div", { class: "card" },
+            element("h4", {}, `${nameOf(task)} perspective`),
+            nearest.map(({ verb, noun, similarity, count }) =>
+              bar(`${verb} ${noun} ×${count}`, similarity, similarity.toFixed(2)))))))),
+  ];
+}
+
+function votesTable(votes) {
+  const voters = [...new Set(Object.values(votes).flatMap((row) => Object.keys(row)))];
+  const title = (voter) => (voter === "own" ? "own view" : `${nameOf(voter)} perspective`);
+  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Votes" },
+    element("table", {},
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Answer"),
+        voters.map((voter) => element("th", { scope: "col" }, title(voter))))),
+      element("tbody", {}, Object.entries(votes).map(([output, row]) =>
+        element("tr", {}, element("th", { scope: "row" }, output.replace(".", " ")),
+          voters.map((voter) => element("td",
+            { class: voter in row && row[voter] !== row.own ? "other" : null },
+            row[voter] ?? "–")))))));
+}

@@ -1,0 +1,101 @@
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients import exports
+from clients.results import PredictionResult
+from server.examples import PREDICTION
+
+
+@pytest.fixture
+def result(answer):
+    return PredictionResult.from_dict(answer)
+
+
+def test_the_table_holds_every_answer_and_every_future(result):
+    rows = list(csv.DictReader(io.StringIO(exports.to_csv(result, 'a "b",c.mp4'))))
+    spans = exports.spans_of(result)
+    assert {row["clip"] for row in rows} == {'a "b",c.mp4'}
+    assert [row["label"] for row in rows[: len(spans)]] == [span.label for span in spans]
+    futures = [(int(r["future"]), int(r["step"]), r["label"]) for r in rows[len(spans) :]]
+    assert futures == [
+        (future, step, f"{action.verb} {action.noun}")
+        for future, steps in enumerate(result.lta.hypotheses, 1)
+        for step, action in enumerate(steps, 1)
+    ]
+
+
+def test_an_instant_is_named_only_where_something_changes(result):
+    segment = result.segments[0]
+    for changes in (True, False):
+        oscc = replace(segment.oscc, state_change=changes, probability=0.75 if changes else 0.25)
+        spans = exports.spans_of(replace(result, segments=[replace(segment, oscc=oscc)]))
+        found = {span.task: span for span in spans}
+        assert ("pnr" in found) is changes
+        assert found["oscc"].confidence == 0.75
+
+
+def test_subtitles_cannot_be_broken_by_labels(result):
+    segment = result.segments[0]
+    verb = [replace(segment.ar.verb[0], label="a --> b <i>&")]
+    odd = replace(segment, ar=replace(segment.ar, verb=verb))
+    text = exports.to_vtt(replace(result, segments=[odd]), "x --> y")
+    assert text.count("-->") == 1
+    assert "a --&gt; b &lt;i&gt;&amp;" in text
+    assert text.startswith("WEBVTT\n\n")
+
+
+@given(st.floats(0, 100_000))
+def test_a_time_stamp_says_the_time(seconds):
+    hours, minutes, rest = exports._stamp(seconds).split(":")
+    assert re.fullmatch(r"\d\d\.\d\d\d", rest)
+    assert int(minutes) < 60
+    assert int(hours) * 3600 + int(minutes) * 60 + float(rest) == pytest.approx(seconds, abs=6e-4)
+
+
+@given(start=st.floats(0, 20), length=st.floats(0, 20), fps=st.sampled_from([1.0, 24.0, 29.97, 60]))
+def test_frames_count_from_one_and_stay_inside_the_clip(start, length, fps):
+    template = PredictionResult.from_dict(json.loads(json.dumps(PREDICTION)))
+    facts = replace(template.input, fps=fps, duration_s=10.0)
+    span = exports.Span("ar", "x", start, start + length, 1.0)
+    first, last = exports._frames(span, replace(template, input=facts))
+    assert 1 <= first <= last <= round(10 * fps)
+    if start + length < 10:
+        assert abs(first - 1 - start * fps) <= 1
+        assert last == max(first, round((start + length) * fps))
+
+
+def test_label_studio_gets_regions_of_the_interface_it_is_given(result):
+    (task,) = exports.to_label_studio(result, "https://host/clip.mp4")
+    assert task["data"] == {"video": "https://host/clip.mp4"}
+    view = ElementTree.fromstring(exports.label_studio_config(result))
+    control, video = view.find("TimelineLabels"), view.find("Video")
+    assert control.get("toName") == video.get("name")
+    assert float(video.get("frameRate")) == result.input.fps
+    offered = {label.get("value") for label in control.findall("Label")}
+    regions = task["predictions"][0]["result"]
+    assert len({region["id"] for region in regions}) == len(regions) > 0
+    for region in regions:
+        assert region["from_name"] == control.get("name")
+        assert region["to_name"] == video.get("name")
+        assert set(region["value"]["timelinelabels"]) <= offered
+    json.dumps(task)
+
+
+def test_fiftyone_reads_what_it_is_given(result):
+    fields = exports.to_fiftyone(result, "/videos/clip.mp4")
+    assert fields.pop("filepath") == "/videos/clip.mp4"
+    assert set(fields) == {span.task for span in exports.spans_of(result)}
+    fiftyone = pytest.importorskip("fiftyone")
+    for detections in fields.values():
+        read = fiftyone.TemporalDetections.from_dict(detections)
+        assert [one.label for one in read.detections] == [
+            one["label"] for one in detections["detections"]
+        ]
