@@ -25,9 +25,6 @@ from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MAX_FPS = 120
-"""Frames per second of the source that a job's frame limit allows for."""
-
 _BATCH_BYTES = 256 * 1024 * 1024
 _NICE = 15
 
@@ -162,7 +159,8 @@ def limits_of(settings: Settings) -> Limits:
     """Returns what the video of a job may cost its decoder."""
     return Limits(
         max_duration_s=settings.job_max_duration_s,
-        max_frames=math.ceil(settings.job_max_duration_s * MAX_FPS),
+        max_frames=math.ceil(settings.job_max_duration_s * settings.max_fps),
+        max_fps=settings.max_fps,
         max_pixels=settings.max_pixels,
         max_output_mb=1024,  # a ring of blocks, whatever the length
         is_stream=True,

@@ -55,7 +55,10 @@ async def submit(request: Request, query: PredictQuery, preference: Preference) 
     operation_id="list_jobs",
     summary="List your jobs, the newest first",
     response_model=job_schemas.JobPage,
-    responses=problems(errors.INVALID_FIELD, errors.NO_JOBS),
+    responses={
+        200: {"content": {JSON: {"example": {"jobs": [JOB]}}}},
+        **problems(errors.INVALID_FIELD, errors.NO_JOBS),
+    },
 )
 async def list_jobs(
     request: Request,
