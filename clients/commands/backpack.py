@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the one thing to do with a backpack, and its flags."""
     what = "the prototypes closest to a clip, segment by segment, or to an action"
     commands = parser.add_subparsers(dest="what", required=True, metavar="search")
-    search = commands.add_parser("search", help=what, description=what)
+    search = commands.add_parser("search", help=what, description=f"{what[0].upper()}{what[1:]}.")
     choices.add_source(search)
     search.add_argument("--verb", help="of an action, in the clip's place; as the taxonomy spells")
     search.add_argument("--noun", help="of that action")

@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, help="folder of results.jsonl and an answer a clip"
     )
     parser.add_argument(
-        "--concurrency", type=int, default=4, help="clips at once; default: %(default)s"
+        "--concurrency",
+        type=int,
+        default=4,
+        metavar="N",
+        help="clips at once; default: %(default)s",
     )
     parser.add_argument(
         "--retry-failed", action="store_true", help="ask again about clips that had no answer"

@@ -9,7 +9,7 @@ from clients.outgoing import Choices, given
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Adds the clip, or its features in its place."""
-    parser.add_argument("clip", type=Path, nargs="?")
+    parser.add_argument("clip", type=Path, nargs="?", help="video to send")
     parser.add_argument(
         "--features",
         type=Path,
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ar, lta, oscc, pnr or a skill of the bundle's own; repeat it; default: all",
     )
     add_segments(parser)
-    parser.add_argument("--seed", type=int, help="of the sampled futures")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the sampled futures")
 
 
 def add_segments(parser: argparse.ArgumentParser) -> None:
@@ -50,8 +50,10 @@ def add_segments(parser: argparse.ArgumentParser) -> None:
         metavar=("START_S", "END_S"),
         help="a stretch to answer for; repeat it; default: the clip cut evenly",
     )
-    parser.add_argument("--segment-s", type=float, help="length of those even cuts")
-    parser.add_argument("--top-k", type=int, help="entries in each ranked list")
+    parser.add_argument(
+        "--segment-s", type=float, metavar="SECONDS", help="length of those even cuts"
+    )
+    parser.add_argument("--top-k", type=int, metavar="K", help="entries in each ranked list")
 
 
 def choices_of(arguments: argparse.Namespace) -> Choices:

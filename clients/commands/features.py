@@ -9,7 +9,7 @@ from clients.files import write_whole
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's flags."""
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clip", type=Path, help="video to send")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     connection.add_arguments(parser)
 

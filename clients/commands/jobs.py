@@ -34,11 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
         elif name == "list":
             one.add_argument("--state", choices=STATES, help="only jobs in this state")
-            one.add_argument("--limit", type=int, default=50, help="default: %(default)s")
+            one.add_argument(
+                "--limit", type=int, default=50, metavar="N", help="default: %(default)s"
+            )
         else:
             one.add_argument("job", help="id that `submit` printed")
         if name == "wait":
-            one.add_argument("--timeout-s", type=float, help="give up; default: never")
+            one.add_argument(
+                "--timeout-s", type=float, metavar="SECONDS", help="give up; default: never"
+            )
         if name == "result":
             one.add_argument("--out", type=Path, help="JSON file to write")
         one.add_argument("--json", action="store_true", help="print JSON")

@@ -5,7 +5,7 @@ import logging
 import os
 
 from clients.commands import choices, connection
-from clients.label_studio.backend import Backend, serve
+from clients.label_studio.backend import Backend, BackendServer
 from clients.label_studio.clips import Clips
 
 
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         address, max_bytes = arguments.label_studio, limits.max_upload_bytes
         with Clips(address, token=token, max_bytes=max_bytes) as clips:
             backend = Backend(client, clips, choices.choices_of(arguments))
-            with serve(backend, arguments.host, arguments.port) as server:
+            with BackendServer(backend, arguments.host, arguments.port) as server:
                 print(f"listening on http://{arguments.host}:{server.server_port}", flush=True)
                 server.serve_forever()
     return 0

@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 32 * 2**20
 """Tasks come with their annotations, but not with their clips."""
 
+SILENCE_S = 60.0
+"""A caller that says nothing for so long is hung up on."""
+
 NOTHING: dict[str, Any] = {"result": [], "score": 0.0}
 """The prediction for a task that cannot be answered; the others still are."""
 
@@ -78,46 +81,55 @@ class Backend:
         return f"{model.name} {model.version} {model.sha256[:12]}"
 
 
-def serve(backend: Backend, host: str, port: int) -> ThreadingHTTPServer:
-    """Returns a server that listens; the caller lets it run and closes it.
+class BackendServer(ThreadingHTTPServer):
+    """Listens; the caller lets it run and closes it.
 
-    Args:
+    Attributes:
         backend: answers.
-        host: address to listen on.
-        port: 0 lets the system choose.
     """
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 60.0
+    def __init__(self, backend: Backend, host: str, port: int) -> None:
+        """Begins to listen.
 
-        def do_GET(self) -> None:
-            self._say(*backend.answer(self.path, {}))
+        Args:
+            backend: answers.
+            host: address to listen on.
+            port: 0 lets the system choose.
+        """
+        self.backend = backend
+        super().__init__((host, port), _Handler)
 
-        def do_POST(self) -> None:
-            size = self.headers.get("Content-Length", "")
-            if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
-                self.close_connection = True
-                self._say(413, {"error": f"send at most {MAX_BODY_BYTES} bytes, and say how many"})
-                return
-            try:
-                body = json.loads(self.rfile.read(int(size)) or b"{}")
-            except ValueError:
-                body = None
-            if isinstance(body, dict):
-                self._say(*backend.answer(self.path, body))
-            else:
-                self._say(400, {"error": "the body is not a JSON object"})
 
-        def _say(self, status: int, body: dict[str, Any]) -> None:
-            data = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+class _Handler(BaseHTTPRequestHandler):
+    server: BackendServer
+    protocol_version = "HTTP/1.1"
+    timeout = SILENCE_S
 
-        def log_message(self, format: str, *args: Any) -> None:
-            logger.info(format, *args)
+    def do_GET(self) -> None:
+        self._say(*self.server.backend.answer(self.path, {}))
 
-    return ThreadingHTTPServer((host, port), Handler)
+    def do_POST(self) -> None:
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
+            self.close_connection = True
+            self._say(413, {"error": f"send at most {MAX_BODY_BYTES} bytes, and say how many"})
+            return
+        try:
+            body = json.loads(self.rfile.read(int(size)) or b"{}")
+        except ValueError:
+            body = None
+        if isinstance(body, dict):
+            self._say(*self.server.backend.answer(self.path, body))
+        else:
+            self._say(400, {"error": "the body is not a JSON object"})
+
+    def _say(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        logger.info(format, *args)

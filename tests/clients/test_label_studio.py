@@ -7,7 +7,7 @@ import pytest
 
 from clients import exports
 from clients.client import EgoPackClient
-from clients.label_studio.backend import Backend, serve
+from clients.label_studio.backend import Backend, BackendServer
 from clients.label_studio.clips import Clips
 from clients.label_studio.interface import Interface
 from clients.results import PredictionResult
@@ -41,7 +41,7 @@ def backend(answer, store, *, status=200):
             "http://egopack", transport=httpx.MockTransport(egopack), max_retries=0
         ) as client,
         Clips("http://studio:8080/", **options) as clips,
-        serve(Backend(client, clips, {}), "127.0.0.1", 0) as server,
+        BackendServer(Backend(client, clips, {}), "127.0.0.1", 0) as server,
     ):
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -15,8 +14,6 @@ from clients.client import EgoPackClient
 from clients.errors import BadClip, NotFinished, NotFound
 from tests.clients.awaited import Awaited
 from tests.clients.proxy import Proxy
-
-pytest.importorskip("server.jobs")
 
 SLOW = b"slow 0.4"
 """Three windows, 0.4 s each."""
@@ -82,23 +79,25 @@ def test_a_job_is_followed_to_its_end_over_a_road_that_keeps_being_cut(server, c
 
 @pytest.mark.slow
 def test_waiting_outlasts_a_server_that_is_killed_and_started_again(tmp_path, clip):
-    told = []
+    ended, is_listening = [], threading.Event()
     with Proxy() as proxy, EgoPackClient(proxy.url) as client:
+
+        def wait():
+            is_heard = {"timeout_s": 90, "on_progress": lambda _: is_listening.set()}
+            ended.append(client.wait(job.id, **is_heard).state)
+
         with running(tmp_path / "state") as (process, url):
             proxy.lead_to(url)
             job = client.submit(clip)
-            waiting = threading.Thread(
-                target=lambda: told.append(client.wait(job.id, timeout_s=60))
-            )
+            waiting = threading.Thread(target=wait)
             waiting.start()
-            while client.job(job.id).state == "queued":
-                time.sleep(0.02)
+            assert is_listening.wait(20)
             process.kill()
             process.wait()
         with running(tmp_path / "state") as (_, url):
             proxy.lead_to(url)
-            waiting.join(60)
-            assert [one.state for one in told] == ["succeeded"]
+            waiting.join(90)
+            assert ended == ["succeeded"]
             assert client.result(job.id).segments
 
 
