@@ -26,27 +26,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, (about, _) in WHAT.items():
         one = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         if name == "submit":
-            choices.add_source(one)
-            choices.add_arguments(one)
-            one.add_argument("--webhook-url", metavar="URL", help="who is told of the end")
-            one.add_argument(
-                "--idempotency-key", metavar="KEY", help="the same key makes the same job"
-            )
+            _add_submit(one)
         elif name == "list":
             one.add_argument("--state", choices=STATES, help="only jobs in this state")
-            one.add_argument(
-                "--limit", type=int, default=50, metavar="N", help="default: %(default)s"
-            )
+            one.add_argument("--limit", type=int, default=50, metavar="N", help="most jobs to list")
         else:
             one.add_argument("job", help="id that `submit` printed")
         if name == "wait":
-            one.add_argument(
-                "--timeout-s", type=float, metavar="SECONDS", help="give up; default: never"
-            )
+            what = "give up after so long; default: never"
+            one.add_argument("--timeout-s", type=float, metavar="SECONDS", help=what)
         if name == "result":
             one.add_argument("--out", type=Path, help="JSON file to write")
         one.add_argument("--json", action="store_true", help="print JSON")
         connection.add_arguments(one)
+
+
+def _add_submit(parser: argparse.ArgumentParser) -> None:
+    choices.add_source(parser)
+    choices.add_arguments(parser)
+    parser.add_argument("--webhook-url", metavar="URL", help="who is told of the end")
+    parser.add_argument("--idempotency-key", metavar="KEY", help="the same key makes the same job")
 
 
 def run(arguments: argparse.Namespace) -> int:
