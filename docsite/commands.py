@@ -1,0 +1,134 @@
+"""Every command of the project -> its parser, and a page of their helps."""
+
+import argparse
+import importlib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from unittest import mock
+
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("server",),
+    ("clients",),
+    ("extract",),
+    ("extract.compare",),
+    ("extract.onnx_export",),
+    ("model.train",),
+    ("model.train", "reproduce"),
+    ("model.train", "--learn"),
+    ("model.evaluate",),
+    ("model.score",),
+    ("model.compare",),
+    ("model.data.tabletop",),
+    ("weights",),
+    ("bench",),
+)
+"""Modules run with `python -m`, with the first argument that picks a parser of its own."""
+
+WIDTH = 90
+"""Columns of a help."""
+
+
+class _Captured(BaseException):
+    """Leaves a command with the parser it was about to use."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__()
+        self.parser = parser
+
+
+def parser_of(module: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """Returns the parser that `python -m MODULE ARGUMENTS` uses; nothing of it is carried out.
+
+    Raises:
+        LookupError: there is no such module, or it ended without asking a parser.
+    """
+
+    def capture(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        raise _Captured(parser)
+
+    patched = mock.patch.object(argparse.ArgumentParser, "parse_args", capture)
+    try:
+        with _command_line(module, arguments), patched:
+            _main_of(module)()
+    except _Captured as captured:
+        return captured.parser
+    raise LookupError(f"python -m {module} asked no parser")
+
+
+def helps() -> Iterator[tuple[str, str]]:
+    """Yields every command, with its subcommands, and its help."""
+    for module, *first in COMMANDS:
+        name = " ".join(("python -m", module, *first))
+        if module == "server":
+            yield name, _server_help()
+            continue
+        parser = parser_of(module, first)
+        yield name, _format(parser)
+        for sub, subparser in subparsers_of(parser).items():
+            yield f"{name} {sub}", _format(subparser)
+
+
+def subparsers_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """Returns the parsers of a parser's subcommands by name."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found |= action.choices
+    return found
+
+
+def page() -> str:
+    """Returns the page of all helps, as Markdown."""
+    parts = ["# Commands", "What `--help` says of each, as of this version."]
+    for name, text in helps():
+        level = "##" if name.count(" ") == 2 else "###"
+        parts.append(f"{level} {name}\n\n```text\n{text.strip()}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def _main_of(module: str) -> object:
+    """Returns `main` of a module that is run with `python -m`."""
+    try:
+        found = importlib.import_module(module)
+        if not hasattr(found, "main"):
+            found = importlib.import_module(f"{module}.__main__")
+    except ModuleNotFoundError as error:
+        raise LookupError(f"no module to run as python -m {module}") from error
+    return found.main
+
+
+def _server_help() -> str:
+    """The server's help; pydantic-settings makes its parser."""
+    out = io.StringIO()
+    with _command_line("server", ["--help"]), redirect_stdout(out):
+        try:
+            _main_of("server")()
+        except SystemExit:
+            pass
+    return _without_machine(out.getvalue())
+
+
+def _format(parser: argparse.ArgumentParser) -> str:
+    with _columns():
+        return _without_machine(parser.format_help())
+
+
+def _without_machine(text: str) -> str:
+    """Takes the places of this machine out of a help."""
+    return re.sub(re.escape(os.getcwd()) + r"/?", "", text).replace(os.path.expanduser("~"), "~")
+
+
+@contextmanager
+def _columns() -> Iterator[None]:
+    with mock.patch.dict(os.environ, {"COLUMNS": str(WIDTH)}):
+        yield
+
+
+@contextmanager
+def _command_line(module: str, arguments: Sequence[str]) -> Iterator[None]:
+    with mock.patch.object(sys, "argv", [f"python -m {module}", *arguments]), _columns():
+        yield
