@@ -35,27 +35,32 @@ WIDTH = 90
 class _Captured(BaseException):
     """Leaves a command with the parser it was about to use."""
 
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> None:
         super().__init__()
         self.parser = parser
+        self.arguments = list(sys.argv[1:] if arguments is None else arguments)
 
 
-def parser_of(module: str, arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """Returns the parser that `python -m MODULE ARGUMENTS` uses; nothing of it is carried out.
+def parser_of(
+    module: str, arguments: Sequence[str]
+) -> tuple[argparse.ArgumentParser, list[str]]:
+    """Returns the parser that `python -m MODULE ARGUMENTS` uses, and what it is to parse.
+
+    Nothing of the command is carried out.
 
     Raises:
         LookupError: there is no such module, or it ended without asking a parser.
     """
 
-    def capture(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        raise _Captured(parser)
+    def capture(parser: argparse.ArgumentParser, args: Sequence[str] | None = None) -> None:
+        raise _Captured(parser, args)
 
     patched = mock.patch.object(argparse.ArgumentParser, "parse_args", capture)
     try:
         with _command_line(module, arguments), patched:
             _main_of(module)()
     except _Captured as captured:
-        return captured.parser
+        return captured.parser, captured.arguments
     raise LookupError(f"python -m {module} asked no parser")
 
 
@@ -66,7 +71,7 @@ def helps() -> Iterator[tuple[str, str]]:
         if module == "server":
             yield name, _server_help()
             continue
-        parser = parser_of(module, first)
+        parser, _ = parser_of(module, first)
         yield name, _format(parser)
         for sub, subparser in subparsers_of(parser).items():
             yield f"{name} {sub}", _format(subparser)

@@ -41,8 +41,18 @@ class Block:
     def script(self) -> str:
         """The shell commands it holds, one a line unless they were continued."""
         if self.language == "console":
-            return "\n".join(_typed(self.text.splitlines()))
+            lines = _told_apart(self.text.splitlines())
+            return "\n".join(line.removeprefix("$ ") for line, typed in lines if typed)
         return self.text if self.language == "bash" else ""
+
+    @property
+    def output(self) -> str:
+        """What a session shows after what was typed; `...` stands for anything."""
+        lines = self.text.splitlines() if self.language == "console" else []
+        return "\n".join(line for line, typed in _told_apart(lines) if not typed)
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -114,10 +124,10 @@ def _split(words: list[str]) -> Iterator[list[str]]:
     yield command
 
 
-def _typed(lines: list[str]) -> Iterator[str]:
-    """Yields what a person types in a session, prompts taken away."""
+def _told_apart(lines: list[str]) -> Iterator[tuple[str, bool]]:
+    """Yields every line of a session, and whether a person typed it."""
     continues = False
     for line in lines:
-        if continues or line.startswith("$ "):
-            yield line if continues else line[2:]
-            continues = line.endswith("\\")
+        typed = continues or line.startswith("$ ")
+        yield line, typed
+        continues = typed and line.endswith("\\")

@@ -1,0 +1,95 @@
+"""Every block of the documents that a reader would run is run here, or says why it is not."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clients.local import LocalServer, check_stopped
+from tests.docs.blocks import Block
+from tests.docs.pages import BLOCKS, PAGES, READ, ROOT, RUN, name_of
+
+SHOWN = "127.0.0.1:8080"
+"""Where the documents say that a server listens."""
+
+BLOCK_S = 60
+
+
+def runnable(page: Path) -> list[Block]:
+    """The blocks of a page that are run in passing, in order, with the files they need."""
+    own = [block for block in BLOCKS if block.path == page]
+    return [b for b in own if (b.language in RUN and not b.mark) or b.mark == "file"]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with LocalServer() as running:
+        yield running
+    check_stopped(running)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder like a fresh clone with its environment made; what is written stays in it."""
+    for entry in ROOT.iterdir():
+        if entry.name not in ("work", ".git", ".venv"):
+            (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    return tmp_path
+
+
+def carry_out(block, checkout, url):
+    """Runs a block as a reader would; what it prints must be what the page shows."""
+    address = url.removeprefix("http://")
+    words = [sys.executable, "-c", block.text]
+    if block.language != "python":
+        words = ["bash", "-euo", "pipefail", "-c", block.script]
+    ran = subprocess.run(
+        [word.replace(SHOWN, address) for word in words],
+        cwd=checkout,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(checkout),
+            "EGOPACK_URL": url,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=BLOCK_S,
+    )
+    assert ran.returncode == 0, f"{block}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+    if block.output:
+        pattern = r".*?".join(re.escape(part) for part in block.output.strip().split("..."))
+        said = ran.stdout.replace(address, SHOWN).strip()
+        assert re.fullmatch(pattern, said, re.DOTALL), f"{block} shows another output than\n{said}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=name_of)
+def test_what_a_page_tells_a_reader_to_run_runs(page, checkout, server):
+    for block in runnable(page):
+        if block.mark == "file":
+            (checkout / block.says).write_text(block.text + "\n")
+        else:
+            carry_out(block, checkout, server.url)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.mark == "slow"], ids=str)
+def test_what_takes_longer_runs_too(block, checkout, server):
+    for earlier in runnable(block.path):
+        if earlier.mark == "file":
+            (checkout / earlier.says).write_text(earlier.text + "\n")
+    carry_out(block, checkout, server.url)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_says_what_it_is_and_hides_no_command(block):
+    assert block.language in (*RUN, *READ), f"{block}: {block.language or 'no'} language"
+    if block.language == "console":
+        assert block.script, f"{block}: a session in which nobody types; prompts are '$ '"
+    elif block.language in READ:
+        assert not re.search(r"^\$ |^(python|curl|make|docker) ", block.text, re.MULTILINE), block
