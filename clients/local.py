@@ -48,7 +48,7 @@ class LocalServer:
         started_s = time.monotonic()
         self._log = tempfile.TemporaryFile("w+")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server", "--port", "0", *self._flags],
+            [sys.executable, "-m", "server", "--port", "0", "--drain-delay-s", "0", *self._flags],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,

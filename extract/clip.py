@@ -16,6 +16,8 @@ class Limits:
         max_duration_s: seconds shown.
         max_frames: frames in the source.
         max_pixels: width times height of a source frame, and of a resized one.
+        max_fps: average frames per second of the source.
+        max_clip_pixels: pixels of all frames of the source together.
         max_output_mb: all frames as delivered; enforced by the kernel in a decoding process.
         max_decord_mb: all frames as decord holds them, since it decodes ahead without bound.
         decode_wall_s: wall clock for one clip in a decoding process.
@@ -26,6 +28,8 @@ class Limits:
     max_duration_s: float = 120.0
     max_frames: int = 7200
     max_pixels: int = 4096 * 2304
+    max_fps: float = float("inf")
+    max_clip_pixels: int = 2**53
     max_output_mb: int = 512
     max_decord_mb: int = 384
     decode_wall_s: float = 60.0

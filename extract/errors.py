@@ -19,6 +19,7 @@ RejectCode = Literal[
     "too-many-pixels",
     "too-long",
     "too-many-frames",
+    "frame-rate-too-high",
     "damaged",
     "too-short",
 ]

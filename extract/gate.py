@@ -93,7 +93,7 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
     """Returns what to deliver of a clip that is within its limits.
 
     Raises:
-        VideoRejected: no frame, or too many, too long, too large.
+        VideoRejected: no frame, or too many, too fast, too long, too large.
     """
     if report.num_shown == 0:
         raise VideoRejected("damaged", "the video track holds no frame")
@@ -104,7 +104,14 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
             "too-many-frames",
             f"the clip has {report.num_packets} frames, at most {limits.max_frames} are accepted",
         )
+    _check_all_pixels(report, limits)
     clock = read_clock(report.times_s, declared_rate=report.rate_declared)
+    if clock.rate > limits.max_fps:
+        raise VideoRejected(
+            "frame-rate-too-high",
+            f"the clip has {clock.rate:.0f} frames per second, at most {limits.max_fps:g} "
+            "are accepted",
+        )
     if clock.end_s > limits.max_duration_s:
         raise VideoRejected(
             "too-long",
@@ -174,4 +181,15 @@ def _check_pixels(width: int, height: int, limits: Limits) -> None:
         raise VideoRejected(
             "too-many-pixels",
             f"a frame has {width} x {height} pixels, at most {limits.max_pixels} are accepted",
+        )
+
+
+def _check_all_pixels(report: PacketReport, limits: Limits) -> None:
+    """A small file can hold a great many pixels; each of them takes time to decode."""
+    pixels = report.width * report.height * report.num_packets
+    if pixels > limits.max_clip_pixels:
+        raise VideoRejected(
+            "too-many-pixels",
+            f"all frames together have {pixels} pixels, at most {limits.max_clip_pixels} "
+            "are accepted",
         )

@@ -10,8 +10,9 @@ from fastapi_offline import FastAPIOffline
 from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
-from server.routes import backpack, features, health, models, oip, predictions
+from server.routes import backpack, features, health, metrics, models, oip, predictions
 from server.settings import Settings
+from server.spool import Quota
 from server.uploads import Spool
 
 ROUTERS = (
@@ -42,10 +43,13 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         settings.spool_dir,
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
+        quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
+        telemetry=engine.telemetry,
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(lambda: spool.folder)  # sweeps up after servers that were killed
         # In the background, so that /livez answers and /readyz says "starting" meanwhile.
         starting = asyncio.create_task(engine.start())
         try:
@@ -70,7 +74,9 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     problems.install(app, limits)
     for router in ROUTERS:
         app.include_router(router)
+    if settings.metrics_port is None:
+        app.include_router(metrics.router)
     page.install(app)
-    app.add_middleware(Edge, settings=settings, limits=limits)
-    openapi.install(app, has_key=settings.api_key is not None)
+    app.add_middleware(Edge, settings=settings, limits=limits, telemetry=engine.telemetry)
+    openapi.install(app, has_key=settings.has_keys)
     return app

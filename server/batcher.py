@@ -10,10 +10,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from opentelemetry.trace import Span, get_current_span
+
 from server.errors import DeadlineExceeded, Draining, QueueFull
+from server.metrics import Flush
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +41,23 @@ class _Item(Generic[In, Out]):
     deadline_s: float
     enqueued_s: float
     future: asyncio.Future[Done[Out]] = field(repr=False)
+    span: Span = field(default_factory=get_current_span, repr=False)
+
+
+Around = Callable[[Flush, list[Span], int], AbstractContextManager[None]]
+"""Why a batch was closed, its requests' spans, its cost -> what is to be in force while it runs."""
+
+
+def _nothing(flush: Flush, spans: list[Span], cost: int) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 class Batcher(Generic[In, Out]):
     """Runs what is queued, several items a call.
 
     Attributes:
-        seconds_per_item: running mean of what one item costs the thread.
+        max_cost: a batch stops growing here; one dearer item still runs, alone.
+        capacity: items that may wait; one more is refused.
     """
 
     def __init__(
@@ -55,27 +69,34 @@ class Batcher(Generic[In, Out]):
         capacity: int,
         max_wait_s: float = 0.0,
         is_more_coming: Callable[[], bool] = lambda: False,
+        around: Around = _nothing,
     ) -> None:
         """Wires a queue to a function.
 
         Args:
             run: list in, list of the same length out; called on `executor`, one call at a time.
             executor: whose single thread owns what `run` uses.
-            max_cost: a batch stops growing here; one dearer item still runs, alone.
-            capacity: items that may wait; one more is refused.
+            max_cost: see above; may be changed later.
+            capacity: see above.
             max_wait_s: longest wait for batch mates.
             is_more_coming: whether waiting makes sense at all.
+            around: entered around every batch, for whoever wants to see it.
         """
         self._run = run
         self._executor = executor
-        self._max_cost = max_cost
-        self._capacity = capacity
+        self.max_cost = max_cost
+        self.capacity = capacity
         self._max_wait_s = max_wait_s
         self._is_more_coming = is_more_coming
+        self._around = around
         self._queue: deque[_Item[In, Out]] = deque()
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.seconds_per_item = 0.0
+
+    @property
+    def depth(self) -> int:
+        """Items that wait."""
+        return sum(not item.future.done() for item in self._queue)
 
     def start(self) -> None:
         """Begins to take items; needs a running loop."""
@@ -108,8 +129,7 @@ class Batcher(Generic[In, Out]):
         Raises:
             QueueFull: `capacity` items wait already.
         """
-        live = sum(not item.future.done() for item in self._queue)
-        if live >= self._capacity:
+        if self.depth >= self.capacity:
             raise QueueFull
         loop = asyncio.get_running_loop()
         item: _Item[In, Out] = _Item(payload, cost, deadline_s, loop.time(), loop.create_future())
@@ -131,28 +151,31 @@ class Batcher(Generic[In, Out]):
             await self._arrived.wait()
             self._arrived.clear()
             while self._queue:
-                await self._run_batch(await self._gather())
+                await self._run_batch(*await self._gather())
 
-    async def _gather(self) -> list[_Item[In, Out]]:
-        """Returns the next batch; empty when everything that waited was cancelled or expired."""
+    async def _gather(self) -> tuple[list[_Item[In, Out]], Flush]:
+        """Returns the next batch and why it was closed.
+
+        It is empty when everything that waited was cancelled or expired.
+        """
         batch: list[_Item[In, Out]] = []
         cost = 0
         until_s = asyncio.get_running_loop().time() + self._max_wait_s
         while True:
-            while self._queue and (not batch or cost + self._queue[0].cost <= self._max_cost):
+            while self._queue and (not batch or cost + self._queue[0].cost <= self.max_cost):
                 item = self._queue.popleft()
                 if self._is_live(item):
                     batch.append(item)
                     cost += item.cost
-            is_full = bool(self._queue) or cost >= self._max_cost
+            is_full = bool(self._queue) or cost >= self.max_cost
             if not batch or is_full or self._max_wait_s <= 0 or not self._is_more_coming():
-                return batch
+                return batch, "full" if is_full else "idle"
             self._arrived.clear()
             try:
                 async with asyncio.timeout_at(until_s):
                     await self._arrived.wait()
             except TimeoutError:
-                return [item for item in batch if self._is_live(item)]
+                return [item for item in batch if self._is_live(item)], "wait"
 
     def _is_live(self, item: _Item[In, Out]) -> bool:
         if item.future.done():
@@ -162,23 +185,23 @@ class Batcher(Generic[In, Out]):
             return False
         return True
 
-    async def _run_batch(self, batch: list[_Item[In, Out]]) -> None:
+    async def _run_batch(self, batch: list[_Item[In, Out]], flush: Flush) -> None:
         if not batch:
             return
         loop = asyncio.get_running_loop()
         started_s = loop.time()
+        cost = sum(item.cost for item in batch)
         try:
-            values = await loop.run_in_executor(
-                self._executor, self._run, [item.payload for item in batch]
-            )
+            with self._around(flush, [item.span for item in batch], cost):
+                values = await loop.run_in_executor(
+                    self._executor, self._run, [item.payload for item in batch]
+                )
             if len(values) != len(batch):
                 raise RuntimeError(f"a batch of {len(batch)} came back with {len(values)}")
         except Exception as error:  # whatever it is, it belongs to the callers, not to this loop
             await self._settle_failure(batch, error)
             return
         ran_s = loop.time() - started_s
-        share_s = ran_s / len(batch)
-        self.seconds_per_item += 0.2 * (share_s - self.seconds_per_item)
         for item, value in zip(batch, values, strict=True):
             if not item.future.done():
                 item.future.set_result(Done(value, started_s - item.enqueued_s, ran_s))
@@ -189,6 +212,15 @@ class Batcher(Generic[In, Out]):
             logger.warning("a batch of %d failed; running its items alone", len(batch))
             for item in batch:
                 if self._is_live(item):
-                    await self._run_batch([item])
+                    await self._run_batch([item], "idle")
         elif not batch[0].future.done():
             batch[0].future.set_exception(error)
+
+
+async def every(queued: Sequence[asyncio.Future[Done[Out]]]) -> list[Done[Out]]:
+    """Returns all results; when one fails or nobody waits any more, the rest never start."""
+    try:
+        return await asyncio.gather(*queued)
+    finally:
+        for future in queued:
+            future.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,17 +11,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extract.clip import DecodedClip
+from extract.clip import DecodedClip, Limits
 from extract.contract import FeatureContract
-from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.extractor import windows_of
 from extract.sandbox import DecodePool
 from server.errors import DeadlineExceeded
+from server.metrics import Metrics
+from server.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 CLOCK_SLACK_S = 0.02
 """Two clocks may disagree by this much on whether a deadline has passed."""
+
+_REASONS = {
+    "not-a-video": "unsupported",
+    "unsupported-container": "unsupported",
+    "unsupported-codec": "unsupported",
+    "no-video-track": "unsupported",
+    "damaged": "corrupt",
+}
+"""Why a clip is rejected, in fewer words; all else goes beyond a limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +57,17 @@ class Cut:
 class DecodeStage:
     """One thread per decoder waits for it, so that the event loop waits for none."""
 
-    def __init__(self, pool: DecodePool, workers: int) -> None:
+    def __init__(self, pool: DecodePool, workers: int, metrics: Metrics) -> None:
         """Wires the stage; `start` starts the processes.
 
         Args:
             pool: decodes in processes that can be killed.
             workers: clips decoded side by side.
+            metrics: where clips and failures are counted.
         """
-        self.pool, self._workers = pool, workers
+        self.pool = pool
+        self._metrics = metrics
         self._threads = ThreadPoolExecutor(workers, "decode")
-        self._typical_s = 0.0
-
-    @property
-    def seconds_per_clip(self) -> float:
-        """How often a clip leaves this stage when it is busy, as lately seen."""
-        return self._typical_s / self._workers
 
     async def start(self) -> None:
         """Starts the decoding processes."""
@@ -93,14 +101,30 @@ class DecodeStage:
                 cut = await loop.run_in_executor(
                     self._threads, self._run, path, contract, time.perf_counter(), left_s
                 )
-            except DecoderDied:
+            except DecoderDied as error:
+                self._metrics.decoder_restarts.labels("crash").inc()
                 if attempt == 2:
+                    self._count(error)
                     raise
                 logger.warning("a decoder died; trying once more")
-                continue
-            self._typical_s += 0.2 * (cut.ran_s - self._typical_s)
-            return cut
+            except (VideoRejected, DecodeTimeout) as error:
+                self._count(error)
+                raise
+            else:
+                self._metrics.decoded_frames.inc(cut.clip.info.frames_decoded)
+                return cut
         raise AssertionError("the second attempt returns or raises")
+
+    def _count(self, error: VideoRejected | DecodeTimeout | DecoderDied) -> None:
+        match error:
+            case VideoRejected():
+                reason = _REASONS.get(error.code, "limits")
+            case DecodeTimeout():
+                reason = "timeout"
+                self._metrics.decoder_restarts.labels(reason).inc()
+            case DecoderDied():
+                reason = "crash"
+        self._metrics.decode_failures.labels(reason).inc()
 
     def _run(self, path: Path, contract: FeatureContract, asked_s: float, left_s: float) -> Cut:
         """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
@@ -118,3 +142,17 @@ class DecodeStage:
         windows, starts = windows_of(clip.frames, contract)
         ran_s = time.perf_counter() - started_s
         return Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Returns what one clip may cost that is answered while its caller waits."""
+    return Limits(
+        max_duration_s=settings.max_duration_s,
+        max_frames=settings.max_frames,
+        max_pixels=settings.max_pixels,
+        max_fps=settings.max_fps,
+        max_clip_pixels=settings.max_clip_pixels,
+        decode_wall_s=settings.decode_wall_s,
+        cpu_s=math.ceil(2 * settings.decode_wall_s),
+        memory_mb=settings.decode_memory_mb,
+    )

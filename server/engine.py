@@ -5,33 +5,32 @@ model. Knows nothing of HTTP.
 """
 
 import asyncio
+import contextlib
 import logging
-import math
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from extract.clip import Limits
-from extract.features import FeaturesOnly
-from extract.named import load_named_encoder
-from extract.runtime import Runtime
 from extract.sandbox import DecodePool
 from model.errors import UnknownTask
 from model.predictor import Predictor
-from server.decoding import DecodeStage
-from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
+from server.admission import Admission
+from server.canary import Watch
+from server.decoding import DecodeStage, limits_of
+from server.errors import DeadlineExceeded, FieldInvalid
+from server.life import Life
+from server.loading import load_predictor
 from server.model_thread import ModelThread
 from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
 from server.questions import look_of, predict_request
+from server.reload import Reloader
 from server.settings import Settings
 from server.sight import Sight
 from server.stages import Found, Outcome, Progress, Seen, Source, StageTimes, Tell, tell_nobody
-from weights.bundle import ENCODER_FILE
-from weights.errors import BundleError
+from server.telemetry import Telemetry
+from server.tracing import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -41,20 +40,24 @@ CANARY = Path(__file__).with_name("canary.mp4")
 CLIPS_AHEAD = 4
 """Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
 
-State = Literal["starting", "ready", "draining", "broken"]
-
 
 class Engine:
     """The model, its one thread, the decoders, and the queues between them.
 
     Attributes:
         settings: limits in force.
-        state: where in its life it is.
-        failure: why it is broken.
+        telemetry: where what happens is reported.
+        life: where in its life it is.
+        admission: who may come in.
     """
 
     def __init__(
-        self, settings: Settings, *, load: Callable[[], Predictor], pool: DecodePool
+        self,
+        settings: Settings,
+        *,
+        load: Callable[[], Predictor],
+        pool: DecodePool,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """Wires the parts; nothing is loaded and no process started before `start`.
 
@@ -62,34 +65,48 @@ class Engine:
             settings: sizes of queues and batches, deadlines.
             load: makes the predictor; runs on the thread that will own it.
             pool: decodes in processes that can be killed.
+            telemetry: where what happens is reported; default: counted, not traced.
         """
         self.settings = settings
-        self.state: State = "starting"
-        self.failure: Exception | None = None
-        self._decode = DecodeStage(pool, settings.decode_workers)
-        self._model = ModelThread(settings, load, lambda: self._sight.coming)
-        self._sight = Sight(self._decode, self._model, settings.decode_workers + CLIPS_AHEAD)
-        self._admitted = 0
+        self.telemetry = telemetry or Telemetry()
+        self.life = Life()
+        self.admission = Admission(
+            max_requests=settings.max_requests, max_windows=settings.max_queued_windows
+        )
+        self._watch = Watch(
+            self._send_canary,
+            life=self.life,
+            metrics=self.telemetry.metrics,
+            every_s=settings.canary_every_s,
+            timeout_s=settings.canary_timeout_s,
+        )
+        self._watching: asyncio.Task[None] | None = None
+        self._decode = DecodeStage(pool, settings.decode_workers, self.telemetry.metrics)
+        self._model = ModelThread(
+            settings,
+            load,
+            lambda: self._sight.coming,
+            telemetry=self.telemetry,
+            on_trouble=self._watch.doubt,
+        )
+        self._sight = Sight(
+            self._decode, self._model, self.telemetry, settings.decode_workers + CLIPS_AHEAD
+        )
+        self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics)
+        self._show_gauges()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Engine":
         """Wires the real predictor and decoders."""
-        limits = Limits(
-            max_duration_s=settings.max_duration_s,
-            max_frames=settings.max_frames,
-            max_pixels=settings.max_pixels,
-            decode_wall_s=settings.decode_wall_s,
-            cpu_s=math.ceil(2 * settings.decode_wall_s),
-            memory_mb=settings.decode_memory_mb,
-        )
         return cls(
             settings,
             load=lambda: load_predictor(settings),
             pool=DecodePool(
                 workers=settings.decode_workers,
-                limits=limits,
+                limits=limits_of(settings),
                 clips_per_worker=settings.clips_per_worker,
             ),
+            telemetry=Telemetry(tracing=Tracing.from_environment()),
         )
 
     @property
@@ -104,23 +121,21 @@ class Engine:
     async def start(self) -> None:
         """Loads the bundle, starts the decoders and sends the canary down the whole road.
 
-        Never raises: a failure is kept in `failure`, and the state becomes "broken".
+        Never raises: after a failure, its life is "broken".
         """
         started_s = time.perf_counter()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._decode.start())
                 group.create_task(self._model.load())
-            deadline_s = loop.time() + self.settings.timeout_s
-            await self._answer(CANARY, PredictOptions(), deadline_s, tell_nobody)
+            await self._send_canary()
         except Exception as error:  # the outermost edge of starting: whatever it is, say so
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
-            self.failure, self.state = cause, "broken"
+            self.life.fail(cause)
             logger.error("cannot serve: %s", cause, exc_info=cause)
             return
-        if self.state == "starting":
-            self.state = "ready"
+        if self.life.begin():
+            self._watching = asyncio.create_task(self._watch.run())
             logger.info(
                 "ready: %s %s on %s after %.1f s",
                 self.predictor.name,
@@ -129,46 +144,49 @@ class Engine:
                 time.perf_counter() - started_s,
             )
 
-    def drain(self) -> None:
-        """Refuses new work from here on; what was accepted is finished."""
-        if self.state != "broken":
-            self.state = "draining"
-
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
-        self.drain()
+        self.life.drain()
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
         await self._decode.stop()
         await self._model.stop()
+        await asyncio.to_thread(self.telemetry.tracing.close)
 
-    def require_ready(self) -> None:
-        """Raises unless new work is welcome.
+    async def reload(self) -> None:
+        """Loads the bundle again beside the one being served, and serves it if it answers."""
+        if self.life.state == "ready":
+            await self._reloader.reload(CANARY, timeout_s=self.settings.timeout_s)
 
-        Raises:
-            NotReady: starting or broken.
-            Draining: stopping.
-        """
-        if self.state == "draining":
-            raise Draining("the server is stopping")
-        if self.state != "ready":
-            raise NotReady("the server is not ready")
+    @property
+    def checks(self) -> dict[str, str]:
+        """What readiness rests on, each in a word that is safe to show to anybody."""
+        canary = "ok" if self.life.is_healthy else "missing"
+        return {"state": self.life.state, "canary": canary, "reload": self._reloader.result}
 
     @contextmanager
     def admit(self) -> Iterator[None]:
         """Holds one of the places for requests; taken before a byte of the body is read.
 
         Raises:
-            QueueFull: every place is taken.
+            QueueFull: every place is taken, or too many windows are waiting.
             NotReady: starting or broken.
+            Unhealthy: canaries do not come back.
             Draining: stopping.
         """
-        self.require_ready()
-        if self._admitted >= self.settings.max_requests:
-            raise QueueFull(self._retry_after_s())
-        self._admitted += 1
-        try:
+        self.life.require_open()
+        with self.admission.admit():
             yield
-        finally:
-            self._admitted -= 1
+
+    def _show_gauges(self) -> None:
+        """Lets metrics read what only we know."""
+        metrics = self.telemetry.metrics
+        metrics.read(metrics.inflight, lambda: self.admission.requests)
+        metrics.read(metrics.queued_windows, lambda: self.admission.windows)
+        metrics.read(metrics.ready, lambda: self.life.state == "ready" and self.life.is_healthy)
+        metrics.read_memory(self.settings.device)
 
     async def predict(
         self,
@@ -192,6 +210,7 @@ class Engine:
             SegmentInvalid: a segment outside the clip.
             ExtractError: the clip cannot be decoded.
             FeatureMismatch: the features are another encoder's.
+            OutOfMemory: the device cannot hold it.
             DeadlineExceeded: the deadline passed first.
         """
         for task in options.tasks or ():
@@ -199,7 +218,10 @@ class Engine:
                 raise UnknownTask(task, self.predictor.tasks)
         self._check_segments(options)
         async with _until(deadline_s):
-            return await self._answer(source, options, deadline_s, tell)
+            outcome = await self._answer(source, options, deadline_s, tell)
+        if outcome.clip is not None:
+            self._watch.prove()
+        return outcome
 
     async def features(self, source: Source, *, deadline_s: float) -> Seen:
         """Returns a clip's features.
@@ -209,7 +231,10 @@ class Engine:
             DeadlineExceeded: the deadline passed first.
         """
         async with _until(deadline_s):
-            return await self._sight.see(source, deadline_s=deadline_s)
+            with self.admission.work() as work:
+                return await self._sight.see(
+                    source, self.predictor, work=work, deadline_s=deadline_s
+                )
 
     async def search(self, source: Source, options: SearchOptions, *, deadline_s: float) -> Found:
         """Returns the prototypes closest to a clip's segments.
@@ -219,14 +244,15 @@ class Engine:
             ModelError, ExtractError, DeadlineExceeded: as `predict` does.
         """
         self._check_segments(options)
-        look = look_of(options)
+        look, predictor = look_of(options), self.predictor
         async with _until(deadline_s):
-            seen = await self._sight.see(source, deadline_s=deadline_s)
-            request = predict_request(seen.track, options, tasks=frozenset())
-            ran = await self._model.run(lambda owner: owner.search(request, look))
+            with self.admission.work() as work:
+                seen = await self._sight.see(source, predictor, work=work, deadline_s=deadline_s)
+                request = predict_request(seen.track, options, tasks=frozenset())
+                ran = await self._model.run(predictor, lambda owner: owner.search(request, look))
         segments, matches = ran.value
         times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
-        return Found(matches.backbone, matches.nearest, segments, times)
+        return Found(predictor, matches.backbone, matches.nearest, segments, times)
 
     async def search_action(self, options: ActionOptions, *, deadline_s: float) -> Found:
         """Returns the prototypes closest to those of one action.
@@ -236,13 +262,14 @@ class Engine:
                 perspective.
             DeadlineExceeded: the deadline passed first.
         """
-        look = look_of(options)
+        look, predictor = look_of(options), self.predictor
         async with _until(deadline_s):
             ran = await self._model.run(
-                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look)
+                predictor,
+                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look),
             )
         times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
-        return Found(ran.value.backbone, ran.value.nearest, [], times)
+        return Found(predictor, ran.value.backbone, ran.value.nearest, [], times)
 
     def _check_segments(self, options: SegmentOptions) -> None:
         """What can be refused before any work is done."""
@@ -250,32 +277,30 @@ class Engine:
         if options.segments is not None and len(options.segments) > limit:
             raise FieldInvalid(("/segments", f"at most {limit} segments"))
 
+    async def _send_canary(self) -> None:
+        """Takes the canary through every stage; whoever sends it may give up sooner."""
+        deadline_s = asyncio.get_running_loop().time() + self.settings.timeout_s
+        await self._answer(CANARY, PredictOptions(), deadline_s, tell_nobody)
+
     async def _answer(
         self, source: Source, options: PredictOptions, deadline_s: float, tell: Tell
     ) -> Outcome:
         predictor = self.predictor
-        seen = await self._sight.see(source, deadline_s=deadline_s, tell=tell)
-        tasks = frozenset(options.tasks or predictor.tasks)
-        request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)
-        predictor.check(request)
-        windows = len(seen.track.features)
-        tell(Progress("reasoning", windows, windows))
-        reasoned = await self._model.reason(request, deadline_s=deadline_s)
-        times = replace(
-            seen.times,
-            queue_s=seen.times.queue_s + reasoned.waited_s,
-            reason_s=reasoned.ran_s,
-        )
-        return Outcome(seen.clip, seen.track, reasoned.value, times)
-
-    def _retry_after_s(self) -> int:
-        """Whole seconds until those inside should be done, spread so callers do not return as one.
-
-        The slower of decoding and the model's thread decides how fast requests leave.
-        """
-        each_s = max(self._decode.seconds_per_clip, self._model.seconds_per_request)
-        estimate_s = self._admitted * each_s * random.uniform(0.8, 1.2)
-        return max(1, min(60, math.ceil(estimate_s)))
+        with self.admission.work() as work:
+            seen = await self._sight.see(
+                source, predictor, work=work, deadline_s=deadline_s, tell=tell
+            )
+            tasks = frozenset(options.tasks or predictor.tasks)
+            request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)
+            predictor.check(request)
+            windows = len(seen.track.features)
+            tell(Progress("reasoning", windows, windows))
+            reasoned = await self._model.reason(predictor, request, deadline_s=deadline_s)
+        self.telemetry.stage("reason", reasoned.ran_s)
+        queue_s = seen.times.queue_s + reasoned.waited_s
+        self.telemetry.stage("queue", queue_s)
+        times = replace(seen.times, queue_s=queue_s, reason_s=reasoned.ran_s)
+        return Outcome(predictor, seen.clip, seen.track, reasoned.value, times)
 
 
 @asynccontextmanager
@@ -285,29 +310,3 @@ async def _until(deadline_s: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise DeadlineExceeded("the deadline passed before the answer was ready") from error
-
-
-def load_predictor(settings: Settings) -> Predictor:
-    """Loads the bundle that is to be served.
-
-    Raises:
-        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video; or there is
-            no encoder of the name that is set.
-        FeatureMismatch: the encoder that is set makes other features than the bundle's.
-        RuntimeUnavailable: what is to run the encoder is not there.
-    """
-    encoder = None
-    if settings.encoder is not None:
-        encoder = load_named_encoder(settings.encoder, weights=settings.weights)
-        encoder.to(settings.device)
-    predictor = Predictor.from_bundle(
-        settings.bundle,
-        device=settings.device,
-        encoder=encoder,
-        runtime=Runtime(settings.runtime, provider=settings.onnx_provider, cache=settings.cache),
-    )
-    if isinstance(predictor.encoder, FeaturesOnly):
-        name = predictor.encoder.name
-        found = f"none: this bundle answers for {name} features; set `encoder` to who makes them"
-        raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
-    return predictor

@@ -11,7 +11,10 @@ ServerError
 ├── FeaturesInvalid     the features sent are no track of this encoder
 ├── FeaturesTooLong     the features sent are of a clip longer than the limit
 ├── QueueFull           healthy, but full
+├── RateLimited         this caller asks too often
 ├── NotReady            starting, or broken
+├── Unhealthy           the model does not answer
+├── OutOfMemory         the device cannot hold the batch, not even half of it
 ├── Draining            stopping
 ├── DeadlineExceeded    the request's deadline has passed
 └── CallerGone          the caller hung up; nobody is left to answer
@@ -77,10 +80,30 @@ class QueueFull(ServerError):
         self.retry_after_s = retry_after_s
 
 
+class RateLimited(ServerError):
+    """The caller has used up its share; more comes in `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many requests; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
 class NotReady(ServerError):
     """The model is not loaded yet, or could not be."""
 
     retry_after_s = 2
+
+
+class Unhealthy(ServerError):
+    """The canaries do not come back, so no clip would."""
+
+    retry_after_s = 5
+
+
+class OutOfMemory(ServerError):
+    """The device could not hold the batch, nor half of it."""
+
+    retry_after_s = 5
 
 
 class Draining(ServerError):
@@ -140,15 +163,25 @@ TOO_LONG = Kind(
 TOO_MANY_PIXELS = Kind(
     422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
 )
+FRAME_RATE = Kind(
+    422, "frame-rate-too-high", "The frame rate is higher than the limit.", limits=("max_fps",)
+)
 CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
 FEATURES = Kind(422, "unusable-features", "The features are not this encoder's.")
 QUEUE_FULL = Kind(
-    429, "queue-full", "The server is full; come back later.", True, ("max_requests",)
+    429,
+    "queue-full",
+    "The server is full; come back later.",
+    True,
+    ("max_requests", "max_queued_windows", "max_spool_bytes"),
 )
+RATE_LIMITED = Kind(429, "rate-limited", "You ask more often than you may.", is_retryable=True)
 CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
 INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
 STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
 DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
+UNHEALTHY = Kind(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
+OUT_OF_MEMORY = Kind(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
 NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
 DEADLINE = Kind(
     504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)
@@ -165,7 +198,10 @@ TABLE: dict[type[Exception], Kind] = {
     FeaturesTooLong: TOO_LONG,
     FieldInvalid: INVALID_FIELD,
     QueueFull: QUEUE_FULL,
+    RateLimited: RATE_LIMITED,
     NotReady: STARTING,
+    Unhealthy: UNHEALTHY,
+    OutOfMemory: OUT_OF_MEMORY,
     Draining: DRAINING,
     DeadlineExceeded: DEADLINE,
     CallerGone: CALLER_GONE,
@@ -206,6 +242,7 @@ REJECTED: dict[str, Kind] = {
     "too-many-pixels": TOO_MANY_PIXELS,
     "too-long": TOO_LONG,
     "too-many-frames": TOO_LONG,
+    "frame-rate-too-high": FRAME_RATE,
     "damaged": UNDECODABLE,
     "too-short": TOO_SHORT,
 }

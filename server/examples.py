@@ -126,12 +126,16 @@ LIMITS: dict[str, Any] = {
     "max_duration_s": 64.0,
     "max_frames": 7680,
     "max_pixels": 9437184,
+    "max_clip_pixels": 17179869184,
+    "max_fps": 120.0,
     "max_segments": 64,
     "decode_wall_s": 30.0,
     "decode_memory_mb": 2048,
     "max_top_k": 100,
     "max_names": 32,
     "max_requests": 64,
+    "max_queued_windows": 4096,
+    "max_spool_bytes": 2147483648,
     "timeout_s": 60.0,
 }
 

@@ -70,6 +70,10 @@ class Limits(Body):
     """Of a clip, or of the clip that features are of."""
     max_frames: int
     max_pixels: int
+    """In a frame."""
+    max_clip_pixels: int
+    """In all frames of a clip together."""
+    max_fps: float
     max_segments: int
     decode_wall_s: float
     decode_memory_mb: int
@@ -79,6 +83,10 @@ class Limits(Body):
     """Tasks or perspectives in one request."""
     max_requests: int
     """Requests in the building at once."""
+    max_queued_windows: int
+    """Of all clips in the building."""
+    max_spool_bytes: int
+    """Of all clips in the building."""
     timeout_s: float
     """Default deadline of a request, and the longest it may ask for."""
 
@@ -87,3 +95,5 @@ class Health(Body):
     """A probe's answer."""
 
     status: Literal["alive", "ready"]
+    checks: dict[str, str] | None = None
+    """What readiness rests on; only with `verbose`."""

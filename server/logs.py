@@ -5,9 +5,15 @@ import logging
 import sys
 import time
 from contextvars import ContextVar
+from typing import Any
+
+from server.tracing import trace_id
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request being answered in this task, if any."""
+
+notes: ContextVar[dict[str, Any] | None] = ContextVar("notes", default=None)
+"""What the log line of the request being answered will say besides."""
 
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
 
@@ -25,10 +31,19 @@ class JsonFormatter(logging.Formatter):
         }
         if current := request_id.get():
             line["request_id"] = current
+        if trace := trace_id():
+            line["trace_id"] = trace
         line |= {key: value for key, value in record.__dict__.items() if key not in _PLAIN}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def note(**facts: Any) -> None:
+    """Adds facts to the log line of the request being answered, if there is one."""
+    current = notes.get()
+    if current is not None:
+        current.update(facts)
 
 
 def configure(level: str) -> None:

@@ -17,7 +17,13 @@ from server.problems import MEDIA_TYPE, body_of
 from server.schemas import ProblemBody
 from server.uploads import SAFETENSORS
 
-ANYWHERE = (errors.MALFORMED, errors.UNAUTHENTICATED, errors.TOO_LARGE, errors.INTERNAL)
+ANYWHERE = (
+    errors.MALFORMED,
+    errors.UNAUTHENTICATED,
+    errors.TOO_LARGE,
+    errors.RATE_LIMITED,
+    errors.INTERNAL,
+)
 """What any endpoint may answer."""
 
 FOR_VIDEOS = (
@@ -28,10 +34,13 @@ FOR_VIDEOS = (
     errors.TOO_SHORT,
     errors.TOO_LONG,
     errors.TOO_MANY_PIXELS,
+    errors.FRAME_RATE,
     errors.CODEC,
     errors.QUEUE_FULL,
     errors.STARTING,
     errors.DRAINING,
+    errors.UNHEALTHY,
+    errors.OUT_OF_MEMORY,
     errors.NO_DECODER,
     errors.DEADLINE,
 )

@@ -13,7 +13,16 @@ from starlette.responses import Response
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server import logs
-from server.errors import BY_STATUS, INTERNAL, FieldInvalid, Kind, Problem, ServerError, describe
+from server.errors import (
+    BY_STATUS,
+    DRAINING,
+    INTERNAL,
+    FieldInvalid,
+    Kind,
+    Problem,
+    ServerError,
+    describe,
+)
 from server.options import field_errors
 from server.schemas import FieldProblem, ProblemBody
 
@@ -48,6 +57,7 @@ def body_of(problem: Problem, request_id: str) -> ProblemBody:
 
 def respond(problem: Problem, path: str = "", headers: Mapping[str, str] | None = None) -> Response:
     """Returns the response that says it, in the words of the protocol that the path belongs to."""
+    logs.note(problem=problem.kind)
     if path.startswith(OIP_FOLDER):
         body, media_type = json.dumps({"error": problem.detail}), "application/json"
     else:
@@ -56,6 +66,8 @@ def respond(problem: Problem, path: str = "", headers: Mapping[str, str] | None 
     response = Response(body, problem.kind.status, headers, media_type)
     if problem.retry_after_s is not None:
         response.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.kind is DRAINING:
+        response.headers["Connection"] = "close"  # the next request belongs elsewhere
     if problem.kind.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -69,6 +81,7 @@ def current_request() -> str:
 def look_into(error: BaseException, limits: Mapping[str, float]) -> Problem:
     """Returns what to tell the caller; what is our fault goes to the log in full."""
     problem = describe(error, limits)
+    logs.note(problem=problem.kind)
     if problem.kind is INTERNAL:
         logger.error("unexpected %s", type(error).__name__, exc_info=error)
     else:

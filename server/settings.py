@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import weights
+from server.auth import check_keys, read_keys
+from server.rates import parse_rate
 from weights.published import DOWNLOADS
 
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
@@ -50,6 +52,12 @@ class Settings(BaseSettings):
     """Port to listen on; 0 lets the system choose, and the start message names it."""
     api_key: SecretStr | None = None
     """Key that callers must send; prefer the variable, since every user can see flags."""
+    api_keys: dict[str, SecretStr] = {}
+    """Several keys by name, as JSON in the variable; logs show a caller by its key's name."""
+    api_keys_file: Path | None = None
+    """File of keys, a line each: a name, a blank, the key."""
+    rate_limit: str | None = None
+    """Most requests of one key, or without keys of one address, as `60/minute`."""
     insecure_no_auth: bool = False
     """Listen beyond loopback without an API key."""
 
@@ -57,6 +65,8 @@ class Settings(BaseSettings):
     """Largest request body, in MiB."""
     upload_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Longest time a body may take to arrive."""
+    max_spool_mb: Annotated[float, Field(gt=0)] = 2048.0
+    """Most bytes of clips on disk at once, in MiB."""
     spool_dir: Path | None = None
     """Parent of the private folder that holds clips while they are answered; default: system's."""
 
@@ -66,6 +76,10 @@ class Settings(BaseSettings):
     """Most frames in a clip."""
     max_pixels: Annotated[int, Field(gt=0)] = 4096 * 2304
     """Most pixels in a frame."""
+    max_clip_pixels: Annotated[int, Field(gt=0)] = 2**34
+    """Most pixels in all frames of a clip together."""
+    max_fps: Annotated[float, Field(gt=0)] = 120.0
+    """Most frames per second."""
     max_segments: Annotated[int, Field(gt=0)] = 64
     """Most segments in one request."""
     decode_workers: Annotated[int, Field(gt=0)] = max(1, os.cpu_count() or 1)
@@ -79,6 +93,8 @@ class Settings(BaseSettings):
 
     max_requests: Annotated[int, Field(gt=0)] = 64
     """Requests in the building at once; the next one is told to come back."""
+    max_queued_windows: Annotated[int, Field(gt=0)] = 4096
+    """Windows of all requests in the building; more are told to come back."""
     max_batch_windows: Annotated[int, Field(gt=0)] = 64
     """Most windows encoded together."""
     max_batch_requests: Annotated[int, Field(gt=0)] = 16
@@ -87,21 +103,53 @@ class Settings(BaseSettings):
     """Longest wait for batch mates, and only while another clip is being decoded."""
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Deadline of a request that names none, and the longest it may name."""
+    canary_every_s: Annotated[float, Field(gt=0)] = 30.0
+    """Longest time without an answer before a canary is sent to prove that one is possible."""
+    canary_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    """Deadline of a canary; two that miss it turn readiness off."""
+    drain_delay_s: Annotated[float, Field(ge=0)] = 5.0
+    """After SIGTERM, how long new work is still taken while balancers learn of it."""
     shutdown_timeout_s: Annotated[int, Field(ge=0)] = 30
-    """After SIGTERM, longest time to finish what was accepted."""
+    """After that, longest time to finish what was accepted."""
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Serve /metrics on this port of the same address, instead of beside the API."""
+    open_metrics: bool = False
+    """Serve /metrics without an API key."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line to write."""
 
     @model_validator(mode="after")
-    def _check_exposure(self) -> Self:
-        if self.api_key is not None and not self.api_key.get_secret_value():
-            raise ValueError("api_key is empty; leave it out or give it a value")
-        if not (is_loopback(self.host) or self.api_key or self.insecure_no_auth):
+    def _check(self) -> Self:
+        check_keys(self.keys)
+        if self.rate_limit is not None:
+            parse_rate(self.rate_limit)
+        if self.max_spool_mb < self.max_upload_mb:
+            raise ValueError("max_spool_mb is smaller than max_upload_mb: no clip could come in")
+        if not (is_loopback(self.host) or self.has_keys or self.insecure_no_auth):
             raise ValueError(
                 f"host {self.host} can be reached from other machines: set EGOPACK_API_KEY, "
                 "or say --insecure-no-auth if something in front checks callers"
             )
         return self
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers need an API key."""
+        return bool(self.keys)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Every API key by name; the one without a name is called `default`."""
+        keys = {} if self.api_keys_file is None else read_keys(self.api_keys_file)
+        keys |= {name: key.get_secret_value() for name, key in self.api_keys.items()}
+        if self.api_key is not None:
+            keys["default"] = self.api_key.get_secret_value()
+        return keys
+
+    @property
+    def max_spool_bytes(self) -> int:
+        """Most bytes of clips on disk at once."""
+        return int(self.max_spool_mb * 2**20)
 
     @property
     def max_upload_bytes(self) -> int:

@@ -5,16 +5,20 @@ decode (worker processes) -> windows -> encode (micro-batches of windows across 
 
 import asyncio
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from extract.extractor import track_from
 from extract.track import FeatureTrack
-from server.batcher import Done
-from server.decoding import DecodeStage
+from model.predictor import Predictor
+from server.admission import Work
+from server.batcher import Done, every
+from server.decoding import Cut, DecodeStage
 from server.model_thread import ModelThread
 from server.stages import Progress, Seen, Source, StageTimes, Tell, tell_nobody
+from server.telemetry import Telemetry
 
 
 class Sight:
@@ -24,23 +28,37 @@ class Sight:
         coming: clips on their way to the encoder's queue.
     """
 
-    def __init__(self, decode: DecodeStage, model: ModelThread, clips: int) -> None:
+    def __init__(
+        self, decode: DecodeStage, model: ModelThread, telemetry: Telemetry, clips: int
+    ) -> None:
         """Wires the stages.
 
         Args:
             decode: makes windows of clips.
             model: makes features of windows.
+            telemetry: hears of the stages.
             clips: decoded clips that may be in memory, those being decoded included.
         """
         self._decode, self._model = decode, model
+        self._telemetry = telemetry
         self._in_memory = asyncio.Semaphore(clips)
         self.coming = 0
 
-    async def see(self, source: Source, *, deadline_s: float, tell: Tell = tell_nobody) -> Seen:
+    async def see(
+        self,
+        source: Source,
+        predictor: Predictor,
+        *,
+        work: Work,
+        deadline_s: float,
+        tell: Tell = tell_nobody,
+    ) -> Seen:
         """Returns a clip's features; what came as features is seen as it is.
 
         Args:
             source: the clip on disk, or its features.
+            predictor: whose encoder sees it.
+            work: learns how many windows there are to encode.
             deadline_s: on the running loop's clock.
             tell: hears of every stage.
 
@@ -49,19 +67,16 @@ class Sight:
             DeadlineExceeded: its turn came too late.
         """
         if isinstance(source, FeatureTrack):
+            work.windows = 0
             return Seen(source)
-        encoder = self._model.predictor.encoder
         asked_s = time.perf_counter()
         async with self._in_memory:
             held_s = time.perf_counter() - asked_s
-            self.coming += 1
-            try:
-                cut = await self._decode.cut(source, encoder.contract, deadline_s=deadline_s)
-                tell(Progress("decoded", 0, len(cut.windows)))
-                queued = self._model.enqueue_windows(cut.windows, deadline_s=deadline_s)
-            finally:
-                self.coming -= 1
-            parts = await _all_of(queued, tell, total=len(cut.windows))
+            cut, queued = await self._enqueue(source, predictor, deadline_s)
+            work.windows = len(cut.windows)
+            tell(Progress("decoded", 0, work.windows))
+            parts = await _all_of(queued, tell, total=work.windows)
+        encoder = predictor.encoder
         track = track_from(
             torch.cat([part.value for part in parts]),
             cut.starts,
@@ -75,7 +90,21 @@ class Sight:
             decode_s=cut.ran_s,
             features_s=sum(part.ran_s for part in parts),
         )
+        self._telemetry.stage("features", times.features_s)
         return Seen(track, cut.clip, times)
+
+    async def _enqueue(
+        self, path: Path, predictor: Predictor, deadline_s: float
+    ) -> tuple[Cut, list[asyncio.Future[Done[Tensor]]]]:
+        """Decodes a clip and puts its windows into the encoder's queue."""
+        self.coming += 1
+        try:
+            contract = predictor.encoder.contract
+            cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
+            self._telemetry.stage("decode", cut.ran_s)
+            return cut, self._model.enqueue_windows(predictor, cut.windows, deadline_s=deadline_s)
+        finally:
+            self.coming -= 1
 
 
 async def _all_of(
@@ -92,4 +121,4 @@ async def _all_of(
 
     for part in queued:
         part.add_done_callback(count)
-    return await asyncio.gather(*queued)
+    return await every(queued)

@@ -1,9 +1,15 @@
 """A file that is written as its bytes come in, off the event loop."""
 
 import asyncio
+import errno
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+from server.errors import QueueFull
+
+FULL_DISK_S = 30
+"""When to come back if the disk itself is full; clips that leave make room."""
 
 FLUSH_BYTES = 1 << 20
 """Bytes gathered before a write, so that a clip costs a handful of hops to the disk thread."""
@@ -46,5 +52,10 @@ class SpoolFile:
     def _flush(self) -> None:
         data, self._pending, self.pending_bytes = b"".join(self._pending), [], 0
         view = memoryview(data)
-        while view and self._file is not None:
-            view = view[self._file.write(view) :]
+        try:
+            while view and self._file is not None:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise QueueFull(FULL_DISK_S) from error

@@ -8,6 +8,7 @@ from typing import Literal
 from extract.clip import DecodedClip
 from extract.track import FeatureTrack
 from model.outputs import Neighbour, Prediction
+from model.predictor import Predictor
 from model.track_nodes import Bounds
 
 Source = Path | FeatureTrack
@@ -67,6 +68,8 @@ class Seen:
 class Outcome:
     """Everything known about a clip once it is answered."""
 
+    predictor: Predictor
+    """Who answered; another bundle may be served by now."""
     clip: DecodedClip | None
     track: FeatureTrack
     prediction: Prediction
@@ -78,12 +81,14 @@ class Found:
     """The prototypes closest to a clip's segments, or to an action.
 
     Attributes:
+        predictor: who searched.
         backbone: whose backpack was searched.
         nearest: per segment, or for the action, perspective -> prototypes, closest first.
         segments: of the clip; none for an action.
         times: of the stages.
     """
 
+    predictor: Predictor
     backbone: str
     nearest: list[dict[str, list[Neighbour]]]
     segments: list[Bounds]

@@ -4,8 +4,7 @@ Knows sizes and content types, not what a video is.
 """
 
 import asyncio
-import shutil
-import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ from server.errors import (
     UnsupportedMedia,
 )
 from server.multipart import Kind, Parts, media_type
+from server.spool import Folder, Quota, Share
 from server.spool_file import SpoolFile
+from server.telemetry import Telemetry
 
 SAFETENSORS = "application/x-safetensors"
 """Content type of a feature track."""
@@ -62,26 +63,39 @@ class Upload:
 class Spool:
     """A private folder for clips being answered; it disappears with the server."""
 
-    def __init__(self, parent: Path | None, *, max_bytes: int, timeout_s: float) -> None:
-        self._parent = parent
+    def __init__(
+        self,
+        parent: Path | None,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        quota: Quota | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        """Makes nothing before it is needed.
+
+        Args:
+            parent: where its folder is made.
+            max_bytes: of one body.
+            timeout_s: in which a body has to arrive.
+            quota: of all bodies together; default: none.
+            telemetry: where arrivals are reported.
+        """
+        self._folder = Folder(parent)
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self._folder: Path | None = None
+        self.quota = quota or Quota(None)
+        self._telemetry = telemetry or Telemetry()
+        self._telemetry.metrics.read(self._telemetry.metrics.spool_bytes, lambda: self.quota.held)
 
     @property
     def folder(self) -> Path:
         """The folder, made with access for this user alone when first needed."""
-        if self._folder is None:
-            if self._parent is not None:
-                self._parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="egopack-spool-", dir=self._parent))
-        return self._folder
+        return self._folder.path
 
     def close(self) -> None:
         """Removes the folder and whatever is left in it."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._folder.remove()
 
     @asynccontextmanager
     async def receive(
@@ -127,6 +141,7 @@ class Spool:
             UnsupportedMedia: the body is compressed.
             MalformedRequest: the body is not what it says it is.
             BodyTooLarge: more bytes than the limit came.
+            QueueFull: the spool has no room; before the body is read, if its size was declared.
             DeadlineExceeded: the body took too long to arrive.
             CallerGone: the caller hung up.
         """
@@ -134,13 +149,18 @@ class Spool:
             raise UnsupportedMedia("send the body without a content encoding")
         # The name is ours: what the caller calls the file never reaches the disk or a decoder.
         path = self.folder / uuid4().hex
+        started_s = time.perf_counter()
         try:
-            with SpoolFile(path) as file:
-                sink = make(file)
-                async with asyncio.timeout(self._timeout_s):
-                    await self._pump(request, sink, file)
-                sink.finish()
-            yield path, file.size_bytes, sink
+            with self.quota.share() as share:
+                declared = request.headers.get("content-length", "")
+                share.grow_to(int(declared) if declared.isdecimal() else 0)
+                with SpoolFile(path) as file:
+                    sink = make(file)
+                    async with asyncio.timeout(self._timeout_s):
+                        await self._pump(request, sink, file, share)
+                    sink.finish()
+                self._telemetry.stage("receive", time.perf_counter() - started_s)
+                yield path, file.size_bytes, sink
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body took over {self._timeout_s:g} s to arrive") from error
         except ClientDisconnect as error:
@@ -148,12 +168,14 @@ class Spool:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _pump(self, request: Request, sink: Sink, file: SpoolFile) -> None:
+    async def _pump(self, request: Request, sink: Sink, file: SpoolFile, share: Share) -> None:
         received = 0
         async for chunk in request.stream():
             received += len(chunk)
+            self._telemetry.metrics.received_bytes.inc(len(chunk))
             if received > self._max_bytes:
                 raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+            share.grow_to(received)
             sink.feed(chunk)
             await file.settle()
         await file.settle(least=1)

@@ -35,7 +35,7 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
     """
     is_action = media_type(request.headers.get("content-type", ""))[0] == JSON
     found, total_s = await (_of_action if is_action else _of_clip)(request, query)
-    matches = answers.matches(found, engine_of(request).predictor, total_s)
+    matches = answers.matches(found, found.predictor, total_s)
     return Response(
         matches.model_dump_json(exclude_none=True),
         media_type=JSON,

@@ -1,6 +1,8 @@
 """Probes and limits."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
 
 from server import errors, fact_schemas, facts
 from server.calls import engine_of
@@ -8,6 +10,8 @@ from server.examples import LIMITS
 from server.openapi import answer, problems
 
 router = APIRouter()
+
+Verbose = Annotated[bool, Query(description="Say what the answer rests on.")]
 
 
 @router.get(
@@ -25,6 +29,7 @@ async def get_limits(request: Request) -> fact_schemas.Limits:
     "/livez",
     operation_id="get_liveness",
     tags=["server"],
+    response_model_exclude_none=True,
     responses={**answer({"status": "alive"}), **problems()},
 )
 async def get_liveness() -> fact_schemas.Health:
@@ -36,9 +41,18 @@ async def get_liveness() -> fact_schemas.Health:
     "/readyz",
     operation_id="get_readiness",
     tags=["server"],
-    responses={**answer({"status": "ready"}), **problems(errors.STARTING, errors.DRAINING)},
+    response_model_exclude_none=True,
+    responses={
+        **answer({"status": "ready"}),
+        **problems(errors.STARTING, errors.UNHEALTHY, errors.DRAINING, errors.INVALID_FIELD),
+    },
 )
-async def get_readiness(request: Request) -> fact_schemas.Health:
-    """Says whether a clip sent now would be answered: a canary has been through every stage."""
-    engine_of(request).require_ready()
-    return fact_schemas.Health(status="ready")
+async def get_readiness(request: Request, verbose: Verbose = False) -> fact_schemas.Health:
+    """Says whether a clip sent now would be answered: lately one was, or a canary in its place.
+
+    With `verbose`, also what that rests on, and how the last reload went; each check is also a
+    metric, for the times when the answer is a refusal.
+    """
+    engine = engine_of(request)
+    engine.life.require_ready()
+    return fact_schemas.Health(status="ready", checks=engine.checks if verbose else None)

@@ -43,7 +43,7 @@ async def get_live() -> schemas.Live:
 )
 async def get_ready(request: Request) -> schemas.Ready:
     """Says whether a clip sent now would be answered."""
-    engine_of(request).require_ready()
+    engine_of(request).life.require_ready()
     return schemas.Ready(ready=True)
 
 
@@ -90,7 +90,7 @@ async def get_model_version(name: str, version: str, request: Request) -> schema
 async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
     """Says whether a model would answer now."""
     _require(request, name)
-    engine_of(request).require_ready()
+    engine_of(request).life.require_ready()
     return schemas.ModelReady(name=name, ready=True)
 
 

@@ -71,7 +71,7 @@ async def _predict(request: Request, query: PredictQuery, post: Post) -> schemas
     return answers.prediction(
         outcome,
         call.options,
-        engine.predictor,
+        outcome.predictor,
         answer_id=uuid4().hex,
         total_s=asyncio.get_running_loop().time() - call.started_s,
     )

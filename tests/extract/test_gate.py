@@ -92,6 +92,20 @@ def test_files_over_a_limit_are_refused_before_a_picture_is_decoded(changes, cod
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (Limits(max_fps=29), "frame-rate-too-high"),
+        (Limits(max_clip_pixels=GOOD.width * GOOD.height * 240 - 1), "too-many-pixels"),
+    ],
+)
+def test_budgets_of_time_and_pixels_hold_for_the_whole_clip(limits, code):
+    plan_reading(GOOD, TABLETOP, replace(limits, max_fps=31, max_clip_pixels=2**40))
+    with pytest.raises(VideoRejected) as caught:
+        plan_reading(GOOD, TABLETOP, limits)
+    assert caught.value.code == code
+
+
 def test_a_plan_repeats_every_frame_as_often_as_it_is_shown():
     plan = plan_reading(replace(GOOD, times_s=np.arange(240) / 24), TABLETOP, Limits())
     assert np.array_equal(np.repeat(np.arange(240), plan.repeats), plan.ticks)

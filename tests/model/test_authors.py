@@ -14,7 +14,7 @@ from model.errors import FeatureMismatch, FeaturesMissing
 from model.predictor import Predictor, PredictRequest
 from model.skills import build_skills
 from model.tasks import TASKS
-from server.engine import load_predictor
+from server.loading import load_predictor
 from server.settings import Settings
 from tests.authors_code import authors_answer, inputs_and_nodes, read_out
 from tests.checkpoints import SMALL, Shape, make_checkpoint, write_labels

@@ -31,7 +31,7 @@ class Served:
     def wait_ready(self) -> None:
         until_s = time.monotonic() + 10
         while self.http.get("/readyz").status_code != 200:
-            assert time.monotonic() < until_s, self.engine.failure
+            assert time.monotonic() < until_s, self.engine.life.failure
             time.sleep(0.005)
 
     def spooled(self) -> list[Path]:

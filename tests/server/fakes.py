@@ -23,6 +23,7 @@ from model.tasks import TASKS as ALL_TASKS
 from model.track_nodes import Bounds, cut_track
 from server.engine import CANARY, Engine
 from server.settings import Settings
+from server.telemetry import Telemetry
 from weights.manifest import Manifest
 
 CONTRACT = FeatureContract(crop_height=4, crop_width=4, short_side=4, resize="decoder")
@@ -219,11 +220,14 @@ def make_clip(frames: int, grey: int, fps: float = 30.0) -> DecodedClip:
 
 
 def make_engine(
-    settings: Settings, predictor: FakePredictor | None = None, pool: FakePool | None = None
+    settings: Settings,
+    predictor: FakePredictor | None = None,
+    pool: FakePool | None = None,
+    telemetry: Telemetry | None = None,
 ) -> Engine:
     model: Any = predictor or FakePredictor()
     fake: Any = pool or FakePool()
-    return Engine(settings, load=lambda: model, pool=fake)
+    return Engine(settings, load=lambda: model, pool=fake, telemetry=telemetry)
 
 
 def make_settings(**values: Any) -> Settings:
@@ -236,10 +240,19 @@ async def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> N
             await asyncio.sleep(0.001)
 
 
+def lose_the_device() -> None:
+    raise torch.AcceleratorError("an illegal memory access")
+
+
 if __name__ == "__main__":  # a server process with a fake model, for tests of its life
+    import json
+    import signal
     import sys
 
     from server.process import serve
 
-    settings = make_settings(port=0, max_upload_mb=8)
-    sys.exit(1 if serve(settings, make_engine(settings)) else 0)
+    given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
+    settings = make_settings(**{"port": 0, "max_upload_mb": 8, "drain_delay_s": 0} | given)
+    model = FakePredictor()
+    signal.signal(signal.SIGUSR1, lambda *_: setattr(model, "before_predict", lose_the_device))
+    sys.exit(1 if serve(settings, make_engine(settings, model)) else 0)

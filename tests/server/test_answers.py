@@ -10,7 +10,9 @@ from tests.server.fakes import FakePredictor, make_clip, make_settings
 
 
 def outcome_of(clip, num_frames):
-    return Outcome(clip, make_track(num_frames), Prediction([], None), StageTimes())
+    return Outcome(
+        FakePredictor(), clip, make_track(num_frames), Prediction([], None), StageTimes()
+    )
 
 
 @pytest.mark.parametrize("fps", [15.0, 25.0, 30.0, 60.0])

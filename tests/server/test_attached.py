@@ -8,7 +8,8 @@ import pytest
 
 from model.errors import FeatureMismatch
 from server.app import create_app
-from server.engine import Engine, load_predictor
+from server.engine import Engine
+from server.loading import load_predictor
 from tests.extract.clips import noisy_frames, write_clip
 from tests.factories import TINY, make_bundle
 from tests.published import fetch_small, use_small
@@ -42,7 +43,7 @@ def test_an_answer_names_the_encoder_that_saw_the_clip(settings, tmp_path):
         with httpx.Client(base_url="http://test", transport=transport, timeout=60) as http:
             until_s = time.monotonic() + 60
             while http.get("/readyz").status_code != 200:
-                assert engine.failure is None, engine.failure
+                assert engine.life.failure is None, engine.life.failure
                 assert time.monotonic() < until_s
                 time.sleep(0.02)
             headers = {"content-type": "video/mp4"}

@@ -215,6 +215,5 @@ def test_waiting_and_running_are_timed_apart():
             await asyncio.gather(*first)
             assert done.waited_s >= 0.04
             assert done.ran_s < done.waited_s
-            assert batcher.seconds_per_item > 0
 
     asyncio.run(main())

@@ -1,5 +1,7 @@
 import pytest
 
+from model.errors import FeatureMismatch, SearchInvalid, SegmentInvalid, UnknownTask
+from server.errors import TABLE, ServerError
 from tests.server.conftest import assert_problem
 from tests.server.fakes import clip
 
@@ -47,7 +49,7 @@ def test_a_declared_size_over_the_limit_is_refused_before_the_body_is_read(serve
 
 def test_with_a_key_everything_but_probes_and_docs_asks_for_it(serve):
     served = serve(api_key="sesame")
-    for path in ("/v1/models", "/v1/limits", "/v1/nothing", "/"):
+    for path in ("/v1/models", "/v1/limits", "/v1/nothing"):
         refused = served.http.get(path)
         assert_problem(refused, 401, "unauthenticated")
         assert refused.headers["www-authenticate"] == "Bearer"
@@ -97,6 +99,66 @@ def test_each_request_leaves_one_line(served, caplog):
     assert [r.getMessage() for r in caplog.records] == ["GET /nope 404"]
 
 
+@pytest.mark.parametrize("path", ["/livez", "/v1/limits", "/nope", "/docs", "/openapi.json"])
+def test_every_answer_has_its_security_headers(served, path):
+    headers = served.http.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "frame-ancestors 'none'" in policy
+    assert ("script-src" in policy) == (path == "/docs")
+    assert "server" not in headers
+
+
+def test_a_full_spool_refuses_a_declared_body_before_reading_it(serve):
+    served = serve(max_upload_mb=1, max_spool_mb=1)
+
+    def body():
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"content-length": str(2**20), "content-type": "video/mp4"}
+    with served.transport.app.state.spool.quota.share() as share:
+        share.grow_to(1)
+        refused = served.http.post("/v1/predictions", content=body(), headers=headers)
+        assert_problem(refused, 429, "queue-full")
+        undeclared = served.post(iter([b"x" * 2**19] * 2))
+        assert_problem(undeclared, 429, "queue-full")
+        assert share._held == served.transport.app.state.spool.quota.held
+    assert served.spooled() == []
+    assert served.post(clip()).status_code == 200
+
+
+WRITTEN_FOR_CALLERS = (UnknownTask, SegmentInvalid, FeatureMismatch, SearchInvalid)
+SECRETS = ("Traceback", 'File "', "/work", "/tmp", "egopack-spool", "site-packages", "signal 11")
+
+
+def test_no_answer_to_any_error_shows_where_or_how_it_happened(served):
+    """Every kind of problem, raised from the depths with a message full of secrets."""
+    depths = "/tmp/egopack-spool-x/clip: Traceback: signal 11 in libavcodec at 0xdead, k3y"
+    texts = []
+    for cls in TABLE:
+        error = cls.__new__(cls)
+        Exception.__init__(error, depths)
+        vars(error).update(code="damaged", detail="a plain sentence", index=0, errors=())
+        if issubclass(cls, ServerError) and TABLE[cls].status != 500:
+            continue  # our own words, written for callers
+        if cls in WRITTEN_FOR_CALLERS:
+            continue
+
+        def fail(error=error):
+            raise error
+
+        served.pool.hold = fail
+        texts.append((cls, served.post(clip()).text))
+    assert len(texts) > 10
+    for cls, text in texts:
+        assert not [secret for secret in (*SECRETS, "libav", "k3y") if secret in text], (cls, text)
+
+
 READABLE = ["/livez", "/readyz", "/v1/limits", "/v1/models", "/v1/taxonomy", "/v2", "/openapi.json"]
 
 
@@ -121,5 +183,5 @@ def test_other_methods_are_refused_with_the_one_that_is_taken(served, method, pa
 
 def test_an_unread_answer_to_head_says_what_get_would(served):
     assert served.http.head("/v1/nothing").status_code == 404
-    served.engine.drain()
+    served.engine.life.drain()
     assert served.http.head("/readyz").status_code == 503

@@ -9,7 +9,7 @@ import torch
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
 from model.errors import SegmentInvalid, UnknownTask
 from server.engine import Engine
-from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, QueueFull
+from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, OutOfMemory, QueueFull
 from server.options import PredictOptions
 from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings, wait_until
 
@@ -19,7 +19,7 @@ async def started(**values):
     predictor, pool = FakePredictor(), FakePool()
     engine = make_engine(make_settings(**values), predictor, pool)
     await engine.start()
-    assert engine.state == "ready", engine.failure
+    assert engine.life.state == "ready", engine.life.failure
     try:
         yield engine, predictor, pool
     finally:
@@ -60,9 +60,9 @@ def test_it_is_ready_only_after_a_canary_went_through_every_stage():
         predictor = FakePredictor()
         engine = make_engine(make_settings(), predictor)
         with pytest.raises(NotReady):
-            engine.require_ready()
+            engine.life.require_ready()
         await engine.start()
-        assert engine.state == "ready"
+        assert engine.life.state == "ready"
         assert predictor.encoder.batches
         assert predictor.batches == [1]
         await engine.stop()
@@ -87,10 +87,10 @@ def test_what_cannot_start_is_broken_and_says_why(broken):
             predictor.predict = fail
         engine = Engine(make_settings(), load=load, pool=pool)
         await engine.start()
-        assert engine.state == "broken"
-        assert "no such luck" in str(engine.failure)
+        assert engine.life.state == "broken"
+        assert "no such luck" in str(engine.life.failure)
         with pytest.raises(NotReady):
-            engine.require_ready()
+            engine.life.require_ready()
         await engine.stop()
 
     asyncio.run(main())
@@ -222,7 +222,7 @@ def test_draining_refuses_new_work_and_finishes_the_old(ask):
         async with started() as (engine, _, pool):
             slow = asyncio.create_task(ask(engine, b"slow 0.1"))
             await asyncio.sleep(0.02)
-            engine.drain()
+            engine.life.drain()
             with pytest.raises(Draining), engine.admit():
                 raise AssertionError("it was draining")
             assert (await slow).prediction.segments
@@ -238,5 +238,148 @@ def test_stages_are_timed_apart(ask):
         assert 0.05 <= times.decode_s < 1
         assert min(times.queue_s, times.features_s, times.reason_s) >= 0
         assert times.queue_s < 0.05
+
+    asyncio.run(main())
+
+
+def test_too_little_memory_halves_the_batches_once_and_costs_no_answer(ask):
+    async def main():
+        async with started(max_batch_windows=8) as (engine, predictor, _):
+            encode, sizes = predictor.encoder.encode, []
+
+            def small(windows):
+                sizes.append(len(windows))
+                if len(windows) > 4:
+                    raise torch.OutOfMemoryError("full")
+                return encode(windows)
+
+            expected = (await ask(engine, clip(240, 51))).track.features
+            predictor.encoder.encode = small
+            assert torch.equal((await ask(engine, clip(240, 51))).track.features, expected)
+            tried = [size for size in sizes if size > 4]
+            sizes.clear()
+            assert torch.equal((await ask(engine, clip(240, 51))).track.features, expected)
+            assert max(sizes) == 4
+            assert engine.telemetry.metrics.out_of_memory._value.get() == len(tried)
+
+    asyncio.run(main())
+
+
+def test_a_batch_of_which_not_even_half_fits_is_refused_and_the_next_clip_answered(ask):
+    async def main():
+        async with started(max_batch_windows=8) as (engine, predictor, _):
+            encode = predictor.encoder.encode
+
+            def full(windows):
+                if len(windows) > 2:
+                    raise torch.OutOfMemoryError("full")
+                return encode(windows)
+
+            predictor.encoder.encode = full
+            with pytest.raises(OutOfMemory):
+                await ask(engine, clip(240))
+            assert engine.life.failure is None
+            assert (await ask(engine, clip(33))).prediction.segments
+
+    asyncio.run(main())
+
+
+class Bundles:
+    """What `load` finds: the newest of several predictors, or an error."""
+
+    def __init__(self):
+        self.newest = FakePredictor()
+
+    def __call__(self):
+        if isinstance(self.newest, Exception):
+            raise self.newest
+        return self.newest
+
+
+@asynccontextmanager
+async def reloadable():
+    bundles, pool = Bundles(), FakePool()
+    engine = Engine(make_settings(), load=bundles, pool=pool)
+    await engine.start()
+    try:
+        yield engine, bundles, pool
+    finally:
+        await engine.stop()
+
+
+def named(version):
+    predictor = FakePredictor()
+    predictor.version = version
+    return predictor
+
+
+def test_a_reload_switches_between_batches_and_old_requests_finish_on_the_old_model(ask):
+    async def main():
+        async with reloadable() as (engine, bundles, pool):
+            old, new = bundles.newest, named("2")
+            gate = threading.Event()
+            pool.hold = lambda: gate.wait(5)
+            begun = asyncio.create_task(ask(engine))
+            await wait_until(lambda: engine._sight.coming > 0)
+            bundles.newest = new
+            await engine.reload()
+            assert new.batches == [1]  # the canary went through it first
+            late = asyncio.create_task(ask(engine))
+            await wait_until(lambda: engine._sight.coming > 1)
+            gate.set()
+            assert (await begun).predictor is old
+            assert (await late).predictor is new
+            assert engine.checks["reload"] == "ok"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("broken", ["load", "canary"])
+def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
+    async def main():
+        async with reloadable() as (engine, bundles, _):
+            old, bad = bundles.newest, named("2")
+
+            def fail():
+                raise RuntimeError("no such luck in /secret")
+
+            bad.before_predict = fail
+            bundles.newest = OSError("no such luck in /secret") if broken == "load" else bad
+            await engine.reload()
+            assert engine.checks["reload"] == "failed"
+            assert "no such luck" in caplog.text
+            assert (await ask(engine)).predictor is old
+            engine.life.require_ready()
+
+    asyncio.run(main())
+
+
+def test_while_leaving_it_still_answers_but_asks_balancers_to_look_elsewhere(ask):
+    async def main():
+        async with started() as (engine, _, _):
+            engine.life.retire()
+            with pytest.raises(Draining):
+                engine.life.require_ready()
+            with engine.admit():
+                assert (await ask(engine)).prediction.segments
+
+    asyncio.run(main())
+
+
+def test_windows_of_a_clip_that_failed_are_not_encoded(ask):
+    async def main():
+        async with started(max_batch_windows=1) as (engine, predictor, _):
+            encode, sizes = predictor.encoder.encode, []
+
+            def fail(windows):
+                sizes.append(len(windows))
+                raise RuntimeError("poison")
+
+            predictor.encoder.encode = fail
+            with pytest.raises(RuntimeError, match="poison"):
+                await ask(engine, clip(240))
+            predictor.encoder.encode = encode
+            assert (await ask(engine)).prediction.segments
+            assert len(sizes) <= 2
 
     asyncio.run(main())

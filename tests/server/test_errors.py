@@ -8,7 +8,7 @@ from extract.errors import RejectCode, VideoRejected
 from model import errors as model_errors
 from model.errors import SegmentInvalid, UnknownTask
 from server import errors
-from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, describe, kind_of
+from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, describe, kind_of
 from weights import errors as weights_errors
 
 
@@ -38,6 +38,7 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
         ("too-many-pixels", 422, "too-many-pixels"),
         ("too-long", 422, "too-long-for-sync"),
         ("too-many-frames", 422, "too-long-for-sync"),
+        ("frame-rate-too-high", 422, "frame-rate-too-high"),
         ("damaged", 422, "undecodable-video"),
         ("too-short", 422, "too-short"),
     ],
@@ -88,6 +89,6 @@ def test_a_full_queue_says_when_to_come_back():
 def test_retryable_statuses_always_say_when():
     for cls, kind in TABLE.items():
         if kind.status in (429, 503):
-            error = cls() if cls is QueueFull else cls("x")
+            error = cls(1) if cls in (QueueFull, RateLimited) else cls("x")
             assert describe(error).retry_after_s >= 1
             assert kind.is_retryable

@@ -68,7 +68,7 @@ def test_a_failure_before_the_first_event_is_a_problem(served):
     headers = STREAM | {"accept": "text/html"}
     response = served.http.post("/v1/predictions", content=clip(), headers=headers)
     assert_problem(response, 406, "not-acceptable")
-    served.engine.drain()
+    served.engine.life.drain()
     assert_problem(stream(served, clip()), 503, "draining")
 
 

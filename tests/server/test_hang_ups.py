@@ -74,7 +74,7 @@ def assert_dropped(sent):
 def test_while_the_body_arrives(served, path):
     sent = leave(served, path, b"clip 2", VIDEO, when=lambda: True, ends=False)
     assert_dropped(sent)
-    assert served.engine._admitted == 0
+    assert served.engine.admission.requests == 0
     assert served.pool.decoded == 0
 
 
@@ -85,7 +85,7 @@ def test_while_the_clip_is_decoded(served, path):
     sent = leave(served, path, clip(), VIDEO, when=lambda: served.engine._sight.coming)
     gate.set()
     assert_dropped(sent)
-    assert served.engine._admitted == served.engine._sight.coming == 0
+    assert served.engine.admission.requests == served.engine._sight.coming == 0
     served.predictor.encoder.batches.clear()
     assert served.post(clip()).status_code == 200
     assert served.predictor.encoder.batches == [3]

@@ -43,7 +43,7 @@ def test_windows_of_any_size_can_wait_together():
         predictor = FakePredictor()
         async with loaded(predictor, coming=lambda: 1, max_wait_ms=50) as model:
             clips = [windows(2, 10, 4), windows(3, 20, 6), windows(1, 30, 4)]
-            futures = [model.enqueue_windows(c, deadline_s=FOREVER_S)[0] for c in clips]
+            futures = [model.enqueue_windows(predictor, c, deadline_s=FOREVER_S)[0] for c in clips]
             done = await asyncio.gather(*futures)
         assert sorted(predictor.encoder.batches) == [3, 3]
         assert [d.value[:, 0].tolist() for d in done] == [[10.0] * 2, [20.0] * 3, [30.0]]
@@ -65,7 +65,7 @@ def test_the_model_is_touched_by_one_thread_and_takes_few_cores_while_clips_deco
         busy = 0
         async with loaded(predictor, coming=lambda: busy, max_wait_ms=0) as model:
             for busy in (0, 1, 99):  # noqa: B007
-                await model.enqueue_windows(windows(1, 1), deadline_s=FOREVER_S)[0]
+                await model.enqueue_windows(predictor, windows(1, 1), deadline_s=FOREVER_S)[0]
         assert len({thread for thread, _ in seen}) == 1
         assert threading.get_ident() not in {thread for thread, _ in seen}
         assert [count for _, count in seen] == [cores, max(1, cores - 1), 1]

@@ -261,7 +261,7 @@ def test_other_models_and_methods_are_refused_in_the_protocols_words(served):
 
 
 def test_readiness_follows_the_engine(served):
-    served.engine.drain()
+    served.engine.life.drain()
     for path in ("/v2/health/ready", "/v2/models/fake/ready"):
         assert_failure(served.http.get(path), 503)
         assert "retry-after" in served.http.get(path).headers

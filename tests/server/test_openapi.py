@@ -26,6 +26,7 @@ ENDPOINTS = {
     "get_limits": ("get", "/v1/limits"),
     "get_liveness": ("get", "/livez"),
     "get_readiness": ("get", "/readyz"),
+    "get_metrics": ("get", "/metrics"),
 }
 
 

@@ -48,7 +48,7 @@ def http(folder):
     with httpx.Client(base_url="http://test", transport=transport, timeout=60) as client:
         until_s = time.monotonic() + 60
         while client.get("/readyz").status_code != 200:
-            assert engine.failure is None, engine.failure
+            assert engine.life.failure is None, engine.life.failure
             assert time.monotonic() < until_s
             time.sleep(0.02)
         yield client

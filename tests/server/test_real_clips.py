@@ -41,7 +41,7 @@ def real(folder):
     with httpx.Client(base_url="http://test", transport=transport, timeout=60) as http:
         until_s = time.monotonic() + 60
         while http.get("/readyz").status_code != 200:
-            assert engine.failure is None, engine.failure
+            assert engine.life.failure is None, engine.life.failure
             assert time.monotonic() < until_s
             time.sleep(0.02)
         yield http, engine
