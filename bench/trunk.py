@@ -5,6 +5,8 @@ windows are shifted and one whose are not. Before anything is timed, the numbers
 """
 
 import argparse
+import copy
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -14,17 +16,21 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from bench.duel import duel, times_faster
+from bench.duel import Call, duel, times_faster
+from extract.compiled import FixedBatches
+from extract.precision import LEAST_COSINE, least_cosine
 from extract.swin import OMNIVORE_SWINL, TABLETOP_SWIN, SwinConfig, build_trunk
+from extract.windowed import box_kinds
 
 GOAL = 2.0
 TOLERANCE = 1e-5
 TABLETOP_PIXELS = (3, 16, 96, 128)
+OMNIVORE_PIXELS = (3, 32, 224, 224)
 OMNIVORE_GRID = (16, 56, 56)
 """Tokens of 32 frames of 224 x 224 pixels; a stage halves height and width."""
 
 PARTS = {
-    "linear layers": ("addmm", "mm"),
+    "linear layers": ("addmm", "mm", "mkldnn::_linear_pointwise"),
     "attention": ("bmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
     "moving": ("copy_", "cat", "index_select", "index"),
     "patch embedding": ("mkldnn_convolution",),
@@ -33,6 +39,7 @@ PARTS = {
 """Operators that own the time of a part; what is left is `rest`."""
 
 Pair = dict[str, nn.Module]
+Ways = dict[str, Call]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=20, help="default: %(default)s")
     parser.add_argument("--stage-rounds", type=int, default=5, help="of Swin-L; 0 leaves it out")
     parser.add_argument("--threads", type=int, default=1, help="of both; default: %(default)s")
+    parser.add_argument("--whole", action="store_true", help="a window through Swin-L, all of it")
+    parser.add_argument("--compiled", action="store_true", help="ours compiled too: takes minutes")
 
 
 @torch.inference_mode()
@@ -58,12 +67,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     pair = make_pair(TABLETOP_SWIN)
     for batch in arguments.batches:
         x = torch.randn(batch, *TABLETOP_PIXELS)
-        rows[f"tabletop, batch {batch}"] = _row(pair, x, arguments.rounds, arguments.threads)
+        more = other_ways(pair["ours"], x, compiled=arguments.compiled)
+        rows[f"tabletop, batch {batch}"] = _row(pair, x, arguments.rounds, arguments.threads, more)
     for stage in range(len(OMNIVORE_SWINL.depths) if arguments.stage_rounds else 0):
         blocks, tokens = swinl_stage(stage)
         rows[f"Swin-L, stage {stage + 1}"] = _row(
             blocks, tokens, arguments.stage_rounds, arguments.threads
         )
+    if arguments.whole:
+        whole = make_pair(OMNIVORE_SWINL)
+        window = torch.randn(1, *OMNIVORE_PIXELS)
+        more = other_ways(whole["ours"], window, compiled=False)
+        rows["Swin-L, one window"] = _row(whole, window, 2, arguments.threads, more)
+        del whole, more
     by = "cpu_ms" if arguments.threads == 1 else "wall_ms"
     return {
         "threads": arguments.threads,
@@ -95,6 +111,28 @@ def make_pair(config: SwinConfig) -> Pair:
     return {"ours": ours.eval(), "torchvision": theirs.eval()}
 
 
+def swin_flops(config: SwinConfig, pixels: tuple[int, int, int]) -> int:
+    """Returns the operations of our trunk on one window: products and convolution, no masked ones.
+
+    Args:
+        config: of the trunk.
+        pixels: frames, height and width; whole patches, and whole mergings.
+    """
+    grid = tuple(n // p for n, p in zip(pixels, config.patch, strict=True))
+    flops, width = 2 * math.prod(grid) * config.width * 3 * math.prod(config.patch), config.width
+    for stage, depth in enumerate(config.depths):
+        if stage:
+            grid, width = (grid[0], grid[1] // 2, grid[2] // 2), 2 * width
+            flops += 2 * math.prod(grid) * 2 * width * width
+        for block in range(depth):
+            shift = tuple(w // 2 if block % 2 else 0 for w in config.window)
+            kinds = box_kinds(grid, config.window, shift)
+            flops += sum(8 * k.tokens.size * width**2 for k in kinds)  # qkv and proj
+            flops += sum(4 * k.tokens.size * len(k.places) * width for k in kinds)
+            flops += 16 * math.prod(grid) * width**2
+    return flops
+
+
 def swinl_stage(stage: int) -> tuple[Pair, Tensor]:
     """Returns two blocks of a stage both ways, and tokens of one window, (1, T, H, W, C)."""
     full = OMNIVORE_SWINL
@@ -118,9 +156,29 @@ def swinl_blocks(rows: Mapping[str, dict[str, Any]], by: str) -> dict[str, float
     }
 
 
-def _row(pair: Pair, x: Tensor, rounds: int, threads: int) -> dict[str, Any]:
+def other_ways(trunk: nn.Module, x: Tensor, *, compiled: bool) -> Ways:
+    """Returns our trunk in bf16 and, where asked for and possible, compiled.
+
+    Raises:
+        ArithmeticError: bf16 turns a feature vector away from fp32's.
+    """
+    reduced = copy.deepcopy(trunk).bfloat16()
+    ways: Ways = {"ours, bf16": lambda: reduced(x.bfloat16())}
+    cosine = least_cosine(reduced(x.bfloat16()).float(), trunk(x))
+    if not cosine >= LEAST_COSINE:
+        raise ArithmeticError(f"expected features as in fp32, bf16 has cosine {cosine:.5f}")
+    if compiled:
+        batches = FixedBatches(trunk, tuple(x.shape[1:]), way="compiled", sizes=(len(x),))
+        if batches.fallback is None:
+            ways["ours, compiled"] = lambda: batches(x)
+    return ways
+
+
+def _row(
+    pair: Pair, x: Tensor, rounds: int, threads: int, more: Ways | None = None
+) -> dict[str, Any]:
     difference = compare(pair, x)
-    ways = {way: partial(module, x) for way, module in pair.items()}
+    ways = {way: partial(module, x) for way, module in pair.items()} | (more or {})
     times = duel(ways, rounds=rounds, label="x".join(map(str, x.shape)))
     return {
         "input": list(x.shape),
@@ -163,6 +221,9 @@ def table(figures: dict[str, Any]) -> str:
     for name, row in figures["rows"].items():
         cells = _cells({way: of[by] for way, of in row["times"].items()})
         lines.append(f"{name:<24}{cells}   {row['ratio']:.2f} x")
+        for way in row["times"].keys() - {"ours", "torchvision"}:
+            ratio = row["times"]["torchvision"][by] / row["times"][way][by]
+            lines.append(f"  {way:<22}{row['times'][way][by]:>10.1f}{'':>13}   {ratio:.2f} x")
     if blocks := figures["swinl_blocks_ms"]:
         ratio = blocks["torchvision"] / blocks["ours"]
         lines.append(f"{'Swin-L, 24 blocks (sum)':<24}{_cells(blocks)}   {ratio:.2f} x")

@@ -1,107 +1,221 @@
-"""python -m extract VIDEO|DIR ... --out DIR --encoder NAME: features of an operator's own videos.
+"""Features of many videos: files, folders, lists, or an Ego4D manifest.
 
-Resumable: a video whose stored features are whole and of this encoder is skipped.
-Exit status: 0 all done, 3 some videos failed, 1 the run could not start, 2 wrong arguments.
+One file per video, written whole or not at all. Running the command again goes on where it was
+stopped: a video whose features are there, whole and of this encoder, is skipped; one that failed
+is tried again. What happened is in DIR/report.json, and as JSON on standard output.
+
+Exit status: 0 all done; 3 some videos failed, the others are done; 1 the run could not start or
+go on; 2 wrong arguments; 130 or 143 stopped by Ctrl-C or SIGTERM, videos under way were dropped.
 """
 
 import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import torch
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
+from extract.cores import divide_cores
+from extract.dataset import Outcome, extract_videos
 from extract.encoder import VideoEncoder
-from extract.errors import ExtractError, FeatureFileInvalid, RuntimeUnavailable
-from extract.extractor import Extractor
-from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
+from extract.errors import DecoderUnavailable, FeatureFileInvalid, RuntimeUnavailable
+from extract.manifest import Video, find_videos, shard_of
+from extract.named import load_named_encoder
 from extract.onnx_export import export_encoder, is_exportable
-from extract.runtime import Runtime, RuntimeName, choose_encoder
+from extract.options import SUFFIXES, parse_options
+from extract.progress import ProgressBar
+from extract.run_report import Entry, RunReport, reason, report_path
+from extract.runtime import Runtime, choose_encoder
+from extract.stop_signals import StopSignals
 from extract.store import FeatureStore
+from extract.windows import cut_windows
 from weights.errors import WeightsError
 
-logger = logging.getLogger(__name__)
-
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
-_SUFFIXES = {"safetensors": ".safetensors", "pt": ".pt"}
+logger = logging.getLogger("extract")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Extracts features; prints a JSON summary to standard output."""
-    options = _parse(arguments)
+    options = parse_options(arguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        videos = _find_videos(options.videos)
+        videos = _eyes(shard_of(find_videos(options.videos), *options.shard), options.stereo)
+        _check_reader(options.reader)
         encoder = _load_encoder(options)
-    except (WeightsError, RuntimeUnavailable, ValueError, OSError) as error:
+        earlier = _earlier_report(options, encoder)
+    except (WeightsError, RuntimeUnavailable, DecoderUnavailable, ValueError, OSError) as error:
         logger.error("%s", error)
         return 1
-    extractor = Extractor(encoder, batch_windows=options.batch_windows)
-    summary = _extract_all(videos, extractor, FeatureStore(options.out), options.format)
-    print(json.dumps(summary))
-    return 3 if summary["failed"] else 0
+    report = RunReport.of(encoder)
+    store = FeatureStore(options.out)
+    with StopSignals() as signals, logging_redirect_tqdm():
+        todo = _left_to_do(videos, store, encoder, options, earlier, report)
+        if options.dry_run:
+            would = {video.id: str(video.path) for video in todo}
+            print(json.dumps({"to_do": would, **report.summary()}))
+            return 0
+        status = _extract(todo, store, encoder, options, report, signals)
+    print(json.dumps({**report.summary(), "report": str(_report_path(options))}))
+    if signals.received is not None:
+        return 128 + signals.received
+    return status or (3 if report.failed else 0)
 
 
-def _extract_all(
-    videos: dict[str, Path], extractor: Extractor, store: FeatureStore, file_format: str
-) -> dict[str, object]:
-    written, skipped = 0, 0
-    failed: dict[str, str] = {}
-    for video_id, path in tqdm(videos.items(), unit="video", disable=None):
-        if _is_finished(store, video_id, _SUFFIXES[file_format], extractor.encoder):
-            skipped += 1
-            continue
+def _extract(
+    todo: Sequence[Video],
+    store: FeatureStore,
+    encoder: VideoEncoder,
+    options: argparse.Namespace,
+    report: RunReport,
+    signals: StopSignals,
+) -> int:
+    """Extracts, stores and reports; returns 1 when the run cannot go on."""
+    started = time.monotonic()
+    status = 0
+    workers, threads = divide_cores(len(todo), options.workers)
+    torch.set_num_threads(threads)
+    store.sweep({video.id for video in todo})
+    report.write(_report_path(options))
+    try:
+        for outcome in _outcomes(todo, encoder, workers, options, signals):
+            report.videos[outcome.video.id] = entry = _store(outcome, store, options)
+            if entry.status == "failed":
+                logger.error("%s: %s: %s", entry.path, entry.why, entry.detail)
+                report.write(_report_path(options))
+    except DecoderUnavailable as error:
+        logger.error("%s", error)
+        status = 1
+    report.seconds = round(time.monotonic() - started, 3)
+    report.stopped_by = signals.received.name if signals.received else None
+    report.write(_report_path(options))
+    return status
+
+
+def _outcomes(
+    todo: Sequence[Video],
+    encoder: VideoEncoder,
+    workers: int,
+    options: argparse.Namespace,
+    signals: StopSignals,
+) -> Iterator[Outcome]:
+    with ProgressBar(todo) as bar:
+        for news in extract_videos(
+            bar.longest_first,
+            encoder,
+            workers=workers,
+            batch_windows=options.batch_windows,
+            reader=options.reader,
+            is_stopped=signals.is_stopped,
+        ):
+            bar.update(news)
+            if isinstance(news, Outcome):
+                yield news
+
+
+def _store(outcome: Outcome, store: FeatureStore, options: argparse.Namespace) -> Entry:
+    path, seconds = str(outcome.video.path), round(outcome.seconds, 3)
+    error, track = outcome.error, outcome.track
+    if track is not None:
         try:
-            track = extractor.from_file(path, video_id=video_id)
-            if file_format == "pt":
-                store.write_bare(track)
+            if options.format == "pt":
+                store.write_bare(track, half=options.half)
             else:
                 store.write(track)
-            written += 1
-        except (ExtractError, OSError, ValueError) as error:
-            logger.error("%s: %s", path, error)
-            failed[video_id] = str(error)
-    return {"written": written, "skipped": skipped, "failed": failed}
+            return Entry("written", path, len(track.features), seconds)
+        except OSError as failure:
+            error = failure
+    assert error is not None
+    why, detail = reason(error)
+    return Entry("failed", path, 0, seconds, why, detail)
 
 
-def _is_finished(store: FeatureStore, video_id: str, suffix: str, encoder: VideoEncoder) -> bool:
-    """Believes a stored file only after reading it: an interrupted copy looks finished too."""
-    if not (store.root / f"{video_id}{suffix}").is_file():
-        return False
-    try:
-        track = store.read(video_id)
-    except (FeatureFileInvalid, KeyError) as error:
-        logger.warning("%s is extracted again: %s", video_id, error)
-        return False
-    if track.features.shape[1] != encoder.dim:
-        return False
-    # A bare tensor does not say who made it.
-    return track.encoder.fingerprint in ("", encoder.fingerprint)
+def _left_to_do(
+    videos: Sequence[Video],
+    store: FeatureStore,
+    encoder: VideoEncoder,
+    options: argparse.Namespace,
+    earlier: RunReport | None,
+    report: RunReport,
+) -> list[Video]:
+    """Returns the videos that need work; the others are noted in the report."""
+    todo = []
+    given_up = earlier.failed if earlier and options.skip_failed else {}
+    for video in tqdm(videos, "checking what is there", unit="video", leave=False, disable=None):
+        windows = _finished_windows(video, store, encoder, options)
+        if windows is not None:
+            report.videos[video.id] = Entry("skipped", str(video.path), windows)
+        elif video.id in given_up:
+            report.videos[video.id] = given_up[video.id]
+        else:
+            todo.append(video)
+    return todo
 
 
-def _find_videos(paths: Sequence[Path]) -> dict[str, Path]:
-    """Video id -> file, in a stable order; folders are searched through.
+def _finished_windows(
+    video: Video, store: FeatureStore, encoder: VideoEncoder, options: argparse.Namespace
+) -> int | None:
+    """Returns the rows of a finished video: whole, of this encoder, and as many as its frames make.
 
-    Raises:
-        ValueError: nothing found, or two files would get the same id.
+    A stored file is believed only after reading it: an interrupted copy looks finished too.
     """
-    found: dict[str, Path] = {}
-    for path in paths:
-        is_folder = path.is_dir()
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if is_folder else [path]
-        for file in files:
-            if is_folder and file.suffix.lower() not in VIDEO_SUFFIXES:
-                continue
-            other = found.setdefault(file.stem, file)
-            if other != file:
-                raise ValueError(f"{other} and {file} would both be stored as {file.stem!r}")
-    if not found:
-        raise ValueError(f"no video in {', '.join(map(str, paths))}")
-    return found
+    try:
+        rows = store.read_rows(video.id, SUFFIXES[options.format])
+    except KeyError:
+        return None
+    except FeatureFileInvalid as error:
+        logger.warning("%s is extracted again: %s", video.id, error)
+        return None
+    found, contract = rows.features, encoder.contract
+    dtype = torch.float16 if options.half else torch.float32
+    # A bare tensor does not say who made it; the report does, and was asked before.
+    is_ours = rows.encoder.fingerprint in ("", encoder.fingerprint)
+    is_ours = is_ours and found.shape[1] == encoder.dim and found.dtype == dtype
+    for num_frames, slack in ((rows.num_frames, 0), (video.num_frames, 1)):
+        if num_frames is not None:
+            expected = cut_windows(
+                num_frames,
+                window_frames=contract.window_frames,
+                stride_frames=contract.stride_frames,
+            )
+            # Metadata and decoder may disagree on the last frames, and so by one window.
+            is_ours = is_ours and abs(len(found) - len(expected)) <= slack
+    return len(found) if is_ours and bool(torch.isfinite(found).all()) else None
+
+
+def _earlier_report(options: argparse.Namespace, encoder: VideoEncoder) -> RunReport | None:
+    earlier = RunReport.read(_report_path(options))
+    if earlier is None or options.format != "pt":
+        return earlier
+    if earlier.encoder["fingerprint"] != encoder.fingerprint:
+        raise ValueError(
+            f"{options.out} was filled by another encoder ({earlier.encoder['name']}, "
+            f"{earlier.encoder['fingerprint'][:12]}); .pt files do not say who made them: "
+            "choose another folder"
+        )
+    return earlier
+
+
+def _eyes(videos: list[Video], stereo: str) -> list[Video]:
+    if stereo == "auto":
+        return videos
+    return [replace(video, is_stereo=stereo == "always") for video in videos]
+
+
+def _report_path(options: argparse.Namespace) -> Path:
+    return report_path(options.out, options.shard)
+
+
+def _check_reader(reader: str) -> None:
+    if reader == "nvdec":
+        from extract.nvdec import nvdec
+
+        nvdec()
 
 
 def _load_encoder(options: argparse.Namespace) -> VideoEncoder:
@@ -109,29 +223,11 @@ def _load_encoder(options: argparse.Namespace) -> VideoEncoder:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    wants_graph = options.runtime != "torch" and is_exportable(encoder)
+    runtime = Runtime(options.runtime, precision=options.precision, way=options.way)
+    wants_graph = runtime.name != "torch" and runtime.is_plain and is_exportable(encoder)
     graph = export_encoder(encoder) if wants_graph else b""
-    chosen, _ = choose_encoder(encoder.to(device), graph, Runtime(options.runtime))
+    chosen, _ = choose_encoder(encoder.to(device), graph, runtime)
     return chosen
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m extract", description=__doc__)
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO|DIR")
-    parser.add_argument("--out", required=True, type=Path, help="folder of the features")
-    parser.add_argument("--encoder", required=True, help=SPEC_HELP)
-    add_encoder_options(parser)
-    parser.add_argument("--format", choices=sorted(_SUFFIXES), default="safetensors")
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
-    parser.add_argument(
-        "--runtime",
-        choices=get_args(RuntimeName),
-        default="torch",
-        help="of the encoder; auto measures, and what is stored then depends on the machine to "
-        "rounding (default: torch)",
-    )
-    parser.add_argument("--batch-windows", type=int, default=16)
-    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-Reader = Literal["decord", "pyav"]
+Reader = Literal["decord", "pyav", "nvdec"]
+ReaderChoice = Literal["auto", "decord", "pyav", "nvdec"]
+"""`auto`: decord for the short clips it is known to read right, PyAV for the rest. `decord` refuses
+what it may not read; `nvdec` is PyAV with the decoder of an NVIDIA GPU."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ TRUSTED = Limits(
     max_frames=2**53,
     max_pixels=2**30,
     max_output_mb=2**40,
+    max_decord_mb=128,
+    decode_wall_s=float("inf"),
+    cpu_s=2**31,
+    memory_mb=2**24,
 )
 """For an operator's own files, read as a stream: as long as they like."""
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -107,31 +108,60 @@ class DecodeProcess:
             DecodeTimeout: no reply by then; the process is of no more use.
             DecoderDied: it ended, or talks nonsense.
         """
-        self.asked += 1
-        try:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        except (OSError, ValueError) as error:
-            raise DecoderDied("a decoding process ended unexpectedly") from error
+        self.send(request)
         return self._read_line(deadline)
 
-    def read_frames(self, shape: tuple[int, ...]) -> np.ndarray:
+    def send(self, request: dict[str, Any]) -> None:
+        """Gives it a clip and does not wait.
+
+        Raises:
+            DecoderDied: it ended.
+        """
+        self.asked += 1
+        self._write(json.dumps(request).encode() + b"\n")
+
+    def free_slot(self) -> None:
+        """Tells it that the oldest block of a stream was read.
+
+        Raises:
+            DecoderDied: it ended.
+        """
+        self._write(b"\n")
+
+    def fileno(self) -> int:
+        """Its replies, to wait for."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def replies(self) -> Iterator[dict[str, Any]]:
+        """Yields every reply that is there by now; waits when there is none at all.
+
+        Raises:
+            DecoderDied: it ended, or talks nonsense.
+        """
+        self._fill()
+        while b"\n" in self._buffer:
+            yield self._next_line()
+
+    def read_frames(self, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
         """Copies its frames out; read, not mapped: a mapping dies with a file that shrinks.
 
         Raises:
             DecoderDied: there are fewer than it claims.
         """
         frames = np.empty(shape, dtype=np.uint8)
-        rest, offset = frames.data.cast("B"), 0
+        rest = frames.data.cast("B")
         while rest:
             count = os.preadv(self._memory, [rest], offset) if self._memory is not None else 0
             if count == 0:
                 raise DecoderDied("a decoding process delivered too few frames")
             rest, offset = rest[count:], offset + count
+        return frames
+
+    def forget_frames(self) -> None:
+        """Frees the memory its frames came back through."""
         if self._memory is not None:
             os.ftruncate(self._memory, 0)
-        return frames
 
     def kill(self) -> None:
         """Kills it, from any thread; whoever waits for it sees it die."""
@@ -151,25 +181,43 @@ class DecodeProcess:
             self._memory = None
 
     def _read_line(self, deadline: float) -> dict[str, Any]:
-        stream = self._process.stdout
-        assert stream is not None
         try:
             with selectors.DefaultSelector() as selector:
-                selector.register(stream, selectors.EVENT_READ)
+                selector.register(self, selectors.EVENT_READ)
                 while b"\n" not in self._buffer:
                     if not selector.select(max(0.0, deadline - time.monotonic())):
                         raise DecodeTimeout("decoding took longer than it may")
-                    data = os.read(stream.fileno(), 65536)
-                    if not data or len(self._buffer) > _MAX_REPLY_BYTES:
-                        raise DecoderDied("a decoding process ended unexpectedly")
-                    self._buffer += data
-            line, _, self._buffer = self._buffer.partition(b"\n")
+                    self._fill()
+        except (OSError, ValueError) as error:  # closed under our hands
+            raise DecoderDied("a decoding process ended unexpectedly") from error
+        return self._next_line()
+
+    def _fill(self) -> None:
+        try:
+            data = os.read(self.fileno(), 65536)
+        except (OSError, ValueError) as error:  # closed under our hands
+            raise DecoderDied("a decoding process ended unexpectedly") from error
+        if not data or len(self._buffer) > _MAX_REPLY_BYTES:
+            raise DecoderDied("a decoding process ended unexpectedly")
+        self._buffer += data
+
+    def _next_line(self) -> dict[str, Any]:
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
             reply = json.loads(line)
-        except (OSError, ValueError) as error:  # closed under our hands, or not JSON
+        except ValueError as error:
             raise DecoderDied("a decoding process ended unexpectedly") from error
         if not isinstance(reply, dict):
             raise DecoderDied("a decoding process gave a malformed reply")
         return reply
+
+    def _write(self, line: bytes) -> None:
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except (OSError, ValueError) as error:
+            raise DecoderDied("a decoding process ended unexpectedly") from error
 
 
 def _close_quietly(stream: Any) -> None:

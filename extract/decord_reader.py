@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 
+from extract.clip import Reader
 from extract.contract import FeatureContract
 from extract.geometry import crop_offset, resized_size
 
@@ -52,41 +53,78 @@ def load_decord() -> ModuleType:
     return module
 
 
-def decord_frames(
-    path: Path, contract: FeatureContract, *, width: int, height: int, num_frames: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (source frame, (crop_height, crop_width, 3) uint8) of all frames, once, forward.
+class DecordReader:
+    """A `VideoReader` for files that passed `decord_may_read`.
 
     Args:
-        path: a file that passed `decord_may_read`.
+        path: the file.
         contract: with resize "decoder".
+        num_frames: as counted from the packets.
         width: of the frame as shown.
         height: as `width`.
-        num_frames: as counted from the packets.
-
-    Raises:
-        DecordTrouble: an error, or another number of frames.
+        rotation: degrees counter-clockwise that stored pictures are turned by.
     """
-    resized = resized_size(width, height, contract)
-    x, y = crop_offset(*resized, contract)
-    decord = load_decord()
-    errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
-    try:
-        # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
-        reader = decord.VideoReader(
-            str(path),
-            ctx=decord.cpu(0),
-            width=resized[0],
-            height=resized[1],
-            num_threads=1,
-            fault_tol=1,
+
+    def __init__(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        *,
+        num_frames: int,
+        width: int,
+        height: int,
+        rotation: int = 0,
+    ) -> None:
+        self._path = path
+        self._contract = contract
+        self._num_frames = num_frames
+        self.name: Reader = "decord"
+        self.num_decoded = 0
+        self.num_refused = 0
+        self.num_corrupt = 0
+        self.width = width
+        self.height = height
+        self.rotation = rotation
+
+    def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (source frame, (crop_height, crop_width, 3) uint8) of every frame shown.
+
+        Args:
+            repeats: (n,) on how many ticks each source frame is shown.
+
+        Raises:
+            DecordTrouble: an error, or another number of frames.
+        """
+        resized = resized_size(self.width, self.height, self._contract)
+        x, y = crop_offset(*resized, self._contract)
+        rows, columns = (
+            slice(y, y + self._contract.crop_height),
+            slice(x, x + self._contract.crop_width),
         )
-        if len(reader) != num_frames:
-            raise DecordTrouble(f"{len(reader)} frames instead of {num_frames}")
-        for start in range(0, num_frames, _BLOCK_FRAMES):
-            wanted = range(start, min(start + _BLOCK_FRAMES, num_frames))
-            block = reader.get_batch(wanted).asnumpy()
-            cropped = block[:, y : y + contract.crop_height, x : x + contract.crop_width]
-            yield from zip(wanted, cropped, strict=True)
-    except errors as error:
-        raise DecordTrouble(type(error).__name__) from error
+        for start, block in self._blocks(*resized):
+            self.num_decoded += len(block)
+            for index, picture in enumerate(block[:, rows, columns], start):
+                if repeats[index]:
+                    yield index, picture
+
+    def _blocks(self, width: int, height: int) -> Iterator[tuple[int, np.ndarray]]:
+        """One contiguous forward pass; decord is fit for no other."""
+        decord = load_decord()
+        errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
+        try:
+            # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
+            reader = decord.VideoReader(
+                str(self._path),
+                ctx=decord.cpu(0),
+                width=width,
+                height=height,
+                num_threads=1,
+                fault_tol=1,
+            )
+            if len(reader) != self._num_frames:
+                raise DecordTrouble(f"{len(reader)} frames instead of {self._num_frames}")
+            for start in range(0, self._num_frames, _BLOCK_FRAMES):
+                wanted = range(start, min(start + _BLOCK_FRAMES, self._num_frames))
+                yield start, reader.get_batch(wanted).asnumpy()
+        except errors as error:
+            raise DecordTrouble(type(error).__name__) from error

@@ -22,6 +22,7 @@ RejectCode = Literal[
     "frame-rate-too-high",
     "damaged",
     "too-short",
+    "reader-refused",
 ]
 
 

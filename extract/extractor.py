@@ -1,7 +1,9 @@
 """Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -11,15 +13,18 @@ from extract.clip import TRUSTED, DecodedClip, Limits
 from extract.contract import FeatureContract
 from extract.encoder import VideoEncoder
 from extract.errors import VideoRejected
+from extract.frame_batches import NumberedFrame, batch_encoder
 from extract.track import EncoderId, FeatureTrack
 from extract.video import stream_frames
 from extract.windows import cut_windows, window_times
 
 _BATCH_BYTES = 512 * 1024 * 1024
 
+Frame = TypeVar("Frame")
 
-class WindowCutter:
-    """Cuts overlapping windows from frames that arrive once, in order.
+
+class WindowCutter(Generic[Frame]):
+    """Cuts overlapping windows from frames that arrive once, in order; does not look into them.
 
     Keeps no more frames than the next regular window or a moved-back last one can need, so memory
     does not grow with the video.
@@ -29,17 +34,13 @@ class WindowCutter:
         self._window = window_frames
         self._stride = stride_frames
         self._step = frame_step
-        self._kept: list[np.ndarray] = []  # the latest frames; the first has number _first
+        self._kept: list[Frame] = []  # the latest frames; the first has number _first
         self._first = 0
         self._next_start = 0
         self.num_frames = 0
 
-    def push(self, frames: np.ndarray) -> Iterator[np.ndarray]:
-        """Yields the windows, (T, H, W, 3) each, that these frames complete.
-
-        Args:
-            frames: (n, H, W, 3) uint8.
-        """
+    def push(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """Yields the windows, T frames each, that these frames complete."""
         for frame in frames:
             self._kept.append(frame)
             self.num_frames += 1
@@ -48,7 +49,7 @@ class WindowCutter:
                 self._next_start += self._stride
                 self._forget(min(self._next_start, self.num_frames + 1 - self._window))
 
-    def finish(self) -> Iterator[np.ndarray]:
+    def finish(self) -> Iterator[list[Frame]]:
         """Yields what the end adds: the moved-back window, or the only, padded one.
 
         Raises:
@@ -66,9 +67,9 @@ class WindowCutter:
         for start in starts[regular:]:
             yield self._cut(start)
 
-    def _cut(self, start: int) -> np.ndarray:
+    def _cut(self, start: int) -> list[Frame]:
         begin = start - self._first
-        return np.stack(self._kept[begin : begin + self._window : self._step])
+        return self._kept[begin : begin + self._window : self._step]
 
     def _forget(self, first: int) -> None:
         del self._kept[: first - self._first]
@@ -92,11 +93,12 @@ class TrackBuilder:
         contract = encoder.contract
         self._encoder = encoder
         self._batch_windows = batch_windows
-        self._cutter = WindowCutter(
+        self._cutter: WindowCutter[NumberedFrame] = WindowCutter(
             contract.window_frames, contract.stride_frames, contract.frame_step
         )
+        self._encode_batch = batch_encoder(encoder)
         self._size: tuple[int, ...] | None = None
-        self._batch: list[np.ndarray] = []
+        self._batch: list[list[NumberedFrame]] = []
         self._features: list[Tensor] = []
 
     @property
@@ -116,7 +118,7 @@ class TrackBuilder:
         if self._size is not None and frames.shape[1:] != self._size:
             raise VideoRejected("damaged", "the size of the picture changes on the way")
         self._size = frames.shape[1:]
-        self._take(self._cutter.push(frames))
+        self._take(self._cutter.push(enumerate(frames, start=self._cutter.num_frames)))
 
     def finish(self, *, video_id: str) -> FeatureTrack:
         """Returns the track; nothing can be pushed after this.
@@ -136,18 +138,19 @@ class TrackBuilder:
             window_frames=contract.window_frames,
             stride_frames=contract.stride_frames,
         )
-        features = torch.cat(self._features)
+        features = torch.cat([rows.cpu() for rows in self._features])
         return track_from(features, starts, num_frames, contract, self._encoder, video_id)
 
-    def _take(self, windows: Iterable[np.ndarray]) -> None:
+    def _take(self, windows: Iterable[list[NumberedFrame]]) -> None:
         for window in windows:
             self._batch.append(window)
-            if len(self._batch) >= max(1, min(self._batch_windows, _BATCH_BYTES // window.nbytes)):
+            window_bytes = sum(frame.nbytes for _, frame in window)
+            if len(self._batch) >= max(1, min(self._batch_windows, _BATCH_BYTES // window_bytes)):
                 self._encode()
 
     def _encode(self) -> None:
-        windows = torch.from_numpy(np.stack(self._batch))
-        self._features.append(self._encoder.encode(windows).cpu())
+        # Left where they are: to fetch them here would wait for a device that works ahead.
+        self._features.append(self._encode_batch(self._batch))
         self._batch = []
 
 
@@ -214,8 +217,10 @@ def windows_of(frames: np.ndarray, contract: FeatureContract) -> tuple[np.ndarra
     Raises:
         VideoRejected: there is no frame.
     """
-    cutter = WindowCutter(contract.window_frames, contract.stride_frames, contract.frame_step)
-    windows = np.stack([*cutter.push(frames), *cutter.finish()])
+    cutter: WindowCutter[np.ndarray] = WindowCutter(
+        contract.window_frames, contract.stride_frames, contract.frame_step
+    )
+    windows = np.stack([np.stack(w) for w in chain(cutter.push(frames), cutter.finish())])
     return windows, cut_windows(
         len(frames), window_frames=contract.window_frames, stride_frames=contract.stride_frames
     )

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from extract.compiled import Way, prepare
 from extract.encoder import VideoEncoder
 from extract.errors import RuntimeUnavailable
 from extract.measurements import Times, machine_facts, recall, remember
@@ -23,6 +24,7 @@ from extract.torch_encoder import TorchEncoder
 logger = logging.getLogger(__name__)
 
 RuntimeName = Literal["auto", "torch", "onnx"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 MARGIN = 1.1
 """ONNX Runtime has to be so many times as fast, or torch stays: near a draw nothing should flap."""
@@ -41,11 +43,20 @@ class Runtime:
         name: "auto" takes the faster one, by a measurement made now or remembered.
         provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
         cache: folder that remembers measurements; None remembers nothing.
+        precision: "fp32", "bf16" or "fp16"; another than fp32 is torch's alone.
+        way: how torch runs the network, see `compiled.Way`; another than "eager" is torch's alone.
     """
 
     name: RuntimeName = "torch"
     provider: str | None = None
     cache: Path | None = None
+    precision: PrecisionName = "fp32"
+    way: Way = "eager"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether any runtime could do it."""
+        return self.precision == "fp32" and self.way == "eager"
 
 
 TORCH = Runtime()
@@ -80,11 +91,13 @@ def choose_encoder(
         runtime: what is asked for.
 
     Raises:
-        RuntimeUnavailable: ONNX Runtime was asked for, and it or the graph is not there.
+        RuntimeUnavailable: what was asked for is not there, or moves the features.
         ValueError: the graph is not this encoder's.
     """
     chosen: VideoEncoder = encoder
-    if runtime.name == "torch":
+    if not runtime.is_plain:
+        chosen, choice = _prepared(encoder, runtime)
+    elif runtime.name == "torch":
         choice = _torch(encoder, "as set")
     elif runtime.name == "onnx":
         chosen, choice = _onnx_as_set(encoder, graph, runtime)
@@ -125,6 +138,19 @@ def measure(encoders: Mapping[str, VideoEncoder], *, budget_s: float = BUDGET_S)
         if sum(least.values()) > budget_s:
             break
     return times
+
+
+def _prepared(encoder: TorchEncoder, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
+    if runtime.name == "onnx":
+        raise RuntimeUnavailable(
+            "ONNX Runtime runs fp32 graphs as they are: set precision to fp32 and way to eager, or "
+            "the runtime to torch"
+        )
+    try:
+        ready = prepare(encoder, precision=runtime.precision, way=runtime.way)
+    except ValueError as error:
+        raise RuntimeUnavailable(str(error)) from error
+    return ready, _torch(ready, f"only torch runs {runtime.precision}, {runtime.way}")
 
 
 def _onnx_as_set(

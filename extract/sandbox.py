@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from extract.clip import ClipInfo, DecodedClip, Limits, Notice
+from extract.clip import ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
 from extract.errors import DecoderDied, DecoderUnavailable, RejectCode, VideoRejected
@@ -31,13 +31,22 @@ class DecodePool:
         workers: processes.
         limits: what one clip may cost.
         clips_per_worker: clips after which a process is replaced.
+        reader: who decodes; nvdec takes more address space than `limits` usually allow.
     """
 
-    def __init__(self, *, workers: int, limits: Limits, clips_per_worker: int = 200) -> None:
+    def __init__(
+        self,
+        *,
+        workers: int,
+        limits: Limits,
+        clips_per_worker: int = 200,
+        reader: ReaderChoice = "auto",
+    ) -> None:
         if workers < 1 or clips_per_worker < 1:
             raise ValueError(f"expected at least one, got {workers=}, {clips_per_worker=}")
         self.workers = workers
         self.limits = limits
+        self.reader: ReaderChoice = reader
         self._clips_per_worker = clips_per_worker
         self._changed = threading.Condition()
         self._idle: list[DecodeProcess | None] = []  # None: a place whose process has to be started
@@ -114,7 +123,11 @@ class DecodePool:
             process = self._alive(process)
             process.wait_ready(deadline)
             reply = process.ask(
-                {"path": os.path.abspath(path), "contract": contract.to_dict()},
+                {
+                    "path": os.path.abspath(path),
+                    "contract": contract.to_dict(),
+                    "reader": self.reader,
+                },
                 min(deadline, time.monotonic() + wall_s),
             )
             is_reusable = "spent" not in reply and process.asked < self._clips_per_worker
@@ -211,4 +224,5 @@ class DecodePool:
         if not is_sound:
             raise DecoderDied("a decoding process gave a malformed reply")
         frames = process.read_frames(shape)
+        process.forget_frames()
         return DecodedClip(info, frames, source_frames, source_times_s, notices)

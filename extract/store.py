@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ PICKLES = (".pt", ".pth")
 _RELEASE_FPS = 30.0
 _RELEASE_WINDOW = 32
 _RELEASE_STRIDE = 16
+_PARTIAL = re.compile(r"\.(?P<id>.+)\.(safetensors|pt)\.[0-9a-f]{32}\.tmp")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -67,7 +69,7 @@ class FeatureStore:
 
     def find(self, video_id: str) -> Path | None:
         """Returns the file of a video; ours goes before the release's."""
-        if not _SAFE_ID.fullmatch(video_id):
+        if not is_safe_id(video_id):
             return None
         paths = (self.root / f"{video_id}{suffix}" for suffix in (SAFETENSORS, *PICKLES))
         return next((path for path in paths if path.is_file()), None)
@@ -95,14 +97,20 @@ class FeatureStore:
             return read_track(path)
         return _bare_track(_read_bare(path).float(), path, num_frames)
 
-    def read_rows(self, video_id: str) -> StoredRows:
+    def read_rows(self, video_id: str, suffix: str | None = None) -> StoredRows:
         """Returns the rows of a video in the precision they are stored in.
+
+        Args:
+            video_id: name of the file without its ending.
+            suffix: its ending; ours goes before the release's when None.
 
         Raises:
             KeyError: there is no file for the video.
             FeatureFileInvalid: the file is not a track.
         """
-        path = self._found(video_id)
+        path = self._found(video_id) if suffix is None else self._path(video_id, suffix)
+        if not path.is_file():
+            raise KeyError(video_id)
         if path.suffix == SAFETENSORS:
             track = read_track(path)
             return StoredRows(track.features, track.encoder, track.num_frames)
@@ -118,18 +126,31 @@ class FeatureStore:
         """
         return self._replace(self._path(track.video_id, SAFETENSORS), track_bytes(track))
 
-    def write_bare(self, track: FeatureTrack) -> Path:
+    def write_bare(self, track: FeatureTrack, *, half: bool = False) -> Path:
         """Writes features alone as `<id>.pt`, the Ego4D release's layout; returns the path.
+
+        Args:
+            track: what to write.
+            half: in float16, as the release's `_fp16` sets are.
 
         Raises:
             ValueError: the video's id cannot be a file name.
         """
+        features = track.features.cpu()
         data = io.BytesIO()
-        torch.save(track.features.cpu().clone(), data)  # cloned: a view would drag its base along
+        # Cloned: a view would drag its base along.
+        torch.save(features.half() if half else features.clone(), data)
         return self._replace(self._path(track.video_id, ".pt"), data.getvalue())
 
+    def sweep(self, video_ids: Collection[str]) -> None:
+        """Removes what writes of these videos that were cut short have left."""
+        for path in self.root.glob(".*.tmp"):
+            partial = _PARTIAL.fullmatch(path.name)
+            if partial and partial["id"] in video_ids:
+                path.unlink(missing_ok=True)
+
     def _path(self, video_id: str, suffix: str) -> Path:
-        if not _SAFE_ID.fullmatch(video_id):
+        if not is_safe_id(video_id):
             raise ValueError(f"{video_id!r} cannot name a feature file")
         return self.root / f"{video_id}{suffix}"
 
@@ -141,7 +162,7 @@ class FeatureStore:
 
     def _replace(self, path: Path, data: bytes) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
-        fresh = self.root / f".{uuid.uuid4().hex}.tmp"
+        fresh = self.root / f".{path.name}.{uuid.uuid4().hex}.tmp"
         try:
             with fresh.open("xb") as file:
                 file.write(data)
@@ -151,6 +172,11 @@ class FeatureStore:
         finally:
             fresh.unlink(missing_ok=True)
         return path
+
+
+def is_safe_id(video_id: str) -> bool:
+    """Tells whether a video's id can name a file in any folder."""
+    return _SAFE_ID.fullmatch(video_id) is not None
 
 
 def track_bytes(track: FeatureTrack) -> bytes:
@@ -170,13 +196,20 @@ def track_bytes(track: FeatureTrack) -> bytes:
         "start_s": track.start_s.cpu().contiguous(),
         "end_s": track.end_s.cpu().contiguous(),
     }
-    data: bytes = save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()})
-    return data
+    return _ordered(save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()}))
 
 
 def regular_length(num_rows: int) -> int:
     """Returns the frames of a video whose last released window lies where the others would."""
     return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with a sorted header: the library's order differs by run."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def _bare_encoder(path: Path) -> EncoderId:

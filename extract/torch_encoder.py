@@ -5,14 +5,14 @@ Knows neither which network it is nor where its tensors come from.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from extract.contract import FeatureContract
-from extract.pixels import to_network_input
+from extract.pixels import to_network_input, to_pixels
 
 
 class TrunkConfig(Protocol):
@@ -57,6 +57,8 @@ class TorchEncoder:
         config: shape of the trunk.
         contract: how its windows are made.
         trunk: the network. After changing its weights, call `refresh_fingerprint`.
+        run: what computes the trunk's features, (B, 3, T, H, W) to (B, dim); the trunk itself
+            unless it was made ready another way.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TorchEncoder:
         self.config = config
         self.contract = contract
         self.trunk = (config.build() if trunk is None else trunk).eval()
+        self.run: Callable[[Tensor], Tensor] = self.trunk
         self._fingerprint: str | None = None
 
     @property
@@ -91,8 +94,8 @@ class TorchEncoder:
         return self._fingerprint
 
     def refresh_fingerprint(self) -> str:
-        """Returns the fingerprint of the weights as they are now."""
-        self._fingerprint = None
+        """Returns the fingerprint of the weights as they are now, and runs the trunk itself."""
+        self._fingerprint, self.run = None, self.trunk
         return self.fingerprint
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -100,8 +103,9 @@ class TorchEncoder:
         return dict(self.trunk.state_dict())
 
     def to(self, device: torch.device | str) -> "TorchEncoder":
-        """Moves the trunk and returns this encoder."""
+        """Moves the trunk, runs it itself from now on, and returns this encoder."""
         self.trunk.to(device)
+        self.run = self.trunk
         return self
 
     def encode(self, windows: Tensor) -> Tensor:
@@ -117,10 +121,26 @@ class TorchEncoder:
         if windows.ndim != 5 or windows.shape[1] != frames:
             raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
         with torch.inference_mode():
-            weight = next(self.trunk.parameters())
-            pixels = to_network_input(windows.to(weight.device), self.contract)
-            features: Tensor = self.trunk(pixels.to(weight.dtype))
-            return features.float()
+            return self.encode_pixels(to_network_input(windows.to(self.device), self.contract))
+
+    @torch.inference_mode()
+    def to_pixels(self, frames: Tensor) -> Tensor:
+        """Returns frames as the network sees them, (3, n, h, w) float32, on the trunk's device.
+
+        Args:
+            frames: (n, H, W, 3) uint8, on any device.
+        """
+        return to_pixels(frames.to(self.device, non_blocking=True), self.contract)
+
+    @torch.inference_mode()
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Returns features, (B, dim) float32, of windows of `to_pixels`.
+
+        Args:
+            pixels: (B, 3, T, h, w) float32, on the trunk's device.
+        """
+        features = self.run(pixels.to(next(self.trunk.parameters()).dtype))
+        return features.float()
 
 
 def load_encoder(

@@ -11,22 +11,15 @@ from typing import Protocol
 
 import numpy as np
 
-from extract.clip import TRUSTED, ClipInfo, DecodedClip, Limits, Notice, Reader
+from extract.clip import TRUSTED, ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
 from extract.clock import is_on_clock
 from extract.contract import FeatureContract
-from extract.decord_reader import DecordTrouble, decord_frames
+from extract.decord_reader import DecordTrouble
 from extract.errors import VideoRejected
-from extract.gate import (
-    MAX_LOST,
-    PacketReport,
-    ReadPlan,
-    check_output,
-    decord_fits,
-    decord_may_read,
-    plan_reading,
-)
-from extract.geometry import resized_size
-from extract.pyav_reader import PyavReader, scan_packets
+from extract.gate import MAX_LOST, PacketReport, ReadPlan, check_output, plan_reading
+from extract.pyav_container import scan_packets
+from extract.pyav_reader import PyavReader
+from extract.reader import VideoReader, open_reader
 from extract.sniff import sniff_file
 
 __all__ = [
@@ -42,11 +35,16 @@ __all__ = [
     "stream_frames",
 ]
 
-_BLOCK_FRAMES = 32
+BLOCK_FRAMES = 32
+"""Frames that are handed on together; fewer when they are large."""
+_BLOCK_BYTES = 8 * 1024 * 1024
 
 
 class FrameSink(Protocol):
     """Where decoded frames go."""
+
+    def expect(self, num_frames: int) -> None:
+        """Is told, before the first frame, how many there are if the file is whole."""
 
     def append(self, block: np.ndarray) -> None:
         """Takes the next (n, H, W, 3) uint8 frames."""
@@ -69,6 +67,9 @@ class ClipFacts:
 class _MemorySink:
     blocks: list[np.ndarray] = field(default_factory=list)
 
+    def expect(self, num_frames: int) -> None:
+        pass
+
     def append(self, block: np.ndarray) -> None:
         self.blocks.append(block)
 
@@ -90,47 +91,37 @@ def decode_clip(path: Path, contract: FeatureContract, limits: Limits) -> Decode
 
 
 def decode_into(
-    path: Path, contract: FeatureContract, limits: Limits, sink: FrameSink
+    path: Path,
+    contract: FeatureContract,
+    limits: Limits,
+    sink: FrameSink,
+    choice: ReaderChoice = "auto",
 ) -> ClipFacts:
-    """Decodes a clip into a sink, holding no more than a block of frames with PyAV.
+    """Decodes a clip into a sink; but for what decord reads ahead, no more than a block is held.
 
-    Decord reads what it is known to read right and whose frames it can hold at once; PyAV reads
-    the rest, and starts over when decord reports trouble.
+    PyAV starts over when decord reports trouble.
 
     Raises:
         VideoRejected: the file is no acceptable clip; frames may have gone to the sink before.
+        DecoderUnavailable: this machine lacks the reader.
         OSError: the file cannot be read.
     """
     report = scan_packets(path, sniff_file(path), limits)
     plan = plan_reading(report, contract, limits)
     notices = list(_clock_notices(plan, contract))
-    if decord_may_read(report, contract):
-        peek = PyavReader(path, report, contract, limits)
-        peek.peek()
-        if decord_fits(*resized_size(peek.width, peek.height, contract), report, limits):
-            check_output(peek.width, peek.height, plan, contract, limits)
-            try:
-                shown = _pour(
-                    decord_frames(
-                        path,
-                        contract,
-                        width=peek.width,
-                        height=peek.height,
-                        num_frames=report.num_shown,
-                    ),
-                    plan,
-                    sink,
-                )
-                info = _info(report, plan, peek, report.num_shown, "decord")
-                return _facts(info, plan, shown, notices, contract)
-            except DecordTrouble:
-                sink.restart()
-                notices.append(Notice("reader-fallback", "decord gave up, PyAV read the clip"))
-    reader = PyavReader(path, report, contract, limits)
-    shown = _pour(_checked(reader, plan, contract, limits), plan, sink)
+    reader = open_reader(choice, path, report, contract, limits)
+    sink.expect(len(plan.ticks))
+    try:
+        shown = _pour(_checked(reader, plan, contract, limits), plan, sink)
+    except DecordTrouble as error:
+        if choice == "decord":
+            raise VideoRejected("reader-refused", "decord gave up on the clip") from error
+        sink.restart()
+        notices.append(Notice("reader-fallback", "decord gave up, PyAV read the clip"))
+        reader = PyavReader(path, report, contract, limits)
+        shown = _pour(_checked(reader, plan, contract, limits), plan, sink)
     notices += _damage(report, reader, contract, len(shown))
-    info = _info(report, plan, reader, reader.num_decoded, "pyav")
-    return _facts(info, plan, shown, notices, contract)
+    return _facts(_info(report, plan, reader), plan, shown, notices, contract)
 
 
 def stream_frames(
@@ -154,7 +145,7 @@ def stream_frames(
 
 
 def _checked(
-    reader: PyavReader, plan: ReadPlan, contract: FeatureContract, limits: Limits
+    reader: VideoReader, plan: ReadPlan, contract: FeatureContract, limits: Limits
 ) -> Iterator[tuple[int, np.ndarray]]:
     size = (0, 0)
     for index, picture in reader.frames(plan.repeats):
@@ -176,18 +167,25 @@ def _pour(frames: Iterable[tuple[int, np.ndarray]], plan: ReadPlan, sink: FrameS
 def _blocks(
     frames: Iterable[tuple[int, np.ndarray]], plan: ReadPlan
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Gathers frames, each as often as it is shown, with the source frame of each."""
-    pictures: list[np.ndarray] = []
+    """Gathers frames, each as often as it is shown, with the source frame of each.
+
+    Pictures are copied once, into the block: what readers give are views of buffers they reuse
+    or of larger frames.
+    """
+    block = np.empty((0, 0, 0, 3), dtype=np.uint8)
     indices: list[int] = []
     for index, picture in frames:
         for _ in range(plan.repeats[index]):
-            pictures.append(picture)
+            if not indices:
+                length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // picture.nbytes))
+                block = np.empty((length, *picture.shape), dtype=np.uint8)
+            block[len(indices)] = picture
             indices.append(index)
-            if len(pictures) == _BLOCK_FRAMES:
-                yield np.stack(pictures), np.array(indices, dtype=np.int64)
-                pictures, indices = [], []
-    if pictures:
-        yield np.stack(pictures), np.array(indices, dtype=np.int64)
+            if len(indices) == len(block):
+                yield block, np.array(indices, dtype=np.int64)
+                indices = []
+    if indices:
+        yield block[: len(indices)], np.array(indices, dtype=np.int64)
 
 
 def _clock_notices(plan: ReadPlan, contract: FeatureContract) -> Iterator[Notice]:
@@ -203,7 +201,7 @@ def _clock_notices(plan: ReadPlan, contract: FeatureContract) -> Iterator[Notice
 
 
 def _damage(
-    report: PacketReport, reader: PyavReader, contract: FeatureContract, num_shown: int
+    report: PacketReport, reader: VideoReader, contract: FeatureContract, num_shown: int
 ) -> list[Notice]:
     """A clip with little damage is answered with a notice; one with more is refused."""
     expected = report.num_expected
@@ -218,9 +216,7 @@ def _damage(
     return [Notice("damaged", f"{bad} of {expected} frames are missing or damaged")]
 
 
-def _info(
-    report: PacketReport, plan: ReadPlan, reader: PyavReader, num_decoded: int, name: Reader
-) -> ClipInfo:
+def _info(report: PacketReport, plan: ReadPlan, reader: VideoReader) -> ClipInfo:
     return ClipInfo(
         duration_s=plan.clock.end_s,
         fps=round(plan.clock.rate, 3),
@@ -230,8 +226,8 @@ def _info(
         codec=report.codec,
         container=report.container,
         frames_declared=report.frames_declared,
-        frames_decoded=num_decoded,
-        reader=name,
+        frames_decoded=reader.num_decoded,
+        reader=reader.name,
     )
 
 

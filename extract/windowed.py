@@ -5,7 +5,8 @@ masks those. Here such a window is cut into boxes of neighbours, and every box a
 nothing is masked, and less is multiplied. Where tokens go depends on the grid alone and is found
 once; a pass is then one gather, fused attention over all boxes of a kind, and one gather back.
 Where there are gradients torchvision's own code runs, because fused attention on a CPU has none for
-its bias; and where a graph is exported or compiled too, because what is kept here is not traced.
+its bias; and where a graph is exported or compiled too, because what is kept here is not traced:
+`fixed` makes a trunk for that.
 """
 
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.swin_transformer import SwinTransformerBlock
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
+
+from extract.fused import add, linear, linear_add, linear_gelu
 
 Size = tuple[int, ...]
 """Tokens along time, height and width."""
@@ -115,6 +118,42 @@ class _Biases:
         return self.kinds is kinds and same
 
 
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that attention looks up at one shape of input.
+
+    Attributes:
+        rows: (R,) which row goes into each place of each box; see `_rows`.
+        places: (B*N,) from where a row comes back.
+        is_padded: the rows name one more than there are.
+        kind_rows: rows of each kind of box; their sum is R.
+        biases: (1, heads, L, L) of each kind.
+    """
+
+    rows: Tensor
+    places: Tensor
+    is_padded: bool
+    kind_rows: list[int]
+    biases: list[Tensor]
+
+
+def attend(x: Tensor, plan: Plan, qkv: nn.Linear, proj: nn.Linear) -> Tensor:
+    """Returns what the tokens learn from each other in their boxes, (B, T, H, W, C), as x is."""
+    heads, head = plan.biases[0].shape[1], x.shape[-1] // plan.biases[0].shape[1]
+    tokens = x.reshape(-1, x.shape[-1])  # (B*N, C)
+    if plan.is_padded:
+        tokens = F.pad(tokens, (0, 0, 0, 1))
+    mixed = linear(tokens.index_select(0, plan.rows), qkv)  # (R, 3*C)
+    attended = []
+    for part, bias in zip(mixed.split(plan.kind_rows), plan.biases, strict=True):
+        boxes = part.view(-1, bias.shape[-1], 3, heads, head)
+        q, k, v = boxes.permute(2, 0, 3, 1, 4)  # (B*W, heads, L, C / heads) each
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        attended.append(seen.transpose(1, 2).flatten(2).flatten(0, 1))
+    gathered = attended[0] if len(attended) == 1 else torch.cat(attended)  # (R, C)
+    return linear(gathered, proj).index_select(0, plan.places).view(x.shape)
+
+
 class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
     """torchvision's module and parameters, and in inference our way through them.
 
@@ -130,34 +169,28 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
         Args:
             x: (B, T, H, W, C) normalised tokens.
         """
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if not infers(self):
             return super().forward(x)  # type: ignore[no-any-return]
-        batch, *grid, width = x.shape
+        return attend(x, self.plan(x.shape), self.qkv, self.proj)
+
+    def plan(self, shape: Size) -> Plan:
+        """Returns what tokens of this shape, (B, T, H, W, C), need."""
+        batch, *grid, _ = shape
         kinds = box_kinds(tuple(grid), tuple(self.window_size), tuple(self.shift_size))
-        rows, places = _rows(kinds, batch, prod(grid), x.device)
-        tokens = x.reshape(-1, width)  # (B*N, C)
-        if len(rows) > len(tokens):
-            tokens = F.pad(tokens, (0, 0, 0, 1))
-        qkv = self.qkv(tokens.index_select(0, rows))  # (R, 3*C)
-        attended: Tensor = self.proj(self._attend(qkv, kinds, batch))  # (R, C)
-        return attended.index_select(0, places).view(x.shape)
+        rows, places = _rows(kinds, batch, prod(grid), self.qkv.weight.device)
+        return Plan(
+            rows,
+            places,
+            is_padded=len(rows) > len(places),
+            kind_rows=[batch * kind.tokens.size for kind in kinds],
+            biases=self._biases(kinds),
+        )
 
     def train(self, mode: bool = True) -> "WindowAttention":
         """Sets the mode, and forgets the biases."""
         self._kept = None
         super().train(mode)
         return self
-
-    def _attend(self, qkv: Tensor, kinds: tuple[BoxKind, ...], batch: int) -> Tensor:
-        """(R, 3*C) -> (R, C), kind by kind."""
-        parts = qkv.split([batch * kind.tokens.size for kind in kinds])
-        attended, head = [], qkv.shape[1] // (3 * self.num_heads)
-        for kind, part, bias in zip(kinds, parts, self._biases(kinds), strict=True):
-            boxes = part.view(-1, len(kind.places), 3, self.num_heads, head)
-            q, k, v = boxes.permute(2, 0, 3, 1, 4)  # (B*W, heads, L, C / heads) each
-            seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-            attended.append(seen.transpose(1, 2).flatten(2).flatten(0, 1))
-        return attended[0] if len(attended) == 1 else torch.cat(attended)
 
     def _biases(self, kinds: tuple[BoxKind, ...]) -> list[Tensor]:
         """Returns (1, heads, L, L) for each kind."""
@@ -195,6 +228,23 @@ class PatchEmbedding(PatchEmbed3d):  # type: ignore[misc]
         return tokens
 
 
-def window_block(*sizes: Any, **options: Any) -> SwinTransformerBlock:
+class WindowBlock(SwinTransformerBlock):  # type: ignore[misc]
+    """torchvision's block; in inference, its sums and its GELU come with the linear layers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the tokens after attention and MLP, (B, T, H, W, C)."""
+        if not infers(self):
+            return super().forward(x)  # type: ignore[no-any-return]
+        x = add(self.attn(self.norm1(x)), x)
+        widened = linear_gelu(self.norm2(x), self.mlp[0])
+        return linear_add(widened, self.mlp[3], x)
+
+
+def infers(module: nn.Module) -> bool:
+    """Says whether our own way may be taken: nothing is learnt, and no graph traced."""
+    return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
+
+
+def window_block(*sizes: Any, **options: Any) -> WindowBlock:
     """Returns torchvision's block with our attention, whatever attention it asks for."""
-    return SwinTransformerBlock(*sizes, **options | {"attn_layer": WindowAttention})
+    return WindowBlock(*sizes, **options | {"attn_layer": WindowAttention})

@@ -1,4 +1,7 @@
-"""A decoding process: reads one request per line, writes frames to a descriptor and one reply.
+"""A decoding process: reads one request per line, writes frames to a descriptor, and replies.
+
+A clip is written whole. A stream is written block by block into a ring of slots, with a line for
+each block, and waits while no slot is free; a line back frees the oldest.
 
 Started by `sandbox` as `python -m extract.worker DESCRIPTOR LIMITS`; imports no torch. Requests
 and replies are JSON, so that nothing a hostile clip could make this process say is ever run.
@@ -9,7 +12,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -17,6 +20,9 @@ from extract.clip import Limits
 from extract.confine import allow_cpu, confine
 from extract.contract import FeatureContract
 from extract.errors import VideoRejected
+
+if TYPE_CHECKING:  # at run time only under the limits
+    from extract.video import FrameSink
 
 
 class _DescriptorSink:
@@ -27,20 +33,55 @@ class _DescriptorSink:
         self.shape: tuple[int, ...] = (0, 0, 0, 3)
         self.restart()
 
+    def expect(self, num_frames: int) -> None:
+        pass
+
     def append(self, block: np.ndarray) -> None:
         if self._offset and block.shape[1:] != self.shape[1:]:
             raise VideoRejected("damaged", "the size of the picture changes on the way")
-        data = np.ascontiguousarray(block).data.cast("B")
-        while data:
-            written = os.pwrite(self._descriptor, data, self._offset)
-            self._offset += written
-            data = data[written:]
+        self._offset += _write(self._descriptor, block, self._offset)
         self.shape = (self.shape[0] + len(block), *block.shape[1:])
 
     def restart(self) -> None:
         os.ftruncate(self._descriptor, 0)
         self._offset = 0
         self.shape = (0, *self.shape[1:])
+
+
+class _RingSink:
+    """Blocks of frames in slots that are used in turn."""
+
+    def __init__(self, descriptor: int, slots: int, replies: TextIO) -> None:
+        self._descriptor = descriptor
+        self._slots = slots
+        self._replies = replies
+        self._slot_bytes = 0
+        self._count = 0
+        self._unread = 0
+
+    def expect(self, num_frames: int) -> None:
+        _reply(self._replies, {"expected": num_frames})
+
+    def append(self, block: np.ndarray) -> None:
+        self.wait(self._slots - 1)
+        self._slot_bytes = self._slot_bytes or block.nbytes  # only the last block is smaller
+        if block.nbytes > self._slot_bytes:
+            raise VideoRejected("damaged", "the size of the picture changes on the way")
+        offset = self._count % self._slots * self._slot_bytes
+        _write(self._descriptor, block, offset)
+        self._count += 1
+        self._unread += 1
+        _reply(self._replies, {"shape": block.shape, "offset": offset})
+
+    def restart(self) -> None:
+        _reply(self._replies, {"restart": True})
+
+    def wait(self, unread: int) -> None:
+        """Waits until no more than so many blocks are unread; ends with whoever should read."""
+        while self._unread > unread:
+            if not sys.stdin.readline():
+                raise SystemExit(0)
+            self._unread -= 1
 
 
 def main(arguments: list[str]) -> int:
@@ -56,21 +97,29 @@ def main(arguments: list[str]) -> int:
 
     load_decord()
     _reply(replies, {"ready": measures})
-    for line in sys.stdin:
+    for line in iter(sys.stdin.readline, ""):
         allow_cpu(limits.cpu_s)
-        reply = _answer(json.loads(line), limits, _DescriptorSink(descriptor))
+        request = json.loads(line)
+        if "slots" in request:
+            ring = _RingSink(descriptor, request["slots"], replies)
+            reply = _answer(request, limits, ring)
+            ring.wait(0)
+        else:
+            clip = _DescriptorSink(descriptor)
+            reply = _answer(request, limits, clip)
+            reply["shape"] = clip.shape
         _reply(replies, reply)
         if "spent" in reply:
             return 0
     return 0
 
 
-def _answer(request: dict[str, Any], limits: Limits, sink: _DescriptorSink) -> dict[str, Any]:
+def _answer(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[str, Any]:
     from extract.video import decode_into
 
     try:
         contract = FeatureContract.from_dict(request["contract"])
-        facts = decode_into(Path(request["path"]), contract, limits, sink)
+        facts = decode_into(Path(request["path"]), contract, limits, sink, request["reader"])
     except VideoRejected as error:
         return {"rejected": [error.code, error.detail]}
     except MemoryError:
@@ -78,16 +127,27 @@ def _answer(request: dict[str, Any], limits: Limits, sink: _DescriptorSink) -> d
         return {"rejected": ["too-many-pixels", detail], "spent": True}
     except Exception as error:  # the outermost edge: the parent decides what it means
         return {"failed": f"{type(error).__name__}: {error}", "spent": True}
-    return {
+    reply = {
         "info": facts.info.to_dict(),
-        "shape": sink.shape,
-        "source_frames": facts.source_frames.tolist(),
-        "source_times_s": facts.source_times_s.tolist(),
         "notices": [asdict(notice) for notice in facts.notices],
     }
+    if "slots" not in request:
+        reply["source_frames"] = facts.source_frames.tolist()
+        reply["source_times_s"] = facts.source_times_s.tolist()
+    return reply
 
 
-def _reply(stream: Any, message: dict[str, Any]) -> None:
+def _write(descriptor: int, block: np.ndarray, offset: int) -> int:
+    """Writes a block's bytes; returns how many."""
+    data = np.ascontiguousarray(block).data.cast("B")
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        offset += written
+        data = data[written:]
+    return block.nbytes
+
+
+def _reply(stream: TextIO, message: dict[str, Any]) -> None:
     stream.write(json.dumps(message) + "\n")
     stream.flush()
 

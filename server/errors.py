@@ -245,6 +245,7 @@ REJECTED: dict[str, Kind] = {
     "frame-rate-too-high": FRAME_RATE,
     "damaged": UNDECODABLE,
     "too-short": TOO_SHORT,
+    "reader-refused": UNDECODABLE,
 }
 
 BY_STATUS: dict[int, Kind] = {

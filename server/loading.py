@@ -2,7 +2,7 @@
 
 from extract.features import FeaturesOnly
 from extract.named import load_named_encoder
-from extract.runtime import Runtime
+from extract.runtime import Runtime, choose_encoder
 from model.predictor import Predictor
 from server.settings import Settings
 from weights.bundle import ENCODER_FILE
@@ -18,15 +18,19 @@ def load_predictor(settings: Settings) -> Predictor:
         FeatureMismatch: the encoder that is set makes other features than the bundle's.
         RuntimeUnavailable: what is to run the encoder is not there.
     """
+    runtime = Runtime(
+        settings.runtime,
+        provider=settings.onnx_provider,
+        cache=settings.cache,
+        precision=settings.precision,
+        way=settings.way,
+    )
     encoder = None
     if settings.encoder is not None:
-        encoder = load_named_encoder(settings.encoder, weights=settings.weights)
-        encoder.to(settings.device)
+        named = load_named_encoder(settings.encoder, weights=settings.weights)
+        encoder, _ = choose_encoder(named.to(settings.device), b"", runtime)
     predictor = Predictor.from_bundle(
-        settings.bundle,
-        device=settings.device,
-        encoder=encoder,
-        runtime=Runtime(settings.runtime, provider=settings.onnx_provider, cache=settings.cache),
+        settings.bundle, device=settings.device, encoder=encoder, runtime=runtime
     )
     if isinstance(predictor.encoder, FeaturesOnly):
         name = predictor.encoder.name

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP, FeatureContract
+from extract.loading import encoder_spec
 from extract.swin import SwinConfig
 from extract.torch_encoder import TorchEncoder
 from tests.extract.clips import trim_by_copy, write_numbered
+from weights.bundle import Bundle, save_bundle
+from weights.manifest import Manifest
 
 TINY_SWIN = SwinConfig((2, 8, 8), 6, (2, 2), (1, 2), (2, 3, 4))
 
@@ -45,3 +48,22 @@ def tiny_contract() -> FeatureContract:
 @pytest.fixture
 def tiny_encoder(tiny_contract) -> TorchEncoder:
     return TorchEncoder("tiny", TINY_SWIN, tiny_contract)
+
+
+@pytest.fixture
+def bundle(tmp_path, tiny_encoder) -> Path:
+    """A bundle that holds the tiny encoder."""
+    manifest = Manifest(
+        name="tiny",
+        version="1",
+        encoder=encoder_spec(tiny_encoder),
+        model={},
+        backbones={},
+        skills={},
+        label_spaces={},
+    )
+    save_bundle(
+        Bundle(manifest, tiny_encoder.state_dict(), {}, {}, {"p": torch.zeros(1)}),
+        tmp_path / "bundle",
+    )
+    return tmp_path / "bundle"

@@ -1,32 +1,15 @@
+import ctypes
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from extract.__main__ import main
-from extract.loading import encoder_spec
 from extract.store import FeatureStore
-from tests.extract.clips import write_numbered
-from weights.bundle import Bundle, save_bundle
-from weights.manifest import Manifest
-
-
-@pytest.fixture
-def bundle(tmp_path, tiny_encoder):
-    manifest = Manifest(
-        name="tiny",
-        version="1",
-        encoder=encoder_spec(tiny_encoder),
-        model={},
-        backbones={},
-        skills={},
-        label_spaces={},
-    )
-    save_bundle(
-        Bundle(manifest, tiny_encoder.state_dict(), {}, {}, {"p": torch.zeros(1)}),
-        tmp_path / "bundle",
-    )
-    return tmp_path / "bundle"
+from extract.track import EncoderId
+from tests.extract.clips import numbered_frame, write_clip, write_numbered
 
 
 @pytest.fixture
@@ -43,8 +26,9 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
-def summary(capsys):
-    return json.loads(capsys.readouterr().out)
+def summary(capsys, *names):
+    found = json.loads(capsys.readouterr().out)
+    return {name: found[name] for name in names or ("written", "skipped", "failed")}
 
 
 def test_a_folder_is_extracted_and_a_second_run_has_nothing_to_do(
@@ -115,3 +99,198 @@ def test_a_run_that_cannot_start_says_so(bundle, videos, tmp_path, problem):
         write_numbered(videos / "deeper" / "one.mp4", 33)
         assert run(videos, "--out", tmp_path / "f", "--encoder", bundle) == 1
     assert not (tmp_path / "f").exists()
+
+
+def test_release_files_of_another_encoder_are_not_mistaken_for_ours(
+    bundle, videos, tmp_path, capsys, tiny_encoder
+):
+    out = tmp_path / "features"
+    arguments = (videos, "--out", out, "--encoder", bundle, "--format", "pt")
+    assert run(*arguments) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["encoder"]["fingerprint"] == tiny_encoder.fingerprint
+    report["encoder"]["fingerprint"] = "another"
+    (out / "report.json").write_text(json.dumps(report))
+    assert run(*arguments) == 1
+
+
+def test_release_files_can_be_half_and_are_made_again_in_the_other_precision(
+    bundle, videos, tmp_path, capsys
+):
+    out = tmp_path / "features"
+    arguments = (videos, "--out", out, "--encoder", bundle, "--format", "pt")
+    assert run(*arguments, "--half") == 0
+    half = torch.load(out / "one.pt", weights_only=True)
+    capsys.readouterr()
+    assert run(*arguments, "--half") == 0
+    assert summary(capsys, "skipped") == {"skipped": 2}
+    assert run(*arguments) == 0
+    assert summary(capsys, "written") == {"written": 2}
+    full = torch.load(out / "one.pt", weights_only=True)
+    assert (half.dtype, full.dtype) == (torch.float16, torch.float32)
+    assert torch.equal(full.half(), half)
+
+
+def test_both_formats_may_share_a_folder(bundle, videos, tmp_path, capsys):
+    arguments = (videos, "--out", tmp_path / "features", "--encoder", bundle)
+    for file_format in ("safetensors", "pt"):
+        assert run(*arguments, "--format", file_format) == 0
+        assert summary(capsys, "written") == {"written": 2}
+
+
+def test_a_file_with_too_few_or_other_rows_is_made_again(bundle, videos, tmp_path, capsys):
+    out = tmp_path / "features"
+    arguments = (videos, "--out", out, "--encoder", bundle)
+    run(*arguments)
+    store = FeatureStore(out)
+    track = store.read("one")
+    spoilt = {
+        "too few": replace(track, features=track.features[:2], start_s=track.start_s[:2],
+                           end_s=track.end_s[:2]),
+        "not finite": replace(track, features=track.features / 0.0),
+        "another encoder": replace(track, encoder=EncoderId("tiny", "another")),
+    }  # fmt: skip
+    for wrong in spoilt.values():
+        store.write(wrong)
+        capsys.readouterr()
+        assert run(*arguments) == 0
+        assert summary(capsys) == {"written": 1, "skipped": 1, "failed": {}}
+        assert torch.equal(store.read("one").features, track.features)
+
+
+def test_a_stated_length_is_believed_up_to_one_window(bundle, videos, tmp_path, capsys):
+    out = tmp_path / "features"
+    listed = videos / "list.csv"
+    for frames, written in ((50, 1), (66, 0), (90, 1), (10, 1)):
+        listed.write_text(f"id,path,num_frames\none,one.mp4,{frames}\n")
+        assert run(listed, "--out", out, "--encoder", bundle) == 0
+        assert summary(capsys, "written") == {"written": written}, frames
+
+
+def test_what_a_list_names_and_is_not_there_fails(bundle, videos, tmp_path, capsys):
+    listed = videos / "list.csv"
+    listed.write_text("id,path\nrenamed,one.mp4\ngone,gone.mp4\n")
+    out = tmp_path / "features"
+    assert run(listed, "--out", out, "--encoder", bundle) == 3
+    assert list(summary(capsys)["failed"]) == ["gone"]
+    assert FeatureStore(out).video_ids() == ["renamed"]
+    report = json.loads((out / "report.json").read_text())
+    assert report["videos"]["gone"]["why"] == "missing-file"
+    assert report["videos"]["renamed"]["windows"] == 3
+
+
+def test_failures_are_tried_again_unless_told_otherwise(bundle, videos, tmp_path, capsys):
+    (videos / "bad.mp4").write_bytes(b"nothing")
+    arguments = (videos, "--out", tmp_path / "features", "--encoder", bundle)
+    assert run(*arguments) == 3
+    write_numbered(videos / "bad.mp4", 40)
+    for _ in range(2):
+        capsys.readouterr()
+        assert run(*arguments, "--skip-failed") == 3
+        assert list(summary(capsys)["failed"]) == ["bad"]
+    assert run(*arguments) == 0
+    assert summary(capsys) == {"written": 1, "skipped": 2, "failed": {}}
+
+
+def test_shards_together_make_what_one_run_makes(bundle, videos, tmp_path, capsys):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for k in range(6):
+        write_numbered(videos / f"clip-{k}.mp4", 32)
+    assert run(videos, "--out", whole, "--encoder", bundle) == 0
+    written = []
+    for k in (1, 2, 3):
+        capsys.readouterr()
+        assert run(videos, "--out", parts, "--encoder", bundle, "--shard", f"{k}/3") == 0
+        written.append(summary(capsys, "written")["written"])
+        assert (parts / f"report-{k}-of-3.json").is_file()
+    assert sum(written) == 8
+    assert features_in(whole) == features_in(parts)
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(bundle, videos, tmp_path, capsys):
+    out = tmp_path / "features"
+    assert run(videos / "one.mp4", "--out", out, "--encoder", bundle) == 0
+    before = sorted(path.stat().st_mtime_ns for path in out.iterdir())
+    capsys.readouterr()
+    assert run(videos, "--out", out, "--encoder", bundle, "--dry-run") == 0
+    assert summary(capsys, "to_do", "skipped") == {
+        "to_do": {"two": str(videos / "deeper" / "two.mkv")},
+        "skipped": 1,
+    }
+    assert sorted(path.stat().st_mtime_ns for path in out.iterdir()) == before
+    assert run(videos, "--out", tmp_path / "new", "--encoder", bundle, "--dry-run") == 0
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--shard", "0/2"),
+        ("--shard", "3/2"),
+        ("--shard", "two"),
+        ("--workers", "0"),
+        ("--batch-windows", "-1"),
+        ("--half",),
+        ("--reader", "ffmpeg"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_done(bundle, videos, tmp_path, wrong):
+    with pytest.raises(SystemExit) as caught:
+        run(videos, "--out", tmp_path / "f", "--encoder", bundle, *wrong)
+    assert caught.value.code == 2
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_run_without_the_gpu_it_asks_for_does_not_start(
+    bundle, videos, tmp_path, monkeypatch, caplog
+):
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    arguments = (videos, "--out", tmp_path / "f", "--encoder", bundle, "--reader", "nvdec")
+    assert run(*arguments) == 1
+    assert "libcuda.so.1 is missing" in caplog.text
+    assert not (tmp_path / "f").exists()
+
+
+def features_in(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+
+
+def test_the_left_half_of_a_stereo_video_is_all_that_counts(bundle, tmp_path):
+    left = [numbered_frame(k, 64, 48) for k in range(40)]
+    right = [numbered_frame(255 - k, 64, 48) for k in range(40)]
+    both = [np.concatenate(pair, axis=1) for pair in zip(left, right, strict=True)]
+    lossless = {"codec": "libx264rgb", "pix_fmt": "rgb24", "options": {"qp": "0"}}
+    write_clip(tmp_path / "mono.mkv", left, **lossless)
+    write_clip(tmp_path / "stereo.mkv", both, **lossless)
+    (tmp_path / "list.csv").write_text("id,path,is_stereo\nlisted,stereo.mkv,true\n")
+    out = tmp_path / "features"
+    for source, flags in (
+        ("mono.mkv", ()), ("stereo.mkv", ("--stereo", "always")), ("list.csv", ())
+    ):  # fmt: skip
+        assert run(tmp_path / source, "--out", out, "--encoder", bundle, *flags) == 0
+    mono, stereo, listed = (FeatureStore(out).read(name) for name in ("mono", "stereo", "listed"))
+    torch.testing.assert_close(stereo.features, mono.features, atol=1e-3, rtol=0)
+    assert torch.equal(stereo.features, listed.features)
+    assert stereo.encoder == mono.encoder
+    assert run(tmp_path / "stereo.mkv", "--out", tmp_path / "w", "--encoder", bundle) == 0
+    whole = FeatureStore(tmp_path / "w").read("stereo")
+    assert (whole.features - mono.features).abs().max() > 1e-2
+
+
+def test_features_of_another_precision_are_not_taken_for_finished_ones(
+    bundle, videos, tmp_path, capsys
+):
+    out = tmp_path / "features"
+    asked = (videos, "--out", out, "--encoder", bundle)
+    assert run(*asked) == 0
+    whole = FeatureStore(out).read("one")
+    capsys.readouterr()
+    assert run(*asked, "--precision", "bf16") == 0
+    assert summary(capsys) == {"written": 2, "skipped": 0, "failed": {}}
+    reduced = FeatureStore(out).read("one")
+    assert reduced.encoder.fingerprint != whole.encoder.fingerprint
+    assert torch.nn.functional.cosine_similarity(reduced.features, whole.features).min() > 0.999
+    assert run(*asked, "--precision", "fp16", "--device", "cpu") == 1

@@ -165,3 +165,19 @@ def test_a_track_checks_its_shapes():
         make_track(features=torch.zeros(6, 5, dtype=torch.float64))
     with pytest.raises(ValueError, match="starts and ends"):
         make_track(features=torch.zeros(2, 5))
+
+
+def test_a_track_is_written_the_same_to_the_byte_every_time(tmp_path):
+    store, track = FeatureStore(tmp_path), make_track()
+    assert len({store.write(track).read_bytes() for _ in range(20)}) == 1
+
+
+def test_what_writes_that_were_cut_short_left_is_swept_by_video(tmp_path):
+    store = FeatureStore(tmp_path)
+    hexadecimal = "0123456789abcdef" * 2
+    left = [f".a.safetensors.{hexadecimal}.tmp", f".b.c.pt.{hexadecimal}.tmp"]
+    kept = [f".other.pt.{hexadecimal}.tmp", ".a.pt.tmp", "a.pt", f".a.json.{hexadecimal}.tmp"]
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    store.sweep({"a", "b.c"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

@@ -6,9 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from extract import video
 from extract.contract import OMNIVORE, TABLETOP
-from extract.decord_reader import DecordTrouble, decord_frames
+from extract.decord_reader import DecordReader, DecordTrouble
 from extract.errors import VideoRejected
 from extract.video import Limits, decode_clip, stream_frames
 from tests.extract.clips import (
@@ -280,13 +279,15 @@ def test_a_clip_too_large_for_decord_is_read_by_pyav(clips):
 
 
 def test_pyav_takes_over_when_decord_gives_up_half_way(clips, monkeypatch):
-    def fail_late(*arguments, **options):
-        for index, frame in decord_frames(*arguments, **options):
+    read = DecordReader.frames
+
+    def fail_late(self, repeats):
+        for index, frame in read(self, repeats):
             if index == 70:
                 raise DecordTrouble("repeated frames")
             yield index, frame
 
-    monkeypatch.setattr(video, "decord_frames", fail_late)
+    monkeypatch.setattr(DecordReader, "frames", fail_late)
     clip = decode_clip(clips / "plain.mp4", TABLETOP, Limits())
     assert codes(clip) == ["reader-fallback"]
     assert clip.info.reader == "pyav"
@@ -294,9 +295,9 @@ def test_pyav_takes_over_when_decord_gives_up_half_way(clips, monkeypatch):
 
 
 def test_decord_reports_a_number_of_frames_it_did_not_expect(clips):
-    frames = decord_frames(clips / "plain.mp4", TABLETOP, width=64, height=48, num_frames=99)
+    reader = DecordReader(clips / "plain.mp4", TABLETOP, num_frames=99, width=64, height=48)
     with pytest.raises(DecordTrouble, match="100 frames instead of 99"):
-        next(frames)
+        next(reader.frames(np.ones(99, dtype=np.int64)))
 
 
 def test_a_stream_comes_in_blocks_and_needs_no_limit(clips):

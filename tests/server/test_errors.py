@@ -41,6 +41,7 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
         ("frame-rate-too-high", 422, "frame-rate-too-high"),
         ("damaged", 422, "undecodable-video"),
         ("too-short", 422, "too-short"),
+        ("reader-refused", 422, "undecodable-video"),
     ],
 )
 def test_a_rejected_video_is_refused_by_its_code(code, status, slug):

@@ -1,0 +1,105 @@
+"""A video decoded ahead in a process of its own, however long it is.
+
+What waits to be read is bounded: the process stops decoding while all slots are full.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from extract.clip import Limits, ReaderChoice
+from extract.contract import FeatureContract
+from extract.decode_process import DecodeProcess
+from extract.errors import DecoderDied, RejectCode, VideoRejected
+from extract.video import BLOCK_FRAMES, FrameSink
+
+SLOTS = 8
+"""Blocks that may wait: of 32 frames, or of 8 MB when frames are large."""
+
+
+class FrameStream:
+    """Frames of one video, from a process that has nothing else to do.
+
+    Attributes:
+        is_reusable: the video is done with, and the process may be given another.
+
+    Args:
+        process: decodes; its `fileno` tells when there is something to read.
+        path: the video.
+        contract: how frames are to be delivered.
+        limits: what the process was started with.
+        reader: who decodes.
+
+    Raises:
+        DecoderDied: the process ended before it was asked.
+    """
+
+    def __init__(
+        self,
+        process: DecodeProcess,
+        path: Path,
+        contract: FeatureContract,
+        limits: Limits,
+        reader: ReaderChoice = "auto",
+    ) -> None:
+        self.is_reusable = False
+        self._process = process
+        self._limits = limits
+        process.send(
+            {
+                "path": os.path.abspath(path),
+                "contract": contract.to_dict(),
+                "reader": reader,
+                "slots": SLOTS,
+            }
+        )
+
+    def pour(self, sink: FrameSink) -> bool:
+        """Sends on what is there by now, waiting for the first of it; True after the last frame.
+
+        Raises:
+            VideoRejected: the file is no acceptable video.
+            DecoderDied: the process crashed on it.
+        """
+        return any(self._is_end(reply, sink) for reply in self._process.replies())
+
+    def _is_end(self, reply: dict[str, Any], sink: FrameSink) -> bool:
+        if "shape" in reply:
+            block = self._block(reply)
+            self._process.free_slot()  # decoding goes on while the frames are used
+            sink.append(block)
+        elif "expected" in reply:
+            sink.expect(_whole(reply["expected"]))
+        elif "restart" in reply:
+            sink.restart()
+        elif "rejected" in reply:
+            self.is_reusable = "spent" not in reply
+            code, detail = reply["rejected"]
+            raise VideoRejected(cast(RejectCode, code), str(detail))
+        elif "failed" in reply:
+            raise DecoderDied(str(reply["failed"]))
+        elif "info" in reply:
+            self.is_reusable = True
+            return True
+        return False  # what is left is the news that the process is ready
+
+    def _block(self, reply: dict[str, Any]) -> np.ndarray:
+        """Frames of a block, (n, H, W, 3) uint8, unless the process claims nonsense."""
+        try:
+            shape = tuple(map(_whole, reply["shape"]))
+            offset = _whole(reply["offset"])
+        except (KeyError, TypeError) as error:
+            raise DecoderDied("a decoding process gave a malformed reply") from error
+        frame_bytes = np.prod(shape[1:], dtype=np.float64)
+        is_sound = len(shape) == 4 and min(shape) > 0 and shape[0] <= BLOCK_FRAMES
+        if not (is_sound and shape[3] == 3 and frame_bytes <= 3 * self._limits.max_pixels):
+            raise DecoderDied("a decoding process gave a malformed reply")
+        return self._process.read_frames(shape, offset)
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise DecoderDied("a decoding process gave a malformed reply")
+    return value

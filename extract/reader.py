@@ -1,0 +1,100 @@
+"""What all readers of frames have in common, and which of them reads a file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from extract.clip import Limits, Reader, ReaderChoice
+from extract.contract import FeatureContract
+from extract.decord_reader import DecordReader
+from extract.errors import VideoRejected
+from extract.gate import PacketReport, decord_fits, decord_may_read
+from extract.geometry import resized_size
+from extract.pyav_reader import PyavReader
+
+
+class VideoReader(Protocol):
+    """Decodes a file once, forward; its packets were looked at before.
+
+    Attributes:
+        name: what answers call it.
+        num_decoded: frames decoded so far.
+        num_refused: packets the decoder could make nothing of so far.
+        num_corrupt: frames it gave but marked as corrupt so far.
+        width: pixels of the last frame as shown, after rotation; 0 before the first.
+        height: as `width`.
+        rotation: degrees counter-clockwise that stored pictures are turned by.
+    """
+
+    name: Reader
+    num_decoded: int
+    num_refused: int
+    num_corrupt: int
+    width: int
+    height: int
+    rotation: int
+
+    def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (source frame, (H, W, 3) uint8) of every frame that is shown at all.
+
+        Args:
+            repeats: (n,) on how many ticks each source frame is shown.
+        """
+
+
+def open_reader(
+    choice: ReaderChoice,
+    path: Path,
+    report: PacketReport,
+    contract: FeatureContract,
+    limits: Limits,
+) -> VideoReader:
+    """Returns the reader of a file.
+
+    Args:
+        choice: "auto" takes decord where it is known to read such a file right and can hold its
+            frames at once, and PyAV elsewhere.
+        path: the file.
+        report: what its packets say.
+        contract: how frames are to be delivered.
+        limits: what the file may cost.
+
+    Raises:
+        VideoRejected: decord was asked for and may not read this file.
+        DecoderUnavailable: nvdec was asked for, and this machine has none.
+    """
+    if choice in ("auto", "decord"):
+        decord = _decord(path, report, contract, limits)
+        if decord is not None:
+            return decord
+    if choice == "decord":
+        raise VideoRejected(
+            "reader-refused",
+            "decord is known to read such a file wrong, or cannot hold its frames at once",
+        )
+    if choice == "nvdec":
+        from extract.nvdec import nvdec
+
+        return PyavReader(path, report, contract, limits, nvdec())
+    return PyavReader(path, report, contract, limits)
+
+
+def _decord(
+    path: Path, report: PacketReport, contract: FeatureContract, limits: Limits
+) -> DecordReader | None:
+    if not decord_may_read(report, contract):
+        return None
+    peek = PyavReader(path, report, contract, limits)
+    peek.peek()
+    if not decord_fits(*resized_size(peek.width, peek.height, contract), report, limits):
+        return None
+    return DecordReader(
+        path,
+        contract,
+        num_frames=report.num_shown,
+        width=peek.width,
+        height=peek.height,
+        rotation=peek.rotation,
+    )

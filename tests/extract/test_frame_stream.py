@@ -1,0 +1,129 @@
+import os
+import time
+
+import numpy as np
+import pytest
+
+from extract.clip import TRUSTED
+from extract.contract import OMNIVORE, TABLETOP
+from extract.decode_process import DecodeProcess
+from extract.errors import DecoderDied, VideoRejected
+from extract.frame_stream import SLOTS, FrameStream
+from extract.video import BLOCK_FRAMES, decode_clip
+from tests.extract.clips import noisy_frames, write_clip, write_numbered
+
+
+class Sink:
+    def __init__(self):
+        self.blocks, self.expected, self.restarts = [], None, 0
+
+    def expect(self, num_frames):
+        self.expected = num_frames
+
+    def append(self, block):
+        self.blocks.append(block)
+
+    def restart(self):
+        self.blocks.clear()
+        self.restarts += 1
+
+
+@pytest.fixture(scope="module")
+def process():
+    process = DecodeProcess(TRUSTED)
+    yield process
+    process.end()
+
+
+def drain(stream, sink):
+    while not stream.pour(sink):
+        pass
+    return np.concatenate(sink.blocks)
+
+
+@pytest.mark.parametrize("contract", [TABLETOP, OMNIVORE], ids=["resized", "full size"])
+@pytest.mark.parametrize("name", ["plain.mp4", "trimmed.mp4"])
+def test_a_stream_brings_the_frames_of_a_clip_decoded_here(process, clips, name, contract):
+    sink = Sink()
+    found = drain(FrameStream(process, clips / name, contract, TRUSTED), sink)
+    expected = decode_clip(clips / name, contract, TRUSTED)
+    assert np.array_equal(found, expected.frames)
+    assert sink.expected == len(expected.frames)
+
+
+@pytest.mark.parametrize("count", [1, 31, 32, 33, BLOCK_FRAMES * SLOTS, BLOCK_FRAMES * SLOTS + 1])
+def test_blocks_are_whole_at_every_length(process, tmp_path, count):
+    path = write_numbered(tmp_path / "a.mp4", count)
+    sink = Sink()
+    drain(FrameStream(process, path, TABLETOP, TRUSTED), sink)
+    lengths = [len(block) for block in sink.blocks]
+    assert sum(lengths) == count
+    assert set(lengths[:-1]) <= {BLOCK_FRAMES}
+
+
+def test_decoding_waits_for_whoever_reads(process, tmp_path):
+    count = 3 * SLOTS * BLOCK_FRAMES
+    path = write_numbered(tmp_path / "a.mp4", count)
+    stream, sink = FrameStream(process, path, TABLETOP, TRUSTED, "pyav"), Sink()
+    block_bytes = BLOCK_FRAMES * TABLETOP.crop_height * TABLETOP.crop_width * 3
+    time.sleep(1.0)
+    assert held_bytes(process) == SLOTS * block_bytes
+    assert len(drain(stream, sink)) == count
+    assert held_bytes(process) == SLOTS * block_bytes
+
+
+def test_large_frames_make_small_blocks(process, tmp_path):
+    path = write_clip(tmp_path / "a.mp4", noisy_frames(12, 1280, 720))
+    sink = Sink()
+    drain(FrameStream(process, path, OMNIVORE, TRUSTED), sink)
+    assert len(sink.blocks) > 1
+    assert max(block.nbytes for block in sink.blocks) <= 8 * 2**20
+
+
+def test_a_file_refused_on_the_way_leaves_the_process_fit_for_the_next(process, clips, tmp_path):
+    data = (clips / "index-first.mp4").read_bytes()
+    half = tmp_path / "a.mp4"
+    half.write_bytes(data[: (data.index(b"mdat") + len(data)) // 2])
+    stream = FrameStream(process, half, TABLETOP, TRUSTED)
+    with pytest.raises(VideoRejected, match="damaged"):
+        drain(stream, Sink())
+    assert stream.is_reusable
+    assert len(drain(FrameStream(process, clips / "plain.mp4", TABLETOP, TRUSTED), Sink())) == 100
+
+
+def test_a_reader_can_be_asked_for(process, clips):
+    refused = FrameStream(process, clips / "trimmed.mp4", TABLETOP, TRUSTED, "decord")
+    with pytest.raises(VideoRejected) as caught:
+        drain(refused, Sink())
+    assert caught.value.code == "reader-refused"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"shape": [32, 96, 128, 4], "offset": 0},
+        {"shape": [33, 96, 128, 3], "offset": 0},
+        {"shape": [1, 2**20, 2**20, 3], "offset": 0},
+        {"shape": [1, 96, 128, 3], "offset": -1},
+        {"shape": [1, 96, 128, 3]},
+        {"shape": "frames", "offset": 0},
+        {"expected": "many"},
+        {"failed": "RuntimeError"},
+    ],
+)
+def test_a_process_that_talks_nonsense_is_not_believed(reply):
+    class Liar:
+        def send(self, request):
+            pass
+
+        def replies(self):
+            yield reply
+
+    stream = FrameStream(Liar(), __file__, TABLETOP, TRUSTED)
+    with pytest.raises(DecoderDied):
+        stream.pour(Sink())
+    assert not stream.is_reusable
+
+
+def held_bytes(process):
+    return os.fstat(process._memory).st_size
