@@ -42,20 +42,28 @@ class _Captured(BaseException):
 
 
 def parser_of(
-    module: str, arguments: Sequence[str]
+    module: str, arguments: Sequence[str], *, first: bool = False
 ) -> tuple[argparse.ArgumentParser, list[str]]:
     """Returns the parser that `python -m MODULE ARGUMENTS` uses, and what it is to parse.
 
     Nothing of the command is carried out.
 
+    Args:
+        module: what is run.
+        arguments: of the command line.
+        first: the parser it begins with, where that one only chooses the next.
+
     Raises:
         LookupError: there is no such module, or it ended without asking a parser.
     """
 
-    def capture(parser: argparse.ArgumentParser, args: Sequence[str] | None = None) -> None:
+    def capture(
+        parser: argparse.ArgumentParser, args: Sequence[str] | None = None, _: object = None
+    ) -> None:
         raise _Captured(parser, args)
 
-    patched = mock.patch.object(argparse.ArgumentParser, "parse_args", capture)
+    asked = "parse_known_args" if first else "parse_args"  # the latter calls the former
+    patched = mock.patch.object(argparse.ArgumentParser, asked, capture)
     try:
         with _command_line(module, arguments), patched:
             _main_of(module)()
@@ -71,10 +79,11 @@ def helps() -> Iterator[tuple[str, str]]:
         if module == "server":
             yield name, _server_help()
             continue
-        parser, _ = parser_of(module, first)
+        parser, _ = parser_of(module, first, first=True)
         yield name, _format(parser)
         for sub, subparser in subparsers_of(parser).items():
-            yield f"{name} {sub}", _format(subparser)
+            chosen, _ = parser_of(module, [*first, sub])
+            yield f"{name} {sub}", _format(subparser if chosen.prog == parser.prog else chosen)
 
 
 def subparsers_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

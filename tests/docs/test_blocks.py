@@ -48,8 +48,7 @@ def checkout(tmp_path):
     for entry in ROOT.iterdir():
         if entry.name not in ("work", ".git", ".venv"):
             (tmp_path / entry.name).symlink_to(entry)
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     return tmp_path
 
 
