@@ -4,6 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+SHELL = "%%bash"
+"""First line of a cell that is a shell script."""
+
 NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
 
 
@@ -17,4 +20,8 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def _markdown(cell: dict[str, str | list[str]]) -> str:
     source = "".join(cell["source"])
-    return source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
+    if cell["cell_type"] == "markdown":
+        return source
+    if source.startswith(SHELL):
+        return f"```bash{source.removeprefix(SHELL)}\n```"
+    return f"```python\n{source}\n```"

@@ -36,7 +36,7 @@ def _default(name: str, field: Any) -> str:
     default = field.default
     if default == SHIPPED_BUNDLE:
         return "the shipped one"
-    if default is None or default is PydanticUndefined:
+    if default in (None, PydanticUndefined) or default == {}:
         return ""
     return f"`{default}`" if isinstance(default, str | Path | bool) else f"{default:g}"
 

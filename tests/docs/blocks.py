@@ -71,12 +71,17 @@ class Call:
 
 
 def blocks_of(path: Path) -> Iterator[Block]:
-    """Yields the fenced blocks of a page.
+    """Yields the fenced blocks of a page; `blocks_in` has more to say."""
+    return blocks_in(path.read_text(), path)
+
+
+def blocks_in(text: str, path: Path) -> Iterator[Block]:
+    """Yields the fenced blocks of a page's text.
 
     Raises:
         ValueError: a fence is never closed.
     """
-    lines = path.read_text().splitlines()
+    lines = text.splitlines()
     number = 0
     while number < len(lines):
         opened = _FENCE.match(lines[number])

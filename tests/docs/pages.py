@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tests.docs.blocks import Block, blocks_of
+from docsite import notebooks
+from tests.docs.blocks import Block, blocks_in, blocks_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -11,6 +12,12 @@ PAGES = sorted(
     if path.name != "CHANGELOG.md"
 )
 BLOCKS: list[Block] = [block for page in PAGES for block in blocks_of(page)]
+IN_NOTEBOOKS: list[Block] = [
+    block
+    for place, text in notebooks.pages()
+    for block in blocks_in(text, ROOT / "docs" / place)
+]
+"""Their cells; the notebooks are run as they are."""
 RUN = ("bash", "console", "python")
 """Languages of blocks that a reader runs."""
 READ = ("csv", "ini", "json", "nginx", "text", "toml", "yaml")

@@ -9,11 +9,11 @@ import pytest
 
 from docsite.commands import COMMANDS, helps, page, parser_of
 from tests.docs.blocks import calls_in
-from tests.docs.pages import BLOCKS, PAGES, ROOT, name_of
+from tests.docs.pages import BLOCKS, IN_NOTEBOOKS, PAGES, ROOT, name_of
 
 CALLS = [
     pytest.param(call, id=f"{block.path.name}:{block.line}-{number}-{call.module}")
-    for block in BLOCKS
+    for block in (*BLOCKS, *IN_NOTEBOOKS)
     for number, call in enumerate(calls_in(block.script))
 ]
 OTHERS = ("mkdocs", "pytest", "venv", "pip")
