@@ -6,8 +6,8 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from unittest import mock
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
@@ -104,7 +104,7 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _main_of(module: str) -> object:
+def _main_of(module: str) -> Callable[[], object]:
     """Returns `main` of a module that is run with `python -m`."""
     try:
         found = importlib.import_module(module)
@@ -112,17 +112,15 @@ def _main_of(module: str) -> object:
             found = importlib.import_module(f"{module}.__main__")
     except ModuleNotFoundError as error:
         raise LookupError(f"no module to run as python -m {module}") from error
-    return found.main
+    main: Callable[[], object] = found.main
+    return main
 
 
 def _server_help() -> str:
     """The server's help; pydantic-settings makes its parser."""
     out = io.StringIO()
-    with _command_line("server", ["--help"]), redirect_stdout(out):
-        try:
-            _main_of("server")()
-        except SystemExit:
-            pass
+    with _command_line("server", ["--help"]), redirect_stdout(out), suppress(SystemExit):
+        _main_of("server")()
     return _without_machine(out.getvalue())
 
 

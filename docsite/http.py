@@ -36,7 +36,7 @@ def page() -> str:
 
 def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
     yield f"### {method.upper()} {path}"
-    yield _prose(operation.get("description", operation["summary"]))
+    yield _prose(operation.get("description") or operation["summary"])
     if parameters := operation.get("parameters"):
         yield _table(
             ("parameter", "in", "type", "what"),
@@ -48,7 +48,9 @@ def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
     if body := operation.get("requestBody"):
         kinds = (f"`{kind}`" for kind in body["content"])
         yield "Body: " + ", ".join(kinds) + "."
-    yield _table(("status", "what", "body"), map(_response, *zip(*operation["responses"].items())))
+    yield _table(
+        ("status", "what", "body"), (_response(*one) for one in operation["responses"].items())
+    )
     for media in operation["responses"].get("200", {}).get("content", {}).values():
         if "example" in media:
             yield _example(media["example"])

@@ -13,9 +13,7 @@ PAGES = sorted(
 )
 BLOCKS: list[Block] = [block for page in PAGES for block in blocks_of(page)]
 IN_NOTEBOOKS: list[Block] = [
-    block
-    for place, text in notebooks.pages()
-    for block in blocks_in(text, ROOT / "docs" / place)
+    block for place, text in notebooks.pages() for block in blocks_in(text, ROOT / "docs" / place)
 ]
 """Their cells; the notebooks are run as they are."""
 RUN = ("bash", "console", "python")
