@@ -1,5 +1,6 @@
 """An encoder's ONNX graph as a `VideoEncoder`, run by ONNX Runtime: its only home."""
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
@@ -7,17 +8,21 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto
-from onnxruntime.capi import onnxruntime_pybind11_state
 from torch import Tensor
 
 from extract.errors import RuntimeUnavailable
 from extract.pixels import to_network_input
 from extract.torch_encoder import TorchEncoder
+
+# Read when it is imported: it would write to the temporary folder and report to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 VERSION: str = onnxruntime.__version__
 

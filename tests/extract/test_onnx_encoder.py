@@ -1,5 +1,8 @@
 """ONNX Runtime behind the call of a `VideoEncoder`."""
 
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +20,8 @@ from extract.onnx_export import export_encoder, made_up_windows
 from extract.torch_encoder import TorchEncoder
 from weights.bundle import load_bundle
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "tabletop"
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "weights" / "tabletop"
 
 
 @pytest.fixture
@@ -171,3 +175,16 @@ def test_a_graph_with_graphs_inside_is_refused(tiny_encoder, graph):
     )
     with pytest.raises(ValueError, match="graphs inside"):
         OnnxEncoder(tiny_encoder, model.SerializeToString())
+
+
+def test_nothing_is_written_or_reported_beside_the_features(tmp_path):
+    code = (
+        "import extract.onnx_encoder as e; "
+        "from tests.factories import make_bundle; from extract.loading import encoder_from_spec; "
+        "b = make_bundle(); "
+        "e.OnnxEncoder(encoder_from_spec(b.manifest.encoder, b.encoder), b.encoder_onnx)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)
+    assert list(tmp_path.iterdir()) == []

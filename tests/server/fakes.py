@@ -60,6 +60,7 @@ class FakePredictor:
 
     def __init__(self) -> None:
         self.encoder = FakeEncoder()
+        self._released = None
         self.backbone_passes = 0
         self.batches: list[int] = []
         self.before_predict: Callable[[], Any] = lambda: None

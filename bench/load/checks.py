@@ -1,0 +1,50 @@
+"""What a load has to show, as a table of passed and failed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to show.
+
+    Attributes:
+        name: what it is about.
+        wanted: in words.
+        found: in words.
+        is_met: whether it was shown.
+    """
+
+    name: str
+    wanted: str
+    found: str
+    is_met: bool
+
+
+def at_most(name: str, found: float | None, limit: float, unit: str) -> Check:
+    """A quantity and its upper limit; not measured is not met."""
+    shown = "not measured" if found is None else f"{found:g} {unit}"
+    return Check(name, f"at most {limit:g} {unit}", shown, found is not None and found <= limit)
+
+
+def none_of(name: str, found: int) -> Check:
+    """Something that must not happen."""
+    return Check(name, "none", str(found), found == 0)
+
+
+def judged(checks: Sequence[Check]) -> dict[str, Any]:
+    """Returns the checks as plain values, and whether all were met."""
+    return {
+        "checks": [asdict(check) for check in checks],
+        "passed": all(check.is_met for check in checks),
+    }
+
+
+def lines(figures: dict[str, Any]) -> list[str]:
+    """Returns the checks to read."""
+    return [
+        f"{'ok    ' if check['is_met'] else 'FAILED'} {check['name']}: "
+        f"{check['found']} (wanted: {check['wanted']})"
+        for check in figures.get("checks", [])
+    ]

@@ -1,0 +1,73 @@
+"""Thousands of mixed clips, good and broken, some callers leaving: nothing may pile up."""
+
+import argparse
+import asyncio
+from typing import Any
+
+from bench.load import clips as made
+from bench.load import general
+from bench.load.checks import Check, at_most, judged, lines, none_of
+from bench.load.general import Plan
+from bench.load.stopping import run_until_stopped
+from bench.load.target import Target, add_target, target
+
+DRIFT_PERCENT = 5.0
+SPARE_FDS = 3
+"""Connections that happen to be open when somebody looks."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this mode's flags."""
+    add_target(parser)
+    parser.add_argument("--clips", type=int, default=10_000, help="default: %(default)s")
+    parser.add_argument("--concurrency", type=int, default=8, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures and returns the figures."""
+    plan = soak_plan(arguments.clips, concurrency=arguments.concurrency, seed=arguments.seed)
+    with target(arguments) as server:
+        return run_until_stopped(lambda stop: measure(server, plan, stop))
+
+
+def soak_plan(clips: int, *, concurrency: int = 8, seed: int = 0) -> Plan:
+    """Returns the load: small clips, so that many fit in little time, and one in twenty leaves."""
+    return Plan(
+        clips=[*made.good_clips(made.MIDDLE, made.SMALL), *made.broken_clips()],
+        concurrency=concurrency,
+        calls=clips,
+        hang_up=0.05,
+        patience_s=0.3,
+        seed=seed,
+    )
+
+
+async def measure(server: Target, plan: Plan, stop: asyncio.Event) -> dict[str, Any]:
+    """Soaks a server and returns the figures and what they have to show."""
+    load = await general.measure(server, plan, stop, label="soak")
+    return {"load": load, **judged(_checks(load))}
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures to read."""
+    return "\n".join([*general.load_lines(figures["load"]), *lines(figures)])
+
+
+def _checks(load: dict[str, Any]) -> list[Check]:
+    outcomes: dict[str, int] = load["outcomes"]
+    faults = sum(count for outcome, count in outcomes.items() if outcome.startswith("5"))
+    checks = [
+        none_of("answers of 5xx", faults),
+        none_of("interruptions", int(load["interrupted"])),
+        none_of("connections lost", outcomes.get("lost", 0)),
+        none_of("other answers than the clip's own", load["unexpected"]),
+    ]
+    if (moved := load["server"]) is not None:
+        more = {name: moved[name]["last"] - moved[name]["first"] for name in ("fds", "threads")}
+        checks += [
+            at_most("memory grows by", moved["rss_mb"]["drift_percent"], DRIFT_PERCENT, "%"),
+            at_most("descriptors more at the end", more["fds"], SPARE_FDS, "of them"),
+            at_most("threads more at the end", more["threads"], 0, "of them"),
+        ]
+    return checks

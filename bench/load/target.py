@@ -1,0 +1,58 @@
+"""The server under load: one somebody runs already, or one of our own for the while."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bench.load.callers import Door
+from clients.local import LocalServer, check_stopped
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server that answers.
+
+    Attributes:
+        door: where it takes clips.
+        pid: of its process; None for one that is not ours to look into.
+    """
+
+    door: Door
+    pid: int | None
+
+
+def add_target(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that name a server."""
+    parser.add_argument("--url", help="a server that runs already; default: one is started")
+    parser.add_argument("--api-key", help="of that server")
+    parser.add_argument("--pid", type=int, help="of that server, to watch what it holds")
+    parser.add_argument(
+        "--serve",
+        action="append",
+        default=[],
+        metavar="FLAG=VALUE",
+        help="a flag for the server that is started, such as --serve max-requests=32; repeatable",
+    )
+
+
+@contextmanager
+def target(arguments: argparse.Namespace, *flags: str) -> Iterator[Target]:
+    """Lends the server the arguments name.
+
+    Args:
+        arguments: with the flags of `add_target`.
+        flags: for the server that is started; the caller's own come last and win.
+
+    Raises:
+        ClientError: it does not start, or does not stop as it should.
+    """
+    if arguments.url:
+        key = arguments.api_key
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        yield Target(Door(arguments.url, headers=headers), arguments.pid)
+        return
+    wanted = [f"--{flag}" for flag in arguments.serve]
+    with LocalServer(*flags, *wanted) as server:
+        yield Target(Door(server.url), server.pid)
+    check_stopped(server)

@@ -1,0 +1,153 @@
+"""What a server holds while it works: memory, descriptors and threads of its process tree."""
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
+_PARENT, _THREADS = 1, 17
+"""Places in /proc/PID/stat after the name."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A tree of processes at one instant.
+
+    Attributes:
+        at_s: since the watch began.
+        rss_mb: resident memory of the whole tree.
+        server_rss_mb: of its root alone.
+        fds: descriptors the root holds.
+        threads: of the root.
+        processes: in the tree.
+    """
+
+    at_s: float
+    rss_mb: float
+    server_rss_mb: float
+    fds: int
+    threads: int
+    processes: int
+
+
+class Watch:
+    """Samples a process tree now and then; use it as an asynchronous context manager.
+
+    Attributes:
+        samples: so far, in order.
+    """
+
+    def __init__(self, pid: int | None, *, every_s: float = 1.0) -> None:
+        """Begins nothing yet.
+
+        Args:
+            pid: root of the tree; None watches nothing, as a server elsewhere allows no look.
+            every_s: between two samples.
+        """
+        self._pid = pid
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+        self.samples: list[Sample] = []
+
+    async def __aenter__(self) -> Self:
+        if self._pid is not None:
+            self._task = asyncio.create_task(self._look(self._pid))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _look(self, pid: int) -> None:
+        begun_s = time.monotonic()
+        while True:
+            with suppress(OSError):  # it has ended: the callers will say so
+                self.samples.append(look(pid, at_s=time.monotonic() - begun_s))
+            await asyncio.sleep(self._every_s)
+
+
+def look(pid: int, *, at_s: float = 0.0) -> Sample:
+    """Returns what a process and its descendants hold now.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    tree = process_tree(pid)
+    return Sample(
+        at_s=at_s,
+        rss_mb=round(sum(_rss_mb(one) for one in tree), 1),
+        server_rss_mb=round(_rss_mb(pid), 1),
+        fds=len(os.listdir(f"/proc/{pid}/fd")),
+        threads=int(_stat(pid)[_THREADS]),
+        processes=len(tree),
+    )
+
+
+def process_tree(pid: int) -> list[int]:
+    """Returns the ids of a process and all its living descendants, the root first."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with suppress(OSError):  # it ended while we looked
+                children.setdefault(int(_stat(int(folder.name))[_PARENT]), []).append(
+                    int(folder.name)
+                )
+    tree = [pid]
+    for one in tree:
+        tree += children.get(one, [])
+    return tree
+
+
+def trend(samples: Sequence[Sample], *, warm_up: float = 0.25) -> dict[str, Any] | None:
+    """Returns how each quantity moved from just after the warm-up to the end.
+
+    Args:
+        samples: in order.
+        warm_up: share of the samples that do not count.
+    """
+    kept = samples[int(warm_up * len(samples)) :]
+    if len(kept) < 4:
+        return None
+    part = max(2, len(kept) // 4)
+    quantities: dict[str, Callable[[Sample], float]] = {
+        "rss_mb": lambda one: one.rss_mb,
+        "server_rss_mb": lambda one: one.server_rss_mb,
+        "fds": lambda one: one.fds,
+        "threads": lambda one: one.threads,
+        "processes": lambda one: one.processes,
+    }
+    return {name: _moved(kept, part, of) for name, of in quantities.items()}
+
+
+def _moved(kept: Sequence[Sample], part: int, of: Callable[[Sample], float]) -> dict[str, float]:
+    first = statistics.median(of(one) for one in kept[:part])
+    last = statistics.median(of(one) for one in kept[-part:])
+    most = max(of(one) for one in kept)
+    drift = round(100 * (last - first) / first, 2) if first else 0.0
+    return {"first": first, "last": last, "most": most, "drift_percent": drift}
+
+
+def _rss_mb(pid: int) -> float:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_MB
+    except OSError:
+        return 0.0
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields after the name, which may itself hold spaces and brackets."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

@@ -1,0 +1,76 @@
+"""The calls behind every rival: decode, encode, reason; nothing of our server."""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from extract.clip import DecodedClip, Limits
+from extract.extractor import track_from, windows_of
+from extract.track import FeatureTrack
+from extract.video import decode_clip
+from model.predictor import Predictor, PredictRequest
+from server.settings import SHIPPED_BUNDLE
+
+
+def parse_arguments(doc: str | None) -> argparse.Namespace:
+    """Returns where to listen, what to serve, and with how many workers."""
+    parser = argparse.ArgumentParser(description=doc)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE)
+    parser.add_argument("--workers", type=int, default=1, help="copies of the model")
+    parser.add_argument("--threads", type=int, help="torch's; default: torch's own choice")
+    return parser.parse_args()
+
+
+def load(bundle: Path, threads: int | None) -> Predictor:
+    """Returns the model, ready to be asked."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return Predictor.from_bundle(bundle)
+
+
+@contextmanager
+def on_disk(upload: IO[bytes]) -> Iterator[Path]:
+    """Lends an upload a name, as decoders open files."""
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        shutil.copyfileobj(upload, file)
+        file.flush()
+        yield Path(file.name)
+
+
+def decode(predictor: Predictor, path: Path) -> tuple[DecodedClip, Tensor, list[int]]:
+    """Returns a clip, its windows (L, T, H, W, 3) uint8 and their L first frames."""
+    clip = decode_clip(path, predictor.encoder.contract, Limits())
+    windows, starts = windows_of(clip.frames, predictor.encoder.contract)
+    return clip, torch.as_tensor(windows), starts
+
+
+def track_of(
+    predictor: Predictor, clip: DecodedClip, starts: list[int], features: Tensor
+) -> FeatureTrack:
+    """Returns a clip's features, (L, D_in), with their times."""
+    encoder = predictor.encoder
+    return track_from(features, starts, len(clip.frames), encoder.contract, encoder, "clip")
+
+
+def reason(predictor: Predictor, tracks: Sequence[FeatureTrack]) -> list[dict[str, Any]]:
+    """Returns the answers to some clips as plain values."""
+    tasks = frozenset(predictor.tasks)
+    return [
+        asdict(found) for found in predictor.predict([PredictRequest(t, tasks) for t in tracks])
+    ]
+
+
+def answer(predictor: Predictor, path: Path) -> dict[str, Any]:
+    """Returns the answers to one clip, all stages one after the other."""
+    clip, windows, starts = decode(predictor, path)
+    features = predictor.encoder.encode(windows)
+    return reason(predictor, [track_of(predictor, clip, starts, features)])[0]

@@ -1,0 +1,76 @@
+"""LitServe with its batching: clips are decoded one by one, encoded and reasoned about together."""
+
+from pathlib import Path
+from typing import Any
+
+import litserve
+import torch
+from fastapi import Request
+from torch import Tensor
+
+from bench.rivals import calls
+from extract.clip import DecodedClip
+from extract.track import FeatureTrack
+
+Decoded = tuple[DecodedClip, Tensor, list[int]]
+
+
+class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
+    """LitServe's six words."""
+
+    def __init__(self, bundle: Path, threads: int | None) -> None:
+        """Keeps what `setup` needs; it runs in a process of its own."""
+        super().__init__(max_batch_size=8, batch_timeout=0.01)
+        self._bundle, self._threads = bundle, threads
+
+    def setup(self, device: str) -> None:
+        """Loads the model."""
+        self._predictor = calls.load(self._bundle, self._threads)
+
+    def decode_request(self, request: Request) -> Decoded:
+        """Decodes one clip."""
+        with calls.on_disk(request["video"].file) as path:
+            return calls.decode(self._predictor, path)
+
+    def batch(self, inputs: list[Decoded]) -> list[Decoded]:
+        """Leaves clips of unequal length beside each other."""
+        return inputs
+
+    def predict(self, batch: list[Decoded]) -> list[dict[str, Any]]:
+        """Encodes all windows and reasons about all clips together."""
+        features = self._predictor.encoder.encode(torch.cat([windows for _, windows, _ in batch]))
+        parts = features.split([len(windows) for _, windows, _ in batch])
+        tracks: list[FeatureTrack] = [
+            calls.track_of(self._predictor, clip, starts, part)
+            for (clip, _, starts), part in zip(batch, parts, strict=True)
+        ]
+        return calls.reason(self._predictor, tracks)
+
+    def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Gives every caller its own."""
+        return output
+
+    def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
+        """Is JSON already."""
+        return output
+
+
+def main() -> None:
+    """Serves until told to stop."""
+    arguments = calls.parse_arguments(__doc__)
+    server = litserve.LitServer(
+        EgoPackAPI(arguments.bundle, arguments.threads),
+        accelerator="cpu",
+        workers_per_device=arguments.workers,
+        timeout=120,
+    )
+    server.run(
+        host="127.0.0.1",
+        port=arguments.port,
+        log_level="warning",
+        generate_client_file=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""A plain FastAPI handler: an ordinary function, which FastAPI runs in its pool of threads."""
+
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, UploadFile
+
+from bench.rivals import calls
+
+
+def main() -> None:
+    """Serves until told to stop."""
+    arguments = calls.parse_arguments(__doc__)
+    predictor = calls.load(arguments.bundle, arguments.threads)
+    app = FastAPI()
+
+    @app.get("/health")
+    def health() -> str:
+        return "ok"
+
+    @app.post("/predict")
+    def predict(video: UploadFile) -> dict[str, Any]:
+        with calls.on_disk(video.file) as path:
+            return calls.answer(predictor, path)
+
+    uvicorn.run(app, port=arguments.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Starts a rival as a child, waits until it answers, and ends it with all it started."""
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from bench.load.watch import process_tree
+
+START_S = 180.0
+STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Another way to serve the same model.
+
+    Attributes:
+        name: to show.
+        module: of `bench.rivals`.
+        needs: the package it cannot do without.
+        flags: passed to it.
+        goal: how many times faster ours is to be; None: measured for the record.
+    """
+
+    name: str
+    module: str
+    needs: str
+    flags: tuple[str, ...] = ()
+    goal: float | None = None
+
+    @property
+    def is_installed(self) -> bool:
+        """Tells whether it can be started here."""
+        return importlib.util.find_spec(self.needs) is not None
+
+
+def rivals(cores: int) -> list[Rival]:
+    """Returns whom to measure on so many cores.
+
+    First as a reader of their guides would write it, then with a copy of the model for every core
+    and one thread in each: what a second look at a busy machine would lead to.
+    """
+    tuned = ("--workers", str(cores), "--threads", "1")
+    return [
+        Rival("FastAPI handler", "plain", "fastapi", goal=1.5),
+        Rival("LitServe", "lit", "litserve", goal=1.2),
+        Rival("Ray Serve", "ray_serve", "ray", goal=1.2),
+        Rival("FastAPI handler, 1 thread", "plain", "fastapi", ("--threads", "1")),
+        Rival(f"LitServe, {cores} workers", "lit", "litserve", tuned),
+        Rival(f"Ray Serve, {cores} replicas", "ray_serve", "ray", tuned),
+    ]
+
+
+@contextmanager
+def running(rival: Rival, *flags: str) -> Iterator[str]:
+    """Lends the address of a rival that answers.
+
+    Raises:
+        RuntimeError: it does not start; the message has its last words.
+    """
+    port = _free_port()
+    command = [sys.executable, "-m", f"bench.rivals.{rival.module}", "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [*command, *rival.flags, *flags],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C at the terminal is ours to handle
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            if not _listens(url, process):
+                log.seek(0)
+                words = "\n".join(log.read().splitlines()[-5:])
+                raise RuntimeError(f"{rival.name} did not start; its last words:\n{words}")
+            yield url
+        finally:
+            _end(process)
+
+
+def first_answer(url: str, path: str, form: dict[str, tuple[str, bytes]]) -> dict[str, Any]:
+    """Returns the first answer to a clip; a server may listen before its model is loaded.
+
+    Raises:
+        RuntimeError: there is none.
+    """
+    until_s = time.monotonic() + START_S
+    with httpx.Client(base_url=url, trust_env=False, timeout=START_S) as http:
+        while True:
+            response = http.post(path, files=form)
+            if response.status_code == 200:
+                answer: dict[str, Any] = response.json()
+                return answer
+            if time.monotonic() > until_s:
+                raise RuntimeError(f"no answer but status {response.status_code}")
+            time.sleep(0.2)
+
+
+def _listens(url: str, process: "subprocess.Popen[bytes]") -> bool:
+    until_s = time.monotonic() + START_S
+    while time.monotonic() < until_s and process.poll() is None:
+        with suppress(httpx.TransportError):
+            # Whoever knows no such path is there all the same.
+            httpx.get(f"{url}/health", trust_env=False, timeout=5)
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends it, gently, and then whatever is left of all that it started."""
+    tree = process_tree(process.pid) if process.poll() is None else []
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_S)
+    for pid in tree:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def missing(wanted: Sequence[Rival]) -> list[str]:
+    """Returns what to install, one sentence a rival."""
+    return [
+        f"{one.name}: not measured; `pip install {one.needs}` or the extra `rivals`"
+        for one in wanted
+        if not one.is_installed
+    ]
