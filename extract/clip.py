@@ -22,6 +22,7 @@ class Limits:
         max_fps: average frames per second of the source.
         max_clip_pixels: pixels of all frames of the source together.
         max_output_mb: all frames as delivered; enforced by the kernel in a decoding process.
+        is_stream: frames are used as they come: `max_output_mb` bounds those that wait.
         max_decord_mb: all frames as decord holds them, since it decodes ahead without bound.
         decode_wall_s: wall clock for one clip in a decoding process.
         cpu_s: CPU time for one clip in a decoding process.
@@ -34,6 +35,7 @@ class Limits:
     max_fps: float = float("inf")
     max_clip_pixels: int = 2**53
     max_output_mb: int = 512
+    is_stream: bool = False
     max_decord_mb: int = 384
     decode_wall_s: float = 60.0
     cpu_s: int = 120
@@ -97,6 +99,21 @@ class Notice:
 
     code: str
     detail: str
+
+
+@dataclass(frozen=True, eq=False)
+class StreamFacts:
+    """What is known of a video once all its frames have gone by.
+
+    Attributes:
+        info: facts of the source.
+        source_frames: (n,) int64, which source frame each one was, counted in the order shown.
+        notices: what a caller should know.
+    """
+
+    info: ClipInfo
+    source_frames: np.ndarray
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from extract.clip import Limits, ReaderChoice
+from extract.clip import ClipInfo, Limits, Notice, ReaderChoice, StreamFacts
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
 from extract.errors import DecoderDied, RejectCode, VideoRejected
@@ -24,6 +24,7 @@ class FrameStream:
 
     Attributes:
         is_reusable: the video is done with, and the process may be given another.
+        facts: of the video, after its last frame and if they were wanted.
 
     Args:
         process: decodes; its `fileno` tells when there is something to read.
@@ -31,6 +32,7 @@ class FrameStream:
         contract: how frames are to be delivered.
         limits: what the process was started with.
         reader: who decodes.
+        wants_facts: whether the source frame of every frame is to be kept in mind.
 
     Raises:
         DecoderDied: the process ended before it was asked.
@@ -43,8 +45,12 @@ class FrameStream:
         contract: FeatureContract,
         limits: Limits,
         reader: ReaderChoice = "auto",
+        *,
+        wants_facts: bool = False,
     ) -> None:
         self.is_reusable = False
+        self.facts: StreamFacts | None = None
+        self._wants_facts = wants_facts
         self._process = process
         self._limits = limits
         process.send(
@@ -53,6 +59,7 @@ class FrameStream:
                 "contract": contract.to_dict(),
                 "reader": reader,
                 "slots": SLOTS,
+                "wants_frames": wants_facts,
             }
         )
 
@@ -82,6 +89,8 @@ class FrameStream:
             raise DecoderDied(str(reply["failed"]))
         elif "info" in reply:
             self.is_reusable = True
+            if self._wants_facts:
+                self.facts = _facts(reply)
             return True
         return False  # what is left is the news that the process is ready
 
@@ -97,6 +106,17 @@ class FrameStream:
         if not (is_sound and shape[3] == 3 and frame_bytes <= 3 * self._limits.max_pixels):
             raise DecoderDied("a decoding process gave a malformed reply")
         return self._process.read_frames(shape, offset)
+
+
+def _facts(reply: dict[str, Any]) -> StreamFacts:
+    try:
+        return StreamFacts(
+            ClipInfo(**reply["info"]),
+            np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64),
+            tuple(Notice(**notice) for notice in reply["notices"]),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DecoderDied("a decoding process gave a malformed reply") from error
 
 
 def _whole(value: object) -> int:

@@ -143,7 +143,7 @@ def check_output(
     if contract.resize == "decoder":
         width, height = contract.crop_width, contract.crop_height
     needed_mb = len(plan.ticks) * width * height * 3 / _MB
-    if needed_mb > limits.max_output_mb:
+    if not limits.is_stream and needed_mb > limits.max_output_mb:
         raise VideoRejected(
             "too-long",
             f"the decoded clip takes {needed_mb:.0f} MB, at most {limits.max_output_mb} MB "

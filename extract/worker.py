@@ -131,8 +131,9 @@ def _answer(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[
         "info": facts.info.to_dict(),
         "notices": [asdict(notice) for notice in facts.notices],
     }
-    if "slots" not in request:
+    if request.get("wants_frames") or "slots" not in request:
         reply["source_frames"] = facts.source_frames.tolist()
+    if "slots" not in request:
         reply["source_times_s"] = facts.source_times_s.tolist()
     return reply
 

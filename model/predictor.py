@@ -128,6 +128,16 @@ class Predictor:
         """Passes through temporal backbones so far."""
         return self.skills.backbone_passes
 
+    @property
+    def reach(self) -> int:
+        """Segments on either side of one that may have a say in its answer."""
+        return max(spec.num_segments for spec in self.skills.specs.values())
+
+    @property
+    def forecasts(self) -> frozenset[str]:
+        """Tasks that answer once a clip, from its last segments."""
+        return frozenset(task for task, spec in self.skills.specs.items() if spec.num_future)
+
     def check(self, request: PredictRequest) -> None:
         """Looks at a request before any work is done for it.
 

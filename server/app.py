@@ -10,13 +10,17 @@ from fastapi_offline import FastAPIOffline
 from server import __version__, facts, openapi, page, problems
 from server.edge import Edge
 from server.engine import Engine
+from server.jobs.intake import Intake
+from server.jobs.service import Jobs
 from server.routes import backpack, features, health, metrics, models, oip, predictions
+from server.routes import jobs as job_routes
 from server.settings import Settings
 from server.spool import Quota
 from server.uploads import Spool
 
 ROUTERS = (
     predictions.router,
+    job_routes.router,
     features.router,
     backpack.router,
     models.router,
@@ -46,18 +50,24 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
         telemetry=engine.telemetry,
     )
+    limits = facts.limits(settings).model_dump()
+    jobs = Jobs(engine, limits)
+    intake = Intake(engine, jobs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(lambda: spool.folder)  # sweeps up after servers that were killed
         # In the background, so that /livez answers and /readyz says "starting" meanwhile.
+        await jobs.start()
         starting = asyncio.create_task(engine.start())
         try:
             yield
         finally:
+            await jobs.stop()  # puts back what is under way, while the engine is still there
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await engine.stop()
+            intake.close()
             spool.close()
 
     app = FastAPIOffline(
@@ -70,7 +80,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.spool = spool
-    limits = facts.limits(settings).model_dump()
+    app.state.jobs = jobs
+    app.state.intake = intake
     problems.install(app, limits)
     for router in ROUTERS:
         app.include_router(router)

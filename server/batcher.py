@@ -2,6 +2,9 @@
 
 Generic: it joins items that wait at the same time into one call on the thread that owns the
 model. It has never heard of video, and an answer never depends on an item's batch mates.
+
+Items of low priority run when no other waits; but they never wait for ever, for after
+`HIGH_TURNS` batches in a row that went before them comes one of theirs.
 """
 
 import asyncio
@@ -20,6 +23,9 @@ from server.errors import DeadlineExceeded, Draining, QueueFull
 from server.metrics import Flush
 
 logger = logging.getLogger(__name__)
+
+HIGH_TURNS = 8
+"""Batches of high priority that may go before one of low priority that waits."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -57,7 +63,7 @@ class Batcher(Generic[In, Out]):
 
     Attributes:
         max_cost: a batch stops growing here; one dearer item still runs, alone.
-        capacity: items that may wait; one more is refused.
+        capacity: items of one priority that may wait; one more is refused.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class Batcher(Generic[In, Out]):
         executor: Executor,
         max_cost: int,
         capacity: int,
+        max_low_cost: int | None = None,
         max_wait_s: float = 0.0,
         is_more_coming: Callable[[], bool] = lambda: False,
         around: Around = _nothing,
@@ -78,6 +85,8 @@ class Batcher(Generic[In, Out]):
             executor: whose single thread owns what `run` uses.
             max_cost: see above; may be changed later.
             capacity: see above.
+            max_low_cost: as `max_cost`, of a batch of low priority: what others may have to wait
+                for; default: `max_cost`.
             max_wait_s: longest wait for batch mates.
             is_more_coming: whether waiting makes sense at all.
             around: entered around every batch, for whoever wants to see it.
@@ -86,17 +95,20 @@ class Batcher(Generic[In, Out]):
         self._executor = executor
         self.max_cost = max_cost
         self.capacity = capacity
+        self._max_low_cost = max_cost if max_low_cost is None else max_low_cost
         self._max_wait_s = max_wait_s
         self._is_more_coming = is_more_coming
         self._around = around
-        self._queue: deque[_Item[In, Out]] = deque()
+        self._high: deque[_Item[In, Out]] = deque()
+        self._low: deque[_Item[In, Out]] = deque()
+        self._turns = 0  # batches of high priority in a row while one of low priority waited
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def depth(self) -> int:
         """Items that wait."""
-        return sum(not item.future.done() for item in self._queue)
+        return _live(self._high) + _live(self._low)
 
     def start(self) -> None:
         """Begins to take items; needs a running loop."""
@@ -109,13 +121,14 @@ class Batcher(Generic[In, Out]):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        for item in self._queue:
-            if not item.future.done():
-                item.future.set_exception(Draining("the server is stopping"))
-        self._queue.clear()
+        for queue in (self._high, self._low):
+            for item in queue:
+                if not item.future.done():
+                    item.future.set_exception(Draining("the server is stopping"))
+            queue.clear()
 
     def enqueue(
-        self, payload: In, *, deadline_s: float, cost: int = 1
+        self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
     ) -> asyncio.Future[Done[Out]]:
         """Returns the future of the item's result; cancelling it takes the item out again.
 
@@ -125,50 +138,70 @@ class Batcher(Generic[In, Out]):
             payload: handed to `run`.
             deadline_s: on the loop's clock; an item past it is dropped unrun.
             cost: its share of `max_cost`.
+            is_low: others go first.
 
         Raises:
             QueueFull: `capacity` items wait already.
         """
-        if self.depth >= self.capacity:
+        queue = self._low if is_low else self._high
+        if _live(queue) >= self.capacity:
             raise QueueFull
         loop = asyncio.get_running_loop()
         item: _Item[In, Out] = _Item(payload, cost, deadline_s, loop.time(), loop.create_future())
-        self._queue.append(item)
+        queue.append(item)
         self._arrived.set()
         return item.future
 
-    async def submit(self, payload: In, *, deadline_s: float, cost: int = 1) -> Done[Out]:
+    async def submit(
+        self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
+    ) -> Done[Out]:
         """Returns the item's result once a batch with it has run; otherwise as `enqueue`.
 
         Raises:
             QueueFull: `capacity` items wait already.
             DeadlineExceeded: its turn came too late.
         """
-        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost)
+        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost, is_low=is_low)
 
     async def _serve(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._queue:
-                await self._run_batch(*await self._gather())
+            while (queue := self._next_queue()) is not None:
+                await self._run_batch(*await self._gather(queue))
 
-    async def _gather(self) -> tuple[list[_Item[In, Out]], Flush]:
+    def _next_queue(self) -> deque[_Item[In, Out]] | None:
+        """Whose turn it is; None when nobody waits."""
+        for queue in (self._high, self._low):
+            while queue and not self._is_live(queue[0]):
+                queue.popleft()
+        if not self._low:
+            self._turns = 0
+            return self._high or None
+        if self._high and self._turns < HIGH_TURNS:
+            self._turns += 1
+            return self._high
+        self._turns = 0
+        return self._low
+
+    async def _gather(self, queue: deque[_Item[In, Out]]) -> tuple[list[_Item[In, Out]], Flush]:
         """Returns the next batch and why it was closed.
 
         It is empty when everything that waited was cancelled or expired.
         """
         batch: list[_Item[In, Out]] = []
         cost = 0
+        is_low = queue is self._low
+        max_cost = min(self._max_low_cost, self.max_cost) if is_low else self.max_cost
         until_s = asyncio.get_running_loop().time() + self._max_wait_s
         while True:
-            while self._queue and (not batch or cost + self._queue[0].cost <= self.max_cost):
-                item = self._queue.popleft()
+            while queue and (not batch or cost + queue[0].cost <= max_cost):
+                item = queue.popleft()
                 if self._is_live(item):
                     batch.append(item)
                     cost += item.cost
-            is_full = bool(self._queue) or cost >= self.max_cost
-            if not batch or is_full or self._max_wait_s <= 0 or not self._is_more_coming():
+            is_full = bool(queue) or cost >= max_cost
+            if not batch or is_full or is_low or not self._is_worth_waiting():
                 return batch, "full" if is_full else "idle"
             self._arrived.clear()
             try:
@@ -176,6 +209,9 @@ class Batcher(Generic[In, Out]):
                     await self._arrived.wait()
             except TimeoutError:
                 return [item for item in batch if self._is_live(item)], "wait"
+
+    def _is_worth_waiting(self) -> bool:
+        return self._max_wait_s > 0 and self._is_more_coming()
 
     def _is_live(self, item: _Item[In, Out]) -> bool:
         if item.future.done():
@@ -224,3 +260,7 @@ async def every(queued: Sequence[asyncio.Future[Done[Out]]]) -> list[Done[Out]]:
     finally:
         for future in queued:
             future.cancel()
+
+
+def _live(queue: deque[_Item[In, Out]]) -> int:
+    return sum(not item.future.done() for item in queue)

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server import logs
 from server.auth import Keys
 from server.errors import CALLER_GONE, BodyTooLarge, Kind
+from server.prefer import preference_of
 from server.problems import respond_to
 from server.rates import Rates, neighbourhood
 from server.settings import Settings
@@ -44,6 +45,12 @@ DOCS_POLICY = (
     "script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 )
 """The API reference starts itself with a script in the page."""
+
+JOBS_PATH = "/v1/predictions"
+"""Where bodies may be as long as a job's, for those who prefer to come back."""
+
+CALLER = "egopack.caller"
+"""Where in the scope the name of the caller's key is, if keys are asked for."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -78,6 +85,7 @@ class Edge:
         self._limits = limits
         self._telemetry = telemetry
         self._max_bytes = settings.max_upload_bytes
+        self._max_job_bytes = settings.job_max_upload_bytes
         self._keys = Keys(settings.keys)
         self._rates = Rates(settings.rate_limit)
         self._open = OPEN_PATHS | ({"/metrics"} if settings.open_metrics else set())
@@ -125,9 +133,15 @@ class Edge:
             self._keys.require(caller)
             if caller:
                 logs.note(key=caller)
+                scope[CALLER] = caller
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._max_bytes:
-            raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+        if length.isdecimal() and int(length) > (limit := self._limit(path, headers)):
+            raise BodyTooLarge(f"the body is larger than {limit} bytes")
+
+    def _limit(self, path: str, headers: Headers) -> int:
+        """Largest body; what becomes a job may be larger than what is answered at once."""
+        is_job = path == JOBS_PATH and preference_of(headers).is_async
+        return self._max_job_bytes if is_job else self._max_bytes
 
     def _report(
         self,

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from extract.sandbox import DecodePool
-from model.errors import UnknownTask
 from model.predictor import Predictor
 from server.admission import Admission
 from server.canary import Watch
@@ -22,9 +21,10 @@ from server.decoding import DecodeStage, limits_of
 from server.errors import DeadlineExceeded, FieldInvalid
 from server.life import Life
 from server.loading import load_predictor
+from server.long_road import LongRoad
 from server.model_thread import ModelThread
 from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
-from server.questions import look_of, predict_request
+from server.questions import check_tasks, look_of, predict_request
 from server.reload import Reloader
 from server.settings import Settings
 from server.sight import Sight
@@ -49,6 +49,7 @@ class Engine:
         telemetry: where what happens is reported.
         life: where in its life it is.
         admission: who may come in.
+        long_road: answers videos that are too long for a caller to wait.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Engine:
         self._sight = Sight(
             self._decode, self._model, self.telemetry, settings.decode_workers + CLIPS_AHEAD
         )
+        self.long_road = LongRoad(settings, self._model)
         self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics)
         self._show_gauges()
 
@@ -213,9 +215,7 @@ class Engine:
             OutOfMemory: the device cannot hold it.
             DeadlineExceeded: the deadline passed first.
         """
-        for task in options.tasks or ():
-            if task not in self.predictor.tasks:
-                raise UnknownTask(task, self.predictor.tasks)
+        check_tasks(options, self.predictor)
         self._check_segments(options)
         async with _until(deadline_s):
             outcome = await self._answer(source, options, deadline_s, tell)

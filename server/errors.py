@@ -1,4 +1,4 @@
-"""The one table: what went wrong -> status, stable slug, and words that are safe to send.
+"""The one table: what went wrong -> status and stable slug.
 
 ServerError
 ├── MalformedRequest    the body cannot be read as a request
@@ -16,12 +16,17 @@ ServerError
 ├── Unhealthy           the model does not answer
 ├── OutOfMemory         the device cannot hold the batch, not even half of it
 ├── Draining            stopping
+├── JobNotFinished      there is no result, or not yet
+├── ResultExpired       the result was kept for as long as promised
+├── VideoTooLong        longer than even a job may be
+├── KeyInProgress       a request with the same idempotency key is still coming in
+├── KeyReused           the idempotency key came with another body before
+├── JobsUnavailable     the store of jobs does not answer
 ├── DeadlineExceeded    the request's deadline has passed
 └── CallerGone          the caller hung up; nobody is left to answer
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from extract import errors as extract_errors
 from model import errors as model_errors
@@ -112,6 +117,32 @@ class Draining(ServerError):
     retry_after_s = 5
 
 
+class JobNotFinished(ServerError):
+    """The job has no result, or none yet."""
+
+
+class ResultExpired(ServerError):
+    """The job's result was kept for as long as promised, and is gone."""
+
+
+class VideoTooLong(ServerError):
+    """The video is longer than a job may be."""
+
+
+class KeyInProgress(ServerError):
+    """A request with the same idempotency key is still being received."""
+
+
+class KeyReused(ServerError):
+    """The idempotency key was sent before, with another body."""
+
+
+class JobsUnavailable(ServerError):
+    """The store of jobs cannot be used."""
+
+    retry_after_s = 5
+
+
 class DeadlineExceeded(ServerError):
     """The request's deadline passed before its answer was ready."""
 
@@ -144,8 +175,16 @@ UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
 NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
 METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
 NOT_ACCEPTABLE = Kind(406, "not-acceptable", "No content type of the answer is accepted.")
+KEY_IN_PROGRESS = Kind(
+    409, "idempotency-in-progress", "A request with this key is being received.", True
+)
+NOT_FINISHED = Kind(409, "job-not-finished", "The job has no result.")
+RESULT_EXPIRED = Kind(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
 TOO_LARGE = Kind(
-    413, "body-too-large", "The body is larger than the limit.", limits=("max_upload_bytes",)
+    413,
+    "body-too-large",
+    "The body is larger than the limit.",
+    limits=("max_upload_bytes",),
 )
 UNSUPPORTED = Kind(415, "unsupported-media", "The body is of a type the server does not read.")
 INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")
@@ -159,6 +198,12 @@ TOO_LONG = Kind(
     "too-long-for-sync",
     "The video is too long to be answered while the caller waits.",
     limits=("max_duration_s", "max_frames"),
+)
+TOO_LONG_FOR_JOB = Kind(
+    422, "too-long", "The video is longer than a job may be.", limits=("job_max_duration_s",)
+)
+KEY_REUSED = Kind(
+    422, "idempotency-key-reused", "This Idempotency-Key was sent before, with another body."
 )
 TOO_MANY_PIXELS = Kind(
     422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
@@ -180,6 +225,7 @@ CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
 INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
 STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
 DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
+NO_JOBS = Kind(503, "jobs-unavailable", "The store of jobs does not answer.", is_retryable=True)
 UNHEALTHY = Kind(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
 OUT_OF_MEMORY = Kind(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
 NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
@@ -203,6 +249,12 @@ TABLE: dict[type[Exception], Kind] = {
     Unhealthy: UNHEALTHY,
     OutOfMemory: OUT_OF_MEMORY,
     Draining: DRAINING,
+    JobNotFinished: NOT_FINISHED,
+    ResultExpired: RESULT_EXPIRED,
+    VideoTooLong: TOO_LONG_FOR_JOB,
+    KeyInProgress: KEY_IN_PROGRESS,
+    KeyReused: KEY_REUSED,
+    JobsUnavailable: NO_JOBS,
     DeadlineExceeded: DEADLINE,
     CallerGone: CALLER_GONE,
     ServerError: INTERNAL,
@@ -255,17 +307,6 @@ BY_STATUS: dict[int, Kind] = {
 """What the framework refuses by itself."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One occurrence: what a caller is told, free of paths, tracebacks and decoder text."""
-
-    kind: Kind
-    detail: str
-    errors: tuple[tuple[str, str], ...] = ()
-    retry_after_s: int | None = None
-    limits: Mapping[str, float] = field(default_factory=dict)
-
-
 def kind_of(error: BaseException) -> Kind:
     """Returns the row of the nearest class in the table; anything unknown is our fault."""
     if isinstance(error, extract_errors.VideoRejected):
@@ -274,57 +315,3 @@ def kind_of(error: BaseException) -> Kind:
         if cls in TABLE:
             return TABLE[cls]
     return INTERNAL
-
-
-def describe(error: BaseException, limits: Mapping[str, float] | None = None) -> Problem:
-    """Returns what to tell the caller about an exception.
-
-    Args:
-        error: anything that was raised while answering.
-        limits: every limit in force; the ones that explain the refusal are passed on.
-    """
-    kind = kind_of(error)
-    retry_after_s = getattr(error, "retry_after_s", 5 if kind.status == 503 else None)
-    return Problem(
-        kind=kind,
-        detail=_detail(error, kind),
-        errors=_field_errors(error),
-        retry_after_s=retry_after_s,
-        limits={name: limits[name] for name in kind.limits if limits and name in limits},
-    )
-
-
-def _detail(error: BaseException, kind: Kind) -> str:
-    """Only messages written for callers leave; every other exception gets its row's title."""
-    match error:
-        case extract_errors.VideoRejected():
-            return error.detail
-        case extract_errors.DecoderDied():
-            return "The decoder stopped on this file."
-        case extract_errors.DecodeTimeout():
-            return "Decoding this file takes longer than the limit."
-        case (
-            model_errors.UnknownTask()
-            | model_errors.SegmentInvalid()
-            | model_errors.SearchInvalid()
-            | model_errors.FeatureMismatch()
-        ):
-            return str(error)
-        case ServerError() if error.args and kind is not INTERNAL:
-            return str(error)
-        case _:
-            return kind.title
-
-
-def _field_errors(error: BaseException) -> tuple[tuple[str, str], ...]:
-    match error:
-        case FieldInvalid():
-            return error.errors
-        case model_errors.UnknownTask():
-            return (("/tasks", str(error)),)
-        case model_errors.SearchInvalid():
-            return ((f"/{error.field}", error.detail),)
-        case model_errors.SegmentInvalid():
-            return ((f"/segments/{error.index}", error.detail),)
-        case _:
-            return ()

@@ -2,6 +2,33 @@
 
 from typing import Any
 
+JOB: dict[str, Any] = {
+    "id": "5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0",
+    "state": "running",
+    "attempt": 1,
+    "input": {"kind": "video", "size_bytes": 734003200, "sha256": "9f2d…"},
+    "request": {"tasks": ["ar", "lta"]},
+    "progress": {"stage": "features", "windows_done": 1200, "windows_total": 6749},
+    "created_at": "2026-03-01T09:30:00.000Z",
+    "started_at": "2026-03-01T09:30:00.250Z",
+    "links": {
+        "self": "/v1/jobs/5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0",
+        "events": "/v1/jobs/5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0/events",
+        "result": "/v1/jobs/5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0/result",
+        "cancel": "/v1/jobs/5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0/cancel",
+    },
+}
+
+JOB_EVENTS = """event: progress
+data: {"stage": "features", "windows_done": 1200, "windows_total": 6749}
+id: 9
+
+event: completed
+data: {"state": "succeeded"}
+id: 10
+
+"""
+
 _VERB = [{"id": 3, "label": "cut", "probability": 0.81}]
 _NOUN = [{"id": 7, "label": "carrot", "probability": 0.77}]
 _NEAR = {"verb": "cut", "noun": "carrot", "similarity": 0.93, "count": 41}
@@ -133,6 +160,13 @@ LIMITS: dict[str, Any] = {
     "decode_memory_mb": 2048,
     "max_top_k": 100,
     "max_names": 32,
+    "job_max_upload_bytes": 4 << 30,
+    "job_upload_timeout_s": 900.0,
+    "job_max_duration_s": 7200.0,
+    "job_max_segments": 14400,
+    "job_timeout_s": 14400.0,
+    "job_ttl_s": 3600.0,
+    "max_jobs": 256,
     "max_requests": 64,
     "max_queued_windows": 4096,
     "max_spool_bytes": 2147483648,

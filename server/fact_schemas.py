@@ -81,6 +81,18 @@ class Limits(Body):
     """Entries in a ranked list."""
     max_names: int
     """Tasks or perspectives in one request."""
+    job_max_upload_bytes: int
+    """Of a request body that becomes a job."""
+    job_upload_timeout_s: float
+    job_max_duration_s: float
+    """Of a job's video."""
+    job_max_segments: int
+    job_timeout_s: float
+    """Of one attempt at a job."""
+    job_ttl_s: float
+    """How long a job's result is kept."""
+    max_jobs: int
+    """Jobs that have not ended."""
     max_requests: int
     """Requests in the building at once."""
     max_queued_windows: int

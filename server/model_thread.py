@@ -64,6 +64,7 @@ class ModelThread:
             executor=self._thread,
             max_cost=settings.max_batch_windows,
             capacity=1_000_000,  # admission and memory are bounded before this queue
+            max_low_cost=settings.job_batch_windows,
             max_wait_s=settings.max_wait_ms / 1000,
             is_more_coming=lambda: coming() > 0,
             around=self._around("features"),
@@ -73,6 +74,7 @@ class ModelThread:
             executor=self._thread,
             max_cost=settings.max_batch_requests,
             capacity=settings.max_requests + 1,  # the canary asks for no admission
+            max_low_cost=1,
             around=self._around("reason"),
         )
         metrics = self._telemetry.metrics
@@ -110,7 +112,7 @@ class ModelThread:
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def enqueue_windows(
-        self, predictor: Predictor, windows: Tensor, *, deadline_s: float
+        self, predictor: Predictor, windows: Tensor, *, deadline_s: float, is_low: bool = False
     ) -> list[asyncio.Future[Done[Tensor]]]:
         """Returns futures of a clip's features, one for each batchful of its windows.
 
@@ -118,22 +120,37 @@ class ModelThread:
             predictor: whose encoder.
             windows: (L, T, H, W, 3) uint8.
             deadline_s: on the loop's clock.
+            is_low: of a job: windows of other clips go first.
         """
         return [
-            self._features.enqueue((predictor, part), cost=len(part), deadline_s=deadline_s)
+            self._features.enqueue(
+                (predictor, part), cost=len(part), deadline_s=deadline_s, is_low=is_low
+            )
             for part in windows.split(self._features.max_cost)
         ]
 
     async def reason(
-        self, predictor: Predictor, request: PredictRequest, *, deadline_s: float
+        self,
+        predictor: Predictor,
+        request: PredictRequest,
+        *,
+        deadline_s: float,
+        is_low: bool = False,
     ) -> Done[Prediction]:
         """Returns the answers to one request.
+
+        Args:
+            predictor: who answers.
+            request: the question.
+            deadline_s: on the loop's clock.
+            is_low: of a job: other requests go first.
 
         Raises:
             DeadlineExceeded: its turn came too late.
             OutOfMemory: the device cannot hold it.
         """
-        return await self._reason.submit((predictor, request), deadline_s=deadline_s)
+        asked = (predictor, request)
+        return await self._reason.submit(asked, deadline_s=deadline_s, is_low=is_low)
 
     async def run(self, predictor: Predictor, work: Callable[[Predictor], T]) -> Done[T]:
         """Returns what a small piece of work with a predictor returns, once its turn comes."""

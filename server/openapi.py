@@ -8,12 +8,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from server import errors
-from server.errors import Problem
 from server.multipart import Kind
 from server.oip.schemas import Failure, InferRequest
 from server.oip.wire import HEADER_LENGTH
 from server.options import ActionOptions, PredictOptions, SearchOptions, TimedOptions
 from server.problems import MEDIA_TYPE, body_of
+from server.refusals import Problem
 from server.schemas import ProblemBody
 from server.uploads import SAFETENSORS
 
@@ -121,6 +121,29 @@ INFER_BODY: dict[str, Any] = {
 
 BODIES = (TimedOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
 """Shapes that are read by hand, so that FastAPI does not list them."""
+
+
+ASYNC_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`respond-async`: answer with a job; `wait=N`: after N seconds at most.",
+        "schema": {"type": "string"},
+        "example": "respond-async, wait=5",
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Of a job: sent again with the same body, it gives the same job again.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+]
+"""What makes a request for a prediction a job."""
+
+ACCEPTED_HEADERS = {
+    "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "RFC 7240.", "schema": {"type": "string"}},
+}
 
 
 def problems(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:

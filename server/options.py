@@ -15,6 +15,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
+WebhookUrl = Annotated[str, Field(max_length=2048, examples=["https://example.org/hook"])]
 Part = Literal["evidence", "scores"]
 Model = TypeVar("Model", bound=BaseModel)
 Options_co = TypeVar("Options_co", covariant=True)
@@ -80,6 +81,8 @@ class PredictOptions(SegmentOptions):
     """Seed of the sampled futures; the same request gives the same answer."""
     return_: Annotated[list[Part] | None, Field(alias="return")] = None
     """Optional parts of the answer; default: all of them."""
+    webhook_url: WebhookUrl | None = None
+    """Whom to tell of the end of a job, with a signed POST; needs `Prefer: respond-async`."""
 
     def wants(self, part: Part) -> bool:
         """Whether an optional part goes into the answer."""
@@ -171,6 +174,8 @@ class PredictQuery(_SegmentQuery):
         None, alias="return", examples=[["evidence"]]
     )
     """Optional parts of the answer, repeated or separated by commas; default: all of them."""
+    webhook_url: WebhookUrl | None = None
+    """Whom to tell of the end of a job, with a signed POST; needs `Prefer: respond-async`."""
 
     def to_options(self) -> PredictOptions:
         """Returns the choices as the JSON part would have given them.

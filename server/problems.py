@@ -13,17 +13,9 @@ from starlette.responses import Response
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server import logs
-from server.errors import (
-    BY_STATUS,
-    DRAINING,
-    INTERNAL,
-    FieldInvalid,
-    Kind,
-    Problem,
-    ServerError,
-    describe,
-)
+from server.errors import BY_STATUS, DRAINING, INTERNAL, FieldInvalid, Kind, ServerError
 from server.options import field_errors
+from server.refusals import Problem, describe
 from server.schemas import FieldProblem, ProblemBody
 
 logger = logging.getLogger(__name__)

@@ -1,9 +1,21 @@
 """What a caller chose -> what the model is asked."""
 
 from extract.track import FeatureTrack
-from model.predictor import PredictRequest
+from model.errors import UnknownTask
+from model.predictor import Predictor, PredictRequest
 from model.search import Look
-from server.options import ActionOptions, SearchOptions, SegmentOptions
+from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
+
+
+def check_tasks(options: PredictOptions, predictor: Predictor) -> None:
+    """Raises unless every task asked for is known.
+
+    Raises:
+        UnknownTask: one is not.
+    """
+    for task in options.tasks or ():
+        if task not in predictor.tasks:
+            raise UnknownTask(task, predictor.tasks)
 
 
 def predict_request(

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 import weights
 from server.auth import check_keys, read_keys
+from server.job_settings import JobSettings
 from server.rates import parse_rate
 from weights.published import DOWNLOADS
 
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 
 
-class Settings(BaseSettings):
+class Settings(JobSettings):
     """Every setting of the server; the environment gives them, flags override it."""
 
     model_config = SettingsConfigDict(

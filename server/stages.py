@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from extract.clip import DecodedClip
+from extract.clip import DecodedClip, StreamFacts
 from extract.track import FeatureTrack
 from model.outputs import Neighbour, Prediction
 from model.predictor import Predictor
@@ -60,7 +60,7 @@ class Seen:
     """
 
     track: FeatureTrack
-    clip: DecodedClip | None = None
+    clip: DecodedClip | StreamFacts | None = None
     times: StageTimes = StageTimes()
 
 
@@ -70,7 +70,7 @@ class Outcome:
 
     predictor: Predictor
     """Who answered; another bundle may be served by now."""
-    clip: DecodedClip | None
+    clip: DecodedClip | StreamFacts | None
     track: FeatureTrack
     prediction: Prediction
     times: StageTimes

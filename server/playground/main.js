@@ -25,9 +25,10 @@ async function start() {
     const [{ name, version }] = models;
     at("model").textContent = `${name} ${version}`;
     at("model").hidden = false;
-    const longest = limits.max_duration_s;
-    at("limits").textContent = `MP4, MOV, MKV, WebM or AVI, up to ${Math.round(
-      limits.max_upload_bytes / 2 ** 20)} MB; up to ${longest} s are answered at once, longer ones as a job.`;
+    const megabytes = Math.round(limits.max_upload_bytes / 2 ** 20);
+    const minutes = Math.round(limits.job_max_duration_s / 60);
+    at("limits").textContent = `MP4, MOV, MKV, WebM or AVI. Up to ${limits.max_duration_s} s and `
+      + `${megabytes} MB are answered at once; up to ${minutes} min become a job, with progress.`;
     at("key").hidden = true;
   } catch (error) {
     fail(error, start);

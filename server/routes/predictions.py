@@ -6,13 +6,16 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server import answers, errors, events, facts, schemas
+from server import answers, errors, events, facts, job_schemas, schemas
 from server.calls import accepted, engine_of, receive_clip, unless_gone
+from server.errors import FieldInvalid
 from server.events import EventStream, Post
-from server.examples import EVENTS, PREDICTION
-from server.openapi import CLIP_BODY, FOR_CLIPS, JSON, problems
+from server.examples import EVENTS, JOB, PREDICTION
+from server.openapi import ACCEPTED_HEADERS, ASYNC_HEADERS, CLIP_BODY, FOR_CLIPS, JSON, problems
 from server.options import PredictQuery
+from server.prefer import preference_of
 from server.problems import body_of, current_request, look_into
+from server.routes.jobs import submit
 from server.stages import Progress
 
 router = APIRouter()
@@ -32,9 +35,22 @@ router = APIRouter()
                 events.MEDIA_TYPE: {"schema": {"type": "string"}, "example": EVENTS},
             }
         },
-        **problems(*FOR_CLIPS, errors.NOT_ACCEPTABLE),
+        202: {
+            "model": job_schemas.Job,
+            "description": "With `Prefer: respond-async`: the job that the request has become.",
+            "content": {JSON: {"example": JOB}},
+            "headers": ACCEPTED_HEADERS,
+        },
+        **problems(
+            *FOR_CLIPS,
+            errors.NOT_ACCEPTABLE,
+            errors.KEY_IN_PROGRESS,
+            errors.KEY_REUSED,
+            errors.TOO_LONG_FOR_JOB,
+            errors.NO_JOBS,
+        ),
     },
-    openapi_extra={"requestBody": CLIP_BODY},
+    openapi_extra={"requestBody": CLIP_BODY, "parameters": ASYNC_HEADERS},
 )
 async def create_prediction(request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
     """Decodes the clip and answers every task asked for, with one pass through the model.
@@ -43,7 +59,13 @@ async def create_prediction(request: Request, query: Annotated[PredictQuery, Que
     or send it as the whole body, with the choices as query parameters. Features that
     `/v1/features` made may take the clip's place. With `Accept: text/event-stream` the answer is
     the last of a stream of events: `progress` for each stage, then `completed` or `error`.
+
+    With `Prefer: respond-async` the request becomes a job, which may be much longer, and the
+    answer says where to find it. The same `Idempotency-Key` and body always give the same job.
     """
+    preference = preference_of(request.headers)
+    if preference.is_async:
+        return await submit(request, query, preference)
     if accepted(request, (JSON, events.MEDIA_TYPE)) == events.MEDIA_TYPE:
         limits = facts.limits(engine_of(request).settings).model_dump()
         return EventStream(
@@ -65,6 +87,8 @@ async def _predict(request: Request, query: PredictQuery, post: Post) -> schemas
         post("progress", answers.progress(progress))
 
     async with receive_clip(request, query) as call:
+        if call.options.webhook_url is not None:
+            raise FieldInvalid(("/webhook_url", "goes with `Prefer: respond-async` only"))
         tell(Progress("received"))
         work = engine.predict(call.source, call.options, deadline_s=call.deadline_s, tell=tell)
         outcome = await unless_gone(request, work)

@@ -4,10 +4,12 @@
 """
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -27,6 +29,9 @@ from server.telemetry import Telemetry
 from weights.manifest import Manifest
 
 CONTRACT = FeatureContract(crop_height=4, crop_width=4, short_side=4, resize="decoder")
+_STATES = tempfile.TemporaryDirectory(prefix="egopack-test-")
+"""Every app under test has a state folder of its own in here."""
+
 TASKS = ("ar", "lta", "oscc", "pnr")
 PERSPECTIVES = ("oscc", "pnr", "lta")
 
@@ -57,6 +62,8 @@ class FakePredictor:
     name, version, sha256 = "fake", "1", "a" * 64
     tasks = TASKS
     device = "cpu"
+    reach = 1
+    forecasts = frozenset({"lta"})
 
     def __init__(self) -> None:
         self.encoder = FakeEncoder()
@@ -232,7 +239,8 @@ def make_engine(
 
 
 def make_settings(**values: Any) -> Settings:
-    return Settings(**{"decode_workers": 2, **values})
+    state_dir = Path(_STATES.name) / uuid4().hex
+    return Settings(**{"decode_workers": 2, "state_dir": state_dir, **values})
 
 
 async def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:

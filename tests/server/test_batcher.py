@@ -4,8 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from server.batcher import Batcher
+from server.batcher import HIGH_TURNS, Batcher
 from server.errors import DeadlineExceeded, Draining, QueueFull
 
 FOREVER_S = 1e9
@@ -215,5 +217,67 @@ def test_waiting_and_running_are_timed_apart():
             await asyncio.gather(*first)
             assert done.waited_s >= 0.04
             assert done.ran_s < done.waited_s
+
+    asyncio.run(main())
+
+
+class Turns:
+    """Notes whose batch ran; items are (priority, number)."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, items):
+        self.batches.append(list(items))
+        return [0] * len(items)
+
+    @property
+    def priorities(self):
+        return "".join("L" if batch[0][0] else "H" for batch in self.batches)
+
+
+def fill(batcher, items):
+    return [
+        batcher.enqueue((is_low, n), deadline_s=FOREVER_S, is_low=is_low)
+        for n, is_low in enumerate(items)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(items=st.lists(st.booleans(), max_size=80), max_cost=st.integers(1, 5))
+def test_high_goes_first_and_low_is_never_starved(items, max_cost):
+    async def main():
+        run = Turns()
+        async with running(run, max_cost=max_cost, max_low_cost=2) as batcher:
+            await asyncio.gather(*fill(batcher, items))
+        return run
+
+    run = asyncio.run(main())
+    for batch in run.batches:  # priorities do not share a batch
+        assert len({is_low for is_low, _ in batch}) == 1
+        assert len(batch) <= (2 if batch[0][0] else max_cost)
+    for is_low in (False, True):  # first come, first served among equals
+        ran = [n for batch in run.batches for low, n in batch if low == is_low]
+        assert ran == [n for n, low in enumerate(items) if low == is_low]
+    order = run.priorities
+    head = order.rstrip("L")  # from there on nobody of high priority waited
+    assert "LL" not in head
+    assert all(len(run_) == HIGH_TURNS for run_ in head.split("L")[:-1])
+    if "L" in order:
+        assert len(order) - len(order.lstrip("H")) <= HIGH_TURNS
+
+
+def test_one_of_high_priority_waits_for_one_low_batch_at_most():
+    async def main():
+        run = Doubler()
+        async with running(run, max_low_cost=1) as batcher:
+            run.gate.clear()  # the first one begins, and is held
+            low = [batcher.enqueue(n, deadline_s=FOREVER_S, is_low=True) for n in range(20)]
+            await asyncio.sleep(0.02)
+            high = batcher.enqueue(100, deadline_s=FOREVER_S)
+            run.gate.set()
+            await high
+            assert run.batches.index([100]) == 1
+            await asyncio.gather(*low)
 
     asyncio.run(main())

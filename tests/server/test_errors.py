@@ -8,7 +8,8 @@ from extract.errors import RejectCode, VideoRejected
 from model import errors as model_errors
 from model.errors import SegmentInvalid, UnknownTask
 from server import errors
-from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, describe, kind_of
+from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, kind_of
+from server.refusals import describe
 from weights import errors as weights_errors
 
 

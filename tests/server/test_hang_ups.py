@@ -94,7 +94,7 @@ def test_while_the_clip_is_decoded(served, path):
 @pytest.mark.parametrize("path", DOORS)
 def test_while_its_windows_wait_for_the_encoder(serve, path):
     served = serve(max_batch_windows=4)
-    waiting = served.engine._model._features._queue
+    waiting = served.engine._model._features._high
     with model_held(served):
         served.predictor.encoder.batches.clear()
         # Four windows are on their way to the thread already; the ten after them are dropped.
@@ -106,7 +106,7 @@ def test_while_its_windows_wait_for_the_encoder(serve, path):
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 def test_while_the_answer_waits_for_the_model(served, accept):
-    waiting = served.engine._model._reason._queue
+    waiting = served.engine._model._reason._high
     with model_held(served):
         served.predictor.batches.clear()
         body = features(served)

@@ -23,6 +23,11 @@ ENDPOINTS = {
     "oip_model_version_ready": ("get", "/v2/models/{name}/versions/{version}/ready"),
     "oip_infer": ("post", "/v2/models/{name}/infer"),
     "oip_version_infer": ("post", "/v2/models/{name}/versions/{version}/infer"),
+    "list_jobs": ("get", "/v1/jobs"),
+    "get_job": ("get", "/v1/jobs/{job_id}"),
+    "get_job_events": ("get", "/v1/jobs/{job_id}/events"),
+    "get_job_result": ("get", "/v1/jobs/{job_id}/result"),
+    "cancel_job": ("post", "/v1/jobs/{job_id}/cancel"),
     "get_limits": ("get", "/v1/limits"),
     "get_liveness": ("get", "/livez"),
     "get_readiness": ("get", "/readyz"),
@@ -109,7 +114,7 @@ def test_the_reference_is_openapi_3_1(document):
         assert "nullable" not in values, name
     assert {"openapi", "info", "paths", "components"} <= set(document)
     tags = {tag for _, _, operation in operations(document) for tag in operation["tags"]}
-    assert tags == {"predictions", "model", "inference protocol", "server"}
+    assert tags == {"predictions", "model", "inference protocol", "jobs", "server"}
 
 
 def test_predictions_list_every_problem_they_can_answer(document):
@@ -120,7 +125,13 @@ def test_predictions_list_every_problem_they_can_answer(document):
     }
     kinds = {value.slug for value in vars(errors).values() if isinstance(value, Kind)}
     assert kinds >= {kind.slug for kind in TABLE.values()}
-    assert listed == kinds - {"not-found", "method-not-allowed", "caller-gone"}
+    assert listed == kinds - {
+        "not-found",
+        "method-not-allowed",
+        "caller-gone",
+        "job-not-finished",
+        "result-expired",
+    }
 
 
 def test_the_ways_to_send_a_clip_are_described(document):
@@ -137,8 +148,10 @@ def test_the_ways_to_send_a_clip_are_described(document):
     options = document["components"]["schemas"]["PredictOptions"]
     assert options["additionalProperties"] is False
     fields = {"tasks", "top_k", "segments", "segment_s", "seed", "return", "timeout_s"}
+    fields |= {"webhook_url"}
     assert set(options["properties"]) == fields
-    assert {p["name"] for p in operation["parameters"]} == fields
+    headers = {"Prefer", "Idempotency-Key"}
+    assert {p["name"] for p in operation["parameters"]} == fields | headers
     assert all("description" in p for p in operation["parameters"])
 
 

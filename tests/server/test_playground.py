@@ -36,8 +36,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def server():
-    with LocalServer() as running:
+def server(tmp_path_factory):
+    with LocalServer("--state-dir", str(tmp_path_factory.mktemp("state"))) as running:
         yield running
     check_stopped(running)
 
@@ -132,6 +132,21 @@ def test_what_cannot_be_answered_is_said_and_the_next_clip_is_answered(page, tmp
     wait(page).until(lambda d: shown(d, "answers"))
     assert not shown(page, "problem")
     assert "good.mp4" in page.find_element(By.ID, "status").text
+
+
+def test_a_long_video_becomes_a_job_whose_progress_is_shown(page, tmp_path):
+    clip = write_numbered(tmp_path / "walk.mp4", 70 * 30, options={"g": "30"})
+    page.execute_script(
+        "window.shares = [];"
+        "new MutationObserver(() => shares.push(document.getElementById('progress').value))"
+        ".observe(document.getElementById('progress'), {attributes: true});"
+    )
+    upload(page, clip)
+    wait(page).until(lambda d: shown(d, "answers"))
+    assert "1:10.00 answered" in page.find_element(By.ID, "status").text
+    assert len(pieces(page, "ar")) == 9
+    assert not shown(page, "progress")
+    assert page.execute_script("return shares.length") > 0
 
 
 def test_nothing_is_asked_of_anybody_else(page, server):

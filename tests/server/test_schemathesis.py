@@ -132,7 +132,8 @@ def test_what_is_allowed_was_answered_and_what_is_forbidden_refused():
     for operation in schema.get_all_operations():
         label = operation.ok().label
         statuses = {status for name, status in ANSWERED if name == label}
-        assert 200 in statuses, (label, statuses)
+        # Of jobs there are none that could be named here.
+        assert statuses & ({200, 404} if "{job_id}" in label else {200}), (label, statuses)
         assert 405 in statuses, label
     assert {label for label, status in ANSWERED if status == 422} >= {
         f"POST {path}" for path in CLIPS[:3]

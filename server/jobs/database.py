@@ -1,0 +1,170 @@
+"""The tables of jobs, in SQLite or PostgreSQL. The only home of SQLAlchemy's engine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from server.errors import JobsUnavailable
+
+BUSY_S = 15
+"""How long a writer waits for another one, in SQLite."""
+
+_META = MetaData()
+
+JOBS = Table(
+    "jobs",
+    _META,
+    Column("id", String(64), primary_key=True),
+    Column("caller", String(128), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("input_kind", String(16), nullable=False),
+    Column("input_bytes", Double, nullable=False),
+    Column("input_sha256", String(64), nullable=False),
+    Column("webhook_url", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("lease_expires_s", Double),
+    Column("progress", JSON(none_as_null=True)),
+    Column("result", String(128)),
+    Column("error", JSON(none_as_null=True)),
+    Column("created_s", Double, nullable=False),
+    Column("started_s", Double),
+    Column("finished_s", Double),
+    Column("expires_s", Double),
+    Index("jobs_by_state", "state", "created_s"),
+    Index("jobs_by_caller", "caller", "created_s", "id"),
+)
+
+
+def _of_job(**options: Any) -> Column[str]:
+    return Column("job_id", String(64), ForeignKey("jobs.id", ondelete="CASCADE"), **options)
+
+
+EVENTS = Table(
+    "job_events",
+    _META,
+    _of_job(primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("name", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+)
+
+KEYS = Table(
+    "job_keys",
+    _META,
+    Column("caller", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_sha256", String(64)),
+    _of_job(),
+    Column("reserved_until_s", Double, nullable=False),
+)
+
+DELIVERIES = Table(
+    "job_deliveries",
+    _META,
+    _of_job(primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("token", Integer, nullable=False),
+    Column("due_s", Double, nullable=False),
+    Column("finished_s", Double, nullable=False),
+    Index("deliveries_by_due", "state", "due_s"),
+)
+
+
+class Database:
+    """Connections and transactions; whatever is wrong with the database is `JobsUnavailable`."""
+
+    def __init__(self, url: str) -> None:
+        """Looks at the address; nothing is opened before `create`.
+
+        Args:
+            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
+
+        Raises:
+            ValueError: it is no such address.
+        """
+        try:
+            parsed = make_url(url)
+            if parsed.drivername in ("postgresql", "postgres"):
+                parsed = parsed.set(drivername="postgresql+psycopg")
+            kind = parsed.get_backend_name()
+            if kind not in ("sqlite", "postgresql"):
+                raise ValueError(f"expected a sqlite or postgresql address of jobs, got {kind}")
+            options: dict[str, Any] = {"pool_pre_ping": True}
+            if kind == "sqlite":
+                options = {"connect_args": {"timeout": BUSY_S}}
+            self._engine = create_engine(parsed, **options)
+        except (ArgumentError, NoSuchModuleError) as error:
+            raise ValueError("expected a sqlite or postgresql address of jobs") from error
+        if kind == "sqlite":
+            event.listen(self._engine, "connect", _prepare_sqlite)
+            event.listen(self._engine, "begin", _begin_writing)
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Database":
+        """Returns the SQLite database of a state folder."""
+        return cls(f"sqlite:///{folder / 'jobs.sqlite3'}")
+
+    def create(self) -> None:
+        """Makes the tables that are missing.
+
+        Raises:
+            JobsUnavailable: the database cannot be used.
+        """
+        with _translated():
+            _META.create_all(self._engine)
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self._engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Yields a connection; commits at the end, or rolls back.
+
+        Raises:
+            JobsUnavailable: the database cannot be used.
+        """
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise JobsUnavailable("the store of jobs does not answer") from error
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say, not where the driver does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """A transaction that reads first could not become a writer once another one has written."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,98 @@
+"""Messages about ends of jobs: signed, repeated with one id, and given to nobody else."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from standardwebhooks import Webhook
+
+from server.jobs.database import DELIVERIES, Database
+from server.jobs.deliveries import DeliveryQueue
+from server.jobs.safe_http import SafeClient
+from server.jobs.store import JobStore
+from server.jobs.webhooks import Announcer, check_secret
+from tests.server.jobs.receiver import receiving
+from tests.server.jobs.test_store import new_job
+
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+
+
+@pytest.fixture
+def parts(tmp_path):
+    database = Database.in_folder(tmp_path)
+    database.create()
+    store = JobStore(database)
+
+    def announcer(client=None):
+        return Announcer(
+            DeliveryQueue(database),
+            client or SafeClient(timeout_s=2, allow_http=True, allow_private=True),
+            SECRET,
+            find=store.get,
+            describe=lambda job: {"id": job.id, "state": job.state},
+            timeout_s=2,
+        )
+
+    yield database, store, announcer
+    database.close()
+
+
+def end_job(store, url):
+    job = store.add(new_job(webhook_url=url), now_s=time.time())
+    store.succeed(store.claim(now_s=time.time(), lease_s=9.0), "r", now_s=1e9, expires_s=2e9)
+    return job
+
+
+def hurry(database):
+    """Makes what waits for its next try due now."""
+    with database.transaction() as db:
+        db.execute(DELIVERIES.update().values(due_s=0.0))
+
+
+def test_a_message_is_signed_and_says_what_became_of_the_job(parts):
+    _, store, announcer = parts
+    with receiving() as receiver:
+        job = end_job(store, f"http://127.0.0.1:{receiver.port}/hook")
+        assert asyncio.run(announcer().send_due())
+        assert not asyncio.run(announcer().send_due())
+    [(path, headers, body)] = receiver.received
+    message = Webhook(SECRET).verify(body, headers)
+    assert (path, message["type"]) == ("/hook", "job.succeeded")
+    assert message["timestamp"] == "2001-09-09T01:46:40Z"
+    assert message["data"] == {"id": job.id, "state": "succeeded"}
+    assert headers["webhook-id"] == f"msg_{job.id}"
+    with pytest.raises(Exception, match="signature"):
+        Webhook(SECRET).verify(body.replace(b"succeeded", b"failed!!!"), headers)
+
+
+def test_a_message_that_is_not_heard_is_repeated_with_its_id_after_a_restart_too(parts):
+    database, store, announcer = parts
+    with receiving() as receiver:
+        receiver.statuses = [500, 302]
+        end_job(store, f"http://127.0.0.1:{receiver.port}/")
+        for _ in range(4):
+            asyncio.run(announcer().send_due())  # a new one each time, as after a restart
+            hurry(database)
+    assert len(receiver.received) == 3
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.received}) == 1
+    for _, headers, body in receiver.received:
+        assert json.loads(body) == Webhook(SECRET).verify(body, headers)
+
+
+def test_a_message_to_an_address_of_ours_never_leaves(parts):
+    _, store, announcer = parts
+    with receiving() as receiver:
+        end_job(store, f"http://127.0.0.1:{receiver.port}/")
+        asyncio.run(announcer(SafeClient(timeout_s=2, allow_http=True)).send_due())
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize("secret", ["", "whsec_", "secret", "whsec_c2hvcnQ=", "whsec_!!!!"])
+def test_a_secret_that_cannot_sign_is_refused(secret):
+    with pytest.raises(ValueError, match="webhook_secret"):
+        check_secret(secret)
+
+
+def test_a_good_secret_is_taken():
+    check_secret(SECRET)
