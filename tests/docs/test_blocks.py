@@ -36,8 +36,8 @@ def pages_that_run(*, slow: bool) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def server():
-    with LocalServer() as running:
+def server(tmp_path_factory):
+    with LocalServer("--state-dir", str(tmp_path_factory.mktemp("state"))) as running:
         yield running
     check_stopped(running)
 
