@@ -90,9 +90,11 @@ def _figures(
         name: statistics.fmean(getattr(result.timings, name) for result in results)
         for name in STAGES
     }
+    sent = results[0].input
+    assert sent is not None
     stages["receive and reply_ms"] = statistics.fmean(posted) - sum(stages.values())
     return {
-        "clip": asdict(results[0].input) | {"bytes": clip.stat().st_size},
+        "clip": asdict(sent) | {"bytes": clip.stat().st_size},
         "bundle": f"{results[0].model.name} {results[0].model.version}",
         "requests": len(posted),
         "server_start_s": round(start_s, 2),

@@ -1,22 +1,33 @@
-"""`python -m clients`: ask a server about a clip, or show what it can do.
+"""`python -m clients`: ask a server about clips, or see what is wrong with it.
 
 Exit status: 0 answered, 1 the server failed or cannot be reached, 2 wrong usage, 3 the request
-was refused, 4 the server is busy.
+or some clips of a batch were refused, 4 the server is busy, 130 interrupted.
 """
 
 import argparse
+import importlib
 import sys
+from typing import cast
 
-from clients.commands import Command, demo, export, predict, render
+from clients.commands import EPILOG, Command
 from clients.errors import Busy, ClientError, Rejected
 
-COMMANDS: dict[str, Command] = {
-    "predict": predict,
-    "demo": demo,
-    "render": render,
-    "export": export,
+COMMANDS = {
+    "demo": "a server with the shipped bundle, a sample clip, the answers beside the truth",
+    "predict": "the answers about one clip, to read or as JSON",
+    "batch": "many clips, a few at a time; run it again to go on after a break",
+    "jobs": "clips that are answered later: send them, wait, fetch, cancel",
+    "features": "a clip's features as a file, to ask with as often as one likes",
+    "backpack": "what the model has seen that is close to a clip or an action",
+    "render": "the clip again, with its answers drawn below the picture",
+    "export": "the answers in the format of another tool",
+    "label-studio": "a machine learning backend for Label Studio",
+    "doctor": "what is wrong with an installation or a server, and what to do about it",
 }
+"""Name -> what it gives; `clients.commands` has a module of each name, `-` spelt `_`."""
+
 EXIT_FAILED, EXIT_USAGE, EXIT_REJECTED, EXIT_BUSY = 1, 2, 3, 4
+EXIT_INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,9 +36,11 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: arguments; default: the command line's.
     """
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    chosen = next((word for word in words if word in COMMANDS), None)
+    arguments = _parser(chosen).parse_args(words)
     try:
-        return COMMANDS[arguments.command].run(arguments)
+        return _load(arguments.command).run(arguments)
     except ClientError as error:
         print(f"python -m clients: {error}", file=sys.stderr)
         for pointer, detail in error.errors:
@@ -40,16 +53,28 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"python -m clients: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("python -m clients: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _load(name: str) -> Command:
+    """Only what is used is imported, so that `doctor` runs where the rest cannot."""
+    return cast(Command, importlib.import_module(f"clients.commands.{name.replace('-', '_')}"))
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m clients", description="Ask an EgoPack server about a clip."
+        prog="python -m clients",
+        description="Ask an EgoPack server about clips; `demo` starts one by itself.",
+        epilog=EPILOG,
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, module in COMMANDS.items():
-        about = module.__doc__ or ""
-        module.add_arguments(commands.add_parser(name, help=about, description=about))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in COMMANDS.items():
+        description = f"{about[0].upper()}{about[1:]}."
+        one = commands.add_parser(name, help=about, description=description)
+        if name == chosen:
+            _load(name).add_arguments(one)
     return parser
 
 

@@ -136,7 +136,7 @@ def label_studio_config(result: PredictionResult) -> str:
     control = ElementTree.SubElement(view, "TimelineLabels", name=CONTROL, toName="video")
     for label in dict.fromkeys(span.label for span in spans_of(result)):
         ElementTree.SubElement(control, "Label", value=label)
-    rate = f"{result.input.fps:g}"
+    rate = f"{result.fps:g}"
     ElementTree.SubElement(view, "Video", name="video", value="$video", frameRate=rate)
     return ElementTree.tostring(view, encoding="unicode")
 
@@ -175,9 +175,9 @@ FORMATS: dict[str, Callable[[PredictionResult, str], str | list[Any] | dict[str,
 
 def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
     """First and last frame, counted from 1."""
-    last = max(1, round(result.input.duration_s * result.input.fps))
-    first = min(last, int(span.start_s * result.input.fps + 1e-6) + 1)
-    return first, max(first, min(last, round(span.end_s * result.input.fps)))
+    last = max(1, round(result.duration_s * result.fps))
+    first = min(last, int(span.start_s * result.fps + 1e-6) + 1)
+    return first, max(first, min(last, round(span.end_s * result.fps)))
 
 
 def _cue_line(span: Span) -> str:

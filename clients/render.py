@@ -68,7 +68,7 @@ class Panel:
         return max(begun, default=0)
 
     def _x(self, time_s: float) -> int:
-        return round(time_s / self._result.input.duration_s * (self._width - 1))
+        return round(time_s / self._result.duration_s * (self._width - 1))
 
     def _draw(self, current: Segment) -> Image.Image:
         panel = Image.new("RGB", (self._width, self.height), BACK)
@@ -167,7 +167,7 @@ def _write(
                 for frame in packet.decode():
                     assert isinstance(frame, VideoFrame)
                     target.mux(film.add(frame))
-                progress(min(1.0, film.seconds / result.input.duration_s))
+                progress(min(1.0, film.seconds / result.duration_s))
             elif packet.dts is not None:
                 packet.stream = copies[packet.stream.index]
                 held.append(packet)

@@ -64,10 +64,8 @@ def describe(result: PredictionResult, truth: Truth | None = None) -> str:
 
 
 def _lines(result: PredictionResult, truth: Truth | None) -> Iterator[str]:
-    clip = result.input
     yield (
-        f"{clip.duration_s:.1f} s, {clip.width}x{clip.height} {clip.codec}, "
-        f"{clip.frames_decoded} frames; answered by {result.model.name} {result.model.version} "
+        f"{_what_was_sent(result)}; answered by {result.model.name} {result.model.version} "
         f"({result.model.sha256[:12]}) in {result.timings.total_ms:.0f} ms"
     )
     for warning in result.warnings:
@@ -85,6 +83,16 @@ def _lines(result: PredictionResult, truth: Truth | None) -> Iterator[str]:
         yield _row(f"{name}: what comes next", "most probable", "")
         for index, step in enumerate(forecast.steps, 1):
             yield _row(f"      {index:2d}", _best_label(step), "")
+
+
+def _what_was_sent(result: PredictionResult) -> str:
+    clip, features = result.input, result.features
+    if clip is None:
+        return f"{result.duration_s:.1f} s, {features.count} features of {features.encoder}"
+    return (
+        f"{clip.duration_s:.1f} s, {clip.width}x{clip.height} {clip.codec}, "
+        f"{clip.frames_decoded} frames"
+    )
 
 
 def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:

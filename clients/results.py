@@ -1,35 +1,13 @@
-"""What comes back, as frozen dataclasses.
+"""What comes back, as frozen dataclasses."""
 
-`from_dict` ignores keys it does not know, so a newer server does not break an older client.
-"""
-
-import dataclasses
-import functools
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Self, get_args, get_origin
+from typing import Any
 
-from clients.errors import ServerFault
-
-
-@dataclass(frozen=True)
-class _Result:
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Builds the value from parsed JSON.
-
-        Raises:
-            ServerFault: a key is missing or a value has the wrong shape.
-        """
-        try:
-            return typing.cast(Self, _build(cls, values))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ServerFault(f"the answer is not a {cls.__name__}: {error!r}") from error
+from clients.parsing import Parsed
 
 
 @dataclass(frozen=True)
-class Model(_Result):
+class Model(Parsed):
     """Which bundle answered."""
 
     name: str
@@ -38,7 +16,7 @@ class Model(_Result):
 
 
 @dataclass(frozen=True)
-class Input(_Result):
+class Input(Parsed):
     """What the clip turned out to be."""
 
     duration_s: float
@@ -54,7 +32,7 @@ class Input(_Result):
 
 
 @dataclass(frozen=True)
-class Features(_Result):
+class Features(Parsed):
     """The windows the answer rests on."""
 
     encoder: str
@@ -65,7 +43,7 @@ class Features(_Result):
 
 
 @dataclass(frozen=True)
-class Ranked(_Result):
+class Ranked(Parsed):
     """One label of a ranked list."""
 
     id: int
@@ -74,7 +52,7 @@ class Ranked(_Result):
 
 
 @dataclass(frozen=True)
-class Action(_Result):
+class Action(Parsed):
     """Verbs and nouns, most probable first."""
 
     verb: list[Ranked]
@@ -82,7 +60,7 @@ class Action(_Result):
 
 
 @dataclass(frozen=True)
-class Oscc(_Result):
+class Oscc(Parsed):
     """Whether an object changes state."""
 
     state_change: bool
@@ -90,7 +68,7 @@ class Oscc(_Result):
 
 
 @dataclass(frozen=True)
-class Pnr(_Result):
+class Pnr(Parsed):
     """When something happens; `frame` counts frames of the file sent."""
 
     time_s: float
@@ -100,7 +78,7 @@ class Pnr(_Result):
 
 
 @dataclass(frozen=True)
-class SkillAnswer(_Result):
+class SkillAnswer(Parsed):
     """What a skill besides the four says of a segment: labels, or an instant."""
 
     labels: list[Ranked] | None = None
@@ -108,7 +86,7 @@ class SkillAnswer(_Result):
 
 
 @dataclass(frozen=True)
-class Neighbour(_Result):
+class Neighbour(Parsed):
     """A prototype retrieved from the backpack."""
 
     verb: str
@@ -118,7 +96,7 @@ class Neighbour(_Result):
 
 
 @dataclass(frozen=True)
-class Evidence(_Result):
+class Evidence(Parsed):
     """Task -> perspective -> nearest prototypes; output -> perspective -> preferred label."""
 
     neighbours: dict[str, dict[str, list[Neighbour]]] = field(default_factory=dict)
@@ -126,7 +104,7 @@ class Evidence(_Result):
 
 
 @dataclass(frozen=True)
-class Segment(_Result):
+class Segment(Parsed):
     """Everything said about one stretch of the clip; tasks not asked for are None."""
 
     start_s: float
@@ -139,7 +117,7 @@ class Segment(_Result):
 
 
 @dataclass(frozen=True)
-class JointAction(_Result):
+class JointAction(Parsed):
     """One action of a sampled future."""
 
     verb: str
@@ -147,7 +125,7 @@ class JointAction(_Result):
 
 
 @dataclass(frozen=True)
-class Lta(_Result):
+class Lta(Parsed):
     """The next actions, and sampled futures."""
 
     observed: list[int]
@@ -157,7 +135,7 @@ class Lta(_Result):
 
 
 @dataclass(frozen=True)
-class Forecast(_Result):
+class Forecast(Parsed):
     """The segments to come as a skill besides the four sees them: ranked labels a step."""
 
     observed: list[int]
@@ -166,7 +144,7 @@ class Forecast(_Result):
 
 
 @dataclass(frozen=True)
-class Timings(_Result):
+class Timings(Parsed):
     """Where the server's time went, in milliseconds."""
 
     queue_ms: float
@@ -177,7 +155,7 @@ class Timings(_Result):
 
 
 @dataclass(frozen=True)
-class Warning_(_Result):
+class Warning_(Parsed):
     """Something about the clip that may explain a surprising answer."""
 
     code: str
@@ -185,22 +163,43 @@ class Warning_(_Result):
 
 
 @dataclass(frozen=True)
-class PredictionResult(_Result):
-    """The answers about one clip."""
+class PredictionResult(Parsed):
+    """The answers about one clip; `input` is None where its features were sent instead."""
 
     id: str
     model: Model
-    input: Input
     features: Features
     segments: list[Segment]
     timings: Timings
+    input: Input | None = None
     lta: Lta | None = None
     skills: dict[str, Forecast] | None = None
     warnings: list[Warning_] = field(default_factory=list)
 
+    @property
+    def duration_s(self) -> float:
+        """Length of the clip; of its last segment's end where only features were sent."""
+        if self.input is not None:
+            return self.input.duration_s
+        return max((segment.end_s for segment in self.segments), default=0.0)
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the clip; of the features' clock where only those were sent."""
+        return self.features.fps if self.input is None else self.input.fps
+
 
 @dataclass(frozen=True)
-class SegmentMatches(_Result):
+class Progress(Parsed):
+    """How far a request or a job has come; windows in all are 0 until they are known."""
+
+    stage: str
+    windows_done: int = 0
+    windows_total: int = 0
+
+
+@dataclass(frozen=True)
+class SegmentMatches(Parsed):
     """Perspective -> closest prototypes, of one segment or, without times, of an action."""
 
     perspectives: dict[str, list[Neighbour]]
@@ -209,16 +208,17 @@ class SegmentMatches(_Result):
 
 
 @dataclass(frozen=True)
-class BackpackMatches(_Result):
+class BackpackMatches(Parsed):
     """What the model has seen that is close to a clip or an action."""
 
     model: Model
     backbone: str
     matches: list[SegmentMatches]
+    timings: Timings
 
 
 @dataclass(frozen=True)
-class ModelFacts(_Result):
+class ModelFacts(Parsed):
     """What a served bundle says of itself."""
 
     name: str
@@ -227,48 +227,35 @@ class ModelFacts(_Result):
     tasks: list[str]
     label_counts: dict[str, int] = field(default_factory=dict)
     metrics: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    encoder: dict[str, Any] = field(default_factory=dict)
+    licence: str | None = None
 
 
 @dataclass(frozen=True)
-class Limits(_Result):
-    """The limits a caller can run into."""
+class Models(Parsed):
+    """What is being served."""
+
+    models: list[ModelFacts]
+
+
+@dataclass(frozen=True)
+class Taxonomy(Parsed):
+    """Label space -> its names by id."""
+
+    label_spaces: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Limits(Parsed):
+    """The limits a caller can run into; those of jobs are None where there are none."""
 
     max_upload_bytes: int
     max_duration_s: float
     max_pixels: int
     max_requests: int
     timeout_s: float
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """Returns `value` as a `kind`: a plain type, a dataclass, or lists, dicts, options of them."""
-    origin = get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _build(next(arm for arm in get_args(kind) if arm is not type(None)), value)
-    if origin is list:
-        return [_build(get_args(kind)[0], item) for item in _checked(value, list)]
-    if origin is dict:
-        inner = get_args(kind)[1]
-        return {key: _build(inner, item) for key, item in _checked(value, dict).items()}
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints, given = _hints(kind), _checked(value, dict)
-        built = {name: _build(hint, given[name]) for name, hint in hints.items() if name in given}
-        return kind(**built)
-    if kind is float:
-        return float(_checked(value, int, float))
-    return _checked(value, kind)
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    """Types by field; looking them up anew for each label would cost more than the network."""
-    return typing.get_type_hints(kind)
-
-
-def _checked(value: Any, *kinds: type) -> Any:
-    is_number_for_bool = isinstance(value, bool) and bool not in kinds
-    if not isinstance(value, kinds) or is_number_for_bool:
-        raise TypeError(f"expected {' or '.join(k.__name__ for k in kinds)}, got {value!r:.60}")
-    return value
+    job_max_upload_bytes: int | None = None
+    job_max_duration_s: float | None = None
+    job_timeout_s: float | None = None
+    job_ttl_s: float | None = None
+    max_jobs: int | None = None

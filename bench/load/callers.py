@@ -11,7 +11,7 @@ import httpx
 
 from bench.load.answers import HUNG_UP, LOST, REFUSALS, Answer
 from bench.load.clips import LoadClip
-from clients.client import LOOPBACK
+from clients.calls import may_use_proxy
 
 MAX_RETRIES = 20
 """How often an obedient caller comes back with one clip."""
@@ -57,7 +57,7 @@ class Callers:
             headers=dict(door.headers),
             timeout=timeout_s,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-            trust_env=httpx.URL(door.url).host not in LOOPBACK,
+            trust_env=may_use_proxy(door.url),
         )
         self.answers: list[Answer] = []
         self.begun_s = time.monotonic()

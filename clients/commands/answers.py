@@ -11,7 +11,7 @@ from clients.results import PredictionResult
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the clip, and where its answer comes from."""
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clip", type=Path, help="video to ask about")
     parser.add_argument(
         "--answer",
         type=Path,

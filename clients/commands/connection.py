@@ -2,10 +2,11 @@
 
 import argparse
 import os
+from typing import Any
 
+from clients.aio import AsyncEgoPackClient
 from clients.client import EgoPackClient
-
-EPILOG = "EGOPACK_URL names the server and EGOPACK_API_KEY is sent, if they are set."
+from clients.commands import EPILOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def connect(arguments: argparse.Namespace) -> EgoPackClient:
     """Returns a client of that server; the caller closes it."""
-    return EgoPackClient(arguments.url, api_key=os.environ.get("EGOPACK_API_KEY"))
+    return EgoPackClient(arguments.url, api_key=_key())
+
+
+def connect_async(arguments: argparse.Namespace, **options: Any) -> AsyncEgoPackClient:
+    """Returns a client to be awaited; the caller closes it.
+
+    Args:
+        arguments: name the server.
+        options: of the client.
+    """
+    return AsyncEgoPackClient(arguments.url, api_key=_key(), **options)
+
+
+def _key() -> str | None:
+    return os.environ.get("EGOPACK_API_KEY")

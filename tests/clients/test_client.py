@@ -1,13 +1,33 @@
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-import clients.client
+import clients.ports
 from clients.client import EgoPackClient
-from clients.errors import Busy, Rejected, ServerFault, Unreachable
+from clients.errors import (
+    BadClip,
+    Busy,
+    ClientError,
+    KeyRefused,
+    NotFound,
+    Rejected,
+    ServerFault,
+    TimedOut,
+    Unreachable,
+)
+from clients.results import Progress
 from extract.store import FeatureStore
 from server.app import create_app
+from tests.clients.awaited import Awaited
 from tests.server.fakes import clip, make_engine, make_settings
 from tests.server.in_process import AppTransport
+
+JSON = st.none() | st.booleans() | st.integers() | st.text()
+KEYS = st.sampled_from(["code", "detail", "errors", "limits", "request_id", "title"])
 
 
 @pytest.fixture
@@ -33,12 +53,23 @@ def client(tmp_path):
 def naps(monkeypatch):
     """Replaces sleeping by a list of how long it would have been."""
     slept = []
-    monkeypatch.setattr(clients.client.time, "sleep", slept.append)
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(clients.ports.time, "sleep", slept.append)
+    monkeypatch.setattr(clients.ports.asyncio, "sleep", sleep)
     return slept
 
 
-def mocked(handler, **options):
-    return EgoPackClient("http://test", transport=httpx.MockTransport(handler), **options)
+@pytest.fixture(params=[EgoPackClient, Awaited])
+def mocked(request):
+    """Makes a client, of either kind, whose server is a function."""
+
+    def make(handler, **options):
+        return request.param("http://test", transport=httpx.MockTransport(handler), **options)
+
+    return make
 
 
 def problem(status, code="queue-full", **headers):
@@ -83,6 +114,44 @@ def test_models_limits_and_taxonomy_are_told(client):
     assert client.taxonomy()["noun"] == ["cup", "knife"]
 
 
+def test_features_stand_in_for_the_clip_they_are_of(client, clip_path, tmp_path):
+    track = client.features(clip_path)
+    (tmp_path / "track.safetensors").write_bytes(track)
+    of_clip = client.predict(clip_path, seed=3)
+    assert of_clip.input is not None
+    for features in (track, tmp_path / "track.safetensors"):
+        of_track = client.predict(features=features, seed=3)
+        assert (of_track.segments, of_track.lta) == (of_clip.segments, of_clip.lta)
+        assert of_track.input is None
+        assert (of_track.duration_s, of_track.fps) == (of_clip.duration_s, 30.0)
+        assert client.search(features=features).matches == client.search(clip_path).matches
+    with pytest.raises(BadClip):
+        client.predict(features=b"no track")
+
+
+def test_a_stream_tells_how_far_it_is_and_then_the_answer(client, clip_path):
+    *told, answer = client.stream(clip_path, tasks=["oscc"])
+    assert [one.stage for one in told][0] == "received"
+    assert all(isinstance(one, Progress) for one in told)
+    assert told[-1].windows_done == told[-1].windows_total > 0
+    assert answer.segments == client.predict(clip_path, tasks=["oscc"]).segments
+    clip_path.write_bytes(b"reject damaged")
+    with pytest.raises(BadClip):
+        list(client.stream(clip_path))
+
+
+def test_one_model_is_asked_for_by_its_name(client):
+    assert client.model("fake") == client.models()[0]
+    with pytest.raises(NotFound):
+        client.model("a name/with a slash")
+
+
+def test_a_clip_or_its_features_are_sent_and_never_both_or_what_we_do_not_know(client, clip_path):
+    for wrong in ({}, {"clip": clip_path, "features": b""}, {"clip": clip_path, "taks": ["ar"]}):
+        with pytest.raises(TypeError):
+            client.predict(**wrong)
+
+
 def test_a_refused_field_is_named(client, clip_path):
     with pytest.raises(Rejected) as caught:
         client.predict(clip_path, tasks=["dance"])
@@ -103,7 +172,7 @@ def test_a_clip_that_is_not_there_is_an_ordinary_error(client, tmp_path):
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_server_is_asked_again_when_it_says(naps, clip_path, answer, status):
+def test_a_busy_server_is_asked_again_when_it_says(mocked, naps, clip_path, answer, status):
     replies = [problem(status, **{"retry-after": "7"}), problem(status), None]
     bodies = []
 
@@ -113,17 +182,18 @@ def test_a_busy_server_is_asked_again_when_it_says(naps, clip_path, answer, stat
 
     with mocked(handler) as client:
         assert client.predict(clip_path).id == answer["id"]
-    assert naps == [7.0, 1.0]
+    assert 7 <= naps[0] <= 7 * 1.25
+    assert 1 <= naps[1] <= 1.25
     assert len(set(bodies)) == 1  # the clip was sent whole each time
 
 
-def test_it_does_not_ask_for_ever(naps, clip_path):
+def test_it_does_not_ask_for_ever(mocked, naps, clip_path):
     with mocked(lambda _: problem(429), max_retries=2) as client, pytest.raises(Busy):
         client.predict(clip_path)
     assert len(naps) == 2
 
 
-def test_a_wait_beyond_reason_is_not_waited(naps, clip_path):
+def test_a_wait_beyond_reason_is_not_waited(mocked, naps, clip_path):
     reply = problem(503, **{"retry-after": "86400"})
     with mocked(lambda _: reply) as client, pytest.raises(Busy):
         client.predict(clip_path)
@@ -142,21 +212,39 @@ def test_a_wait_beyond_reason_is_not_waited(naps, clip_path):
         (httpx.Response(200, json={"id": 1}), ServerFault),
     ],
 )
-def test_other_replies_become_the_right_error(clip_path, reply, error):
-    with mocked(lambda _: reply) as client, pytest.raises(error):
+def test_other_replies_become_the_right_error(mocked, clip_path, reply, error):
+    def handler(_):
+        return httpx.Response(reply.status_code, headers=reply.headers, content=reply.content)
+
+    with mocked(handler) as client, pytest.raises(error):
         client.predict(clip_path)
 
 
-@pytest.mark.parametrize("cause", [httpx.ConnectError("no"), httpx.ReadTimeout("slow")])
-def test_no_answer_is_unreachable(clip_path, cause):
-    def handler(_):
+@pytest.mark.parametrize(
+    ("cause", "tries"),
+    [
+        (httpx.ConnectError("no"), 3),
+        (httpx.ReadError("broke"), 3),
+        (httpx.RemoteProtocolError("gone"), 3),
+        (httpx.ReadTimeout("slow"), 1),
+        (httpx.ConnectTimeout("slow"), 1),
+    ],
+)
+def test_a_broken_connection_is_tried_again_and_a_silent_one_is_not(
+    mocked, naps, clip_path, cause, tries
+):
+    seen = []
+
+    def handler(request):
+        seen.append(request)
         raise cause
 
-    with mocked(handler) as client, pytest.raises(Unreachable):
+    with mocked(handler, max_retries=2) as client, pytest.raises(Unreachable, match="http://test"):
         client.predict(clip_path)
+    assert (len(seen), len(naps)) == (tries, tries - 1)
 
 
-def test_waiting_for_readiness_ends(naps):
+def test_waiting_for_readiness_ends(mocked, naps):
     replies = [problem(503, "starting")] * 3 + [httpx.Response(200, json={"status": "ready"})]
     with mocked(lambda _: replies.pop(0)) as client:
         client.wait_ready(60)
@@ -165,7 +253,7 @@ def test_waiting_for_readiness_ends(naps):
         client.wait_ready(0)
 
 
-def test_the_key_is_sent_as_a_bearer_token(clip_path, answer):
+def test_the_key_is_sent_as_a_bearer_token(mocked, clip_path, answer):
     def handler(request):
         assert request.headers["authorization"] == "Bearer k"
         return httpx.Response(200, json=answer)
@@ -174,7 +262,7 @@ def test_the_key_is_sent_as_a_bearer_token(clip_path, answer):
         client.predict(clip_path)
 
 
-def test_the_name_of_the_file_is_not_sent(clip_path, answer):
+def test_the_name_of_the_file_is_not_sent(mocked, clip_path, answer):
     secret = clip_path.rename(clip_path.with_name("my-private-life.mp4"))
 
     def handler(request):
@@ -183,3 +271,44 @@ def test_the_name_of_the_file_is_not_sent(clip_path, answer):
 
     with mocked(handler) as client:
         client.predict(secret)
+
+
+def test_a_stream_that_breaks_off_is_no_answer(mocked, clip_path):
+    wire = b'event: progress\ndata: {"stage": "received"}\n\n'
+    replies = [wire, wire + b"event: completed\ndata: [1]\n\n", b"event: error\ndata: {]\n\n"]
+    for body, error in zip(replies, (Unreachable, ServerFault, ServerFault), strict=True):
+        answer = httpx.Response(200, content=body)
+        with mocked(lambda _, answer=answer: answer) as client, pytest.raises(error):
+            list(client.stream(clip_path))
+
+
+def test_the_time_for_a_call_covers_its_waits(mocked, naps, clip_path):
+    reply = problem(503, **{"retry-after": "7"})
+    with mocked(lambda _: reply, total_s=5) as client, pytest.raises(Busy) as caught:
+        client.predict(clip_path)
+    assert (naps, caught.value.retry_after_s) == ([], 7.0)
+    with mocked(lambda _: reply, total_s=0) as client, pytest.raises(TimedOut):
+        client.models()
+
+
+def test_retry_after_may_be_a_date(mocked, naps, answer, clip_path):
+    when = format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True)
+    replies = [problem(429, **{"retry-after": when}), httpx.Response(200, json=answer)]
+    with mocked(lambda _: replies.pop(0)) as client:
+        client.predict(clip_path)
+    assert 18 <= naps[0] <= 20 * 1.25
+
+
+def test_a_key_is_refused_once_and_for_all(mocked, naps):
+    with mocked(lambda _: problem(401, "unauthenticated")) as client, pytest.raises(KeyRefused):
+        client.models()
+    assert naps == []
+
+
+@given(st.integers(400, 599), st.recursive(JSON, lambda x: st.lists(x) | st.dictionaries(KEYS, x)))
+def test_whatever_a_server_says_is_a_client_error(status, body):
+    reply = httpx.Response(status, json=body)
+    options = {"transport": httpx.MockTransport(lambda _: reply), "max_retries": 0}
+    with EgoPackClient("http://test", **options) as client, pytest.raises(ClientError) as caught:
+        client.models()
+    assert caught.value.status == status

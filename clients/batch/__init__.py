@@ -1,0 +1,1 @@
+"""Many clips through a server: concurrent, resumable, every answer written whole."""

@@ -1,0 +1,1 @@
+"""What Label Studio calls a machine learning backend: its questions, answered by our server."""

@@ -1,0 +1,135 @@
+"""The questions of Label Studio, answered; and a server that hears them."""
+
+import json
+import logging
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from clients.client import EgoPackClient
+from clients.errors import ClientError
+from clients.label_studio.clips import Clips
+from clients.label_studio.interface import Interface
+from clients.outgoing import Choices
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 32 * 2**20
+"""Tasks come with their annotations, but not with their clips."""
+
+SILENCE_S = 60.0
+"""A caller that says nothing for so long is hung up on."""
+
+NOTHING: dict[str, Any] = {"result": [], "score": 0.0}
+"""The prediction for a task that cannot be answered; the others still are."""
+
+
+class Backend:
+    """Answers what Label Studio asks of a machine learning backend."""
+
+    def __init__(self, client: EgoPackClient, clips: Clips, choices: Choices) -> None:
+        """Wires the parts.
+
+        Args:
+            client: of the server that answers.
+            clips: fetches what tasks name.
+            choices: of every question.
+        """
+        self._client, self._clips, self._choices = client, clips, choices
+
+    def answer(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Returns the HTTP status and the JSON that answer a request.
+
+        Args:
+            path: what is asked.
+            body: its JSON; empty for a GET.
+        """
+        try:
+            match path.partition("?")[0].rstrip("/"):
+                case "" | "/health":
+                    self._client.wait_ready(0)
+                    return 200, {"status": "UP", "model_class": "EgoPack"}
+                case "/setup":
+                    Interface.from_config(str(body.get("schema", "")))
+                    return 200, {"model_version": self._version()}
+                case "/predict":
+                    return 200, self._predict(body)
+                case "/webhook" | "/train":  # we do not learn from annotations as they come
+                    return 201, {}
+                case _:
+                    return 404, {"error": "there is nothing here"}
+        except (KeyError, TypeError, ValueError) as error:
+            return 400, {"error": str(error)}
+        except ClientError as error:
+            return 503, {"error": f"the EgoPack server: {error}"}
+
+    def _predict(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        interface = Interface.from_config(str(body.get("label_config", "")))
+        predictions = [self._about(task, interface) for task in body["tasks"]]
+        return {"results": predictions, "model_version": self._version()}
+
+    def _about(self, task: Mapping[str, Any], interface: Interface) -> dict[str, Any]:
+        try:
+            with self._clips.fetched(str(task["data"][interface.key])) as clip:
+                return interface.prediction(self._client.predict(clip, **self._choices))
+        except (ClientError, KeyError, OSError, TypeError, ValueError) as error:
+            logger.warning("no prediction for task %s: %s", task.get("id"), error)
+            return NOTHING
+
+    def _version(self) -> str:
+        model = self._client.models()[0]
+        return f"{model.name} {model.version} {model.sha256[:12]}"
+
+
+class BackendServer(ThreadingHTTPServer):
+    """Listens; the caller lets it run and closes it.
+
+    Attributes:
+        backend: answers.
+    """
+
+    def __init__(self, backend: Backend, host: str, port: int) -> None:
+        """Begins to listen.
+
+        Args:
+            backend: answers.
+            host: address to listen on.
+            port: 0 lets the system choose.
+        """
+        self.backend = backend
+        super().__init__((host, port), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: BackendServer
+    protocol_version = "HTTP/1.1"
+    timeout = SILENCE_S
+
+    def do_GET(self) -> None:
+        self._say(*self.server.backend.answer(self.path, {}))
+
+    def do_POST(self) -> None:
+        size = self.headers.get("Content-Length", "")
+        if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
+            self.close_connection = True
+            self._say(413, {"error": f"send at most {MAX_BODY_BYTES} bytes, and say how many"})
+            return
+        try:
+            body = json.loads(self.rfile.read(int(size)) or b"{}")
+        except ValueError:
+            body = None
+        if isinstance(body, dict):
+            self._say(*self.server.backend.answer(self.path, body))
+        else:
+            self._say(400, {"error": "the body is not a JSON object"})
+
+    def _say(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        logger.info(format, *args)

@@ -1,0 +1,68 @@
+"""A project's labelling interface, and answers as regions that fit it."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+from xml.etree import ElementTree
+
+from clients.exports import to_label_studio
+from clients.results import PredictionResult
+
+
+@dataclass(frozen=True)
+class Interface:
+    """The tags of an interface that we can answer.
+
+    Attributes:
+        control: name of its TimelineLabels.
+        video: name of the Video they label.
+        key: of a task's data, where the video's address is.
+        labels: that the control offers.
+    """
+
+    control: str
+    video: str
+    key: str
+    labels: frozenset[str]
+
+    @classmethod
+    def from_config(cls, config: str) -> Self:
+        """Reads the XML of an interface.
+
+        Args:
+            config: as the project's settings show it.
+
+        Raises:
+            ValueError: it has no TimelineLabels over a Video.
+        """
+        try:
+            view = ElementTree.fromstring(config)
+        except ElementTree.ParseError as error:
+            raise ValueError(f"the labelling interface is not XML: {error}") from error
+        videos = {tag.get("name"): tag for tag in view.iter("Video")}
+        for control in view.iter("TimelineLabels"):
+            video = videos.get(control.get("toName"))
+            if video is not None:
+                return cls(
+                    control=control.get("name", ""),
+                    video=video.get("name", ""),
+                    key=video.get("value", "").removeprefix("$"),
+                    labels=frozenset(tag.get("value", "") for tag in control.iter("Label")),
+                )
+        raise ValueError("the labelling interface needs TimelineLabels whose toName is a Video")
+
+    def prediction(self, result: PredictionResult) -> dict[str, Any]:
+        """Returns a prediction whose regions bear labels that the interface offers.
+
+        Args:
+            result: the answers about the task's clip.
+        """
+        (task,) = to_label_studio(result)
+        (made,) = task["predictions"]
+        regions = [
+            region | {"from_name": self.control, "to_name": self.video}
+            for region in made["result"]
+            if self.labels.issuperset(region["value"]["timelinelabels"])
+        ]
+        scores = [region["score"] for region in regions]
+        score = sum(scores) / len(scores) if scores else 0.0
+        return {"model_version": made["model_version"], "result": regions, "score": score}

@@ -1,0 +1,50 @@
+import asyncio
+import inspect
+
+import pytest
+
+from clients.aio import AsyncEgoPackClient
+from clients.calls import Calls
+from clients.client import EgoPackClient
+from clients.ports import finish, iterate
+
+
+def calls_of(cls):
+    return {name for name in dir(cls) if not name.startswith("_")} - {"close"}
+
+
+def test_both_clients_make_every_call_and_no_other():
+    assert calls_of(EgoPackClient) == calls_of(AsyncEgoPackClient) == calls_of(Calls)
+
+
+@pytest.mark.parametrize("name", sorted(calls_of(Calls)))
+def test_a_call_is_described_alike_by_both(name):
+    ours, theirs = getattr(EgoPackClient, name), getattr(AsyncEgoPackClient, name)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    assert inspect.getdoc(ours) == inspect.getdoc(theirs)
+
+
+def test_what_waits_for_a_loop_cannot_be_finished_without_one():
+    async def wait():
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match="BlockingPort"):
+        finish(wait())
+
+
+def test_what_is_left_early_is_closed():
+    closed = []
+
+    async def numbers():
+        try:
+            for number in range(9):
+                yield number
+        finally:
+            closed.append(number)
+
+    for number in iterate(numbers()):
+        if number == 2:
+            break
+    del number
+    assert closed == [2]
+    assert list(iterate(numbers())) == list(range(9))
