@@ -47,7 +47,7 @@ class Block:
 
     @property
     def output(self) -> str:
-        """What a session shows after what was typed; `...` stands for anything."""
+        """What a transcript shows after what was typed; `...` stands for anything."""
         lines = self.text.splitlines() if self.language == "console" else []
         return "\n".join(line for line, typed in _told_apart(lines) if not typed)
 
@@ -130,7 +130,7 @@ def _split(words: list[str]) -> Iterator[list[str]]:
 
 
 def _told_apart(lines: list[str]) -> Iterator[tuple[str, bool]]:
-    """Yields every line of a session, and whether a person typed it."""
+    """Yields every line of a transcript, and whether a person typed it."""
     continues = False
     for line in lines:
         typed = continues or line.startswith("$ ")

@@ -102,6 +102,6 @@ def test_a_page_runs_with_all_that_takes_longer(page, checkout, server):
 def test_a_block_says_what_it_is_and_hides_no_command(block):
     assert block.language in (*RUN, *READ), f"{block}: {block.language or 'no'} language"
     if block.language == "console":
-        assert block.script, f"{block}: a session in which nobody types; prompts are '$ '"
+        assert block.script, f"{block}: a transcript in which nobody types; prompts are '$ '"
     elif block.language in READ:
         assert not re.search(r"^\$ |^(curl|docker|make|pip) ", block.text, re.MULTILINE), block
