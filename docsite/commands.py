@@ -83,7 +83,15 @@ def helps() -> Iterator[tuple[str, str]]:
         yield name, _format(parser)
         for sub, subparser in subparsers_of(parser).items():
             chosen, _ = parser_of(module, [*first, sub])
-            yield f"{name} {sub}", _format(subparser if chosen.prog == parser.prog else chosen)
+            yield from _helps_below(
+                f"{name} {sub}", subparser if chosen.prog == parser.prog else chosen
+            )
+
+
+def _helps_below(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    yield name, _format(parser)
+    for sub, subparser in subparsers_of(parser).items():
+        yield from _helps_below(f"{name} {sub}", subparser)
 
 
 def subparsers_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
