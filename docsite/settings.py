@@ -23,11 +23,18 @@ SEVERAL = {"decode_workers": "one a core"}
 def page() -> str:
     """Returns the page, as Markdown."""
     prefix = Settings.model_config["env_prefix"]
+    fields = Settings.model_fields
     rows = [
-        f"| `{prefix}{name.upper()}` | {_default(name, field)} | {_cell(field.description)} |"
-        for name, field in Settings.model_fields.items()
+        f"| `{prefix}{name.upper()}` | {_default(name, fields[name])} "
+        f"| {_cell(fields[name].description)} |"
+        for name in sorted(fields, key=_is_inherited)
     ]
     return HEAD + "\n".join(rows) + "\n"
+
+
+def _is_inherited(name: str) -> bool:
+    """Whether a setting is one of a part, such as jobs: they follow the server's own."""
+    return name not in Settings.__annotations__
 
 
 def _default(name: str, field: Any) -> str:
