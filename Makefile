@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test serve check format train bench lock clean
+.PHONY: help install demo test serve check format train docs bench lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,7 @@ check: $(VENV)/dev.done  ## lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/dev.done  ## sort imports, lay out code
 	@$(BIN)/ruff check --fix-only .
@@ -33,8 +34,11 @@ train: export OMP_WAIT_POLICY := passive
 train: $(VENV)/run.done  ## the shipped bundle again, from nothing
 	@$(BIN)/python -m model.train
 
+docs: $(VENV)/dev.done  ## the documents as a site, in work/site
+	@$(BIN)/python -m mkdocs build --strict
+
 bench: $(VENV)/run.done  ## every speed figure, side by side
-	@for name in latency reasoning training; do $(BIN)/python -m bench $$name || exit 1; done
+	@for name in latency reasoning training trunk encoder decode extract; do $(BIN)/python -m bench $$name || exit 1; done
 
 # uv is only the installer: it checks the same hashes as pip and takes seconds instead of minutes.
 $(BIN)/uv: requirements/uv.txt
@@ -53,7 +57,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--generate-hashes --no-annotate --no-header
 
 lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
-	$(COMPILE) --constraint requirements/constraints.txt --extra dev pyproject.toml \
+	$(COMPILE) --constraint requirements/constraints.txt --extra dev --extra docs pyproject.toml \
 		--output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file requirements/run.txt
 	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \

@@ -35,6 +35,7 @@ class LocalServer:
         self._timeout_s = timeout_s
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
+        self._state: tempfile.TemporaryDirectory[str] | None = None
         self.url = ""
         self.start_s = 0.0
         self.exit_code: int | None = None
@@ -47,8 +48,10 @@ class LocalServer:
         """
         started_s = time.monotonic()
         self._log = tempfile.TemporaryFile("w+")
+        self._state = tempfile.TemporaryDirectory(prefix="egopack-state-")
+        ours = ["--port", "0", "--drain-delay-s", "0", "--state-dir", self._state.name]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "server", "--port", "0", "--drain-delay-s", "0", *self._flags],
+            [sys.executable, "-m", "server", *ours, *self._flags],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
@@ -122,6 +125,8 @@ class LocalServer:
             self._process.stdout.close()
         if self._log is not None:
             self._log.close()
+        if self._state is not None:
+            self._state.cleanup()
 
 
 def check_stopped(server: LocalServer) -> None:
