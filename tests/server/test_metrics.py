@@ -24,6 +24,7 @@ LABELS = {
     "name",
     "version",
     "sha256",
+    "state",
     "le",
 }
 KINDS = [value for value in vars(errors).values() if isinstance(value, Kind)]
