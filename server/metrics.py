@@ -11,9 +11,9 @@ import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from server import errors
-from server.errors import Kind
+from server import kinds
 from server.jobs.records import State
+from server.kinds import Kind
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
 """To beyond the longest deadline."""
@@ -148,7 +148,7 @@ class Metrics:
 def reason_of(status: int, problem: Kind | None) -> str:
     """Why a request has no answer, in one of six words."""
     slug = "" if problem is None else problem.slug
-    if status == errors.CALLER_GONE.status:
+    if status == kinds.CALLER_GONE.status:
         return "canceled"
     if slug in _BACKEND or (status >= 500 and problem is None):
         return "backend"
