@@ -33,7 +33,7 @@ LABEL org.opencontainers.image.title="EgoPack Server" \
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin egopack \
     && install -d -o egopack -g egopack /var/lib/egopack
 ENV PATH=/opt/egopack/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    EGOPACK_HOST=0.0.0.0 EGOPACK_PORT=8080
+    EGOPACK_HOST=0.0.0.0 EGOPACK_PORT=8080 EGOPACK_STATE_DIR=/var/lib/egopack
 VOLUME /var/lib/egopack
 USER 10001
 WORKDIR /tmp

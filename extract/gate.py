@@ -37,6 +37,7 @@ class PacketReport:
         num_hidden: packets that an edit list hides.
         times_s: (n,) float64 presentation times of the packets shown, sorted; nan when missing.
         is_cut: reading ended with an error, or a packet was not all there.
+        has_one_size: no picture can have another size than the head of the file says.
     """
 
     container: Container
@@ -50,6 +51,7 @@ class PacketReport:
     num_hidden: int
     times_s: np.ndarray
     is_cut: bool
+    has_one_size: bool
 
     @property
     def num_shown(self) -> int:
@@ -154,14 +156,15 @@ def check_output(
 def decord_may_read(report: PacketReport, contract: FeatureContract) -> bool:
     """Tells whether decord is known to read such a file right, memory aside.
 
-    It shows hidden frames, loses pictures when the first time is not zero, and can be told neither
-    to ignore the colour tag nor to leave half of a frame out.
+    It shows hidden frames, loses pictures when the first time is not zero, decodes pictures of any
+    size, and can be told neither to ignore the colour tag nor to leave half of a frame out.
     """
     times_s = report.times_s
     return bool(
         contract.resize == "decoder"
         and contract.color == "tagged"
         and contract.view == "whole"
+        and report.has_one_size
         and not report.is_cut
         and report.num_hidden == 0
         and report.num_shown == report.num_packets

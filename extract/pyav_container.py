@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -33,6 +34,11 @@ CODECS = {
 }
 """Decoders that may run -> canonical name of their codec."""
 
+SIZE_UNITS = {"h264": "7", "hevc": "33"}
+"""Codecs that keep sizes apart from pictures -> type of the NAL units that say them."""
+
+MAX_TRACKS = 32
+
 _DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 
 
@@ -48,6 +54,7 @@ def scan_packets(path: Path, container: Container, limits: Limits) -> PacketRepo
         times: list[float] = []
         num_packets = num_hidden = 0
         is_cut = False
+        sizes = _SizeWatch(stream, codec)
         time_base = stream.time_base or Fraction(1, 1000)
         try:
             for packet in source.demux(stream):
@@ -61,6 +68,7 @@ def scan_packets(path: Path, container: Container, limits: Limits) -> PacketRepo
                     num_hidden += 1
                 else:
                     times.append(np.nan if packet.pts is None else float(packet.pts * time_base))
+                sizes.take(packet)
         except av.error.FFmpegError:
             is_cut = True
         duration = stream.duration
@@ -76,6 +84,7 @@ def scan_packets(path: Path, container: Container, limits: Limits) -> PacketRepo
             num_hidden=num_hidden,
             times_s=np.sort(np.array(times, dtype=np.float64)),
             is_cut=is_cut,
+            has_one_size=sizes.is_one,
         )
 
 
@@ -99,15 +108,18 @@ def opened(
         "format_whitelist": _DEMUXERS[container],
         "codec_whitelist": ",".join(CODECS),
         "max_pixels": str(limits.max_pixels),
-        "max_streams": "32",
+        "max_streams": str(MAX_TRACKS),
         "skip_frame": "all",  # the header probe need not decode anything
     }
     try:
         source = av.open(
             str(path), "r", format=_DEMUXERS[container], options=options, hwaccel=hwaccel
         )
-    except av.error.MemoryError as error:
-        raise MemoryError from error
+    except av.error.MemoryError as error:  # what the library calls too many tracks, too
+        raise VideoRejected(
+            "unsupported-container",
+            f"the file has more than {MAX_TRACKS} tracks, or an index too large for our memory",
+        ) from error
     except (av.error.FFmpegError, ValueError) as error:
         raise VideoRejected("damaged", "the file cannot be opened as its container") from error
     with source:
@@ -130,10 +142,39 @@ def video_stream(source: InputContainer) -> VideoStream:
     Raises:
         VideoRejected: there is none.
     """
+    if not source.streams:
+        raise VideoRejected("damaged", "the file has no track, or its index is missing")
     for stream in source.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic:
             return stream
     raise VideoRejected("no-video-track", "the file has no video track")
+
+
+class _SizeWatch:
+    """Looks for sizes in packets that the head of the file does not have.
+
+    Attributes:
+        is_one: none was found so far, and they would have been.
+    """
+
+    def __init__(self, stream: VideoStream, codec: str) -> None:
+        self.is_one = codec in SIZE_UNITS
+        if self.is_one:
+            units = f"filter_units=pass_types={SIZE_UNITS[codec]}"
+            self._filter = BitStreamFilterContext(units, stream)
+            self._head = bytes(stream.codec_context.extradata or b"")
+
+    def take(self, packet: "av.Packet[VideoStream]") -> None:
+        """Looks at a packet, which is empty afterwards."""
+        if not self.is_one:
+            return
+        self.is_one = not packet.has_sidedata("new_extradata")
+        try:
+            for found in self._filter.filter(packet):
+                unit = bytes(found)[4:]  # after its start code
+                self.is_one = self.is_one and unit in self._head
+        except av.error.FFmpegError:
+            self.is_one = False
 
 
 def _codec_of(stream: VideoStream) -> str:

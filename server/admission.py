@@ -25,20 +25,39 @@ SPREAD = 0.2
 
 
 class Throughput:
-    """Windows that leave per busy second, lately; idle time and old times do not count."""
+    """What leaves per busy second, lately; idle time and old times do not count.
+
+    All figures fade together, so that a run of long clips, which bring more windows and take
+    longer, does not change what a window costs.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._seen_s = clock()
         self._active = 0
-        self._windows = 0.0
-        self._busy_s = 0.0
+        self._windows = self._clips = self._busy_s = 0.0
 
     @property
     def windows_per_s(self) -> float:
         """The rate; 0 before anything was measured."""
         self._advance()
         return self._windows / self._busy_s if self._busy_s > 0 else 0.0
+
+    @property
+    def windows_per_clip(self) -> float:
+        """What a clip brings; 0 before any brought one."""
+        return self._windows / self._clips if self._clips > 0 else 0.0
+
+    def seconds_for(self, windows: float, clips: int) -> float:
+        """Seconds until so many windows, and clips of unknown length, will have left.
+
+        Returns:
+            0 before anything was measured.
+        """
+        self._advance()
+        window_s = self._busy_s / self._windows if self._windows > 0 else 0.0
+        clip_s = self._busy_s / self._clips if self._clips > 0 else 0.0
+        return windows * window_s + clips * clip_s
 
     def begin(self) -> None:
         """A clip goes to work."""
@@ -48,8 +67,9 @@ class Throughput:
     def end(self, windows: int) -> None:
         """A clip is done with, after so many windows."""
         self._advance()
-        self._active -= 1
         self._windows += windows
+        self._clips += 1
+        self._active -= 1
 
     def _advance(self) -> None:
         now_s = self._clock()
@@ -57,6 +77,7 @@ class Throughput:
         if self._active:
             fade = 0.5 ** (passed_s / HALF_LIFE_S)
             self._windows *= fade
+            self._clips *= fade
             self._busy_s = self._busy_s * fade + passed_s
 
 
@@ -93,15 +114,23 @@ class Admission:
         self._max_requests, self._max_windows = max_requests, max_windows
         self._jitter = jitter
         self._throughput = Throughput(clock)
-        self._typical = TYPICAL_WINDOWS
         self._working: set[Work] = set()
         self.requests = 0
 
     @property
     def windows(self) -> float:
         """Windows inside, those of clips not yet decoded estimated."""
+        known, unknown = self._inside()
+        return known + unknown * self._typical
+
+    @property
+    def _typical(self) -> float:
+        return self._throughput.windows_per_clip or TYPICAL_WINDOWS
+
+    def _inside(self) -> tuple[int, int]:
+        """Windows of clips that are decoded, and how many are not."""
         known = [work.windows for work in self._working if work.windows is not None]
-        return sum(known) + max(0, self.requests - len(known)) * self._typical
+        return sum(known), max(0, self.requests - len(known))
 
     @contextmanager
     def admit(self) -> Iterator[None]:
@@ -132,11 +161,8 @@ class Admission:
         finally:
             self._working.remove(work)
             self._throughput.end(work.windows or 0 if is_answered else 0)
-            if work.windows is not None:
-                self._typical += 0.1 * (work.windows - self._typical)
 
     def retry_after_s(self) -> int:
         """Whole seconds until what is inside now should have left."""
-        rate = self._throughput.windows_per_s
-        estimate_s = self.windows / rate if rate > 0 else 1.0
+        estimate_s = self._throughput.seconds_for(*self._inside())
         return max(1, min(LONGEST_S, math.ceil(estimate_s * self._jitter())))

@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import logs
 from server.auth import Keys
-from server.errors import CALLER_GONE, BodyTooLarge, Kind
+from server.errors import BodyTooLarge
+from server.kinds import CALLER_GONE, Kind
 from server.prefer import preference_of
 from server.problems import respond_to
 from server.rates import Rates, neighbourhood

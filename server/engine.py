@@ -8,27 +8,28 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from extract.sandbox import DecodePool
 from model.predictor import Predictor
 from server.admission import Admission
+from server.backpack_search import BackpackSearch
 from server.canary import Watch
+from server.deadlines import until
 from server.decoding import DecodeStage, limits_of
-from server.errors import DeadlineExceeded, FieldInvalid
 from server.life import Life
 from server.loading import load_predictor
 from server.long_road import LongRoad
 from server.model_thread import ModelThread
-from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
-from server.questions import check_tasks, look_of, predict_request
+from server.options import PredictOptions
+from server.questions import check_segments, check_tasks, predict_request
 from server.reload import Reloader
 from server.settings import Settings
 from server.sight import Sight
-from server.stages import Found, Outcome, Progress, Seen, Source, StageTimes, Tell, tell_nobody
+from server.stages import Outcome, Progress, Seen, Source, Tell, tell_nobody
 from server.telemetry import Telemetry
 from server.tracing import Tracing
 
@@ -49,6 +50,7 @@ class Engine:
         telemetry: where what happens is reported.
         life: where in its life it is.
         admission: who may come in.
+        backpack: finds what is close to a clip or an action, and answers no task.
         long_road: answers videos that are too long for a caller to wait.
     """
 
@@ -92,6 +94,9 @@ class Engine:
         )
         self._sight = Sight(
             self._decode, self._model, self.telemetry, settings.decode_workers + CLIPS_AHEAD
+        )
+        self.backpack = BackpackSearch(
+            self._sight, self._model, self.admission, settings.max_segments
         )
         self.long_road = LongRoad(settings, self._model)
         self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics)
@@ -216,8 +221,8 @@ class Engine:
             DeadlineExceeded: the deadline passed first.
         """
         check_tasks(options, self.predictor)
-        self._check_segments(options)
-        async with _until(deadline_s):
+        check_segments(options, self.settings.max_segments)
+        async with until(deadline_s):
             outcome = await self._answer(source, options, deadline_s, tell)
         if outcome.clip is not None:
             self._watch.prove()
@@ -230,52 +235,11 @@ class Engine:
             ExtractError: the clip cannot be decoded.
             DeadlineExceeded: the deadline passed first.
         """
-        async with _until(deadline_s):
+        async with until(deadline_s):
             with self.admission.work() as work:
                 return await self._sight.see(
                     source, self.predictor, work=work, deadline_s=deadline_s
                 )
-
-    async def search(self, source: Source, options: SearchOptions, *, deadline_s: float) -> Found:
-        """Returns the prototypes closest to a clip's segments.
-
-        Raises:
-            SearchInvalid: there is no such backpack or perspective.
-            ModelError, ExtractError, DeadlineExceeded: as `predict` does.
-        """
-        self._check_segments(options)
-        look, predictor = look_of(options), self.predictor
-        async with _until(deadline_s):
-            with self.admission.work() as work:
-                seen = await self._sight.see(source, predictor, work=work, deadline_s=deadline_s)
-                request = predict_request(seen.track, options, tasks=frozenset())
-                ran = await self._model.run(predictor, lambda owner: owner.search(request, look))
-        segments, matches = ran.value
-        times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
-        return Found(predictor, matches.backbone, matches.nearest, segments, times)
-
-    async def search_action(self, options: ActionOptions, *, deadline_s: float) -> Found:
-        """Returns the prototypes closest to those of one action.
-
-        Raises:
-            SearchInvalid: no prototype has this verb and noun, or there is no such backpack or
-                perspective.
-            DeadlineExceeded: the deadline passed first.
-        """
-        look, predictor = look_of(options), self.predictor
-        async with _until(deadline_s):
-            ran = await self._model.run(
-                predictor,
-                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look),
-            )
-        times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
-        return Found(predictor, ran.value.backbone, ran.value.nearest, [], times)
-
-    def _check_segments(self, options: SegmentOptions) -> None:
-        """What can be refused before any work is done."""
-        limit = self.settings.max_segments
-        if options.segments is not None and len(options.segments) > limit:
-            raise FieldInvalid(("/segments", f"at most {limit} segments"))
 
     async def _send_canary(self) -> None:
         """Takes the canary through every stage; whoever sends it may give up sooner."""
@@ -301,12 +265,3 @@ class Engine:
         self.telemetry.stage("queue", queue_s)
         times = replace(seen.times, queue_s=queue_s, reason_s=reasoned.ran_s)
         return Outcome(predictor, seen.clip, seen.track, reasoned.value, times)
-
-
-@asynccontextmanager
-async def _until(deadline_s: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded("the deadline passed before the answer was ready") from error

@@ -1,4 +1,4 @@
-"""The one table: what went wrong -> status and stable slug.
+"""The one table: what went wrong -> a row of `kinds`.
 
 ServerError
 ├── MalformedRequest    the body cannot be read as a request
@@ -26,10 +26,10 @@ ServerError
 └── CallerGone          the caller hung up; nobody is left to answer
 """
 
-from dataclasses import dataclass
-
 from extract import errors as extract_errors
 from model import errors as model_errors
+from server import kinds
+from server.kinds import Kind
 from weights import errors as weights_errors
 
 
@@ -151,167 +151,79 @@ class CallerGone(ServerError):
     """The caller hung up."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One row of the contract with callers.
-
-    Attributes:
-        status: HTTP status.
-        slug: stable code; a caller may switch on it.
-        title: what it means, the same for every occurrence.
-        is_retryable: the same request may succeed later.
-        limits: names of the limits that explain a refusal.
-    """
-
-    status: int
-    slug: str
-    title: str
-    is_retryable: bool = False
-    limits: tuple[str, ...] = ()
-
-
-MALFORMED = Kind(400, "malformed-request", "The request cannot be read.")
-UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
-NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
-METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
-NOT_ACCEPTABLE = Kind(406, "not-acceptable", "No content type of the answer is accepted.")
-KEY_IN_PROGRESS = Kind(
-    409, "idempotency-in-progress", "A request with this key is being received.", True
-)
-NOT_FINISHED = Kind(409, "job-not-finished", "The job has no result.")
-RESULT_EXPIRED = Kind(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
-TOO_LARGE = Kind(
-    413,
-    "body-too-large",
-    "The body is larger than the limit.",
-    limits=("max_upload_bytes",),
-)
-UNSUPPORTED = Kind(415, "unsupported-media", "The body is of a type the server does not read.")
-INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")
-UNDECODABLE = Kind(
-    422, "undecodable-video", "The video cannot be decoded.", limits=("decode_wall_s",)
-)
-NO_STREAM = Kind(422, "no-video-stream", "The file holds no video stream.")
-TOO_SHORT = Kind(422, "too-short", "The video is too short.")
-TOO_LONG = Kind(
-    422,
-    "too-long-for-sync",
-    "The video is too long to be answered while the caller waits.",
-    limits=("max_duration_s", "max_frames"),
-)
-TOO_LONG_FOR_JOB = Kind(
-    422, "too-long", "The video is longer than a job may be.", limits=("job_max_duration_s",)
-)
-KEY_REUSED = Kind(
-    422, "idempotency-key-reused", "This Idempotency-Key was sent before, with another body."
-)
-TOO_MANY_PIXELS = Kind(
-    422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
-)
-FRAME_RATE = Kind(
-    422, "frame-rate-too-high", "The frame rate is higher than the limit.", limits=("max_fps",)
-)
-CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
-FEATURES = Kind(422, "unusable-features", "The features are not this encoder's.")
-QUEUE_FULL = Kind(
-    429,
-    "queue-full",
-    "The server is full; come back later.",
-    True,
-    ("max_requests", "max_queued_windows", "max_spool_bytes"),
-)
-RATE_LIMITED = Kind(429, "rate-limited", "You ask more often than you may.", is_retryable=True)
-CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
-INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
-STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
-DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
-NO_JOBS = Kind(503, "jobs-unavailable", "The store of jobs does not answer.", is_retryable=True)
-UNHEALTHY = Kind(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
-OUT_OF_MEMORY = Kind(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
-NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
-DEADLINE = Kind(
-    504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)
-)
-
 TABLE: dict[type[Exception], Kind] = {
-    MalformedRequest: MALFORMED,
-    Unauthenticated: UNAUTHENTICATED,
-    NotFound: NOT_FOUND,
-    BodyTooLarge: TOO_LARGE,
-    UnsupportedMedia: UNSUPPORTED,
-    NotAcceptable: NOT_ACCEPTABLE,
-    FeaturesInvalid: FEATURES,
-    FeaturesTooLong: TOO_LONG,
-    FieldInvalid: INVALID_FIELD,
-    QueueFull: QUEUE_FULL,
-    RateLimited: RATE_LIMITED,
-    NotReady: STARTING,
-    Unhealthy: UNHEALTHY,
-    OutOfMemory: OUT_OF_MEMORY,
-    Draining: DRAINING,
-    JobNotFinished: NOT_FINISHED,
-    ResultExpired: RESULT_EXPIRED,
-    VideoTooLong: TOO_LONG_FOR_JOB,
-    KeyInProgress: KEY_IN_PROGRESS,
-    KeyReused: KEY_REUSED,
-    JobsUnavailable: NO_JOBS,
-    DeadlineExceeded: DEADLINE,
-    CallerGone: CALLER_GONE,
-    ServerError: INTERNAL,
-    extract_errors.VideoRejected: UNDECODABLE,  # refined by its code, below
-    extract_errors.DecoderDied: UNDECODABLE,
-    extract_errors.DecodeTimeout: UNDECODABLE,
-    extract_errors.DecoderUnavailable: NO_DECODER,
-    extract_errors.RuntimeUnavailable: INTERNAL,
-    extract_errors.FeatureFileInvalid: INTERNAL,
-    extract_errors.ExtractError: INTERNAL,
-    model_errors.UnknownTask: INVALID_FIELD,
-    model_errors.SegmentInvalid: INVALID_FIELD,
-    model_errors.SearchInvalid: INVALID_FIELD,
-    model_errors.FeatureMismatch: FEATURES,
-    model_errors.FeaturesMissing: INTERNAL,
-    model_errors.BackpackInvalid: INTERNAL,
-    model_errors.AnnotationInvalid: INTERNAL,
-    model_errors.ScoringRefused: INTERNAL,
-    model_errors.TaskInvalid: INTERNAL,
-    model_errors.SettingInvalid: INTERNAL,
-    model_errors.WorldMismatch: INTERNAL,
-    model_errors.ModelError: INTERNAL,
-    weights_errors.BundleMissing: INTERNAL,
-    weights_errors.BundleError: INTERNAL,
-    weights_errors.ImportRefused: INTERNAL,
-    weights_errors.CheckpointInvalid: INTERNAL,
-    weights_errors.FetchFailed: INTERNAL,
-    weights_errors.HashDiffers: INTERNAL,
-    weights_errors.WeightsError: INTERNAL,
+    MalformedRequest: kinds.MALFORMED,
+    Unauthenticated: kinds.UNAUTHENTICATED,
+    NotFound: kinds.NOT_FOUND,
+    BodyTooLarge: kinds.TOO_LARGE,
+    UnsupportedMedia: kinds.UNSUPPORTED,
+    NotAcceptable: kinds.NOT_ACCEPTABLE,
+    FeaturesInvalid: kinds.FEATURES,
+    FeaturesTooLong: kinds.TOO_LONG,
+    FieldInvalid: kinds.INVALID_FIELD,
+    QueueFull: kinds.QUEUE_FULL,
+    RateLimited: kinds.RATE_LIMITED,
+    NotReady: kinds.STARTING,
+    Unhealthy: kinds.UNHEALTHY,
+    OutOfMemory: kinds.OUT_OF_MEMORY,
+    Draining: kinds.DRAINING,
+    JobNotFinished: kinds.NOT_FINISHED,
+    ResultExpired: kinds.RESULT_EXPIRED,
+    VideoTooLong: kinds.TOO_LONG_FOR_JOB,
+    KeyInProgress: kinds.KEY_IN_PROGRESS,
+    KeyReused: kinds.KEY_REUSED,
+    JobsUnavailable: kinds.NO_JOBS,
+    DeadlineExceeded: kinds.DEADLINE,
+    CallerGone: kinds.CALLER_GONE,
+    ServerError: kinds.INTERNAL,
+    extract_errors.VideoRejected: kinds.UNDECODABLE,  # refined by its code, below
+    extract_errors.DecoderDied: kinds.UNDECODABLE,
+    extract_errors.DecodeTimeout: kinds.UNDECODABLE,
+    extract_errors.DecoderUnavailable: kinds.NO_DECODER,
+    extract_errors.RuntimeUnavailable: kinds.INTERNAL,
+    extract_errors.FeatureFileInvalid: kinds.INTERNAL,
+    extract_errors.ExtractError: kinds.INTERNAL,
+    model_errors.UnknownTask: kinds.INVALID_FIELD,
+    model_errors.SegmentInvalid: kinds.INVALID_FIELD,
+    model_errors.SearchInvalid: kinds.INVALID_FIELD,
+    model_errors.FeatureMismatch: kinds.FEATURES,
+    model_errors.FeaturesMissing: kinds.INTERNAL,
+    model_errors.BackpackInvalid: kinds.INTERNAL,
+    model_errors.AnnotationInvalid: kinds.INTERNAL,
+    model_errors.ScoringRefused: kinds.INTERNAL,
+    model_errors.TaskInvalid: kinds.INTERNAL,
+    model_errors.SettingInvalid: kinds.INTERNAL,
+    model_errors.WorldMismatch: kinds.INTERNAL,
+    model_errors.ModelError: kinds.INTERNAL,
+    weights_errors.BundleMissing: kinds.INTERNAL,
+    weights_errors.BundleError: kinds.INTERNAL,
+    weights_errors.ImportRefused: kinds.INTERNAL,
+    weights_errors.CheckpointInvalid: kinds.INTERNAL,
+    weights_errors.FetchFailed: kinds.INTERNAL,
+    weights_errors.HashDiffers: kinds.INTERNAL,
+    weights_errors.WeightsError: kinds.INTERNAL,
 }
 
 REJECTED: dict[str, Kind] = {
-    "not-a-video": UNSUPPORTED,
-    "unsupported-container": UNSUPPORTED,
-    "unsupported-codec": CODEC,
-    "no-video-track": NO_STREAM,
-    "too-many-pixels": TOO_MANY_PIXELS,
-    "too-long": TOO_LONG,
-    "too-many-frames": TOO_LONG,
-    "frame-rate-too-high": FRAME_RATE,
-    "damaged": UNDECODABLE,
-    "too-short": TOO_SHORT,
-    "reader-refused": UNDECODABLE,
+    "not-a-video": kinds.UNSUPPORTED,
+    "unsupported-container": kinds.UNSUPPORTED,
+    "unsupported-codec": kinds.CODEC,
+    "no-video-track": kinds.NO_STREAM,
+    "too-many-pixels": kinds.TOO_MANY_PIXELS,
+    "too-long": kinds.TOO_LONG,
+    "too-many-frames": kinds.TOO_LONG,
+    "frame-rate-too-high": kinds.FRAME_RATE,
+    "damaged": kinds.UNDECODABLE,
+    "too-short": kinds.TOO_SHORT,
+    "reader-refused": kinds.UNDECODABLE,
 }
-
-BY_STATUS: dict[int, Kind] = {
-    kind.status: kind
-    for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE)
-}
-"""What the framework refuses by itself."""
 
 
 def kind_of(error: BaseException) -> Kind:
     """Returns the row of the nearest class in the table; anything unknown is our fault."""
     if isinstance(error, extract_errors.VideoRejected):
-        return REJECTED.get(error.code, UNDECODABLE)
+        return REJECTED.get(error.code, kinds.UNDECODABLE)
     for cls in type(error).__mro__:
         if cls in TABLE:
             return TABLE[cls]
-    return INTERNAL
+    return kinds.INTERNAL

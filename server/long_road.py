@@ -20,11 +20,12 @@ from extract.windows import cut_windows
 from model.predictor import Predictor
 from model.track_nodes import cut_track
 from server.batcher import Done
-from server.errors import DeadlineExceeded, FieldInvalid, VideoTooLong
+from server.deadlines import until
+from server.errors import FieldInvalid, VideoTooLong
 from server.model_thread import ModelThread
 from server.options import PredictOptions
 from server.pieces import joined, pieces_of
-from server.questions import check_tasks, predict_request
+from server.questions import check_segments, check_tasks, predict_request
 from server.settings import Settings
 from server.stages import Outcome, Progress, Seen, Source, StageTimes, Tell
 from server.video_stream import VideoStream
@@ -51,9 +52,7 @@ class LongRoad:
             FieldInvalid: more segments than the limit.
         """
         check_tasks(options, self._model.predictor)
-        limit = self._settings.job_max_segments
-        if options.segments is not None and len(options.segments) > limit:
-            raise FieldInvalid(("/segments", f"at most {limit} segments"))
+        check_segments(options, self._settings.job_max_segments)
 
     async def predict(
         self, source: Source, options: PredictOptions, *, timeout_s: float, tell: Tell
@@ -73,11 +72,8 @@ class LongRoad:
         """
         self.check(options)
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        try:
-            async with asyncio.timeout_at(deadline_s):
-                return await self._answer(source, options, deadline_s, tell)
-        except TimeoutError as error:
-            raise DeadlineExceeded(f"the job took over {timeout_s:g} s") from error
+        async with until(deadline_s, f"the job took over {timeout_s:g} s"):
+            return await self._answer(source, options, deadline_s, tell)
 
     async def _answer(
         self, source: Source, options: PredictOptions, deadline_s: float, tell: Tell

@@ -3,24 +3,29 @@
 Every label has a short, fixed list of values: no paths, no ids, no callers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
-from server import errors
-from server.errors import Kind
+from server import kinds
+from server.jobs.records import State
+from server.kinds import Kind
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
 """To beyond the longest deadline."""
+
+JOB_BUCKETS_S = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 14400, 28800, 57600)
+"""To beyond every attempt that one job is given by default."""
 
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Stage = Literal["receive", "queue", "decode", "features", "reason"]
 Flush = Literal["full", "wait", "idle"]
+Try = Literal["delivered", "failed", "given-up"]
 
 _DECODE = {
     "unsupported-media",
@@ -77,6 +82,12 @@ class Metrics:
         self.out_of_memory = counter("gpu_oom", "Batches that did not fit the device's memory.")
         self.gpu_memory = gauge("gpu_memory_bytes", "Memory of the device.", "device", "kind")
         self.reloads = counter("reloads", "Bundles loaded while serving.", "result")
+        self.jobs = gauge("jobs", "Jobs in the store.", "state")
+        self.job_s = Histogram(
+            "egopack_job_duration_seconds", "From the first beginning of a job to its end.",
+            registry=registry, buckets=JOB_BUCKETS_S,
+        )  # fmt: skip
+        self.webhooks = counter("webhook_deliveries", "Tries to deliver a webhook.", "result")
         self.model_info = gauge(
             "model_info", "1 for the bundle served.", "name", "version", "sha256"
         )
@@ -103,6 +114,15 @@ class Metrics:
             self.batch_windows.observe(windows)
             self.windows.inc(windows)
 
+    def count_jobs(self, counts: Mapping[str, int]) -> None:
+        """Says how many jobs are in each state; in one that is not named there are none."""
+        for state in get_args(State):
+            self.jobs.labels(state).set(counts.get(state, 0))
+
+    def count_delivery(self, result: Try) -> None:
+        """Counts one try to deliver a webhook."""
+        self.webhooks.labels(result).inc()
+
     def name_model(self, name: str, version: str, sha256: str) -> None:
         """Says which bundle answers from now on."""
         self.model_info.clear()
@@ -128,7 +148,7 @@ class Metrics:
 def reason_of(status: int, problem: Kind | None) -> str:
     """Why a request has no answer, in one of six words."""
     slug = "" if problem is None else problem.slug
-    if status == errors.CALLER_GONE.status:
+    if status == kinds.CALLER_GONE.status:
         return "canceled"
     if slug in _BACKEND or (status >= 500 and problem is None):
         return "backend"

@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from server import errors
+from server import kinds
 from server.multipart import Kind
 from server.oip.schemas import Failure, InferRequest
 from server.oip.wire import HEADER_LENGTH
@@ -18,35 +18,35 @@ from server.schemas import ProblemBody
 from server.uploads import SAFETENSORS
 
 ANYWHERE = (
-    errors.MALFORMED,
-    errors.UNAUTHENTICATED,
-    errors.TOO_LARGE,
-    errors.RATE_LIMITED,
-    errors.INTERNAL,
+    kinds.MALFORMED,
+    kinds.UNAUTHENTICATED,
+    kinds.TOO_LARGE,
+    kinds.RATE_LIMITED,
+    kinds.INTERNAL,
 )
 """What any endpoint may answer."""
 
 FOR_VIDEOS = (
-    errors.UNSUPPORTED,
-    errors.INVALID_FIELD,
-    errors.UNDECODABLE,
-    errors.NO_STREAM,
-    errors.TOO_SHORT,
-    errors.TOO_LONG,
-    errors.TOO_MANY_PIXELS,
-    errors.FRAME_RATE,
-    errors.CODEC,
-    errors.QUEUE_FULL,
-    errors.STARTING,
-    errors.DRAINING,
-    errors.UNHEALTHY,
-    errors.OUT_OF_MEMORY,
-    errors.NO_DECODER,
-    errors.DEADLINE,
+    kinds.UNSUPPORTED,
+    kinds.INVALID_FIELD,
+    kinds.UNDECODABLE,
+    kinds.NO_STREAM,
+    kinds.TOO_SHORT,
+    kinds.TOO_LONG,
+    kinds.TOO_MANY_PIXELS,
+    kinds.FRAME_RATE,
+    kinds.CODEC,
+    kinds.QUEUE_FULL,
+    kinds.STARTING,
+    kinds.DRAINING,
+    kinds.UNHEALTHY,
+    kinds.OUT_OF_MEMORY,
+    kinds.NO_DECODER,
+    kinds.DEADLINE,
 )
 """What an endpoint that takes a clip may answer besides."""
 
-FOR_CLIPS = (*FOR_VIDEOS, errors.FEATURES)
+FOR_CLIPS = (*FOR_VIDEOS, kinds.FEATURES)
 """What an endpoint that takes a clip or its features may answer besides."""
 
 FOR_SEARCHES = FOR_CLIPS
@@ -66,16 +66,16 @@ _PARTS: dict[Kind, dict[str, Any]] = {
 }
 
 
-def _clip_body(options: type[BaseModel], *kinds: Kind) -> dict[str, Any]:
+def _clip_body(options: type[BaseModel], *bodies: Kind) -> dict[str, Any]:
     """Returns the description of a body that is, or holds, a clip or its features."""
     form: dict[str, Any] = {
         "type": "object",
         "additionalProperties": False,
         "properties": {
-            **{kind: _PARTS[kind] for kind in kinds},
+            **{kind: _PARTS[kind] for kind in bodies},
             "request": {"$ref": f"{_REF}{options.__name__}"},
         },
-        "oneOf": [{"required": [kind]} for kind in kinds],
+        "oneOf": [{"required": [kind]} for kind in bodies],
     }
     content: dict[str, Any] = {
         "multipart/form-data": {
@@ -85,7 +85,7 @@ def _clip_body(options: type[BaseModel], *kinds: Kind) -> dict[str, Any]:
         "video/*": {"schema": {**_BYTES, "contentMediaType": "video/*"}},
         "application/octet-stream": {"schema": _BYTES},
     }
-    if "features" in kinds:
+    if "features" in bodies:
         content[SAFETENSORS] = {"schema": {**_BYTES, "contentMediaType": SAFETENSORS}}
     return {
         "required": True,
@@ -146,10 +146,10 @@ ACCEPTED_HEADERS = {
 }
 
 
-def problems(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
+def problems(*rows: kinds.Kind) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for kind in sorted({*kinds, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
+    for kind in sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
         example = body_of(Problem(kind, kind.title), "0f3c9a")
         entry = responses.setdefault(
             kind.status,
@@ -180,9 +180,9 @@ def answer(example: Any) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {JSON: {"example": example}}}}
 
 
-def failures(*kinds: errors.Kind) -> dict[int | str, dict[str, Any]]:
+def failures(*rows: kinds.Kind) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint of the Open Inference Protocol."""
-    responses = problems(*kinds)
+    responses = problems(*rows)
     for entry in responses.values():
         examples = entry["content"].pop(MEDIA_TYPE)["examples"]
         for example in examples.values():

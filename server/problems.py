@@ -13,7 +13,8 @@ from starlette.responses import Response
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server import logs
-from server.errors import BY_STATUS, DRAINING, INTERNAL, FieldInvalid, Kind, ServerError
+from server.errors import FieldInvalid, ServerError
+from server.kinds import BY_STATUS, DRAINING, INTERNAL, Kind
 from server.options import field_errors
 from server.refusals import Problem, describe
 from server.schemas import FieldProblem, ProblemBody

@@ -4,6 +4,7 @@ from extract.track import FeatureTrack
 from model.errors import UnknownTask
 from model.predictor import Predictor, PredictRequest
 from model.search import Look
+from server.errors import FieldInvalid
 from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
 
 
@@ -16,6 +17,16 @@ def check_tasks(options: PredictOptions, predictor: Predictor) -> None:
     for task in options.tasks or ():
         if task not in predictor.tasks:
             raise UnknownTask(task, predictor.tasks)
+
+
+def check_segments(options: SegmentOptions, limit: int) -> None:
+    """Raises if more segments were given than are answered.
+
+    Raises:
+        FieldInvalid: there are too many.
+    """
+    if options.segments is not None and len(options.segments) > limit:
+        raise FieldInvalid(("/segments", f"at most {limit} segments"))
 
 
 def predict_request(

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from extract import errors as extract_errors
 from model import errors as model_errors
-from server.errors import INTERNAL, FieldInvalid, Kind, ServerError, kind_of
+from server.errors import FieldInvalid, ServerError, kind_of
+from server.kinds import INTERNAL, Kind
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ class JobRunner:
             self._store.succeed(job, name, now_s=now_s, expires_s=expires_s)
 
         if await self._persist(job, succeed):
-            self._files.drop_input(job.id)
+            self._leave(job)
             logger.info("job %s: succeeded", job.id)
         else:
             self._files.drop_result(name)
@@ -199,8 +199,14 @@ class JobRunner:
         problem = body_of(look_into(error, self._limits), job.id)
         told = problem.model_dump(mode="json", exclude_none=True)
         if await self._persist(job, lambda: self._store.fail(job, told, now_s=time.time())):
-            self._files.drop_input(job.id)
+            self._leave(job)
             logger.info("job %s: failed: %s", job.id, problem.code)
+
+    def _leave(self, job: Job) -> None:
+        """What is left to do once the end of a job is written."""
+        self._files.drop_input(job.id)
+        if job.started_s is not None:
+            self._engine.telemetry.metrics.job_s.observe(max(0.0, time.time() - job.started_s))
 
     async def _hand_back(self, job: Job) -> None:
         with contextlib.suppress(LeaseLost, JobsUnavailable):

@@ -22,6 +22,9 @@ from server.settings import Settings
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
+COUNT_S = 5.0
+"""How old the numbers of jobs in the metrics may be: a scrape must not wait for the store."""
+
 REOPEN_S = 5.0
 SENDERS = 4
 """Webhooks on their way at once, so that a slow receiver does not keep the others waiting."""
@@ -71,6 +74,7 @@ class Jobs:
                 find=self.store.get,
                 describe=lambda job: body_of(job).model_dump(mode="json", exclude_none=True),
                 timeout_s=settings.webhook_timeout_s,
+                metrics=engine.telemetry.metrics,
             )
         self._runner = JobRunner(engine, self.store, self.files, limits)
         self._living: asyncio.Task[None] | None = None
@@ -142,9 +146,15 @@ class Jobs:
             for _ in range(self.settings.job_workers):
                 group.create_task(self._runner.run())
             group.create_task(_forever(self._keep_house, HOUSEKEEPING_S))
+            group.create_task(_forever(self._count, COUNT_S))
             if self._announcer is not None:
                 for _ in range(SENDERS):
                     group.create_task(_forever(self._announcer.send_due, POLL_S))
+
+    async def _count(self) -> bool:
+        counts = await asyncio.to_thread(self.store.counts)
+        self._engine.telemetry.metrics.count_jobs(counts)
+        return False
 
     async def _keep_house(self) -> bool:
         await asyncio.to_thread(self._tidy)

@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 from server.jobs.deliveries import DeliveryQueue
 from server.jobs.records import Delivery, Job
 from server.jobs.safe_http import DeliveryFailed, SafeClient, UrlRefused
+from server.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Announcer:
         find: Callable[[str], Job | None],
         describe: Describe,
         timeout_s: float,
+        metrics: Metrics | None = None,
     ) -> None:
         """Wires the parts.
 
@@ -41,10 +43,12 @@ class Announcer:
             find: returns a job by its id.
             describe: what a message says of it.
             timeout_s: what `client` gives one try.
+            metrics: counts tries; default: nobody looks.
         """
         self._queue, self._client, self._webhook = queue, client, Webhook(secret)
         self._find, self._describe = find, describe
         self._lease_s = 2 * timeout_s + 10
+        self._metrics = metrics or Metrics()
 
     async def send_due(self) -> bool:
         """Sends the message that is due longest; returns whether there was one.
@@ -61,7 +65,11 @@ class Announcer:
         again = await asyncio.to_thread(
             self._queue.settle, delivery, is_delivered=is_delivered, now_s=time.time()
         )
-        if not is_delivered and not again:
+        given_up = not is_delivered and not again
+        self._metrics.count_delivery(
+            "delivered" if is_delivered else "given-up" if given_up else "failed"
+        )
+        if given_up:
             logger.warning("job %s: giving up its webhook", delivery.job_id)
         return True
 

@@ -46,7 +46,7 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
 async def _of_clip(request: Request, query: SearchQuery) -> tuple[Found, float]:
     engine = engine_of(request)
     async with receive_clip(request, query) as call:
-        work = engine.search(call.source, call.options, deadline_s=call.deadline_s)
+        work = engine.backpack.of_clip(call.source, call.options, deadline_s=call.deadline_s)
         found = await unless_gone(request, work)
     return found, asyncio.get_running_loop().time() - call.started_s
 
@@ -61,6 +61,6 @@ async def _of_action(request: Request, query: SearchQuery) -> tuple[Found, float
         body = await spool_of(request).read(request, max_bytes=MAX_OPTIONS_BYTES)
         options = parse_options(body, ActionOptions)
         deadline_s = started_s + timeout_of(options, engine.settings.timeout_s)
-        work = engine.search_action(options, deadline_s=deadline_s)
+        work = engine.backpack.of_action(options, deadline_s=deadline_s)
         found = await unless_gone(request, work)
     return found, loop.time() - started_s

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from extract.store import track_bytes
-from server import answers, errors
+from server import answers, kinds
 from server.calls import accepted, engine_of, receive_clip, unless_gone
 from server.openapi import FOR_VIDEOS, VIDEO_BODY, problems
 from server.options import TimedQuery
@@ -27,7 +27,7 @@ router = APIRouter()
             "float64, and in its metadata what made them and of how many frames.",
             "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
         },
-        **problems(*FOR_VIDEOS, errors.NOT_ACCEPTABLE),
+        **problems(*FOR_VIDEOS, kinds.NOT_ACCEPTABLE),
     },
     openapi_extra={"requestBody": VIDEO_BODY},
 )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from server import errors, fact_schemas, facts
+from server import fact_schemas, facts, kinds
 from server.calls import engine_of
 from server.examples import LIMITS
 from server.openapi import answer, problems
@@ -44,7 +44,7 @@ async def get_liveness() -> fact_schemas.Health:
     response_model_exclude_none=True,
     responses={
         **answer({"status": "ready"}),
-        **problems(errors.STARTING, errors.UNHEALTHY, errors.DRAINING, errors.INVALID_FIELD),
+        **problems(kinds.STARTING, kinds.UNHEALTHY, kinds.DRAINING, kinds.INVALID_FIELD),
     },
 )
 async def get_readiness(request: Request, verbose: Verbose = False) -> fact_schemas.Health:

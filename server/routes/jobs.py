@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from server import errors, events, job_schemas, schemas
+from server import events, job_schemas, kinds, schemas
 from server.calls import accepted
 from server.errors import JobNotFinished, ResultExpired
 from server.examples import JOB, JOB_EVENTS, PREDICTION
@@ -24,7 +24,7 @@ from server.problems import MEDIA_TYPE
 router = APIRouter(tags=["jobs"])
 
 WAIT_POLL_S = 0.1
-FOR_JOBS = (errors.NOT_FOUND, errors.INVALID_FIELD, errors.NO_JOBS)
+FOR_JOBS = (kinds.NOT_FOUND, kinds.INVALID_FIELD, kinds.NO_JOBS)
 MAX_PAGE = 100
 MAX_EVENT_ID = 2**31 - 1
 
@@ -57,7 +57,7 @@ async def submit(request: Request, query: PredictQuery, preference: Preference) 
     response_model=job_schemas.JobPage,
     responses={
         200: {"content": {JSON: {"example": {"jobs": [JOB]}}}},
-        **problems(errors.INVALID_FIELD, errors.NO_JOBS),
+        **problems(kinds.INVALID_FIELD, kinds.NO_JOBS),
     },
 )
 async def list_jobs(
@@ -102,7 +102,7 @@ async def get_job(job_id: str, request: Request) -> Response:
             "description": "`progress`, then `completed`, `error` or `canceled`.",
             "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}, "example": JOB_EVENTS}},
         },
-        **problems(*FOR_JOBS, errors.NOT_ACCEPTABLE),
+        **problems(*FOR_JOBS, kinds.NOT_ACCEPTABLE),
     },
 )
 async def get_job_events(
@@ -128,7 +128,7 @@ async def get_job_events(
     response_model=schemas.Prediction,
     responses={
         200: {"content": {JSON: {"example": PREDICTION}}},
-        **problems(*FOR_JOBS, errors.NOT_FINISHED, errors.RESULT_EXPIRED),
+        **problems(*FOR_JOBS, kinds.NOT_FINISHED, kinds.RESULT_EXPIRED),
     },
 )
 async def get_job_result(job_id: str, request: Request) -> Response:

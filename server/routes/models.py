@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from server import errors, fact_schemas, facts
+from server import fact_schemas, facts, kinds
 from server.calls import engine_of
 from server.errors import NotFound
 from server.examples import MODEL_FACTS, TAXONOMY
@@ -15,7 +15,7 @@ router = APIRouter()
     "/v1/models",
     operation_id="list_models",
     tags=["model"],
-    responses={**answer({"models": [MODEL_FACTS]}), **problems(errors.STARTING)},
+    responses={**answer({"models": [MODEL_FACTS]}), **problems(kinds.STARTING)},
 )
 async def list_models(request: Request) -> fact_schemas.Models:
     """Lists the models being served."""
@@ -28,7 +28,7 @@ async def list_models(request: Request) -> fact_schemas.Models:
     tags=["model"],
     responses={
         **answer(MODEL_FACTS),
-        **problems(errors.NOT_FOUND, errors.INVALID_FIELD, errors.STARTING),
+        **problems(kinds.NOT_FOUND, kinds.INVALID_FIELD, kinds.STARTING),
     },
 )
 async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
@@ -43,7 +43,7 @@ async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
     "/v1/taxonomy",
     operation_id="get_taxonomy",
     tags=["model"],
-    responses={**answer(TAXONOMY), **problems(errors.STARTING)},
+    responses={**answer(TAXONOMY), **problems(kinds.STARTING)},
 )
 async def get_taxonomy(request: Request) -> fact_schemas.Taxonomy:
     """Names every label by id."""

@@ -4,7 +4,7 @@ import asyncio
 
 from fastapi import APIRouter, Request, Response
 
-from server import __version__, errors
+from server import __version__, kinds
 from server.calls import engine_of, spool_of, timeout_of, unless_gone
 from server.errors import NotFound
 from server.examples import INFERENCE, OIP_MODEL, OIP_MODEL_READY, OIP_SERVER
@@ -16,7 +16,7 @@ from server.openapi import FOR_CLIPS, INFER_BODY, JSON, answer, failures
 
 router = APIRouter(prefix="/v2", tags=["inference protocol"])
 
-FOR_MODELS = (errors.NOT_FOUND, errors.INVALID_FIELD, errors.STARTING)
+FOR_MODELS = (kinds.NOT_FOUND, kinds.INVALID_FIELD, kinds.STARTING)
 EXTENSIONS = ["binary_tensor_data"]
 
 
@@ -39,7 +39,7 @@ async def get_live() -> schemas.Live:
 @router.get(
     "/health/ready",
     operation_id="oip_server_ready",
-    responses={**answer({"ready": True}), **failures(errors.STARTING, errors.DRAINING)},
+    responses={**answer({"ready": True}), **failures(kinds.STARTING, kinds.DRAINING)},
 )
 async def get_ready(request: Request) -> schemas.Ready:
     """Says whether a clip sent now would be answered."""
@@ -85,7 +85,7 @@ async def get_model_version(name: str, version: str, request: Request) -> schema
 @router.get(
     "/models/{name}/ready",
     operation_id="oip_model_ready",
-    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, errors.DRAINING)},
+    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, kinds.DRAINING)},
 )
 async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
     """Says whether a model would answer now."""
@@ -97,7 +97,7 @@ async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
 @router.get(
     "/models/{name}/versions/{version}/ready",
     operation_id="oip_model_version_ready",
-    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, errors.DRAINING)},
+    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, kinds.DRAINING)},
 )
 async def get_model_version_ready(name: str, version: str, request: Request) -> schemas.ModelReady:
     """Says whether one version of a model would answer now."""
@@ -109,7 +109,7 @@ async def get_model_version_ready(name: str, version: str, request: Request) -> 
     "/models/{name}/infer",
     operation_id="oip_infer",
     response_model=schemas.InferResponse,
-    responses={**answer(INFERENCE), **failures(errors.NOT_FOUND, *FOR_CLIPS)},
+    responses={**answer(INFERENCE), **failures(kinds.NOT_FOUND, *FOR_CLIPS)},
     openapi_extra=INFER_BODY,
 )
 async def infer(name: str, request: Request) -> Response:
@@ -145,7 +145,7 @@ async def infer(name: str, request: Request) -> Response:
     "/models/{name}/versions/{version}/infer",
     operation_id="oip_version_infer",
     response_model=schemas.InferResponse,
-    responses={**answer(INFERENCE), **failures(errors.NOT_FOUND, *FOR_CLIPS)},
+    responses={**answer(INFERENCE), **failures(kinds.NOT_FOUND, *FOR_CLIPS)},
     openapi_extra=INFER_BODY,
 )
 async def infer_version(name: str, version: str, request: Request) -> Response:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server import answers, errors, events, facts, job_schemas, schemas
+from server import answers, events, facts, job_schemas, kinds, schemas
 from server.calls import accepted, engine_of, receive_clip, unless_gone
 from server.errors import FieldInvalid
 from server.events import EventStream, Post
@@ -43,11 +43,11 @@ router = APIRouter()
         },
         **problems(
             *FOR_CLIPS,
-            errors.NOT_ACCEPTABLE,
-            errors.KEY_IN_PROGRESS,
-            errors.KEY_REUSED,
-            errors.TOO_LONG_FOR_JOB,
-            errors.NO_JOBS,
+            kinds.NOT_ACCEPTABLE,
+            kinds.KEY_IN_PROGRESS,
+            kinds.KEY_REUSED,
+            kinds.TOO_LONG_FOR_JOB,
+            kinds.NO_JOBS,
         ),
     },
     openapi_extra={"requestBody": CLIP_BODY, "parameters": ASYNC_HEADERS},

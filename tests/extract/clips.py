@@ -118,3 +118,19 @@ def png_bytes() -> bytes:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
+
+
+def joined(paths: Sequence[Path], to: Path) -> Path:
+    """Copies the packets of clips of one codec behind the head of the first."""
+    with av.open(str(to), "w") as container:
+        with av.open(str(paths[0])) as first:
+            stream = container.add_stream_from_template(first.streams.video[0])
+        at = 0
+        for path in paths:
+            with av.open(str(path)) as source:
+                for packet in source.demux(source.streams.video[0]):
+                    if packet.size:
+                        packet.stream, packet.pts, packet.dts = stream, at, at
+                        container.mux(packet)
+                        at += packet.duration
+    return to

@@ -20,6 +20,7 @@ GOOD = PacketReport(
     num_hidden=0,
     times_s=np.arange(240) / 30,
     is_cut=False,
+    has_one_size=True,
 )
 
 
@@ -40,6 +41,7 @@ def test_decord_may_read_a_harmless_file_with_or_without_a_declared_count():
         {"times_s": np.zeros(240)},
         {"times_s": np.full(240, np.nan)},
         {"is_cut": True},
+        {"has_one_size": False},
     ],
 )
 def test_decord_may_not_read_what_it_is_known_to_get_wrong(changes):

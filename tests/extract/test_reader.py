@@ -17,7 +17,7 @@ from extract.errors import DecoderUnavailable, VideoRejected
 from extract.extractor import Extractor
 from extract.nvdec import nvdec
 from extract.video import decode_into
-from tests.extract.clips import noisy_frames, trim_by_copy, write_clip, write_numbered
+from tests.extract.clips import joined, noisy_frames, trim_by_copy, write_clip, write_numbered
 
 
 class Frames:
@@ -55,9 +55,7 @@ ORDINARY = {
         "container_options": {"movflags": "frag_keyframe+empty_moov"},
     },
     "index-first.mp4": {"container_options": {"movflags": "faststart"}},
-    "vp9.webm": {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}},
-    "vp8.webm": {"codec": "libvpx", "options": {"deadline": "realtime"}},
-    "motion.mov": {"codec": "mjpeg", "pix_fmt": "yuvj420p"},
+    "repeated-head.mp4": {"options": {"x264-params": "repeat-headers=1:annexb=0", "g": "10"}},
     "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
     "ten-bit.mp4": {"pix_fmt": "yuv420p10le"},
     "full-chroma.mp4": {"pix_fmt": "yuv444p"},
@@ -105,11 +103,26 @@ def starts_a_tick_late(folder):
     return noisy(folder / "h264.avi", options={"bf": "2"})
 
 
+def says_sizes_in_pictures(folder):
+    return noisy(folder / "motion.mov", codec="mjpeg", pix_fmt="yuvj420p")
+
+
+def grows(folder):
+    """H.264 whose packets bring a head for larger pictures along."""
+    paths = [folder / f"{width}.mp4" for width in (80, 160)]
+    for path, width in zip(paths, (80, 160), strict=True):
+        head = {"x264-params": "repeat-headers=1:annexb=0"}
+        noisy(path, size=(width, 60), count=20, options={**head, "bf": "0"})
+    return joined(paths, folder / "grows.mp4")
+
+
 def is_long(folder):
     return write_numbered(folder / "long.mp4", 3700, options={"preset": "ultrafast"})
 
 
-@pytest.mark.parametrize("make", [trimmed, starts_late, starts_a_tick_late, is_long])
+@pytest.mark.parametrize(
+    "make", [trimmed, starts_late, starts_a_tick_late, says_sizes_in_pictures, grows, is_long]
+)
 def test_the_gate_sends_to_pyav_what_decord_gets_wrong_or_cannot_hold(tmp_path, make):
     path = make(tmp_path)
     facts, frames = decode(path)
@@ -133,7 +146,8 @@ def test_a_damaged_file_is_read_again_by_pyav_unless_decord_was_asked_for(tmp_pa
         packets = [p for p in source.demux(video=0) if p.size]
     data = bytearray(path.read_bytes())
     spoilt = packets[41]
-    data[spoilt.pos : spoilt.pos + spoilt.size] = bytes(spoilt.size)
+    begin = spoilt.pos + 5  # behind what says how long and of which type it is
+    data[begin : spoilt.pos + spoilt.size] = bytes(spoilt.size - 5)
     path.write_bytes(data)
     facts, frames = decode(path)
     assert facts.info.reader == "pyav"

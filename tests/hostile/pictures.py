@@ -91,10 +91,18 @@ def add_tone(container: av.container.OutputContainer) -> Callable[[], None]:
     return encode
 
 
+REPEATED = "repeat-headers=1:annexb=0"
+"""Has every key frame bring the head along that says how large it is."""
+
+
 def black(bait: Bait, width: int, height: int, *, frames: int = 2, codec: str = "libx264") -> bytes:
     """Returns huge black frames in a small file."""
     pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-    options = {"preset": "ultrafast", "threads": "1"} if codec == "libx264" else {}
+    options = (
+        {"preset": "ultrafast", "threads": "1", "x264-params": REPEATED}
+        if codec == "libx264"
+        else {}
+    )
     path = _path(bait, "mp4")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=30, options=options)

@@ -61,7 +61,9 @@ def _try(image: Image) -> int:
     mounts = (
         f"mount --bind {image.root} {image.root} && mount -o remount,bind,ro {image.root} && "
         f"mount -t proc proc {image.root}/proc && mount --rbind /dev {image.root}/dev && "
-        f'mount -t tmpfs tmpfs {image.root}/tmp && chmod 1777 {image.root}/tmp && exec "$@"'
+        f"mount -t tmpfs tmpfs {image.root}/tmp && chmod 1777 {image.root}/tmp && "
+        f"mount -t tmpfs -o uid={image.user} tmpfs {image.root}/var/lib/egopack && "
+        'exec "$@"'
     )
     extra = {"EGOPACK_API_KEY": "a-key", "EGOPACK_PORT": str(PORT), "EGOPACK_HOST": "127.0.0.1"}
     command = [*chroot(image, extra), *image.command]

@@ -31,7 +31,7 @@ class Building:
         )
         self.workers, self.windows, self.seconds = workers, windows, seconds
         self.events, self.waiting, self.busy, self.count = [], [], 0, 0
-        self.outcomes = []
+        self.outcomes, self.told_s = [], []
 
     def at(self, time_s, what, *values):
         self.count += 1
@@ -48,6 +48,7 @@ class Building:
             place.__enter__()
         except QueueFull as full:
             self.outcomes.append((attempt, "refused"))
+            self.told_s.append(full.retry_after_s)
             self.at(self.clock.now_s + full.retry_after_s, self.arrive, attempt + 1)
             return
         self.outcomes.append((attempt, "in"))
@@ -106,6 +107,50 @@ def test_idle_time_does_not_slow_the_measured_rate(rounds):
         throughput.end(windows=round(busy_s * 1000))
         clock.now_s += idle_s
     assert throughput.windows_per_s == pytest.approx(1000, rel=0.06)
+
+
+class Mixed(Building):
+    """Clips whose windows are known once their turn comes; callers who never come back."""
+
+    lengths = (2, 3, 6, 14, 14, 14, 30, 117)
+
+    def arrive(self, attempt):
+        place = self.admission.admit()
+        try:
+            place.__enter__()
+        except QueueFull as full:
+            self.told_s.append(full.retry_after_s)
+            return
+        work = self.admission.work()
+        self.waiting.append((place, work, work.__enter__()))
+        self.next()
+
+    def next(self):
+        if self.waiting and self.busy < self.workers:
+            self.busy += 1
+            place, work, record = self.waiting.pop(0)
+            record.windows = self.random.choice(self.lengths)
+            spent_s = record.windows * self.seconds * self.random.uniform(0.8, 1.2)
+            self.at(self.clock.now_s + spent_s, self.leave, place, work)
+
+
+@settings(max_examples=20, deadline=None)
+@given(workers=st.integers(1, 4), true_s=st.floats(6, 20), seed=st.integers(0, 99))
+def test_under_overload_the_told_wait_is_steady_whatever_the_lengths(workers, true_s, seed):
+    """Two minutes at four times the capacity; a fifth of the spread is meant to be there."""
+    places = 64
+    clip_s = true_s / places  # between two that leave
+    mean = sum(Mixed.lengths) / len(Mixed.lengths)
+    building = Mixed(
+        workers=workers, places=places, windows=1, seconds=clip_s * workers / mean, seed=seed
+    )
+    for index in range(round(4 * 120 / clip_s)):
+        building.at(100 + index * clip_s / 4, building.arrive, 1)
+    building.run()
+    told_s = sorted(building.told_s)
+    tenth = len(told_s) // 10
+    assert told_s[tenth] >= 0.65 * true_s
+    assert told_s[-tenth] <= 1.8 * true_s
 
 
 def test_windows_fill_the_building_before_places_do():

@@ -70,12 +70,12 @@ def stable(values):
     return {name: value for name, value in values.items() if name not in VOLATILE}
 
 
-def post(http, body, kind, **headers):
+def post(http, body, kind, *, status=200, **headers):
     query = {"segments": [f"{a},{b}" for a, b in SEGMENTS], "top_k": 100, "seed": 5}
     response = http.post(
         "/v1/predictions", content=body, params=query, headers={"content-type": kind, **headers}
     )
-    assert response.status_code == 200, response.text
+    assert response.status_code == status, response.text
     return response
 
 
@@ -88,6 +88,15 @@ def test_a_form_says_what_a_raw_body_says(http, clip, expected):
     choices = json.dumps({"segments": SEGMENTS, "top_k": 100, "seed": 5})
     files = {"request": (None, choices), "video": ("x", io.BytesIO(clip))}
     assert stable(http.post("/v1/predictions", files=files).json()) == expected
+
+
+def test_a_job_says_what_the_caller_who_waits_gets(http, clip, features, expected):
+    for body, kind in ((clip, "video/mp4"), (features, "application/x-safetensors")):
+        response = post(http, body, kind, status=202, prefer="respond-async")
+        links = response.json()["links"]
+        # The stream of events ends with the job.
+        assert "event: completed" in http.get(links["events"]).text
+        assert stable(http.get(links["result"]).json()) == expected
 
 
 def test_features_say_what_the_clip_says(http, features, expected):

@@ -7,7 +7,7 @@ from extract import errors as extract_errors
 from extract.errors import RejectCode, VideoRejected
 from model import errors as model_errors
 from model.errors import SegmentInvalid, UnknownTask
-from server import errors
+from server import errors, kinds
 from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, kind_of
 from server.refusals import describe
 from weights import errors as weights_errors
@@ -53,7 +53,7 @@ def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
 
 def test_an_unforeseen_error_is_our_fault_and_says_nothing():
     problem = describe(RuntimeError("/secret/path"))
-    assert problem.kind is errors.INTERNAL
+    assert problem.kind is kinds.INTERNAL
     assert "secret" not in problem.detail
 
 
@@ -68,7 +68,7 @@ def test_a_subclass_gets_its_parents_row():
     class Fresh(errors.BodyTooLarge):
         pass
 
-    assert kind_of(Fresh()) is errors.TOO_LARGE
+    assert kind_of(Fresh()) is kinds.TOO_LARGE
 
 
 def test_field_errors_point_at_the_field():

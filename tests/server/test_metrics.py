@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 
-from server import errors
-from server.errors import Kind
+from server import kinds
+from server.kinds import Kind
 from server.metrics import Metrics, reason_of
 from tests.server.fakes import clip
 
@@ -24,9 +24,10 @@ LABELS = {
     "name",
     "version",
     "sha256",
+    "state",
     "le",
 }
-KINDS = [value for value in vars(errors).values() if isinstance(value, Kind)]
+KINDS = [value for value in vars(kinds).values() if isinstance(value, Kind)]
 
 
 class Page:

@@ -2,9 +2,10 @@ import re
 
 import pytest
 
-from server import errors
+from server import kinds
 from server.app import create_app
-from server.errors import TABLE, Kind
+from server.errors import TABLE
+from server.kinds import Kind
 from tests.server.fakes import make_engine, make_settings
 
 ENDPOINTS = {
@@ -123,9 +124,9 @@ def test_predictions_list_every_problem_they_can_answer(document):
         for response in document["paths"]["/v1/predictions"]["post"]["responses"].values()
         for slug in response["content"].get("application/problem+json", {}).get("examples", {})
     }
-    kinds = {value.slug for value in vars(errors).values() if isinstance(value, Kind)}
-    assert kinds >= {kind.slug for kind in TABLE.values()}
-    assert listed == kinds - {
+    slugs = {value.slug for value in vars(kinds).values() if isinstance(value, Kind)}
+    assert slugs >= {kind.slug for kind in TABLE.values()}
+    assert listed == slugs - {
         "not-found",
         "method-not-allowed",
         "caller-gone",

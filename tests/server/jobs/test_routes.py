@@ -67,6 +67,24 @@ def test_a_request_becomes_a_job_and_its_result_is_the_answer(served):
     assert list(served.engine.settings.state_dir.glob("inputs/*")) == []
 
 
+def test_jobs_are_counted_by_state_and_timed(serve_jobs, monkeypatch):
+    monkeypatch.setattr("server.jobs.service.COUNT_S", 0.05)
+    served = serve_jobs()
+    for body in (clip(), clip(), b"reject damaged"):
+        until_ended(served, submit(served, body).json())
+    registry = served.engine.telemetry.metrics.registry
+    expected = dict.fromkeys(("queued", "running", "canceled", "expired"), 0)
+    expected |= {"succeeded": 2, "failed": 1}
+    until_s = time.monotonic() + 5
+    counts = None
+    while counts != expected and time.monotonic() < until_s:
+        counts = {s: registry.get_sample_value("egopack_jobs", {"state": s}) for s in expected}
+        time.sleep(0.02)
+    assert counts == expected
+    assert registry.get_sample_value("egopack_job_duration_seconds_count") == 3
+    assert 0 < registry.get_sample_value("egopack_job_duration_seconds_sum") < 30
+
+
 def test_events_are_replayed_from_any_point(served):
     job = submit(served).json()
     events = events_of(served, job)

@@ -8,10 +8,11 @@ import pytest
 from standardwebhooks import Webhook
 
 from server.jobs.database import DELIVERIES, Database
-from server.jobs.deliveries import DeliveryQueue
+from server.jobs.deliveries import BACKOFF_S, DeliveryQueue
 from server.jobs.safe_http import SafeClient
 from server.jobs.store import JobStore
 from server.jobs.webhooks import Announcer, check_secret
+from server.metrics import Metrics
 from tests.server.jobs.receiver import receiving
 from tests.server.jobs.test_store import new_job
 
@@ -24,7 +25,7 @@ def parts(tmp_path):
     database.create()
     store = JobStore(database)
 
-    def announcer(client=None):
+    def announcer(client=None, metrics=None):
         return Announcer(
             DeliveryQueue(database),
             client or SafeClient(timeout_s=2, allow_http=True, allow_private=True),
@@ -32,6 +33,7 @@ def parts(tmp_path):
             find=store.get,
             describe=lambda job: {"id": job.id, "state": job.state},
             timeout_s=2,
+            metrics=metrics,
         )
 
     yield database, store, announcer
@@ -86,6 +88,26 @@ def test_a_message_to_an_address_of_ours_never_leaves(parts):
         end_job(store, f"http://127.0.0.1:{receiver.port}/")
         asyncio.run(announcer(SafeClient(timeout_s=2, allow_http=True)).send_due())
     assert receiver.received == []
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_every_try_is_counted_until_it_is_heard_or_given_up(parts, is_heard):
+    database, store, announcer = parts
+    metrics = Metrics()
+    with receiving() as receiver:
+        receiver.statuses = [500] * (2 if is_heard else 99)
+        end_job(store, f"http://127.0.0.1:{receiver.port}/")
+        sender = announcer(metrics=metrics)
+        while asyncio.run(sender.send_due()):
+            hurry(database)
+
+    def count(result):
+        labels = {"result": result}
+        return metrics.registry.get_sample_value("egopack_webhook_deliveries_total", labels) or 0
+
+    found = [count(result) for result in ("delivered", "failed", "given-up")]
+    assert found == ([1, 2, 0] if is_heard else [0, len(BACKOFF_S), 1])
+    assert len(receiver.received) == sum(found)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "secret", "whsec_c2hvcnQ=", "whsec_!!!!"])
