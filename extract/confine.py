@@ -7,6 +7,8 @@ import ctypes
 import os
 import resource
 import struct
+from contextlib import suppress
+from pathlib import Path
 
 from extract.clip import Limits
 
@@ -50,6 +52,17 @@ def confine(limits: Limits) -> dict[str, bool]:
         "no_writing": no_new_privileges and _refuse_writing(library),
         "no_network": no_new_privileges and _refuse_calls(library),
     }
+
+
+def step_back(levels: int) -> None:
+    """Lets whoever answers callers go first; what time is left is this process's as before.
+
+    Args:
+        levels: of niceness, from 0; Linux weighs sessions too where it groups them.
+    """
+    os.nice(levels)
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(levels))
 
 
 def allow_cpu(seconds: int) -> None:

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from extract.clip import Limits
-from extract.confine import allow_cpu, confine
+from extract.confine import allow_cpu, confine, step_back
 from extract.contract import FeatureContract
 from extract.errors import VideoRejected
 
 if TYPE_CHECKING:  # at run time only under the limits
     from extract.video import FrameSink
+
+NICENESS = 5
+"""A refusal or a health check must not wait for pictures."""
 
 
 class _DescriptorSink:
@@ -90,6 +93,7 @@ def main(arguments: list[str]) -> int:
     # Libraries print; replies need a stream of their own.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    step_back(NICENESS)
     measures = confine(limits)
     # Only now: under the limits, and before the first clip has to wait for it.
     from extract import video  # noqa: F401

@@ -6,6 +6,9 @@ request is finished by the predictor it began with, whatever has been loaded sin
 
 import asyncio
 import logging
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +31,9 @@ from server.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+NICENESS = 5
+"""Of the model's thread: refusals and health checks do not wait for it."""
 
 
 class ModelThread:
@@ -58,7 +64,7 @@ class ModelThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._predictor: Predictor | None = None
         self._is_halved = False
-        self._thread = ThreadPoolExecutor(1, "model")
+        self._thread = ThreadPoolExecutor(1, "model", initializer=_step_back)
         self._features: Batcher[tuple[Predictor, Tensor], Tensor] = Batcher(
             self._encode,
             executor=self._thread,
@@ -247,3 +253,9 @@ def _cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _step_back() -> None:
+    """Lets the event loop's thread go first; on Linux, niceness is a thread's own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

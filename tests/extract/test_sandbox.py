@@ -18,6 +18,7 @@ from extract.errors import (
 )
 from extract.sandbox import DecodePool
 from extract.video import Limits, decode_clip
+from extract.worker import NICENESS
 from tests.extract.clips import write_clip
 
 
@@ -290,3 +291,10 @@ def test_a_confined_process_has_no_network_no_powers_and_writes_nothing(tmp_path
     if has_landlock == "True":
         assert attempts[1:] == ["refused", "refused"]
         assert list(tmp_path.iterdir()) == []
+
+
+def test_decoders_let_others_go_first(pool, clips):
+    pool.decode(clips / "plain.mp4", TABLETOP)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    expected = min(19, ours + NICENESS)
+    assert [os.getpriority(os.PRIO_PROCESS, pid) for pid in pool.pids] == [expected]

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import sys
 import threading
 from contextlib import asynccontextmanager
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 
 from server.errors import NotReady
-from server.model_thread import ModelThread
+from server.model_thread import NICENESS, ModelThread
 from tests.server.fakes import FakePredictor, make_settings
 
 FOREVER_S = 1e9
@@ -70,5 +72,21 @@ def test_the_model_is_touched_by_one_thread_and_takes_few_cores_while_clips_deco
         assert threading.get_ident() not in {thread for thread, _ in seen}
         assert [count for _, count in seen] == [cores, max(1, cores - 1), 1]
         assert torch.get_num_threads() == cores
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is the whole process's")
+def test_the_models_thread_lets_the_event_loop_go_first():
+    def own_niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def main():
+        found, predictor = [], FakePredictor()
+        async with loaded(predictor) as model:
+            before = own_niceness()
+            await model.run(predictor, lambda _: found.append(own_niceness()))
+            assert found == [min(19, before + NICENESS)]
+            assert own_niceness() == before
 
     asyncio.run(main())
