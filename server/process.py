@@ -18,6 +18,12 @@ from server.settings import Settings
 EXIT_SIGNALLED = 128
 """Plus the signal: how a process ends that is told twice to stop."""
 
+SWITCH_S = 0.001
+"""How long a thread may keep the interpreter while the event loop waits.
+
+With Python's own 5 ms, once for each busy thread, a refusal would take as long as that.
+"""
+
 
 class _Server(uvicorn.Server):
     """uvicorn's, but a graceful stop is a success and a broken engine is an end.
@@ -75,6 +81,7 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
     Returns:
         Why it could not serve; None after a graceful stop.
     """
+    sys.setswitchinterval(SWITCH_S)
     engine = engine or Engine.from_settings(settings)
     server = _Server(
         uvicorn.Config(
