@@ -55,6 +55,7 @@ class LocalServer:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            start_new_session=True,  # a Ctrl-C at the terminal is ours: two signals mean "at once"
         )
         try:
             self.url = self._address(started_s + self._timeout_s)

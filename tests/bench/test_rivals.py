@@ -75,7 +75,7 @@ def test_ctrl_c_ends_a_load_with_what_was_measured_until_then():
         while not re.search(rb"[1-9]\d*/100000", seen):
             assert select.select([terminal], [], [], 240)[0], seen
             seen += os.read(terminal, 65536)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the server hears it too
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         out, _ = process.communicate(timeout=60)
     finally:
         process.kill()
