@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from bench.made_up import repeat_video, write_video
+from bench.trunk import torchvisions_trunk
 from extract.contract import FeatureContract
 from extract.cores import divide_cores
 from extract.dataset import Outcome, extract_videos
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _speed(path: Path, encoder: TorchEncoder, rounds: int) -> dict[str, Any]:
-    trunk, cores = torchvisions_trunk(encoder), torch.get_num_threads()
+    trunk, cores = plain_trunk(encoder), torch.get_num_threads()
     taken: dict[str, list[tuple[float, float]]] = {"ours": [], "plain": []}
     difference = 0.0
     for _ in range(rounds):
@@ -165,22 +165,11 @@ def _decode_window(path: Path, start: int, contract: FeatureContract) -> list[np
     return frames
 
 
-def torchvisions_trunk(encoder: TorchEncoder) -> SwinTransformer3d:
+def plain_trunk(encoder: TorchEncoder) -> SwinTransformer3d:
     """Returns torchvision's own class with the encoder's weights."""
-    config = encoder.config
-    assert isinstance(config, SwinConfig)
-    trunk = SwinTransformer3d(
-        patch_size=list(config.patch),
-        embed_dim=config.width,
-        depths=list(config.depths),
-        num_heads=list(config.heads),
-        window_size=list(config.window),
-        stochastic_depth_prob=0.0,
-        norm_layer=partial(nn.LayerNorm, eps=1e-5),
-    )
-    trunk.head = nn.Identity()
+    assert isinstance(encoder.config, SwinConfig)
+    trunk = torchvisions_trunk(encoder.config)
     trunk.load_state_dict(encoder.state_dict())
-    trunk.eval()
     return trunk
 
 

@@ -92,9 +92,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def make_pair(config: SwinConfig) -> Pair:
-    """Returns our trunk and torchvision's with the same weights, all of them random."""
-    theirs = SwinTransformer3d(
+def torchvisions_trunk(config: SwinConfig) -> SwinTransformer3d:
+    """Returns torchvision's own class of that shape, without a classifier."""
+    trunk = SwinTransformer3d(
         patch_size=list(config.patch),
         embed_dim=config.width,
         depths=list(config.depths),
@@ -103,7 +103,13 @@ def make_pair(config: SwinConfig) -> Pair:
         stochastic_depth_prob=0.0,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),
     )
-    theirs.head = nn.Identity()
+    trunk.head = nn.Identity()
+    return trunk.eval()
+
+
+def make_pair(config: SwinConfig) -> Pair:
+    """Returns our trunk and torchvision's with the same weights, all of them random."""
+    theirs = torchvisions_trunk(config)
     for parameter in theirs.parameters():
         parameter.add_(0.02 * torch.randn_like(parameter))  # no bias stays at zero
     ours = build_trunk(config)
