@@ -57,7 +57,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--generate-hashes --no-annotate --no-header
 
 lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
-	$(COMPILE) --constraint requirements/constraints.txt --extra dev --extra docs pyproject.toml \
+	$(COMPILE) --constraint requirements/constraints.txt --extra dev --extra docs --extra scale pyproject.toml \
 		--output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file requirements/run.txt
 	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \
