@@ -1,49 +1,62 @@
-"""A trunk for inputs of one shape: what its attention looks up lies there as buffers.
+"""A trunk for inputs of one shape: what its stages look up lies there as buffers.
 
 What is left are plain operations on tensors, which compilers, exporters and graph captures follow.
 """
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from extract.windowed import Plan, Size, WindowAttention, attend
+from extract.boxes import Size
+from extract.layout import Layout, Step
+from extract.windowed import WindowStage, run_blocks
 
 
-class FixedAttention(nn.Module):
-    """`WindowAttention` at one shape of input: its layers, and its plan as buffers."""
+class FixedStage(nn.Module):
+    """`WindowStage` at one shape of input: its blocks, and its layout and biases as buffers."""
 
-    def __init__(self, attention: WindowAttention, shape: Size) -> None:
-        """Lays down the plan as the weights are now.
+    def __init__(self, stage: WindowStage, shape: Size) -> None:
+        """Lays down the biases as the weights are now.
 
         Args:
-            attention: whose layers are shared.
+            stage: whose blocks are shared.
             shape: of its input, (B, T, H, W, C).
         """
         super().__init__()
-        plan = attention.plan(shape)
-        self.qkv, self.proj = attention.qkv, attention.proj
-        self.is_padded, self.kind_rows = plan.is_padded, plan.kind_rows
-        self.register_buffer("rows", plan.rows)
-        self.register_buffer("places", plan.places)
-        for i, bias in enumerate(plan.biases):
-            self.register_buffer(f"bias_{i}", bias)
+        self.blocks = nn.ModuleList(stage)
+        # In slices a graph would be long, and what is fused across them little.
+        self._layout = stage.layout(shape, is_sliced=False)
+        self.register_buffer("back", self._layout.back)
+        for i, step in enumerate(self._layout.steps):
+            self.register_buffer(f"rows_{i}", step.rows)
+            self.register_buffer(f"padding_{i}", step.padding)
+        for i, of_kinds in enumerate(stage.biases(self._layout)):
+            for j, bias in enumerate(of_kinds):
+                self.register_buffer(f"bias_{i}_{j}", bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns what the tokens learn from each other, (B, T, H, W, C), as x is."""
-        biases = [self.get_buffer(f"bias_{i}") for i in range(len(self.kind_rows))]
-        rows, places = self.get_buffer("rows"), self.get_buffer("places")
-        plan = Plan(rows, places, self.is_padded, self.kind_rows, biases)
-        return attend(x, plan, self.qkv, self.proj)
+        """Returns tokens, (B, T, H, W, C), as x is, after the blocks."""
+        steps = [self._step(i, step) for i, step in enumerate(self._layout.steps)]
+        biases = [
+            [self.get_buffer(f"bias_{i}_{j}") for j in range(len(step.kinds))]
+            for i, step in enumerate(steps)
+        ]
+        layout = Layout(tuple(steps), self.get_buffer("back"))
+        return run_blocks(x, self.blocks, layout, biases)
+
+    def _step(self, i: int, step: Step) -> Step:
+        padding = None if step.padding is None else self.get_buffer(f"padding_{i}")
+        return replace(step, rows=self.get_buffer(f"rows_{i}"), padding=padding)
 
 
 def fix(trunk: nn.Module, pixels: Tensor) -> nn.Module:
     """Returns a twin that shares the parameters and takes inputs of this shape only.
 
-    A trunk without `WindowAttention` has nothing to lay down: its twin is an ordinary one. The
+    A trunk without `WindowStage` has nothing to lay down: its twin is an ordinary one. The
     biases are those of now; after a change of the weights, make another.
 
     Args:
@@ -56,13 +69,13 @@ def fix(trunk: nn.Module, pixels: Tensor) -> nn.Module:
     def note(name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         shapes[name] = tuple(inputs[0].shape)
 
-    attentions = {n: m for n, m in twin.named_modules() if isinstance(m, WindowAttention)}
-    hooks = [m.register_forward_pre_hook(partial(note, n)) for n, m in attentions.items()]
+    stages = {n: m for n, m in twin.named_modules() if isinstance(m, WindowStage)}
+    hooks = [m.register_forward_pre_hook(partial(note, n)) for n, m in stages.items()]
     with torch.no_grad():
-        if attentions:
+        if stages:
             twin(pixels)
         for hook in hooks:
             hook.remove()
-        for name, attention in attentions.items():
-            twin.set_submodule(name, FixedAttention(attention, shapes[name]))
+        for name, stage in stages.items():
+            twin.set_submodule(name, FixedStage(stage, shapes[name]))
     return twin

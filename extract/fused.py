@@ -29,18 +29,21 @@ def linear_gelu(x: Tensor, layer: nn.Linear) -> Tensor:
     return F.gelu(F.linear(x, layer.weight, layer.bias))
 
 
-def linear_add(x: Tensor, layer: nn.Linear, residual: Tensor) -> Tensor:
-    """Returns residual + layer(x)."""
-    if _is_fused(x, layer) and residual.dtype == x.dtype:
+def linear_add(x: Tensor, layer: nn.Linear, residual: Tensor) -> None:
+    """Adds layer(x) to the residual, (..., C'), in place.
+
+    Args:
+        x: (..., C).
+        layer: C to C'.
+        residual: rows, one after another.
+    """
+    if x.dtype is torch.bfloat16 and residual.dtype is x.dtype and _is_fused(x, layer):
         binary = torch.ops.mkldnn._linear_pointwise.binary
-        added: Tensor = binary(x, residual, layer.weight, layer.bias, "add")
-        return added
-    return add(F.linear(x, layer.weight, layer.bias), residual)
-
-
-def add(x: Tensor, residual: Tensor) -> Tensor:
-    """Returns residual + x, in the place of x where its type can hold the sum."""
-    return x.add_(residual) if x.dtype == residual.dtype else residual + x
+        residual.copy_(binary(x, residual, layer.weight, layer.bias, "add"))
+    elif x.dtype is residual.dtype is layer.weight.dtype:
+        residual.add_(layer.bias).addmm_(x, layer.weight.t())
+    else:
+        residual.add_(F.linear(x, layer.weight, layer.bias))
 
 
 def _linear_pointwise(x: Tensor, layer: nn.Linear, function: str, algorithm: str) -> Tensor:

@@ -2,7 +2,7 @@
 
 The numbers are the trunk's; what differs is the layout, which was chosen by measuring. Tokens are
 rows of one matrix, so that a linear layer is one product with its bias; attention is in boxes of
-neighbours (see `windowed`), so nothing is masked; uint8 frames come in as they are decoded, and
+neighbours (see `boxes`), so nothing is masked; uint8 frames come in as they are decoded, and
 what normalises them is part of the patch embedding. Whatever depends on weights alone is computed
 once, when a session is made.
 
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from extract.boxes import BoxKind, Size, box_kinds
 from extract.contract import FeatureContract
 from extract.swin import SwinConfig
-from extract.windowed import BoxKind, Size, box_kinds
 
 INPUT, OUTPUT = "windows", "features"
 OPSET, IR_VERSION = 23, 10  # the first with an operator for attention

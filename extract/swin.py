@@ -1,4 +1,4 @@
-"""The video Swin trunk: torchvision's network with our attention. With `windowed` its only home."""
+"""The video Swin trunk: torchvision's network with our stages. With `windowed` its only home."""
 
 from dataclasses import asdict, dataclass, fields
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from extract.windowed import PatchEmbedding, window_block
+from extract.windowed import Merging, PatchEmbedding, WindowStage, window_block
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ def build_trunk(config: SwinConfig) -> SwinTransformer3d:
         stochastic_depth_prob=0.0,
         norm_layer=partial(nn.LayerNorm, eps=1e-5),
         block=window_block,
+        downsample_layer=Merging,
         patch_embed=PatchEmbedding,
     )
+    for i in range(0, len(trunk.features), 2):  # mergings are between
+        trunk.features[i] = WindowStage(*trunk.features[i])
     trunk.head = nn.Identity()
     return trunk

@@ -1,106 +1,91 @@
 """Attention in windows on torchvision's parameters: the same numbers, sooner.
 
-A shifted window that wraps around the grid holds tokens that are no neighbours, and torchvision
-masks those. Here such a window is cut into boxes of neighbours, and every box attends by itself:
-nothing is masked, and less is multiplied. Where tokens go depends on the grid alone and is found
-once; a pass is then one gather, fused attention over all boxes of a kind, and one gather back.
+Tokens attend in boxes (see `boxes`), and within a stage they lie in the order of boxes: one gather
+brings them from one block's order into the next one's, and all else in a block takes them as rows,
+where they lie. On a CPU a block goes through its rows slice by slice, so that what it makes of a
+slice is still in the cache when it is needed, and memory is reused rather than asked for.
 Where there are gradients torchvision's own code runs, because fused attention on a CPU has none for
 its bias; and where a graph is exported or compiled too, because what is kept here is not traced:
 `fixed` makes a trunk for that.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import product
-from math import prod
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.swin_transformer import SwinTransformerBlock
+from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
 
-from extract.fused import add, linear, linear_add, linear_gelu
+from extract.boxes import BoxKind, Size
+from extract.fused import linear, linear_add, linear_gelu
+from extract.layout import Layout, Slice, Step, lanes, lay_out
 
-Size = tuple[int, ...]
-"""Tokens along time, height and width."""
-
-
-@dataclass(frozen=True, eq=False)
-class BoxKind:
-    """Boxes of one size, with the same position biases.
-
-    Attributes:
-        places: (L,) where the tokens of such a box are in their window.
-        tokens: (W, L) the tokens of each box; N, the size of the grid, stands for padding.
-    """
-
-    places: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-
-
-@lru_cache(maxsize=64)
-def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[BoxKind, ...]:
-    """Returns the boxes that the windows of a grid consist of; a token is in exactly one.
-
-    Along an axis not longer than the window, the window shrinks to the axis and is not shifted.
-    Other axes are padded at their end to whole windows, and padding is seen like any token.
+def run_blocks(
+    x: Tensor,
+    blocks: Iterable[SwinTransformerBlock],
+    layout: Layout,
+    biases: Sequence[Sequence[Tensor]],
+) -> Tensor:
+    """Returns tokens, (B, T, H, W, C), after the blocks of a stage.
 
     Args:
-        grid: tokens along each axis.
-        window: of the trunk.
-        shift: of the block.
+        x: (B, T, H, W, C) tokens.
+        blocks: of the stage.
+        layout: for x's shape.
+        biases: of each block, of each kind of box; see `WindowAttention.biases`.
     """
-    size = tuple(min(n, w) for n, w in zip(grid, window, strict=True))
-    moved = tuple(s if n > w else 0 for n, w, s in zip(grid, window, shift, strict=True))
-    padding = [(0, -n % w) for n, w in zip(grid, size, strict=True)]
-    tokens = np.pad(np.arange(prod(grid)).reshape(grid), padding, constant_values=prod(grid))
-    places = np.arange(prod(size)).reshape(size)
-    # Two places' bias depends on the difference of their codes. Like torchvision's, a shrunk
-    # window takes the first places of the whole one, although those may be elsewhere in space.
-    codes = np.ravel_multi_index(
-        np.unravel_index(places.ravel(), window), [2 * w - 1 for w in window]
-    )
-    kinds: dict[bytes, tuple[NDArray[np.int64], list[NDArray[np.int64]]]] = {}
-    for spans in product(*map(_spans, tokens.shape, size, moved)):
-        in_grid, in_window = zip(*spans, strict=True)
-        box = places[in_window].ravel()
-        differences = codes[box] - codes[box[0]]
-        kinds.setdefault(differences.tobytes(), (box, []))[1].append(tokens[in_grid].ravel())
-    return tuple(BoxKind(box, np.stack(boxes)) for box, boxes in kinds.values())
+    rows = x.reshape(-1, x.shape[-1])  # (B*N, C)
+    for block, step, of_kinds in zip(blocks, layout.steps, biases, strict=True):
+        rows = rows.index_select(0, step.rows)  # (R + spare, C)
+        for part in step.slices:
+            _run_block(rows, part, step, block, of_kinds)
+    return rows.index_select(0, layout.back).view(x.shape)
 
 
-def _spans(length: int, window: int, shift: int) -> list[tuple[slice, slice]]:
-    """Cuts an axis; returns what each box has of the grid, and of its window."""
-    starts = range(shift, length - window + 1, window)
-    spans = [(slice(i, i + window), slice(0, window)) for i in starts]
-    if shift:  # the last window has the end of the axis, and after it the beginning
-        kept = window - shift
-        spans.append((slice(length - kept, length), slice(0, kept)))
-        spans.append((slice(0, shift), slice(kept, window)))
-    return spans
+def _run_block(
+    rows: Tensor, part: Slice, step: Step, block: SwinTransformerBlock, biases: Sequence[Tensor]
+) -> None:
+    """Puts a slice of the rows, (R + spare, C), through a block, in place."""
+    x = rows[part.start : part.stop]
+    seen = slice(part.start, part.stop + step.spare)
+    normed = block.norm1(rows[seen])
+    if step.padding is not None:
+        normed.masked_fill_(step.padding[seen], 0.0)
+    attended = attend(linear(normed, block.attn.qkv), part.runs, biases)
+    linear_add(attended, block.attn.proj, x)
+    widened = linear_gelu(block.norm2(x), block.mlp[0])
+    linear_add(widened, block.mlp[3], x)
 
 
-@lru_cache(maxsize=32)
-def _rows(
-    kinds: tuple[BoxKind, ...], batch: int, num_tokens: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Which row goes into each place of each box, (R,), and from where it comes back, (B*N,).
+def attend(mixed: Tensor, runs: Iterable[tuple[int, int]], biases: Sequence[Tensor]) -> Tensor:
+    """Returns what tokens learn from each other in their boxes, (R, C).
 
-    A row is a token of the batch; row B*N is padding. Places are in order of kinds, then of the
-    batch, so that all boxes of a kind are one view.
+    Args:
+        mixed: (R + spare, 3*C) queries, keys and values of each head.
+        runs: (kind of box, rows), R rows in all.
+        biases: (1, heads, L, K) for each kind.
     """
-    end = batch * num_tokens
-    first = num_tokens * np.arange(batch)[:, None, None]
-    rows = np.concatenate(
-        [np.where(k.tokens == num_tokens, end, k.tokens + first).ravel() for k in kinds]
-    )
-    places = np.empty(end + 1, dtype=np.int64)
-    places[rows] = np.arange(len(rows))
-    return torch.from_numpy(rows).to(device), torch.from_numpy(places[:end]).to(device)
+    width, heads = mixed.shape[-1] // 3, biases[0].shape[1]
+    attended, start = [], 0
+    for kind, count in runs:
+        length, keys = biases[kind].shape[-2:]
+        boxes = mixed[start : start + count].view(-1, length, 3, heads, width // heads)
+        q, k, v = boxes.permute(2, 0, 3, 1, 4)  # (W, heads, L, C / heads) each
+        if keys > length:
+            k, v = (_longer(tensor, keys) for tensor in (k, v))
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=biases[kind])
+        attended.append(seen.transpose(1, 2).reshape(count, width))
+        start += count
+    return attended[0] if len(attended) == 1 else torch.cat(attended)
+
+
+def _longer(boxes: Tensor, length: int) -> Tensor:
+    """Lets each box, (W, heads, L, d), go on into the rows of the next one, without a copy."""
+    count, heads, _, head = boxes.shape
+    return boxes.as_strided((count, heads, length, head), boxes.stride())
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,73 +103,14 @@ class _Biases:
         return self.kinds is kinds and same
 
 
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """All that attention looks up at one shape of input.
-
-    Attributes:
-        rows: (R,) which row goes into each place of each box; see `_rows`.
-        places: (B*N,) from where a row comes back.
-        is_padded: the rows name one more than there are.
-        kind_rows: rows of each kind of box; their sum is R.
-        biases: (1, heads, L, L) of each kind.
-    """
-
-    rows: Tensor
-    places: Tensor
-    is_padded: bool
-    kind_rows: list[int]
-    biases: list[Tensor]
-
-
-def attend(x: Tensor, plan: Plan, qkv: nn.Linear, proj: nn.Linear) -> Tensor:
-    """Returns what the tokens learn from each other in their boxes, (B, T, H, W, C), as x is."""
-    heads, head = plan.biases[0].shape[1], x.shape[-1] // plan.biases[0].shape[1]
-    tokens = x.reshape(-1, x.shape[-1])  # (B*N, C)
-    if plan.is_padded:
-        tokens = F.pad(tokens, (0, 0, 0, 1))
-    mixed = linear(tokens.index_select(0, plan.rows), qkv)  # (R, 3*C)
-    attended = []
-    for part, bias in zip(mixed.split(plan.kind_rows), plan.biases, strict=True):
-        boxes = part.view(-1, bias.shape[-1], 3, heads, head)
-        q, k, v = boxes.permute(2, 0, 3, 1, 4)  # (B*W, heads, L, C / heads) each
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        attended.append(seen.transpose(1, 2).flatten(2).flatten(0, 1))
-    gathered = attended[0] if len(attended) == 1 else torch.cat(attended)  # (R, C)
-    return linear(gathered, proj).index_select(0, plan.places).view(x.shape)
-
-
 class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
-    """torchvision's module and parameters, and in inference our way through them.
+    """torchvision's module and parameters, which keeps its position biases.
 
-    Biases are kept until their table changes. An edit through `.data` leaves no trace: call
+    They are kept until their table changes. An edit through `.data` leaves no trace: call
     `train()` or `eval()` after one.
     """
 
     _kept: _Biases | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns what the tokens learn from each other, (B, T, H, W, C).
-
-        Args:
-            x: (B, T, H, W, C) normalised tokens.
-        """
-        if not infers(self):
-            return super().forward(x)  # type: ignore[no-any-return]
-        return attend(x, self.plan(x.shape), self.qkv, self.proj)
-
-    def plan(self, shape: Size) -> Plan:
-        """Returns what tokens of this shape, (B, T, H, W, C), need."""
-        batch, *grid, _ = shape
-        kinds = box_kinds(tuple(grid), tuple(self.window_size), tuple(self.shift_size))
-        rows, places = _rows(kinds, batch, prod(grid), self.qkv.weight.device)
-        return Plan(
-            rows,
-            places,
-            is_padded=len(rows) > len(places),
-            kind_rows=[batch * kind.tokens.size for kind in kinds],
-            biases=self._biases(kinds),
-        )
 
     def train(self, mode: bool = True) -> "WindowAttention":
         """Sets the mode, and forgets the biases."""
@@ -192,8 +118,12 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
         super().train(mode)
         return self
 
-    def _biases(self, kinds: tuple[BoxKind, ...]) -> list[Tensor]:
-        """Returns (1, heads, L, L) for each kind."""
+    def biases(self, kinds: tuple[BoxKind, ...]) -> list[Tensor]:
+        """Returns (1, heads, L, K) for each kind: L queries, and on a CPU a few hidden keys more.
+
+        Args:
+            kinds: of boxes.
+        """
         table = self.relative_position_bias_table.detach()
         if table.is_inference():  # its changes are not counted
             return self._make_biases(kinds)
@@ -207,8 +137,40 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
         for kind in kinds:
             places = torch.from_numpy(kind.places).to(index.device)
             bias = table[index[places[:, None], places]]  # (L, L, heads)
-            biases.append(bias.permute(2, 0, 1).contiguous().unsqueeze(0))
+            bias = bias.permute(2, 0, 1).contiguous().unsqueeze(0)
+            biases.append(F.pad(bias, (0, -len(places) % lanes(bias.device)), value=-torch.inf))
         return biases
+
+
+class WindowStage(nn.Sequential):
+    """The blocks of a stage; in inference, tokens go our way through them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns tokens, (B, T, H, W, C).
+
+        Args:
+            x: (B, T, H, W, C) tokens.
+        """
+        if not infers(self):
+            return super().forward(x)  # type: ignore[no-any-return]
+        layout = self.layout(x.shape, is_sliced=x.device.type == "cpu")
+        return run_blocks(x, self, layout, self.biases(layout))
+
+    def layout(self, shape: Size, *, is_sliced: bool) -> Layout:
+        """Returns the way of tokens of this shape, (B, T, H, W, C)."""
+        attentions = [block.attn for block in self]
+        return lay_out(
+            tuple(shape[:-1]),
+            tuple(attentions[0].window_size),
+            tuple(tuple(attention.shift_size) for attention in attentions),
+            attentions[0].qkv.weight.device,
+            is_sliced=is_sliced,
+        )
+
+    def biases(self, layout: Layout) -> list[list[Tensor]]:
+        """Returns the position biases of each block, of each kind of its boxes."""
+        pairs = zip(self, layout.steps, strict=True)
+        return [block.attn.biases(step.kinds) for block, step in pairs]
 
 
 class PatchEmbedding(PatchEmbed3d):  # type: ignore[misc]
@@ -228,16 +190,22 @@ class PatchEmbedding(PatchEmbed3d):  # type: ignore[misc]
         return tokens
 
 
-class WindowBlock(SwinTransformerBlock):  # type: ignore[misc]
-    """torchvision's block; in inference, its sums and its GELU come with the linear layers."""
+class Merging(PatchMerging):  # type: ignore[misc]
+    """torchvision's module, but neighbours come together in one copy where none is missing."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the tokens after attention and MLP, (B, T, H, W, C)."""
-        if not infers(self):
+        """Returns tokens of four, (B, T, H', W', 2*C).
+
+        Args:
+            x: (B, T, H, W, C) tokens.
+        """
+        B, T, H, W, C = x.shape
+        if H % 2 or W % 2:
             return super().forward(x)  # type: ignore[no-any-return]
-        x = add(self.attn(self.norm1(x)), x)
-        widened = linear_gelu(self.norm2(x), self.mlp[0])
-        return linear_add(widened, self.mlp[3], x)
+        pairs = x.view(B, T, H // 2, 2, W // 2, 2, C)
+        fours = pairs.permute(0, 1, 2, 4, 5, 3, 6).flatten(4)  # a column, then the next one
+        merged: Tensor = self.reduction(self.norm(fours))
+        return merged
 
 
 def infers(module: nn.Module) -> bool:
@@ -245,6 +213,6 @@ def infers(module: nn.Module) -> bool:
     return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
 
 
-def window_block(*sizes: Any, **options: Any) -> WindowBlock:
+def window_block(*sizes: Any, **options: Any) -> SwinTransformerBlock:
     """Returns torchvision's block with our attention, whatever attention it asks for."""
-    return WindowBlock(*sizes, **options | {"attn_layer": WindowAttention})
+    return SwinTransformerBlock(*sizes, **options | {"attn_layer": WindowAttention})

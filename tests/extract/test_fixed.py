@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from extract.fixed import FixedAttention, fix
+from extract.fixed import FixedStage, fix
 from extract.swin import SwinConfig, build_trunk
 
 SMALL = SwinConfig((4, 8, 8), 12, (2, 2), (1, 2), (4, 3, 4))
@@ -31,7 +31,7 @@ def test_parameters_are_shared_and_the_original_is_left_alone(trunk):
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     fixed = fix(trunk, torch.zeros(1, 3, 16, 48, 64))
     assert {id(p) for p in fixed.parameters()} <= {id(p) for p in trunk.parameters()}
-    assert not any(isinstance(module, FixedAttention) for module in trunk.modules())
+    assert not any(isinstance(module, FixedStage) for module in trunk.modules())
     after = trunk.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
