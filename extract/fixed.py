@@ -13,28 +13,29 @@ from torch import Tensor, nn
 
 from extract.boxes import Size
 from extract.layout import Layout, Step
-from extract.windowed import WindowStage, run_blocks
+from extract.windowed import Layers, WindowStage, biases_of, run_blocks
 
 
 class FixedStage(nn.Module):
     """`WindowStage` at one shape of input: its blocks, and its layout and biases as buffers."""
 
-    def __init__(self, stage: WindowStage, shape: Size) -> None:
+    def __init__(self, stage: WindowStage, shape: Size, device: torch.device) -> None:
         """Lays down the biases as the weights are now.
 
         Args:
             stage: whose blocks are shared.
             shape: of its input, (B, T, H, W, C).
+            device: of its input.
         """
         super().__init__()
         self.blocks = nn.ModuleList(stage)
         # In slices a graph would be long, and what is fused across them little.
-        self._layout = stage.layout(shape, is_sliced=False)
+        self._layout = stage.layout(shape, device, is_sliced=False)
         self.register_buffer("back", self._layout.back)
         for i, step in enumerate(self._layout.steps):
             self.register_buffer(f"rows_{i}", step.rows)
             self.register_buffer(f"padding_{i}", step.padding)
-        for i, of_kinds in enumerate(stage.biases(self._layout)):
+        for i, of_kinds in enumerate(biases_of(stage.layers(), self._layout)):
             for j, bias in enumerate(of_kinds):
                 self.register_buffer(f"bias_{i}_{j}", bias)
 
@@ -46,7 +47,7 @@ class FixedStage(nn.Module):
             for i, step in enumerate(steps)
         ]
         layout = Layout(tuple(steps), self.get_buffer("back"))
-        return run_blocks(x, self.blocks, layout, biases)
+        return run_blocks(x, [Layers.of(block) for block in self.blocks], layout, biases)
 
     def _step(self, i: int, step: Step) -> Step:
         padding = None if step.padding is None else self.get_buffer(f"padding_{i}")
@@ -77,5 +78,5 @@ def fix(trunk: nn.Module, pixels: Tensor) -> nn.Module:
         for hook in hooks:
             hook.remove()
         for name, stage in stages.items():
-            twin.set_submodule(name, FixedStage(stage, shapes[name]))
+            twin.set_submodule(name, FixedStage(stage, shapes[name], pixels.device))
     return twin

@@ -1,7 +1,7 @@
-"""Linear layers of which a CPU does what follows in the same pass: the GELU, or the residual sum.
+"""Linear layers on rows, and what follows them: the GELU in the same pass, the sum in place.
 
-The operators are those that torch's compiler uses. Where they are missing, and where a graph is
-traced, the plain ones run; the numbers are the same to rounding.
+A CPU's fused operators are those that torch's compiler uses. Where they are missing, slower, or a
+graph is traced, the plain ones run; the numbers are the same to rounding.
 """
 
 import torch
@@ -11,36 +11,35 @@ from torch.nn import functional as F
 _LARGEST_FP32 = 2**18
 """Weights above which torch's own fp32 product was the faster one."""
 
+_FEWEST_FP32 = 1024
+"""Rows below which it was: the fused one packs the weights anew for each call."""
+
 _HAS_FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _HAS_FUSED_BF16 = _HAS_FUSED and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """Returns layer(x): (..., C) -> (..., C')."""
-    if _is_fused(x, layer):
+    """Returns layer(x): (R, C) -> (R, C')."""
+    if x.dtype is torch.bfloat16 and _has_fused(x, layer):
         return _linear_pointwise(x, layer, "none", "")
     return F.linear(x, layer.weight, layer.bias)
 
 
 def linear_gelu(x: Tensor, layer: nn.Linear) -> Tensor:
     """Returns gelu(layer(x)): the exact GELU, not its approximation by tanh."""
-    if _is_fused(x, layer):
+    is_worth_it = len(x) >= _FEWEST_FP32 and layer.weight.numel() <= _LARGEST_FP32
+    if (is_worth_it or x.dtype is torch.bfloat16) and _has_fused(x, layer):
         return _linear_pointwise(x, layer, "gelu", "none")
-    return F.gelu(F.linear(x, layer.weight, layer.bias))
+    widened: Tensor = torch.ops.aten.gelu_(F.linear(x, layer.weight, layer.bias))
+    return widened
 
 
 def linear_add(x: Tensor, layer: nn.Linear, residual: Tensor) -> None:
-    """Adds layer(x) to the residual, (..., C'), in place.
-
-    Args:
-        x: (..., C).
-        layer: C to C'.
-        residual: rows, one after another.
-    """
-    if x.dtype is torch.bfloat16 and residual.dtype is x.dtype and _is_fused(x, layer):
+    """Adds layer(x), (R, C'), to the residual, in place."""
+    if x.dtype is torch.bfloat16 is residual.dtype and _has_fused(x, layer):
         binary = torch.ops.mkldnn._linear_pointwise.binary
         residual.copy_(binary(x, residual, layer.weight, layer.bias, "add"))
-    elif x.dtype is residual.dtype is layer.weight.dtype:
+    elif x.dtype is layer.weight.dtype is residual.dtype:
         residual.add_(layer.bias).addmm_(x, layer.weight.t())
     else:
         residual.add_(F.linear(x, layer.weight, layer.bias))
@@ -52,10 +51,9 @@ def _linear_pointwise(x: Tensor, layer: nn.Linear, function: str, algorithm: str
     return y
 
 
-def _is_fused(x: Tensor, layer: nn.Linear) -> bool:
-    weight = layer.weight
-    if x.device.type != "cpu" or x.dtype != weight.dtype or torch.compiler.is_compiling():
+def _has_fused(x: Tensor, layer: nn.Linear) -> bool:
+    if x.device.type != "cpu" or x.dtype != layer.weight.dtype or torch.compiler.is_compiling():
         return False
     if x.dtype is torch.float32:
-        return _HAS_FUSED and weight.numel() <= _LARGEST_FP32
+        return _HAS_FUSED
     return x.dtype is torch.bfloat16 and _HAS_FUSED_BF16

@@ -23,70 +23,6 @@ from extract.boxes import BoxKind, Size
 from extract.fused import linear, linear_add, linear_gelu
 from extract.layout import Layout, Slice, Step, lanes, lay_out
 
-def run_blocks(
-    x: Tensor,
-    blocks: Iterable[SwinTransformerBlock],
-    layout: Layout,
-    biases: Sequence[Sequence[Tensor]],
-) -> Tensor:
-    """Returns tokens, (B, T, H, W, C), after the blocks of a stage.
-
-    Args:
-        x: (B, T, H, W, C) tokens.
-        blocks: of the stage.
-        layout: for x's shape.
-        biases: of each block, of each kind of box; see `WindowAttention.biases`.
-    """
-    rows = x.reshape(-1, x.shape[-1])  # (B*N, C)
-    for block, step, of_kinds in zip(blocks, layout.steps, biases, strict=True):
-        rows = rows.index_select(0, step.rows)  # (R + spare, C)
-        for part in step.slices:
-            _run_block(rows, part, step, block, of_kinds)
-    return rows.index_select(0, layout.back).view(x.shape)
-
-
-def _run_block(
-    rows: Tensor, part: Slice, step: Step, block: SwinTransformerBlock, biases: Sequence[Tensor]
-) -> None:
-    """Puts a slice of the rows, (R + spare, C), through a block, in place."""
-    x = rows[part.start : part.stop]
-    seen = slice(part.start, part.stop + step.spare)
-    normed = block.norm1(rows[seen])
-    if step.padding is not None:
-        normed.masked_fill_(step.padding[seen], 0.0)
-    attended = attend(linear(normed, block.attn.qkv), part.runs, biases)
-    linear_add(attended, block.attn.proj, x)
-    widened = linear_gelu(block.norm2(x), block.mlp[0])
-    linear_add(widened, block.mlp[3], x)
-
-
-def attend(mixed: Tensor, runs: Iterable[tuple[int, int]], biases: Sequence[Tensor]) -> Tensor:
-    """Returns what tokens learn from each other in their boxes, (R, C).
-
-    Args:
-        mixed: (R + spare, 3*C) queries, keys and values of each head.
-        runs: (kind of box, rows), R rows in all.
-        biases: (1, heads, L, K) for each kind.
-    """
-    width, heads = mixed.shape[-1] // 3, biases[0].shape[1]
-    attended, start = [], 0
-    for kind, count in runs:
-        length, keys = biases[kind].shape[-2:]
-        boxes = mixed[start : start + count].view(-1, length, 3, heads, width // heads)
-        q, k, v = boxes.permute(2, 0, 3, 1, 4)  # (W, heads, L, C / heads) each
-        if keys > length:
-            k, v = (_longer(tensor, keys) for tensor in (k, v))
-        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=biases[kind])
-        attended.append(seen.transpose(1, 2).reshape(count, width))
-        start += count
-    return attended[0] if len(attended) == 1 else torch.cat(attended)
-
-
-def _longer(boxes: Tensor, length: int) -> Tensor:
-    """Lets each box, (W, heads, L, d), go on into the rows of the next one, without a copy."""
-    count, heads, _, head = boxes.shape
-    return boxes.as_strided((count, heads, length, head), boxes.stride())
-
 
 @dataclass(frozen=True, eq=False)
 class _Biases:
@@ -124,11 +60,12 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
         Args:
             kinds: of boxes.
         """
-        table = self.relative_position_bias_table.detach()
+        table = self.relative_position_bias_table
         if table.is_inference():  # its changes are not counted
             return self._make_biases(kinds)
         if self._kept is None or not self._kept.are_of(kinds, table):
-            self._kept = _Biases(kinds, table, table._version, self._make_biases(kinds))
+            made = self._make_biases(kinds)
+            self._kept = _Biases(kinds, table.detach(), table._version, made)
         return self._kept.biases
 
     def _make_biases(self, kinds: tuple[BoxKind, ...]) -> list[Tensor]:
@@ -142,8 +79,100 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
         return biases
 
 
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A block's layers: to look them up in modules takes longer than some of them do."""
+
+    norm: nn.LayerNorm
+    attention: WindowAttention
+    qkv: nn.Linear
+    proj: nn.Linear
+    mlp_norm: nn.LayerNorm
+    widen: nn.Linear
+    narrow: nn.Linear
+
+    @classmethod
+    def of(cls, block: SwinTransformerBlock) -> "Layers":
+        """Returns the layers of a block in evaluation mode, without what does nothing there."""
+        at, mlp = block.attn, block.mlp
+        return cls(block.norm1, at, at.qkv, at.proj, block.norm2, mlp[0], mlp[3])
+
+
+def biases_of(blocks: Iterable[Layers], layout: Layout) -> list[list[Tensor]]:
+    """Returns the position biases of each block, of each kind of its boxes."""
+    pairs = zip(blocks, layout.steps, strict=True)
+    return [block.attention.biases(step.kinds) for block, step in pairs]
+
+
+def run_blocks(
+    x: Tensor, blocks: Iterable[Layers], layout: Layout, biases: Sequence[Sequence[Tensor]]
+) -> Tensor:
+    """Returns tokens, (B, T, H, W, C), after the blocks of a stage.
+
+    Args:
+        x: (B, T, H, W, C) tokens.
+        blocks: of the stage.
+        layout: for x's shape.
+        biases: see `biases_of`.
+    """
+    rows = x.reshape(-1, x.shape[-1])  # (B*N, C)
+    for block, step, of_kinds in zip(blocks, layout.steps, biases, strict=True):
+        rows = rows.index_select(0, step.rows)  # (R + spare, C)
+        for part in step.slices:
+            _run_block(rows, part, step, block, of_kinds)
+    return rows.index_select(0, layout.back).view(x.shape)
+
+
+def _run_block(
+    rows: Tensor, part: Slice, step: Step, block: Layers, biases: Sequence[Tensor]
+) -> None:
+    """Puts a slice of the rows, (R + spare, C), through a block, in place."""
+    x = rows[part.start : part.stop]
+    seen = slice(part.start, part.stop + step.spare)
+    normed = block.norm(rows[seen])
+    if step.padding is not None:
+        normed.masked_fill_(step.padding[seen], 0.0)
+    attended = attend(linear(normed, block.qkv), part.runs, biases)
+    linear_add(attended, block.proj, x)
+    widened = linear_gelu(block.mlp_norm(x), block.widen)
+    linear_add(widened, block.narrow, x)
+
+
+def attend(mixed: Tensor, runs: Iterable[tuple[int, int]], biases: Sequence[Tensor]) -> Tensor:
+    """Returns what tokens learn from each other in their boxes, (R, C).
+
+    Args:
+        mixed: (R + spare, 3*C) queries, keys and values of each head.
+        runs: (kind of box, rows), R rows in all.
+        biases: (1, heads, L, K) for each kind.
+    """
+    width, heads = mixed.shape[-1] // 3, biases[0].shape[1]
+    attended, start = [], 0
+    for kind, count in runs:
+        length, keys = biases[kind].shape[-2:]
+        boxes = mixed[start : start + count].view(-1, length, 3, heads, width // heads)
+        q, k, v = boxes.permute(2, 0, 3, 1, 4).unbind()  # (W, heads, L, C / heads) each
+        if keys > length:
+            k, v = (_longer(tensor, keys) for tensor in (k, v))
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=biases[kind])
+        attended.append(seen.transpose(1, 2).reshape(count, width))
+        start += count
+    return attended[0] if len(attended) == 1 else torch.cat(attended)
+
+
+def _longer(boxes: Tensor, length: int) -> Tensor:
+    """Lets each box, (W, heads, L, d), go on into the rows of the next one, without a copy."""
+    count, heads, _, head = boxes.shape
+    return boxes.as_strided((count, heads, length, head), boxes.stride())
+
+
 class WindowStage(nn.Sequential):
-    """The blocks of a stage; in inference, tokens go our way through them."""
+    """The blocks of a stage; in inference, tokens go our way through them.
+
+    Layers are looked up once. After putting others in their place call `train()` or `eval()`.
+    """
+
+    _kept: tuple[Size, torch.device, Layout, list[Layers]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns tokens, (B, T, H, W, C).
@@ -153,24 +182,28 @@ class WindowStage(nn.Sequential):
         """
         if not infers(self):
             return super().forward(x)  # type: ignore[no-any-return]
-        layout = self.layout(x.shape, is_sliced=x.device.type == "cpu")
-        return run_blocks(x, self, layout, self.biases(layout))
+        if self._kept is None or self._kept[:2] != (x.shape, x.device):
+            layout = self.layout(x.shape, x.device, is_sliced=x.device.type == "cpu")
+            self._kept = x.shape, x.device, layout, self.layers()
+        *_, layout, layers = self._kept
+        return run_blocks(x, layers, layout, biases_of(layers, layout))
 
-    def layout(self, shape: Size, *, is_sliced: bool) -> Layout:
+    def train(self, mode: bool = True) -> "WindowStage":
+        """Sets the mode, and forgets what was looked up."""
+        self._kept = None
+        super().train(mode)
+        return self
+
+    def layers(self) -> list[Layers]:
+        """Returns those of each block."""
+        return [Layers.of(block) for block in self]
+
+    def layout(self, shape: Size, device: torch.device, *, is_sliced: bool) -> Layout:
         """Returns the way of tokens of this shape, (B, T, H, W, C)."""
-        attentions = [block.attn for block in self]
-        return lay_out(
-            tuple(shape[:-1]),
-            tuple(attentions[0].window_size),
-            tuple(tuple(attention.shift_size) for attention in attentions),
-            attentions[0].qkv.weight.device,
-            is_sliced=is_sliced,
-        )
-
-    def biases(self, layout: Layout) -> list[list[Tensor]]:
-        """Returns the position biases of each block, of each kind of its boxes."""
-        pairs = zip(self, layout.steps, strict=True)
-        return [block.attn.biases(step.kinds) for block, step in pairs]
+        attentions = [block.attention for block in self.layers()]
+        shifts = tuple(tuple(attention.shift_size) for attention in attentions)
+        window = tuple(attentions[0].window_size)
+        return lay_out(tuple(shape[:-1]), window, shifts, device, is_sliced=is_sliced)
 
 
 class PatchEmbedding(PatchEmbed3d):  # type: ignore[misc]
