@@ -10,6 +10,7 @@ from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from extract.boxes import BoxKind, Size, box_kinds
@@ -83,33 +84,37 @@ def lay_out(
         is_sliced: whether a block takes `SLICE_ROWS` at a time, or all.
     """
     batch, *grid = shape
-    num_tokens = prod(grid)
-    places = np.arange(batch * num_tokens)  # of each token in the step before
-    first = num_tokens * np.arange(batch)[:, None, None]
+    places = np.arange(prod(shape))  # of each token in the step before
     steps = []
     for shift in shifts:
         kinds = box_kinds(tuple(grid), window, shift)
         spare = max(-len(kind.places) % lanes(device) for kind in kinds)
-        # -1 is no token: of padding it is then hidden from the others that it holds any.
-        tokens = np.concatenate(
-            [np.where(k.tokens == num_tokens, -1, k.tokens + first).ravel() for k in kinds]
-            + [np.full(spare, -1)]
-        )
-        is_none = torch.from_numpy(tokens < 0)[:, None]
-        is_padded = len(tokens) - spare > len(places)
+        tokens = _in_order(kinds, batch, prod(grid), spare)
+        real = np.flatnonzero(tokens >= 0)
+        padding = torch.from_numpy(tokens < 0)[:, None].to(device)
         steps.append(
             Step(
                 kinds,
                 torch.from_numpy(places[tokens]).to(device),
-                is_none.to(device) if is_padded else None,
+                padding if len(real) < len(tokens) - spare else None,
                 spare,
                 tuple(_cut(kinds, batch, SLICE_ROWS if is_sliced else len(tokens))),
             )
         )
-        real = np.flatnonzero(tokens >= 0)
-        places = np.empty(len(real), dtype=np.int64)
         places[tokens[real]] = real
     return Layout(tuple(steps), torch.from_numpy(places).to(device))
+
+
+def _in_order(
+    kinds: tuple[BoxKind, ...], batch: int, num_tokens: int, spare: int
+) -> NDArray[np.int64]:
+    """Returns which token of the batch is in each place, (R + spare,).
+
+    -1 stands for none of them. As an index it takes some token, no matter which.
+    """
+    first = num_tokens * np.arange(batch)[:, None, None]
+    boxes = [np.where(k.tokens == num_tokens, -1, k.tokens + first).ravel() for k in kinds]
+    return np.concatenate([*boxes, np.full(spare, -1)])
 
 
 def lanes(device: torch.device) -> int:

@@ -181,7 +181,7 @@ class WindowStage(nn.Sequential):
             x: (B, T, H, W, C) tokens.
         """
         if not infers(self):
-            return super().forward(x)  # type: ignore[no-any-return]
+            return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
         if self._kept is None or self._kept[:2] != (x.shape, x.device):
             layout = self.layout(x.shape, x.device, is_sliced=x.device.type == "cpu")
             self._kept = x.shape, x.device, layout, self.layers()

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
+from extract import layout
 from extract.boxes import box_kinds
 from extract.contract import TABLETOP
 from extract.swin import TABLETOP_SWIN, SwinConfig, build_trunk
@@ -96,6 +97,28 @@ def test_a_stage_is_torchvisions_on_any_grid_and_window(seed):
     tokens = torch.randn(seed % 3 + 1, *grid, 8)
     found, expected = (trunk.features(tokens) for trunk in (ours, theirs))
     torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 50, 131, 10**6])
+@torch.inference_mode()
+def test_it_does_not_matter_how_a_block_is_cut(monkeypatch, trunks, rows):
+    ours, theirs = trunks
+    monkeypatch.setattr(layout, "SLICE_ROWS", rows)
+    layout.lay_out.cache_clear()
+    pixels = torch.randn(2, 3, 13, 60, 90)
+    torch.testing.assert_close(ours(pixels), theirs(pixels), atol=1e-5, rtol=0)
+    layout.lay_out.cache_clear()
+
+
+@torch.inference_mode()
+def test_a_window_is_the_same_whatever_is_beside_it(trunks):
+    ours, _ = trunks
+    pixels = torch.randn(3, 3, 16, 48, 64)
+    others = pixels.clone()
+    others[0], others[2] = 1e4, -1e4
+    expected = ours(pixels[1:2])[0]
+    for batch in (pixels, others):
+        torch.testing.assert_close(ours(batch)[1], expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("shift", [(0, 0, 0), (4, 3, 3)])
