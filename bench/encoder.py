@@ -50,8 +50,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ArithmeticError: two runtimes disagree.
         ValueError: the bundle's encoder has no graph, or is no video Swin.
     """
-    bundle = load_bundle(arguments.bundle)
-    encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
+    with torch.inference_mode(False):  # weights as a server has them
+        bundle = load_bundle(arguments.bundle)
+        encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder)
     ways = make_ways(encoder, bundle.encoder_onnx)
     rows: dict[str, dict[str, Any]] = {}
     choices: dict[str, dict[str, str]] = {}

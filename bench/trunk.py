@@ -7,7 +7,8 @@ windows are shifted and one whose are not. Before anything is timed, the numbers
 import argparse
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -30,11 +31,11 @@ OMNIVORE_GRID = (16, 56, 56)
 """Tokens of 32 frames of 224 x 224 pixels; a stage halves height and width."""
 
 PARTS = {
-    "linear layers": ("addmm", "mm", "mkldnn::_linear_pointwise"),
+    "linear layers": ("addmm", "addmm_", "mm", "mkldnn::_linear_pointwise"),
     "attention": ("bmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
     "moving": ("copy_", "cat", "index_select", "index"),
     "patch embedding": ("mkldnn_convolution",),
-    "norms and GELU": ("native_layer_norm", "gelu"),
+    "norms and GELU": ("native_layer_norm", "gelu", "gelu_"),
 }
 """Operators that own the time of a part; what is left is `rest`."""
 
@@ -109,12 +110,23 @@ def torchvisions_trunk(config: SwinConfig) -> SwinTransformer3d:
 
 def make_pair(config: SwinConfig) -> Pair:
     """Returns our trunk and torchvision's with the same weights, all of them random."""
-    theirs = torchvisions_trunk(config)
-    for parameter in theirs.parameters():
-        parameter.add_(0.02 * torch.randn_like(parameter))  # no bias stays at zero
-    ours = build_trunk(config)
-    ours.load_state_dict(theirs.state_dict())
+    with _as_served():
+        theirs = torchvisions_trunk(config)
+        for parameter in theirs.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))  # no bias stays at zero
+        ours = build_trunk(config)
+        ours.load_state_dict(theirs.state_dict())
     return {"ours": ours.eval(), "torchvision": theirs.eval()}
+
+
+@contextmanager
+def _as_served() -> Iterator[None]:
+    """Weights made here are ordinary tensors, as a server's are.
+
+    Of those made in inference mode no change can be seen, so nothing made of them is kept.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def swin_flops(config: SwinConfig, pixels: tuple[int, int, int]) -> int:
@@ -168,7 +180,8 @@ def other_ways(trunk: nn.Module, x: Tensor, *, compiled: bool) -> Ways:
     Raises:
         ArithmeticError: bf16 turns a feature vector away from fp32's.
     """
-    reduced = copy.deepcopy(trunk).bfloat16()
+    with _as_served():
+        reduced = copy.deepcopy(trunk).bfloat16()
     ways: Ways = {"ours, bf16": lambda: reduced(x.bfloat16())}
     cosine = least_cosine(reduced(x.bfloat16()).float(), trunk(x))
     if not cosine >= LEAST_COSINE:
