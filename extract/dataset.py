@@ -21,6 +21,7 @@ from extract.extractor import TrackBuilder
 from extract.frame_stream import FrameStream
 from extract.manifest import Video
 from extract.track import FeatureTrack
+from extract.windows import wanted_frames
 
 logger = logging.getLogger(__name__)
 
@@ -134,8 +135,8 @@ class _Lane:
         """
         self.video = video
         self._started = self._heard = time.monotonic()
-        self._expected = 0
-        self.restart()
+        self._num_frames = self._expected = 0
+        self._builder = TrackBuilder(self._encoder, batch_windows=self._batch_windows)
         contract = self._encoder.contract
         if video.is_stereo:
             contract = contract.for_stereo()
@@ -176,15 +177,16 @@ class _Lane:
         return self._ended(None, DecodeTimeout(f"no frame came for {_STALL_S:.0f} s"))
 
     def expect(self, num_frames: int) -> None:
-        self._expected = num_frames
+        self._expected = int(wanted_frames(num_frames, self._encoder.contract).sum())
+        self._builder.expect(num_frames)
 
     def append(self, block: np.ndarray) -> None:
         self._num_frames += len(block)
-        self._builder.push(block)
+        self._builder.append(block)
 
     def restart(self) -> None:
         self._num_frames = 0
-        self._builder = TrackBuilder(self._encoder, batch_windows=self._batch_windows)
+        self._builder.restart()
 
     def close(self) -> None:
         """Ends the process, whatever it is at."""

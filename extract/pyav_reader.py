@@ -20,6 +20,9 @@ from extract.pyav_container import CODECS, opened, packets_of, video_stream
 
 _TURNS = {90: ("cclock",), 180: ("clock", "clock"), 270: ("clock",)}
 
+_SUB_LAYERS = 21
+"""Byte of HEVC's `hvcC` record whose bits 3 to 5 count temporal sub-layers."""
+
 
 class PyavReader:
     """A `VideoReader` for every clip that can be decoded at all.
@@ -55,10 +58,10 @@ class PyavReader:
         self.rotation = 0
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, (H, W, 3) uint8 view) of every frame that is shown at all.
+        """Yields (source frame, (H, W, 3) uint8 view) of every frame that is wanted.
 
         Args:
-            repeats: (n,) on how many ticks each source frame is shown.
+            repeats: (n,) on how many wanted ticks each source frame is shown.
 
         Raises:
             VideoRejected: a frame is too large, or the file cannot be decoded at all.
@@ -68,15 +71,15 @@ class PyavReader:
             stream = video_stream(source)
             ticks = self._ticks(stream)
             last = -1
-            for frame in self._decoded(source, stream):
+            for frame in self._decoded(source, stream, _Spare(stream, ticks, repeats)):
                 index = _rank(ticks, frame.pts, default=last + 1)
                 if not last < index < len(repeats):
                     self.num_refused += 1
                     continue
                 last = index
                 self._measure(frame)
-                self.num_decoded += 1
                 if repeats[index]:
+                    self.num_decoded += 1
                     yield index, self._picture(frame)
 
     def peek(self) -> None:
@@ -86,7 +89,7 @@ class PyavReader:
             VideoRejected: it is too large, or there is none.
         """
         with opened(self._path, self._report.container, self._limits) as source:
-            for frame in self._decoded(source, video_stream(source), one=True):
+            for frame in self._decoded(source, video_stream(source)):
                 self._measure(frame)
                 return
         raise VideoRejected("damaged", "no frame could be decoded")
@@ -104,9 +107,12 @@ class PyavReader:
         return np.rint(times_s / float(time_base)).astype(np.int64)
 
     def _decoded(
-        self, source: InputContainer, stream: VideoStream, *, one: bool = False
+        self, source: InputContainer, stream: VideoStream, spare: "_Spare | None" = None
     ) -> Iterator[VideoFrame]:
-        """Yields frames packet by packet, so that an error costs one packet and not the rest."""
+        """Yields frames packet by packet, so that an error costs one packet and not the rest.
+
+        Without `spare` what the decoder holds is asked for after each packet: good for one frame.
+        """
         decoder = stream.codec_context
         # Options given at open act on the header probe only.
         decoder.options = {
@@ -116,8 +122,10 @@ class PyavReader:
         decoder.thread_count = 1
         for packet in packets_of(source, stream):
             try:
+                if spare is not None:
+                    decoder.skip_frame = "NONREF" if packet in spare else "DEFAULT"
                 yield from decoder.decode(packet)
-                if one:
+                if spare is None:
                     yield from decoder.decode(None)
             except av.error.EOFError:
                 return
@@ -183,6 +191,30 @@ class PyavReader:
             graph.link_nodes(*nodes).configure()
             self._graph = key, graph
         return self._graph[1]
+
+
+class _Spare:
+    """The packets whose pictures nobody wants, where the decoder may be told so.
+
+    It then leaves out those that no other picture refers to. Frames are told apart by their times
+    alone, so these must be known. VP8, VP9, AV1 and motion JPEG have no such pictures, or decoders
+    that do not look; an MPEG-4 packet may hold two pictures. In HEVC with temporal sub-layers the
+    mark means only that no picture of the same layer refers to it.
+    """
+
+    def __init__(self, stream: VideoStream, ticks: np.ndarray, repeats: np.ndarray) -> None:
+        self._ticks = ticks
+        self._repeats = repeats
+        decoder = stream.codec_context
+        codec, head = CODECS.get(decoder.name), decoder.extradata or b""
+        has_one_layer = len(head) > _SUB_LAYERS and head[0] == 1 and head[_SUB_LAYERS] >> 3 & 7 == 1
+        self._is_any = codec == "h264" or (codec == "hevc" and has_one_layer)
+
+    def __contains__(self, packet: "av.Packet[VideoStream] | None") -> bool:
+        if packet is None or packet.pts is None or not self._is_any or not len(self._ticks):
+            return False
+        index = _rank(self._ticks, packet.pts, default=-1)
+        return index >= 0 and not self._repeats[index]
 
 
 def _rank(ticks: np.ndarray, pts: int | None, *, default: int) -> int:

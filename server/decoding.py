@@ -139,7 +139,7 @@ class DecodeStage:
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
                 raise DeadlineExceeded("the deadline passed while decoding") from error
             raise
-        windows, starts = windows_of(clip.frames, contract)
+        windows, starts = windows_of(clip.frames, contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
         return Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
 

@@ -90,7 +90,7 @@ def _answer(predictor: Predictor, cut: Cut) -> None:
     """Takes the canary through the new predictor, as a caller's clip would go."""
     features = predictor.encoder.encode(cut.windows).cpu()
     encoder = predictor.encoder
-    frames = len(cut.clip.frames)
+    frames = cut.clip.num_frames
     track = track_from(features, cut.starts, frames, encoder.contract, encoder, "canary")
     tasks = frozenset(predictor.tasks)
     predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])
