@@ -124,9 +124,9 @@ class DecodedClip:
 
     Attributes:
         info: facts of the source.
-        frames: (w, H, W, 3) uint8 RGB, upright; resized and cropped when the contract says
-            "decoder", else of the source's size. Those of the n ticks of the contract's clock
-            that `windows.wanted_frames` names; a frame that was lost is the one before it again.
+        frames: (w, crop_height, crop_width, 3) RGB of the contract's `frame_dtype`, upright. Those
+            of the n ticks of the contract's clock that `windows.wanted_frames` names; a frame that
+            was lost is the one before it again.
         source_frames: (n,) int64, which source frame is due at each tick, counted in the order
             shown.
         source_times_s: (n,) float64, when the source shows that frame; the first one at 0.

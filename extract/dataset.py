@@ -142,9 +142,7 @@ class _Lane:
             contract = contract.for_stereo()
         try:
             video.path.stat()
-            self._stream = FrameStream(
-                self._living(), video.path, contract, self._limits, self._reader
-            )
+            self._stream = FrameStream(self._living(), video.path, contract, self._reader)
         except (OSError, DecoderDied) as error:
             self.close()
             return self._ended(None, error)

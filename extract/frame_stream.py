@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from extract.clip import ClipInfo, Limits, Notice, ReaderChoice, StreamFacts
+from extract.clip import ClipInfo, Notice, ReaderChoice, StreamFacts
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
 from extract.errors import DecoderDied, RejectCode, VideoRejected
@@ -33,7 +33,6 @@ class FrameStream:
         process: decodes; its `fileno` tells when there is something to read.
         path: the video.
         contract: how frames are to be delivered.
-        limits: what the process was started with.
         reader: who decodes.
         wants_facts: whether the source frame of every tick is to be kept in mind.
 
@@ -46,7 +45,6 @@ class FrameStream:
         process: DecodeProcess,
         path: Path,
         contract: FeatureContract,
-        limits: Limits,
         reader: ReaderChoice = "auto",
         *,
         wants_facts: bool = False,
@@ -56,7 +54,6 @@ class FrameStream:
         self._wants_facts = wants_facts
         self._process = process
         self._contract = contract
-        self._limits = limits
         self._num_frames = 0
         self._num_due = 0  # frames that are yet to come
         process.send(
@@ -107,18 +104,16 @@ class FrameStream:
         return False  # what is left is the news that the process is ready
 
     def _block(self, reply: dict[str, Any]) -> np.ndarray:
-        """Frames of a block, (n, H, W, 3) uint8, unless the process claims nonsense."""
+        """Frames of a block, as the contract has them, unless the process claims nonsense."""
         try:
             shape = tuple(map(_whole, reply["shape"]))
             offset = _whole(reply["offset"])
         except (KeyError, TypeError) as error:
             raise DecoderDied("a decoding process gave a malformed reply") from error
-        frame_bytes = np.prod(shape[1:], dtype=np.float64)
         most = min(BLOCK_FRAMES, self._num_due)
-        is_sound = len(shape) == 4 and min(shape) > 0 and shape[0] <= most
-        if not (is_sound and shape[3] == 3 and frame_bytes <= 3 * self._limits.max_pixels):
+        if shape[1:] != self._contract.frame_shape or not 0 < shape[0] <= most:
             raise DecoderDied("a decoding process gave a malformed reply")
-        return self._process.read_frames(shape, offset)
+        return self._process.read_frames(shape, self._contract.frame_dtype, offset)
 
     def _count_wanted(self) -> int:
         if not 0 < self._num_frames <= _MAX_FRAMES:

@@ -140,6 +140,7 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
     ticks = plan_frames(clock, contract.fps)  # at least one
     wanted = wanted_frames(len(ticks), contract)
     repeats = np.bincount(ticks[wanted], minlength=report.num_shown)
+    _check_output(int(wanted.sum()), contract, limits)
     return ReadPlan(clock, ticks, wanted, repeats)
 
 
@@ -152,25 +153,6 @@ def check_frame(width: int, height: int, contract: FeatureContract, limits: Limi
     _check_pixels(width, height, limits)
     if contract.resize == "decoder":
         _check_pixels(*resized_size(width, height, contract), limits)
-
-
-def check_output(
-    width: int, height: int, plan: ReadPlan, contract: FeatureContract, limits: Limits
-) -> None:
-    """Checks that all frames together fit the memory set aside for them.
-
-    Raises:
-        VideoRejected: they do not.
-    """
-    if contract.resize == "decoder":
-        width, height = contract.crop_width, contract.crop_height
-    needed_mb = plan.repeats.sum() * width * height * 3 / _MB
-    if not limits.is_stream and needed_mb > limits.max_output_mb:
-        raise VideoRejected(
-            "too-long",
-            f"the decoded clip takes {needed_mb:.0f} MB, at most {limits.max_output_mb} MB "
-            "are accepted",
-        )
 
 
 def damage_of(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> float:
@@ -233,5 +215,16 @@ def _check_all_pixels(report: PacketReport, limits: Limits) -> None:
         raise VideoRejected(
             "too-many-pixels",
             f"all frames together have {pixels} pixels, at most {limits.max_clip_pixels} "
+            "are accepted",
+        )
+
+
+def _check_output(num_frames: int, contract: FeatureContract, limits: Limits) -> None:
+    """All frames together have to fit the memory set aside for them, unless they go by."""
+    needed_mb = num_frames * contract.frame_bytes / _MB
+    if not limits.is_stream and needed_mb > limits.max_output_mb:
+        raise VideoRejected(
+            "too-long",
+            f"the decoded clip takes {needed_mb:.0f} MB, at most {limits.max_output_mb} MB "
             "are accepted",
         )

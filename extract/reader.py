@@ -37,7 +37,9 @@ class VideoReader(Protocol):
     rotation: int
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, (H, W, 3) uint8) of every frame that is wanted and not lost.
+        """Yields (source frame, picture) of every frame that is wanted and not lost.
+
+        Pictures are what `FeatureContract.frame_shape` and `frame_dtype` say.
 
         Others need not be decoded where nothing depends on them.
 

@@ -218,15 +218,14 @@ class DecodePool:
         except (KeyError, TypeError, ValueError) as error:
             raise DecoderDied("a decoding process gave a malformed reply") from error
         is_sound = (
-            len(shape) == 4
-            and shape[3] == 3
-            and min(shape) > 0
-            and np.prod(shape, dtype=np.float64) <= self.limits.max_output_mb * _MB
+            shape[1:] == contract.frame_shape
+            and 0 < shape[0] * contract.frame_bytes <= self.limits.max_output_mb * _MB
+            and len(source_frames) > 0
             and source_frames.shape == source_times_s.shape == (len(source_frames),)
             and wanted_frames(len(source_frames), contract).sum() == shape[0]
         )
         if not is_sound:
             raise DecoderDied("a decoding process gave a malformed reply")
-        frames = process.read_frames(shape)
+        frames = process.read_frames(shape, contract.frame_dtype)
         process.forget_frames()
         return DecodedClip(info, frames, source_frames, source_times_s, notices)

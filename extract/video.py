@@ -21,7 +21,6 @@ from extract.gate import (
     MAX_LOST,
     PacketReport,
     ReadPlan,
-    check_output,
     damage_of,
     plan_reading,
 )
@@ -54,7 +53,7 @@ class FrameSink(Protocol):
         """Is told, before the first frame, how long the video is on the contract's clock."""
 
     def append(self, block: np.ndarray) -> None:
-        """Takes the next (n, H, W, 3) uint8 frames."""
+        """Takes the next frames, (n, crop_height, crop_width, 3) of the contract's type."""
 
     def restart(self) -> None:
         """Forgets all frames: another reader starts from the beginning."""
@@ -119,58 +118,52 @@ def decode_into(
     reader = open_reader(choice, path, report, contract, limits)
     sink.expect(len(plan.ticks))
     try:
-        _pour(_checked(reader, report, plan, contract, limits), plan, sink)
+        _pour(_checked(reader, report, plan, contract), plan, contract, sink)
     except DecordTrouble as error:
         if choice == "decord":
             raise VideoRejected("reader-refused", "decord gave up on the clip") from error
         sink.restart()
         notices.append(Notice("reader-fallback", "decord gave up, PyAV read the clip"))
         reader = PyavReader(path, report, contract, limits)
-        _pour(_checked(reader, report, plan, contract, limits), plan, sink)
+        _pour(_checked(reader, report, plan, contract), plan, contract, sink)
     notices += _notices(report, plan, reader, contract)
     times_s = plan.clock.times_s[plan.ticks]
     return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
 
 
 def _checked(
-    reader: VideoReader,
-    report: PacketReport,
-    plan: ReadPlan,
-    contract: FeatureContract,
-    limits: Limits,
+    reader: VideoReader, report: PacketReport, plan: ReadPlan, contract: FeatureContract
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields what the reader does; in the end refuses a clip with more than a little damage."""
-    size = (0, 0)
-    for index, picture in reader.frames(plan.repeats):
-        if size != (reader.width, reader.height):
-            size = (reader.width, reader.height)
-            check_output(*size, plan, contract, limits)
-        yield index, picture
+    yield from reader.frames(plan.repeats)
     damage = damage_of(report, plan, reader)
     is_short = len(plan.ticks) < contract.window_frames
     if damage > MAX_LOST or (damage > 0 and is_short):
         raise VideoRejected("damaged", _lost(damage))
 
 
-def _pour(frames: Iterable[tuple[int, np.ndarray]], plan: ReadPlan, sink: FrameSink) -> None:
+def _pour(
+    frames: Iterable[tuple[int, np.ndarray]],
+    plan: ReadPlan,
+    contract: FeatureContract,
+    sink: FrameSink,
+) -> None:
     """Sends a picture of every wanted tick to the sink, a block at a time.
 
     Pictures are copied once, into the block: what readers give are views of buffers they reuse
     or of larger frames.
     """
-    block = last = np.empty((0, 0, 0, 3), dtype=np.uint8)
+    length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // contract.frame_bytes))
+    shape = (length, *contract.frame_shape)
+    block = last = np.empty(shape, contract.frame_dtype)
     count = 0
     for picture in _shown(frames, plan.due):
-        pixels = last if picture is None else picture
-        if count == 0:
-            length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // pixels.nbytes))
-            block = np.empty((length, *pixels.shape), dtype=np.uint8)
-        block[count] = pixels
+        block[count] = last if picture is None else picture
         last = block[count]
         count += 1
-        if count == len(block):
+        if count == length:
             sink.append(block)
-            count = 0
+            block, count = np.empty(shape, contract.frame_dtype), 0
     if count:
         sink.append(block[:count])
 

@@ -126,7 +126,7 @@ class VideoStream:
     def _windows(self) -> Iterator[np.ndarray]:
         process = self._start()
         stream = self._stream = FrameStream(
-            process, self._path, self._contract, self._limits, "pyav", wants_facts=True
+            process, self._path, self._contract, "pyav", wants_facts=True
         )
         has_ended = False
         while not has_ended:

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from extract.clip import TRUSTED, Limits, ReaderChoice
-from extract.contract import TABLETOP, FeatureContract
+from extract.contract import OMNIVORE, TABLETOP, FeatureContract
 from extract.video import ClipFacts, decode_into
 
 EVERY = replace(TABLETOP, frame_step=1)
+
+WHOLE = replace(OMNIVORE, short_side=48, crop_height=48, crop_width=64)
+"""Resizes floats, but numbered clips to the size they have: its pixels are the decoder's own."""
 
 
 class Frames:

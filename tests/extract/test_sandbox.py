@@ -166,7 +166,7 @@ def test_too_little_memory_for_a_clip_is_the_clips_fault(tmp_path):
         [np.zeros((2160, 3840, 3), np.uint8)] * 8,
         options={"preset": "ultrafast"},
     )
-    with DecodePool(workers=1, limits=Limits(memory_mb=310)) as pool:
+    with DecodePool(workers=1, limits=Limits(memory_mb=270)) as pool:
         with pytest.raises((VideoRejected, DecoderDied)):
             pool.decode(path, OMNIVORE)
         wait_until(lambda: len(pool.pids) == 1)
