@@ -143,7 +143,7 @@ class TrackBuilder:
         """Takes the next frames, and encodes when a batch is full.
 
         Args:
-            block: (n, H, W, 3) uint8, on the encoder's clock.
+            block: (n, H, W, 3), on the encoder's clock, as `pixels.to_pixels` takes them.
 
         Raises:
             VideoRejected: they are not of the size of those before.
@@ -205,7 +205,8 @@ class Extractor:
         """Returns the track of a stream of frames, each handled once.
 
         Args:
-            blocks: (n, H, W, 3) uint8 frames in order, on the encoder's clock, all of one size.
+            blocks: (n, H, W, 3) frames in order, on the encoder's clock, all of one size: as
+                readers deliver them, or whole uint8 ones where the contract resizes floats.
             video_id: what the caller calls the video.
 
         Raises:
@@ -246,12 +247,12 @@ class Extractor:
 def windows_of(
     frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
 ) -> tuple[np.ndarray, list[int]]:
-    """Returns all windows of a decoded clip, (L, T, H, W, 3) uint8, and their first frames.
+    """Returns all windows of a decoded clip, (L, T, H, W, 3), and their first frames.
 
     For callers that encode windows of several clips together.
 
     Args:
-        frames: (n, H, W, 3) uint8 on the contract's clock.
+        frames: (n, H, W, 3) on the contract's clock.
         contract: how windows are cut.
         num_frames: of the clip, where `frames` are those that windows look at, as in a
             `DecodedClip`; None where they are all of them.

@@ -41,7 +41,7 @@ class Cut:
 
     Attributes:
         clip: what was decoded.
-        windows: (L, T, H, W, 3) uint8.
+        windows: (L, T, H, W, 3) frames.
         starts: L first frames.
         waited_s: until a decoder was free.
         ran_s: decoding and cutting.

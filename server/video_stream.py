@@ -72,7 +72,7 @@ class VideoStream:
         return self._stream.facts
 
     def batches(self) -> Iterator[np.ndarray]:
-        """Yields all windows, (n, T, H, W, 3) uint8, a few at a time; waits for the decoder.
+        """Yields all windows, (n, T, H, W, 3) frames, a few at a time; waits for the decoder.
 
         Raises:
             DecoderUnavailable: no process can be started.

@@ -146,3 +146,21 @@ def test_damage_is_the_share_of_the_frames_needed_that_is_missing(declared, coun
     plan = plan_reading(report, TABLETOP, Limits())
     assert np.count_nonzero(plan.repeats) == 120
     assert damage_of(report, plan, counts) == pytest.approx(damage)
+
+
+def hd(num_frames):
+    return replace(
+        GOOD,
+        width=1920,
+        height=1080,
+        frames_declared=num_frames,
+        num_packets=num_frames,
+        times_s=np.arange(num_frames) / 30,
+    )
+
+
+def test_what_a_request_may_hold_does_not_depend_on_the_size_of_the_source():
+    plan_reading(hd(891), OMNIVORE, Limits())
+    with pytest.raises(VideoRejected, match="takes 512 MB, at most 512 MB are accepted"):
+        plan_reading(hd(892), OMNIVORE, Limits())
+    plan_reading(hd(892), OMNIVORE, Limits(is_stream=True))
