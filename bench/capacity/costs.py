@@ -54,13 +54,8 @@ class Costs:
         """
         clips = self.demand.clips
         full_s = terms.batch_windows / self.rates["windows_per_gpu_s"]
-        batch = [
-            max(own_s, min(full_s, own_s / max(1e-9, 1 - busy)))
-            for own_s in self.encode_gpu
-        ]
-        return [
-            self.front[i] + self.on_cores[i] + batch[i] for i in range(len(clips))
-        ]
+        batch = [max(own_s, min(full_s, own_s / max(1e-9, 1 - busy))) for own_s in self.encode_gpu]
+        return [self.front[i] + self.on_cores[i] + batch[i] for i in range(len(clips))]
 
     def idle_s(self, services_s: list[float], share: float = 0.99) -> float:
         """Returns what this share of the clips takes on idle machines."""

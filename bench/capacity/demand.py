@@ -105,7 +105,9 @@ def parse_clip(text: str) -> Clip:
     """
     found = _CLIP.fullmatch(text)
     if found is None:
-        raise ValueError(f"expected SECONDS:WIDTHxHEIGHT[@FPS][=SHARE], as 8:960x540@30, got {text!r}")
+        raise ValueError(
+            f"expected SECONDS:WIDTHxHEIGHT[@FPS][=SHARE], as 8:960x540@30, got {text!r}"
+        )
     clip = Clip(
         float(found["seconds"]),
         int(found["width"]),

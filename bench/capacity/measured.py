@@ -45,6 +45,19 @@ def shipped() -> list[Path]:
     return sorted(RESULTS.glob("*.json"), key=lambda path: (path.name.startswith("capacity"), path))
 
 
+def frame_costs(points: Sequence[tuple[float, float]]) -> Found:
+    """Returns what a picture costs, and what its pixels do, from the smallest and the largest.
+
+    Args:
+        points: megapixels of a picture, and milliseconds of one core to decode it.
+    """
+    (small, small_ms), (large, large_ms) = min(points), max(points)
+    if small == large:
+        return {"frame_ms": 0.0, "megapixel_ms": large_ms / large}
+    slope = max(0.0, (large_ms - small_ms) / (large - small))
+    return {"frame_ms": max(0.0, small_ms - slope * small), "megapixel_ms": slope}
+
+
 def _latency(figures: dict[str, Any], encoder: Encoder) -> Found:
     stages = figures["stages_mean_ms"]
     found = {"front_ms": stages["receive and reply"]}
@@ -61,9 +74,7 @@ def _decode(figures: dict[str, Any], encoder: Encoder) -> Found:
         width, height = SIZES[size]
         each_ms = row["times"][encoder.reader]["cpu_ms"] / frames
         points.append((width * height / 1e6, each_ms))
-    (small, small_ms), (large, large_ms) = min(points), max(points)
-    slope = (large_ms - small_ms) / (large - small)
-    return {"frame_ms": max(0.0, small_ms - slope * small), "megapixel_ms": slope}
+    return frame_costs(points)
 
 
 def _encoder(figures: dict[str, Any], encoder: Encoder) -> Found:

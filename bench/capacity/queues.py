@@ -130,9 +130,7 @@ def _convolve(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[n
     return summed
 
 
-def _quantile(
-    values: NDArray[np.float64], weights: NDArray[np.float64], share: float
-) -> float:
+def _quantile(values: NDArray[np.float64], weights: NDArray[np.float64], share: float) -> float:
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
     place = int(np.searchsorted(reached, share - 1e-9))

@@ -99,7 +99,9 @@ def closed_load(
     return _simulate(stages, box, start, seed, None)
 
 
-def poisson(rate: float, count: int, shares: dict[str, float], *, seed: int) -> list[tuple[float, str]]:
+def poisson(
+    rate: float, count: int, shares: dict[str, float], *, seed: int
+) -> list[tuple[float, str]]:
     """Returns the instants and kinds of strangers who come at a mean rate a second."""
     rng = random.Random(seed)
     kinds, weights = list(shares), list(shares.values())

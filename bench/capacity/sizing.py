@@ -93,13 +93,15 @@ def plan_gpus(demand: Demand, rates: Rates, terms: Terms) -> Plan:
         writes_per_s=per_clip.writes * demand.rate,
         p99_s=p99_s,
         per_hour=all_cores * terms.core_hour + gpus * terms.gpu_hour,
-        resources=_sorted([
-            *(
-                Resource(queue.name, count, queue.busy / queue.mean_s)
-                for queue, count in zip(queues, (front, cores, gpus), strict=True)
-            ),
-            *_shared(front, per_clip, terms),
-        ]),
+        resources=_sorted(
+            [
+                *(
+                    Resource(queue.name, count, queue.busy / queue.mean_s)
+                    for queue, count in zip(queues, (front, cores, gpus), strict=True)
+                ),
+                *_shared(front, per_clip, terms),
+            ]
+        ),
     )
 
 
