@@ -1,8 +1,13 @@
-"""Holds the model to a real server: predicts several loads from stage times, then measures them."""
+"""Holds the model to a real server: several loads, met and predicted from the stages' times.
+
+Stages are measured one call at a time, before the loads and after them: where the two differ by
+much, the machine was not the same all the while, and no prediction can be right.
+"""
 
 import argparse
 import asyncio
 import os
+import statistics
 import tempfile
 import time
 from dataclasses import asdict
@@ -10,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from bench.capacity import compare
 from bench.capacity.probe import Alone, Growth, call_alone, measure_growth, stages_of
@@ -31,16 +37,16 @@ from server.settings import Settings
 
 SHARES = (0.4, 0.7, 0.9)
 CALLERS = 16
-SEED = 0
 WORKERS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the check's flags."""
     parser.add_argument("--seconds", type=float, default=50.0, help="of each load (default: 50)")
-    parser.add_argument("--calls", type=int, default=25, help="alone, of each clip (default: 25)")
+    parser.add_argument(
+        "--calls", type=int, default=15, help="alone, of each clip, twice (default: 15)"
+    )
     parser.add_argument("--clips", choices=("standard", "good"), default="good", help="the mix")
-    parser.add_argument("--plot", type=Path, help="draw what was predicted and met, as SVG")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -58,19 +64,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     growth = _growth(settings, clips[0], rounds=max(3, arguments.calls // 4))
     with LocalServer("--decode-workers", str(WORKERS)) as local:
         server = Target(Door(local.url), local.pid)
-        alone, loads = run_until_stopped(
+        before, after, loads = run_until_stopped(
             lambda stop: _measure(server, clips, arguments.calls, arguments.seconds, stop)
         )
     check_stopped(local)
+    alone = {name: one.joined(after[name]) for name, one in before.items()}
     stages, box = stages_of(alone, growth), box_of(settings)
     rows = [compare.predicted(load, stages, box, alone) for load in loads]
-    if arguments.plot is not None:
-        from bench.capacity.plot import draw_check  # matplotlib takes a second
-
-        draw_check(arguments.plot, rows)
     return {
         "encoder": "tabletop",
         "others_busy_cores": round(others, 2),
+        "drift": round(_posts_s(after) / _posts_s(before) - 1, 3),
         "stages": shown(alone, stages),
         "rates": compare.rates_of(stages, {c.name: made.GOOD[c.name] for c in clips}),
         "box": asdict(box),
@@ -87,48 +91,63 @@ def table(figures: dict[str, Any]) -> str:
 
 async def _measure(
     server: Target, clips: list[made.LoadClip], calls: int, seconds: float, stop: asyncio.Event
-) -> tuple[dict[str, Alone], list[compare.Load]]:
-    """Measures the stages alone, then every load, on one server.
+) -> tuple[dict[str, Alone], dict[str, Alone], list[compare.Load]]:
+    """Returns the stages' times before and after, and what every load met, on one server.
 
     Raises:
         RuntimeError: somebody stopped it: half of a comparison says nothing.
     """
     await _closed(server, clips, 3.0, stop)  # starts every thread and process there will be
-    alone = {clip.name: await call_alone(server, clip, calls) for clip in clips}
+    before = {clip.name: await call_alone(server, clip, calls) for clip in clips}
     full = await _closed(server, clips, seconds, stop)
     loads = [full]
     for number, share in enumerate(SHARES):
-        rate = share * full.per_s
+        loads.append(await _open(server, clips, share, share * full.per_s, seconds, stop, number))
+    after = {clip.name: await call_alone(server, clip, calls) for clip in clips}
+    if stop.is_set():
+        raise RuntimeError("stopped before every load was measured")
+    return before, after, loads
+
+
+async def _open(
+    server: Target,
+    clips: list[made.LoadClip],
+    share: float,
+    rate: float,
+    seconds: float,
+    stop: asyncio.Event,
+    seed: int,
+) -> compare.Load:
+    name = f"open, {share:.0%} of capacity"
+    with tqdm(desc=name, unit="call") as bar:
         async with Callers(server.door) as callers:
             await open_loop(
                 callers,
-                made.draw(clips, seed=SEED + number),
+                made.draw(clips, seed=seed),
                 rate=rate,
                 duration_s=seconds,
-                seed=SEED + number,
+                seed=seed,
                 stop=stop,
-                progress=lambda: None,
+                progress=bar.update,
             )
-        loads.append(compare.Load(f"open, {share:.0%} of capacity", callers.answers, rate=rate))
-    if stop.is_set():
-        raise RuntimeError("stopped before every load was measured")
-    return alone, loads
+    return compare.Load(name, callers.answers, rate=rate)
 
 
 async def _closed(
     server: Target, clips: list[made.LoadClip], seconds: float, stop: asyncio.Event
 ) -> compare.Load:
-    async with Callers(server.door) as callers:
-        await closed_loop(
-            callers,
-            made.draw(clips, seed=SEED),
-            concurrency=CALLERS,
-            calls=None,
-            duration_s=seconds,
-            stop=stop,
-            progress=lambda: None,
-        )
     name = f"closed, {CALLERS} callers"
+    with tqdm(desc=name, unit="call") as bar:
+        async with Callers(server.door) as callers:
+            await closed_loop(
+                callers,
+                made.draw(clips, seed=0),
+                concurrency=CALLERS,
+                calls=None,
+                duration_s=seconds,
+                stop=stop,
+                progress=bar.update,
+            )
     return compare.Load(name, callers.answers, callers=CALLERS, duration_s=seconds)
 
 
@@ -178,6 +197,11 @@ def shown(alone: dict[str, Alone], stages: Stages) -> dict[str, Any]:
         "parallel_loss": round(stages.parallel_loss, 3),
         "slowdown": round(stages.slowdown, 3),
     }
+
+
+def _posts_s(alone: dict[str, Alone]) -> float:
+    """Seconds of one call with each kind of clip."""
+    return sum(statistics.fmean(one.post_s) for one in alone.values())
 
 
 def busy_cores(seconds: float) -> float:

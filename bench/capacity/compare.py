@@ -158,7 +158,12 @@ def rates_of(stages: Stages, sizes: Mapping[str, tuple[int, int, int, float]]) -
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
     """Returns a check's figures to read."""
-    text = [f"others keep {figures['others_busy_cores']:g} cores busy", "", "alone, mean ms:"]
+    text = [
+        f"others keep {figures['others_busy_cores']:g} cores busy; calls alone took "
+        f"{figures['drift']:+.1%} after the loads",
+        "",
+        "alone, mean ms:",
+    ]
     for name, stages in figures["stages"]["alone_mean_ms"].items():
         text.append(f"  {name:<16}" + ", ".join(f"{stage} {ms:g}" for stage, ms in stages.items()))
     text += ["", f"{'':<26}{'met / simulated / closed form':>44}"]

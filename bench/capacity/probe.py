@@ -53,6 +53,15 @@ class Alone:
         """Returns a stage's mean."""
         return statistics.fmean(self.stages[stage])
 
+    def joined(self, later: "Alone") -> "Alone":
+        """Returns the calls of both."""
+        return Alone(
+            self.windows,
+            {name: [*values, *later.stages[name]] for name, values in self.stages.items()},
+            [*self.post_s, *later.post_s],
+            (self.caller_s + later.caller_s) / 2,
+        )
+
 
 async def call_alone(server: Target, clip: LoadClip, calls: int) -> Alone:
     """Returns what lonely calls with a clip took.
