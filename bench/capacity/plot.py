@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from bench.capacity.plan import Plan
 from model.report.figures import BLUE, GREY, ORANGE
 
-_STYLE = {"font.size": 9, "svg.hashsalt": "capacity", "svg.fonttype": "none"}
+_STYLE: Any = {"font.size": 9, "svg.hashsalt": "capacity", "svg.fonttype": "none"}
 
 
 def draw_plans(path: Path, boxes: Sequence[Plan], gpus: Sequence[Plan], currency: str) -> None:
