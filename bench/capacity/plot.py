@@ -1,5 +1,6 @@
 """Draws plans and checks; blue and orange are told apart by colour-blind readers too."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def draw_check(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         figure = Figure(figsize=(7.2, 3.0), layout="constrained")
         for axes, name in zip(figure.subplots(1, 2), ("p50_ms", "p99_ms"), strict=True):
             for way, colour, marker in ways:
-                seconds = [row[way][name] / 1000 for row in opened]
+                found = [row[way][name] for row in opened]
+                seconds = [math.nan if ms is None else ms / 1000 for ms in found]
                 label = way.replace("_", " ")
                 axes.plot(rates, seconds, color=colour, marker=marker, label=label)
             _label(axes, "clips a second", f"{name.removesuffix('_ms')}, s")

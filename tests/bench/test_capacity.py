@@ -257,6 +257,7 @@ def test_pictures_are_drawn_of_plans_and_checks(tmp_path):
     plot.draw_plans(tmp_path / "plans.svg", plans, [], "EUR")
     times = {"p50_ms": 300.0, "p99_ms": 900.0}
     row = {"rate": 1.0, "met": times, "simulated": times, "closed_form": times}
-    plot.draw_check(tmp_path / "check.svg", [row, {**row, "rate": None}])
+    full = {**row, "closed_form": {"p50_ms": None, "p99_ms": None}}
+    plot.draw_check(tmp_path / "check.svg", [row, full, {**row, "rate": None}])
     for name in ("plans", "check"):
         assert "<svg" in (tmp_path / f"{name}.svg").read_text()
