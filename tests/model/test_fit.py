@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from model.config import FitConfig
-from model.fit import backward_of, fit, learning_rate_factor, shuffled
+from model.fit import Fitting, backward_of, fit, learning_rate_factor, shuffled
 
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -27,9 +27,13 @@ def run(epochs, checkpoint=None, *, stop_at=None):
         return (model(X[which])[:, 0] - Y[which]).square().mean()
 
     fit(
-        model, lambda g: shuffled(24, 8, g), backward_of(loss), config=config,
-        steps_per_epoch=3, seed=3, label="test", checkpoint=checkpoint,
-    )  # fmt: skip
+        model,
+        lambda g: shuffled(24, 8, g),
+        backward_of(loss, model),
+        Fitting(config, 3, checkpoint),
+        steps_per_epoch=3,
+        label="test",
+    )
     return model
 
 
