@@ -231,9 +231,7 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, fitting: Fittin
     optimizer.load_state_dict(state["optimizer"])
     losses = [value.to(fitting.device) for value in state.get("losses", [])]
     at = Position(state["epoch"], losses, state.get("coins", []))
-    logger.info(
-        "resumed %s after epoch %d and %d steps", checkpoint.name, at.epoch, len(at.losses)
-    )
+    logger.info("resumed %s after epoch %d and %d steps", checkpoint.name, at.epoch, len(at.losses))
     return at
 
 

@@ -28,7 +28,7 @@ from model.errors import RanksLost, RanksWrong
 T = TypeVar("T")
 
 STEP_TIMEOUT = timedelta(minutes=10)
-"""How long a rank waits within a step for one that says nothing; one that dies is noticed at once."""
+"""How long a rank waits in a step for one that says nothing; one that dies is noticed at once."""
 
 WAIT_TIMEOUT = timedelta(hours=24)
 """How long the others wait for what one rank does alone: draw a world, pack features, score."""
@@ -156,8 +156,10 @@ def ranks_of_batch() -> World:
 
 def mean_over_ranks(x: Tensor) -> Tensor:
     """Returns the mean of all values of x, (...), on all ranks that share a batch, a scalar."""
-    total, count = _SumOverRanks.apply(torch.stack([x.sum(), x.new_tensor(x.numel())])).unbind()
-    return total / count
+    here = torch.stack([x.float().sum(), torch.tensor(float(x.numel()), device=x.device)])
+    total, count = _SumOverRanks.apply(here).unbind()  # type: ignore[no-untyped-call]
+    mean: Tensor = total / count
+    return mean
 
 
 class _SumOverRanks(torch.autograd.Function):
@@ -169,8 +171,13 @@ class _SumOverRanks(torch.autograd.Function):
         return ctx.world.add_up([x])[0]  # type: ignore[no-any-return]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return ctx.world.add_up([gradient])[0]  # type: ignore[no-any-return]
+
+
+def ranks_started() -> int:
+    """Returns how many processes torchrun has started, this one among them; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
 
 
 @contextmanager
@@ -188,13 +195,14 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
     Raises:
         RanksWrong: there are not as many GPUs as ranks, or one is named for all of them.
     """
-    if not dist.is_torchelastic_launched() or int(os.environ["WORLD_SIZE"]) == 1:
+    if ranks_started() == 1:
         yield ALONE, device
         return
     local, neighbours = (int(os.environ[n]) for n in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
     if device != "cpu":
         device = _own_gpu(device, local, neighbours)
-    dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl", STEP_TIMEOUT)
+    backend = "gloo" if device == "cpu" else "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=STEP_TIMEOUT)
     patient = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
     yield World(dist.get_rank(), dist.get_world_size(), neighbours, patient), device
     dist.destroy_process_group()  # after an error whoever is left must not be waited for
