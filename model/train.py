@@ -22,7 +22,7 @@ from model.methods import ALL_TASKS, SERVABLE, parts_of
 from model.overrides import add_setting_argument, override
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP, Preset
-from model.ranks import World, joined
+from model.ranks import ALONE, World, joined, ranks_started
 from model.reproduce.command import main as reproduce
 from model.run import learn_bundle, typical_seconds
 from model.tabletop import TYPICAL_S, Tabletop
@@ -39,11 +39,15 @@ EXIT_SIGNAL = 128
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 when a stage failed."""
     argv = sys.argv[1:] if argv is None else argv
+    learns = any(word.split("=")[0] == "--learn" for word in argv)
+    if ranks_started() > 1 and (learns or argv[:1] == ["reproduce"]):
+        print("error: start reproduce and --learn with python, not torchrun", file=sys.stderr)
+        return 2
     if argv[:1] == ["reproduce"]:
         return reproduce(argv[1:])
-    if any(word.split("=")[0] == "--learn" for word in argv):
+    if learns:
         return learn(argv)
-    arguments = _parse(argv)
+    arguments, world = _parse(argv), ALONE
     try:
         with joined(arguments.device) as (world, device):
             level = logging.INFO if world.is_first else logging.WARNING
@@ -51,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
             torch.set_num_threads(max(1, arguments.workers // world.neighbours))
             _train(arguments, world, device)
     except Stopped as stop:
-        print(stop, file=sys.stderr)
+        if world.is_first:
+            print(stop, file=sys.stderr)
         return EXIT_SIGNAL + stop.signum
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -91,6 +96,8 @@ def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
         "protocol": arguments.protocol,
         "threads": arguments.workers,
     }
+    if world.size > 1:
+        facts["processes"] = world.size
     bundle = learn_bundle(
         name, prepared, learning, method, ledger,
         tasks=tasks, seed=arguments.seed, device=device, training=facts,
@@ -143,8 +150,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description="Regenerates the tabletop bundle from nothing: world, encoder, features, "
         "multi-task model, backpack, four skills, temperatures. With --data it learns from a data "
         "set in Ego4D's layout and its released features instead. Rerun it after an interruption: "
-        "finished stages are kept and unfinished ones go on from their last epoch, or from the very "
-        "step after SIGTERM or Ctrl-C. "
+        "finished stages are kept and unfinished ones go on from their last epoch, or, after "
+        "SIGTERM or Ctrl-C, from their last step. "
         "'torchrun --nproc-per-node N -m model.train ...': N processes train together. "
         "'python -m model.train reproduce --help': the paper's tables. "
         "'python -m model.train --learn TASK.toml --help': a task of one's own on a bundle.",
@@ -154,7 +161,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="the bundle's folder (weights/tabletop)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--workers", type=int, default=2, help="processes and threads, shared among torchrun's"
+        "--workers", type=int, default=2, help="processes and threads; torchrun's share them"
     )
     add_task_argument(parser)
     add_setting_argument(parser)
