@@ -141,7 +141,8 @@ class World:
         try:
             yield
         except RuntimeError as error:  # what torch raises has no narrower name on every backend
-            raise RanksLost(self.rank, self.size, str(error).splitlines()[0]) from error
+            said = str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
+            raise RanksLost(self.rank, self.size, said) from error
 
 
 ALONE = World()
