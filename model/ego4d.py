@@ -23,6 +23,7 @@ def prepare_ego4d(
     version: str | None,
     enumeration: Enumeration,
     packed_under: Path,
+    progress: bool = True,
 ) -> Prepared:
     """Returns the samples of train and val; the test split's labels are hidden.
 
@@ -32,6 +33,7 @@ def prepare_ego4d(
         version: which annotations; None takes v1 where it is there.
         enumeration: which LTA windows count.
         packed_under: where features are packed into one memory-mapped file.
+        progress: shows a bar.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed; the message says how to fetch it.
@@ -41,7 +43,7 @@ def prepare_ego4d(
     data = DataRoot.find(root, version)
     splits: tuple[Split, ...] = ("train", "val")
     videos = sorted(set().union(*(videos_of(data, split) for split in splits)))
-    with tqdm(total=len(videos), desc="features", unit="video") as bar:
+    with tqdm(total=len(videos), desc="features", unit="video", disable=not progress) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total
