@@ -60,6 +60,14 @@ class Cache:
                 found = _fetched(path.with_suffix(".part"), path, digest, fetch)
         return found
 
+    def through(self, key: str, read: Callable[[], bytes]) -> bytes:
+        """Returns what is remembered under a key; what is not is read, and remembered."""
+        data = self.recall(key)
+        if data is None:
+            data = read()
+            self.remember(key, data)
+        return data
+
     def recall(self, key: str) -> bytes | None:
         """Returns what was remembered under a key, or None where it is gone or damaged."""
         try:

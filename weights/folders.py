@@ -9,7 +9,7 @@ import os
 import re
 import uuid
 from argparse import ArgumentTypeError
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,6 +26,7 @@ Place = Path | str
 
 EXTRA = 'pip install "egopack-server[scale]"'
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_PARTIAL = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
 _SECRETS = re.compile(r"\?[^\s'\")]+|(?<=://)[^\s/@]+@")
 
 
@@ -103,6 +104,10 @@ class Folder(Protocol):
         """Makes this the content of a file, which appears whole or not at all."""
         ...
 
+    def sweep(self, names: Collection[str]) -> None:
+        """Removes what writes of these files that were cut short have left."""
+        ...
+
 
 def open_folder(place: Place) -> Folder:
     """Returns the folder at a place; nothing is asked of it yet."""
@@ -153,6 +158,12 @@ class LocalFolder:
         finally:
             fresh.unlink(missing_ok=True)
 
+    def sweep(self, names: Collection[str]) -> None:
+        for path in self.path.glob(".*.tmp"):
+            partial = _PARTIAL.fullmatch(path.name)
+            if partial and partial["name"] in names:
+                path.unlink(missing_ok=True)
+
 
 class RemoteFolder:
     """A folder behind a URL. Retries are the storage library's; what it gives up on is an error.
@@ -194,24 +205,24 @@ class RemoteFolder:
         with self._translated(name):
             system, root = self._system()
             system.pipe_file(f"{root}/{name}", data)
-        for listing in self._listed.values():
-            listing.pop(name, None)
-        self._listed.get(name.rpartition("/")[0], {})[name] = FileFacts(name, len(data), 0)
+        listing = self._listed.get(name.rpartition("/")[0])
+        if listing is not None:
+            listing[name] = FileFacts(name, len(data), _number(data))
+
+    def sweep(self, names: Collection[str]) -> None:
+        pass  # a write that was cut short leaves nothing to see
 
     def _listing(self, below: str) -> dict[str, FileFacts]:
         if below not in self._listed:
-            self._listed[below] = {}
             with self._translated(below):
                 system, root = self._system()
-                where = f"{root}/{below}".rstrip("/")
                 try:
-                    entries = system.ls(where, detail=True)
+                    entries = system.ls(f"{root}/{below}".rstrip("/"), detail=True)
                 except FileNotFoundError:
                     entries = []
-                for entry in entries:
-                    if entry["type"] == "file":
-                        name = f"{below}/{_last(entry)}" if below else _last(entry)
-                        self._listed[below][name] = _facts_of(name, entry)
+            prefix = f"{below}/" if below else ""
+            found = [_facts_of(prefix, entry) for entry in entries if entry["type"] == "file"]
+            self._listed[below] = {facts.name: facts for facts in found}
         return self._listed[below]
 
     def _system(self) -> tuple[Any, str]:
@@ -246,11 +257,12 @@ def _bar(name: str) -> Any:
     return TqdmCallback(tqdm_kwargs=shown)
 
 
-def _last(entry: dict[str, Any]) -> str:
-    return str(entry["name"]).rstrip("/").rpartition("/")[2]
-
-
-def _facts_of(name: str, entry: dict[str, Any]) -> FileFacts:
+def _facts_of(prefix: str, entry: dict[str, Any]) -> FileFacts:
+    name = str(entry["name"]).rstrip("/").rpartition("/")[2]
     known = sorted((key, str(value)) for key, value in entry.items() if key != "name")
-    version = int.from_bytes(sha256(repr(known).encode()).digest()[:7])
-    return FileFacts(name, int(entry["size"] or 0), version)
+    return FileFacts(prefix + name, int(entry["size"] or 0), _number(repr(known).encode()))
+
+
+def _number(data: bytes) -> int:
+    """A digest that fits 56 bits."""
+    return int.from_bytes(sha256(data).digest()[:7], "big")
