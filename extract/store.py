@@ -112,10 +112,9 @@ class FeatureStore:
             FeatureFileInvalid: the file is not a track.
         """
         name = self._found(video_id).name if suffix is None else self._name(video_id, suffix)
-        try:
-            data = self.read_file(name)
-        except FileNotFoundError:
-            raise KeyError(video_id) from None
+        if self._folder.facts(name) is None:
+            raise KeyError(video_id)
+        data = self.read_file(name)
         digest = sha256(data).hexdigest()
         if name.endswith(SAFETENSORS):
             track = parse_track(data, name)

@@ -56,7 +56,7 @@ class Storage:
 
     def empty(self):
         """Removes every object, and what was asked for."""
-        for key in self.keys():
+        for key in self.names():
             self.objects.delete_object(Bucket="bucket", Key=key)
         self.clear()
 
@@ -72,7 +72,7 @@ class Storage:
     def puts(self, pattern=""):
         return [a for a in self.asked if a.startswith("PUT") and re.search(pattern, a)]
 
-    def keys(self):
+    def names(self):
         """Of all objects, sorted."""
         listed = self.objects.list_objects_v2(Bucket="bucket")
         return sorted(entry["Key"] for entry in listed.get("Contents", ()))
