@@ -29,7 +29,7 @@ def prepare_ego4d(
 
     Args:
         root: folder that holds `v1/` or `v2/`.
-        features: name of a feature set under it, or a folder.
+        features: name of a feature set under it, or a folder or URL of one.
         version: which annotations; None takes v1 where it is there.
         enumeration: which LTA windows count.
         packed_under: where features are packed into one memory-mapped file.
@@ -86,7 +86,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
     data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
     data.add_argument(
-        "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), or a folder"
+        "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), a folder, a URL"
     )
     data.add_argument(
         "--preset", choices=["paper", "authors"], default="paper", help="hyper-parameters"

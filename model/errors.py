@@ -76,10 +76,10 @@ class FeaturesMissing(ModelError):
 
     Attributes:
         videos: which.
-        places: folders looked in.
+        places: folders and URLs looked in.
     """
 
-    def __init__(self, videos: Sequence[str], places: Sequence[Path], fetch: str) -> None:
+    def __init__(self, videos: Sequence[str], places: Sequence[Path | str], fetch: str) -> None:
         looked = " and ".join(str(place) for place in places)
         more = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
         super().__init__(

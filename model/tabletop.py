@@ -27,6 +27,7 @@ from model.ranks import ALONE, World
 from model.scoring import split_samples
 from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
+from weights.folders import Place
 
 TYPICAL_S = {
     "world": 350.0,
@@ -156,13 +157,13 @@ def world_samples(
     return samples
 
 
-def prepare_world(root: Path, bundle: Path, features: Path) -> Prepared:
+def prepare_world(root: Path, bundle: Place, features: Place) -> Prepared:
     """Returns a world that lies on disk, with features by a finished bundle's encoder.
 
     Args:
         root: the world's folder.
-        bundle: whose encoder to use.
-        features: where features lie; what is missing is extracted.
+        bundle: whose encoder to use, its folder or URL.
+        features: where features lie, a folder or URL; what is missing is extracted.
 
     Raises:
         WeightsError: the bundle cannot be used.

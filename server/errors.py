@@ -201,6 +201,8 @@ TABLE: dict[type[Exception], Kind] = {
     weights_errors.CheckpointInvalid: kinds.INTERNAL,
     weights_errors.FetchFailed: kinds.INTERNAL,
     weights_errors.HashDiffers: kinds.INTERNAL,
+    weights_errors.RemoteFailed: kinds.INTERNAL,
+    weights_errors.RemoteMissing: kinds.INTERNAL,
     weights_errors.WeightsError: kinds.INTERNAL,
 }
 
