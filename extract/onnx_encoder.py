@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from torch import Tensor
 
-from extract.cores import usable_cores
 from extract.errors import RuntimeUnavailable
 from extract.pixels import to_network_input
 from extract.torch_encoder import TorchEncoder
@@ -81,7 +80,7 @@ class OnnxEncoder:
         self._input = taken.name
         self._takes_bytes = taken.type == "tensor(uint8)"
         self._check()
-        self._threads = ThreadPoolExecutor(usable_cores(), "onnx")
+        self._threads = ThreadPoolExecutor(thread_name_prefix="onnx")
 
     def encode(self, windows: Tensor) -> Tensor:
         """Returns features, (B, dim) float32, in main memory.

@@ -16,12 +16,13 @@ DRIFT_PERCENT = 5.0
 SPARE_FDS = 3
 """Connections that happen to be open when somebody looks."""
 
-LAZY_THREADS = min(32, (os.cpu_count() or 1) + 4)
-"""Most threads of the event loop's own pool (Python's default size), which writes the spool.
+LAZY_THREADS = 2 * min(32, (os.cpu_count() or 1) + 4)
+"""Most threads of two pools of Python's default size: the event loop's, which writes the spool, and
+the encoder's.
 
-It starts one whenever none is idle, which on a calm server may be thousands of clips after the
-warm-up, and then keeps it: growth up to here is a pool being filled. Thousands of clips, broken
-ones and replaced decoders among them, would make far more threads if any of those left one behind.
+Either starts one whenever none is idle, which may be thousands of clips after the warm-up, and then
+keeps it: growth up to here is a pool being filled. What a clip, a refusal or a replaced decoder
+leaves behind would be far more in a soak of the default length.
 """
 
 
