@@ -132,7 +132,7 @@ def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[di
 
 def score_of(regions: list[dict[str, Any]]) -> float:
     """Returns what Label Studio sorts tasks by: the mean over a prediction's regions."""
-    return sum(region["score"] for region in regions) / max(1, len(regions))
+    return float(sum(region["score"] for region in regions)) / max(1, len(regions))
 
 
 def label_studio_config(result: PredictionResult) -> str:
