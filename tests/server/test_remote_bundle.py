@@ -70,6 +70,7 @@ def test_it_answers_as_from_a_folder_and_follows_the_bucket(storage, cache):
         assert not kept & {asked.rpartition("/")[2] for asked in storage.gets("/parts/")}
 
 
+@pytest.mark.slow
 def test_one_flipped_byte_in_the_bucket_and_it_does_not_start(storage, cache):
     files = read_files(SHIPPED_BUNDLE)
     push_files(files, S3)
