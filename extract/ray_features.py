@@ -8,7 +8,8 @@ import argparse
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -48,11 +49,23 @@ def extract_with_ray(
     wants_gpu = options.device in ("auto", "cuda")
     with ray_session(options.address) as ray:
         room = find_room(ray, cpus=lanes + 1, wants_gpu=wants_gpu, actors=options.actors)
-        check_paths(ray, options.out, options.videos)
-        make = functools.partial(FeatureActor, options, encoder.fingerprint, lanes)
+        check_paths(ray, options.videos, options.out)
+        make = functools.partial(FeatureActor, _absolute(options), encoder.fingerprint, lanes)
         by_id = {video.id: video for video in videos}
-        for news in Crew(ray, make, room, together=lanes).run(by_id, is_stopped):
+        units = {id: replace(video, path=video.path.absolute()) for id, video in by_id.items()}
+        for news in Crew(ray, make, room, together=lanes).run(units, is_stopped):
             yield _of_video(by_id[news.id], news)
+
+
+def _absolute(options: argparse.Namespace) -> argparse.Namespace:
+    """Returns options that mean the same wherever an actor's working folder is."""
+    encoder = Path(options.encoder)
+    paths = {
+        "out": options.out.absolute(),
+        "weights": options.weights.absolute(),
+        "encoder": str(encoder.absolute()) if encoder.is_dir() else options.encoder,
+    }
+    return argparse.Namespace(**{**vars(options), **paths})
 
 
 def _of_video(video: Video, news: Begun | Done | GivenUp) -> Ended | Progress:
@@ -61,7 +74,7 @@ def _of_video(video: Video, news: Begun | Done | GivenUp) -> Ended | Progress:
             share, num_windows = news.news or (0.0, 0)
             return Progress(video, share, num_windows)
         case Done():
-            return Ended(video, news.result)
+            return Ended(video, replace(news.result, path=str(video.path)))
         case GivenUp():
             detail = "the process that extracted it died, and so did the one that tried it again"
             return Ended(video, Entry("failed", str(video.path), why="worker-died", detail=detail))

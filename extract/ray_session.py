@@ -6,6 +6,7 @@ Only home of `ray.init`. Ray is imported inside, for the base install has none.
 import logging
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from extract.cores import usable_cores
 from extract.errors import ClusterFailed
 
 EXTRA = 'pip install "egopack-server[scale]"'
@@ -56,7 +56,12 @@ def ray_session(address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise ClusterFailed(f"the engine ray needs Ray: {EXTRA} ({error})") from error
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+    # Where Ray itself would put it: the name of a socket in there may have 107 characters.
+    with tempfile.TemporaryDirectory(
+        prefix="ray", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
+        from extract.cores import usable_cores  # brings torch; nodes that are looked at need none
+
         alone = {
             "num_cpus": usable_cores(),
             "include_dashboard": False,
@@ -66,7 +71,8 @@ def ray_session(address: str | None) -> Iterator[Any]:
         }
         on_term = signal.getsignal(signal.SIGTERM)
         try:
-            ray.init(address or "local", **quiet, **({} if address else alone))
+            with _stderr_shut():  # it says there that it will say nothing
+                ray.init(address or "local", **quiet, **({} if address else alone))
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = f"at {address}" if address else "on this machine"
             raise ClusterFailed(f"no Ray cluster {where}: {error}") from error
@@ -104,32 +110,36 @@ def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Ro
     return Room(actors or fitting, cpus, int(gpus))
 
 
-def check_paths(ray: Any, out: Path, inputs: Sequence[Path]) -> None:
+def check_paths(ray: Any, inputs: Sequence[Path], out: Path | None = None) -> None:
     """Looks from every node that could work whether it sees the same files.
 
     Args:
         ray: connected.
-        out: a folder that each has to see, and to write into.
         inputs: what each has to see.
+        out: a folder that each has to see and to write into.
 
     Raises:
         ClusterFailed: a node does not, or cannot be asked.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    token = out / f".probe-{uuid4().hex}.tmp"
-    token.touch()
+    token = None
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        token = out / f".probe-{uuid4().hex}.tmp"  # an empty folder of that name proves nothing
+        token.touch()
     try:
-        for ip, complaint in _asked(ray, token, inputs):
+        for ip, complaint in _asked(ray, inputs, token):
             if complaint:
                 raise ClusterFailed(
                     f"node {ip} {complaint}: results, inputs and weights must lie on storage that "
                     "every node has under the same path, such as NFS"
                 )
     finally:
-        token.unlink(missing_ok=True)
+        if token is not None:
+            token.unlink(missing_ok=True)
 
 
-def _asked(ray: Any, token: Path, inputs: Sequence[Path]) -> Iterator[tuple[str, str | None]]:
+def _asked(ray: Any, inputs: Sequence[Path], token: Path | None) -> Iterator[tuple[str, str]]:
+    """Yields the address of each node, and what it lacks."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     probe = ray.remote(num_cpus=0, max_retries=1)(_complaint)
@@ -137,8 +147,9 @@ def _asked(ray: Any, token: Path, inputs: Sequence[Path]) -> Iterator[tuple[str,
     for node in _living(ray):
         if node["Resources"].get("CPU", 0) >= 1:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            place, seen = str(token.absolute()), [str(p.absolute()) for p in inputs]
-            answer = probe.options(scheduling_strategy=there).remote(place, seen)
+            answer = probe.options(scheduling_strategy=there).remote(
+                [str(path.absolute()) for path in inputs], str(token.absolute()) if token else None
+            )
             asked[node["NodeManagerAddress"]] = answer
     for ip, answer in asked.items():
         try:
@@ -151,21 +162,37 @@ def _asked(ray: Any, token: Path, inputs: Sequence[Path]) -> Iterator[tuple[str,
             ) from error
 
 
-def _complaint(token: str, inputs: Sequence[str]) -> str | None:
-    """Says what this machine lacks; runs on each node."""
-    if not Path(token).exists():
-        return f"does not see {Path(token).parent}"
-    try:
-        with tempfile.NamedTemporaryFile(dir=Path(token).parent):
-            pass
-    except OSError as error:
-        return f"cannot write into {Path(token).parent} ({error})"
+def _complaint(inputs: Sequence[str], token: str | None) -> str:
+    """Says what this machine lacks, nothing if nothing; runs on each node."""
+    if token is not None:
+        folder = Path(token).parent
+        if not Path(token).exists():
+            return f"does not see {folder}"
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            return f"cannot write into {folder} ({error})"
     missing = [path for path in inputs if not Path(path).exists()]
-    return f"does not see {missing[0]}" if missing else None
+    return f"does not see {missing[0]}" if missing else ""
 
 
 def _living(ray: Any) -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+@contextmanager
+def _stderr_shut() -> Iterator[None]:
+    """Drops what native code writes to standard error."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _silence() -> None:

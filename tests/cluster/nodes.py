@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_MARK = "EGOPACK_TEST_NODE"
+MARK = "EGOPACK_TEST_NODE"
 _READY_S = 120.0
 _IS_UP = "Ray runtime started."
 _OPTIONS = (
@@ -57,7 +57,7 @@ class Node:
             self._process = subprocess.Popen(
                 [*prefix, *ray, *own],
                 cwd=ROOT,
-                env={**os.environ, **environment, "PYTHONPATH": str(ROOT), _MARK: self._mark},
+                env={**os.environ, **environment, "PYTHONPATH": str(ROOT), MARK: self._mark},
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -65,15 +65,7 @@ class Node:
 
     def pids(self, command: str = "") -> list[int]:
         """Returns its processes whose command line holds a text; Ray's actors name their class."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                is_ours = f"{_MARK}={self._mark}".encode() in (path / "environ").read_bytes()
-                if is_ours and command.encode() in (path / "cmdline").read_bytes():
-                    found.append(int(path.name))
-            except OSError:  # it has just ended
-                continue
-        return found
+        return marked(self._mark, command)
 
     def wait_up(self) -> None:
         """Waits until it has joined its cluster."""
@@ -94,6 +86,19 @@ class Node:
             if self._process.pid in pids:
                 self._process.wait()
             time.sleep(0.01)
+
+
+def marked(mark: str, command: str = "") -> list[int]:
+    """Returns the processes started with that mark in their environment, theirs included."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = f"{MARK}={mark}".encode() in (path / "environ").read_bytes()
+            if is_ours and command.encode() in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:  # it has just ended
+            continue
+    return found
 
 
 @dataclass(frozen=True)
