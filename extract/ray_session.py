@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,9 @@ def ray_session(address: str | None) -> Iterator[Any]:
         signal.signal(signal.SIGTERM, on_term)  # Ray takes it when it connects
         _silence()
         try:
-            yield ray
+            # Ray prints there what it has to say of a worker's death, between our results.
+            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+                yield ray
         finally:
             ray.shutdown()
 
