@@ -78,12 +78,12 @@ def ray_session(address: str | None) -> Iterator[Any]:
             raise ClusterFailed(f"no Ray cluster {where}: {error}") from error
         signal.signal(signal.SIGTERM, on_term)  # Ray takes it when it connects
         _silence()
-        try:
-            # Ray prints there what it has to say of a worker's death, between our results.
-            with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        # Ray prints there what it has to say of a worker's death, some of it when it ends.
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            try:
                 yield ray
-        finally:
-            ray.shutdown()
+            finally:
+                ray.shutdown()
 
 
 def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Room:

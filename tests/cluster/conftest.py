@@ -2,11 +2,10 @@ import pytest
 
 from tests.cluster.nodes import cluster
 
-pytest.importorskip("ray", reason="needs the extra `scale`")
-
 
 @pytest.fixture(scope="session")
 def nodes():
     """A head without cores and two workers of two each."""
+    pytest.importorskip("ray", reason="needs the extra `scale`")
     with cluster(workers=2) as found:
         yield found

@@ -62,6 +62,7 @@ def test_a_cluster_makes_the_files_of_one_machine_though_an_actor_is_killed(
     assert all(line.startswith("ERROR /") for line in said.splitlines()), said
 
 
+@pytest.mark.slow
 def test_a_run_whose_driver_is_killed_is_completed_by_the_next(start, local, nodes, tmp_path):
     out = tmp_path / "out"
     run = start(out)
