@@ -18,7 +18,7 @@ from extract.encoder import VideoEncoder
 from extract.errors import ClusterFailed
 from extract.manifest import Video
 from extract.ray_crew import Begun, Crew, Done, GivenUp, Tell
-from extract.ray_session import check_paths, find_room, ray_session
+from extract.ray_session import check_paths, everywhere, find_room, ray_session
 from extract.results import Ended, Results
 from extract.run_report import Entry
 from extract.setup import load_encoder
@@ -61,7 +61,7 @@ def _absolute(options: argparse.Namespace) -> argparse.Namespace:
     """Returns options that mean the same wherever an actor's working folder is."""
     encoder = Path(options.encoder)
     paths = {
-        "out": options.out.absolute(),
+        "out": everywhere(options.out),
         "weights": options.weights.absolute(),
         "encoder": str(encoder.absolute()) if encoder.is_dir() else options.encoder,
     }

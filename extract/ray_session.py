@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from extract.errors import ClusterFailed
+from weights.folders import Place
 
 EXTRA = 'pip install "egopack-server[scale]"'
 _PROBE_S = 120.0  # a node that starts its first process in that time is slow, not dead
@@ -112,28 +113,34 @@ def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Ro
     return Room(actors or fitting, cpus, int(gpus))
 
 
-def check_paths(ray: Any, inputs: Sequence[Path], out: Path | None = None) -> None:
+def everywhere(place: Place) -> Place:
+    """Returns a place as a process in another working folder would say it."""
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def check_paths(ray: Any, inputs: Sequence[Place], out: Place | None = None) -> None:
     """Looks from every node that could work whether it sees the same files.
 
     Args:
         ray: connected.
-        inputs: what each has to see.
-        out: a folder that each has to see and to write into.
+        inputs: what each has to see; URLs mean the same everywhere and are not looked at.
+        out: a folder that each has to see and to write into, or a URL.
 
     Raises:
         ClusterFailed: a node does not, or cannot be asked.
     """
     token = None
-    if out is not None:
+    paths = [path for path in inputs if isinstance(path, Path)]
+    if isinstance(out, Path):
         out.mkdir(parents=True, exist_ok=True)
         token = out / f".probe-{uuid4().hex}.tmp"  # an empty folder of that name proves nothing
         token.touch()
     try:
-        for ip, complaint in _asked(ray, inputs, token):
+        for ip, complaint in _asked(ray, paths, token):
             if complaint:
                 raise ClusterFailed(
                     f"node {ip} {complaint}: results, inputs and weights must lie on storage that "
-                    "every node has under the same path, such as NFS"
+                    "every node has under the same path, such as NFS, or behind a URL"
                 )
     finally:
         if token is not None:

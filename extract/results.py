@@ -5,7 +5,6 @@ The folder is the authority on what is done. Whoever does the work asks it in th
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -17,6 +16,7 @@ from extract.options import SUFFIXES
 from extract.run_report import Entry, reason
 from extract.store import FeatureStore
 from extract.windows import cut_windows
+from weights.folders import Place
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Results:
         store: the folder.
     """
 
-    def __init__(self, folder: Path, encoder: VideoEncoder, *, format: str, half: bool) -> None:
+    def __init__(self, folder: Place, encoder: VideoEncoder, *, format: str, half: bool) -> None:
         """Looks at nothing yet.
 
         Args:
-            folder: of the features.
+            folder: of the features, or the URL of one.
             encoder: whose features they are; it is not run.
             format: a key of `SUFFIXES`.
             half: whether they are stored in float16.

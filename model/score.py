@@ -20,6 +20,7 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from extract.extractor import Extractor
 from extract.loading import encoder_from_spec
+from extract.ray_session import everywhere
 from extract.store import FeatureStore
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot
@@ -69,7 +70,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
     store = FeatureStore(arguments.features)
     facts: Facts = {
         "bundle": bundle.sha256,
-        "features": str(store.root.resolve()),
+        "features": store.address,
         "seed": arguments.seed,
         "batch_size": arguments.batch_size if responder.depends_on_batch else None,
     }
@@ -156,9 +157,9 @@ def _cluster(bundle: Bundle, arguments: argparse.Namespace) -> Cluster | None:
     if arguments.engine == "local":
         return None
     recipe = Recipe(
-        arguments.bundle.absolute(),
+        everywhere(arguments.bundle),
         bundle.sha256,
-        arguments.features.absolute(),
+        everywhere(arguments.features),
         seed=arguments.seed,
         batch_size=arguments.batch_size,
         device=arguments.device,

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from model.questions import CHALLENGES, FIRST_OBSERVED
+from weights.folders import as_place
 
 
 def parse_options(argv: list[str] | None, about: str | None) -> argparse.Namespace:
@@ -24,8 +25,10 @@ def parse_options(argv: list[str] | None, about: str | None) -> argparse.Namespa
         "--annotations", type=Path, required=True, help="folder of the JSON files, or data root"
     )
     parser.add_argument("--version", default="v1", help="of the annotations below a root (v1)")
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--features", type=Path, help="<video_uid>.pt or .safetensors")
+    parser.add_argument("--bundle", type=as_place, help="folder or URL")
+    parser.add_argument(
+        "--features", type=as_place, help="folder or URL of <video_uid>.pt or .safetensors"
+    )
     parser.add_argument("--videos", type=Path, help="<video_uid>.mp4, to fill --features from")
     parser.add_argument("--out", type=Path, help="folder of the challenge files")
     parser.add_argument(

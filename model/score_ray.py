@@ -6,7 +6,6 @@ started the run keeps them, so the part files have one writer, as they have with
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from model.errors import ScoringRefused
 from model.questions import Question
 from model.responder import Responder
 from weights.bundle import load_bundle
+from weights.folders import Place
 
 Waiting = Mapping[str, Mapping[str, Sequence[Question]]]
 """Video -> task -> questions."""
@@ -32,17 +32,17 @@ class Recipe:
     """All that an answer depends on but its question; makes what answers in an actor.
 
     Attributes:
-        bundle: its folder.
+        bundle: its folder or URL.
         sha256: of the bundle the run was started with.
-        features: folder of the tracks.
+        features: folder or URL of the tracks.
         seed: of LTA's sampled futures.
         batch_size: graphs at once.
         device: "cpu" or "cuda".
     """
 
-    bundle: Path
+    bundle: Place
     sha256: str
-    features: Path
+    features: Place
     seed: int
     batch_size: int
     device: str
