@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 
@@ -89,18 +90,61 @@ def extract_videos(
     Raises:
         DecoderUnavailable: a process cannot be started.
     """
-    todo = deque(videos)
-    lanes = [
-        _Lane(encoder, batch_windows, reader, limits) for _ in range(min(workers, len(videos)))
-    ]
-    try:
+    with Lanes(
+        encoder,
+        min(workers, len(videos)),
+        batch_windows=batch_windows,
+        reader=reader,
+        limits=limits,
+    ) as lanes:
+        yield from lanes.extract(videos, is_stopped)
+
+
+class Lanes:
+    """Decoding processes that stay for the next videos, and the encoder they share.
+
+    Used as a context manager, or until `close`.
+    """
+
+    def __init__(
+        self,
+        encoder: VideoEncoder,
+        count: int,
+        *,
+        batch_windows: int = 16,
+        reader: ReaderChoice = "auto",
+        limits: Limits = TRUSTED,
+    ) -> None:
+        """Starts no process yet; `count` is of videos at once, the rest as in `extract_videos`."""
+        self._lanes = [_Lane(encoder, batch_windows, reader, limits) for _ in range(count)]
+
+    def __enter__(self) -> "Lanes":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def extract(
+        self, videos: Sequence[Video], is_stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome | Progress]:
+        """Yields what `extract_videos` does.
+
+        Raises:
+            DecoderUnavailable: a process cannot be started.
+        """
+        todo = deque(videos)
         while not is_stopped():
-            for lane in lanes:
+            for lane in self._lanes:
                 while lane.video is None and todo:
                     failure = lane.start(todo.popleft())
                     if failure is not None:
                         yield failure
-            busy = [lane for lane in lanes if lane.video is not None]
+            busy = [lane for lane in self._lanes if lane.video is not None]
             if not busy:
                 return
             readable = _readable(busy)
@@ -109,8 +153,10 @@ def extract_videos(
                     yield lane.advance()
                 elif lane.is_stalled():
                     yield lane.give_up()
-    finally:
-        for lane in lanes:
+
+    def close(self) -> None:
+        """Ends the processes, whatever they are at."""
+        for lane in self._lanes:
             lane.close()
 
 

@@ -181,6 +181,7 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.DecodeTimeout: kinds.UNDECODABLE,
     extract_errors.DecoderUnavailable: kinds.NO_DECODER,
     extract_errors.RuntimeUnavailable: kinds.INTERNAL,
+    extract_errors.ClusterFailed: kinds.INTERNAL,
     extract_errors.FeatureFileInvalid: kinds.INTERNAL,
     extract_errors.ExtractError: kinds.INTERNAL,
     model_errors.UnknownTask: kinds.INVALID_FIELD,
