@@ -1,0 +1,88 @@
+"""app: the two deployments as one Ray Serve application, for `serve build` and `serve deploy`.
+
+`serve run server.cluster.app:app` serves what the `EGOPACK_*` variables say; arguments of the
+application, as in `deploy/ray/serve.yaml`, override them.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from ray import serve
+from ray.serve.config import AutoscalingConfig
+
+from server.cluster.encoder import Encoder
+from server.cluster.front import Front
+from server.cluster.messages import Tuning
+from server.settings import Settings
+
+NAME = "egopack"
+"""Of the application."""
+
+MAX_ONGOING = 256
+"""Requests that Serve lets into a front end, whose own admission refuses far fewer, and properly.
+
+Serve's limit on what waits for a replica stays unset: it counts what is merely being routed, and
+its refusals are plain text.
+"""
+
+ONGOING_PARTS = 2.0
+"""Parts of batches on an encoder, on average, above which another one is started."""
+
+
+def app(arguments: dict[str, Any]) -> serve.Application:
+    """Returns the application.
+
+    Args:
+        arguments: settings by name.
+
+    Raises:
+        ValueError: a setting is wrong.
+    """
+    return application(Settings(**{"ray": True} | arguments))
+
+
+def application(settings: Settings, tuning: Tuning | None = None) -> serve.Application:
+    """Returns the application that the settings describe.
+
+    Args:
+        settings: checked by whoever made them.
+        tuning: what has been changed since.
+    """
+    values = asdict(tuning or Tuning())
+    encoders = serve.deployment(
+        Encoder,
+        name="Encoder",
+        user_config=values,
+        max_ongoing_requests=MAX_ONGOING,
+        health_check_timeout_s=settings.canary_timeout_s + 5,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={
+            "num_cpus": settings.encoder_cpus,
+            "num_gpus": int(settings.device.startswith("cuda")),
+        },
+        **_number_of_encoders(settings),
+    ).bind(settings)
+    return serve.deployment(
+        Front,
+        name="Front",
+        user_config=values,
+        num_replicas=settings.front_ends,
+        max_ongoing_requests=MAX_ONGOING,
+        graceful_shutdown_timeout_s=settings.shutdown_timeout_s,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={"num_cpus": 1},
+    ).bind(settings, encoders)
+
+
+def _number_of_encoders(settings: Settings) -> dict[str, Any]:
+    if settings.most_encoders == settings.encoders:
+        return {"num_replicas": settings.encoders}
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=settings.encoders,
+            max_replicas=settings.most_encoders,
+            target_ongoing_requests=ONGOING_PARTS,
+            upscale_delay_s=30,
+            downscale_delay_s=600,
+        )
+    }
