@@ -10,6 +10,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
+from server import __version__
 from server.cluster.encoder import Encoder
 from server.cluster.front import Front
 from server.cluster.messages import Tuning
@@ -49,9 +50,8 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
         tuning: what has been changed since.
     """
     values = asdict(tuning or Tuning())
-    encoders = serve.deployment(
+    encoders = _deployment(
         Encoder,
-        name="Encoder",
         user_config=values,
         max_ongoing_requests=MAX_ONGOING,
         health_check_timeout_s=settings.canary_timeout_s + 5,
@@ -62,9 +62,8 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
         },
         **_number_of_encoders(settings),
     ).bind(settings)
-    return serve.deployment(
+    return _deployment(
         Front,
-        name="Front",
         user_config=values,
         num_replicas=settings.front_ends,
         max_ongoing_requests=MAX_ONGOING,
@@ -72,6 +71,15 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
         graceful_shutdown_wait_loop_s=0.5,
         ray_actor_options={"num_cpus": 1},
     ).bind(settings, encoders)
+
+
+def _deployment(cls: type, **options: Any) -> serve.Deployment:
+    """Returns a deployment that Serve takes for the same code while our version is the same.
+
+    Otherwise a `serve.run` with other values would replace every replica instead of telling it.
+    """
+    made = serve.deployment(cls, name=cls.__name__, **options)
+    return made.options(version=__version__, _internal=True)
 
 
 def _number_of_encoders(settings: Settings) -> dict[str, Any]:

@@ -65,9 +65,11 @@ class Tuning:
         revision: any other number than before loads the same folder again.
         max_batch_windows: most windows encoded together; None: as the settings say.
         max_wait_ms: longest wait for batch mates; None: as the settings say.
+        is_leaving: the server is about to stop: balancers are told to look elsewhere.
     """
 
     bundle: str | None = None
     revision: int = 0
     max_batch_windows: int | None = None
     max_wait_ms: float | None = None
+    is_leaving: bool = False
