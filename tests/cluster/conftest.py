@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from server.settings import SHIPPED_BUNDLE
-from tests.cluster.nodes import Node, cluster, head_address, is_possible
+from tests.cluster.nodes import MARK, Node, cluster, head_address, is_possible, kill_all, marked
 from weights.bundle import load_bundle, save_bundle
 
 PORT = 6399
@@ -50,21 +50,7 @@ class OnRay:
 
     def replicas(self, deployment: str) -> list[int]:
         """Processes of a deployment, on every node."""
-        return processes_like(f"ServeReplica:egopack:{deployment}")
-
-
-def processes_like(words: str) -> list[int]:
-    """Ids of processes of this machine's, namespaces included, that have such a command line."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes()
-            ours = f"EGOPACK_TESTED={os.getpid()}".encode() in path.with_name("environ").read_bytes()
-        except OSError:
-            continue
-        if ours and words.encode() in line:
-            found.append(int(path.parent.name))
-    return found
+        return marked(f"ServeReplica:egopack:{deployment}")
 
 
 def wait_for(condition, timeout_s: float = 90.0) -> None:
@@ -102,9 +88,10 @@ def on_ray(bundles, tmp_path_factory) -> Iterator[OnRay]:
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", token)
         patch.setenv("RAY_TMPDIR", f"{short}/r")
-        patch.setenv("EGOPACK_TESTED", str(os.getpid()))
+        patch.setenv(MARK, str(os.getpid()))
         patch.setenv("EGOPACK_STATE_DIR", f"{short}/state")
         (Path(short) / "r").mkdir()
+        stack.callback(kill_all)
         nodes, joins = [], []
         if is_possible():
             made = cluster(sys.executable, Path(short) / "r", workers=2, port=PORT)

@@ -8,13 +8,39 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 RAY = ("-m", "ray.scripts.scripts")
 NETWORK = "10.213.77"
 """First three numbers of every address."""
+
+
+MARK = "EGOPACK_TESTED"
+"""Variable by which everything that a test run started is known, however far down."""
+
+
+def marked(words: str = "") -> list[int]:
+    """Ids of what carries this process's mark, and has such words in its command line."""
+    mark = f"{MARK}={os.getpid()}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes()
+            environment = path.with_name("environ").read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+        if line and mark in environment.split(b"\0") and words.encode() in line:
+            found.append(int(path.parent.name))
+    return found
+
+
+def kill_all() -> None:
+    """Ends whatever is left of what a test run started."""
+    for pid in marked():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def is_possible() -> bool:
@@ -33,7 +59,6 @@ class Node:
 
     name: str
     address: str
-    process: subprocess.Popen[bytes]
 
     def processes(self) -> dict[int, str]:
         """Returns what runs on it: id -> command line."""
@@ -66,19 +91,23 @@ def cluster(python: str, folder: Path, *, workers: int, port: int) -> Iterator[l
     """
     with ExitStack() as stack:
         head = f"{NETWORK}.1"
+        stack.callback(kill_all)
         _run("ip", "link", "add", "egopack-br", "type", "bridge")
         stack.callback(_run, "ip", "link", "del", "egopack-br")
         _run("ip", "addr", "add", f"{head}/24", "dev", "egopack-br")
         _run("ip", "link", "set", "egopack-br", "up")
         options = ("--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
         stack.enter_context(_raylet(python, folder, "head", head, options))
+        _wait_until_started(folder, "head")
         nodes = []
         for number in range(1, workers + 1):
             name, address = f"egopack-w{number}", f"{NETWORK}.{number + 1}"
             stack.enter_context(_namespace(name, address, number))
             joins = (f"--address={head}:{port}",)
-            process = stack.enter_context(_raylet(python, folder, name, address, joins))
-            nodes.append(Node(name, address, process))
+            stack.enter_context(_raylet(python, folder, name, address, joins))
+            nodes.append(Node(name, address))
+        for node in nodes:
+            _wait_until_started(folder, node.name)
         yield nodes
 
 
@@ -108,7 +137,7 @@ def _namespace(name: str, address: str, number: int) -> Iterator[None]:
 @contextmanager
 def _raylet(
     python: str, folder: Path, name: str, address: str, options: tuple[str, ...]
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Iterator[None]:
     # A worker has its own folder and shared memory: `ip netns exec` gives it its own mounts.
     mounts = f"mount -t tmpfs none {folder} && mount -t tmpfs none /dev/shm && exec \"$@\""
     within = () if name == "head" else ("ip", "netns", "exec", name, "sh", "-c", mounts, name)
@@ -116,38 +145,37 @@ def _raylet(
         *within, python, *RAY, "start", *options, f"--node-ip-address={address}", "--num-cpus=1",
         "--object-store-memory=300000000", "--block", "--disable-usage-stats",
     ]  # fmt: skip
-    with (folder.parent / f"{name}.log").open("wb") as log:
+    with _log(folder, name).open("wb") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, env=_environment()
         )
         try:
-            _wait_until_started(process, folder.parent / f"{name}.log")
-            yield process
+            yield
         finally:
-            # `--block` ends its children with itself.
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.kill()  # told kindly, it waits for tasks for half a minute
+            process.wait()
+
+
+def _log(folder: Path, name: str) -> Path:
+    return folder.parent / f"{name}.log"
 
 
 def _environment() -> dict[str, str]:
     """Its caller's: `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN` have to be the same everywhere."""
     return {
         **os.environ,
+        MARK: str(os.getpid()),
         "PYTHONPATH": os.getcwd(),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "server.cluster.proxy:middlewares",
     }
 
 
-def _wait_until_started(process: subprocess.Popen[bytes], log: Path, timeout_s: float = 60) -> None:
+def _wait_until_started(folder: Path, name: str, timeout_s: float = 90) -> None:
     until_s = time.monotonic() + timeout_s
-    while b"Ray runtime started" not in log.read_bytes():
-        if process.poll() is not None or time.monotonic() > until_s:
-            raise RuntimeError(f"a raylet did not start:\n{log.read_text()}")
+    while b"Ray runtime started" not in (said := _log(folder, name).read_bytes()):
+        if time.monotonic() > until_s:
+            raise RuntimeError(f"a raylet did not start:\n{said.decode()}")
         time.sleep(0.1)
 
 
