@@ -6,6 +6,7 @@ in a node's environment puts this around its proxy.
 """
 
 import json
+import logging
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,6 +14,8 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.kinds import DEADLINE, Kind
+
+logger = logging.getLogger(__name__)
 
 CALLBACK = "server.cluster.proxy:middlewares"
 """For the variable above."""
@@ -43,11 +46,12 @@ class Problems:
         if scope["type"] != "http" or scope["path"].startswith(RAYS_OWN):
             await self._app(scope, receive, send)
             return
-        is_replaced = False
+        has_begun = is_replaced = False
 
         async def pass_on(message: Message) -> None:
-            nonlocal is_replaced
+            nonlocal has_begun, is_replaced
             if message["type"] == "http.response.start":
+                has_begun = True
                 headers = MutableHeaders(scope=message)
                 request_id = headers.get("X-Request-ID", "unknown")  # the application's comes first
                 if is_replaced := OURS not in headers and message["status"] >= 400:
@@ -57,7 +61,15 @@ class Problems:
             if not is_replaced:
                 await send(message)
 
-        await self._app(scope, receive, pass_on)
+        try:
+            await self._app(scope, receive, pass_on)
+        except Exception as error:
+            if has_begun:
+                raise  # cut off, so that nobody takes a half for the whole
+            logger.warning("a front end was lost: %r", error)
+        if not has_begun:  # it died with the request; uvicorn would say so in plain text
+            request_id = Headers(scope=scope).get("X-Request-ID", "unknown")
+            await _refuse(HTTPStatus.INTERNAL_SERVER_ERROR, request_id, send)
 
 
 async def _refuse(status: int, request_id: str, send: Send) -> None:
