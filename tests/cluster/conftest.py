@@ -77,7 +77,6 @@ def bundles(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def on_ray(bundles, tmp_path_factory) -> Iterator[OnRay]:
-    pytest.importorskip("ray")
     token = secrets.token_hex(32)
     with (
         pytest.MonkeyPatch.context() as patch,
