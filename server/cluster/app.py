@@ -49,10 +49,23 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
         settings: checked by whoever made them.
         tuning: what has been changed since.
     """
-    values = asdict(tuning or Tuning())
-    encoders = _deployment(
+    tuning = tuning or Tuning()
+    return _deployment(
+        Front,
+        user_config=asdict(tuning),
+        num_replicas=settings.front_ends,
+        max_ongoing_requests=MAX_ONGOING,
+        graceful_shutdown_timeout_s=settings.shutdown_timeout_s,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={"num_cpus": 1},
+    ).bind(settings, encoder_deployment(settings, tuning))
+
+
+def encoder_deployment(settings: Settings, tuning: Tuning) -> serve.Application:
+    """Returns the encoders alone, as what stands behind a front end."""
+    return _deployment(
         Encoder,
-        user_config=values,
+        user_config=asdict(tuning),
         max_ongoing_requests=MAX_ONGOING,
         health_check_timeout_s=settings.canary_timeout_s + 5,
         graceful_shutdown_wait_loop_s=0.5,
@@ -62,15 +75,6 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
         },
         **_number_of_encoders(settings),
     ).bind(settings)
-    return _deployment(
-        Front,
-        user_config=values,
-        num_replicas=settings.front_ends,
-        max_ongoing_requests=MAX_ONGOING,
-        graceful_shutdown_timeout_s=settings.shutdown_timeout_s,
-        graceful_shutdown_wait_loop_s=0.5,
-        ray_actor_options={"num_cpus": 1},
-    ).bind(settings, encoders)
 
 
 def _deployment(cls: type, **options: Any) -> serve.Deployment:

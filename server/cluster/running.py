@@ -46,7 +46,7 @@ def serve_on_ray(settings: Settings) -> str | None:
         try:
             # No time limit there: deadlines are ours, and a job's events may take hours.
             serve.start(http_options=HTTPOptions(host=settings.host, port=port))
-            _deploy(settings, Tuning())
+            _deploy(settings, Tuning(), waits=True)
         except Exception as error:
             logger.debug("serve.run", exc_info=error)
             return _reason() or str(error)
@@ -71,9 +71,13 @@ def _until_told(settings: Settings, signals: "queue.SimpleQueue[int]") -> None:
         time.sleep(max(0.0, until_s - time.monotonic()))
 
 
-def _deploy(settings: Settings, tuning: Tuning) -> None:
-    """Starts the application, or changes what has changed of it."""
-    serve.run(application(settings, tuning), name=NAME)
+def _deploy(settings: Settings, tuning: Tuning, *, waits: bool = False) -> None:
+    """Starts the application, or changes what has changed of it.
+
+    Without `waits`, whatever has happened to the cluster meanwhile does not hold us up.
+    """
+    target = serve.RunTarget(application(settings, tuning), name=NAME)
+    serve.run_many([target], wait_for_applications_running=waits)
 
 
 @contextmanager

@@ -139,6 +139,24 @@ def test_a_new_bundle_takes_over_without_a_refusal_and_a_broken_one_does_not(on_
     assert post(on_ray.http).json()["model"]["version"] == "2"
 
 
+def test_a_front_end_that_dies_is_told_of_in_our_words(on_ray):
+    """Serve cannot send a body twice: this caller is asked to come back, and can."""
+    (front,) = on_ray.replicas("Front")
+    answers: list[httpx.Response] = []
+    thread = threading.Thread(target=lambda: answers.append(post(on_ray.http)))
+    thread.start()
+    time.sleep(0.2)
+    os.kill(front, signal.SIGKILL)
+    thread.join()
+    (answer,) = answers
+    if answer.status_code != 200:  # it may have been done by then
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "no-front-end"
+        assert int(answer.headers["retry-after"]) > 0
+    wait_for(lambda: post(on_ray.http).status_code == 200)
+
+
 def test_a_killed_encoder_and_a_killed_node_cost_no_answer(on_ray, local):
     """Its callers wait a little longer; nobody is refused, and nobody is answered twice."""
     on_ray.serve_bundle("1")
@@ -161,24 +179,6 @@ def test_a_killed_encoder_and_a_killed_node_cost_no_answer(on_ray, local):
     expected = post(local).json()
     for answer in answers:
         assert_same(answer.json(), expected)
-
-
-def test_a_front_end_that_dies_is_told_of_in_our_words(on_ray):
-    """Serve cannot send a body twice: this caller is asked to come back, and can."""
-    (front,) = on_ray.replicas("Front")
-    answers: list[httpx.Response] = []
-    thread = threading.Thread(target=lambda: answers.append(post(on_ray.http)))
-    thread.start()
-    time.sleep(0.2)
-    os.kill(front, signal.SIGKILL)
-    thread.join()
-    (answer,) = answers
-    if answer.status_code != 200:  # it may have been done by then
-        assert answer.status_code == 503
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["code"] == "no-front-end"
-        assert int(answer.headers["retry-after"]) > 0
-    wait_for(lambda: post(on_ray.http).status_code == 200)
 
 
 def test_sigterm_ends_it_with_success_and_leaves_nobody(on_ray):
