@@ -165,7 +165,9 @@ class _Proven:
         windows = torch.from_numpy(np.concatenate([item.windows for item in items]))
         return torch.cat(
             [
-                rows_in_halves(lambda part: self._encoder.encode(part).cpu(), part, on_out_of_memory)
+                rows_in_halves(
+                    lambda part: self._encoder.encode(part).cpu(), part, on_out_of_memory
+                )
                 for part in windows.split(max_windows)
             ]
         )

@@ -1,187 +1,192 @@
-"""Machines of a cluster, played by network namespaces: each worker has an address of its own.
+"""A Ray cluster on one machine: a head and workers, each with an address of its own.
 
-The head is this machine, with an address on a bridge; a worker is a raylet in a namespace behind it.
+Where the system lets us (root on Linux), every worker lives in a network namespace behind a
+bridge, as machines do behind a switch; elsewhere each takes an address of the loopback network.
+The head shares the network of whoever asked for it, so that a driver started there finds it.
+Ordinary processes: `Node.kill` is what a power cut is.
 """
 
 import os
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-RAY = ("-m", "ray.scripts.scripts")
-NETWORK = "10.213.77"
-"""First three numbers of every address."""
+ROOT = Path(__file__).parents[2]
+MARK = "EGOPACK_TEST_NODE"
+_READY_S = 120.0
+_IS_UP = "Ray runtime started."
+_OPTIONS = (
+    "--num-gpus=0",
+    "--object-store-memory=100000000",  # Ray refuses less than 75 MB
+    "--disable-usage-stats",
+)
 
 
-MARK = "EGOPACK_TESTED"
-"""Variable by which everything that a test run started is known, however far down."""
+class Node:
+    """One raylet and what it started.
+
+    Attributes:
+        ip: its address.
+    """
+
+    def __init__(
+        self,
+        ip: str,
+        prefix: Sequence[str],
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+    ) -> None:
+        """Starts it; `prefix` is what runs a command in its network, `folder` its own disk."""
+        self.ip = ip
+        self._mark = secrets.token_hex(8)
+        self._log = folder / "start.log"
+        folder.mkdir()
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments]
+        own = [f"--node-ip-address={ip}", f"--temp-dir={folder}", *_OPTIONS]
+        with self._log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [*prefix, *ray, *own],
+                cwd=ROOT,
+                env={**os.environ, **environment, "PYTHONPATH": str(ROOT), MARK: self._mark},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def pids(self, command: str = "") -> list[int]:
+        """Returns its processes whose command line holds a text; Ray's actors name their class."""
+        return marked(self._mark, command)
+
+    def wait_up(self) -> None:
+        """Waits until it has joined its cluster."""
+        deadline = time.monotonic() + _READY_S
+        while _IS_UP not in (said := self._log.read_text()):
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"the node {self.ip} is not up\n{said}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """Ends every process of the node at once."""
+        while pids := self.pids():
+            for pid in pids:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            if self._process.pid in pids:
+                self._process.wait()
+            time.sleep(0.01)
 
 
-def marked(words: str = "") -> list[int]:
-    """Ids of what carries this process's mark, and has such words in its command line."""
-    mark = f"{MARK}={os.getpid()}".encode()
+def marked(mark: str, command: str = "") -> list[int]:
+    """Returns the processes started with that mark in their environment, theirs included."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            line = path.read_bytes()
-            environment = path.with_name("environ").read_bytes()
-        except OSError:  # it has ended meanwhile
+            is_ours = f"{MARK}={mark}".encode() in (path / "environ").read_bytes()
+            if is_ours and command.encode() in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:  # it has just ended
             continue
-        if line and mark in environment.split(b"\0") and words.encode() in line:
-            found.append(int(path.parent.name))
     return found
 
 
-def kill_all() -> None:
-    """Ends whatever is left of what a test run started."""
-    for pid in marked():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def is_possible() -> bool:
-    """Whether this system lets us make namespaces."""
-    try:
-        subprocess.run(["ip", "netns", "add", "egopack-try"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return False
-    subprocess.run(["ip", "netns", "del", "egopack-try"], check=True)
-    return True
-
-
 @dataclass(frozen=True)
-class Node:
-    """A raylet and everything it started."""
+class Cluster:
+    """A head and its workers.
 
-    name: str
+    Attributes:
+        address: what `--address` takes.
+        environment: what whoever talks to it needs: it runs code for those who know its token.
+        head: the node of drivers.
+        workers: the others.
+    """
+
     address: str
-
-    def processes(self) -> dict[int, str]:
-        """Returns what runs on it: id -> command line."""
-        found = {}
-        for pid in _out("ip", "netns", "pids", self.name).split():
-            try:
-                line = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:  # it has ended meanwhile
-                continue
-            found[int(pid)] = line.replace(b"\0", b" ").decode()
-        return found
-
-    def kill(self, like: str = "") -> list[int]:
-        """Kills what has such words in its command line; by default everything, as a power cut does."""
-        victims = [pid for pid, line in self.processes().items() if like in line]
-        for pid in victims:
-            os.kill(pid, signal.SIGKILL)
-        return victims
+    environment: Mapping[str, str]
+    head: Node
+    workers: Sequence[Node]
 
 
 @contextmanager
-def cluster(python: str, folder: Path, *, workers: int, port: int) -> Iterator[list[Node]]:
-    """Yields the workers of a cluster whose head is at `head_address(port)`.
+def cluster(workers: int = 2, *, cpus: int = 2, head_cpus: int = 0) -> Iterator[Cluster]:
+    """Yields a cluster that is up; nothing of it is left afterwards.
 
     Args:
-        python: the interpreter, whose Ray is used.
-        folder: for Ray's files; a short path, since sockets are in it.
-        workers: namespaces, with one logical processor each; the head has one, too.
-        port: of the head.
+        workers: nodes beside the head.
+        cpus: of each worker, as Ray counts them.
+        head_cpus: 0 leaves the head to drivers.
     """
     with ExitStack() as stack:
-        head = f"{NETWORK}.1"
-        stack.callback(kill_all)
-        _run("ip", "link", "add", "egopack-br", "type", "bridge")
-        stack.callback(_run, "ip", "link", "del", "egopack-br")
-        _run("ip", "addr", "add", f"{head}/24", "dev", "egopack-br")
-        _run("ip", "link", "set", "egopack-br", "up")
-        options = ("--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false")
-        stack.enter_context(_raylet(python, folder, "head", head, options))
-        _wait_until_started(folder, "head")
-        nodes = []
-        for number in range(1, workers + 1):
-            name, address = f"egopack-w{number}", f"{NETWORK}.{number + 1}"
-            stack.enter_context(_namespace(name, address, number))
-            joins = (f"--address={head}:{port}",)
-            stack.enter_context(_raylet(python, folder, name, address, joins))
-            nodes.append(Node(name, address))
-        for node in nodes:
-            _wait_until_started(folder, node.name)
-        yield nodes
+        # Short: the name of a socket below it may have 107 characters.
+        folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        hosts, prefixes = _network(workers + 1, stack)
+        port = _free_port(hosts[0])
+        address = f"{hosts[0]}:{port}"
+        environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        nodes: list[Node] = []
+        for number, (host, prefix) in enumerate(zip(hosts, prefixes, strict=True)):
+            arguments = [f"--address={address}", f"--num-cpus={cpus}"]
+            if number == 0:
+                arguments = ["--head", f"--port={port}", "--include-dashboard=false"]
+                arguments.append(f"--num-cpus={head_cpus}")
+            nodes.append(Node(host, prefix, arguments, environment, folder / str(number)))
+            stack.callback(nodes[-1].kill)
+            if number in (0, workers):
+                for node in nodes:
+                    node.wait_up()
+        yield Cluster(address, environment, nodes[0], nodes[1:])
 
 
-def head_address(port: int) -> str:
-    """Where the head listens."""
-    return f"{NETWORK}.1:{port}"
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as server:
+        return int(server.getsockname()[1])
 
 
-@contextmanager
-def _namespace(name: str, address: str, number: int) -> Iterator[None]:
-    here, there = f"ego-h{number}", f"ego-n{number}"
-    within = ("ip", "netns", "exec", name, "ip")
-    _run("ip", "netns", "add", name)
-    try:
-        _run("ip", "link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
-        _run("ip", "link", "set", here, "master", "egopack-br", "up")
-        _run(*within, "addr", "add", f"{address}/24", "dev", there)
-        _run(*within, "link", "set", there, "up")
-        _run(*within, "link", "set", "lo", "up")
-        yield
-    finally:
-        for pid in _out("ip", "netns", "pids", name).split():
-            os.kill(int(pid), signal.SIGKILL)
-        _run("ip", "netns", "del", name)
-
-
-@contextmanager
-def _raylet(
-    python: str, folder: Path, name: str, address: str, options: tuple[str, ...]
-) -> Iterator[None]:
-    # A worker has its own folder and shared memory: `ip netns exec` gives it its own mounts.
-    mounts = f"mount -t tmpfs none {folder} && mount -t tmpfs none /dev/shm && exec \"$@\""
-    within = () if name == "head" else ("ip", "netns", "exec", name, "sh", "-c", mounts, name)
-    command = [
-        *within, python, *RAY, "start", *options, f"--node-ip-address={address}", "--num-cpus=1",
-        "--object-store-memory=300000000", "--block", "--disable-usage-stats",
-    ]  # fmt: skip
-    with _log(folder, name).open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env=_environment()
-        )
+def _network(count: int, stack: ExitStack) -> tuple[list[str], list[list[str]]]:
+    """Returns addresses, the first of them ours, and what runs a command at each."""
+    with ExitStack() as attempt:
         try:
-            yield
-        finally:
-            process.kill()  # told kindly, it waits for tasks for half a minute
-            process.wait()
+            made = _namespaces(count, attempt)
+        except (OSError, subprocess.CalledProcessError):  # not root, or no Linux
+            return [f"127.0.0.{k + 1}" for k in range(count)], [[] for _ in range(count)]
+        stack.push(attempt.pop_all())
+        return made
 
 
-def _log(folder: Path, name: str) -> Path:
-    return folder.parent / f"{name}.log"
+def _namespaces(count: int, stack: ExitStack) -> tuple[list[str], list[list[str]]]:
+    name = f"ego{secrets.token_hex(2)}"
+    subnet = f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}"
+    _ip("link", "add", name, "type", "bridge")
+    stack.callback(_ip, "link", "delete", name)
+    _ip("address", "add", f"{subnet}.1/24", "dev", name)
+    _ip("link", "set", name, "up")
+    prefixes: list[list[str]] = [[]]
+    for k in range(1, count):
+        space, end = f"{name}-{k}", f"{name}v{k}"
+        _ip("netns", "add", space)
+        stack.callback(_ip, "netns", "delete", space)
+        _ip("link", "add", end, "type", "veth", "peer", "name", "eth0", "netns", space)
+        _ip("link", "set", end, "master", name, "up")
+        _ip("-n", space, "address", "add", f"{subnet}.{k + 1}/24", "dev", "eth0")
+        for device in ("lo", "eth0"):
+            _ip("-n", space, "link", "set", device, "up")
+        # Leads nowhere, but Ray asks the routes which address is its own.
+        _ip("-n", space, "route", "add", "default", "via", f"{subnet}.1")
+        prefixes.append(["ip", "netns", "exec", space])
+    return [f"{subnet}.{k + 1}" for k in range(count)], prefixes
 
 
-def _environment() -> dict[str, str]:
-    """Its caller's: `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN` have to be the same everywhere."""
-    return {
-        **os.environ,
-        MARK: str(os.getpid()),
-        "PYTHONPATH": os.getcwd(),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "server.cluster.proxy:middlewares",
-    }
-
-
-def _wait_until_started(folder: Path, name: str, timeout_s: float = 90) -> None:
-    until_s = time.monotonic() + timeout_s
-    while b"Ray runtime started" not in (said := _log(folder, name).read_bytes()):
-        if time.monotonic() > until_s:
-            raise RuntimeError(f"a raylet did not start:\n{said.decode()}")
-        time.sleep(0.1)
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
-def _out(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)

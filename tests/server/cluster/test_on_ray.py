@@ -15,13 +15,12 @@ from safetensors.torch import load
 
 from server.app import create_app
 from server.engine import Engine
-from tests.cluster.conftest import wait_for
-from tests.cluster.nodes import marked
+from tests.server.cluster.conftest import wait_for
 from tests.server.conftest import assert_problem
 from tests.server.fakes import make_settings
 from tests.server.in_process import AppTransport
 
-CLIP = Path(__file__).parents[2] / "clients" / "sample" / "clip.mp4"
+CLIP = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 VIDEO = {"content-type": "video/mp4"}
 
 pytestmark = pytest.mark.slow
@@ -168,12 +167,13 @@ def test_a_killed_encoder_and_a_killed_node_cost_no_answer(on_ray, local):
         done = len(answers)
         wait_for(lambda: len(answers) >= done + 3)
         wait_for(lambda: len(set(on_ray.replicas("Encoder")) - {victim}) == 2)
-        if on_ray.nodes:
-            fronts = set(on_ray.replicas("Front"))
-            node = next(n for n in on_ray.nodes if not fronts & n.processes().keys())
-            assert node.kill()
-            done = len(answers)
-            wait_for(lambda: len(answers) >= done + 4)
+        workers = on_ray.cluster.workers
+        node = next(
+            n for n in workers if n.pids("Encoder") and not n.pids("ServeReplica:egopack:Front")
+        )
+        node.kill()
+        done = len(answers)
+        wait_for(lambda: len(answers) >= done + 4)
     assert Counter(answer.status_code for answer in answers) == {200: len(answers)}
     assert len({answer.json()["id"] for answer in answers}) == len(answers)
     expected = post(local).json()
@@ -184,4 +184,4 @@ def test_a_killed_encoder_and_a_killed_node_cost_no_answer(on_ray, local):
 def test_sigterm_ends_it_with_success_and_leaves_nobody(on_ray):
     on_ray.process.terminate()
     assert on_ray.process.wait(60) == 0, on_ray.log.read_text()
-    wait_for(lambda: not marked("ray::Serve"), 20)
+    wait_for(lambda: not on_ray.replicas(""), 20)

@@ -1,14 +1,10 @@
-"""One server on Ray for all tests that need one: in three nodes with addresses of their own if the
-system lets us make them, else on one.
-"""
+"""One server on Ray, on three nodes with addresses of their own, for all tests that need one."""
 
 import os
 import re
-import secrets
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.cluster.proxy import CALLBACK
+from server.cluster.running import PROXY_VARIABLE
 from server.settings import SHIPPED_BUNDLE
-from tests.cluster.nodes import MARK, Node, cluster, head_address, is_possible, kill_all, marked
+from tests.cluster.nodes import Cluster, Node, cluster
 from weights.bundle import load_bundle, save_bundle
-
-PORT = 6399
 
 
 @dataclass
@@ -31,10 +27,14 @@ class OnRay:
 
     http: httpx.Client
     process: subprocess.Popen[str]
-    nodes: list[Node]
+    cluster: Cluster
     served: Path  # a link to the bundle
     bundles: Path
     log: Path
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [self.cluster.head, *self.cluster.workers]
 
     def serve_bundle(self, name: str) -> None:
         """Swaps the link and says so."""
@@ -50,7 +50,8 @@ class OnRay:
 
     def replicas(self, deployment: str) -> list[int]:
         """Processes of a deployment, on every node."""
-        return marked(f"ServeReplica:egopack:{deployment}")
+        words = f"ServeReplica:egopack:{deployment}"
+        return [pid for node in self.nodes for pid in node.pids(words)]
 
 
 def wait_for(condition, timeout_s: float = 90.0) -> None:
@@ -77,32 +78,21 @@ def bundles(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def on_ray(bundles, tmp_path_factory) -> Iterator[OnRay]:
-    token = secrets.token_hex(32)
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        # Sockets are in it, whose names may not be long.
-        tempfile.TemporaryDirectory(prefix="er", dir="/tmp", ignore_cleanup_errors=True) as short,
-        ExitStack() as stack,
-    ):
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", token)
-        patch.setenv("RAY_TMPDIR", f"{short}/r")
-        patch.setenv(MARK, str(os.getpid()))
-        patch.setenv("EGOPACK_STATE_DIR", f"{short}/state")
-        (Path(short) / "r").mkdir()
-        stack.callback(kill_all)
-        nodes, joins = [], []
-        if is_possible():
-            made = cluster(sys.executable, Path(short) / "r", workers=2, port=PORT)
-            nodes, joins = stack.enter_context(made), [f"--ray-address={head_address(PORT)}"]
-        served = Path(short) / "bundle"
-        served.symlink_to(bundles / "1")
-        log = Path(short) / "server.log"
-        flags = [f"--bundle={served}", "--encoders=2", "--runtime=torch", "--decode-workers=1",
-                 "--port=0", "--drain-delay-s=1", *joins]  # fmt: skip
+    folder = tmp_path_factory.mktemp("on-ray")
+    served = folder / "bundle"
+    served.symlink_to(bundles / "1")
+    log = folder / "server.log"
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv(PROXY_VARIABLE, CALLBACK)
+        patch.setenv("EGOPACK_STATE_DIR", str(folder / "state"))
+        made = stack.enter_context(cluster(workers=2, cpus=1, head_cpus=1))
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        flags = [f"--bundle={served}", f"--ray-address={made.address}", "--encoders=2",
+                 "--runtime=torch", "--decode-workers=1", "--port=0", "--drain-delay-s=1"]  # fmt: skip
         process, url = stack.enter_context(_server(flags, log))
         http = stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=90))
-        yield OnRay(http, process, nodes, served, bundles, log)
+        yield OnRay(http, process, made, served, bundles, log)
 
 
 @contextmanager
