@@ -11,7 +11,7 @@ class ClusterSettings(JobSettings):
     """What `--ray` asks for; a server that is one process looks at none of it."""
 
     ray: bool = False
-    """Serve on Ray: processes that take requests, and encoders behind them, on many machines too."""
+    """Serve on Ray: processes that take requests, encoders behind them, on one machine or many."""
     ray_address: str | None = None
     """Cluster to join, `auto` for the one this machine belongs to; default: a new one, here."""
     front_ends: Annotated[int, Field(ge=1)] = 1

@@ -30,7 +30,7 @@ GOAL = 1.8
 """Throughput of two encoders, in those of one."""
 
 BATCH_WINDOWS = 64
-"""In a batch, as the engine makes them by default: enough work for a call to cost little beside it."""
+"""In a batch, as the engine makes them by default: a call costs little beside so much work."""
 
 CALLERS = 12
 """Clips under way at once where reasoning is measured."""

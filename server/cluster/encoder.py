@@ -1,4 +1,4 @@
-"""Encoder: a Ray Serve deployment that turns windows into features, a batch of several callers' at once.
+"""Encoder: a Ray Serve deployment that turns windows of several callers into features at once.
 
 One thread owns the model, as in the engine. Nothing is ever raised because of one item.
 """
@@ -58,8 +58,8 @@ class Encoder:
         tuning, settings = self._tuning, self._settings
         self._max_windows = tuning.max_batch_windows or settings.max_batch_windows
         wait_ms = settings.max_wait_ms if tuning.max_wait_ms is None else tuning.max_wait_ms
-        self._batch.set_max_batch_size(self._max_windows)  # type: ignore[attr-defined]
-        self._batch.set_batch_wait_timeout_s(wait_ms / 1000)  # type: ignore[attr-defined]
+        self._batch.set_max_batch_size(self._max_windows)
+        self._batch.set_batch_wait_timeout_s(wait_ms / 1000)
         if before is None:
             await self._load(tuning)
         elif (before.bundle, before.revision) != (tuning.bundle, tuning.revision):

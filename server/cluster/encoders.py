@@ -149,8 +149,9 @@ class _Proven:
             rows = self._rows(items, max_windows, on_out_of_memory)
         except Exception as error:  # whatever it is, it is the answer to its item
             if len(items) == 1:
-                why = "out-of-memory" if is_out_of_memory(error) else "fault"
-                return [Failed(why, repr(error))]
+                return [
+                    Failed("out-of-memory" if is_out_of_memory(error) else "fault", repr(error))
+                ]
             return [self.answer([item], max_windows, on_out_of_memory)[0] for item in items]
         counts = [len(item.windows) for item in items]
         return [

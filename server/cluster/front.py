@@ -29,7 +29,7 @@ from server.tracing import Tracing
 logger = logging.getLogger(__name__)
 
 
-@serve.ingress()  # type: ignore[untyped-decorator]
+@serve.ingress()
 class Front:
     """One replica; it takes requests once a canary came back from its engine."""
 

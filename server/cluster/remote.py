@@ -21,7 +21,6 @@ from ray.serve.exceptions import (
 from torch import Tensor
 
 from extract.contract import FeatureContract
-from extract.features import FeaturesOnly
 from model.errors import FeatureMismatch
 from model.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
@@ -223,7 +222,7 @@ def _rows(answer: Any, facts: EncoderFacts) -> Tensor:
             if made_by != (facts.sha256, facts.fingerprint):
                 raise RuntimeError(f"asked for features of {facts}, got those of {made_by}")
             return torch.tensor(answer.rows)
-        case Failed("out-of-memory", detail):
-            raise OutOfMemory("the device has too little memory for the batch") from None
+        case Failed("out-of-memory"):
+            raise OutOfMemory("the device has too little memory for the batch")
         case _:
             raise RuntimeError(f"an encoder failed: {answer}")

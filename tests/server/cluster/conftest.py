@@ -89,7 +89,8 @@ def on_ray(bundles, tmp_path_factory) -> Iterator[OnRay]:
         for name, value in made.environment.items():
             patch.setenv(name, value)
         flags = [f"--bundle={served}", f"--ray-address={made.address}", "--encoders=2",
-                 "--runtime=torch", "--decode-workers=1", "--port=0", "--drain-delay-s=1"]  # fmt: skip
+                 "--runtime=torch", "--decode-workers=1", "--port=0",
+                 "--drain-delay-s=1"]  # fmt: skip
         process, url = stack.enter_context(_server(flags, log))
         http = stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=90))
         yield OnRay(http, process, made, served, bundles, log)

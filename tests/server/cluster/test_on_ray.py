@@ -1,4 +1,4 @@
-"""A server on Ray answers as one process does, whatever dies behind it. In the order of harm done."""
+"""A server on Ray answers as one process does, whatever dies behind it; in the order of harm."""
 
 import os
 import signal

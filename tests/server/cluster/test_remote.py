@@ -1,4 +1,4 @@
-"""A batch survives encoders that die, hang or have another bundle; without any, it says so in time."""
+"""A batch survives encoders that die, hang or have another bundle; without any, it says so."""
 
 import time
 from dataclasses import replace
