@@ -1,8 +1,9 @@
 """Features of many videos: files, folders, lists, or an Ego4D manifest.
 
-One file per video, written whole or not at all. Running the command again goes on where it was
-stopped: a video whose features are there, whole and of this encoder, is skipped; one that failed
-is tried again. What happened is in DIR/report.json, and as JSON on standard output.
+One file per video, in a folder or behind a URL, written whole or not at all. Running the command
+again goes on where it was stopped: a video whose features are there, whole and of this encoder, is
+skipped; one that failed is tried again. What happened is in DIR/report.json, and as JSON on
+standard output.
 
 Exit status: 0 all done; 3 some videos failed, the others are done; 1 the run could not start or
 go on; 2 wrong arguments; 130 or 143 stopped by Ctrl-C or SIGTERM, videos under way were dropped.
@@ -15,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -30,12 +30,13 @@ from extract.named import load_named_encoder
 from extract.onnx_export import export_encoder, is_exportable
 from extract.options import SUFFIXES, parse_options
 from extract.progress import ProgressBar
-from extract.run_report import Entry, RunReport, reason, report_path
+from extract.run_report import Entry, RunReport, reason, report_name
 from extract.runtime import Runtime, choose_encoder
 from extract.stop_signals import StopSignals
 from extract.store import FeatureStore
 from extract.windows import cut_windows
-from weights.errors import WeightsError
+from weights.errors import RemoteFailed, WeightsError
+from weights.folders import open_folder
 
 logger = logging.getLogger("extract")
 
@@ -54,14 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     report = RunReport.of(encoder)
     store = FeatureStore(options.out)
-    with StopSignals() as signals, logging_redirect_tqdm():
-        todo = _left_to_do(videos, store, encoder, options, earlier, report)
-        if options.dry_run:
-            would = {video.id: str(video.path) for video in todo}
-            print(json.dumps({"to_do": would, **report.summary()}))
-            return 0
-        status = _extract(todo, store, encoder, options, report, signals)
-    print(json.dumps({**report.summary(), "report": str(_report_path(options))}))
+    try:
+        with StopSignals() as signals, logging_redirect_tqdm():
+            todo = _left_to_do(videos, store, encoder, options, earlier, report)
+            if options.dry_run:
+                would = {video.id: str(video.path) for video in todo}
+                print(json.dumps({"to_do": would, **report.summary()}))
+                return 0
+            status = _extract(todo, store, encoder, options, report, signals)
+    except RemoteFailed as error:  # what was asked of the storage is written or not; go on later
+        logger.error("%s", error)
+        return 1
+    print(json.dumps({**report.summary(), "report": f"{options.out}/{report_name(options.shard)}"}))
     if signals.received is not None:
         return 128 + signals.received
     return status or (3 if report.failed else 0)
@@ -81,19 +86,20 @@ def _extract(
     workers, threads = divide_cores(len(todo), options.workers)
     torch.set_num_threads(threads)
     store.sweep({video.id for video in todo})
-    report.write(_report_path(options))
+    folder, name = open_folder(options.out), report_name(options.shard)
+    report.write(folder, name)
     try:
         for outcome in _outcomes(todo, encoder, workers, options, signals):
             report.videos[outcome.video.id] = entry = _store(outcome, store, options)
             if entry.status == "failed":
                 logger.error("%s: %s: %s", entry.path, entry.why, entry.detail)
-                report.write(_report_path(options))
+                report.write(folder, name)
     except DecoderUnavailable as error:
         logger.error("%s", error)
         status = 1
     report.seconds = round(time.monotonic() - started, 3)
     report.stopped_by = signals.received.name if signals.received else None
-    report.write(_report_path(options))
+    report.write(folder, name)
     return status
 
 
@@ -189,7 +195,7 @@ def _finished_windows(
 
 
 def _earlier_report(options: argparse.Namespace, encoder: VideoEncoder) -> RunReport | None:
-    earlier = RunReport.read(_report_path(options))
+    earlier = RunReport.read(open_folder(options.out), report_name(options.shard))
     if earlier is None or options.format != "pt":
         return earlier
     if earlier.encoder["fingerprint"] != encoder.fingerprint:
@@ -205,10 +211,6 @@ def _eyes(videos: list[Video], stereo: str) -> list[Video]:
     if stereo == "auto":
         return videos
     return [replace(video, is_stereo=stereo == "always") for video in videos]
-
-
-def _report_path(options: argparse.Namespace) -> Path:
-    return report_path(options.out, options.shard)
 
 
 def _check_reader(reader: str) -> None:

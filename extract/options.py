@@ -9,6 +9,7 @@ from extract.clip import ReaderChoice
 from extract.compiled import Way
 from extract.named import SPEC_HELP, add_encoder_options
 from extract.runtime import PrecisionName, RuntimeName
+from weights.folders import as_place
 
 SUFFIXES = {"safetensors": ".safetensors", "pt": ".pt"}
 """Format of the files -> their ending."""
@@ -45,7 +46,13 @@ def parse_options(arguments: Sequence[str] | None, about: str) -> argparse.Names
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, type=Path, help="folder of the features")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=as_place,
+        metavar="DIR|URL",
+        help="folder of the features, here or such as s3://bucket/features",
+    )
     parser.add_argument(
         "--format",
         choices=sorted(SUFFIXES),

@@ -38,6 +38,7 @@ from model.submission import Layout, report, write_submission
 from model.tasks import LTA
 from weights.bundle import Bundle, load_bundle
 from weights.errors import WeightsError
+from weights.folders import as_place
 
 PART_FOLDER = "parts"
 
@@ -67,7 +68,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
     store = FeatureStore(arguments.features)
     facts: Facts = {
         "bundle": bundle.sha256,
-        "features": str(store.root.resolve()),
+        "features": store.address,
         "seed": arguments.seed,
         "batch_size": arguments.batch_size if responder.depends_on_batch else None,
     }
@@ -231,8 +232,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--annotations", type=Path, required=True, help="folder of the JSON files, or data root"
     )
     parser.add_argument("--version", default="v1", help="of the annotations below a root (v1)")
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--features", type=Path, help="<video_uid>.pt or .safetensors")
+    parser.add_argument("--bundle", type=as_place, help="folder or URL")
+    parser.add_argument(
+        "--features", type=as_place, help="folder or URL of <video_uid>.pt or .safetensors"
+    )
     parser.add_argument("--videos", type=Path, help="<video_uid>.mp4, to fill --features from")
     parser.add_argument("--out", type=Path, help="folder of the challenge files")
     parser.add_argument(

@@ -198,6 +198,9 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.AnnotationInvalid: kinds.INTERNAL,
     model_errors.ScoringRefused: kinds.INTERNAL,
     model_errors.TaskInvalid: kinds.INTERNAL,
+    model_errors.Stopped: kinds.INTERNAL,
+    model_errors.RanksWrong: kinds.INTERNAL,
+    model_errors.RanksLost: kinds.INTERNAL,
     model_errors.SettingInvalid: kinds.INTERNAL,
     model_errors.WorldMismatch: kinds.INTERNAL,
     model_errors.ModelError: kinds.INTERNAL,
@@ -207,6 +210,8 @@ TABLE: dict[type[Exception], Kind] = {
     weights_errors.CheckpointInvalid: kinds.INTERNAL,
     weights_errors.FetchFailed: kinds.INTERNAL,
     weights_errors.HashDiffers: kinds.INTERNAL,
+    weights_errors.RemoteFailed: kinds.INTERNAL,
+    weights_errors.RemoteMissing: kinds.INTERNAL,
     weights_errors.WeightsError: kinds.INTERNAL,
 }
 
