@@ -8,8 +8,7 @@ import logging
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +20,14 @@ from server.cluster.messages import Encoded, EncoderFacts, Failed, Tuning
 from server.loading import load_predictor
 from server.process import SWITCH_S
 from server.settings import Settings
+from weights.folders import as_place
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOOK_AGAIN_S = 5.0
+"""After a bundle was loaded, how long not to look for another because of who asks."""
 
 
 class Encoder:
@@ -43,7 +48,7 @@ class Encoder:
         self._thread = ThreadPoolExecutor(1, "encoder")
         self._loading: asyncio.Task[None] | None = None
         self._max_windows = settings.max_batch_windows
-        self._proved_s = 0.0
+        self._proved_s = self._looked_s = 0.0
 
     async def reconfigure(self, values: dict[str, Any]) -> None:
         """Takes other batch sizes at once, and another bundle once it has proved itself.
@@ -63,7 +68,7 @@ class Encoder:
         if before is None:
             await self._load(tuning)
         elif (before.bundle, before.revision) != (tuning.bundle, tuning.revision):
-            self._loading = asyncio.create_task(self._load_beside(tuning))
+            self._look_again()
 
     async def check_health(self) -> None:
         """Raises if a canary does not come back: Serve then puts another replica in our place."""
@@ -75,7 +80,7 @@ class Encoder:
 
     async def describe(self, sha256: str) -> EncoderFacts | Failed:
         """Returns what the encoder of a bundle is."""
-        return self._encoders.facts(sha256)
+        return self._followed(self._encoders.facts(sha256))
 
     async def encode(self, windows: np.ndarray, sha256: str) -> Encoded | Failed:
         """Returns the features of some windows.
@@ -87,7 +92,7 @@ class Encoder:
         # An item dearer than a batch would be refused by Serve; it goes through in several calls.
         item = Item(windows, sha256, min(len(windows), self._max_windows))
         answer: Encoded | Failed = await self._batch(item)
-        return answer
+        return self._followed(answer)
 
     @serve.batch(max_batch_size=64, max_concurrent_batches=1, batch_size_fn=cost_of)  # type: ignore[untyped-decorator]
     async def _batch(self, items: list[Item]) -> list[Encoded | Failed]:
@@ -109,7 +114,7 @@ class Encoder:
     async def _load(self, tuning: Tuning) -> None:
         settings = self._settings
         if tuning.bundle is not None:
-            settings = settings.model_copy(update={"bundle": Path(tuning.bundle)})
+            settings = settings.model_copy(update={"bundle": as_place(tuning.bundle)})
         thread = ThreadPoolExecutor(1, "load")
         try:
             facts = await asyncio.get_running_loop().run_in_executor(
@@ -120,11 +125,29 @@ class Encoder:
         self._proved_s = time.monotonic()
         logger.info("encoding for bundle %s with %s", facts.sha256[:12], facts.name)
 
-    async def _load_beside(self, tuning: Tuning) -> None:
+    def _followed(self, answer: T) -> T:
+        """Returns the answer; if it is that we lack a bundle, sees whether it lies there by now.
+
+        Whoever asks has verified it. So encoders need not be told of a new bundle, and one that
+        was busy when it came gets it, too.
+        """
+        is_unknown = isinstance(answer, Failed) and answer.why == "other-bundle"
+        if is_unknown and time.monotonic() - self._looked_s > LOOK_AGAIN_S:
+            self._look_again()
+        return answer
+
+    def _look_again(self) -> None:
+        """Loads whatever lies there now beside what serves, unless that is under way."""
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load_beside())
+
+    async def _load_beside(self) -> None:
+        assert self._tuning is not None
         try:
-            await self._load(tuning)
+            await self._load(self._tuning)
         except Exception as error:  # whatever it is, the old bundle is still good
             logger.error("the bundle was not loaded: %s", error, exc_info=error)
+        self._looked_s = time.monotonic()
 
     async def _run(self, work: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,6 +24,8 @@ from server.process import SWITCH_S
 from server.settings import Settings
 from server.telemetry import Telemetry
 from server.tracing import Tracing
+from weights.bundle_files import manifest_sha256
+from weights.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class Front:
                 clips_per_worker=settings.clips_per_worker,
             ),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
+            look=lambda: manifest_sha256(self._bundle),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -97,6 +99,10 @@ class Front:
     def _load(self) -> Predictor:
         """Runs on the engine's threads."""
         self._is_tuned.wait()
+        return load_predictor(self._bundle, self._pool)
+
+    @property
+    def _bundle(self) -> Place:
         assert self._tuning is not None
-        bundle = self._settings.bundle if self._tuning.bundle is None else self._tuning.bundle
-        return load_predictor(Path(bundle), self._pool)
+        given = self._tuning.bundle
+        return self._settings.bundle if given is None else as_place(given)

@@ -61,8 +61,8 @@ class Tuning:
     """What may be changed while serving: the `user_config` of both deployments.
 
     Attributes:
-        bundle: folder to serve; None: the one of the settings.
-        revision: any other number than before loads the same folder again.
+        bundle: to serve, a folder or a URL; None: the one of the settings.
+        revision: any other number than before loads it again.
         max_batch_windows: most windows encoded together; None: as the settings say.
         max_wait_ms: longest wait for batch mates; None: as the settings say.
         is_leaving: the server is about to stop: balancers are told to look elsewhere.

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -26,6 +25,7 @@ from model.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.errors import EncoderLost, OutOfMemory, QueueFull
 from weights.bundle import load_bundle
+from weights.folders import Place
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ class RemoteEncoder:
         return self._pool.encode(windows, self._facts)
 
 
-def load_predictor(bundle: Path, pool: EncoderPool) -> Predictor:
+def load_predictor(bundle: Place, pool: EncoderPool) -> Predictor:
     """Loads everything of a bundle but its encoder, which the pool stands for.
 
     Raises:
