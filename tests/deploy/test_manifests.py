@@ -143,6 +143,15 @@ def test_pods_are_not_root_and_hold_no_secret_in_the_open():
             assert mounted == {volume["name"] for volume in template["spec"]["volumes"]}
 
 
+def test_pods_are_probed_without_a_tool_that_the_image_lacks():
+    """KubeRay's own probes call wget."""
+    for cluster in clusters():
+        for template in templates(cluster):
+            (container,) = template["spec"]["containers"]
+            assert "httpGet" in container["livenessProbe"]
+            assert "httpGet" in container["readinessProbe"]
+
+
 def test_budgets_cover_the_pods_that_there_are():
     cluster = of_kind("RayService")["spec"]["rayClusterConfig"]
     labels = [t["metadata"]["labels"] for t in templates(cluster) if "metadata" in t]
