@@ -54,7 +54,6 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
         Front,
         user_config=asdict(tuning),
         num_replicas=settings.front_ends,
-        max_ongoing_requests=MAX_ONGOING,
         graceful_shutdown_timeout_s=settings.shutdown_timeout_s,
         graceful_shutdown_wait_loop_s=0.5,
         ray_actor_options={"num_cpus": 1},
@@ -66,7 +65,6 @@ def encoder_deployment(settings: Settings, tuning: Tuning) -> serve.Application:
     return _deployment(
         Encoder,
         user_config=asdict(tuning),
-        max_ongoing_requests=MAX_ONGOING,
         health_check_timeout_s=settings.canary_timeout_s + 5,
         graceful_shutdown_wait_loop_s=0.5,
         ray_actor_options={
@@ -82,7 +80,13 @@ def _deployment(cls: type, **options: Any) -> serve.Deployment:
 
     Otherwise a `serve.run` with other values would replace every replica instead of telling it.
     """
-    made = serve.deployment(cls, name=cls.__name__, **options)
+    made = serve.deployment(
+        cls,
+        name=cls.__name__,
+        max_ongoing_requests=MAX_ONGOING,
+        logging_config={"enable_access_log": False},  # a line for each request is ours to write
+        **options,
+    )
     return made.options(version=__version__, _internal=True)
 
 

@@ -136,6 +136,8 @@ def test_a_new_bundle_takes_over_without_a_refusal_and_a_broken_one_does_not(on_
     versions = [answer.json()["model"]["version"] for answer in answers]
     assert versions == sorted(versions)
     assert post(on_ray.http).json()["model"]["version"] == "2"
+    on_ray.serve_bundle("1")
+    wait_for(lambda: post(on_ray.http).json()["model"]["version"] == "1")
 
 
 def test_a_front_end_that_dies_is_told_of_in_our_words(on_ray):
@@ -158,8 +160,6 @@ def test_a_front_end_that_dies_is_told_of_in_our_words(on_ray):
 
 def test_a_killed_encoder_and_a_killed_node_cost_no_answer(on_ray, local):
     """Its callers wait a little longer; nobody is refused, and nobody is answered twice."""
-    on_ray.serve_bundle("1")
-    wait_for(lambda: post(on_ray.http).json()["model"]["version"] == "1")
     with a_stream_of_clips(on_ray.http.base_url, 3) as answers:
         wait_for(lambda: len(answers) >= 3)
         victim = on_ray.replicas("Encoder")[0]
