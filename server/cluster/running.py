@@ -21,6 +21,8 @@ from server.cluster.app import NAME, application
 from server.cluster.messages import Tuning
 from server.cluster.proxy import CALLBACK
 from server.settings import Settings
+from weights.bundle import load_bundle
+from weights.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +42,17 @@ def serve_on_ray(settings: Settings) -> str | None:
     Returns:
         Why it could not serve; None after a graceful stop.
     """
+    try:
+        load_bundle(settings.bundle)  # every replica will; but here one hears of it at once
+    except WeightsError as error:
+        return str(error)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
     with _cluster(settings), _heard(signals):
         port = settings.port or _free_port(settings.host)
+        if settings.ray_address is None and (missing := _missing_gpus(settings)):
+            return (
+                f"{settings.most_encoders} encoders need a GPU each: {missing} more than there are"
+            )
         try:
             # No time limit there: deadlines are ours, and a job's events may take hours.
             serve.start(http_options=HTTPOptions(host=settings.host, port=port))
@@ -51,6 +61,11 @@ def serve_on_ray(settings: Settings) -> str | None:
             logger.debug("serve.run", exc_info=error)
             return _reason() or str(error)
         try:
+            if not _listens(settings.host, port):
+                return (
+                    f"nobody listens on {settings.host} port {port}: Serve runs on this cluster "
+                    "already, on another port; shut it down first, or deploy to it from a file"
+                )
             shown = f"[{settings.host}]" if ":" in settings.host else settings.host
             sys.stdout.write(f"EgoPack server: try it at http://{shown}:{port}/docs\n")
             sys.stdout.flush()
@@ -128,6 +143,12 @@ def _heard(signals: "queue.SimpleQueue[int]") -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _missing_gpus(settings: Settings) -> int:
+    """How many GPUs this machine lacks; a cluster that was joined may yet grow."""
+    wanted = settings.most_encoders if settings.device.startswith("cuda") else 0
+    return max(0, wanted - int(ray.cluster_resources().get("GPU", 0)))
+
+
 def _reason() -> str | None:
     """Returns the last line of what the first deployment that failed says."""
     applications: dict[str, Any] = serve.status().applications
@@ -138,6 +159,14 @@ def _reason() -> str | None:
         if lines and deployment.status != "HEALTHY":
             return str(lines[-1])
     return None
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _free_port(host: str) -> int:
