@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calls", type=int, default=15, help="alone, of each clip, twice (default: 15)"
     )
     parser.add_argument("--clips", choices=("standard", "good"), default="good", help="the mix")
+    parser.add_argument("--plot", type=Path, help="draw what was predicted and met, as SVG")
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -71,6 +72,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     alone = {name: one.joined(after[name]) for name, one in before.items()}
     stages, box = stages_of(alone, growth), box_of(settings)
     rows = [compare.predicted(load, stages, box, alone) for load in loads]
+    if arguments.plot is not None:
+        from bench.capacity.plot import draw_check  # matplotlib takes a second
+
+        draw_check(arguments.plot, rows)
     return {
         "encoder": "tabletop",
         "others_busy_cores": round(others, 2),

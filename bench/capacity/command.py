@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{one.name.replace('_', '-')}", type=kind, default=one.default,
             help="default: %(default)s",
         )  # fmt: skip
+    parser.add_argument("--plot", type=Path, help="draw cores and price over streams, as SVG")
     modes = parser.add_subparsers(dest="mode", metavar="check")
     checking = modes.add_parser("check", help=(check.__doc__ or "").splitlines()[0])
     checking.add_argument("--out", type=Path, default=argparse.SUPPRESS, help="figures as JSON")
@@ -109,6 +110,10 @@ def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
     boxes = [plan_boxes(load, rates, terms) for load in loads]
     one_box = largest_for_one_box(loads[0], rates, terms)
     gpus = [plan_gpus(load, rates, terms) for load in loads] if rates.has_gpu else []
+    if arguments.plot is not None:
+        from bench.capacity.plot import draw_plans  # matplotlib takes a second
+
+        draw_plans(arguments.plot, boxes, gpus, terms.currency)
     return {
         "clips": [str(clip) for clip in clips],
         "inputs": report.inputs(rates, terms),

@@ -1,6 +1,7 @@
 """Predictions beside what was met: the simulation, the closed form, and a real server."""
 
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -130,7 +131,6 @@ def closed_form_beside_simulation(
                 "rate": round(rate, 3),
                 "simulated": _rounded(_figures(met)),
                 "closed_form": _rounded(formula),
-                "p99_error": round(formula["p99_ms"] / _figures(met)["p99_ms"] - 1, 3),
             }
         )
     return rows
@@ -178,11 +178,11 @@ def lines_of(figures: dict[str, Any]) -> list[str]:
     text += ["", "closed form beside long simulations:"]
     for row in figures["closed_form"]:
         cells = ", ".join(
-            f"{words} {row['closed_form'][name]:g} / {row['simulated'][name]:g} ms"
+            f"{words} {row['closed_form'][name] or math.inf:g} / {row['simulated'][name]:g} ms"
             for name, words in QUANTITIES.items()
             if name != "per_s"
         )
-        text.append(f"  {row['share']:.0%} of capacity: {cells} ({row['p99_error']:+.1%})")
+        text.append(f"  {row['share']:.0%} of capacity: {cells}")
     return [*text, "", *lines(figures)]
 
 
@@ -231,5 +231,9 @@ def _median(runs: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3 if name == "per_s" else 1) for name, value in figures.items()}
+def _rounded(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """What grows without end is None: JSON has no word for it."""
+    return {
+        name: round(value, 3 if name == "per_s" else 1) if math.isfinite(value) else None
+        for name, value in figures.items()
+    }
