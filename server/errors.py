@@ -14,6 +14,7 @@ ServerError
 ├── RateLimited         this caller asks too often
 ├── NotReady            starting, or broken
 ├── Unhealthy           the model does not answer
+│   └── EncoderLost     no encoder of this bundle answers, in whatever process
 ├── OutOfMemory         the device cannot hold the batch, not even half of it
 ├── Draining            stopping
 ├── JobNotFinished      there is no result, or not yet
@@ -105,6 +106,10 @@ class Unhealthy(ServerError):
     retry_after_s = 5
 
 
+class EncoderLost(Unhealthy):
+    """Encoders are processes of their own, and none with this bundle answers in time."""
+
+
 class OutOfMemory(ServerError):
     """The device could not hold the batch, nor half of it."""
 
@@ -165,6 +170,7 @@ TABLE: dict[type[Exception], Kind] = {
     RateLimited: kinds.RATE_LIMITED,
     NotReady: kinds.STARTING,
     Unhealthy: kinds.UNHEALTHY,
+    EncoderLost: kinds.UNHEALTHY,
     OutOfMemory: kinds.OUT_OF_MEMORY,
     Draining: kinds.DRAINING,
     JobNotFinished: kinds.NOT_FINISHED,

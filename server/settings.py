@@ -10,7 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 import weights
 from server.auth import check_keys, read_keys
-from server.job_settings import JobSettings
+from server.cluster_settings import ClusterSettings
 from server.rates import parse_rate
 from weights.folders import Place, as_place
 from weights.published import DOWNLOADS
@@ -18,7 +18,7 @@ from weights.published import DOWNLOADS
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 
 
-class Settings(JobSettings):
+class Settings(ClusterSettings):
     """Every setting of the server; the environment gives them, flags override it."""
 
     model_config = SettingsConfigDict(
