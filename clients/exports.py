@@ -132,7 +132,8 @@ def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[di
 
 def score_of(regions: list[dict[str, Any]]) -> float:
     """Returns what Label Studio sorts tasks by: the mean over a prediction's regions."""
-    return sum(region["score"] for region in regions) / max(1, len(regions))
+    scores: list[float] = [region["score"] for region in regions]
+    return sum(scores) / max(1, len(scores))
 
 
 def label_studio_config(result: PredictionResult) -> str:

@@ -63,4 +63,4 @@ class Interface:
             for region in made["result"]
             if self.labels.issuperset(region["value"]["timelinelabels"])
         ]
-        return made | {"result": regions, "score": score_of(regions)}
+        return {**made, "result": regions, "score": score_of(regions)}
