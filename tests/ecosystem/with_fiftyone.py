@@ -45,7 +45,7 @@ def check(work: Path, pictures: Path, clip: Path, result: PredictionResult, serv
 
 
 def _compare(seen: dict, result: PredictionResult) -> None:
-    frame_s = 1 / result.fps
+    off_s = 1.5 / result.fps  # FiftyOne stretches seconds so that its last frame ends the clip
     spans = exports.spans_of(result)
     assert seen["frames"] == result.input.frames_decoded
     assert abs(seen["fps"] - result.fps) < 1e-3
@@ -56,8 +56,8 @@ def _compare(seen: dict, result: PredictionResult) -> None:
         for one, span in zip(found, expected, strict=True):
             start_s, end_s = one["seconds"]
             assert abs(one["confidence"] - span.confidence) < 1e-9
-            assert abs(start_s - span.start_s) <= frame_s, (one, span)
-            assert abs(end_s - span.end_s) <= frame_s, (one, span)
+            assert abs(start_s - span.start_s) <= off_s, (one, span)
+            assert abs(end_s - span.end_s) <= off_s, (one, span)
         assert seen["clips"][task] == [one["support"] for one in found]
 
 

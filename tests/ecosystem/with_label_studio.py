@@ -72,9 +72,8 @@ def check(work: Path, pictures: Path, clip: Path, result: PredictionResult, serv
         studio.ask_backend(project, uploaded["id"], imported, server, work / "home")
         logger.info("Label Studio asks the backend, and gets the same")
         if chromium.is_here():
-            _look(
-                address, f"/projects/{project}/data?task={imported['id']}", work, pictures, result
-            )
+            page = f"{address}/projects/{project}/data?task={imported['id']}"
+            _look(address, page, work / "profile", pictures, result)
             logger.info("Label Studio's timeline shows them at their frames")
 
 
