@@ -49,7 +49,7 @@ $(BIN)/uv: requirements/uv.txt
 	@touch $@
 
 $(VENV)/%.done: requirements/%.txt $(BIN)/uv
-	@echo "installing $< into $(VENV) (once)"
+	@echo "installing $< into $(VENV) (once: 5 GB, some minutes)"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 	@touch $@
 
