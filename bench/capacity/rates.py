@@ -39,8 +39,8 @@ class Encoder:
 ENCODERS = {
     one.name: one
     for one in (
-        Encoder("tabletop", "decord 96", 16 * 96 * 128 * 3 / 1e6),
-        Encoder("omnivore-swinl", "pyav 224", 16 * 224 * 224 * 3 / 1e6),
+        Encoder("tabletop", "decord, tabletop", 16 * 96 * 128 * 3 / 1e6),
+        Encoder("omnivore-swinl", "pyav, omnivore", 16 * 224 * 224 * 3 / 1e6),
     )
 }
 
