@@ -1,18 +1,21 @@
 # Two images of one server: not root, nothing written outside /tmp and /var/lib/egopack.
 #   docker build -t egopack .                       for a processor (the last stage is the default)
 #   docker build -t egopack:cuda --target cuda .    for an NVIDIA GPU; run with --gpus all
+#   docker build -t egopack:scale --build-arg REQUIREMENTS=scale .    with Ray, for deploy/;
+#     with --target cuda as well, egopack:scale-cuda
 #   docker run --rm --read-only --tmpfs /tmp -v egopack:/var/lib/egopack \
 #     -p 8080:8080 -e EGOPACK_API_KEY=... egopack
 # `python -m tests.image` carries the same steps out in a bare Debian, without an engine.
 
 FROM python:3.11-slim AS build
+ARG REQUIREMENTS=run
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY requirements requirements
 RUN python3 -m venv /opt/egopack \
     && /opt/egopack/bin/pip install --require-hashes -r requirements/uv.txt \
     && /opt/egopack/bin/uv pip install --python /opt/egopack/bin/python --no-cache \
-        --require-hashes -r requirements/run.txt
+        --require-hashes -r "requirements/${REQUIREMENTS}.txt"
 COPY pyproject.toml README.md LICENSE ./
 COPY weights weights
 COPY extract extract

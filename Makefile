@@ -44,12 +44,12 @@ bench: $(VENV)/run.done  ## every speed figure, side by side
 $(BIN)/uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
 		f"Python 3.11 or 3.12 is needed, {v[0]}.{v[1]} found: make PYTHON=python3.11 ...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(VENV)/%.done: requirements/%.txt $(BIN)/uv
-	@echo "installing $< into $(VENV) (once)"
+	@echo "installing $< into $(VENV) (once: 5 GB, some minutes)"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 	@touch $@
 
@@ -60,6 +60,8 @@ lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
 	$(COMPILE) --constraint requirements/constraints.txt --extra dev --extra docs --extra scale pyproject.toml \
 		--output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file requirements/run.txt
+	$(COMPILE) --constraint requirements/dev.txt --extra scale pyproject.toml \
+		--output-file requirements/scale.txt
 	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \
 		--constraint requirements/run.txt --output-file requirements/gpu.txt
 	echo 'uv' | $(COMPILE) - --output-file requirements/uv.txt

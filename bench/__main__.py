@@ -15,6 +15,7 @@ BENCHMARKS = {
     "extract": "many windows of long videos, beside the plain way; memory",
     "latency": "a POST beside the same calls without a server",
     "load": "many callers: beside other servers, overload, soak, beside a long job",
+    "capacity": "how many machines a load needs, and a check of that on a real server",
     "ego4d-size": "what a data set of Ego4D's size costs, step by step",
     "reasoning": "from graphs to four tasks' logits, beside the authors' formulation",
     "training": "a stage-1 epoch, beside the authors' loop",
@@ -24,7 +25,11 @@ BENCHMARKS = {
 }
 """Each is a module here, imported when it is the one: few machines have what all of them need."""
 
-MODULES = {"ego4d-size": "ego4d_size", "load": "load.command"}
+MODULES = {
+    "capacity": "capacity.command",
+    "ego4d-size": "ego4d_size",
+    "load": "load.command",
+}
 """Where a benchmark is, if its module is not called what it is."""
 
 EXIT_INTERRUPTED = 130

@@ -1,53 +1,62 @@
 """Our readers beside bare decoding of the same file, one thread each.
 
-What a reader does on top: it looks at the packets, resizes, crops, and hands frames on in blocks.
-The floor decodes every frame and looks at none: the ffmpeg program where there is one, else PyAV.
+What a reader does on top: it looks at the packets, converts to RGB, resizes, crops, and hands
+frames on in blocks, for the contracts that are in use. The floor decodes every frame and looks at
+none: the ffmpeg program where there is one, else PyAV. Beside them whole frames as PyAV converts
+them, to be resized elsewhere.
 """
 
 import argparse
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+from zlib import crc32
 
 import av
 import numpy as np
 
 from bench.duel import duel, times_faster
 from bench.made_up import write_video
-from extract.clip import TRUSTED
-from extract.contract import TABLETOP, FeatureContract
+from extract.bilinear import resize, taps_of
+from extract.clip import TRUSTED, ReaderChoice
+from extract.contract import OMNIVORE, SLOWFAST, TABLETOP, FeatureContract
+from extract.pyav_pictures import BytePictures, Shown
 from extract.video import decode_into
+from extract.windows import wanted_frames
 
 GOAL = 0.85
 SIZES = {"1080p": (1920, 1080), "540p": (960, 540)}
-CONTRACTS = {
-    96: TABLETOP,
-    224: replace(TABLETOP, short_side=224, crop_height=224, crop_width=224),
+READERS: dict[str, tuple[FeatureContract, tuple[ReaderChoice, ...]]] = {
+    "tabletop": (TABLETOP, ("pyav", "decord")),
+    "omnivore": (OMNIVORE, ("pyav",)),
+    "slowfast": (SLOWFAST, ("pyav",)),
 }
-READERS: tuple[Literal["decord", "pyav"], ...] = ("decord", "pyav")
+"""Contract -> itself, and who may read it."""
+
+WHOLE = "whole frames, RGB"
 _LIMITS = replace(TRUSTED, max_decord_mb=2**20)
 
 
 class _Drop:
-    """A sink that keeps a sum, so that readers can be compared, and no frame."""
+    """A sink that keeps a checksum, so that readers can be compared, and no frame."""
 
     def __init__(self) -> None:
-        self.total, self.count = 0, 0
+        self.checksum, self.count = 0, 0
 
     def expect(self, num_frames: int) -> None:
         pass
 
     def append(self, block: np.ndarray) -> None:
-        self.total += int(block[:, ::16, ::16].sum())
+        self.checksum = crc32(block[:, ::16, ::16].tobytes(), self.checksum)
         self.count += len(block)
 
     def restart(self) -> None:
-        self.total = self.count = 0
+        self.checksum = self.count = 0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,28 +79,66 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 Path(folder) / f"{size}.mp4", width, height, seconds=arguments.seconds
             )
             rows[size] = _row(path, floor, arguments.rounds, size)
-    return {"floor": name, "seconds": arguments.seconds, "rows": rows, "goal": GOAL}
+    of_contracts = {name: contract.frame_bytes for name, (contract, _) in READERS.items()}
+    return {
+        "floor": name,
+        "seconds": arguments.seconds,
+        "rows": rows,
+        "frame_bytes": of_contracts | {f"whole, {s}": 3 * w * h for s, (w, h) in SIZES.items()},
+        "goal": GOAL,
+    }
 
 
 def _row(path: Path, floor: Callable[[Path], None], rounds: int, size: str) -> dict[str, Any]:
     ways: dict[str, Callable[[], Any]] = {"floor": partial(floor, path)}
-    for side, contract in CONTRACTS.items():
-        sums = {reader: _read(path, contract, reader) for reader in READERS}
-        if len(set(sums.values())) != 1:
-            raise ArithmeticError(f"expected the same pixels from all readers, got {sums}")
-        for reader in READERS:
-            ways[f"{reader} {side}"] = partial(_read, path, contract, reader)
+    for name, (contract, readers) in READERS.items():
+        found = {"plainly": _plainly(path, contract)}
+        found |= {reader: _read(path, contract, reader) for reader in readers}
+        if len(set(found.values())) != 1:
+            raise ArithmeticError(f"expected the same pixels from all readers, got {found}")
+        ways |= {f"{one}, {name}": partial(_read, path, contract, one) for one in readers}
+    ways[WHOLE] = partial(_hand_on_whole_frames, path)
     times = duel(ways, rounds=rounds, label=size)
     ratios = {way: times_faster(times, way, "floor", threads=1) for way in ways if way != "floor"}
     return {"times": times, "ratio": ratios}
 
 
-def _read(
-    path: Path, contract: FeatureContract, reader: Literal["decord", "pyav"]
-) -> tuple[int, int]:
+def _read(path: Path, contract: FeatureContract, reader: ReaderChoice) -> tuple[int, int]:
     sink = _Drop()
     decode_into(path, contract, _LIMITS, sink, reader)
-    return sink.total, sink.count
+    return sink.checksum, sink.count
+
+
+def _plainly(path: Path, contract: FeatureContract) -> tuple[int, int]:
+    """Every frame decoded, converted and resized as a whole; then the wanted ones picked."""
+    frames = [_resized(frame, contract) for frame in _frames(path)]
+    sink = _Drop()
+    for place in np.flatnonzero(wanted_frames(len(frames), contract)):
+        sink.append(frames[place][None])
+    return sink.checksum, sink.count
+
+
+def _resized(frame: av.VideoFrame, contract: FeatureContract) -> np.ndarray:
+    width, height = frame.width, frame.height
+    if contract.resize == "decoder":
+        return BytePictures(contract).picture(frame, Shown(width, height, 0)).copy()
+    return resize(_rgb(frame), *taps_of(width, height, contract))
+
+
+def _hand_on_whole_frames(path: Path) -> None:
+    for frame in _frames(path):
+        _rgb(frame)
+
+
+def _rgb(frame: av.VideoFrame) -> np.ndarray:
+    return frame.to_ndarray(format="rgb24", src_colorspace="ITU601")
+
+
+def _frames(path: Path) -> Iterator[av.VideoFrame]:
+    with av.open(str(path)) as source:
+        stream = source.streams.video[0]
+        stream.codec_context.thread_count = 1
+        yield from source.decode(stream)
 
 
 def _floor() -> tuple[str, Callable[[Path], None]]:
@@ -101,11 +148,8 @@ def _floor() -> tuple[str, Callable[[Path], None]]:
 
 
 def _by_pyav(path: Path) -> None:
-    with av.open(str(path)) as source:
-        stream = source.streams.video[0]
-        stream.codec_context.thread_count = 1
-        for _ in source.decode(stream):
-            pass
+    for _ in _frames(path):
+        pass
 
 
 def _by_program(path: Path) -> None:
@@ -123,4 +167,6 @@ def table(figures: dict[str, Any]) -> str:
     lines.append(
         f"{'bare, frames/s':<28}" + "".join(f"{1000 * frames / ms:>10.0f}" for ms in floor)
     )
+    held = (f"{name} {size / 1e6:.2f}" for name, size in figures["frame_bytes"].items())
+    lines.append(f"MB a frame: {', '.join(held)}")
     return "\n".join([*lines, f"bare decoding: {figures['floor']}; goal >= {figures['goal']}"])

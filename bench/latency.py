@@ -73,9 +73,9 @@ def _in_process(clip: Path, pool: DecodePool, predictor: Predictor) -> object:
     """What the server does for a request, without the server."""
     encoder = predictor.encoder
     decoded = pool.decode(clip, encoder.contract)
-    windows, starts = windows_of(decoded.frames, encoder.contract)
+    windows, starts = windows_of(decoded.frames, encoder.contract, decoded.num_frames)
     features = encoder.encode(torch.as_tensor(windows))
-    track = track_from(features, starts, len(decoded.frames), encoder.contract, encoder, "clip")
+    track = track_from(features, starts, decoded.num_frames, encoder.contract, encoder, "clip")
     return predictor.predict([PredictRequest(track, frozenset(predictor.tasks))])
 
 

@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"python -m clients: {error}", file=sys.stderr)
         for pointer, detail in error.errors:
             print(f"  {pointer}: {detail}", file=sys.stderr)
+        for limit, value in error.limits.items():
+            print(f"  {limit} is {value:g}", file=sys.stderr)
         if error.request_id:
             print(f"  {error.code}, request {error.request_id}", file=sys.stderr)
         if isinstance(error, Rejected):

@@ -126,8 +126,13 @@ def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[di
         for index, span in enumerate(spans_of(result))
     ]
     model = f"{result.model.name} {result.model.version} {result.model.sha256[:12]}"
-    prediction = {"model_version": model, "result": regions}
+    prediction = {"model_version": model, "result": regions, "score": score_of(regions)}
     return [{"data": {"video": name}, "predictions": [prediction]}]
+
+
+def score_of(regions: list[dict[str, Any]]) -> float:
+    """Returns what Label Studio sorts tasks by: the mean over a prediction's regions."""
+    return float(sum(region["score"] for region in regions)) / max(1, len(regions))
 
 
 def label_studio_config(result: PredictionResult) -> str:
@@ -174,8 +179,11 @@ FORMATS: dict[str, Callable[[PredictionResult, str], str | list[Any] | dict[str,
 
 
 def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
-    """First and last frame, counted from 1."""
+    """First and last frame, counted from 1; an instant is the frame closest to it."""
     last = max(1, round(result.duration_s * result.fps))
+    if span.start_s == span.end_s:
+        instant = min(last, round(span.start_s * result.fps) + 1)
+        return instant, instant
     first = min(last, int(span.start_s * result.fps + 1e-6) + 1)
     return first, max(first, min(last, round(span.end_s * result.fps)))
 

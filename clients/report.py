@@ -91,7 +91,7 @@ def _what_was_sent(result: PredictionResult) -> str:
         return f"{result.duration_s:.1f} s, {features.count} features of {features.encoder}"
     return (
         f"{clip.duration_s:.1f} s, {clip.width}x{clip.height} {clip.codec}, "
-        f"{clip.frames_decoded} frames"
+        f"{round(clip.duration_s * clip.fps)} frames"
     )
 
 

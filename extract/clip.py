@@ -68,7 +68,8 @@ class ClipInfo:
         codec: "h264", "hevc", "vp8", "vp9", "av1", "mpeg4" or "mjpeg".
         container: "mp4" (MOV too), "matroska" (WebM too) or "avi".
         frames_declared: frames the file claims to have, if it says.
-        frames_decoded: frames of the source that were decoded and shown.
+        frames_decoded: frames of the source that windows look at and that were decoded for them.
+            What a decoder passes over, or only needs to make sense of others, does not count.
         reader: who decoded them.
     """
 
@@ -107,7 +108,8 @@ class StreamFacts:
 
     Attributes:
         info: facts of the source.
-        source_frames: (n,) int64, which source frame each one was, counted in the order shown.
+        source_frames: (n,) int64, which source frame is due at each tick of the contract's clock,
+            counted in the order shown.
         notices: what a caller should know.
     """
 
@@ -118,13 +120,15 @@ class StreamFacts:
 
 @dataclass(frozen=True, eq=False)
 class DecodedClip:
-    """All frames of a clip on the contract's clock.
+    """The frames of a clip that windows look at.
 
     Attributes:
         info: facts of the source.
-        frames: (n, H, W, 3) uint8 RGB, upright; resized and cropped when the contract says
-            "decoder", else of the source's size.
-        source_frames: (n,) int64, which source frame each one is, counted in the order shown.
+        frames: (w, crop_height, crop_width, 3) RGB of the contract's `frame_dtype`, upright. Those
+            of the n ticks of the contract's clock that `windows.wanted_frames` names; a frame that
+            was lost is the one before it again.
+        source_frames: (n,) int64, which source frame is due at each tick, counted in the order
+            shown.
         source_times_s: (n,) float64, when the source shows that frame; the first one at 0.
         notices: what a caller should know.
     """
@@ -134,6 +138,11 @@ class DecodedClip:
     source_frames: np.ndarray
     source_times_s: np.ndarray
     notices: tuple[Notice, ...] = ()
+
+    @property
+    def num_frames(self) -> int:
+        """Length of the clip on the contract's clock, n."""
+        return len(self.source_frames)
 
     def __repr__(self) -> str:
         n, height, width, _ = self.frames.shape

@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 
 from extract.errors import FeatureFileInvalid
 from extract.store import FeatureStore
+from weights.folders import as_place
 
 MIN_COSINE = 0.999
 """What networks in half precision are held to as well."""
@@ -116,8 +116,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("a", type=Path, metavar="A", help="folder of feature files")
-    parser.add_argument("b", type=Path, metavar="B", help="another one")
+    parser.add_argument("a", type=as_place, metavar="A", help="folder or URL of feature files")
+    parser.add_argument("b", type=as_place, metavar="B", help="another one")
     parser.add_argument(
         "--min-cosine", type=float, default=MIN_COSINE, help="of every two rows (%(default)s)"
     )

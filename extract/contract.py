@@ -22,8 +22,8 @@ class FeatureContract:
         short_side: pixels of the frame's short side after the resize.
         crop_height: rows kept by the centre crop.
         crop_width: columns kept by the centre crop.
-        resize: "decoder" resizes uint8 frames in the reader (bicubic); "float" resizes normalised
-            floats on the device (bilinear, no antialias), as the published Omnivore features were.
+        resize: "decoder" resizes to bytes, in the decoder's own code (bicubic); "float" to floats
+            (bilinear, no antialias), as the published Omnivore features were. Readers do either.
         color: "tagged" follows the stream's matrix; "bt601" ignores the tag, as PyAV < 17 did.
         view: part of a source's frame that is used, before everything else: "whole", or "left",
             the left half of a stereo recording; see `for_stereo`.
@@ -43,6 +43,21 @@ class FeatureContract:
     view: Literal["whole", "left"] = "whole"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """(crop_height, crop_width, 3) of a frame as readers deliver it."""
+        return self.crop_height, self.crop_width, 3
+
+    @property
+    def frame_dtype(self) -> Literal["uint8", "float32"]:
+        """Of its numbers, which are in [0, 255]."""
+        return "uint8" if self.resize == "decoder" else "float32"
+
+    @property
+    def frame_bytes(self) -> int:
+        """What it takes in memory."""
+        return self.crop_height * self.crop_width * 3 * (1 if self.resize == "decoder" else 4)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from extract.extractor import TrackBuilder
 from extract.frame_stream import FrameStream
 from extract.manifest import Video
 from extract.track import FeatureTrack
+from extract.windows import wanted_frames
 
 logger = logging.getLogger(__name__)
 
@@ -88,18 +90,61 @@ def extract_videos(
     Raises:
         DecoderUnavailable: a process cannot be started.
     """
-    todo = deque(videos)
-    lanes = [
-        _Lane(encoder, batch_windows, reader, limits) for _ in range(min(workers, len(videos)))
-    ]
-    try:
+    with Lanes(
+        encoder,
+        min(workers, len(videos)),
+        batch_windows=batch_windows,
+        reader=reader,
+        limits=limits,
+    ) as lanes:
+        yield from lanes.extract(videos, is_stopped)
+
+
+class Lanes:
+    """Decoding processes that stay for the next videos, and the encoder they share.
+
+    Used as a context manager, or until `close`.
+    """
+
+    def __init__(
+        self,
+        encoder: VideoEncoder,
+        count: int,
+        *,
+        batch_windows: int = 16,
+        reader: ReaderChoice = "auto",
+        limits: Limits = TRUSTED,
+    ) -> None:
+        """Starts no process yet; `count` is of videos at once, the rest as in `extract_videos`."""
+        self._lanes = [_Lane(encoder, batch_windows, reader, limits) for _ in range(count)]
+
+    def __enter__(self) -> "Lanes":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def extract(
+        self, videos: Sequence[Video], is_stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome | Progress]:
+        """Yields what `extract_videos` does.
+
+        Raises:
+            DecoderUnavailable: a process cannot be started.
+        """
+        todo = deque(videos)
         while not is_stopped():
-            for lane in lanes:
+            for lane in self._lanes:
                 while lane.video is None and todo:
                     failure = lane.start(todo.popleft())
                     if failure is not None:
                         yield failure
-            busy = [lane for lane in lanes if lane.video is not None]
+            busy = [lane for lane in self._lanes if lane.video is not None]
             if not busy:
                 return
             readable = _readable(busy)
@@ -108,8 +153,10 @@ def extract_videos(
                     yield lane.advance()
                 elif lane.is_stalled():
                     yield lane.give_up()
-    finally:
-        for lane in lanes:
+
+    def close(self) -> None:
+        """Ends the processes, whatever they are at."""
+        for lane in self._lanes:
             lane.close()
 
 
@@ -134,16 +181,14 @@ class _Lane:
         """
         self.video = video
         self._started = self._heard = time.monotonic()
-        self._expected = 0
-        self.restart()
+        self._num_frames = self._expected = 0
+        self._builder = TrackBuilder(self._encoder, batch_windows=self._batch_windows)
         contract = self._encoder.contract
         if video.is_stereo:
             contract = contract.for_stereo()
         try:
             video.path.stat()
-            self._stream = FrameStream(
-                self._living(), video.path, contract, self._limits, self._reader
-            )
+            self._stream = FrameStream(self._living(), video.path, contract, self._reader)
         except (OSError, DecoderDied) as error:
             self.close()
             return self._ended(None, error)
@@ -176,15 +221,16 @@ class _Lane:
         return self._ended(None, DecodeTimeout(f"no frame came for {_STALL_S:.0f} s"))
 
     def expect(self, num_frames: int) -> None:
-        self._expected = num_frames
+        self._expected = int(wanted_frames(num_frames, self._encoder.contract).sum())
+        self._builder.expect(num_frames)
 
     def append(self, block: np.ndarray) -> None:
         self._num_frames += len(block)
-        self._builder.push(block)
+        self._builder.append(block)
 
     def restart(self) -> None:
         self._num_frames = 0
-        self._builder = TrackBuilder(self._encoder, batch_windows=self._batch_windows)
+        self._builder.restart()
 
     def close(self) -> None:
         """Ends the process, whatever it is at."""

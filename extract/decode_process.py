@@ -143,13 +143,13 @@ class DecodeProcess:
         while b"\n" in self._buffer:
             yield self._next_line()
 
-    def read_frames(self, shape: tuple[int, ...], offset: int = 0) -> np.ndarray:
+    def read_frames(self, shape: tuple[int, ...], dtype: str, offset: int = 0) -> np.ndarray:
         """Copies its frames out; read, not mapped: a mapping dies with a file that shrinks.
 
         Raises:
             DecoderDied: there are fewer than it claims.
         """
-        frames = np.empty(shape, dtype=np.uint8)
+        frames = np.empty(shape, dtype)
         rest = frames.data.cast("B")
         while rest:
             count = os.preadv(self._memory, [rest], offset) if self._memory is not None else 0

@@ -87,10 +87,10 @@ class DecordReader:
         self.rotation = rotation
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, (crop_height, crop_width, 3) uint8) of every frame shown.
+        """Yields (source frame, (crop_height, crop_width, 3) uint8) of every frame wanted.
 
         Args:
-            repeats: (n,) on how many ticks each source frame is shown.
+            repeats: (n,) on how many wanted ticks each source frame is shown.
 
         Raises:
             DecordTrouble: an error, or another number of frames.
@@ -102,13 +102,17 @@ class DecordReader:
             slice(x, x + self._contract.crop_width),
         )
         for start, block in self._blocks(*resized):
-            self.num_decoded += len(block)
             for index, picture in enumerate(block[:, rows, columns], start):
                 if repeats[index]:
+                    self.num_decoded += 1
                     yield index, picture
 
     def _blocks(self, width: int, height: int) -> Iterator[tuple[int, np.ndarray]]:
-        """One contiguous forward pass; decord is fit for no other."""
+        """One contiguous forward pass; decord is fit for no other.
+
+        Stepping over frames saves it their resizing, and gives wrong ones behind open groups of
+        pictures and where frames are not evenly spaced.
+        """
         decord = load_decord()
         errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
         try:
@@ -124,7 +128,7 @@ class DecordReader:
             if len(reader) != self._num_frames:
                 raise DecordTrouble(f"{len(reader)} frames instead of {self._num_frames}")
             for start in range(0, self._num_frames, _BLOCK_FRAMES):
-                wanted = range(start, min(start + _BLOCK_FRAMES, self._num_frames))
-                yield start, reader.get_batch(wanted).asnumpy()
+                block = range(start, min(start + _BLOCK_FRAMES, self._num_frames))
+                yield start, reader.get_batch(block).asnumpy()
         except errors as error:
             raise DecordTrouble(type(error).__name__) from error

@@ -30,6 +30,6 @@ class VideoEncoder(Protocol):
         """Returns features, (B, dim) float32, in inference mode; rows do not depend on each other.
 
         Args:
-            windows: (B, T, H, W, 3) uint8 frames as decoding delivers them,
-                T = window_frames / frame_step.
+            windows: (B, T, H, W, 3) frames as decoding delivers them, see `FeatureContract`, or
+                whole ones where the contract resizes floats; T = window_frames / frame_step.
         """

@@ -6,6 +6,7 @@ ExtractError
 ├── DecodeTimeout       decoding outlasted its deadline
 ├── DecoderUnavailable  no decoding process can be started
 ├── RuntimeUnavailable  what should run the encoder is not there, or fails
+├── ClusterFailed       the machines that were to share the work cannot
 └── FeatureFileInvalid  a stored feature file cannot be read as a track
 """
 
@@ -62,6 +63,10 @@ class DecoderUnavailable(ExtractError):
 
 class RuntimeUnavailable(ExtractError):
     """What was asked to run the encoder is not installed, does not start, or fails."""
+
+
+class ClusterFailed(ExtractError):
+    """There is no cluster to be had, or it cannot do or go on with the work."""
 
 
 class FeatureFileInvalid(ExtractError):

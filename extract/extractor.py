@@ -1,7 +1,7 @@
 """Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,8 +15,8 @@ from extract.encoder import VideoEncoder
 from extract.errors import VideoRejected
 from extract.frame_batches import NumberedFrame, batch_encoder
 from extract.track import EncoderId, FeatureTrack
-from extract.video import stream_frames
-from extract.windows import cut_windows, window_times
+from extract.video import decode_into
+from extract.windows import cut_windows, wanted_frames, window_times
 
 _BATCH_BYTES = 512 * 1024 * 1024
 
@@ -28,12 +28,21 @@ class WindowCutter(Generic[Frame]):
 
     Keeps no more frames than the next regular window or a moved-back last one can need, so memory
     does not grow with the video.
+
+    Attributes:
+        num_frames: of the video so far.
+
+    Args:
+        contract: how windows are cut.
+        num_frames: of the whole video, where only those frames come that windows look at; None
+            where all of them do.
     """
 
-    def __init__(self, window_frames: int, stride_frames: int, frame_step: int = 1) -> None:
-        self._window = window_frames
-        self._stride = stride_frames
-        self._step = frame_step
+    def __init__(self, contract: FeatureContract, num_frames: int | None = None) -> None:
+        self._window = contract.window_frames
+        self._stride = contract.stride_frames
+        self._step = contract.frame_step
+        self._wanted = None if num_frames is None else wanted_frames(num_frames, contract)
         self._kept: list[Frame] = []  # the latest frames; the first has number _first
         self._first = 0
         self._next_start = 0
@@ -42,12 +51,9 @@ class WindowCutter(Generic[Frame]):
     def push(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Yields the windows, T frames each, that these frames complete."""
         for frame in frames:
-            self._kept.append(frame)
-            self.num_frames += 1
-            if self.num_frames == self._next_start + self._window:
-                yield self._cut(self._next_start)
-                self._next_start += self._stride
-                self._forget(min(self._next_start, self.num_frames + 1 - self._window))
+            yield from self._take(frame)
+            while self._is_next_passed_over():
+                yield from self._take(frame)  # keeps its place; no window looks at it
 
     def finish(self) -> Iterator[list[Frame]]:
         """Yields what the end adds: the moved-back window, or the only, padded one.
@@ -67,6 +73,18 @@ class WindowCutter(Generic[Frame]):
         for start in starts[regular:]:
             yield self._cut(start)
 
+    def _take(self, frame: Frame) -> Iterator[list[Frame]]:
+        self._kept.append(frame)
+        self.num_frames += 1
+        if self.num_frames == self._next_start + self._window:
+            yield self._cut(self._next_start)
+            self._next_start += self._stride
+            self._forget(min(self._next_start, self.num_frames + 1 - self._window))
+
+    def _is_next_passed_over(self) -> bool:
+        wanted, place = self._wanted, self.num_frames
+        return wanted is not None and place < len(wanted) and not wanted[place]
+
     def _cut(self, start: int) -> list[Frame]:
         begin = start - self._first
         return self._kept[begin : begin + self._window : self._step]
@@ -80,7 +98,8 @@ class TrackBuilder:
     """Builds the FeatureTrack of one video from frames that arrive once, in order.
 
     Batches hold windows of this video alone, so its features do not depend on what else is under
-    way; several builders may take turns with one encoder.
+    way; several builders may take turns with one encoder. A `FrameSink`, but all frames are taken
+    to come unless it is told what to expect.
     """
 
     def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
@@ -90,13 +109,27 @@ class TrackBuilder:
             encoder: what makes the features.
             batch_windows: windows in one call of the encoder; fewer when frames are large.
         """
-        contract = encoder.contract
         self._encoder = encoder
         self._batch_windows = batch_windows
+        self._expected: int | None = None
+        self.restart()
+
+    def expect(self, num_frames: int) -> None:
+        """Is told, before the first frame, that only those come that windows look at.
+
+        Args:
+            num_frames: length of the video on the encoder's clock.
+        """
+        self._expected = num_frames
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets all frames: they come again from the beginning."""
         self._cutter: WindowCutter[NumberedFrame] = WindowCutter(
-            contract.window_frames, contract.stride_frames, contract.frame_step
+            self._encoder.contract, self._expected
         )
-        self._encode_batch = batch_encoder(encoder)
+        self._numbers = count()
+        self._encode_batch = batch_encoder(self._encoder)
         self._size: tuple[int, ...] | None = None
         self._batch: list[list[NumberedFrame]] = []
         self._features: list[Tensor] = []
@@ -106,22 +139,22 @@ class TrackBuilder:
         """Windows encoded so far."""
         return sum(map(len, self._features))
 
-    def push(self, frames: np.ndarray) -> None:
+    def append(self, block: np.ndarray) -> None:
         """Takes the next frames, and encodes when a batch is full.
 
         Args:
-            frames: (n, H, W, 3) uint8, on the encoder's clock.
+            block: (n, H, W, 3), on the encoder's clock, as `pixels.to_pixels` takes them.
 
         Raises:
             VideoRejected: they are not of the size of those before.
         """
-        if self._size is not None and frames.shape[1:] != self._size:
+        if self._size is not None and block.shape[1:] != self._size:
             raise VideoRejected("damaged", "the size of the picture changes on the way")
-        self._size = frames.shape[1:]
-        self._take(self._cutter.push(enumerate(frames, start=self._cutter.num_frames)))
+        self._size = block.shape[1:]
+        self._take(self._cutter.push(zip(self._numbers, block, strict=False)))
 
     def finish(self, *, video_id: str) -> FeatureTrack:
-        """Returns the track; nothing can be pushed after this.
+        """Returns the track; nothing can be appended after this.
 
         Args:
             video_id: what the caller calls the video.
@@ -172,7 +205,8 @@ class Extractor:
         """Returns the track of a stream of frames, each handled once.
 
         Args:
-            blocks: (n, H, W, 3) uint8 frames in order, on the encoder's clock, all of one size.
+            blocks: (n, H, W, 3) frames in order, on the encoder's clock, all of one size: as
+                readers deliver them, or whole uint8 ones where the contract resizes floats.
             video_id: what the caller calls the video.
 
         Raises:
@@ -180,12 +214,15 @@ class Extractor:
         """
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
         for block in blocks:
-            builder.push(block)
+            builder.append(block)
         return builder.finish(video_id=video_id)
 
     def from_clip(self, clip: DecodedClip, *, video_id: str) -> FeatureTrack:
         """Returns the track of a decoded clip; equal to that of the same frames as a stream."""
-        return self.from_frames([clip.frames], video_id=video_id)
+        builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
+        builder.expect(clip.num_frames)
+        builder.append(clip.frames)
+        return builder.finish(video_id=video_id)
 
     def from_file(
         self, path: Path, *, video_id: str | None = None, limits: Limits | None = None
@@ -201,28 +238,34 @@ class Extractor:
             VideoRejected: the file is no acceptable video.
             OSError: the file cannot be read.
         """
-        blocks = stream_frames(path, self.encoder.contract, limits or TRUSTED)
-        return self.from_frames(blocks, video_id=path.stem if video_id is None else video_id)
+        builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
+        # PyAV: it holds no more than a block, whatever the length.
+        decode_into(path, self.encoder.contract, limits or TRUSTED, builder, "pyav")
+        return builder.finish(video_id=path.stem if video_id is None else video_id)
 
 
-def windows_of(frames: np.ndarray, contract: FeatureContract) -> tuple[np.ndarray, list[int]]:
-    """Returns all windows of a decoded clip, (L, T, H, W, 3) uint8, and their first frames.
+def windows_of(
+    frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
+) -> tuple[np.ndarray, list[int]]:
+    """Returns all windows of a decoded clip, (L, T, H, W, 3), and their first frames.
 
     For callers that encode windows of several clips together.
 
     Args:
-        frames: (n, H, W, 3) uint8 on the contract's clock.
+        frames: (n, H, W, 3) on the contract's clock.
         contract: how windows are cut.
+        num_frames: of the clip, where `frames` are those that windows look at, as in a
+            `DecodedClip`; None where they are all of them.
 
     Raises:
         VideoRejected: there is no frame.
     """
-    cutter: WindowCutter[np.ndarray] = WindowCutter(
-        contract.window_frames, contract.stride_frames, contract.frame_step
-    )
+    cutter: WindowCutter[np.ndarray] = WindowCutter(contract, num_frames)
     windows = np.stack([np.stack(w) for w in chain(cutter.push(frames), cutter.finish())])
     return windows, cut_windows(
-        len(frames), window_frames=contract.window_frames, stride_frames=contract.stride_frames
+        cutter.num_frames,
+        window_frames=contract.window_frames,
+        stride_frames=contract.stride_frames,
     )
 
 

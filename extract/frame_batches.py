@@ -15,7 +15,7 @@ from torch import Tensor
 from extract.encoder import VideoEncoder
 
 NumberedFrame = tuple[int, np.ndarray]
-"""A frame's place in its video, and (H, W, 3) uint8."""
+"""A frame's place in its video, and the frame, (H, W, 3), as `pixels.to_pixels` takes it."""
 
 EncodeBatch = Callable[[Sequence[Sequence[NumberedFrame]]], Tensor]
 """Windows of one video, T frames each, to features, (B, dim) float32."""
@@ -33,7 +33,7 @@ class FrameEncoder(VideoEncoder, Protocol):
         """Where frames are prepared and windows encoded."""
 
     def to_pixels(self, frames: Tensor) -> Tensor:
-        """Returns (3, n, h, w) float32 on the device, of (n, H, W, 3) uint8 on any."""
+        """Returns (3, n, h, w) float32 on the device, of (n, H, W, 3) frames on any."""
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Returns (B, dim) float32 of windows of such pixels, (B, 3, T, h, w)."""
@@ -111,8 +111,9 @@ class _CudaTransfer:
         self._under_way: deque[torch.cuda.Event] = deque()
 
     def fetch(self, frames: list[np.ndarray]) -> Tensor:
-        """Returns (n, H, W, 3) uint8 on the device, for its current stream."""
-        pinned = torch.empty((len(frames), *frames[0].shape), dtype=torch.uint8, pin_memory=True)
+        """Returns (n, H, W, 3) frames on the device, for its current stream."""
+        dtype = torch.uint8 if frames[0].dtype == np.uint8 else torch.float32
+        pinned = torch.empty((len(frames), *frames[0].shape), dtype=dtype, pin_memory=True)
         np.stack(frames, out=pinned.numpy())
         with torch.cuda.stream(self._stream):
             fetched = pinned.to(self._device, non_blocking=True)

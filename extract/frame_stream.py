@@ -9,18 +9,21 @@ from typing import Any, cast
 
 import numpy as np
 
-from extract.clip import ClipInfo, Limits, Notice, ReaderChoice, StreamFacts
+from extract.clip import ClipInfo, Notice, ReaderChoice, StreamFacts
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
 from extract.errors import DecoderDied, RejectCode, VideoRejected
 from extract.video import BLOCK_FRAMES, FrameSink
+from extract.windows import wanted_frames
 
 SLOTS = 8
 """Blocks that may wait: of 32 frames, or of 8 MB when frames are large."""
 
+_MAX_FRAMES = 2**27  # fifty days at 30 a second
+
 
 class FrameStream:
-    """Frames of one video, from a process that has nothing else to do.
+    """The frames of one video that windows look at, from a process that does nothing else.
 
     Attributes:
         is_reusable: the video is done with, and the process may be given another.
@@ -30,9 +33,8 @@ class FrameStream:
         process: decodes; its `fileno` tells when there is something to read.
         path: the video.
         contract: how frames are to be delivered.
-        limits: what the process was started with.
         reader: who decodes.
-        wants_facts: whether the source frame of every frame is to be kept in mind.
+        wants_facts: whether the source frame of every tick is to be kept in mind.
 
     Raises:
         DecoderDied: the process ended before it was asked.
@@ -43,7 +45,6 @@ class FrameStream:
         process: DecodeProcess,
         path: Path,
         contract: FeatureContract,
-        limits: Limits,
         reader: ReaderChoice = "auto",
         *,
         wants_facts: bool = False,
@@ -52,7 +53,9 @@ class FrameStream:
         self.facts: StreamFacts | None = None
         self._wants_facts = wants_facts
         self._process = process
-        self._limits = limits
+        self._contract = contract
+        self._num_frames = 0
+        self._num_due = 0  # frames that are yet to come
         process.send(
             {
                 "path": os.path.abspath(path),
@@ -76,10 +79,14 @@ class FrameStream:
         if "shape" in reply:
             block = self._block(reply)
             self._process.free_slot()  # decoding goes on while the frames are used
+            self._num_due -= len(block)
             sink.append(block)
         elif "expected" in reply:
-            sink.expect(_whole(reply["expected"]))
+            self._num_frames = _whole(reply["expected"])
+            self._num_due = self._count_wanted()
+            sink.expect(self._num_frames)
         elif "restart" in reply:
+            self._num_due = self._count_wanted()
             sink.restart()
         elif "rejected" in reply:
             self.is_reusable = "spent" not in reply
@@ -88,35 +95,43 @@ class FrameStream:
         elif "failed" in reply:
             raise DecoderDied(str(reply["failed"]))
         elif "info" in reply:
-            self.is_reusable = True
+            if self._num_due:
+                raise DecoderDied("a decoding process delivered too few frames")
             if self._wants_facts:
-                self.facts = _facts(reply)
+                self.facts = self._facts(reply)
+            self.is_reusable = True
             return True
         return False  # what is left is the news that the process is ready
 
     def _block(self, reply: dict[str, Any]) -> np.ndarray:
-        """Frames of a block, (n, H, W, 3) uint8, unless the process claims nonsense."""
+        """Frames of a block, as the contract has them, unless the process claims nonsense."""
         try:
             shape = tuple(map(_whole, reply["shape"]))
             offset = _whole(reply["offset"])
         except (KeyError, TypeError) as error:
             raise DecoderDied("a decoding process gave a malformed reply") from error
-        frame_bytes = np.prod(shape[1:], dtype=np.float64)
-        is_sound = len(shape) == 4 and min(shape) > 0 and shape[0] <= BLOCK_FRAMES
-        if not (is_sound and shape[3] == 3 and frame_bytes <= 3 * self._limits.max_pixels):
+        most = min(BLOCK_FRAMES, self._num_due)
+        if shape[1:] != self._contract.frame_shape or not 0 < shape[0] <= most:
             raise DecoderDied("a decoding process gave a malformed reply")
-        return self._process.read_frames(shape, offset)
+        return self._process.read_frames(shape, self._contract.frame_dtype, offset)
 
+    def _count_wanted(self) -> int:
+        if not 0 < self._num_frames <= _MAX_FRAMES:
+            raise DecoderDied("a decoding process gave a malformed reply")
+        return int(wanted_frames(self._num_frames, self._contract).sum())
 
-def _facts(reply: dict[str, Any]) -> StreamFacts:
-    try:
-        return StreamFacts(
-            ClipInfo(**reply["info"]),
-            np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64),
-            tuple(Notice(**notice) for notice in reply["notices"]),
-        )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DecoderDied("a decoding process gave a malformed reply") from error
+    def _facts(self, reply: dict[str, Any]) -> StreamFacts:
+        try:
+            facts = StreamFacts(
+                ClipInfo(**reply["info"]),
+                np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64),
+                tuple(Notice(**notice) for notice in reply["notices"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DecoderDied("a decoding process gave a malformed reply") from error
+        if len(facts.source_frames) != self._num_frames:
+            raise DecoderDied("a decoding process gave a malformed reply")
+        return facts
 
 
 def _whole(value: object) -> int:

@@ -5,6 +5,7 @@ picture is decoded, and everything that one of the readers is known to get wrong
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from extract.contract import FeatureContract
 from extract.errors import VideoRejected
 from extract.geometry import resized_size
 from extract.sniff import Container
+from extract.windows import wanted_frames
 
 MAX_LOST = 0.05
 """Share of frames that may be lost or spoilt before the clip counts as damaged."""
@@ -83,12 +85,28 @@ class ReadPlan:
     Attributes:
         clock: when the source shows its frames.
         ticks: (m,) int64, the source frame of every tick of the contract's clock.
-        repeats: (n,) int64, on how many ticks each source frame is shown.
+        wanted: (m,) bool, whether a window looks at that tick; only these are delivered.
+        repeats: (n,) int64, on how many wanted ticks each source frame is shown.
     """
 
     clock: Clock
     ticks: np.ndarray
+    wanted: np.ndarray
     repeats: np.ndarray
+
+    @property
+    def due(self) -> np.ndarray:
+        """The source frame of every wanted tick, (w,) int64, never decreasing."""
+        due: np.ndarray = self.ticks[self.wanted]
+        return due
+
+
+class ReaderCounts(Protocol):
+    """What a `VideoReader` counts."""
+
+    num_decoded: int
+    num_refused: int
+    num_corrupt: int
 
 
 def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits) -> ReadPlan:
@@ -119,8 +137,11 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
             "too-long",
             f"the clip lasts {clock.end_s:.1f} s, at most {limits.max_duration_s:g} s are accepted",
         )
-    ticks = plan_frames(clock, contract.fps)
-    return ReadPlan(clock, ticks, np.bincount(ticks, minlength=report.num_shown))
+    ticks = plan_frames(clock, contract.fps)  # at least one
+    wanted = wanted_frames(len(ticks), contract)
+    repeats = np.bincount(ticks[wanted], minlength=report.num_shown)
+    _check_output(int(wanted.sum()), contract, limits)
+    return ReadPlan(clock, ticks, wanted, repeats)
 
 
 def check_frame(width: int, height: int, contract: FeatureContract, limits: Limits) -> None:
@@ -134,23 +155,23 @@ def check_frame(width: int, height: int, contract: FeatureContract, limits: Limi
         _check_pixels(*resized_size(width, height, contract), limits)
 
 
-def check_output(
-    width: int, height: int, plan: ReadPlan, contract: FeatureContract, limits: Limits
-) -> None:
-    """Checks that all frames together fit the memory set aside for them.
+def damage_of(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> float:
+    """Returns the share of the frames needed that are missing or spoilt, at least.
 
-    Raises:
-        VideoRejected: they do not.
+    Frames that nobody wants are missed only where the file does not hold them: there nothing tells
+    which they were.
+
+    Args:
+        report: what the packets say.
+        plan: what was wanted of them.
+        reader: what it counted, having read them all.
     """
-    if contract.resize == "decoder":
-        width, height = contract.crop_width, contract.crop_height
-    needed_mb = len(plan.ticks) * width * height * 3 / _MB
-    if not limits.is_stream and needed_mb > limits.max_output_mb:
-        raise VideoRejected(
-            "too-long",
-            f"the decoded clip takes {needed_mb:.0f} MB, at most {limits.max_output_mb} MB "
-            "are accepted",
-        )
+    needed = np.count_nonzero(plan.repeats)
+    lost = needed - reader.num_decoded + reader.num_corrupt
+    absent = report.num_expected - report.num_shown
+    return float(
+        max(lost / needed, reader.num_refused / report.num_packets) + absent / report.num_expected
+    )
 
 
 def decord_may_read(report: PacketReport, contract: FeatureContract) -> bool:
@@ -194,5 +215,16 @@ def _check_all_pixels(report: PacketReport, limits: Limits) -> None:
         raise VideoRejected(
             "too-many-pixels",
             f"all frames together have {pixels} pixels, at most {limits.max_clip_pixels} "
+            "are accepted",
+        )
+
+
+def _check_output(num_frames: int, contract: FeatureContract, limits: Limits) -> None:
+    """All frames together have to fit the memory set aside for them, unless they go by."""
+    needed_mb = num_frames * contract.frame_bytes / _MB
+    if not limits.is_stream and needed_mb > limits.max_output_mb:
+        raise VideoRejected(
+            "too-long",
+            f"the decoded clip takes {needed_mb:.0f} MB, at most {limits.max_output_mb} MB "
             "are accepted",
         )

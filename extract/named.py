@@ -16,6 +16,7 @@ from extract.torch_encoder import TorchEncoder
 from weights.bundle import load_bundle
 from weights.errors import BundleMissing
 from weights.fetch import load_fetched
+from weights.folders import Place, as_place
 from weights.published import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
 
 LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
@@ -24,7 +25,7 @@ LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
 }
 """Name of a published backbone -> what makes an encoder of its tensors."""
 
-SPEC_HELP = f"{', '.join(LOADERS)}, or the folder of a bundle that holds one"
+SPEC_HELP = f"{', '.join(LOADERS)}, or the folder or URL of a bundle that holds one"
 
 
 def load_named_encoder(
@@ -33,7 +34,7 @@ def load_named_encoder(
     """Returns the encoder that an operator names, on the CPU.
 
     Args:
-        spec: name of a published backbone, or the folder of a bundle.
+        spec: name of a published backbone, or the folder or URL of a bundle.
         weights: where published backbones were fetched to, each in a folder of its name.
         color: colour matrix to read videos with in place of the contract's; makes it another
             encoder, with a fingerprint of its own.
@@ -42,7 +43,7 @@ def load_named_encoder(
         WeightsError: it is not there, or not what it was.
         ValueError: the tensors do not make an encoder, or the bundle holds none.
     """
-    encoder = _published(spec, weights) if spec in LOADERS else _of_bundle(Path(spec))
+    encoder = _published(spec, weights) if spec in LOADERS else _of_bundle(as_place(spec))
     if color in (None, encoder.contract.color):
         return encoder
     contract = replace(encoder.contract, color=color)
@@ -69,10 +70,10 @@ def _published(name: str, weights: Path) -> TorchEncoder:
     return LOADERS[name](load_fetched(PUBLISHED[name], weights / name))
 
 
-def _of_bundle(folder: Path) -> TorchEncoder:
-    if not folder.is_dir():
-        raise BundleMissing(f"{folder}: expected {SPEC_HELP}; there is no such folder")
-    bundle = load_bundle(folder)
+def _of_bundle(place: Place) -> TorchEncoder:
+    if isinstance(place, Path) and not place.is_dir():
+        raise BundleMissing(f"{place}: expected {SPEC_HELP}; there is no such folder")
+    bundle = load_bundle(place)
     if not bundle.encoder:
-        raise ValueError(f"the bundle in {folder} holds no encoder; name one: {SPEC_HELP}")
+        raise ValueError(f"the bundle in {place} holds no encoder; name one: {SPEC_HELP}")
     return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)

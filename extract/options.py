@@ -3,12 +3,15 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from extract.clip import ReaderChoice
 from extract.compiled import Way
 from extract.named import SPEC_HELP, add_encoder_options
 from extract.runtime import PrecisionName, RuntimeName
+from weights.folders import as_place
+
+EngineName = Literal["local", "ray"]
 
 SUFFIXES = {"safetensors": ".safetensors", "pt": ".pt"}
 """Format of the files -> their ending."""
@@ -38,14 +41,25 @@ def parse_options(arguments: Sequence[str] | None, about: str) -> argparse.Names
     _add_results(parser)
     _add_encoding(parser)
     _add_work(parser)
+    _add_engine(parser)
     options = parser.parse_args(arguments)
     if options.half and options.format != "pt":
         parser.error("--half needs --format pt")
+    if options.engine == "local" and (options.address or options.actors):
+        parser.error("--address and --actors need --engine ray")
+    if options.engine == "ray" and options.device.startswith("cuda:"):
+        parser.error("--engine ray gives each actor a GPU of its own: --device cuda")
     return options
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", required=True, type=Path, help="folder of the features")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=as_place,
+        metavar="DIR|URL",
+        help="folder of the features, here or such as s3://bucket/features",
+    )
     parser.add_argument(
         "--format",
         choices=sorted(SUFFIXES),
@@ -115,6 +129,29 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
         help="leave alone what failed in the run before; it counts as failed",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what would be done")
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("who does the work")
+    group.add_argument(
+        "--engine",
+        choices=get_args(EngineName),
+        default="local",
+        help="local: processes of this machine; ray: actors of a Ray cluster, which all see the "
+        "same --out, videos and weights under the same paths (default: %(default)s)",
+    )
+    group.add_argument(
+        "--address",
+        metavar="HOST:PORT|auto",
+        help="the Ray cluster; auto: the one this machine is part of (default: start one of this "
+        "machine alone, and end it)",
+    )
+    group.add_argument(
+        "--actors",
+        type=_positive,
+        help="encoders at work at once, each with --workers decoding processes of its own, 1 if "
+        "not given (default: one per GPU; without GPUs, as many as the cores hold)",
+    )
 
 
 def _positive(text: str) -> int:

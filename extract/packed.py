@@ -17,7 +17,7 @@ from torch import Tensor
 from extract.errors import FeatureFileInvalid
 from extract.track import EncoderId
 
-FORMAT = "egopack-pack/1"
+FORMAT = "egopack-pack/2"
 ROWS, INDEX = "rows.bin", "index.json"
 _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
@@ -29,13 +29,13 @@ class Source:
     Attributes:
         name: of the file.
         size: in bytes.
-        mtime_ns: when it was written; the same size and time are taken for the same file.
-        sha256: of its content, which decides when the time differs.
+        version: see `FileFacts`; the same size and version are taken for the same file.
+        sha256: of its content, which decides when the version differs.
     """
 
     name: str
     size: int
-    mtime_ns: int
+    version: int
     sha256: str
 
 

@@ -17,7 +17,8 @@ import torch
 
 from extract.errors import FeatureFileInvalid
 from extract.packed import INDEX, ROWS, PackedVideo, PackIndex, Source
-from extract.store import FeatureStore, StoredRows, regular_length
+from extract.store import FeatureStore, StoredRows
+from extract.track_file import regular_length
 from extract.windows import cut_windows
 
 LOCK = "lock"
@@ -78,9 +79,10 @@ def _append(
     stated_frames: int | None,
 ) -> PackIndex:
     """Writes a video's rows behind the others and notes where they are."""
-    source_path = store.find(video)
-    assert source_path is not None
-    source, found = _source_of(source_path), store.read_rows(video)
+    stored = store.find(video)
+    assert stored is not None
+    found = store.read_rows(video)
+    source = Source(stored.name, stored.size, stored.version, found.sha256)
     width, dtype = found.features.shape[1], str(found.features.dtype).removeprefix("torch.")
     if index is None:
         index = PackIndex(found.encoder, width, dtype)
@@ -123,7 +125,7 @@ def _usable_index(path: Path, store: FeatureStore) -> PackIndex | None:
     except FeatureFileInvalid:
         index = None
     if index is not None and index.is_covered(path):
-        checked = {name: _checked(v, store.find(name)) for name, v in index.videos.items()}
+        checked = {name: _checked(v, store, name) for name, v in index.videos.items()}
         fresh = {name: video for name, video in checked.items() if video is not None}
         if fresh:
             if fresh != index.videos:
@@ -135,24 +137,18 @@ def _usable_index(path: Path, store: FeatureStore) -> PackIndex | None:
     return None
 
 
-def _checked(video: PackedVideo, path: Path | None) -> PackedVideo | None:
-    """Returns the entry, its time brought up to date, or None where its file has changed."""
-    if path is None:
+def _checked(video: PackedVideo, store: FeatureStore, name: str) -> PackedVideo | None:
+    """Returns the entry, its version brought up to date, or None where its file has changed."""
+    file, known = store.find(name), video.source
+    if file is None:
         return video
-    known, facts = video.source, path.stat()
-    if (path.name, facts.st_size) != (known.name, known.size):
+    if (file.name, file.size) != (known.name, known.size):
         return None
-    if facts.st_mtime_ns == known.mtime_ns:
+    if file.version == known.version:
         return video
-    source = _source_of(path)
-    return replace(video, source=source) if source.sha256 == known.sha256 else None
-
-
-def _source_of(path: Path) -> Source:
-    facts = path.stat()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(path.name, facts.st_size, facts.st_mtime_ns, digest)
+    if hashlib.sha256(store.read_file(file.name)).hexdigest() != known.sha256:
+        return None
+    return replace(video, source=replace(known, version=file.version))
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from extract.dataset import Outcome, Progress
+from extract.dataset import Progress
 from extract.manifest import Video
+from extract.results import Ended
 
 _FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 
@@ -40,7 +41,7 @@ class ProgressBar:
     ) -> None:
         self._bar.close()
 
-    def update(self, news: Outcome | Progress) -> None:
+    def update(self, news: Ended | Progress) -> None:
         """Takes what happened to a video."""
         video = news.video
         before = self._under_way.pop(video.id, None)
@@ -50,7 +51,7 @@ class ProgressBar:
             share = news.share
         else:
             self._done += 1
-            self._windows += 0 if news.track is None else len(news.track.features)
+            self._windows += news.entry.windows
         self._bar.set_description_str(self._description(), refresh=False)
         self._bar.update((share - (before.share if before else 0.0)) * self._sizes[video.id])
 

@@ -20,7 +20,7 @@ class VideoReader(Protocol):
 
     Attributes:
         name: what answers call it.
-        num_decoded: frames decoded so far.
+        num_decoded: frames decoded and yielded so far.
         num_refused: packets the decoder could make nothing of so far.
         num_corrupt: frames it gave but marked as corrupt so far.
         width: pixels of the last frame as shown, after rotation; 0 before the first.
@@ -37,10 +37,14 @@ class VideoReader(Protocol):
     rotation: int
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, (H, W, 3) uint8) of every frame that is shown at all.
+        """Yields (source frame, picture) of every frame that is wanted and not lost.
+
+        Pictures are what `FeatureContract.frame_shape` and `frame_dtype` say.
+
+        Others need not be decoded where nothing depends on them.
 
         Args:
-            repeats: (n,) on how many ticks each source frame is shown.
+            repeats: (n,) on how many wanted ticks each source frame is shown.
         """
 
 

@@ -1,14 +1,14 @@
 """What a run over a data set did, kept beside its features as `report.json`."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from extract.encoder import VideoEncoder
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
+from weights.errors import RemoteFailed, RemoteMissing
+from weights.folders import Folder
 
 _FORMAT = "egopack-extraction/1"
 
@@ -56,23 +56,29 @@ class RunReport:
         return cls({"name": encoder.name, "fingerprint": encoder.fingerprint})
 
     @classmethod
-    def read(cls, path: Path) -> "RunReport | None":
-        """Returns the report of an earlier run; None where there is none that can be read."""
+    def read(cls, folder: Folder, name: str) -> "RunReport | None":
+        """Returns the report of an earlier run; None where there is none that can be used.
+
+        Raises:
+            RemoteFailed: the folder lies behind a URL that cannot be reached.
+        """
         try:
-            values = json.loads(path.read_bytes())
+            values = json.loads(folder.read(name))
             if values.pop("format") != _FORMAT:
                 return None
             values["videos"] = {k: Entry(**entry) for k, entry in values["videos"].items()}
             return cls(**values)
+        except RemoteMissing:
+            return None
+        except RemoteFailed:
+            raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def write(self, path: Path) -> None:
+    def write(self, folder: Folder, name: str) -> None:
         """Replaces the file by one that is whole."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.tmp")
-        fresh.write_text(json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n")
-        os.replace(fresh, path)
+        text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
+        folder.write(name, text.encode())
 
     def count(self, status: str) -> int:
         """Returns how many videos ended that way."""
@@ -96,11 +102,10 @@ class RunReport:
         }
 
 
-def report_path(folder: Path, shard: tuple[int, int]) -> Path:
-    """Returns where a run's report is; each shard has its own."""
+def report_name(shard: tuple[int, int]) -> str:
+    """Returns what a run's report is called; each shard has its own."""
     index, count = shard
-    name = "report.json" if count == 1 else f"report-{index}-of-{count}.json"
-    return folder / name
+    return "report.json" if count == 1 else f"report-{index}-of-{count}.json"
 
 
 def reason(error: Exception) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from extract.clip import ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
 from extract.errors import DecoderDied, DecoderUnavailable, RejectCode, VideoRejected
+from extract.windows import wanted_frames
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class DecodePool:
     def decode(
         self, path: Path, contract: FeatureContract, *, timeout_s: float | None = None
     ) -> DecodedClip:
-        """Returns all frames of a clip; blocks while others are served.
+        """Returns the frames of a clip that windows look at; blocks while others are served.
 
         Args:
             path: the clip; should lie where nobody can exchange it.
@@ -131,7 +132,7 @@ class DecodePool:
                 min(deadline, time.monotonic() + wall_s),
             )
             is_reusable = "spent" not in reply and process.asked < self._clips_per_worker
-            return self._clip(process, reply)
+            return self._clip(process, reply, contract)
         except DecoderDied as error:
             if not self._open:
                 raise DecoderUnavailable("the decoding pool was closed") from error
@@ -200,7 +201,9 @@ class DecodePool:
             self._living.discard(process)
         process.end()
 
-    def _clip(self, process: "DecodeProcess", reply: dict[str, Any]) -> DecodedClip:
+    def _clip(
+        self, process: "DecodeProcess", reply: dict[str, Any], contract: FeatureContract
+    ) -> DecodedClip:
         if "rejected" in reply:
             code, detail = reply["rejected"]
             raise VideoRejected(cast(RejectCode, code), str(detail))
@@ -215,14 +218,14 @@ class DecodePool:
         except (KeyError, TypeError, ValueError) as error:
             raise DecoderDied("a decoding process gave a malformed reply") from error
         is_sound = (
-            len(shape) == 4
-            and shape[3] == 3
-            and min(shape) > 0
-            and np.prod(shape, dtype=np.float64) <= self.limits.max_output_mb * _MB
-            and source_frames.shape == source_times_s.shape == shape[:1]
+            shape[1:] == contract.frame_shape
+            and 0 < shape[0] * contract.frame_bytes <= self.limits.max_output_mb * _MB
+            and len(source_frames) > 0
+            and source_frames.shape == source_times_s.shape == (len(source_frames),)
+            and wanted_frames(len(source_frames), contract).sum() == shape[0]
         )
         if not is_sound:
             raise DecoderDied("a decoding process gave a malformed reply")
-        frames = process.read_frames(shape)
+        frames = process.read_frames(shape, contract.frame_dtype)
         process.forget_frames()
         return DecodedClip(info, frames, source_frames, source_times_s, notices)

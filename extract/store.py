@@ -1,34 +1,23 @@
-"""Feature tracks on disk: one file per video, ours or the Ego4D release's.
-
-Only home of safetensors in this package; pickles are read with `weights_only=True` only.
-"""
+"""Stored feature tracks: one file per video, ours or the Ego4D release's, here or behind a URL."""
 
 import io
-import json
-import os
-import pickle
 import re
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from extract.errors import FeatureFileInvalid
 from extract.track import EncoderId, FeatureTrack
-from extract.windows import cut_windows, window_times
+from extract.track_file import bare_tensor, bare_track, parse_track, track_bytes
+from weights.cache import default_cache
+from weights.folders import FileFacts, LocalFolder, Place, as_place, open_folder
 
-FORMAT = "egopack-track/1"
 SAFETENSORS = ".safetensors"
 PICKLES = (".pt", ".pth")
-_RELEASE_FPS = 30.0
-_RELEASE_WINDOW = 32
-_RELEASE_STRIDE = 16
-_PARTIAL = re.compile(r"\.(?P<id>.+)\.(safetensors|pt)\.[0-9a-f]{32}\.tmp")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -40,11 +29,13 @@ class StoredRows:
         features: (L, D_in) float32 or float16.
         encoder: who made them.
         num_frames: length of the video; None where the file does not say.
+        sha256: of the file.
     """
 
     features: Tensor
     encoder: EncoderId
     num_frames: int | None
+    sha256: str
 
 
 class FeatureStore:
@@ -57,32 +48,42 @@ class FeatureStore:
     video as 16 (N - 1) + 32 frames long, which is at most 15 frames too much.
 
     Attributes:
-        root: the folder; made by the first write.
+        root: the folder, or the URL of one; made by the first write.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Place) -> None:
+        self.root = as_place(root)
+        self._folder = open_folder(self.root)
+
+    @property
+    def name(self) -> str:
+        """The last step of its place."""
+        return self._folder.name
+
+    @property
+    def address(self) -> str:
+        """The folder's place as any process on any machine with the same storage would say it."""
+        return str(self.root.resolve()) if isinstance(self.root, Path) else self.root
 
     def has(self, video_id: str) -> bool:
         """Tells whether a file for the video is there, readable or not."""
         return self.find(video_id) is not None
 
-    def find(self, video_id: str) -> Path | None:
-        """Returns the file of a video; ours goes before the release's."""
+    def find(self, video_id: str) -> FileFacts | None:
+        """Returns which file a video has; ours goes before the release's."""
         if not is_safe_id(video_id):
             return None
-        paths = (self.root / f"{video_id}{suffix}" for suffix in (SAFETENSORS, *PICKLES))
-        return next((path for path in paths if path.is_file()), None)
+        names = (f"{video_id}{suffix}" for suffix in (SAFETENSORS, *PICKLES))
+        found = (self._folder.facts(name) for name in names)
+        return next((facts for facts in found if facts is not None), None)
 
     def video_ids(self) -> list[str]:
         """Returns every video with a file, sorted."""
-        suffixes = (SAFETENSORS, *PICKLES)
-        if not self.root.is_dir():
-            return []
-        return sorted({p.stem for p in self.root.iterdir() if p.suffix in suffixes})
+        names = map(Path, self._folder.files())
+        return sorted({name.stem for name in names if name.suffix in (SAFETENSORS, *PICKLES)})
 
     def read(self, video_id: str, num_frames: int | None = None) -> FeatureTrack:
-        """Returns the stored track of a video.
+        """Returns the stored track of a video; one that lies behind a URL is then kept here.
 
         Args:
             video_id: name of the file without its ending.
@@ -92,10 +93,12 @@ class FeatureStore:
             KeyError: there is no file for the video.
             FeatureFileInvalid: the file is not a track, or its length contradicts `num_frames`.
         """
-        path = self._found(video_id)
-        if path.suffix == SAFETENSORS:
-            return read_track(path)
-        return _bare_track(_read_bare(path).float(), path, num_frames)
+        file = self._found(video_id)
+        data = self._kept(file)
+        if file.name.endswith(SAFETENSORS):
+            return parse_track(data, file.name)
+        features = bare_tensor(data, file.name).float()
+        return bare_track(features, file.name, self._bare_encoder, num_frames)
 
     def read_rows(self, video_id: str, suffix: str | None = None) -> StoredRows:
         """Returns the rows of a video in the precision they are stored in.
@@ -108,26 +111,33 @@ class FeatureStore:
             KeyError: there is no file for the video.
             FeatureFileInvalid: the file is not a track.
         """
-        path = self._found(video_id) if suffix is None else self._path(video_id, suffix)
-        if not path.is_file():
+        name = self._found(video_id).name if suffix is None else self._name(video_id, suffix)
+        if self._folder.facts(name) is None:
             raise KeyError(video_id)
-        if path.suffix == SAFETENSORS:
-            track = read_track(path)
-            return StoredRows(track.features, track.encoder, track.num_frames)
-        features = _read_bare(path)
-        is_half = features.dtype == torch.float16
-        return StoredRows(features if is_half else features.float(), _bare_encoder(path), None)
+        data = self.read_file(name)
+        digest = sha256(data).hexdigest()
+        if name.endswith(SAFETENSORS):
+            track = parse_track(data, name)
+            return StoredRows(track.features, track.encoder, track.num_frames, digest)
+        features = bare_tensor(data, name)
+        if features.dtype != torch.float16:
+            features = features.float()
+        return StoredRows(features, self._bare_encoder, None, digest)
 
-    def write(self, track: FeatureTrack) -> Path:
-        """Writes a track and returns its path; the file appears whole or not at all.
+    def read_file(self, name: str) -> bytes:
+        """Returns a file as it is; raises FileNotFoundError where it is not."""
+        return self._folder.read(name)
+
+    def write(self, track: FeatureTrack) -> str:
+        """Writes a track and returns its file's name; the file appears whole or not at all.
 
         Raises:
             ValueError: the video's id cannot be a file name.
         """
-        return self._replace(self._path(track.video_id, SAFETENSORS), track_bytes(track))
+        return self._put(self._name(track.video_id, SAFETENSORS), track_bytes(track))
 
-    def write_bare(self, track: FeatureTrack, *, half: bool = False) -> Path:
-        """Writes features alone as `<id>.pt`, the Ego4D release's layout; returns the path.
+    def write_bare(self, track: FeatureTrack, *, half: bool = False) -> str:
+        """Writes features alone as `<id>.pt`, the Ego4D release's layout; returns its name.
 
         Args:
             track: what to write.
@@ -140,149 +150,38 @@ class FeatureStore:
         data = io.BytesIO()
         # Cloned: a view would drag its base along.
         torch.save(features.half() if half else features.clone(), data)
-        return self._replace(self._path(track.video_id, ".pt"), data.getvalue())
+        return self._put(self._name(track.video_id, ".pt"), data.getvalue())
 
     def sweep(self, video_ids: Collection[str]) -> None:
         """Removes what writes of these videos that were cut short have left."""
-        for path in self.root.glob(".*.tmp"):
-            partial = _PARTIAL.fullmatch(path.name)
-            if partial and partial["id"] in video_ids:
-                path.unlink(missing_ok=True)
+        self._folder.sweep({f"{video}{end}" for video in video_ids for end in (SAFETENSORS, ".pt")})
 
-    def _path(self, video_id: str, suffix: str) -> Path:
+    @property
+    def _bare_encoder(self) -> EncoderId:
+        return EncoderId(self.name, "")
+
+    def _kept(self, file: FileFacts) -> bytes:
+        if isinstance(self._folder, LocalFolder):
+            return self.read_file(file.name)
+        key = f"{self.root}/{file.name} {file.size} {file.version}"
+        return default_cache().through(key, partial(self.read_file, file.name))
+
+    def _put(self, name: str, data: bytes) -> str:
+        self._folder.write(name, data)
+        return name
+
+    def _name(self, video_id: str, suffix: str) -> str:
         if not is_safe_id(video_id):
             raise ValueError(f"{video_id!r} cannot name a feature file")
-        return self.root / f"{video_id}{suffix}"
+        return f"{video_id}{suffix}"
 
-    def _found(self, video_id: str) -> Path:
-        path = self.find(video_id)
-        if path is None:
+    def _found(self, video_id: str) -> FileFacts:
+        file = self.find(video_id)
+        if file is None:
             raise KeyError(video_id)
-        return path
-
-    def _replace(self, path: Path, data: bytes) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True)
-        fresh = self.root / f".{path.name}.{uuid.uuid4().hex}.tmp"
-        try:
-            with fresh.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, path)
-        finally:
-            fresh.unlink(missing_ok=True)
-        return path
+        return file
 
 
 def is_safe_id(video_id: str) -> bool:
     """Tells whether a video's id can name a file in any folder."""
     return _SAFE_ID.fullmatch(video_id) is not None
-
-
-def track_bytes(track: FeatureTrack) -> bytes:
-    """Returns a track as the safetensors file that `read_track` reads."""
-    facts = {
-        "format": FORMAT,
-        "video_id": track.video_id,
-        "fps": track.fps,
-        "num_frames": track.num_frames,
-        "stride_frames": track.stride_frames,
-        "is_padded": track.is_padded,
-        "encoder_name": track.encoder.name,
-        "encoder_fingerprint": track.encoder.fingerprint,
-    }
-    tensors = {
-        "features": track.features.cpu().contiguous(),
-        "start_s": track.start_s.cpu().contiguous(),
-        "end_s": track.end_s.cpu().contiguous(),
-    }
-    return _ordered(save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()}))
-
-
-def regular_length(num_rows: int) -> int:
-    """Returns the frames of a video whose last released window lies where the others would."""
-    return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
-
-
-def _ordered(data: bytes) -> bytes:
-    """The same safetensors file with a sorted header: the library's order differs by run."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[end:]
-
-
-def _bare_encoder(path: Path) -> EncoderId:
-    return EncoderId(path.parent.name, "")
-
-
-def read_track(path: Path) -> FeatureTrack:
-    """Returns the track in one of our files, whatever the file is called.
-
-    Raises:
-        FeatureFileInvalid: the file is not a track.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if facts.get("format") != FORMAT:
-            raise FeatureFileInvalid(f"{path.name}: expected {FORMAT}, got {facts.get('format')}")
-        return FeatureTrack(
-            features=tensors["features"],
-            start_s=tensors["start_s"],
-            end_s=tensors["end_s"],
-            fps=float(facts["fps"]),
-            video_id=str(facts["video_id"]),
-            encoder=EncoderId(str(facts["encoder_name"]), str(facts["encoder_fingerprint"])),
-            num_frames=int(facts["num_frames"]),
-            stride_frames=int(facts["stride_frames"]),
-            is_padded=bool(facts["is_padded"]),
-        )
-    except (
-        SafetensorError,
-        KeyError,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        RecursionError,
-    ) as error:
-        raise FeatureFileInvalid(f"{path.name}: {error}") from error
-
-
-def _read_bare(path: Path) -> Tensor:
-    try:
-        features = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise FeatureFileInvalid(f"{path.name}: not a tensor file") from error
-    if isinstance(features, Tensor) and features.ndim == 3 and features.shape[1] == 1:
-        features = features.squeeze(1)
-    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) == 0:
-        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise FeatureFileInvalid(f"{path.name}: expected (N, D) or (N, 1, D), got {found}")
-    return features
-
-
-def _bare_track(features: Tensor, path: Path, num_frames: int | None) -> FeatureTrack:
-    count = len(features)
-    if num_frames is None:
-        num_frames = regular_length(count)
-    starts = cut_windows(num_frames, window_frames=_RELEASE_WINDOW, stride_frames=_RELEASE_STRIDE)
-    if len(starts) != count:
-        raise FeatureFileInvalid(
-            f"{path.name}: {num_frames} frames make {len(starts)} windows, the file has {count}"
-        )
-    start_s, end_s = window_times(
-        starts, fps=_RELEASE_FPS, window_frames=_RELEASE_WINDOW, num_frames=num_frames
-    )
-    return FeatureTrack(
-        features=features,
-        start_s=start_s,
-        end_s=end_s,
-        fps=_RELEASE_FPS,
-        video_id=path.stem,
-        encoder=_bare_encoder(path),
-        num_frames=num_frames,
-        stride_frames=_RELEASE_STRIDE,
-        is_padded=num_frames < _RELEASE_WINDOW,
-    )

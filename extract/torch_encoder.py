@@ -112,7 +112,7 @@ class TorchEncoder:
         """Returns features, (B, dim) float32, on the trunk's device.
 
         Args:
-            windows: (B, T, H, W, 3) uint8, on any device.
+            windows: (B, T, H, W, 3) frames, on any device.
 
         Raises:
             ValueError: the windows are not as the contract says.
@@ -128,7 +128,7 @@ class TorchEncoder:
         """Returns frames as the network sees them, (3, n, h, w) float32, on the trunk's device.
 
         Args:
-            frames: (n, H, W, 3) uint8, on any device.
+            frames: (n, H, W, 3), on any device.
         """
         return to_pixels(frames.to(self.device, non_blocking=True), self.contract)
 

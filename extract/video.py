@@ -6,6 +6,7 @@ Sniffs, looks at the packets, then decodes each frame once. Untrusted clips belo
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +17,13 @@ from extract.clock import is_on_clock
 from extract.contract import FeatureContract
 from extract.decord_reader import DecordTrouble
 from extract.errors import VideoRejected
-from extract.gate import MAX_LOST, PacketReport, ReadPlan, check_output, plan_reading
+from extract.gate import (
+    MAX_LOST,
+    PacketReport,
+    ReadPlan,
+    damage_of,
+    plan_reading,
+)
 from extract.pyav_container import scan_packets
 from extract.pyav_reader import PyavReader
 from extract.reader import VideoReader, open_reader
@@ -32,7 +39,6 @@ __all__ = [
     "Notice",
     "decode_clip",
     "decode_into",
-    "stream_frames",
 ]
 
 BLOCK_FRAMES = 32
@@ -41,13 +47,13 @@ _BLOCK_BYTES = 8 * 1024 * 1024
 
 
 class FrameSink(Protocol):
-    """Where decoded frames go."""
+    """Where decoded frames go: those that windows look at, see `windows.wanted_frames`."""
 
     def expect(self, num_frames: int) -> None:
-        """Is told, before the first frame, how many there are if the file is whole."""
+        """Is told, before the first frame, how long the video is on the contract's clock."""
 
     def append(self, block: np.ndarray) -> None:
-        """Takes the next (n, H, W, 3) uint8 frames."""
+        """Takes the next frames, (n, crop_height, crop_width, 3) of the contract's type."""
 
     def restart(self) -> None:
         """Forgets all frames: another reader starts from the beginning."""
@@ -78,7 +84,7 @@ class _MemorySink:
 
 
 def decode_clip(path: Path, contract: FeatureContract, limits: Limits) -> DecodedClip:
-    """Returns all frames of a clip, decoded in this process.
+    """Returns the frames of a clip that windows look at, decoded in this process.
 
     Raises:
         VideoRejected: the file is no acceptable clip; `code` says why.
@@ -112,80 +118,75 @@ def decode_into(
     reader = open_reader(choice, path, report, contract, limits)
     sink.expect(len(plan.ticks))
     try:
-        shown = _pour(_checked(reader, plan, contract, limits), plan, sink)
+        _pour(_checked(reader, report, plan, contract), plan, contract, sink)
     except DecordTrouble as error:
         if choice == "decord":
             raise VideoRejected("reader-refused", "decord gave up on the clip") from error
         sink.restart()
         notices.append(Notice("reader-fallback", "decord gave up, PyAV read the clip"))
         reader = PyavReader(path, report, contract, limits)
-        shown = _pour(_checked(reader, plan, contract, limits), plan, sink)
-    notices += _damage(report, reader, contract, len(shown))
-    return _facts(_info(report, plan, reader), plan, shown, notices, contract)
-
-
-def stream_frames(
-    path: Path, contract: FeatureContract, limits: Limits = TRUSTED
-) -> Iterator[np.ndarray]:
-    """Yields all frames in blocks of (n, H, W, 3) uint8, with PyAV, in bounded memory.
-
-    Raises:
-        VideoRejected: the file is no acceptable video. That so much of it was damaged that its
-            frames cannot be used is only known after the last block.
-        OSError: the file cannot be read.
-    """
-    report = scan_packets(path, sniff_file(path), limits)
-    plan = plan_reading(report, contract, limits)
-    reader = PyavReader(path, report, contract, limits)
-    count = 0
-    for block, _ in _blocks(reader.frames(plan.repeats), plan):
-        count += len(block)
-        yield block
-    _damage(report, reader, contract, count)
+        _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+    notices += _notices(report, plan, reader, contract)
+    times_s = plan.clock.times_s[plan.ticks]
+    return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
 
 
 def _checked(
-    reader: VideoReader, plan: ReadPlan, contract: FeatureContract, limits: Limits
+    reader: VideoReader, report: PacketReport, plan: ReadPlan, contract: FeatureContract
 ) -> Iterator[tuple[int, np.ndarray]]:
-    size = (0, 0)
-    for index, picture in reader.frames(plan.repeats):
-        if size != (reader.width, reader.height):
-            size = (reader.width, reader.height)
-            check_output(*size, plan, contract, limits)
-        yield index, picture
+    """Yields what the reader does; in the end refuses a clip with more than a little damage."""
+    yield from reader.frames(plan.repeats)
+    damage = damage_of(report, plan, reader)
+    is_short = len(plan.ticks) < contract.window_frames
+    if damage > MAX_LOST or (damage > 0 and is_short):
+        raise VideoRejected("damaged", _lost(damage))
 
 
-def _pour(frames: Iterable[tuple[int, np.ndarray]], plan: ReadPlan, sink: FrameSink) -> np.ndarray:
-    """Sends frames to the sink; returns the source frame of each, (n,) int64."""
-    shown = []
-    for block, indices in _blocks(frames, plan):
-        sink.append(block)
-        shown.append(indices)
-    return np.concatenate(shown) if shown else np.zeros(0, dtype=np.int64)
-
-
-def _blocks(
-    frames: Iterable[tuple[int, np.ndarray]], plan: ReadPlan
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Gathers frames, each as often as it is shown, with the source frame of each.
+def _pour(
+    frames: Iterable[tuple[int, np.ndarray]],
+    plan: ReadPlan,
+    contract: FeatureContract,
+    sink: FrameSink,
+) -> None:
+    """Sends a picture of every wanted tick to the sink, a block at a time.
 
     Pictures are copied once, into the block: what readers give are views of buffers they reuse
     or of larger frames.
     """
-    block = np.empty((0, 0, 0, 3), dtype=np.uint8)
-    indices: list[int] = []
+    length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // contract.frame_bytes))
+    shape = (length, *contract.frame_shape)
+    block = last = np.empty(shape, contract.frame_dtype)
+    count = 0
+    for picture in _shown(frames, plan.due):
+        block[count] = last if picture is None else picture
+        last = block[count]
+        count += 1
+        if count == length:
+            sink.append(block)
+            block, count = np.empty(shape, contract.frame_dtype), 0
+    if count:
+        sink.append(block[:count])
+
+
+def _shown(
+    frames: Iterable[tuple[int, np.ndarray]], due: np.ndarray
+) -> Iterator[np.ndarray | None]:
+    """Yields the picture of every wanted tick; None: the one before it again.
+
+    So time stays true where a frame was lost: its ticks show the picture before it, or the first
+    that came.
+
+    Args:
+        frames: (source frame, picture) in order.
+        due: (w,) the source frame of every wanted tick, never decreasing.
+    """
+    begin = 0
     for index, picture in frames:
-        for _ in range(plan.repeats[index]):
-            if not indices:
-                length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // picture.nbytes))
-                block = np.empty((length, *picture.shape), dtype=np.uint8)
-            block[len(indices)] = picture
-            indices.append(index)
-            if len(indices) == len(block):
-                yield block, np.array(indices, dtype=np.int64)
-                indices = []
-    if indices:
-        yield block[: len(indices)], np.array(indices, dtype=np.int64)
+        own, end = np.searchsorted(due, [index, index + 1])
+        for tick in range(begin, end):
+            yield picture if tick in (0, own) else None
+        begin = end
+    yield from repeat(None, len(due) - begin)
 
 
 def _clock_notices(plan: ReadPlan, contract: FeatureContract) -> Iterator[Notice]:
@@ -200,20 +201,21 @@ def _clock_notices(plan: ReadPlan, contract: FeatureContract) -> Iterator[Notice
     )
 
 
-def _damage(
-    report: PacketReport, reader: VideoReader, contract: FeatureContract, num_shown: int
-) -> list[Notice]:
-    """A clip with little damage is answered with a notice; one with more is refused."""
-    expected = report.num_expected
-    lost = max(0, expected - reader.num_decoded)
-    bad = max(lost + reader.num_corrupt, reader.num_refused)
-    if bad == 0:
-        return []
-    if num_shown < contract.window_frames or bad > MAX_LOST * expected:
-        raise VideoRejected(
-            "damaged", f"{bad} of the clip's {expected} frames are missing or damaged"
-        )
-    return [Notice("damaged", f"{bad} of {expected} frames are missing or damaged")]
+def _notices(
+    report: PacketReport, plan: ReadPlan, reader: VideoReader, contract: FeatureContract
+) -> Iterator[Notice]:
+    """What there is to say of a clip that was read."""
+    damage = damage_of(report, plan, reader)
+    if damage > 0:
+        yield Notice("damaged", _lost(damage))
+    count = len(plan.ticks)
+    if count < contract.window_frames:
+        detail = f"the clip has {count} frames; the last one was repeated to fill a window"
+        yield Notice("padded", detail)
+
+
+def _lost(damage: float) -> str:
+    return f"about {damage:.1%} of the frames needed are missing or damaged"
 
 
 def _info(report: PacketReport, plan: ReadPlan, reader: VideoReader) -> ClipInfo:
@@ -229,18 +231,3 @@ def _info(report: PacketReport, plan: ReadPlan, reader: VideoReader) -> ClipInfo
         frames_decoded=reader.num_decoded,
         reader=reader.name,
     )
-
-
-def _facts(
-    info: ClipInfo,
-    plan: ReadPlan,
-    shown: np.ndarray,
-    notices: list[Notice],
-    contract: FeatureContract,
-) -> ClipFacts:
-    if len(shown) == 0:
-        raise VideoRejected("damaged", "no frame could be decoded")
-    if len(shown) < contract.window_frames:
-        detail = f"the clip has {len(shown)} frames; the last one was repeated to fill a window"
-        notices = [*notices, Notice("padded", detail)]
-    return ClipFacts(info, shown, plan.clock.times_s[shown], tuple(notices))

@@ -4,9 +4,14 @@ Knows neither files nor networks; counts frames on the feature contract's clock.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from extract.contract import FeatureContract
+
+if TYPE_CHECKING:  # at run time not where frames are decoded
+    from torch import Tensor
 
 
 def cut_windows(num_frames: int, *, window_frames: int = 32, stride_frames: int = 16) -> list[int]:
@@ -35,9 +40,36 @@ def cut_windows(num_frames: int, *, window_frames: int = 32, stride_frames: int 
     return starts
 
 
+def wanted_frames(num_frames: int, contract: FeatureContract) -> np.ndarray:
+    """Returns whether any window looks at each frame, (num_frames,) bool.
+
+    With a `frame_step` of one that is every frame, unless windows lie apart. With a larger one it
+    is the grid of the regular windows and that of the moved-back last one. The first frame is
+    always wanted. What a video lacks of its only window is its last frame again.
+
+    Args:
+        num_frames: length of the video.
+        contract: says how windows are cut.
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    starts = np.array(
+        cut_windows(
+            num_frames,
+            window_frames=contract.window_frames,
+            stride_frames=contract.stride_frames,
+        )
+    )
+    wanted = np.zeros(num_frames, dtype=bool)
+    for offset in range(0, contract.window_frames, contract.frame_step):
+        wanted[np.minimum(starts + offset, num_frames - 1)] = True
+    return wanted
+
+
 def window_times(
     starts: Sequence[int], *, fps: float, window_frames: int, num_frames: int
-) -> tuple[Tensor, Tensor]:
+) -> "tuple[Tensor, Tensor]":
     """Returns when each window starts and ends, in seconds: two (L,) float64 tensors.
 
     Args:
@@ -46,5 +78,7 @@ def window_times(
         window_frames: frames in a window.
         num_frames: length of the video; a padded window ends where the video ends.
     """
+    import torch
+
     start = torch.tensor(list(starts), dtype=torch.float64)
     return start / fps, (start + window_frames).clamp(max=num_frames) / fps

@@ -40,8 +40,6 @@ class _DescriptorSink:
         pass
 
     def append(self, block: np.ndarray) -> None:
-        if self._offset and block.shape[1:] != self.shape[1:]:
-            raise VideoRejected("damaged", "the size of the picture changes on the way")
         self._offset += _write(self._descriptor, block, self._offset)
         self.shape = (self.shape[0] + len(block), *block.shape[1:])
 
@@ -68,8 +66,6 @@ class _RingSink:
     def append(self, block: np.ndarray) -> None:
         self.wait(self._slots - 1)
         self._slot_bytes = self._slot_bytes or block.nbytes  # only the last block is smaller
-        if block.nbytes > self._slot_bytes:
-            raise VideoRejected("damaged", "the size of the picture changes on the way")
         offset = self._count % self._slots * self._slot_bytes
         _write(self._descriptor, block, offset)
         self._count += 1

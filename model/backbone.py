@@ -10,6 +10,7 @@ from torch_geometric.nn import SAGEConv
 from model.config import ModelConfig
 from model.graphs import Union
 from model.pooling import NodePooling
+from model.ranks import mean_over_ranks, ranks_of_batch
 
 NEGATIVE_SLOPE = 0.2  # of the LeakyReLU after every layer (authors' code)
 
@@ -29,7 +30,8 @@ def encode_positions(positions: Tensor, width: int) -> Tensor:
 class BatchNorm(nn.Module):
     """Normalises over all nodes and channels of the batch, as the authors' code does.
 
-    A sample's output then depends on its batch mates: for importing their checkpoints only.
+    A sample's output then depends on its batch mates, those of other ranks included: for importing
+    their checkpoints only.
     """
 
     def __init__(self, width: int) -> None:
@@ -39,8 +41,13 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns (N, D) with one mean and one deviation for the whole batch."""
-        centred = x - x.mean()
-        return centred / (centred.std(unbiased=False) + 1e-5) * self.weight + self.bias
+        if ranks_of_batch().size == 1:
+            centred = x - x.mean()
+            deviation = centred.std(unbiased=False)
+        else:
+            centred = x - mean_over_ranks(x)
+            deviation = mean_over_ranks(centred.square()).sqrt()
+        return centred / (deviation + 1e-5) * self.weight + self.bias
 
 
 class UnionSAGE(SAGEConv):  # type: ignore[misc]

@@ -4,6 +4,7 @@ A small network spends its time in many short operations, which threads inside a
 speed up (measured: not at all on two cores). Whole shards, or whole videos, side by side do.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from model.ranks import ALONE, World
 
 ShardT = TypeVar("ShardT")
 
@@ -28,17 +31,19 @@ def one_thread_per_core() -> Iterator[Executor]:
 
 
 def sharded(
-    module: nn.Module, loss: Callable[[ShardT], Tensor], pool: Executor
+    module: nn.Module, loss: Callable[[ShardT], Tensor], pool: Executor, world: World = ALONE
 ) -> Callable[[Sequence[ShardT]], Tensor]:
     """Returns what sets a batch's gradients: the mean over its shards, computed side by side.
 
-    The gradients do not depend on the number of threads.
+    The gradients do not depend on the number of threads. A batch has a fixed number of shards, so
+    ranks beyond that number have nothing to do.
 
     Args:
         module: its parameters get gradients.
         loss: scalar loss of a shard; called in several threads at once, so it must draw nothing
             from the global generator.
         pool: where shards are computed.
+        world: who computes which shards of a batch.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
 
@@ -47,10 +52,12 @@ def sharded(
         return value.detach(), torch.autograd.grad(value, parameters, allow_unused=True)
 
     def backward(shards: Sequence[ShardT]) -> Tensor:
-        results = list(pool.map(gradients, shards))
+        own = shards[world.part(len(shards))]
+        results = list(pool.map(gradients, own or shards[:1]))
+        count = len(shards) if own else math.inf  # a shard of another rank counts nothing
         for i, parameter in enumerate(parameters):
             found = [g for _, of_shard in results if (g := of_shard[i]) is not None]
-            parameter.grad = torch.stack(found).sum(dim=0) / len(results) if found else None
-        return torch.stack([value for value, _ in results]).mean()
+            parameter.grad = torch.stack(found).sum(dim=0) / count if found else None
+        return world.add_gradients(module, torch.stack([v for v, _ in results]).sum() / count)
 
     return backward

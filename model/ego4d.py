@@ -23,15 +23,17 @@ def prepare_ego4d(
     version: str | None,
     enumeration: Enumeration,
     packed_under: Path,
+    progress: bool = True,
 ) -> Prepared:
     """Returns the samples of train and val; the test split's labels are hidden.
 
     Args:
         root: folder that holds `v1/` or `v2/`.
-        features: name of a feature set under it, or a folder.
+        features: name of a feature set under it, or a folder or URL of one.
         version: which annotations; None takes v1 where it is there.
         enumeration: which LTA windows count.
         packed_under: where features are packed into one memory-mapped file.
+        progress: shows a bar.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed; the message says how to fetch it.
@@ -41,7 +43,7 @@ def prepare_ego4d(
     data = DataRoot.find(root, version)
     splits: tuple[Split, ...] = ("train", "val")
     videos = sorted(set().union(*(videos_of(data, split) for split in splits)))
-    with tqdm(total=len(videos), desc="features", unit="video") as bar:
+    with tqdm(total=len(videos), desc="features", unit="video", disable=not progress) as bar:
 
         def advance(done: int, total: int) -> None:
             bar.total = total
@@ -84,7 +86,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
     data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
     data.add_argument(
-        "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), or a folder"
+        "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), a folder, a URL"
     )
     data.add_argument(
         "--preset", choices=["paper", "authors"], default="paper", help="hyper-parameters"

@@ -11,11 +11,15 @@ ModelError
 ├── TaskInvalid       a file that describes a task of one's own is missing or wrong
 ├── SettingInvalid    a field of the configs does not exist, or not with this value
 ├── ScoringRefused    a test set cannot be answered with what was given
+├── Stopped           a training was asked to end, and can go on from where it stood
+├── RanksWrong        the processes cannot train together as they were started
+├── RanksLost         a process that trains with this one has ended
 └── WorldMismatch     a folder holds a made-up world of another config
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from signal import Signals
 
 
 class ModelError(Exception):
@@ -72,10 +76,10 @@ class FeaturesMissing(ModelError):
 
     Attributes:
         videos: which.
-        places: folders looked in.
+        places: folders and URLs looked in.
     """
 
-    def __init__(self, videos: Sequence[str], places: Sequence[Path], fetch: str) -> None:
+    def __init__(self, videos: Sequence[str], places: Sequence[Path | str], fetch: str) -> None:
         looked = " and ".join(str(place) for place in places)
         more = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
         super().__init__(
@@ -100,6 +104,35 @@ class TaskInvalid(ModelError):
 
 class ScoringRefused(ModelError):
     """A test set cannot be answered with what was given; the message says what to give instead."""
+
+
+class Stopped(ModelError):
+    """A signal ended a training; its checkpoint lies where the next run finds it.
+
+    Attributes:
+        signum: the signal.
+    """
+
+    def __init__(self, signum: int, label: str, step: int, total: int) -> None:
+        super().__init__(
+            f"stopped by {Signals(signum).name} after step {step} of {total} of {label}; run the "
+            "same command again to go on, with any number of processes"
+        )
+        self.signum = signum
+
+
+class RanksWrong(ModelError):
+    """What was asked for does not go with the number of processes; the message says what does."""
+
+
+class RanksLost(ModelError):
+    """A process that trains with this one ended or fell silent; this one cannot go on alone."""
+
+    def __init__(self, rank: int, size: int, detail: str) -> None:
+        super().__init__(
+            f"rank {rank} of {size} has lost the others: one has ended (its own message says why) "
+            f"or cannot be reached ({detail}). Run the same command again to go on"
+        )
 
 
 class SettingInvalid(ModelError):

@@ -33,6 +33,7 @@ from model.tables import format_table
 from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
+from weights.folders import as_place
 
 SHIPPED = Path("weights/tabletop")
 
@@ -94,15 +95,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description="Scores a bundle: every metric of every task with its 95 % interval, beside "
         "answers that never looked. With --out it also writes tables, figures and a page.",
     )
-    parser.add_argument("--bundle", type=Path, default=SHIPPED)
+    parser.add_argument("--bundle", type=as_place, default=SHIPPED, help="folder or URL")
     parser.add_argument(
         "--data", type=Path, default=Path("work/tabletop/world"), help="root in Ego4D's layout"
     )
     parser.add_argument(
         "--features",
-        metavar="NAME|DIR",
-        help="a feature set of the data root, or a folder of one; videos are then never read "
-        "(default: the set of the bundle's encoder, filled from the videos where incomplete)",
+        metavar="NAME|DIR|URL",
+        help="a feature set of the data root, or a folder or URL of one; videos are then never "
+        "read (default: the set of the bundle's encoder, filled from the videos where incomplete)",
     )
     parser.add_argument(
         "--packed-under",

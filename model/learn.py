@@ -29,6 +29,7 @@ from model.predictor import Predictor
 from model.tables import format_table
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.errors import WeightsError
+from weights.folders import as_place
 from weights.manifest import MANIFEST_FILE
 
 SHIPPED = Path("weights/tabletop")
@@ -94,9 +95,13 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--videos", type=Path, help="folder of the videos that the labels name")
     parser.add_argument(
-        "--features", type=Path, help="feature store, filled where incomplete (WORK/features)"
+        "--features",
+        type=as_place,
+        help="folder or URL of features, filled where incomplete (WORK/features)",
     )
-    parser.add_argument("--bundle", type=Path, default=SHIPPED, help="learnt on (%(default)s)")
+    parser.add_argument(
+        "--bundle", type=as_place, default=SHIPPED, help="folder or URL, learnt on (%(default)s)"
+    )
     parser.add_argument("--encoder", help=f"where the bundle brings none: {SPEC_HELP}")
     add_encoder_options(parser)
     parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")

@@ -1,7 +1,8 @@
 """Finished stages of a run on disk: what was made from what, so that a rerun skips it.
 
 A stage's key is a hash of its settings and of the keys of the stages it builds on; a change
-anywhere makes everything after it again.
+anywhere makes everything after it again. Of several ranks the first one decides what is done and
+writes; tensors are made by all ranks together, values by the first alone.
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from model.ranks import ALONE, World
+
 logger = logging.getLogger(__name__)
 
 TICK_S = 5.0
@@ -35,16 +38,17 @@ def stage_key(*parts: object) -> str:
 class Ledger:
     """Runs stages in order, remembers them, and says how long the rest may take."""
 
-    def __init__(self, folder: Path, typical_s: dict[str, float]) -> None:
+    def __init__(self, folder: Path, typical_s: dict[str, float], world: World = ALONE) -> None:
         """Opens a run's folder.
 
         Args:
             folder: where finished stages lie.
             typical_s: stage -> seconds it took on the machine the estimates come from, in order;
                 stages that are not in it are not announced.
+            world: who works on the stages; all see the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self.world = folder, world
         self.seconds: dict[str, float] = {}
         self._typical_s = typical_s
         self._spent_s = 0.0
@@ -59,9 +63,10 @@ class Ledger:
             logger.info("%s: done before", stage)
             return dict(load_file(path))
         made: dict[str, Tensor] = self._timed(stage, key, make)
-        part = path.with_suffix(".part")
-        save_file({name: tensor.contiguous() for name, tensor in made.items()}, part)
-        os.replace(part, path)
+        if self.world.is_first:
+            part = path.with_suffix(".part")
+            save_file({name: tensor.contiguous() for name, tensor in made.items()}, part)
+            os.replace(part, path)
         self._mark(stage, key)
         return made
 
@@ -70,16 +75,29 @@ class Ledger:
         path = self.folder / f"{stage}.json"
         if self._is_done(stage, key):
             return dict(json.loads(path.read_text())["value"])
-        made: dict[str, Any] = self._timed(stage, key, make)
+        made = self.world.once(lambda: dict(self._timed(stage, key, make)))
         self._mark(stage, key, made)
         return made
 
-    def files(self, stage: str, key: str, make: Callable[[], None]) -> None:
-        """Runs a stage whose result is files of its own."""
+    def files(
+        self, stage: str, key: str, make: Callable[[], None], *, shared: bool = False
+    ) -> None:
+        """Runs a stage whose result is files of its own.
+
+        Args:
+            stage: its name.
+            key: hash of what it depends on.
+            make: writes the files.
+            shared: every rank calls `make` for files of its own, not the first one alone.
+        """
         if self._is_done(stage, key):
             logger.info("%s: done before", stage)
             return
-        self._timed(stage, key, make)
+        if shared:
+            self._timed(stage, key, make)
+            self.world.wait()
+        else:
+            self.world.once(lambda: self._timed(stage, key, make))
         self._mark(stage, key)
 
     def checkpoint(self, stage: str, key: str) -> Path:
@@ -90,6 +108,8 @@ class Ledger:
         return self.folder / f"{stage}-{key}.seconds"
 
     def _timed(self, stage: str, key: str, make: Callable[[], Any]) -> Any:
+        if not self.world.is_first:
+            return make()
         self._announce(stage)
         watch = Stopwatch(self._watch_file(stage, key))
         with watch.running():
@@ -111,6 +131,12 @@ class Ledger:
         )  # fmt: skip
 
     def _mark(self, stage: str, key: str, value: object = None) -> None:
+        """Notes that a stage is done; other ranks wait, for they read what lies there next."""
+        with self.world.first_goes_first():
+            if self.world.is_first:
+                self._note(stage, key, value)
+
+    def _note(self, stage: str, key: str, value: object) -> None:
         record = {"key": key, "seconds": round(self.seconds[stage], 1), "value": value}
         part = self.folder / f"{stage}.json.part"
         part.write_text(json.dumps(record))
@@ -120,10 +146,12 @@ class Ledger:
 
     def _is_done(self, stage: str, key: str) -> bool:
         path = self.folder / f"{stage}.json"
-        if not path.is_file():
-            return False
-        record = json.loads(path.read_text())
-        if record["key"] != key:
+
+        def read() -> dict[str, Any]:
+            return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+        record = self.world.once(read)
+        if record.get("key") != key:
             return False
         self.seconds[stage] = record["seconds"]
         return True

@@ -1,5 +1,7 @@
 """The loss of each output: cross entropy, or binary cross entropy over nodes for one label."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,23 +13,35 @@ IGNORE = -1
 """Label of a node nobody annotated."""
 
 
-def output_loss(logits: Tensor, target: Tensor, *, smoothing: float = 0.0) -> Tensor:
+def output_loss(
+    logits: Tensor, target: Tensor, *, smoothing: float = 0.0, share: float = 1.0
+) -> Tensor:
     """Returns the mean loss over labelled nodes, a scalar.
 
     Args:
         logits: (G, n, Y); with Y = 1 every node is judged by itself (PNR, Sec. 4.1).
         target: (G, n) label ids, IGNORE where there is none; with Y = 1, zeros and ones.
         smoothing: label smoothing of the cross entropy.
+        share: of a batch's labels that is given here; the loss is multiplied with it, so that
+            those of all parts of a batch add up to the batch's.
     """
+    if not share:  # a mean over nothing; yet every parameter gets a gradient, as elsewhere
+        return logits.sum() * 0.0
     if logits.shape[-1] == 1:
-        return F.binary_cross_entropy_with_logits(logits.squeeze(-1), target.to(logits.dtype))
-    return F.cross_entropy(
+        rows = logits.squeeze(-1)
+        return share * F.binary_cross_entropy_with_logits(rows, target.to(logits.dtype))
+    return share * F.cross_entropy(
         logits.flatten(0, 1), target.flatten(), ignore_index=IGNORE, label_smoothing=smoothing
     )
 
 
 def task_loss(
-    spec: TaskSpec, logits: dict[str, Tensor], labels: dict[str, Tensor], *, config: FitConfig
+    spec: TaskSpec,
+    logits: dict[str, Tensor],
+    labels: dict[str, Tensor],
+    *,
+    config: FitConfig,
+    shares: Mapping[str, float] | None = None,
 ) -> Tensor:
     """Returns the sum of a task's output losses (AR and LTA: verb + noun).
 
@@ -36,9 +50,17 @@ def task_loss(
         logits: output -> (G, n, Y).
         labels: output -> (G, n).
         config: its label smoothing and its `node_loss` rule.
+        shares: output -> share of the batch's labels that is given here; all, where not named.
     """
+    share = shares or {}
     losses = [
-        output_loss(logits[name], labels[name], smoothing=config.label_smoothing) for name in logits
+        output_loss(
+            logits[name],
+            labels[name],
+            smoothing=config.label_smoothing,
+            share=share.get(name, 1.0),
+        )
+        for name in logits
     ]
     total = torch.stack(losses).sum()
     if config.node_loss == "labelled" or spec.readout is Readout.GRAPH:

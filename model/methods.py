@@ -17,6 +17,7 @@ from model.data.samples import Samples
 from model.egopack import Skill
 from model.fit import Fitting
 from model.multitask import MultiTaskModel
+from model.ranks import ALONE, World
 from model.skills import Backbone, known_skill
 from model.stages import SkillOnBackbone, fill_backpack, train_multitask, train_skill
 from model.tasks import TASKS
@@ -113,6 +114,7 @@ class Trainer:
         device: where to train.
         progress: shows bars.
         tasks: all that take part; the backpack is filled from AR's samples whether AR does or not.
+        world: who trains together.
     """
 
     samples: Mapping[str, Samples]
@@ -122,6 +124,7 @@ class Trainer:
     device: str = "cpu"
     progress: bool = True
     tasks: tuple[str, ...] = ALL_TASKS
+    world: World = ALONE
 
     def needs(self, part: Part) -> list[Part]:
         """Returns what a part is built on, in order."""
@@ -152,7 +155,8 @@ class Trainer:
             made: tensors of the parts it needs.
             checkpoint: where an unfinished training is kept.
         """
-        fitting = Fitting(self.fit_config(part), self.seed, checkpoint, self.device, self.progress)
+        config = self.fit_config(part)
+        fitting = Fitting(config, self.seed, checkpoint, self.device, self.progress, self.world)
         if part.kind in MULTITASK:
             samples = {task: self.samples[task] for task in part.tasks}
             surgery = part.kind == "mtl-pcgrad"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,7 +23,9 @@ from model.skills import SkillSet, build_skills
 from model.tasks import AR, LTA, TaskSpec
 from model.track_nodes import Bounds, cut_track, nodes_on
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
+from weights.cache import Cache
 from weights.errors import BundleError
+from weights.folders import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +107,23 @@ class Predictor:
     @classmethod
     def from_bundle(
         cls,
-        path: Path,
+        place: Place,
         *,
         device: str = "cpu",
         search: SearchName = "auto",
         encoder: VideoEncoder | None = None,
         runtime: Runtime = TORCH,
     ) -> "Predictor":
-        """Loads and verifies a bundle; the rest is the constructor's.
+        """Loads and verifies a bundle from a folder or a URL; the rest is the constructor's.
+
+        What comes from a URL is kept where the runtime keeps its measurements.
 
         Raises:
             WeightsError: there is no bundle, or it cannot be trusted.
             FeatureMismatch: the encoder makes other features, or the bundle brings its own.
             RuntimeUnavailable: what is to run the encoder is not there.
         """
-        bundle = load_bundle(path)
+        bundle = load_bundle(place, cache=Cache(runtime.cache) if runtime.cache else None)
         return cls(bundle, device=device, search=search, encoder=encoder, runtime=runtime)
 
     @property

@@ -34,28 +34,33 @@ def learn_bundle(
     seed: int,
     device: str,
     training: dict[str, object],
-) -> Bundle:
+) -> Bundle | None:
     """Returns a bundle of everything one method learns; whatever was trained before is kept.
+
+    Of several ranks only the first gets it; all train.
 
     Args:
         name: of the bundle.
         prepared: the data.
         learning: model and optimisation.
         method: one of `model.methods.SERVABLE`.
-        ledger: where finished parts lie.
+        ledger: where finished parts lie, and who trains together.
         tasks: what to learn.
         seed: of everything random.
         device: where to train.
         training: what the manifest should say besides: command, protocol, threads.
     """
     train = prepared.samples["train"]
-    trainer = Trainer(train, prepared.num_labels, learning, seed, device, tasks=tasks)
+    world = ledger.world
+    trainer = Trainer(train, prepared.num_labels, learning, seed, device, tasks=tasks, world=world)
     bench = Workbench(trainer, ledger, prepared.key)
     parts = parts_of(method, tasks)
     models = cast(dict[str, SkillOnBackbone], bench.models(parts))
     skills = group_skills(models)
     key = stage_key(sorted(bench.key(part) for part in parts))
     scores = ledger.value("scores", key, lambda: score(skills, prepared, learning))
+    if not world.is_first:
+        return None
     seconds = {stage: round(s, 1) for stage, s in ledger.seconds.items()}
     facts = {"method": method, "seed": seed, "seconds": seconds, **training}
     return assemble(name, skills, prepared, learning, scores, facts)

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from extract.errors import ExtractError
 from extract.extractor import Extractor
 from extract.loading import encoder_from_spec
+from extract.ray_session import everywhere
 from extract.store import FeatureStore
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot
@@ -34,6 +35,8 @@ from model.questions import (
     read_questions,
 )
 from model.responder import Responder
+from model.score_options import parse_options
+from model.score_ray import Cluster, Recipe, Waiting
 from model.submission import Layout, report, write_submission
 from model.tasks import LTA
 from weights.bundle import Bundle, load_bundle
@@ -44,7 +47,7 @@ PART_FOLDER = "parts"
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = _parse(argv)
+    arguments = parse_options(argv, __doc__)
     try:
         data = open_annotations(arguments.annotations, arguments.version)
         if arguments.check:
@@ -67,7 +70,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
     store = FeatureStore(arguments.features)
     facts: Facts = {
         "bundle": bundle.sha256,
-        "features": str(store.root.resolve()),
+        "features": store.address,
         "seed": arguments.seed,
         "batch_size": arguments.batch_size if responder.depends_on_batch else None,
     }
@@ -82,7 +85,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
                 print(f"{layout.task}: starts over, changed: {changed}", file=sys.stderr)
         waiting = unanswered(layouts, parts)
         fill_store(store, list(waiting), bundle, arguments.videos, device=arguments.device)
-        respond(responder, waiting, parts, store)
+        respond(responder, waiting, parts, store, cluster=_cluster(bundle, arguments))
         sound = [_write(layout, parts[layout.task], arguments) for layout in layouts]
     return 0 if all(sound) else 1
 
@@ -127,18 +130,41 @@ def unanswered(
 
 def respond(
     responder: Responder,
-    waiting: Mapping[str, Mapping[str, Sequence[Question]]],
+    waiting: Waiting,
     parts: Mapping[str, PartFile],
     store: FeatureStore,
+    *,
+    cluster: Cluster | None = None,
 ) -> None:
-    """Answers video by video, so that one track is in memory at a time."""
+    """Answers video by video, so that one track is in memory at a time, here or on a cluster."""
     total = sum(len(q) for of_video in waiting.values() for q in of_video.values())
     with tqdm(total=total, unit="answer", desc="score", disable=None) as bar:
+
+        def keep(task: str, answers: Mapping[str, Any]) -> None:
+            parts[task].add(answers)
+            bar.update(len(answers))
+
+        if cluster is not None:
+            cluster.respond(waiting, keep)
+            return
         for video, of_video in waiting.items():
             track = store.read(video)
             for task, questions in of_video.items():
-                parts[task].add(responder.answer(task, questions, track))
-                bar.update(len(questions))
+                keep(task, responder.answer(task, questions, track))
+
+
+def _cluster(bundle: Bundle, arguments: argparse.Namespace) -> Cluster | None:
+    if arguments.engine == "local":
+        return None
+    recipe = Recipe(
+        everywhere(arguments.bundle),
+        bundle.sha256,
+        everywhere(arguments.features),
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+    )
+    return Cluster(recipe, arguments.address, arguments.actors)
 
 
 def fill_store(
@@ -219,47 +245,6 @@ def _say_sound(path: Path, layout: Layout, answers: Facts, truth: Path | None) -
 def _digest(layout: Layout) -> str:
     facts = (layout.questions, sorted(layout.num_labels.items()))
     return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.score",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--annotations", type=Path, required=True, help="folder of the JSON files, or data root"
-    )
-    parser.add_argument("--version", default="v1", help="of the annotations below a root (v1)")
-    parser.add_argument("--bundle", type=Path)
-    parser.add_argument("--features", type=Path, help="<video_uid>.pt or .safetensors")
-    parser.add_argument("--videos", type=Path, help="<video_uid>.mp4, to fill --features from")
-    parser.add_argument("--out", type=Path, help="folder of the challenge files")
-    parser.add_argument(
-        "--tasks", type=lambda text: text.split(","), default=list(CHALLENGES), metavar="lta,..."
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of LTA's sampled futures")
-    parser.add_argument(
-        "--observed",
-        type=int,
-        default=FIRST_OBSERVED,
-        help=f"actions behind LTA's first window of a clip ({FIRST_OBSERVED}); fewer ask for more",
-    )
-    parser.add_argument("--batch-size", type=int, default=64, help="graphs at once (64)")
-    parser.add_argument(
-        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda"
-    )
-    parser.add_argument("--check", type=Path, nargs="+", metavar="FILE", help="check these instead")
-    parser.add_argument("--truth", type=Path, help="root that has hidden/: score as well")
-    arguments = parser.parse_args(argv)
-    if unknown := set(arguments.tasks) - set(CHALLENGES):
-        parser.error(f"no challenge for {', '.join(sorted(unknown))}: {', '.join(CHALLENGES)}")
-    if min(arguments.observed, arguments.batch_size) < 1:
-        parser.error("--observed and --batch-size are at least 1")
-    absent = [n for n in ("bundle", "features", "out") if getattr(arguments, n) is None]
-    if not arguments.check and absent:
-        parser.error(f"needs --{', --'.join(absent)}, or --check FILE")
-    return arguments
 
 
 if __name__ == "__main__":

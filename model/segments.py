@@ -36,6 +36,12 @@ class Pick:
     upper: Tensor | None = None
     weight: Tensor | None = None
 
+    def part(self, graphs: slice) -> "Pick":
+        """Returns the picks of some of the graphs."""
+        upper = None if self.upper is None else self.upper[graphs]
+        weight = None if self.weight is None else self.weight[graphs]
+        return Pick(self.lower[graphs], upper, weight)
+
     def shifted(self, offset: Tensor) -> "Pick":
         """Returns the same picks with rows counted from another origin, one offset a graph."""
         by = offset.view(-1, 1, 1)

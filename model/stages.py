@@ -51,7 +51,7 @@ def train_multitask(
         surgery: tasks' conflicting gradients are projected off each other (PCGrad, Table 4).
     """
     torch.manual_seed(fitting.seed)
-    fit_config, device = fitting.config, fitting.device
+    fit_config, device, world = fitting.config, fitting.device, fitting.world
     model = MultiTaskModel(config, [s.spec for s in samples.values()], num_labels).to(device)
     steps = max(-(-len(s) // fit_config.batch_size) for s in samples.values())
 
@@ -62,7 +62,7 @@ def train_multitask(
         with precision(torch.device(device)):
             logits = model({task: b.inputs for task, b in batch.items()})
         each = [
-            task_loss(model.specs[t], logits[t], b.labels, config=fit_config)
+            task_loss(model.specs[t], logits[t], b.labels, config=fit_config, shares=b.shares)
             for t, b in batch.items()
         ]
         scale = len(each) if fit_config.task_losses == "mean" else 1
@@ -71,17 +71,11 @@ def train_multitask(
     def total(batch: dict[str, Batch]) -> Tensor:
         return losses(batch).sum()
 
-    fit(
-        model,
-        batches,
-        pcgrad_backward(model.backbone, model, losses) if surgery else backward_of(total),
-        config=fit_config,
-        steps_per_epoch=steps,
-        seed=fitting.seed,
-        label="+".join(samples),
-        checkpoint=fitting.checkpoint,
-        progress=fitting.progress,
-    )
+    if surgery:
+        backward = pcgrad_backward(model.backbone, model, losses, world)
+    else:
+        backward = backward_of(total, model, world)
+    fit(model, batches, backward, fitting, steps_per_epoch=steps, label="+".join(samples))
     return model.cpu().requires_grad_(False)
 
 
@@ -100,7 +94,7 @@ def _side_by_side(
     }
     for chosen in zip(*streams.values(), strict=True):
         yield {
-            task: _draw(samples[task], which, config, fitting.config, generator).to(fitting.device)
+            task: _draw(samples[task], which, config, fitting, generator)
             for task, which in zip(streams, chosen, strict=True)
         }
 
@@ -203,24 +197,16 @@ def fit_task(
 
     def batches(generator: torch.Generator) -> Iterator[Batch]:
         for which in shuffled(len(samples), fitting.config.batch_size, generator):
-            yield _draw(samples, which, config, fitting.config, generator).to(fitting.device)
+            yield _draw(samples, which, config, fitting, generator)
 
     def loss(batch: Batch) -> Tensor:
         with precision(torch.device(fitting.device)):
             logits = learner(batch.inputs)
-        return task_loss(spec, logits, batch.labels, config=fitting.config)
+        return task_loss(spec, logits, batch.labels, config=fitting.config, shares=batch.shares)
 
-    fit(
-        learner,
-        batches,
-        backward_of(loss),
-        config=fitting.config,
-        steps_per_epoch=-(-len(samples) // fitting.config.batch_size),
-        seed=fitting.seed,
-        label=label,
-        checkpoint=fitting.checkpoint,
-        progress=fitting.progress,
-    )
+    backward = backward_of(loss, learner, fitting.world)
+    steps = -(-len(samples) // fitting.config.batch_size)
+    fit(learner, batches, backward, fitting, steps_per_epoch=steps, label=label)
 
 
 def _to_tune(backbone: Backbone, fit_config: FitConfig) -> tuple[Backbone, dict[str, nn.Module]]:
@@ -283,17 +269,19 @@ def _draw(
     samples: Samples,
     which: Tensor,
     config: ModelConfig,
-    fit_config: FitConfig,
+    fitting: Fitting,
     generator: torch.Generator,
 ) -> Batch:
-    """Returns one training batch: rows, crops and lone contexts drawn at random."""
+    """Returns this rank's part of a training batch: rows, crops and lone contexts at random."""
+    fit_config, world = fitting.config, fitting.world
     batch = samples.draw(
         which,
         config,
         generator=generator,
         context_dropout=fit_config.context_dropout,
         keyframe_crop=fit_config.keyframe_crop,
+        part=world.part(len(which)) if world.size > 1 else None,
     )
-    if not fit_config.feature_dropout:
-        return batch
-    return Batch(F.dropout(batch.inputs, fit_config.feature_dropout), batch.labels)
+    if fit_config.feature_dropout:
+        batch = replace(batch, inputs=F.dropout(batch.inputs, fit_config.feature_dropout))
+    return batch.to(fitting.device)

@@ -23,9 +23,11 @@ from model.ledger import Ledger, stage_key
 from model.prepared import Prepared
 from model.presets import Preset
 from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_images
+from model.ranks import ALONE, World
 from model.scoring import split_samples
 from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
+from weights.folders import Place
 
 TYPICAL_S = {
     "world": 350.0,
@@ -98,7 +100,7 @@ class Tabletop:
             def make() -> dict[str, Tensor]:
                 checkpoint = self.ledger.checkpoint(stage, key)
                 how = {"config": preset.pretrain, "seed": self.seed, "checkpoint": checkpoint}
-                train(model, footage, preset.contract, **how)
+                train(model, footage, preset.contract, **how, world=self.ledger.world)
                 return dict(kept.state_dict())
 
             return self.ledger.tensors(stage, key, make)
@@ -129,17 +131,19 @@ class Tabletop:
         store = FeatureStore(self.folder / "features")
 
         def make() -> None:
-            fill_store(self.data, store, encoder)
+            fill_store(self.data, store, encoder, self.ledger.world)
 
-        self.ledger.files("features", key, make)
+        self.ledger.files("features", key, make, shared=True)
         return world_samples(self.data, store, encoder), key
 
 
-def fill_store(data: DataRoot, store: FeatureStore, encoder: VideoEncoder) -> None:
-    """Extracts what a store lacks of a world's videos."""
-    videos = set().union(*(videos_of(data, split) for split in SPLITS))
-    with _Bar("features") as progress:
-        read_tracks(data, sorted(videos), store, encoder, progress=progress)
+def fill_store(
+    data: DataRoot, store: FeatureStore, encoder: VideoEncoder, world: World = ALONE
+) -> None:
+    """Extracts what a store lacks of a world's videos, of several ranks each its part."""
+    videos = sorted(set().union(*(videos_of(data, split) for split in SPLITS)))
+    with _Bar("features", shown=world.is_first) as progress:
+        read_tracks(data, videos[world.part(len(videos))], store, encoder, progress=progress)
 
 
 def world_samples(
@@ -153,13 +157,13 @@ def world_samples(
     return samples
 
 
-def prepare_world(root: Path, bundle: Path, features: Path) -> Prepared:
+def prepare_world(root: Path, bundle: Place, features: Place) -> Prepared:
     """Returns a world that lies on disk, with features by a finished bundle's encoder.
 
     Args:
         root: the world's folder.
-        bundle: whose encoder to use.
-        features: where features lie; what is missing is extracted.
+        bundle: whose encoder to use, its folder or URL.
+        features: where features lie, a folder or URL; what is missing is extracted.
 
     Raises:
         WeightsError: the bundle cannot be used.
@@ -184,11 +188,11 @@ def prepare_world(root: Path, bundle: Path, features: Path) -> Prepared:
 class _Bar:
     """A progress bar fed with (done, total)."""
 
-    def __init__(self, label: str, unit: str = "video") -> None:
-        self._label, self._unit = label, unit
+    def __init__(self, label: str, unit: str = "video", *, shown: bool = True) -> None:
+        self._label, self._unit, self._shown = label, unit, shown
 
     def __enter__(self) -> Callable[[int, int], None]:
-        self._bar = tqdm(desc=self._label, unit=self._unit)
+        self._bar = tqdm(desc=self._label, unit=self._unit, disable=not self._shown)
         return self._advance
 
     def __exit__(self, *_: object) -> None:

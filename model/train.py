@@ -2,6 +2,7 @@
 
 With no argument: world -> encoder -> features -> multi-task model -> backpack -> one skill per
 task -> temperatures -> bundle. Every stage is kept under --work; a killed run goes on where it was.
+Under torchrun its processes train together: torchrun --nproc-per-node N -m model.train ...
 """
 
 import argparse
@@ -14,13 +15,14 @@ import torch
 
 from extract.errors import ExtractError
 from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
-from model.errors import ModelError
+from model.errors import ModelError, Stopped
 from model.learn import main as learn
 from model.ledger import Ledger
 from model.methods import ALL_TASKS, SERVABLE, parts_of
 from model.overrides import add_setting_argument, override
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP, Preset
+from model.ranks import ALONE, World, joined, ranks_started
 from model.reproduce.command import main as reproduce
 from model.run import learn_bundle, typical_seconds
 from model.tabletop import TYPICAL_S, Tabletop
@@ -30,25 +32,39 @@ from weights.errors import WeightsError
 PROTOCOLS = {"shared": "egopack-shared", "paper": "egopack"}
 """Protocol -> how its skills are learnt."""
 
+EXIT_SIGNAL = 128
+"""Added to the number of the signal that ended a run."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 1 when a stage failed."""
     argv = sys.argv[1:] if argv is None else argv
+    learns = any(word.split("=")[0] == "--learn" for word in argv)
+    if ranks_started() > 1 and (learns or argv[:1] == ["reproduce"]):
+        print("error: start reproduce and --learn with python, not torchrun", file=sys.stderr)
+        return 2
     if argv[:1] == ["reproduce"]:
         return reproduce(argv[1:])
-    if any(word.split("=")[0] == "--learn" for word in argv):
+    if learns:
         return learn(argv)
-    arguments = _parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    torch.set_num_threads(arguments.workers)
+    arguments, world = _parse(argv), ALONE
     try:
-        return _train(arguments)
+        with joined(arguments.device) as (world, device):
+            level = logging.INFO if world.is_first else logging.WARNING
+            logging.basicConfig(level=level, format="%(asctime)s %(message)s", stream=sys.stderr)
+            torch.set_num_threads(max(1, arguments.workers // world.neighbours))
+            _train(arguments, world, device)
+    except Stopped as stop:
+        if world.is_first:
+            print(stop, file=sys.stderr)
+        return EXIT_SIGNAL + stop.signum
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
-def _train(arguments: argparse.Namespace) -> int:
+def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
     preset = SMOKE if arguments.smoke else TABLETOP
     name = preset.name if arguments.data is None else f"ego4d-{arguments.preset}"
     folder = arguments.work or Path("work") / name
@@ -60,17 +76,19 @@ def _train(arguments: argparse.Namespace) -> int:
     start = preset.learning if arguments.data is None else EGO4D[arguments.preset]
     learning = override(start, arguments.settings)
     if arguments.data is None:
-        ledger = Ledger(folder, TYPICAL_S | typical)
+        ledger = Ledger(folder, TYPICAL_S | typical, world)
         prepared = _tabletop(preset, folder, ledger, arguments)
     else:
-        ledger = Ledger(folder, typical)
-        prepared = prepare_ego4d(
-            arguments.data,
-            arguments.features,
-            version=arguments.version,
-            enumeration=arguments.lta_windows,
-            packed_under=folder,
-        )
+        ledger = Ledger(folder, typical, world)
+        with world.first_goes_first():  # it packs the features, the others map the pack
+            prepared = prepare_ego4d(
+                arguments.data,
+                arguments.features,
+                version=arguments.version,
+                enumeration=arguments.lta_windows,
+                packed_under=folder,
+                progress=world.is_first,
+            )
         width = prepared.input_size
         learning = replace(learning, model=replace(learning.model, input_size=width))
     facts = {
@@ -78,14 +96,16 @@ def _train(arguments: argparse.Namespace) -> int:
         "protocol": arguments.protocol,
         "threads": arguments.workers,
     }
+    if world.size > 1:
+        facts["processes"] = world.size
     bundle = learn_bundle(
         name, prepared, learning, method, ledger,
-        tasks=tasks, seed=arguments.seed, device=arguments.device, training=facts,
+        tasks=tasks, seed=arguments.seed, device=device, training=facts,
     )  # fmt: skip
-    out = arguments.out or _default_out(arguments, folder, method)
-    bundle = save_bundle(bundle, out)
-    print(f"{out}: {bundle.manifest.name} {bundle.sha256[:12]}")
-    return 0
+    if bundle is not None:
+        out = arguments.out or _default_out(arguments, folder, method)
+        bundle = save_bundle(bundle, out)
+        print(f"{out}: {bundle.manifest.name} {bundle.sha256[:12]}")
 
 
 def _tabletop(
@@ -130,7 +150,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         description="Regenerates the tabletop bundle from nothing: world, encoder, features, "
         "multi-task model, backpack, four skills, temperatures. With --data it learns from a data "
         "set in Ego4D's layout and its released features instead. Rerun it after an interruption: "
-        "finished stages are kept and unfinished ones go on from their last epoch. "
+        "finished stages are kept and unfinished ones go on from their last epoch, or, after "
+        "SIGTERM or Ctrl-C, from their last step. "
+        "'torchrun --nproc-per-node N -m model.train ...': N processes train together. "
         "'python -m model.train reproduce --help': the paper's tables. "
         "'python -m model.train --learn TASK.toml --help': a task of one's own on a bundle.",
     )
@@ -138,10 +160,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="where stages are kept (work/NAME)")
     parser.add_argument("--out", type=Path, help="the bundle's folder (weights/tabletop)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes and threads")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="processes and threads; torchrun's share them"
+    )
     add_task_argument(parser)
     add_setting_argument(parser)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device", default="cpu", help="cpu, cuda or cuda:N; under torchrun cpu or cuda"
+    )
     parser.add_argument(
         "--method", choices=SERVABLE, default="egopack", help="what to learn (egopack)"
     )

@@ -4,6 +4,10 @@ Nothing heavy is imported at the top: decoding processes start by importing this
 """
 
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from server.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -29,13 +33,26 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_USAGE
     logs.configure(settings.log_level)
 
-    from server.process import serve
-
-    failure = serve(settings)
+    failure = _serve(settings)
     if failure is not None:
         print(f"python -m server: cannot serve: {failure}", file=sys.stderr)
         return EXIT_FAILED
     return 0
+
+
+def _serve(settings: "Settings") -> str | None:
+    """Serves in this process or, if asked to, on Ray; returns why it could not."""
+    if not settings.ray:
+        from server.process import serve
+
+        return serve(settings)
+    try:
+        from server.cluster.running import serve_on_ray
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "ray":
+            raise
+        return '--ray needs Ray: pip install "egopack-server[scale]"'
+    return serve_on_ray(settings)
 
 
 if __name__ == "__main__":

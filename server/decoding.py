@@ -41,7 +41,7 @@ class Cut:
 
     Attributes:
         clip: what was decoded.
-        windows: (L, T, H, W, 3) uint8.
+        windows: (L, T, H, W, 3) frames.
         starts: L first frames.
         waited_s: until a decoder was free.
         ran_s: decoding and cutting.
@@ -139,7 +139,7 @@ class DecodeStage:
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
                 raise DeadlineExceeded("the deadline passed while decoding") from error
             raise
-        windows, starts = windows_of(clip.frames, contract)
+        windows, starts = windows_of(clip.frames, contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
         return Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
 

@@ -32,6 +32,7 @@ from server.sight import Sight
 from server.stages import Outcome, Progress, Seen, Source, Tell, tell_nobody
 from server.telemetry import Telemetry
 from server.tracing import Tracing
+from weights.bundle_files import manifest_sha256
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Engine:
         load: Callable[[], Predictor],
         pool: DecodePool,
         telemetry: Telemetry | None = None,
+        look: Callable[[], str] | None = None,
     ) -> None:
         """Wires the parts; nothing is loaded and no process started before `start`.
 
@@ -69,6 +71,7 @@ class Engine:
             load: makes the predictor; runs on the thread that will own it.
             pool: decodes in processes that can be killed.
             telemetry: where what happens is reported; default: counted, not traced.
+            look: asks for the hash of the bundle that `load` would load.
         """
         self.settings = settings
         self.telemetry = telemetry or Telemetry()
@@ -83,7 +86,7 @@ class Engine:
             every_s=settings.canary_every_s,
             timeout_s=settings.canary_timeout_s,
         )
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._decode = DecodeStage(pool, settings.decode_workers, self.telemetry.metrics)
         self._model = ModelThread(
             settings,
@@ -99,7 +102,7 @@ class Engine:
             self._sight, self._model, self.admission, settings.max_segments
         )
         self.long_road = LongRoad(settings, self._model)
-        self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics)
+        self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics, look)
         self._show_gauges()
 
     @classmethod
@@ -114,6 +117,7 @@ class Engine:
                 clips_per_worker=settings.clips_per_worker,
             ),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
+            look=lambda: manifest_sha256(settings.bundle),
         )
 
     @property
@@ -142,7 +146,9 @@ class Engine:
             logger.error("cannot serve: %s", cause, exc_info=cause)
             return
         if self.life.begin():
-            self._watching = asyncio.create_task(self._watch.run())
+            self._tasks.append(asyncio.create_task(self._watch.run()))
+            if self.settings.reload_every_s:
+                self._tasks.append(asyncio.create_task(self._follow()))
             logger.info(
                 "ready: %s %s on %s after %.1f s",
                 self.predictor.name,
@@ -154,10 +160,10 @@ class Engine:
     async def stop(self) -> None:
         """Ends the threads and the decoding processes."""
         self.life.drain()
-        if self._watching is not None:
-            self._watching.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._watching
+                await task
         await self._decode.stop()
         await self._model.stop()
         await asyncio.to_thread(self.telemetry.tracing.close)
@@ -166,6 +172,12 @@ class Engine:
         """Loads the bundle again beside the one being served, and serves it if it answers."""
         if self.life.state == "ready":
             await self._reloader.reload(CANARY, timeout_s=self.settings.timeout_s)
+
+    async def _follow(self) -> None:
+        settings = self.settings
+        await self._reloader.follow(
+            CANARY, every_s=settings.reload_every_s, timeout_s=settings.timeout_s
+        )
 
     @property
     def checks(self) -> dict[str, str]:

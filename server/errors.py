@@ -14,6 +14,7 @@ ServerError
 ├── RateLimited         this caller asks too often
 ├── NotReady            starting, or broken
 ├── Unhealthy           the model does not answer
+│   └── EncoderLost     no encoder of this bundle answers, in whatever process
 ├── OutOfMemory         the device cannot hold the batch, not even half of it
 ├── Draining            stopping
 ├── JobNotFinished      there is no result, or not yet
@@ -105,6 +106,10 @@ class Unhealthy(ServerError):
     retry_after_s = 5
 
 
+class EncoderLost(Unhealthy):
+    """Encoders are processes of their own, and none with this bundle answers in time."""
+
+
 class OutOfMemory(ServerError):
     """The device could not hold the batch, nor half of it."""
 
@@ -165,6 +170,7 @@ TABLE: dict[type[Exception], Kind] = {
     RateLimited: kinds.RATE_LIMITED,
     NotReady: kinds.STARTING,
     Unhealthy: kinds.UNHEALTHY,
+    EncoderLost: kinds.UNHEALTHY,
     OutOfMemory: kinds.OUT_OF_MEMORY,
     Draining: kinds.DRAINING,
     JobNotFinished: kinds.NOT_FINISHED,
@@ -181,6 +187,7 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.DecodeTimeout: kinds.UNDECODABLE,
     extract_errors.DecoderUnavailable: kinds.NO_DECODER,
     extract_errors.RuntimeUnavailable: kinds.INTERNAL,
+    extract_errors.ClusterFailed: kinds.INTERNAL,
     extract_errors.FeatureFileInvalid: kinds.INTERNAL,
     extract_errors.ExtractError: kinds.INTERNAL,
     model_errors.UnknownTask: kinds.INVALID_FIELD,
@@ -192,6 +199,9 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.AnnotationInvalid: kinds.INTERNAL,
     model_errors.ScoringRefused: kinds.INTERNAL,
     model_errors.TaskInvalid: kinds.INTERNAL,
+    model_errors.Stopped: kinds.INTERNAL,
+    model_errors.RanksWrong: kinds.INTERNAL,
+    model_errors.RanksLost: kinds.INTERNAL,
     model_errors.SettingInvalid: kinds.INTERNAL,
     model_errors.WorldMismatch: kinds.INTERNAL,
     model_errors.ModelError: kinds.INTERNAL,
@@ -201,6 +211,8 @@ TABLE: dict[type[Exception], Kind] = {
     weights_errors.CheckpointInvalid: kinds.INTERNAL,
     weights_errors.FetchFailed: kinds.INTERNAL,
     weights_errors.HashDiffers: kinds.INTERNAL,
+    weights_errors.RemoteFailed: kinds.INTERNAL,
+    weights_errors.RemoteMissing: kinds.INTERNAL,
     weights_errors.WeightsError: kinds.INTERNAL,
 }
 

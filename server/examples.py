@@ -45,7 +45,7 @@ PREDICTION: dict[str, Any] = {
         "container": "mp4",
         "codec": "h264",
         "frames_declared": 240,
-        "frames_decoded": 240,
+        "frames_decoded": 120,
         "reader": "decord",
     },
     "features": {"encoder": "tabletop", "fps": 30.0, "window": 32, "stride": 16, "count": 14},

@@ -6,8 +6,8 @@ import torch
 
 from extract.encoder import VideoEncoder
 from extract.errors import FeatureFileInvalid
-from extract.store import read_track
 from extract.track import FeatureTrack
+from extract.track_file import read_track
 from extract.windows import cut_windows, window_times
 from server.errors import FeaturesInvalid, FeaturesTooLong
 

@@ -53,5 +53,5 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line a request is ours to write; uvicorn's would be a second one without the id.
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("uvicorn.error", "asyncio"):
+    for chatty in ("uvicorn.error", "asyncio", "faiss.loader"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.root.level))

@@ -71,7 +71,7 @@ class Metrics:
         )  # fmt: skip
         self.batches = counter("batches", "Batches run, and why each was closed.", "queue", "flush")
         self.windows = counter("windows", "Windows encoded.")
-        self.decoded_frames = counter("decoded_frames", "Source frames decoded.")
+        self.decoded_frames = counter("decoded_frames", "Source frames decoded and looked at.")
         self.decode_failures = counter("decode_failures", "Clips not decoded.", "reason")
         self.decoder_restarts = counter("decoder_restarts", "Decoders replaced.", "reason")
         self.received_bytes = counter("received_bytes", "Bytes of bodies that came.")

@@ -124,7 +124,7 @@ class ModelThread:
 
         Args:
             predictor: whose encoder.
-            windows: (L, T, H, W, 3) uint8.
+            windows: (L, T, H, W, 3) frames.
             deadline_s: on the loop's clock.
             is_low: of a job: windows of other clips go first.
         """

@@ -45,7 +45,7 @@ class _Server(uvicorn.Server):
         for server in self.servers:
             host, port = server.sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            sys.stdout.write(f"EgoPack server: try it at http://{shown}:{port}/docs\n")
+            sys.stdout.write(f"EgoPack server: open http://{shown}:{port}/\n")
             sys.stdout.flush()
 
     async def on_tick(self, counter: int) -> bool:

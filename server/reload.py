@@ -14,6 +14,7 @@ from server.metrics import Metrics
 from server.model_thread import ModelThread
 from server.options import PredictOptions
 from server.questions import predict_request
+from weights.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Reloader:
         decode: DecodeStage,
         model: ModelThread,
         metrics: Metrics,
+        look: Callable[[], str] | None = None,
     ) -> None:
         """Wires it; nothing is loaded before `reload`.
 
@@ -39,9 +41,11 @@ class Reloader:
             decode: gives the canary's windows.
             model: begins new requests with the new predictor.
             metrics: where results are counted.
+            look: asks for the hash of the bundle that lies there now, and fails where it cannot be
+                had, although a cache may hold one that could.
         """
         self._load, self._decode, self._model = load, decode, model
-        self._metrics = metrics
+        self._metrics, self._look = metrics, look
         self._is_loading = False
         self.result: Literal["none", "ok", "failed"] = "none"
 
@@ -72,11 +76,26 @@ class Reloader:
             self._is_loading = False
             self._metrics.reloads.labels(self.result).inc()
 
+    async def follow(self, canary: Path, *, every_s: float, timeout_s: float) -> None:
+        """Reloads whenever another bundle lies there than the one served; until cancelled."""
+        assert self._look is not None
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                found = await asyncio.to_thread(self._look)
+            except (WeightsError, OSError) as error:
+                logger.warning("cannot look for another bundle: %s", error)
+                continue
+            if found != self._model.predictor.sha256:
+                await self.reload(canary, timeout_s=timeout_s)
+
     async def _proven(self, canary: Path, timeout_s: float) -> Predictor:
         """Loads on a thread of its own, which hands the model over once it has answered."""
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "reload")
         try:
+            if self._look is not None:
+                await loop.run_in_executor(thread, self._look)
             predictor = await loop.run_in_executor(thread, self._load)
             contract = predictor.encoder.contract
             cut = await self._decode.cut(canary, contract, deadline_s=loop.time() + timeout_s)
@@ -90,7 +109,7 @@ def _answer(predictor: Predictor, cut: Cut) -> None:
     """Takes the canary through the new predictor, as a caller's clip would go."""
     features = predictor.encoder.encode(cut.windows).cpu()
     encoder = predictor.encoder
-    frames = len(cut.clip.frames)
+    frames = cut.clip.num_frames
     track = track_from(features, cut.starts, frames, encoder.contract, encoder, "canary")
     tasks = frozenset(predictor.tasks)
     predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])

@@ -38,6 +38,7 @@ class InputFacts(Body):
     codec: str
     frames_declared: int | None
     frames_decoded: int
+    """Frames of the file that the encoder's windows look at and that were decoded for them."""
     reader: str
     """Which decoder read it."""
 

@@ -5,19 +5,20 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 import weights
 from server.auth import check_keys, read_keys
-from server.job_settings import JobSettings
+from server.cluster_settings import ClusterSettings
 from server.rates import parse_rate
+from weights.folders import Place, as_place
 from weights.published import DOWNLOADS
 
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 
 
-class Settings(JobSettings):
+class Settings(ClusterSettings):
     """Every setting of the server; the environment gives them, flags override it."""
 
     model_config = SettingsConfigDict(
@@ -32,8 +33,10 @@ class Settings(JobSettings):
         cli_avoid_json=True,
     )
 
-    bundle: Path = SHIPPED_BUNDLE
-    """Folder of the bundle to serve."""
+    bundle: Annotated[Place, BeforeValidator(as_place)] = SHIPPED_BUNDLE
+    """Bundle to serve: a folder, or the URL of one, such as `s3://bucket/bundles/tabletop`."""
+    reload_every_s: Annotated[float, Field(ge=0)] = 0.0
+    """How often to look whether another bundle lies there, and load it as on SIGHUP; 0: never."""
     encoder: Annotated[str, Field(min_length=1)] | None = None
     """What makes features for a bundle that holds no encoder, such as omnivore-swinl."""
     weights: Path = DOWNLOADS
@@ -49,7 +52,7 @@ class Settings(JobSettings):
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] | None = None
     """What ONNX Runtime runs on; default: as `device` says."""
     cache: Path = Path("~/.cache/egopack")
-    """Folder that remembers what was measured on this machine."""
+    """Folder that remembers what was measured on this machine, and what was fetched from URLs."""
 
     host: str = "127.0.0.1"
     """Address to listen on; anything but loopback asks for an API key."""

@@ -80,7 +80,7 @@ class Sight:
         track = track_from(
             torch.cat([part.value for part in parts]),
             cut.starts,
-            len(cut.clip.frames),
+            cut.clip.num_frames,
             encoder.contract,
             encoder,
             "clip",

@@ -56,6 +56,7 @@ class VideoStream:
         self._is_stopped = False
         self._process: DecodeProcess | None = None
         self._stream: FrameStream | None = None
+        self._expected: int | None = None
         self.restart()
 
     @property
@@ -71,7 +72,7 @@ class VideoStream:
         return self._stream.facts
 
     def batches(self) -> Iterator[np.ndarray]:
-        """Yields all windows, (n, T, H, W, 3) uint8, a few at a time; waits for the decoder.
+        """Yields all windows, (n, T, H, W, 3) frames, a few at a time; waits for the decoder.
 
         Raises:
             DecoderUnavailable: no process can be started.
@@ -101,11 +102,13 @@ class VideoStream:
             self._process.end()
 
     def expect(self, num_frames: int) -> None:
-        """Hears how many frames will come."""
+        """Hears how long the video is, of which those frames will come that windows look at."""
+        self._expected = num_frames
+        self.restart()
         contract = self._contract
         self.num_windows = len(
             cut_windows(
-                max(1, num_frames),
+                num_frames,
                 window_frames=contract.window_frames,
                 stride_frames=contract.stride_frames,
             )
@@ -117,16 +120,13 @@ class VideoStream:
 
     def restart(self) -> None:
         """Forgets all frames: they come again from the beginning."""
-        contract = self._contract
         self._blocks.clear()
-        self._cutter: WindowCutter[np.ndarray] = WindowCutter(
-            contract.window_frames, contract.stride_frames, contract.frame_step
-        )
+        self._cutter: WindowCutter[np.ndarray] = WindowCutter(self._contract, self._expected)
 
     def _windows(self) -> Iterator[np.ndarray]:
         process = self._start()
         stream = self._stream = FrameStream(
-            process, self._path, self._contract, self._limits, "pyav", wants_facts=True
+            process, self._path, self._contract, "pyav", wants_facts=True
         )
         has_ended = False
         while not has_ended:

@@ -8,6 +8,22 @@ import pytest
 import torch
 
 
+@pytest.fixture(scope="session")
+def _storage():
+    from tests.s3 import running_storage
+
+    with running_storage() as storage:
+        yield storage
+
+
+@pytest.fixture
+def storage(_storage):
+    """An empty S3 on the loopback; see `tests.s3`."""
+    _storage.empty()
+    yield _storage
+    _storage.clear()
+
+
 @pytest.fixture(autouse=True)
 def _random_state_restored():
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()

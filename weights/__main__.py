@@ -1,4 +1,4 @@
-"""python -m weights: list, verify and import bundles, fetch published backbones.
+"""python -m weights: list, verify, import, push and pull bundles, fetch published backbones.
 
 Exit status: 0 all went well, 1 it did not, 2 wrong arguments or terms that were not accepted.
 """
@@ -14,8 +14,10 @@ from tqdm import tqdm
 
 from weights.authors import FEATURES, NUM_NEIGHBOURS, import_authors
 from weights.bundle import Bundle, load_bundle, save_bundle
+from weights.bundle_files import push_files, read_files, write_files
 from weights.errors import ImportRefused, WeightsError
 from weights.fetch import fetch
+from weights.folders import Place, as_place
 from weights.manifest import MANIFEST_FILE
 from weights.published import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
 
@@ -30,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         return _import(arguments)
     if arguments.command == "fetch":
         return _list_published() if arguments.list else _fetch(arguments)
+    if arguments.command in ("push", "pull"):
+        return _move(arguments)
     if arguments.command == "list":
         folders = sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST_FILE}"))
     else:
@@ -49,7 +53,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="bundles that ship with the project")
     verify = commands.add_parser("verify", help="check every byte of a bundle against its hashes")
-    verify.add_argument("folder", type=Path)
+    verify.add_argument("folder", type=as_place, help="or the URL of one")
+    _add_push(commands)
     what = "download a published backbone and keep its tensors as safetensors"
     description = (
         f"{what[0].upper()}{what[1:]}. Run it again to go on after a break, or to check what is "
@@ -69,6 +74,21 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.command == "fetch" and not (arguments.name or arguments.list):
         parser.error(f"name a backbone ({', '.join(PUBLISHED)}), or ask for the --list")
     return arguments
+
+
+def _add_push(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "put a bundle where others read it"
+    description = (
+        f"{what[0].upper()}{what[1:]}: what is not there yet, the manifest last, so that readers "
+        "see the bundle before or this one, whole. Run it again to go on after a break."
+    )
+    push = commands.add_parser("push", help=what, description=description)
+    push.add_argument("source", type=as_place, metavar="BUNDLE", help="folder or URL")
+    push.add_argument("target", type=as_place, metavar="URL", help="such as s3://bucket/bundle")
+    what = "copy a bundle from a URL into a folder, checking every byte"
+    pull = commands.add_parser("pull", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    pull.add_argument("source", type=as_place, metavar="URL", help="or a folder")
+    pull.add_argument("target", type=Path, metavar="FOLDER", help="new, or a bundle to replace")
 
 
 def _add_fetch(command: argparse.ArgumentParser) -> None:
@@ -160,11 +180,39 @@ def _fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _move(arguments: argparse.Namespace) -> int:
+    """Pushes or pulls; a bundle that is not sound is not moved."""
+    target = arguments.target
+    try:
+        bundle = load_bundle(arguments.source)
+        files = read_files(arguments.source)
+        if arguments.command == "pull":
+            _refuse_other(target)
+            write_files(files, target)
+        else:
+            total = sum(map(len, files.parts.values()))
+            with tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar:
+                push_files(files, target, progress=bar.update)
+    except (WeightsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what is there stays, run again to go on", file=sys.stderr)
+        return 1
+    _print_facts(target, bundle)
+    return 0
+
+
+def _refuse_other(folder: Path) -> None:
+    """Writing a bundle replaces the whole folder, so it has to be one, or new."""
+    if folder.exists() and not (folder / MANIFEST_FILE).is_file():
+        raise ImportRefused(f"{folder} exists and is no bundle; name a new folder or a bundle")
+
+
 def _import(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     try:
-        if out.exists() and not (out / MANIFEST_FILE).is_file():
-            raise ImportRefused(f"{out} exists and is no bundle; name a new folder or a bundle")
+        _refuse_other(out)
         bundle = import_authors(
             arguments.checkpoints,
             taxonomy=arguments.taxonomy,
@@ -183,7 +231,7 @@ def _import(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_facts(folder: Path, bundle: Bundle) -> None:
+def _print_facts(folder: Place, bundle: Bundle) -> None:
     facts = {
         "bundle": str(folder),
         "name": bundle.manifest.name,

@@ -1,13 +1,11 @@
 """Save and load a bundle: manifest.json and safetensors, every byte checked against its hash.
 
-A bundle is a folder. Loading never runs code from it: safetensors hold numbers only, and an
-encoder's ONNX graph, if there is one, is handed on as bytes.
+A bundle is a folder, here or behind a URL. Loading never runs code from it: safetensors hold
+numbers only, and an encoder's ONNX graph, if there is one, is handed on as bytes.
 """
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from weights.errors import BundleError, BundleMissing
-from weights.manifest import MANIFEST_FILE, Manifest
+from weights.bundle_files import BundleFiles, read_files, write_files
+from weights.cache import Cache
+from weights.errors import BundleError
+from weights.folders import Place
+from weights.manifest import Manifest
 
 Tensors = dict[str, Tensor]
 
@@ -81,34 +82,24 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     }
     manifest = replace(bundle.manifest, files=files)
     text = json.dumps(manifest.to_dict(), indent=1, sort_keys=True).encode() + b"\n"
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for name, data in {**payload, MANIFEST_FILE: text}.items():
-        (fresh / name).write_bytes(data)
-    _swap(fresh, folder)
+    write_files(BundleFiles(text, manifest, payload), folder)
     return replace(bundle, manifest=manifest, sha256=hashlib.sha256(text).hexdigest())
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(place: Place, *, cache: Cache | None = None) -> Bundle:
     """Reads a bundle, checking every file against the manifest before using it.
 
+    Args:
+        place: a folder, or the URL of one.
+        cache: where what lies behind a URL is kept; by default the one of whoever runs this.
+
     Raises:
-        BundleMissing: there is no manifest in the folder.
+        BundleMissing: there is no manifest at the place.
         BundleError: a file is missing, changed, or not safetensors.
+        RemoteFailed: a URL cannot be reached, and the cache does not hold all of the bundle.
     """
-    path = folder / MANIFEST_FILE
-    if not path.is_file():
-        raise BundleMissing(f"no {MANIFEST_FILE} in {folder}: is this a bundle?")
-    text = path.read_bytes()
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise BundleError(MANIFEST_FILE, expected="JSON", found=str(error)) from error
-    if not isinstance(values, dict):
-        raise BundleError(MANIFEST_FILE, expected="a JSON object", found=type(values).__name__)
-    manifest = Manifest.from_dict(values)
-    data = {name: _verified(folder, name, facts) for name, facts in manifest.files.items()}
+    files = read_files(place, cache=cache)
+    data, manifest = files.parts, files.manifest
     backpack = _tensors(data, BACKPACK_FILE)
     return Bundle(
         manifest=manifest,
@@ -117,24 +108,9 @@ def load_bundle(folder: Path) -> Bundle:
         skills={n: _tensors(data, f"skill-{n}.safetensors") for n in manifest.skills},
         backpack=backpack,
         card=data.get(CARD_FILE, b"").decode(),
-        sha256=hashlib.sha256(text).hexdigest(),
+        sha256=hashlib.sha256(files.text).hexdigest(),
         encoder_onnx=data.get(ONNX_FILE, b""),
     )
-
-
-def _verified(folder: Path, name: str, facts: dict[str, object]) -> bytes:
-    path = folder / name
-    if Path(name).name != name or not path.is_file():
-        raise BundleError(name, expected=f"a file of {facts.get('bytes')} bytes", found="no file")
-    data = path.read_bytes()
-    found = hashlib.sha256(data).hexdigest()
-    if found != facts.get("sha256"):
-        raise BundleError(
-            name,
-            expected=f"SHA-256 {facts.get('sha256')} over {facts.get('bytes')} bytes",
-            found=f"{found} over {len(data)}",
-        )
-    return data
 
 
 def _tensors(data: dict[str, bytes], name: str) -> Tensors:
@@ -145,13 +121,3 @@ def _tensors(data: dict[str, bytes], name: str) -> Tensors:
     except SafetensorError as error:
         raise BundleError(name, expected="safetensors", found=str(error)) from error
     return tensors
-
-
-def _swap(fresh: Path, folder: Path) -> None:
-    """Puts `fresh` where `folder` is; a reader sees the old bundle or the new one."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, old)
-    os.rename(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -5,8 +5,10 @@ WeightsError
 ├── BundleError     a bundle is there and cannot be trusted: names the file, the expected, the found
 ├── ImportRefused   files of others cannot be made into a bundle
 │   └── CheckpointInvalid  one of them is not what it should be: names the file
-└── FetchFailed     a published checkpoint cannot be had; the message says why
-    └── HashDiffers        it came, and is not the file that was published or had before
+├── FetchFailed     a published checkpoint cannot be had; the message says why
+│   └── HashDiffers        it came, and is not the file that was published or had before
+└── RemoteFailed    what lies behind a URL cannot be read or written; also an OSError
+    └── RemoteMissing      because it is not there; also a FileNotFoundError
 """
 
 
@@ -68,3 +70,11 @@ class HashDiffers(FetchFailed):
         super().__init__(message)
         self.expected = expected
         self.found = found
+
+
+class RemoteFailed(WeightsError, OSError):
+    """A storage refused, could not be reached, or is of a kind that cannot be used here."""
+
+
+class RemoteMissing(RemoteFailed, FileNotFoundError):
+    """The storage answered that there is no such file."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.load import beside_job, compare, general, overload, soak
+from bench.load import beside_job, compare, general, overload, replicas, soak
 from bench.load.stopping import stop_in_order
 
 MODES: dict[str, ModuleType] = {
@@ -14,6 +14,7 @@ MODES: dict[str, ModuleType] = {
     "overload": overload,
     "soak": soak,
     "latency-beside-job": beside_job,
+    "replicas": replicas,
 }
 
 

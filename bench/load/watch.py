@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
-_PARENT, _THREADS = 1, 17
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PARENT, _USER, _SYSTEM, _THREADS = 1, 11, 12, 17
 """Places in /proc/PID/stat after the name."""
 
 
@@ -110,6 +111,16 @@ def process_tree(pid: int) -> list[int]:
     for one in tree:
         tree += children.get(one, [])
     return tree
+
+
+def cpu_s(pid: int) -> float:
+    """Returns the seconds that a process has spent on cores, its children not included.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    fields = _stat(pid)
+    return (int(fields[_USER]) + int(fields[_SYSTEM])) * _TICK_S
 
 
 def trend(samples: Sequence[Sample], *, warm_up: float = 0.25) -> dict[str, Any] | None:

@@ -49,7 +49,7 @@ def on_disk(upload: IO[bytes]) -> Iterator[Path]:
 def decode(predictor: Predictor, path: Path) -> tuple[DecodedClip, Tensor, list[int]]:
     """Returns a clip, its windows (L, T, H, W, 3) uint8 and their L first frames."""
     clip = decode_clip(path, predictor.encoder.contract, Limits())
-    windows, starts = windows_of(clip.frames, predictor.encoder.contract)
+    windows, starts = windows_of(clip.frames, predictor.encoder.contract, clip.num_frames)
     return clip, torch.as_tensor(windows), starts
 
 
@@ -58,7 +58,7 @@ def track_of(
 ) -> FeatureTrack:
     """Returns a clip's features, (L, D_in), with their times."""
     encoder = predictor.encoder
-    return track_from(features, starts, len(clip.frames), encoder.contract, encoder, "clip")
+    return track_from(features, starts, clip.num_frames, encoder.contract, encoder, "clip")
 
 
 def reason(predictor: Predictor, tracks: Sequence[FeatureTrack]) -> list[dict[str, Any]]:

@@ -49,7 +49,9 @@ def rivals(cores: int) -> list[Rival]:
     """Returns whom to measure on so many cores.
 
     First as a reader of their guides would write it, then with a copy of the model for every core
-    and one thread in each: what a second look at a busy machine would lead to.
+    and one thread in each: what a second look at a busy machine would lead to. All call our library
+    for decoding and encoding, but for the one by hand, which knows neither our readers nor our
+    runtimes.
     """
     tuned = ("--workers", str(cores), "--threads", "1")
     return [
@@ -57,6 +59,7 @@ def rivals(cores: int) -> list[Rival]:
         Rival("LitServe", "lit", "litserve", goal=1.2),
         Rival("Ray Serve", "ray_serve", "ray", goal=1.2),
         Rival("FastAPI handler, 1 thread", "plain", "fastapi", ("--threads", "1")),
+        Rival("FastAPI handler by hand", "by_hand", "fastapi"),
         Rival(f"LitServe, {cores} workers", "lit", "litserve", tuned),
         Rival(f"Ray Serve, {cores} replicas", "ray_serve", "ray", tuned),
     ]

@@ -20,7 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=9090, help="default: %(default)s")
     connection.add_arguments(parser)
     choices.add_arguments(parser)
-    parser.epilog = f"LABEL_STUDIO_API_KEY is a token of a user who sees the clips. {parser.epilog}"
+    parser.epilog = (
+        "LABEL_STUDIO_API_KEY is a token of a user who sees the clips, from Label Studio's "
+        f"Account & Settings. {parser.epilog}"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -52,6 +52,8 @@ class Backend:
                 case "/setup":
                     Interface.from_config(str(body.get("schema", "")))
                     return 200, {"model_version": self._version()}
+                case "/versions":
+                    return 200, {"versions": [self._version()]}
                 case "/predict":
                     return 200, self._predict(body)
                 case "/webhook" | "/train":  # we do not learn from annotations as they come

@@ -1,7 +1,7 @@
 """Clips that tasks name, fetched from Label Studio and from nowhere else."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,40 @@ import httpx
 from clients.calls import may_use_proxy
 
 TIMEOUT_S = 60.0
+
+
+class Token(httpx.Auth):
+    """Shows a user's token: a personal access token, or one of the older kind.
+
+    The first is traded for a pass of a few minutes, which is shown instead.
+    """
+
+    def __init__(self, token: str, renewal: httpx.URL) -> None:
+        """Trades nothing yet.
+
+        Args:
+            token: of a user; only a personal access token, which is a JWT, has dots in it.
+            renewal: where it is traded.
+        """
+        self._token, self._renewal = token, renewal
+        self._shown = None if "." in token else f"Token {token}"
+        self._lasts = self._shown is not None
+
+    def sync_auth_flow(
+        self, request: httpx.Request
+    ) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sends a request with what there is to show; again with a new pass if that has run out."""
+        if self._shown is not None:
+            request.headers["Authorization"] = self._shown
+            response = yield request
+            if self._lasts or response.status_code != httpx.codes.UNAUTHORIZED:
+                return
+        renewed = yield httpx.Request("POST", self._renewal, json={"refresh": self._token})
+        renewed.read()
+        renewed.raise_for_status()
+        self._shown = f"Bearer {renewed.json()['access']}"
+        request.headers["Authorization"] = self._shown
+        yield request
 
 
 class Clips:
@@ -33,9 +67,10 @@ class Clips:
             max_bytes: of a clip.
             transport: replaces the network, for tests.
         """
+        renewal = httpx.URL(f"{label_studio.rstrip('/')}/api/token/refresh/")
         self._http = httpx.Client(
             base_url=label_studio,
-            headers={"Authorization": f"Token {token}"} if token else {},
+            auth=Token(token, renewal) if token else None,
             timeout=TIMEOUT_S,
             follow_redirects=True,  # to where Label Studio itself keeps the clip
             transport=transport,
@@ -74,6 +109,11 @@ class Clips:
                         file.write(chunk)
                         if file.tell() > self._max_bytes:
                             raise ValueError(f"{address} is larger than {self._max_bytes} bytes")
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                hint = "; is LABEL_STUDIO_API_KEY a token of a user who sees it?"
+                known = hint if status in (401, 403) else ""
+                raise OSError(f"{address} cannot be fetched: status {status}{known}") from error
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 raise OSError(f"{address} cannot be fetched: {error}") from error
             file.flush()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 from xml.etree import ElementTree
 
-from clients.exports import to_label_studio
+from clients.exports import score_of, to_label_studio
 from clients.results import PredictionResult
 
 
@@ -63,6 +63,4 @@ class Interface:
             for region in made["result"]
             if self.labels.issuperset(region["value"]["timelinelabels"])
         ]
-        scores = [region["score"] for region in regions]
-        score = sum(scores) / len(scores) if scores else 0.0
-        return {"model_version": made["model_version"], "result": regions, "score": score}
+        return {**made, "result": regions, "score": score_of(regions)}

@@ -9,6 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from model.ranks import ALONE, World
+
 BatchT = TypeVar("BatchT")
 
 
@@ -30,17 +32,22 @@ def project_conflicts(gradients: Tensor, orders: list[list[int]]) -> Tensor:
 
 
 def pcgrad_backward(
-    shared: nn.Module, model: nn.Module, losses: Callable[[BatchT], Tensor]
+    shared: nn.Module,
+    model: nn.Module,
+    losses: Callable[[BatchT], Tensor],
+    world: World = ALONE,
 ) -> Callable[[BatchT], Tensor]:
     """Returns what sets a batch's gradients with surgery on the shared parameters.
 
     The other parameters belong to one task each and get its plain gradient. Orders are drawn from
-    the global generator, so a resumed run meets the same ones.
+    the global generator, so a resumed run meets the same ones. Surgery is on the gradients of the
+    whole batch: each task's are added up over all ranks first.
 
     Args:
         shared: what all tasks use.
         model: everything trained, `shared` included.
         losses: batch -> (T,) losses.
+        world: who computes the other parts of a batch.
     """
     common = list(shared.parameters())
     held = {id(p) for p in common}
@@ -55,11 +62,13 @@ def pcgrad_backward(
         total = each.sum()
         for p, g in zip(own, torch.autograd.grad(total, own, allow_unused=True), strict=True):
             p.grad = g
-        orders = [torch.randperm(len(each)).tolist() for _ in each]
-        surgery = project_conflicts(torch.stack(rows), orders)
+        stacked = world.add_up([torch.stack(rows)])[0]
+        orders = world.once(lambda: [torch.randperm(len(each)).tolist() for _ in each])
+        loss = world.add_gradients(model, total.detach())
+        surgery = project_conflicts(stacked, orders)
         for p, g in zip(common, surgery.split([p.numel() for p in common]), strict=True):
             p.grad = g.view_as(p)
-        return total.detach()
+        return loss
 
     return backward
 

@@ -62,15 +62,18 @@ class Batch:
     Attributes:
         inputs: (G, n, S, D_in) observed nodes; (G, n, 1, D_in) where one vector stands for all S.
         labels: output -> (G, m), m as the task's readout has it.
+        shares: output -> how much of all labels drawn the batch has, where it is a part of what
+            was drawn; left out, all.
     """
 
     inputs: Tensor
     labels: dict[str, Tensor]
+    shares: dict[str, float] = field(default_factory=dict)
 
     def to(self, device: str) -> "Batch":
         """Returns the batch on another device."""
         labels = {name: values.to(device) for name, values in self.labels.items()}
-        return Batch(self.inputs.to(device), labels)
+        return Batch(self.inputs.to(device), labels, self.shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +114,9 @@ class Samples:
         generator: torch.Generator | None = None,
         context_dropout: float = 0.0,
         keyframe_crop: CropRule = "uniform",
+        part: slice | None = None,
     ) -> Batch:
-        """Returns the samples named, (G,), as one batch.
+        """Returns the samples named, (G,), or a part of them, as one batch.
 
         Args:
             which: positions of the samples.
@@ -120,6 +124,8 @@ class Samples:
             generator: training draws rows, crops and lone contexts from it; None evaluates.
             context_dropout: share of samples whose other segments repeat the answered one.
             keyframe_crop: how training crops the segments of PNR.
+            part: which of them to read; None reads all. What is random is drawn for all of them,
+                so that parts are what they would be in the whole.
         """
         segments = self.segments[which]
         if generator is not None:
@@ -130,12 +136,16 @@ class Samples:
                 segments = _isolate(self.spec, segments, context_dropout, generator)
         rows = self.video_rows[which]
         pick = pick_nodes(self.spec, segments, rows, config=config, generator=generator)
-        inputs = pick.shifted(self.video_offset[which]).gather(self.tracks.features)
+        pick = pick.shifted(self.video_offset[which])
         labels = {name: values[which] for name, values in self.labels.items()}
         if self.pnr_frame is not None:
             nearest = _nearest_node(self.spec, segments, self.pnr_frame[which])
             labels[self.spec.outputs[0]] = nearest
-        return Batch(inputs, labels)
+        if part is None:
+            return Batch(pick.gather(self.tracks.features), labels)
+        inputs = pick.part(part).gather(self.tracks.features)
+        own = {name: values[part] for name, values in labels.items()}
+        return Batch(inputs, own, {n: _count(own[n]) / max(1, _count(labels[n])) for n in own})
 
 
 def action_samples(actions: list[ActionRecord], tracks: Tracks, *, spec: TaskSpec = AR) -> Samples:
@@ -242,6 +252,10 @@ def _isolate(spec: TaskSpec, segments: Tensor, share: float, generator: torch.Ge
     answered = _answered(spec)
     alone = torch.rand(len(segments), 1, 1, generator=generator) < share
     return torch.where(alone, segments[:, answered : answered + 1], segments)
+
+
+def _count(labels: Tensor) -> int:
+    return int((labels != IGNORE).sum())
 
 
 def _nearest_node(spec: TaskSpec, segments: Tensor, pnr_frame: Tensor) -> Tensor:

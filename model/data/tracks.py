@@ -14,6 +14,7 @@ from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Tracks
 from model.errors import AnnotationInvalid, FeaturesMissing
+from weights.folders import Place, as_place
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 """Endings of the containers that are read."""
@@ -113,7 +114,8 @@ def load_tracks(
     Args:
         data: where a feature set of that name is looked for, and the lengths of its videos.
         videos: what must be there.
-        features: name of a feature set of the data root, or a folder of feature files.
+        features: name of a feature set of the data root, or a folder of feature files, or the URL
+            of one.
         packed_under: folder for packs: the files are read once, then mapped; other videos that
             the pack holds come along. None reads them all into memory, for small sets.
         progress: called with (videos done, videos to do) while files are read.
@@ -122,18 +124,25 @@ def load_tracks(
         FeaturesMissing: a video has no feature file; says what was looked for and how to fetch it.
         FeatureFileInvalid: a file is no track, or unlike the others.
     """
-    places = [data.features(str(features)), Path(features)]
-    folder = next((place for place in places if place.is_dir()), places[0])
-    store = FeatureStore(folder)
+    store, places = _find_features(data, features)
     try:
         if packed_under is None:
             return Tracks.join(_read_all(store, videos, progress))
-        path = packed_under / folder.name
+        path = packed_under / store.name
         pack(store, videos, path, num_frames=data.num_frames, progress=progress)
     except KeyError as error:
-        raise FeaturesMissing(error.args, places, data.fetch_command(folder.name)) from error
+        raise FeaturesMissing(error.args, places, data.fetch_command(store.name)) from error
     packed = PackedFeatures.open(path)
     return Tracks(packed.features, packed.offset, packed.rows, packed.encoder)
+
+
+def _find_features(data: DataRoot, features: str | Path) -> tuple[FeatureStore, list[Place]]:
+    """Returns where the features lie, and every place that was thought of."""
+    place = as_place(features)
+    if not isinstance(place, Path):
+        return FeatureStore(place), [place]
+    places = [data.features(str(features)), place]
+    return FeatureStore(next((p for p in places if p.is_dir()), places[0])), [*places]
 
 
 def _read_all(

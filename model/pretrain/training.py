@@ -23,9 +23,10 @@ from extract.swin import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.cores import one_thread_per_core, sharded
 from model.data.annotations import ActionRecord
-from model.fit import fit, shuffled
+from model.fit import Fitting, fit, shuffled
 from model.losses import output_loss
 from model.pretrain.views import ViewConfig, Views, place_targets
+from model.ranks import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def pretrain_on_images(
     config: PretrainConfig,
     seed: int,
     checkpoint: Path | None = None,
+    world: World = ALONE,
 ) -> None:
     """Trains trunk and places on one temporal token at a time, each once per epoch.
 
@@ -118,6 +120,7 @@ def pretrain_on_images(
         config: how.
         seed: of everything random.
         checkpoint: where epochs are saved and resumed from.
+        world: who trains together.
     """
     views = Views(contract, model.token_frames, config.views)
     places = [(s, i) for s in footage.scenes for i in range(len(footage.label_maps(s)))]
@@ -133,7 +136,8 @@ def pretrain_on_images(
         shown = torch.cat([visible, acted_on], dim=-1).float()
         return _place_loss(model.place(tokens)[..., : shown.shape[-1]], shown)
 
-    _fit(model, len(places), loss, config.images, config.image_shard, "images", seed, checkpoint)
+    fitting = Fitting(config.images, seed, checkpoint, world=world)
+    _fit(model, len(places), loss, fitting, config.image_shard, "images")
 
 
 def pretrain_on_clips(
@@ -144,6 +148,7 @@ def pretrain_on_clips(
     config: PretrainConfig,
     seed: int,
     checkpoint: Path | None = None,
+    world: World = ALONE,
 ) -> None:
     """Trains everything on windows of labelled actions.
 
@@ -154,6 +159,7 @@ def pretrain_on_clips(
         config: how.
         seed: of everything random.
         checkpoint: where epochs are saved and resumed from.
+        world: who trains together.
     """
     views = Views(contract, model.token_frames, config.views)
     actions = footage.actions
@@ -187,7 +193,8 @@ def pretrain_on_clips(
         ]
         return _place_loss(model.place(tokens), shown) + torch.stack(told).sum()
 
-    _fit(model, len(actions), loss, config.clips, config.clip_shard, "clips", seed, checkpoint)
+    fitting = Fitting(config.clips, seed, checkpoint, world=world)
+    _fit(model, len(actions), loss, fitting, config.clip_shard, "clips")
 
 
 def _begins(
@@ -236,14 +243,14 @@ def _fit(
     model: Pretraining,
     count: int,
     loss: Callable[[_Shard], Tensor],
-    config: FitConfig,
+    fitting: Fitting,
     shard_size: int,
     label: str,
-    seed: int,
-    checkpoint: Path | None,
 ) -> None:
+    batch_size = fitting.config.batch_size
+
     def batches(generator: torch.Generator) -> Iterator[list[_Shard]]:
-        for which in shuffled(count, config.batch_size, generator):
+        for which in shuffled(count, batch_size, generator):
             parts = which.split(shard_size)
             seeds = torch.randint(2**40, (len(parts),), generator=generator).tolist()
             yield [_Shard(p.tolist(), s) for p, s in zip(parts, seeds, strict=True)]
@@ -252,11 +259,9 @@ def _fit(
         fit(
             model,
             batches,
-            sharded(model, loss, pool),
-            config=config,
-            steps_per_epoch=-(-count // config.batch_size),
-            seed=seed,
+            sharded(model, loss, pool, fitting.world),
+            fitting,
+            steps_per_epoch=-(-count // batch_size),
             label=label,
-            checkpoint=checkpoint,
             max_norm=1.0,
         )

@@ -27,6 +27,7 @@ from model.reproduce.report import build_sweeps, build_tables, write_reproductio
 from model.run import typical_seconds
 from model.tabletop import prepare_world
 from weights.errors import WeightsError
+from weights.folders import Place, as_place
 
 SHIPPED = Path("weights/tabletop")
 NEIGHBOURS = (1, 2, 8, 16)
@@ -112,7 +113,7 @@ def _order(jobs: Sequence[Job], score: Score) -> int:
 def _prepare(arguments: argparse.Namespace) -> Prepare:
     """What every process calls for its data and settings; a tabletop world is told by its file."""
     if (arguments.data / WORLD_FILE).is_file():
-        features = Path(arguments.features or arguments.work / "features")
+        features = as_place(arguments.features or arguments.work / "features")
         learning = override((SMOKE if arguments.brief else TABLETOP).learning, arguments.settings)
         return partial(_world, arguments.data, arguments.bundle, features, learning)
     return partial(
@@ -127,7 +128,7 @@ def _prepare(arguments: argparse.Namespace) -> Prepare:
 
 
 def _world(
-    root: Path, bundle: Path, features: Path, learning: Learning
+    root: Path, bundle: Place, features: Place, learning: Learning
 ) -> tuple[Prepared, Learning]:
     return _fitted(prepare_world(root, bundle, features), learning)
 
@@ -156,7 +157,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.set_defaults(data=Path("work/tabletop/world"), features=None)
     parser.add_argument(
         "--bundle",
-        type=Path,
+        type=as_place,
         default=SHIPPED,
         help="whose encoder makes a tabletop world's features",
     )

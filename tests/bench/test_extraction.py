@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,7 +34,11 @@ def test_readers_are_measured_beside_bare_decoding(monkeypatch):
     monkeypatch.setattr(decode, "SIZES", {"small": (320, 180)})
     figures = decode.run(argparse.Namespace(seconds=1.0, rounds=1))
     assert set(figures["rows"]["small"]["ratio"]) == {
-        f"{reader} {side}" for reader in ("decord", "pyav") for side in (96, 224)
+        "pyav, tabletop",
+        "decord, tabletop",
+        "pyav, omnivore",
+        "pyav, slowfast",
+        decode.WHOLE,
     }
     assert "goal >= 0.85" in decode.table(figures)
 
@@ -41,7 +46,7 @@ def test_readers_are_measured_beside_bare_decoding(monkeypatch):
 def test_a_video_is_repeated_without_a_seam(tmp_path):
     once = write_video(tmp_path / "a.mp4", 160, 120, seconds=2)
     thrice = repeat_video(once, tmp_path / "b.mp4", 3)
-    clip = decode_clip(thrice, TABLETOP, TRUSTED)
+    clip = decode_clip(thrice, replace(TABLETOP, frame_step=1), TRUSTED)
     assert clip.info.frames_decoded == 180
     assert clip.notices == ()
     assert (clip.frames.reshape(3, -1)[0] == clip.frames.reshape(3, -1)[2]).all()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.load import callers as callers_module
+from bench.load import soak
 from bench.load.answers import HUNG_UP, LOST, Answer, percentile, summarise
 from bench.load.callers import Callers, Door
 from bench.load.clips import LoadClip, draw
@@ -203,3 +204,12 @@ def test_growth_counts_after_the_warm_up_alone():
     growing = trend(samples([100.0] * 10 + [100.0 + k for k in range(31)]))
     assert growing["rss_mb"]["drift_percent"] == pytest.approx(100 * 24 / 103, abs=1.0)
     assert trend(samples([1.0] * 3)) is None
+
+
+@pytest.mark.parametrize(("more", "passes"), [(0, True), (1, True), (soak.LAZY_THREADS + 1, False)])
+def test_a_soak_forgives_threads_of_a_pool_that_fills_and_no_others(more, passes):
+    still = {"first": 10, "last": 10, "most": 10, "drift_percent": 0.0}
+    grown = {**still, "last": 10 + more, "most": 10 + more}
+    server = {"rss_mb": still, "fds": still, "threads": grown}
+    load = {"outcomes": {"200": 9}, "interrupted": False, "unexpected": 0, "server": server}
+    assert soak.judged(soak._checks(load))["passed"] is passes

@@ -108,11 +108,50 @@ def test_the_other_questions_are_answered(answer):
     with backend(answer, kept) as http:
         assert http.get("/health").json()["status"] == "UP"
         assert http.get("/").status_code == 200
+        assert http.get("/versions").json() == {"versions": ["m 1 aaaaaaaaaaaa"]}
         assert http.post("/setup", json={"schema": CONFIG}).json() == {
             "model_version": "m 1 aaaaaaaaaaaa"
         }
         assert http.post("/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 201
         assert http.post("/elsewhere", json={}).status_code == 404
+
+
+def test_a_personal_token_is_traded_for_a_pass_and_again_when_that_has_run_out(tmp_path):
+    passes = iter(["one", "two", "three"])
+    valid: list[str] = []
+    asked = []
+
+    def studio(request):
+        asked.append(request.url.path)
+        if request.url.path == "/here/api/token/refresh/":
+            assert json.loads(request.read()) == {"refresh": "a.b.c"}
+            assert "authorization" not in request.headers
+            valid[:] = [next(passes)]
+            return httpx.Response(200, json={"access": valid[0]})
+        is_valid = request.headers.get("authorization") in [f"Bearer {one}" for one in valid]
+        return httpx.Response(200, content=b"a clip") if is_valid else httpx.Response(401)
+
+    transport = httpx.MockTransport(studio)
+    with Clips("http://studio/here", token="a.b.c", max_bytes=9, transport=transport) as clips:
+        for _ in range(2):
+            with clips.fetched("/clip.mp4") as path:
+                assert path.read_bytes() == b"a clip"
+        valid.clear()
+        with clips.fetched("/clip.mp4") as path:
+            assert path.read_bytes() == b"a clip"
+    renewal = "/here/api/token/refresh/"
+    assert asked == [renewal, *["/clip.mp4"] * 3, renewal, "/clip.mp4"]
+
+
+@pytest.mark.parametrize("token", ["old", "a.b.c", None])
+def test_a_token_that_is_not_taken_is_named(token):
+    transport = httpx.MockTransport(lambda _: httpx.Response(401))
+    with (
+        Clips("http://studio", token=token, max_bytes=9, transport=transport) as clips,
+        pytest.raises(OSError, match="LABEL_STUDIO_API_KEY"),
+        clips.fetched("/clip.mp4"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("config", ["", "<View/>", '<View><TimelineLabels toName="x"/></View>'])

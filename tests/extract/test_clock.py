@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from extract.clip import TRUSTED
 from extract.clock import is_on_clock, plan_frames, read_clock
-from extract.contract import OMNIVORE
 from extract.extractor import windows_of
 from extract.video import decode_clip
 from extract.windows import cut_windows
 from tests.extract.clips import read_number, write_numbered
+from tests.extract.decoded import WHOLE
 
 
 def constant(rate, count):
@@ -143,7 +143,7 @@ def test_windows_of_a_file_show_the_frames_nearest_to_their_instants(tmp_path, r
     else:
         file = write_numbered(tmp_path / "clip.mp4", 100, rate=rate)
         times_s = np.arange(100) / float(rate)
-    windows, starts = windows_of(decode_clip(file, OMNIVORE, TRUSTED).frames, OMNIVORE)
+    windows, starts = windows_of(decode_clip(file, WHOLE, TRUSTED).frames, WHOLE)
     for window, start in zip(windows, starts, strict=True):
         for position, frame in enumerate(window):
             distance = np.abs(times_s - (start + position) / 30)
@@ -158,6 +158,6 @@ def test_frames_of_a_source_at_thirty_are_used_bit_for_bit(tmp_path, rate):
             frame.reformat(format="rgb24", src_colorspace="ITU601").to_ndarray()
             for frame in container.decode(video=0)
         ]
-    clip = decode_clip(file, OMNIVORE, TRUSTED)
+    clip = decode_clip(file, WHOLE, TRUSTED)
     assert np.array_equal(clip.frames, np.stack(source))
     assert not clip.notices

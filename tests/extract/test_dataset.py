@@ -101,10 +101,10 @@ def test_a_decoder_that_hangs_is_given_up(videos, tiny_encoder, monkeypatch):
 
 
 def test_a_picture_that_changes_size_is_the_videos_own_fault(tiny_encoder, monkeypatch, videos):
-    def refuse(self, frames):
+    def refuse(self, block):
         raise VideoRejected("damaged", "the size of the picture changes on the way")
 
-    monkeypatch.setattr(dataset.TrackBuilder, "push", refuse)
+    monkeypatch.setattr(dataset.TrackBuilder, "append", refuse)
     found = outcomes(extract_videos(videos[:2], tiny_encoder, workers=1))
     assert [one.error.code for one in found.values()] == ["damaged", "damaged"]
 

@@ -5,27 +5,13 @@ import numpy as np
 import pytest
 
 from extract.clip import TRUSTED
-from extract.contract import OMNIVORE, TABLETOP
+from extract.contract import OMNIVORE
 from extract.decode_process import DecodeProcess
 from extract.errors import DecoderDied, VideoRejected
 from extract.frame_stream import SLOTS, FrameStream
 from extract.video import BLOCK_FRAMES, decode_clip
 from tests.extract.clips import noisy_frames, write_clip, write_numbered
-
-
-class Sink:
-    def __init__(self):
-        self.blocks, self.expected, self.restarts = [], None, 0
-
-    def expect(self, num_frames):
-        self.expected = num_frames
-
-    def append(self, block):
-        self.blocks.append(block)
-
-    def restart(self):
-        self.blocks.clear()
-        self.restarts += 1
+from tests.extract.decoded import EVERY, WHOLE, Frames
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +27,11 @@ def drain(stream, sink):
     return np.concatenate(sink.blocks)
 
 
-@pytest.mark.parametrize("contract", [TABLETOP, OMNIVORE], ids=["resized", "full size"])
+@pytest.mark.parametrize("contract", [EVERY, WHOLE], ids=["bytes", "floats"])
 @pytest.mark.parametrize("name", ["plain.mp4", "trimmed.mp4"])
 def test_a_stream_brings_the_frames_of_a_clip_decoded_here(process, clips, name, contract):
-    sink = Sink()
-    found = drain(FrameStream(process, clips / name, contract, TRUSTED), sink)
+    sink = Frames()
+    found = drain(FrameStream(process, clips / name, contract), sink)
     expected = decode_clip(clips / name, contract, TRUSTED)
     assert np.array_equal(found, expected.frames)
     assert sink.expected == len(expected.frames)
@@ -54,8 +40,8 @@ def test_a_stream_brings_the_frames_of_a_clip_decoded_here(process, clips, name,
 @pytest.mark.parametrize("count", [1, 31, 32, 33, BLOCK_FRAMES * SLOTS, BLOCK_FRAMES * SLOTS + 1])
 def test_blocks_are_whole_at_every_length(process, tmp_path, count):
     path = write_numbered(tmp_path / "a.mp4", count)
-    sink = Sink()
-    drain(FrameStream(process, path, TABLETOP, TRUSTED), sink)
+    sink = Frames()
+    drain(FrameStream(process, path, EVERY), sink)
     lengths = [len(block) for block in sink.blocks]
     assert sum(lengths) == count
     assert set(lengths[:-1]) <= {BLOCK_FRAMES}
@@ -64,8 +50,8 @@ def test_blocks_are_whole_at_every_length(process, tmp_path, count):
 def test_decoding_waits_for_whoever_reads(process, tmp_path):
     count = 3 * SLOTS * BLOCK_FRAMES
     path = write_numbered(tmp_path / "a.mp4", count)
-    stream, sink = FrameStream(process, path, TABLETOP, TRUSTED, "pyav"), Sink()
-    block_bytes = BLOCK_FRAMES * TABLETOP.crop_height * TABLETOP.crop_width * 3
+    stream, sink = FrameStream(process, path, EVERY, "pyav"), Frames()
+    block_bytes = BLOCK_FRAMES * EVERY.crop_height * EVERY.crop_width * 3
     time.sleep(1.0)
     assert held_bytes(process) == SLOTS * block_bytes
     assert len(drain(stream, sink)) == count
@@ -73,9 +59,9 @@ def test_decoding_waits_for_whoever_reads(process, tmp_path):
 
 
 def test_large_frames_make_small_blocks(process, tmp_path):
-    path = write_clip(tmp_path / "a.mp4", noisy_frames(12, 1280, 720))
-    sink = Sink()
-    drain(FrameStream(process, path, OMNIVORE, TRUSTED), sink)
+    path = write_clip(tmp_path / "a.mp4", noisy_frames(40, 64, 48))
+    sink = Frames()
+    drain(FrameStream(process, path, OMNIVORE), sink)
     assert len(sink.blocks) > 1
     assert max(block.nbytes for block in sink.blocks) <= 8 * 2**20
 
@@ -84,17 +70,17 @@ def test_a_file_refused_on_the_way_leaves_the_process_fit_for_the_next(process, 
     data = (clips / "index-first.mp4").read_bytes()
     half = tmp_path / "a.mp4"
     half.write_bytes(data[: (data.index(b"mdat") + len(data)) // 2])
-    stream = FrameStream(process, half, TABLETOP, TRUSTED)
+    stream = FrameStream(process, half, EVERY)
     with pytest.raises(VideoRejected, match="damaged"):
-        drain(stream, Sink())
+        drain(stream, Frames())
     assert stream.is_reusable
-    assert len(drain(FrameStream(process, clips / "plain.mp4", TABLETOP, TRUSTED), Sink())) == 100
+    assert len(drain(FrameStream(process, clips / "plain.mp4", EVERY), Frames())) == 100
 
 
 def test_a_reader_can_be_asked_for(process, clips):
-    refused = FrameStream(process, clips / "trimmed.mp4", TABLETOP, TRUSTED, "decord")
+    refused = FrameStream(process, clips / "trimmed.mp4", EVERY, "decord")
     with pytest.raises(VideoRejected) as caught:
-        drain(refused, Sink())
+        drain(refused, Frames())
     assert caught.value.code == "reader-refused"
 
 
@@ -108,6 +94,9 @@ def test_a_reader_can_be_asked_for(process, clips):
         {"shape": [1, 96, 128, 3]},
         {"shape": "frames", "offset": 0},
         {"expected": "many"},
+        {"expected": 0},
+        {"expected": 2**60},
+        {"info": {}},
         {"failed": "RuntimeError"},
     ],
 )
@@ -117,11 +106,35 @@ def test_a_process_that_talks_nonsense_is_not_believed(reply):
             pass
 
         def replies(self):
+            yield {"expected": 40}
             yield reply
 
-    stream = FrameStream(Liar(), __file__, TABLETOP, TRUSTED)
+    stream = FrameStream(Liar(), __file__, EVERY)
     with pytest.raises(DecoderDied):
-        stream.pour(Sink())
+        stream.pour(Frames())
+    assert not stream.is_reusable
+
+
+@pytest.mark.parametrize("lengths", [[32, 9], [32, 7]], ids=["too many", "too few"])
+def test_a_process_that_miscounts_its_frames_is_not_believed(lengths):
+    class Liar:
+        def send(self, request):
+            pass
+
+        def free_slot(self):
+            pass
+
+        def read_frames(self, shape, dtype, offset):
+            return np.zeros(shape, np.uint8)
+
+        def replies(self):
+            yield {"expected": 40}
+            yield from ({"shape": [length, 96, 128, 3], "offset": 0} for length in lengths)
+            yield {"info": {}}
+
+    stream = FrameStream(Liar(), __file__, EVERY)
+    with pytest.raises(DecoderDied):
+        stream.pour(Frames())
     assert not stream.is_reusable
 
 

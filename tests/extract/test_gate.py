@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,7 +7,9 @@ import pytest
 from extract.clip import Limits
 from extract.contract import OMNIVORE, TABLETOP
 from extract.errors import VideoRejected
-from extract.gate import PacketReport, decord_fits, decord_may_read, plan_reading
+from extract.gate import PacketReport, damage_of, decord_fits, decord_may_read, plan_reading
+from extract.windows import wanted_frames
+from tests.extract.decoded import EVERY
 
 GOOD = PacketReport(
     container="mp4",
@@ -109,6 +112,55 @@ def test_budgets_of_time_and_pixels_hold_for_the_whole_clip(limits, code):
 
 
 def test_a_plan_repeats_every_frame_as_often_as_it_is_shown():
-    plan = plan_reading(replace(GOOD, times_s=np.arange(240) / 24), TABLETOP, Limits())
+    plan = plan_reading(replace(GOOD, times_s=np.arange(240) / 24), EVERY, Limits())
     assert np.array_equal(np.repeat(np.arange(240), plan.repeats), plan.ticks)
     assert len(plan.ticks) == 300
+
+
+@pytest.mark.parametrize("rate", [30, 24, 50])
+def test_a_plan_counts_only_the_ticks_that_windows_look_at(rate):
+    plan = plan_reading(replace(GOOD, times_s=np.arange(240) / rate), TABLETOP, Limits())
+    assert np.array_equal(plan.wanted, wanted_frames(len(plan.ticks), TABLETOP))
+    assert np.array_equal(np.repeat(np.arange(240), plan.repeats), plan.due)
+    assert plan.due.tolist() == plan.ticks[plan.wanted].tolist()
+
+
+def read(decoded, refused=0, corrupt=0):
+    return SimpleNamespace(num_decoded=decoded, num_refused=refused, num_corrupt=corrupt)
+
+
+@pytest.mark.parametrize(
+    ("declared", "counts", "damage"),
+    [
+        (240, read(120), 0),
+        (240, read(117), 3 / 120),
+        (240, read(119, corrupt=2), 3 / 120),
+        (240, read(120, refused=6), 6 / 240),
+        (240, read(0), 1),
+        (250, read(120), 10 / 250),
+        (250, read(114), 6 / 120 + 10 / 250),
+    ],
+)
+def test_damage_is_the_share_of_the_frames_needed_that_is_missing(declared, counts, damage):
+    report = replace(GOOD, frames_declared=declared, is_cut=True)
+    plan = plan_reading(report, TABLETOP, Limits())
+    assert np.count_nonzero(plan.repeats) == 120
+    assert damage_of(report, plan, counts) == pytest.approx(damage)
+
+
+def hd(num_frames):
+    return replace(
+        GOOD,
+        width=1920,
+        height=1080,
+        frames_declared=num_frames,
+        num_packets=num_frames,
+        times_s=np.arange(num_frames) / 30,
+    )
+
+
+def test_what_a_request_may_hold_does_not_depend_on_the_size_of_the_source():
+    plan_reading(hd(891), OMNIVORE, Limits())
+    with pytest.raises(VideoRejected, match="takes 512 MB, at most 512 MB are accepted"):
+        plan_reading(hd(892), OMNIVORE, Limits())
+    plan_reading(hd(892), OMNIVORE, Limits(is_stream=True))

@@ -88,7 +88,7 @@ def test_packing_again_reads_nothing(tmp_path, source, monkeypatch):
         raise AssertionError("a source was read")
 
     monkeypatch.setattr(FeatureStore, "read_rows", fail)
-    monkeypatch.setattr(packing, "_source_of", fail)
+    monkeypatch.setattr(FeatureStore, "read_file", fail)
     pack(source, ["c", "a"], tmp_path / "packed", num_frames=fail)
     assert (tmp_path / "packed" / INDEX).stat().st_mtime_ns == before
 
@@ -160,7 +160,7 @@ def test_a_source_written_again_with_the_same_content_is_not_packed_again(
     monkeypatch.setattr(FeatureStore, "read_rows", None)
     pack(source, list(SIZES), path)
     hashed = []
-    monkeypatch.setattr(packing, "_source_of", hashed.append)
+    monkeypatch.setattr(FeatureStore, "read_file", lambda _, name: hashed.append(name))
     pack(source, list(SIZES), path)  # the new time was noted
     assert hashed == []
 

@@ -10,7 +10,7 @@ from extract.clip import TRUSTED
 from extract.contract import OMNIVORE, TABLETOP
 from extract.extractor import Extractor
 from extract.sandbox import DecodePool
-from extract.video import decode_clip, stream_frames
+from extract.video import decode_clip
 from tests.extract.clips import numbered_frame, read_number, write_clip
 
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
@@ -48,10 +48,9 @@ def test_the_left_half_is_read_as_if_it_were_the_whole_frame(clips, contract):
 
 def test_features_are_those_of_the_left_eye_and_of_the_same_encoder(clips, tiny_encoder):
     extractor = Extractor(tiny_encoder)
-    mono_blocks = stream_frames(clips / "mono.mp4", tiny_encoder.contract)
-    stereo_blocks = stream_frames(clips / "stereo.mp4", tiny_encoder.contract.for_stereo())
-    mono = extractor.from_frames(mono_blocks, video_id="v")
-    stereo = extractor.from_frames(stereo_blocks, video_id="v")
+    mono = extractor.from_file(clips / "mono.mp4")
+    contract = tiny_encoder.contract.for_stereo()
+    stereo = extractor.from_clip(decode_clip(clips / "stereo.mp4", contract, TRUSTED), video_id="v")
     assert torch.equal(mono.features, stereo.features)
     assert mono.encoder == stereo.encoder
 
@@ -71,7 +70,7 @@ def test_an_odd_width_loses_its_middle_column(tmp_path):
     frames = [np.full((48, 65, 3), 90, np.uint8)] * 33
     write_clip(tmp_path / "odd.mp4", frames, pix_fmt="yuv444p")
     clip = decode_clip(tmp_path / "odd.mp4", OMNIVORE.for_stereo(), TRUSTED)
-    assert clip.frames.shape[1:] == (48, 32, 3)
+    assert (clip.info.width, clip.info.height) == (32, 48)
 
 
 def test_a_decoding_process_takes_the_left_half_too(clips):

@@ -96,7 +96,7 @@ def test_a_length_that_contradicts_the_file_is_refused(tmp_path):
 
 def test_our_features_can_be_written_as_the_release_has_them(tmp_path):
     store, track = FeatureStore(tmp_path), make_track()
-    path = store.write_bare(track)
+    path = tmp_path / store.write_bare(track)
     assert torch.equal(torch.load(path, weights_only=True), track.features)
     found = store.read(track.video_id, num_frames=track.num_frames)
     assert torch.equal(found.end_s, track.end_s)
@@ -130,7 +130,7 @@ def test_broken_files_are_refused(tmp_path, name, data):
 
 def test_every_cut_of_a_track_file_is_refused(tmp_path):
     store = FeatureStore(tmp_path)
-    data = store.write(make_track()).read_bytes()
+    data = (tmp_path / store.write(make_track())).read_bytes()
     for size in range(0, len(data), 37):
         (tmp_path / "kitchen-1.safetensors").write_bytes(data[:size])
         with pytest.raises(FeatureFileInvalid):
@@ -169,7 +169,7 @@ def test_a_track_checks_its_shapes():
 
 def test_a_track_is_written_the_same_to_the_byte_every_time(tmp_path):
     store, track = FeatureStore(tmp_path), make_track()
-    assert len({store.write(track).read_bytes() for _ in range(20)}) == 1
+    assert len({(tmp_path / store.write(track)).read_bytes() for _ in range(20)}) == 1
 
 
 def test_what_writes_that_were_cut_short_left_is_swept_by_video(tmp_path):

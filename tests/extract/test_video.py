@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from extract.contract import OMNIVORE, TABLETOP
+from extract.contract import OMNIVORE
 from extract.decord_reader import DecordReader, DecordTrouble
 from extract.errors import VideoRejected
-from extract.video import Limits, decode_clip, stream_frames
+from extract.video import TRUSTED, Limits, decode_clip, decode_into
 from tests.extract.clips import (
     noisy_frames,
     png_bytes,
@@ -18,6 +18,12 @@ from tests.extract.clips import (
     write_clip,
     write_numbered,
 )
+from tests.extract.decoded import EVERY, Frames, decode
+
+
+def streamed(path):
+    """Frames as PyAV gives them."""
+    return decode(path, EVERY, "pyav", Limits())[1]
 
 
 def numbers(frames):
@@ -28,14 +34,14 @@ def codes(clip):
     return [notice.code for notice in clip.notices]
 
 
-def rejection(path, contract=TABLETOP, limits=Limits()):  # noqa: B008
+def rejection(path, contract=EVERY, limits=Limits()):  # noqa: B008
     with pytest.raises(VideoRejected) as caught:
         decode_clip(path, contract, limits)
     return caught.value.code
 
 
 def test_a_plain_clip_gives_every_frame_once_in_order_and_its_facts(clips):
-    clip = decode_clip(clips / "plain.mp4", TABLETOP, Limits())
+    clip = decode_clip(clips / "plain.mp4", EVERY, Limits())
 
     assert numbers(clip.frames) == list(range(100))
     assert clip.frames.shape == (100, 96, 128, 3)
@@ -69,7 +75,7 @@ def test_every_accepted_format_gives_the_right_frames(tmp_path, name, options):
     if options.get("codec") == "libsvtav1" and "libsvtav1" not in av.codecs_available:
         pytest.skip("this build of av writes no AV1")
     path = write_numbered(tmp_path / name, 40, **options)
-    clip = decode_clip(path, TABLETOP, Limits())
+    clip = decode_clip(path, EVERY, Limits())
     assert numbers(clip.frames) == list(range(40))
     assert codes(clip) == []
 
@@ -90,12 +96,10 @@ def test_every_accepted_format_gives_the_right_frames(tmp_path, name, options):
 )
 def test_both_readers_give_the_same_pixels(tmp_path, width, height, options):
     path = write_clip(tmp_path / "noise.mp4", noisy_frames(40, width, height), **options)
-    clip = decode_clip(path, TABLETOP, Limits())
+    clip = decode_clip(path, EVERY, Limits())
     assert clip.info.reader == "decord"
 
-    streamed = np.concatenate(list(stream_frames(path, TABLETOP, Limits())))
-
-    assert np.array_equal(streamed, clip.frames)
+    assert np.array_equal(streamed(path), clip.frames)
     turned = options.get("rotation", 0) in (90, 270)
     assert (clip.info.width, clip.info.height) == ((height, width) if turned else (width, height))
 
@@ -105,16 +109,16 @@ def test_both_readers_follow_the_colour_tag(tmp_path):
     pixels = {}
     for tag in ("bt709", "smpte170m"):
         path = write_clip(tmp_path / f"{tag}.mp4", frames, options={"colorspace": tag})
-        clip = decode_clip(path, TABLETOP, Limits())
+        clip = decode_clip(path, EVERY, Limits())
         assert clip.info.reader == "decord"
-        assert np.array_equal(np.concatenate(list(stream_frames(path, TABLETOP))), clip.frames)
+        assert np.array_equal(streamed(path), clip.frames)
         pixels[tag] = clip.frames[0, 0, 0].astype(int)
     assert np.abs(pixels["bt709"] - pixels["smpte170m"]).max() > 5
 
 
 @pytest.mark.parametrize("resize", ["decoder", "float"])
 def test_a_contract_may_ignore_the_colour_tag(tmp_path, resize):
-    contract = replace(TABLETOP, resize=resize, color="bt601")
+    contract = replace(EVERY, resize=resize, color="bt601")
     frames = [np.full((96, 128, 3), (203, 92, 44), np.uint8)] * 40
     found = []
     for tag in ("bt709", "smpte170m"):
@@ -126,19 +130,20 @@ def test_a_contract_may_ignore_the_colour_tag(tmp_path, resize):
 
 
 @pytest.mark.parametrize(("rotation", "turns"), [(0, 0), (90, 1), (180, 2), (270, 3)])
-def test_full_size_frames_stand_upright(tmp_path, rotation, turns):
+def test_frames_resized_as_floats_stand_upright(tmp_path, rotation, turns):
     left_white = np.zeros((48, 64, 3), np.uint8)
     left_white[:, :32] = 255
+    contract = replace(OMNIVORE, short_side=48, crop_height=48, crop_width=48)
     path = write_clip(tmp_path / "a.mp4", [left_white] * 32, rotation=rotation)
-    clip = decode_clip(path, OMNIVORE, Limits())
+    clip = decode_clip(path, contract, Limits())
     expected = np.rot90(left_white, turns)
-    assert clip.frames.shape == (32, *expected.shape)
-    assert np.abs(clip.frames[5].astype(int) - expected).mean() < 8
     assert (clip.info.width, clip.info.height) == expected.shape[1::-1]
+    middle = np.rot90(left_white[:, 8:56], turns)
+    assert np.abs(clip.frames[5] - middle).mean() < 8
 
 
 def test_a_trimmed_clip_goes_to_pyav_and_shows_only_what_it_should(clips):
-    clip = decode_clip(clips / "trimmed.mp4", TABLETOP, Limits())
+    clip = decode_clip(clips / "trimmed.mp4", EVERY, Limits())
     assert clip.info.reader == "pyav"
     assert numbers(clip.frames) == list(range(30, 100))
     assert clip.source_frames.tolist() == list(range(70))
@@ -149,7 +154,7 @@ def test_a_trimmed_clip_goes_to_pyav_and_shows_only_what_it_should(clips):
 @pytest.mark.parametrize("rate", [25, 60, 24, 10])
 def test_other_rates_are_resampled_to_the_nearest_frame(tmp_path, rate):
     path = write_numbered(tmp_path / "a.mp4", 3 * rate, rate=rate)
-    clip = decode_clip(path, TABLETOP, Limits())
+    clip = decode_clip(path, EVERY, Limits())
 
     assert codes(clip) == [f"resampled-from-{rate}fps"]
     assert len(clip.frames) == 90
@@ -161,7 +166,7 @@ def test_other_rates_are_resampled_to_the_nearest_frame(tmp_path, rate):
 
 def test_ntsc_rate_is_not_resampled(tmp_path):
     path = write_numbered(tmp_path / "a.mp4", 60, rate=Fraction(30000, 1001))
-    clip = decode_clip(path, TABLETOP, Limits())
+    clip = decode_clip(path, EVERY, Limits())
     assert codes(clip) == []
     assert numbers(clip.frames) == list(range(60))
     assert clip.info.fps == pytest.approx(29.97, abs=0.001)
@@ -170,7 +175,7 @@ def test_ntsc_rate_is_not_resampled(tmp_path):
 def test_a_variable_rate_is_resampled_by_time(tmp_path):
     times_ms = np.cumsum([0] + [20 + (37 * k) % 50 for k in range(59)])
     path = write_numbered(tmp_path / "a.mp4", 60, times_ms=[int(t) for t in times_ms])
-    clip = decode_clip(path, TABLETOP, Limits())
+    clip = decode_clip(path, EVERY, Limits())
 
     assert clip.notices[0].code.startswith("resampled-from-")
     assert numbers(clip.frames) == clip.source_frames.tolist()
@@ -181,7 +186,7 @@ def test_a_variable_rate_is_resampled_by_time(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 31])
 def test_a_short_clip_is_announced_as_padded(tmp_path, count):
-    clip = decode_clip(write_numbered(tmp_path / "a.mp4", count), TABLETOP, Limits())
+    clip = decode_clip(write_numbered(tmp_path / "a.mp4", count), EVERY, Limits())
     assert numbers(clip.frames) == list(range(count))
     assert codes(clip) == ["padded"]
 
@@ -189,7 +194,7 @@ def test_a_short_clip_is_announced_as_padded(tmp_path, count):
 def test_a_single_pixel_is_answered(tmp_path):
     frames = [np.full((1, 1, 3), 200, np.uint8)] * 32
     path = write_clip(tmp_path / "a.avi", frames, codec="mjpeg", pix_fmt="yuvj444p")
-    clip = decode_clip(path, TABLETOP, Limits())
+    clip = decode_clip(path, EVERY, Limits())
     assert clip.frames.shape == (32, 96, 128, 3)
     assert np.abs(clip.frames.astype(int) - 200).max() < 6
 
@@ -223,7 +228,7 @@ def test_a_file_with_half_its_pictures_is_damaged(clips, tmp_path):
     (tmp_path / "a.mp4").write_bytes(data[: (pictures + len(data)) // 2])
     assert rejection(tmp_path / "a.mp4") == "damaged"
     with pytest.raises(VideoRejected, match="damaged"):
-        list(stream_frames(tmp_path / "a.mp4", TABLETOP))
+        streamed(tmp_path / "a.mp4")
 
 
 def test_a_file_that_lost_its_last_pictures_is_answered_with_a_notice(clips, tmp_path):
@@ -231,7 +236,7 @@ def test_a_file_that_lost_its_last_pictures_is_answered_with_a_notice(clips, tmp
     with av.open(str(clips / "index-first.mp4")) as source:
         ends = [p.pos + p.size for p in source.demux(video=0) if p.size]
     (tmp_path / "a.mp4").write_bytes(data[: ends[-4]])
-    clip = decode_clip(tmp_path / "a.mp4", TABLETOP, Limits())
+    clip = decode_clip(tmp_path / "a.mp4", EVERY, Limits())
     assert codes(clip) == ["damaged"]
     assert numbers(clip.frames) == list(range(97))
     assert clip.info.frames_decoded == 97
@@ -256,7 +261,7 @@ def test_a_clip_at_every_limit_is_accepted(clips):
     limits = Limits(
         max_duration_s=3.34, max_frames=100, max_pixels=128 * 96, max_output_mb=4, max_decord_mb=4
     )
-    clip = decode_clip(clips / "plain.mp4", TABLETOP, limits)
+    clip = decode_clip(clips / "plain.mp4", EVERY, limits)
     assert clip.info.reader == "decord"
 
 
@@ -268,12 +273,12 @@ def test_a_header_that_lies_about_the_size_does_not_get_past_the_limit(tmp_path)
     data[sample : sample + 4] = (16).to_bytes(2, "big") * 2
     path.write_bytes(data)
     with pytest.raises(VideoRejected):
-        decode_clip(path, TABLETOP, Limits(max_pixels=320 * 240 - 1))
-    assert decode_clip(path, TABLETOP, Limits()).info.width == 320
+        decode_clip(path, EVERY, Limits(max_pixels=320 * 240 - 1))
+    assert decode_clip(path, EVERY, Limits()).info.width == 320
 
 
 def test_a_clip_too_large_for_decord_is_read_by_pyav(clips):
-    clip = decode_clip(clips / "plain.mp4", TABLETOP, Limits(max_decord_mb=1))
+    clip = decode_clip(clips / "plain.mp4", EVERY, Limits(max_decord_mb=1))
     assert clip.info.reader == "pyav"
     assert numbers(clip.frames) == list(range(100))
 
@@ -288,38 +293,31 @@ def test_pyav_takes_over_when_decord_gives_up_half_way(clips, monkeypatch):
             yield index, frame
 
     monkeypatch.setattr(DecordReader, "frames", fail_late)
-    clip = decode_clip(clips / "plain.mp4", TABLETOP, Limits())
+    clip = decode_clip(clips / "plain.mp4", EVERY, Limits())
     assert codes(clip) == ["reader-fallback"]
     assert clip.info.reader == "pyav"
     assert numbers(clip.frames) == list(range(100))
 
 
 def test_decord_reports_a_number_of_frames_it_did_not_expect(clips):
-    reader = DecordReader(clips / "plain.mp4", TABLETOP, num_frames=99, width=64, height=48)
+    reader = DecordReader(clips / "plain.mp4", EVERY, num_frames=99, width=64, height=48)
     with pytest.raises(DecordTrouble, match="100 frames instead of 99"):
         next(reader.frames(np.ones(99, dtype=np.int64)))
 
 
-def test_a_stream_comes_in_blocks_and_needs_no_limit(clips):
-    blocks = list(stream_frames(clips / "plain.mp4", TABLETOP))
-    assert [len(block) for block in blocks] == [32, 32, 32, 4]
-    assert numbers(np.concatenate(blocks)) == list(range(100))
-
-
-def test_no_frame_is_decoded_after_a_reader_stops(clips):
-    stream = stream_frames(clips / "plain.mp4", TABLETOP)
-    next(stream)
-    stream.close()
-    with pytest.raises(StopIteration):
-        next(stream)
+def test_frames_come_in_blocks(clips):
+    sink = Frames()
+    decode_into(clips / "plain.mp4", EVERY, TRUSTED, sink)
+    assert [len(block) for block in sink.blocks] == [32, 32, 32, 4]
+    assert numbers(np.concatenate(sink.blocks)) == list(range(100))
 
 
 def test_a_missing_file_is_the_callers_mistake(tmp_path):
     with pytest.raises(FileNotFoundError):
-        decode_clip(tmp_path / "no.mp4", TABLETOP, Limits())
+        decode_clip(tmp_path / "no.mp4", EVERY, Limits())
 
 
 def test_the_name_of_a_file_does_not_matter(clips, tmp_path):
     shutil.copy(clips / "plain.mp4", tmp_path / "list.m3u8")
-    clip = decode_clip(tmp_path / "list.m3u8", TABLETOP, Limits())
+    clip = decode_clip(tmp_path / "list.m3u8", EVERY, Limits())
     assert numbers(clip.frames) == list(range(100))

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.windows import cut_windows, window_times
+from extract.contract import TABLETOP
+from extract.extractor import WindowCutter
+from extract.windows import cut_windows, wanted_frames, window_times
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,43 @@ def test_every_frame_is_in_a_window_when_windows_overlap(num_frames, window, dat
     starts = cut_windows(num_frames, window_frames=window, stride_frames=stride)
     seen = {frame for start in starts for frame in range(start, start + window)}
     assert seen >= set(range(num_frames))
+
+
+def looked_at(frames, contract, num_frames=None):
+    """The frames of every window, as a cutter gives them."""
+    cutter = WindowCutter(contract, num_frames)
+    return [*cutter.push(frames), *cutter.finish()]
+
+
+cuts = st.builds(
+    lambda window, stride, step: replace(
+        TABLETOP, window_frames=window, stride_frames=stride, frame_step=step
+    ),
+    st.integers(1, 40),
+    st.integers(1, 50),
+    st.integers(1, 8),
+)
+
+
+@given(num_frames=st.integers(1, 300), contract=cuts)
+def test_wanted_frames_are_those_that_windows_look_at(num_frames, contract):
+    windows = looked_at(range(num_frames), contract)
+    seen = sorted({frame for window in windows for frame in window})
+    assert np.flatnonzero(wanted_frames(num_frames, contract)).tolist() == seen
+    assert seen[0] == 0
+
+
+@given(num_frames=st.integers(1, 300), contract=cuts)
+def test_windows_are_the_same_when_only_wanted_frames_come(num_frames, contract):
+    some = np.flatnonzero(wanted_frames(num_frames, contract)).tolist()
+    expected = looked_at(range(num_frames), contract)
+    assert looked_at(some, contract, num_frames) == expected
+
+
+@pytest.mark.parametrize(("num_frames", "wanted"), [(240, 120), (239, 112 + 16), (31, 16), (1, 1)])
+def test_every_second_frame_is_wanted_but_at_an_odd_end(num_frames, wanted):
+    assert wanted_frames(num_frames, TABLETOP).sum() == wanted
+    assert wanted_frames(num_frames, replace(TABLETOP, frame_step=1)).all()
 
 
 @pytest.mark.parametrize("wrong", [(0, 32, 16), (10, 0, 16), (10, 32, 0)])

@@ -1,6 +1,7 @@
 """A Dockerfile as what it says, and its steps carried out in plain folders.
 
-Enough of the language for ours: FROM, RUN, COPY, ENV, WORKDIR, USER, and words that only describe.
+Enough of the language for ours: FROM, ARG, RUN, COPY, ENV, WORKDIR, USER, and words that only
+describe. Arguments have their defaults.
 """
 
 import json
@@ -88,7 +89,7 @@ class Builder:
             inside(image, ["sh", "-ec", rest], check=True)
         elif word == "COPY":
             self._copy(image, shlex.split(rest))
-        elif word == "ENV":
+        elif word in ("ARG", "ENV"):
             for pair in shlex.split(rest):
                 name, _, value = pair.partition("=")
                 path = image.env.get("PATH", SEARCHED)

@@ -1,9 +1,12 @@
+import signal
+
 import pytest
 import torch
 from torch import nn
 
 from model.config import FitConfig
-from model.fit import backward_of, fit, learning_rate_factor, shuffled
+from model.errors import Stopped
+from model.fit import Fitting, backward_of, fit, learning_rate_factor, shuffled
 
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -13,7 +16,7 @@ class Killed(Exception):
     pass
 
 
-def run(epochs, checkpoint=None, *, stop_at=None):
+def run(epochs, checkpoint=None, *, stop_at=None, signal_at=None):
     torch.manual_seed(7)
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 1))
     config = FitConfig(epochs=epochs, learning_rate=0.01, batch_size=8, warmup_epochs=1)
@@ -24,12 +27,18 @@ def run(epochs, checkpoint=None, *, stop_at=None):
         seen += 1
         if stop_at is not None and seen > stop_at:
             raise Killed
+        if seen == signal_at:
+            signal.raise_signal(signal.SIGTERM)
         return (model(X[which])[:, 0] - Y[which]).square().mean()
 
     fit(
-        model, lambda g: shuffled(24, 8, g), backward_of(loss), config=config,
-        steps_per_epoch=3, seed=3, label="test", checkpoint=checkpoint,
-    )  # fmt: skip
+        model,
+        lambda g: shuffled(24, 8, g),
+        backward_of(loss, model),
+        Fitting(config, 3, checkpoint),
+        steps_per_epoch=3,
+        label="test",
+    )
     return model
 
 
@@ -40,6 +49,31 @@ def test_a_killed_and_resumed_run_ends_with_the_same_weights(tmp_path):
         run(6, path, stop_at=10)  # in the fourth epoch
     resumed = run(6, path)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("steps", [10, 12])  # in the fourth epoch; at its end
+def test_a_run_asked_to_end_stops_at_that_step_and_goes_on_with_the_same_bits(tmp_path, steps):
+    whole = run(6)
+    path = tmp_path / "x.checkpoint"
+    with pytest.raises(Stopped, match=f"SIGTERM after step {steps} of 18"):
+        run(6, path, signal_at=steps)
+    state = torch.load(path)
+    assert (state["epoch"], len(state["losses"])) == (3, steps - 9)
+    assert not path.with_suffix(".part").exists()
+    resumed = run(6, path)
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_checkpoint_of_an_older_version_is_gone_on_from(tmp_path):
+    whole = run(6)
+    path = tmp_path / "x.checkpoint"
+    with pytest.raises(Killed):
+        run(6, path, stop_at=10)
+    state = torch.load(path)
+    torch.save({name: state[name] for name in ("module", "optimizer", "epoch")}, path)
+    for a, b in zip(whole.parameters(), run(6, path).parameters(), strict=True):
         assert torch.equal(a, b)
 
 

@@ -241,8 +241,8 @@ def test_the_features_are_those_of_the_extractor(features, tmp_path):
     from server.settings import SHIPPED_BUNDLE
 
     encoder = Predictor.from_bundle(SHIPPED_BUNDLE).encoder
-    frames = decode_clip(CANARY, encoder.contract, Limits()).frames
-    ours = Extractor(encoder).from_frames([frames], video_id="clip")
+    clip = decode_clip(CANARY, encoder.contract, Limits())
+    ours = Extractor(encoder).from_clip(clip, video_id="clip")
     track = track_in(features, tmp_path)
     torch.testing.assert_close(track.features, ours.features, atol=1e-5, rtol=0)
     assert track.encoder == ours.encoder

@@ -12,6 +12,7 @@ from server.engine import Engine
 from server.errors import DeadlineExceeded, Draining, FieldInvalid, NotReady, OutOfMemory, QueueFull
 from server.options import PredictOptions
 from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings, wait_until
+from weights.errors import RemoteFailed
 
 
 @asynccontextmanager
@@ -350,6 +351,26 @@ def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
             assert "no such luck" in caplog.text
             assert (await ask(engine)).predictor is old
             engine.life.require_ready()
+
+    asyncio.run(main())
+
+
+def test_a_bundle_that_cannot_be_asked_for_is_not_reloaded_from_a_cache(ask, caplog):
+    def look():
+        raise RemoteFailed("s3://bucket/bundle/manifest.json: nobody answers")
+
+    async def main():
+        bundles = Bundles()
+        engine = Engine(make_settings(), load=bundles, pool=FakePool(), look=look)
+        await engine.start()
+        try:
+            old, bundles.newest = bundles.newest, named("2")
+            await engine.reload()
+            assert engine.checks["reload"] == "failed"
+            assert "nobody answers" in caplog.text
+            assert (await ask(engine)).predictor is old
+        finally:
+            await engine.stop()
 
     asyncio.run(main())
 

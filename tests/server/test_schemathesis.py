@@ -12,7 +12,7 @@ from schemathesis.config import SchemathesisConfig
 
 from clients.client import EgoPackClient
 from extract.extractor import track_from
-from extract.store import track_bytes
+from extract.track_file import track_bytes
 from extract.windows import cut_windows
 from server.app import create_app
 from tests.server.fakes import CONTRACT, FakeEncoder, clip, make_engine, make_settings

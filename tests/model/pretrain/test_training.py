@@ -30,8 +30,7 @@ CONFIG = PretrainConfig(
 )
 
 
-@pytest.fixture(scope="module")
-def world():
+def make_world():
     """A red square is noun 0, a blue one noun 1; verb 1 moves it, verb 0 does not."""
     rng = np.random.default_rng(0)
     frames, maps, actions = {}, {}, []
@@ -52,6 +51,11 @@ def world():
         frames=frames.__getitem__,
         label_maps=maps.__getitem__,
     )
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_world()
 
 
 def train(world, config=CONFIG):

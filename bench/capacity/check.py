@@ -1,0 +1,238 @@
+"""Holds the model to a real server: several loads, met and predicted from the stages' times.
+
+Stages are measured one call at a time, before the loads and after them: where the two differ by
+much, the machine was not the same all the while, and no prediction can be right.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from bench.capacity import compare
+from bench.capacity.probe import Alone, Growth, call_alone, measure_growth, stages_of
+from bench.capacity.simulate import load_simpy
+from bench.capacity.stages import Box, Stages
+from bench.load import clips as made
+from bench.load.callers import Callers, Door
+from bench.load.checks import judged
+from bench.load.loops import closed_loop, open_loop
+from bench.load.stopping import run_until_stopped, stop_in_order
+from bench.load.target import Target
+from clients.local import LocalServer, check_stopped
+from extract.sandbox import DecodePool
+from server.decoding import limits_of
+from server.engine import CLIPS_AHEAD
+from server.loading import load_predictor
+from server.model_thread import NICENESS
+from server.settings import Settings
+
+SHARES = (0.4, 0.7, 0.9)
+CALLERS = 16
+WORKERS = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the check's flags."""
+    parser.add_argument("--seconds", type=float, default=50.0, help="of each load (default: 50)")
+    parser.add_argument(
+        "--calls", type=int, default=15, help="alone, of each clip, twice (default: 15)"
+    )
+    parser.add_argument("--clips", choices=("standard", "good"), default="good", help="the mix")
+    parser.add_argument("--plot", type=Path, help="draw what was predicted and met, as SVG")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures the stages, predicts, measures the loads and compares.
+
+    Raises:
+        ImportError: simpy is missing.
+        RuntimeError: somebody stopped it.
+    """
+    load_simpy()  # before minutes have passed
+    stop_in_order()
+    others = busy_cores(1.0)
+    settings = Settings(decode_workers=WORKERS)
+    clips = made.good_clips(*([made.STANDARD] if arguments.clips == "standard" else []))
+    growth = _growth(settings, clips[0], rounds=max(3, arguments.calls // 4))
+    with LocalServer("--decode-workers", str(WORKERS)) as local:
+        server = Target(Door(local.url), local.pid)
+        before, after, loads = run_until_stopped(
+            lambda stop: _measure(server, clips, arguments.calls, arguments.seconds, stop)
+        )
+    check_stopped(local)
+    alone = {name: one.joined(after[name]) for name, one in before.items()}
+    stages, box = stages_of(alone, growth), box_of(settings)
+    rows = [compare.predicted(load, stages, box, alone) for load in loads]
+    if arguments.plot is not None:
+        from bench.capacity.plot import draw_check  # matplotlib takes a second
+
+        draw_check(arguments.plot, rows)
+    return {
+        "encoder": "tabletop",
+        "others_busy_cores": round(others, 2),
+        "drift": round(_posts_s(after) / _posts_s(before) - 1, 3),
+        "stages": shown(alone, stages),
+        "rates": compare.rates_of(stages, {c.name: made.GOOD[c.name] for c in clips}),
+        "box": asdict(box),
+        "loads": rows,
+        "closed_form": compare.closed_form_beside_simulation(stages, box, alone, SHARES),
+        **judged(compare.checks_of(rows)),
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures to read."""
+    return "\n".join(compare.lines_of(figures))
+
+
+async def _measure(
+    server: Target, clips: list[made.LoadClip], calls: int, seconds: float, stop: asyncio.Event
+) -> tuple[dict[str, Alone], dict[str, Alone], list[compare.Load]]:
+    """Returns the stages' times before and after, and what every load met, on one server.
+
+    Raises:
+        RuntimeError: somebody stopped it: half of a comparison says nothing.
+    """
+    await _closed(server, clips, 3.0, stop)  # starts every thread and process there will be
+    before = {clip.name: await call_alone(server, clip, calls) for clip in clips}
+    full = await _closed(server, clips, seconds, stop)
+    loads = [full]
+    for number, share in enumerate(SHARES):
+        loads.append(await _open(server, clips, share, share * full.per_s, seconds, stop, number))
+    after = {clip.name: await call_alone(server, clip, calls) for clip in clips}
+    if stop.is_set():
+        raise RuntimeError("stopped before every load was measured")
+    return before, after, loads
+
+
+async def _open(
+    server: Target,
+    clips: list[made.LoadClip],
+    share: float,
+    rate: float,
+    seconds: float,
+    stop: asyncio.Event,
+    seed: int,
+) -> compare.Load:
+    name = f"open, {share:.0%} of capacity"
+    with tqdm(desc=name, unit="call") as bar:
+        async with Callers(server.door) as callers:
+            await open_loop(
+                callers,
+                made.draw(clips, seed=seed),
+                rate=rate,
+                duration_s=seconds,
+                seed=seed,
+                stop=stop,
+                progress=bar.update,
+            )
+    return compare.Load(name, callers.answers, rate=rate)
+
+
+async def _closed(
+    server: Target, clips: list[made.LoadClip], seconds: float, stop: asyncio.Event
+) -> compare.Load:
+    name = f"closed, {CALLERS} callers"
+    with tqdm(desc=name, unit="call") as bar:
+        async with Callers(server.door) as callers:
+            await closed_loop(
+                callers,
+                made.draw(clips, seed=0),
+                concurrency=CALLERS,
+                calls=None,
+                duration_s=seconds,
+                stop=stop,
+                progress=bar.update,
+            )
+    return compare.Load(name, callers.answers, callers=CALLERS, duration_s=seconds)
+
+
+def _growth(settings: Settings, clip: made.LoadClip, *, rounds: int) -> Growth:
+    """What this process can tell of the stages; no server runs meanwhile."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        DecodePool(workers=_cores(), limits=limits_of(settings)) as pool,
+    ):
+        path = Path(folder) / "clip.mp4"
+        path.write_bytes(clip.body)
+        return measure_growth(load_predictor(settings), pool, path, rounds=rounds)
+
+
+def box_of(settings: Settings) -> Box:
+    """Returns this machine with a server of such settings."""
+    return Box(
+        cores=_cores(),
+        decoders=settings.decode_workers,
+        torch_threads=torch.get_num_threads(),
+        clips_ahead=CLIPS_AHEAD,
+        max_requests=settings.max_requests,
+        max_queued_windows=settings.max_queued_windows,
+        max_batch_windows=settings.max_batch_windows,
+        max_batch_requests=settings.max_batch_requests,
+        max_wait_s=settings.max_wait_ms / 1000,
+        niceness=NICENESS,
+        grouped=_is_grouped(),
+    )
+
+
+def shown(alone: dict[str, Alone], stages: Stages) -> dict[str, Any]:
+    """Returns the stage times as plain values, milliseconds."""
+    kinds = {
+        name: {
+            "post": _ms(sum(one.post_s) / len(one.post_s)),
+            **{stage: _ms(one.mean_s(stage)) for stage in one.stages},
+            "caller": _ms(one.caller_s),
+            "work": _ms(stages.work_s(name)),
+        }
+        for name, one in alone.items()
+    }
+    return {
+        "alone_mean_ms": kinds,
+        "features_ms": {name: _ms(s) for name, s in asdict(stages.features).items()},
+        "reason_ms": {name: _ms(s) for name, s in asdict(stages.reason).items()},
+        "parallel_loss": round(stages.parallel_loss, 3),
+        "slowdown": round(stages.slowdown, 3),
+    }
+
+
+def _posts_s(alone: dict[str, Alone]) -> float:
+    """Seconds of one call with each kind of clip."""
+    return sum(statistics.fmean(one.post_s) for one in alone.values())
+
+
+def busy_cores(seconds: float) -> float:
+    """Returns how many cores others keep busy now; a quiet machine has close to none."""
+    before, started_s = _idle_s(), time.monotonic()
+    time.sleep(seconds)
+    return max(0.0, (os.cpu_count() or 1) - (_idle_s() - before) / (time.monotonic() - started_s))
+
+
+def _idle_s() -> float:
+    """Of all cores together, waiting for disks included, since the machine started."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _is_grouped() -> bool:
+    """Whether Linux divides time among sessions first."""
+    try:
+        return Path("/proc/sys/kernel/sched_autogroup_enabled").read_text().strip() == "1"
+    except OSError:
+        return False
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 2)

@@ -1,0 +1,120 @@
+"""A load: which clips come, and how many of them a second."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from extract.windows import cut_windows
+
+CLOCK_FPS = 30
+"""Windows are cut on this clock, whatever the clip's own is."""
+
+_CLIP = re.compile(
+    r"(?P<seconds>[\d.]+)s?:(?P<width>\d+)x(?P<height>\d+)(?:@(?P<fps>[\d.]+))?(?:=(?P<share>[\d.]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One kind of clip.
+
+    Attributes:
+        seconds: of video.
+        width: of a picture.
+        height: of a picture.
+        fps: pictures a second.
+        share: how often it comes beside the others; any positive number.
+    """
+
+    seconds: float
+    width: int
+    height: int
+    fps: float = 30.0
+    share: float = 1.0
+
+    @property
+    def frames(self) -> int:
+        """Pictures to decode."""
+        return max(1, round(self.seconds * self.fps))
+
+    @property
+    def windows(self) -> int:
+        """Windows to encode."""
+        return len(cut_windows(max(1, round(self.seconds * CLOCK_FPS))))
+
+    @property
+    def megapixels(self) -> float:
+        """Of one picture."""
+        return self.width * self.height / 1e6
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s of {self.width}x{self.height} at {self.fps:g} fps"
+
+
+STANDARD = Clip(8, 960, 540)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """A load.
+
+    Attributes:
+        clips: the mix; shares are of their sum.
+        rate: clips a second.
+        job_share: of the clips that come as jobs, which are kept in a database.
+        mbit_per_s: of the video itself, while it plays.
+    """
+
+    clips: tuple[Clip, ...] = (STANDARD,)
+    rate: float = 1.0
+    job_share: float = 0.0
+    mbit_per_s: float = 4.0
+
+    @classmethod
+    def of_streams(cls, streams: float, clips: Sequence[Clip], **rest: float) -> "Demand":
+        """Returns the load of cameras that never stop, cut into such clips without overlap."""
+        mean_s = cls(tuple(clips)).seconds_per_clip
+        return cls(tuple(clips), rate=streams / mean_s, **rest)
+
+    @property
+    def shares(self) -> list[float]:
+        """Of each kind, one in all."""
+        whole = sum(clip.share for clip in self.clips)
+        return [clip.share / whole for clip in self.clips]
+
+    @property
+    def seconds_per_clip(self) -> float:
+        """Of video, on average."""
+        return self.mean([clip.seconds for clip in self.clips])
+
+    @property
+    def streams(self) -> float:
+        """Cameras that never stop which would come to this load: seconds of video a second."""
+        return self.rate * self.seconds_per_clip
+
+    def mean(self, values: Sequence[float]) -> float:
+        """Returns the mean over clips of one value for each kind."""
+        return sum(s * v for s, v in zip(self.shares, values, strict=True))
+
+
+def parse_clip(text: str) -> Clip:
+    """Returns a clip of `SECONDS:WIDTHxHEIGHT[@FPS][=SHARE]`.
+
+    Raises:
+        ValueError: it says something else, or a number is not positive.
+    """
+    found = _CLIP.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"expected SECONDS:WIDTHxHEIGHT[@FPS][=SHARE], as 8:960x540@30, got {text!r}"
+        )
+    clip = Clip(
+        float(found["seconds"]),
+        int(found["width"]),
+        int(found["height"]),
+        float(found["fps"] or 30),
+        float(found["share"] or 1),
+    )
+    if min(clip.seconds, clip.width, clip.height, clip.fps, clip.share) <= 0:
+        raise ValueError(f"expected positive numbers, got {text!r}")
+    return clip

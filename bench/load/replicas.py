@@ -1,0 +1,187 @@
+"""Encoders on Ray: two beside one; and reasoning beside the encoder or in the front end.
+
+All are started once, with one thread each; rounds take turns, so that all meet the same machine.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from bench.load.checks import Check, judged, lines
+from bench.load.clips import STANDARD, good_clips
+from bench.rivals import calls
+from model.predictor import Predictor
+from server.settings import SHIPPED_BUNDLE, Settings
+
+GOAL = 1.8
+"""Throughput of two encoders, in those of one."""
+
+BATCH_WINDOWS = 64
+"""In a batch, as the engine makes them by default: a call costs little beside so much work."""
+
+CALLERS = 12
+"""Clips under way at once where reasoning is measured."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this mode's flags."""
+    parser.add_argument("--rounds", type=int, default=5, help="of each side (default: 5)")
+    parser.add_argument("--batches", type=int, default=4, help="in a round (default: 4)")
+    parser.add_argument("--clips", type=int, default=24, help="in a round (default: 24)")
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measures and returns the figures."""
+    predictor = calls.load(SHIPPED_BUNDLE, 1)
+    (clip,) = good_clips(STANDARD)
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        file.write(clip.body)
+        file.flush()
+        decoded = calls.decode(predictor, Path(file.name))
+    with _encoders(predictor) as (pools, together):
+        ways = _scaling(pools, decoded[1], arguments.batches)
+        windows_per_s = _duel(ways, arguments.rounds, "encoders")
+        places = _places(predictor, decoded, pools[1], together, arguments.clips)
+        clips_per_s = _duel(places, arguments.rounds, "reasoning")
+    ratio = round(windows_per_s["2"] / windows_per_s["1"], 3)
+    check = Check("two encoders beside one", f"at least {GOAL} times", f"{ratio} times",
+                  ratio >= GOAL)  # fmt: skip
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "windows_per_s": windows_per_s,
+        "ratio": ratio,
+        "clips_per_s_by_place_of_reasoning": clips_per_s,
+        **judged([check]),
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures to read."""
+    rates = figures["windows_per_s"]
+    places = figures["clips_per_s_by_place_of_reasoning"]
+    return "\n".join(
+        [
+            *(f"{count} encoder(s): {rate:.1f} windows/s" for count, rate in rates.items()),
+            *(f"reasoning {place}: {rate:.2f} clips/s" for place, rate in places.items()),
+            *lines(figures),
+        ]
+    )
+
+
+def _scaling(pools: dict[int, Any], windows: Tensor, batches: int) -> dict[str, Callable[[], int]]:
+    """Ways to encode some batches, one after the other as the engine's one thread does."""
+    batch = windows.repeat(-(-BATCH_WINDOWS // len(windows)), 1, 1, 1, 1)[:BATCH_WINDOWS]
+
+    def encode(pool: Any) -> int:
+        for _ in range(batches):
+            pool[0].encode(batch, pool[1])
+        return batches * len(batch)
+
+    return {str(count): lambda pool=pool: encode(pool) for count, pool in pools.items()}  # type: ignore[misc]
+
+
+def _places(
+    predictor: Predictor, decoded: Any, pool: Any, together: Any, count: int
+) -> dict[str, Callable[[], int]]:
+    """Ways to answer some clips, a few at once, with one encoder process."""
+    import ray
+
+    clip, windows, starts = decoded
+    one_at_a_time = threading.Lock()  # as the engine's one thread
+
+    def apart(_: int) -> None:
+        features = pool[0].encode(windows, pool[1])
+        with one_at_a_time:
+            calls.reason(predictor, [calls.track_of(predictor, clip, starts, features)])
+
+    def in_one(_: int) -> None:
+        shared = ray.put(windows.numpy())
+        together.remote(shared, len(clip.frames), starts).result(timeout_s=120)
+
+    def answer(one: Callable[[int], None]) -> int:
+        with ThreadPoolExecutor(CALLERS) as callers:
+            return len(list(callers.map(one, range(count))))
+
+    return {"in the front end": lambda: answer(apart), "in the encoder": lambda: answer(in_one)}
+
+
+def _duel(ways: dict[str, Callable[[], int]], rounds: int, label: str) -> dict[str, float]:
+    """Returns what each way does a second, by the clock: the median of its rounds."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in tqdm(range(rounds + 1), desc=label, unit="round"):
+        for name, way in ways.items():
+            started_s = time.perf_counter()
+            done = way()
+            if turn:
+                rates[name].append(done / (time.perf_counter() - started_s))
+    return {name: round(statistics.median(values), 2) for name, values in rates.items()}
+
+
+@contextmanager
+def _encoders(predictor: Predictor) -> Iterator[tuple[dict[int, Any], Any]]:
+    """Yields one encoder, and two, each as (pool, facts); and one process that reasons, too."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ray
+        from ray import serve
+
+    from server.cluster.app import encoder_deployment
+    from server.cluster.messages import Tuning
+    from server.cluster.remote import EncoderPool
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR"})
+        pools = {}
+        for count in (1, 2):
+            settings = Settings(encoders=count, runtime="torch", log_level="warning")
+            target = encoder_deployment(settings, Tuning())
+            handle = serve.run(target, name=f"encoders-{count}", route_prefix=None)
+            pool = EncoderPool(handle, shares=count, patience_s=120)
+            pools[count] = (pool, pool.describe(predictor.sha256))
+        together = serve.run(
+            serve.deployment(Together, max_ongoing_requests=64).bind(),
+            name="together",
+            route_prefix=None,
+        )
+        yield pools, together.answer
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+class Together:
+    """A replica that encodes and reasons, one clip after the other."""
+
+    def __init__(self) -> None:
+        self._predictor = calls.load(SHIPPED_BUNDLE, 1)
+        self._thread = ThreadPoolExecutor(1)
+
+    async def answer(self, windows: Any, num_frames: int, starts: list[int]) -> Any:
+        """Answers one clip."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run, windows, num_frames, starts)
+
+    def _run(self, windows: Any, num_frames: int, starts: list[int]) -> Any:
+        from extract.extractor import track_from
+
+        encoder = self._predictor.encoder
+        features = encoder.encode(torch.tensor(windows))
+        track = track_from(features, starts, num_frames, encoder.contract, encoder, "clip")
+        return calls.reason(self._predictor, [track])

@@ -1,0 +1,78 @@
+"""The resize of contracts that resize as floats: which pixels it looks at, and how it mixes them.
+
+Bilinear, half-pixel centres, no antialiasing: a pixel is made of two rows and two columns of the
+source, and only those of the centre crop are ever made. Knows no torch: this runs where frames are
+decoded. `pixels` does the same with tensors, in the same order, hence to the same bits.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from extract.contract import FeatureContract
+from extract.geometry import crop_offset, resized_size
+
+
+@dataclass(frozen=True, eq=False)
+class Taps:
+    """What the pixels along one axis are made of.
+
+    Attributes:
+        places: (2n,) int64, the source pixel below each one, then the one above each.
+        weights: (n,) float32, share of the one above, in [0, 1).
+    """
+
+    places: np.ndarray
+    weights: np.ndarray
+
+    def after(self, first: int) -> "Taps":
+        """Returns the same taps of a source that begins at pixel `first`."""
+        return Taps(self.places - first, self.weights)
+
+
+def taps_of(width: int, height: int, contract: FeatureContract) -> tuple[Taps, Taps]:
+    """Returns the rows and the columns that a frame is resized and cropped from.
+
+    Args:
+        width: pixels of the frame as shown.
+        height: as `width`.
+        contract: names the sizes.
+
+    Raises:
+        ValueError: the crop is larger than the resized frame.
+    """
+    new_width, new_height = resized_size(width, height, contract)
+    x, y = crop_offset(new_width, new_height, contract)
+    rows = _taps(height, new_height, y, contract.crop_height)
+    return rows, _taps(width, new_width, x, contract.crop_width)
+
+
+def _taps(size: int, resized: int, first: int, count: int) -> Taps:
+    """Rounded where `torch.nn.functional.interpolate` rounds: the scale, and the place, once."""
+    scale = np.float64(np.float32(size) / np.float32(resized))
+    places = scale * (np.arange(first, first + count) + 0.5) - 0.5
+    found = np.maximum(places.astype(np.float32), np.float32(0))
+    below = np.minimum(found.astype(np.int64), size - 1)
+    above = np.minimum(below + 1, size - 1)
+    return Taps(np.concatenate([below, above]), found - below.astype(np.float32))
+
+
+def resize(picture: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
+    """Returns the crop of a resized picture, (crop_height, crop_width, 3) float32 in [0, 255].
+
+    Args:
+        picture: (H, W, 3) uint8.
+        rows: as `taps_of` gives them.
+        columns: as `rows`.
+    """
+    height, width = len(rows.weights), len(columns.weights)
+    looked_at = picture.take(rows.places, axis=0).take(columns.places, axis=1)
+    mixed = _mixed(looked_at[:height], looked_at[height:], rows.weights[:, None, None])
+    return _mixed(mixed[:, :width], mixed[:, width:], columns.weights[:, None])
+
+
+def _mixed(below: np.ndarray, above: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    mixed: np.ndarray = np.subtract(above, below, dtype=np.float32)
+    mixed *= weights
+    mixed += below
+    return mixed

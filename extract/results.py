@@ -1,0 +1,94 @@
+"""The folder a run fills: what it holds already, and how an outcome becomes a file and an entry.
+
+The folder is the authority on what is done. Whoever does the work asks it in the same way.
+"""
+
+import logging
+from dataclasses import dataclass
+
+import torch
+
+from extract.dataset import Outcome
+from extract.encoder import VideoEncoder
+from extract.errors import FeatureFileInvalid
+from extract.manifest import Video
+from extract.options import SUFFIXES
+from extract.run_report import Entry, reason
+from extract.store import FeatureStore
+from extract.windows import cut_windows
+from weights.folders import Place
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A video that is done with, its features on disk or its failure understood."""
+
+    video: Video
+    entry: Entry
+
+
+class Results:
+    """The feature files of one encoder in one folder.
+
+    Attributes:
+        store: the folder.
+    """
+
+    def __init__(self, folder: Place, encoder: VideoEncoder, *, format: str, half: bool) -> None:
+        """Looks at nothing yet.
+
+        Args:
+            folder: of the features, or the URL of one.
+            encoder: whose features they are; it is not run.
+            format: a key of `SUFFIXES`.
+            half: whether they are stored in float16.
+        """
+        self.store = FeatureStore(folder)
+        self._encoder, self._format, self._half = encoder, format, half
+
+    def keep(self, outcome: Outcome) -> Ended:
+        """Writes what became of a video; a failure to write it is the video's."""
+        video, error, track = outcome.video, outcome.error, outcome.track
+        path, seconds = str(video.path), round(outcome.seconds, 3)
+        if track is not None:
+            try:
+                if self._format == "pt":
+                    self.store.write_bare(track, half=self._half)
+                else:
+                    self.store.write(track)
+                return Ended(video, Entry("written", path, len(track.features), seconds))
+            except OSError as failure:
+                error = failure
+        assert error is not None
+        why, detail = reason(error)
+        return Ended(video, Entry("failed", path, 0, seconds, why, detail))
+
+    def windows_of(self, video: Video) -> int | None:
+        """Returns the rows of a finished video: whole, of this encoder, as many as its frames make.
+
+        A stored file is believed only after reading it: an interrupted copy looks finished too.
+        """
+        try:
+            rows = self.store.read_rows(video.id, SUFFIXES[self._format])
+        except KeyError:
+            return None
+        except FeatureFileInvalid as error:
+            logger.warning("%s is extracted again: %s", video.id, error)
+            return None
+        found, contract = rows.features, self._encoder.contract
+        dtype = torch.float16 if self._half else torch.float32
+        # A bare tensor does not say who made it; the report does, and was asked before.
+        is_ours = rows.encoder.fingerprint in ("", self._encoder.fingerprint)
+        is_ours = is_ours and found.shape[1] == self._encoder.dim and found.dtype == dtype
+        for num_frames, slack in ((rows.num_frames, 0), (video.num_frames, 1)):
+            if num_frames is not None:
+                expected = cut_windows(
+                    num_frames,
+                    window_frames=contract.window_frames,
+                    stride_frames=contract.stride_frames,
+                )
+                # Metadata and decoder may disagree on the last frames, and so by one window.
+                is_ours = is_ours and abs(len(found) - len(expected)) <= slack
+        return len(found) if is_ours and bool(torch.isfinite(found).all()) else None

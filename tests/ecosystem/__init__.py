@@ -1,0 +1,1 @@
+"""Our exports in the tools they are for: `python -m tests.ecosystem`."""

@@ -1,0 +1,44 @@
+"""A clip decoded here by a reader of choice, and a contract whose windows look at every frame."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from extract.clip import TRUSTED, Limits, ReaderChoice
+from extract.contract import OMNIVORE, TABLETOP, FeatureContract
+from extract.video import ClipFacts, decode_into
+
+EVERY = replace(TABLETOP, frame_step=1)
+
+WHOLE = replace(OMNIVORE, short_side=48, crop_height=48, crop_width=64)
+"""Resizes floats, but numbered clips to the size they have: its pixels are the decoder's own."""
+
+
+class Frames:
+    """A sink that keeps its blocks."""
+
+    def __init__(self) -> None:
+        self.blocks: list[np.ndarray] = []
+        self.expected = 0
+
+    def expect(self, num_frames: int) -> None:
+        self.expected = num_frames
+
+    def append(self, block: np.ndarray) -> None:
+        self.blocks.append(block)
+
+    def restart(self) -> None:
+        self.blocks.clear()
+
+
+def decode(
+    path: Path,
+    contract: FeatureContract = TABLETOP,
+    choice: ReaderChoice = "auto",
+    limits: Limits = TRUSTED,
+) -> tuple[ClipFacts, np.ndarray]:
+    """Returns the facts of a clip and its frames."""
+    sink = Frames()
+    facts = decode_into(path, contract, limits, sink, choice)
+    return facts, np.concatenate(sink.blocks)
