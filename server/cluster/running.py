@@ -67,7 +67,7 @@ def serve_on_ray(settings: Settings) -> str | None:
                     "already, on another port; shut it down first, or deploy to it from a file"
                 )
             shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-            sys.stdout.write(f"EgoPack server: try it at http://{shown}:{port}/docs\n")
+            sys.stdout.write(f"EgoPack server: open http://{shown}:{port}/\n")
             sys.stdout.flush()
             _until_told(settings, signals)
         finally:

@@ -62,7 +62,11 @@ def test_a_command_in_the_documents_is_accepted_by_its_parser(call, capsys):
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_a_command_named_in_passing_is_a_module_that_runs(path):
-    known = {first for first, *_ in COMMANDS} | set(OTHERS) | {"tests.cluster", "tests.image"}
+    known = (
+        {first for first, *_ in COMMANDS}
+        | set(OTHERS)
+        | {"tests.cluster", "tests.ecosystem", "tests.image"}
+    )
     assert set(NAMED.findall(path.read_text())) - known == set()
 
 

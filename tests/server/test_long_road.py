@@ -131,9 +131,11 @@ def test_limits_of_jobs_are_kept(tmp_path):
 
 
 def test_a_cancelled_job_leaves_no_process(tmp_path):
+    video = write_video(tmp_path / "long.mp4", frames=30 * 240)
+
     async def main():
         async with started() as engine:
-            task = asyncio.create_task(long(engine))
+            task = asyncio.create_task(long(engine, PredictOptions(tasks=["ar"]), video))
             await asyncio.sleep(0.3)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -35,7 +35,7 @@ def started(*command):
     )
     try:
         line = process.stdout.readline()
-        url = re.search(r"http://\S+?(?=/docs)", line).group()
+        url = re.search(r"http://\S+?(?=/\s)", line).group()
         with httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
             wait_for(lambda: http.get("/readyz").status_code == 200)
             yield process, http

@@ -108,7 +108,7 @@ def _server(flags: list[str], log: Path) -> Iterator[tuple[subprocess.Popen[str]
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            found = re.search(r"http://\S+?(?=/docs)", line)
+            found = re.search(r"http://\S+?(?=/\s)", line)
             assert found, f"{line}\n{log.read_text()}"
             yield process, found.group()
         finally:

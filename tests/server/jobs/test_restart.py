@@ -45,7 +45,7 @@ def running(settings):
         text=True,
     )
     try:
-        url = re.search(r"http://\S+?(?=/docs)", process.stdout.readline()).group()
+        url = re.search(r"http://\S+?(?=/\s)", process.stdout.readline()).group()
         with httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
             until(lambda: http.get("/readyz").status_code == 200)
             yield process, http
