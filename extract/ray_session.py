@@ -21,7 +21,12 @@ from weights.folders import Place
 EXTRA = 'pip install "egopack-server[scale]"'
 _PROBE_S = 120.0  # a node that starts its first process in that time is slow, not dead
 _STORE_BYTES = 128 * 1024 * 1024  # what goes through it are names and answers, not pixels
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # A thread of Ray Data's that outlives the session would start a cluster of its own.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+}
 
 
 @dataclass(frozen=True)

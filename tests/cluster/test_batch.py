@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 
 import pytest
 
@@ -105,6 +106,9 @@ def test_ctrl_c_ends_a_run_and_the_cluster_it_started(videos, tmp_path):
     code, printed, said = run.end()
     assert code == 130, said
     assert json.loads(printed)["stopped_by"] == "SIGINT"
+    until_s = time.monotonic() + 30  # they are told to end, and take their time
+    while marked("ctrl-c") and time.monotonic() < until_s:
+        time.sleep(0.1)
     assert marked("ctrl-c") == []
 
 
