@@ -55,7 +55,7 @@ def _measure(settings: Settings, clip: Path, requests: int) -> dict[str, Any]:
     with (
         LocalServer(*flags) as server,
         EgoPackClient(server.url) as client,
-        DecodePool(workers=settings.decode_workers, limits=limits) as pool,
+        DecodePool(workers=settings.decode_workers, limits=limits, reader=settings.reader) as pool,
     ):
         predictor = Predictor.from_bundle(settings.bundle, device=settings.device)
         for index in range(WARM_UP + requests):

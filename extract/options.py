@@ -98,7 +98,7 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         "--reader",
         choices=get_args(ReaderChoice),
         default="auto",
-        help="auto: decord for short clips it is known to read right, PyAV for the rest; decord: "
+        help="auto: PyAV, whose pixels are decord's in less time and memory; decord: "
         "refuse what it may not read; nvdec: decode on an NVIDIA GPU (default: %(default)s)",
     )
     parser.add_argument(

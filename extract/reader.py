@@ -58,8 +58,8 @@ def open_reader(
     """Returns the reader of a file.
 
     Args:
-        choice: "auto" takes decord where it is known to read such a file right and can hold its
-            frames at once, and PyAV elsewhere.
+        choice: "auto" takes decord for a clip that it is known to read right and whose frames it
+            can hold at once, and PyAV for streams and all else.
         path: the file.
         report: what its packets say.
         contract: how frames are to be delivered.
@@ -69,7 +69,7 @@ def open_reader(
         VideoRejected: decord was asked for and may not read this file.
         DecoderUnavailable: nvdec was asked for, and this machine has none.
     """
-    if choice in ("auto", "decord"):
+    if choice == "decord" or (choice == "auto" and not limits.is_stream):
         decord = _decord(path, report, contract, limits)
         if decord is not None:
             return decord

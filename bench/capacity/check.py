@@ -160,7 +160,7 @@ def _growth(settings: Settings, clip: made.LoadClip, *, rounds: int) -> Growth:
     """What this process can tell of the stages; no server runs meanwhile."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        DecodePool(workers=_cores(), limits=limits_of(settings)) as pool,
+        DecodePool(workers=_cores(), limits=limits_of(settings), reader=settings.reader) as pool,
     ):
         path = Path(folder) / "clip.mp4"
         path.write_bytes(clip.body)

@@ -62,6 +62,7 @@ class Front:
                 workers=settings.decode_workers,
                 limits=limits_of(settings),
                 clips_per_worker=settings.clips_per_worker,
+                reader=settings.reader,
             ),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
             look=lambda: manifest_sha256(self._bundle),

@@ -14,6 +14,9 @@ EVERY = replace(TABLETOP, frame_step=1)
 WHOLE = replace(OMNIVORE, short_side=48, crop_height=48, crop_width=64)
 """Resizes floats, but numbered clips to the size they have: its pixels are the decoder's own."""
 
+SHORT = replace(TRUSTED, is_stream=False)
+"""As for a clip that somebody waits for: decord may read it."""
+
 
 class Frames:
     """A sink that keeps its blocks."""
@@ -36,7 +39,7 @@ def decode(
     path: Path,
     contract: FeatureContract = TABLETOP,
     choice: ReaderChoice = "auto",
-    limits: Limits = TRUSTED,
+    limits: Limits = SHORT,
 ) -> tuple[ClipFacts, np.ndarray]:
     """Returns the facts of a clip and its frames."""
     sink = Frames()

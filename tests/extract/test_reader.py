@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from extract import nvdec as nvdec_module
-from extract.clip import Limits
+from extract.clip import TRUSTED, Limits
 from extract.contract import OMNIVORE
 from extract.errors import DecoderUnavailable, VideoRejected
 from extract.extractor import Extractor
@@ -119,6 +119,15 @@ def test_decord_is_refused_for_a_contract_it_cannot_keep(tmp_path):
     with pytest.raises(VideoRejected, match="decord is known to read such a file wrong"):
         decode(path, OMNIVORE, "decord")
     assert decode(path, OMNIVORE)[0].info.reader == "pyav"
+
+
+def test_streams_are_read_by_pyav_unless_decord_is_asked_for(tmp_path):
+    path = noisy(tmp_path / "a.mp4")
+    facts, frames = decode(path, limits=TRUSTED)
+    assert facts.info.reader == "pyav"
+    by_decord, decord_frames = decode(path, choice="decord", limits=TRUSTED)
+    assert by_decord.info.reader == "decord"
+    assert np.array_equal(decord_frames, frames)
 
 
 def test_a_damaged_file_is_read_again_by_pyav_unless_decord_was_asked_for(tmp_path):

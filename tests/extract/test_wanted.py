@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from extract.clip import TRUSTED
 from extract.contract import TABLETOP, FeatureContract
 from extract.errors import VideoRejected
 from extract.extractor import Extractor
@@ -15,7 +14,7 @@ from extract.pyav_reader import PyavReader
 from extract.video import decode_clip
 from extract.windows import wanted_frames
 from tests.extract.clips import noisy_frames, read_number, write_clip, write_numbered
-from tests.extract.decoded import EVERY, decode
+from tests.extract.decoded import EVERY, SHORT, decode
 
 COUNT = 71
 """Odd, so that the last window looks at the frames between those of the others."""
@@ -82,7 +81,7 @@ def test_features_are_those_of_all_frames_bit_for_bit(tmp_path, tiny_encoder, co
     every = decode(path, FeatureContract.from_dict({**contract.to_dict(), "frame_step": 1}))[1]
     extractor = Extractor(tiny_encoder)
     expected = extractor.from_frames([every], video_id="a")
-    limits = replace(TRUSTED, max_decord_mb=0 if choice == "pyav" else 128)
+    limits = replace(SHORT, max_decord_mb=0 if choice == "pyav" else 128)
     clip = decode_clip(path, contract, limits)
     assert clip.info.reader == choice
     for track in (extractor.from_clip(clip, video_id="a"), extractor.from_file(path)):

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -25,16 +26,28 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def real(folder):
-    """(http, engine): a server with everything real but the size of the model."""
+def bundle(folder):
     save_bundle(make_bundle(), folder / "bundle")
+    return folder / "bundle"
+
+
+@pytest.fixture(scope="module")
+def real(folder, bundle):
+    """(http, engine): a server with everything real but the size of the model."""
     settings = make_settings(
-        bundle=folder / "bundle",
+        bundle=bundle,
         spool_dir=folder / "spool",
         max_duration_s=10,
         max_pixels=640 * 480,
         max_upload_mb=4,
     )
+    with serving(settings) as server:
+        yield server
+
+
+@contextmanager
+def serving(settings):
+    """Lends (http, engine) of a server that is ready."""
     engine = Engine.from_settings(settings)
     transport = AppTransport(create_app(settings, engine))
     transport.start()
@@ -61,6 +74,18 @@ def post(http, body, **query):
 def stable(response):
     assert response.status_code == 200, response.text
     return {k: v for k, v in response.json().items() if k not in ("id", "timings")}
+
+
+def test_who_decodes_is_a_setting_and_changes_no_answer(real, bundle, folder):
+    clip = write_clip(folder / "wide.mp4", noisy_frames(90, 160, 90)).read_bytes()
+    answers = {"decord": stable(post(real[0], clip))}
+    with serving(make_settings(bundle=bundle, reader="pyav")) as (http, _):
+        answers["pyav"] = stable(post(http, clip))
+    assert {name: answer["input"].pop("reader") for name, answer in answers.items()} == {
+        "decord": "decord",
+        "pyav": "pyav",
+    }
+    assert answers["decord"] == answers["pyav"]
 
 
 def test_a_clip_gets_all_four_answers_in_one_pass(real, good):
