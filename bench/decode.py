@@ -122,16 +122,13 @@ def _resized(frame: av.VideoFrame, contract: FeatureContract) -> np.ndarray:
     width, height = frame.width, frame.height
     if contract.resize == "decoder":
         return BytePictures(contract).picture(frame, Shown(width, height, 0)).copy()
-    return resize(_rgb(frame), *taps_of(width, height, contract))
+    picture = frame.to_ndarray(format="rgba", src_colorspace="ITU601")
+    return resize(picture, *taps_of(width, height, contract))
 
 
 def _hand_on_whole_frames(path: Path) -> None:
     for frame in _frames(path):
-        _rgb(frame)
-
-
-def _rgb(frame: av.VideoFrame) -> np.ndarray:
-    return frame.to_ndarray(format="rgb24", src_colorspace="ITU601")
+        frame.to_ndarray(format="rgb24", src_colorspace="ITU601")
 
 
 def _frames(path: Path) -> Iterator[av.VideoFrame]:

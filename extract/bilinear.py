@@ -61,18 +61,29 @@ def resize(picture: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
     """Returns the crop of a resized picture, (crop_height, crop_width, 3) float32 in [0, 255].
 
     Args:
-        picture: (H, W, 3) uint8.
+        picture: (H, W, 4) uint8, of which the last channel is left out: four bytes are picked at
+            once in a fifth of the time of three. Pixels lie together, rows need not.
         rows: as `taps_of` gives them.
         columns: as `rows`.
     """
     height, width = len(rows.weights), len(columns.weights)
-    looked_at = picture.take(rows.places, axis=0).take(columns.places, axis=1)
-    mixed = _mixed(looked_at[:height], looked_at[height:], rows.weights[:, None, None])
-    return _mixed(mixed[:, :width], mixed[:, width:], columns.weights[:, None])
+    pixels = picture.view(np.uint32)[..., 0]
+    looked_at = pixels.take(rows.places, axis=0).take(columns.places, axis=1)
+    # Flat rows: numpy is slow where the innermost axis is as short as a pixel.
+    below, above = looked_at.view(np.uint8).reshape(2, height, -1)
+    mixed = _mixed(below, above, rows.weights[:, None])
+    left, right = mixed[:, : 4 * width], mixed[:, 4 * width :]
+    resized = _mixed(left, right, np.repeat(columns.weights, 4)).reshape(height, width, 4)
+    crop = np.empty((height, width, 3), np.float32)
+    for channel in range(3):
+        crop[..., channel] = resized[..., channel]
+    return crop
 
 
 def _mixed(below: np.ndarray, above: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    mixed: np.ndarray = np.subtract(above, below, dtype=np.float32)
+    low = below.astype(np.float32, copy=False)
+    mixed: np.ndarray = above.astype(np.float32)
+    mixed -= low
     mixed *= weights
-    mixed += below
+    mixed += low
     return mixed

@@ -18,6 +18,9 @@ TURNS = {90: ("cclock",), 180: ("clock", "clock"), 270: ("clock",)}
 _POINTWISE = ("yuv420p", "yuvj420p")
 """Formats whose conversion to RGB takes each pixel for itself, where both sides are even."""
 
+_FOUR = "rgb0"
+"""What floats are made of: the numbers of rgb24, and a byte that makes pixels fast to pick."""
+
 
 class Shown(NamedTuple):
     """A frame's size as used, and the degrees counter-clockwise that it is turned by before."""
@@ -96,11 +99,12 @@ class FloatPictures:
             self._key = key
         if self._part is None:
             matrix = Colorspace.ITU601 if self._contract.color == "bt601" else None
-            rgb = self._whole.reformat(frame, format="rgb24", src_colorspace=matrix, threads=1)
+            rgb = self._whole.reformat(frame, format=_FOUR, src_colorspace=matrix, threads=1)
         else:
             self._part.push(frame)
             rgb = self._part.vpull()
-        return resize(np.rot90(_pixels_of(rgb), shown.rotation // 90), self._rows, self._columns)
+        picture = _plane(rgb, 0, rgb.width * 4).reshape(rgb.height, rgb.width, 4)
+        return resize(np.rot90(picture, shown.rotation // 90), self._rows, self._columns)
 
     def _prepare(self, frame: VideoFrame, shown: Shown) -> None:
         rows, columns = taps_of(shown.width, shown.height, self._contract)
@@ -126,7 +130,7 @@ class FloatPictures:
             _source(graph, frame),
             graph.add("crop", exact="1", **place),
             graph.add("scale", **options),
-            graph.add("format", pix_fmts="rgb24"),
+            graph.add("format", pix_fmts=_FOUR),
             graph.add("buffersink"),
         ]
         graph.link_nodes(*nodes).configure()

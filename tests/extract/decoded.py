@@ -45,3 +45,9 @@ def decode(
     sink = Frames()
     facts = decode_into(path, contract, limits, sink, choice)
     return facts, np.concatenate(sink.blocks)
+
+
+def four_bytes(picture: np.ndarray) -> np.ndarray:
+    """Returns an RGB picture as `resize` wants it, with a fourth channel that is to be ignored."""
+    noise = np.random.default_rng(0).integers(0, 256, (*picture.shape[:2], 1), dtype=np.uint8)
+    return np.concatenate([picture, noise], axis=-1)

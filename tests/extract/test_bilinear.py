@@ -13,6 +13,7 @@ from extract.bilinear import resize, taps_of
 from extract.contract import OMNIVORE, SLOWFAST
 from extract.geometry import crop_offset, resized_size
 from extract.pixels import to_network_input, to_pixels
+from tests.extract.decoded import four_bytes
 
 SIZES = [
     (1920, 1080),
@@ -35,7 +36,8 @@ def whole_frames(count, width, height):
 
 def as_readers_do(frames, contract):
     taps = taps_of(frames.shape[2], frames.shape[1], contract)
-    return torch.from_numpy(np.stack([resize(frame.numpy(), *taps) for frame in frames]))
+    resized = [resize(four_bytes(frame.numpy()), *taps) for frame in frames]
+    return torch.from_numpy(np.stack(resized))
 
 
 @pytest.mark.parametrize("contract", [OMNIVORE, SLOWFAST], ids=["omnivore", "slowfast"])

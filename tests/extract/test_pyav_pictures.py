@@ -9,7 +9,7 @@ import pytest
 from extract.bilinear import resize, taps_of
 from extract.contract import OMNIVORE, SLOWFAST
 from tests.extract.clips import noisy_frames, write_clip
-from tests.extract.decoded import decode
+from tests.extract.decoded import decode, four_bytes
 
 SMALL = replace(OMNIVORE, short_side=40, crop_height=31, crop_width=35)
 
@@ -25,7 +25,7 @@ def expected_frames(path, contract, turns):
             if contract.view == "left":
                 picture = picture[:, : picture.shape[1] // 2]
             height, width = picture.shape[:2]
-            made.append(resize(np.ascontiguousarray(picture), *taps_of(width, height, contract)))
+            made.append(resize(four_bytes(picture), *taps_of(width, height, contract)))
     return np.stack(made)
 
 
