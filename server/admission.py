@@ -4,11 +4,12 @@ Bounded by requests and by windows, whichever comes first; bytes are the spool's
 nothing of HTTP.
 """
 
+import asyncio
 import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from server.errors import QueueFull
@@ -115,7 +116,19 @@ class Admission:
         self._jitter = jitter
         self._throughput = Throughput(clock)
         self._working: set[Work] = set()
+        self._is_quiet = asyncio.Event()
+        self._is_quiet.set()
         self.requests = 0
+
+    async def give_way(self, longest_s: float) -> None:
+        """Waits while clips are being answered, but not for ever: who is never alone gets on too.
+
+        Args:
+            longest_s: seconds.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._is_quiet.wait()
 
     @property
     def windows(self) -> float:
@@ -153,6 +166,7 @@ class Admission:
         """Measures one clip's way from the queue to its answer."""
         work = Work()
         self._working.add(work)
+        self._is_quiet.clear()
         self._throughput.begin()
         is_answered = False
         try:
@@ -160,6 +174,8 @@ class Admission:
             is_answered = True
         finally:
             self._working.remove(work)
+            if not self._working:
+                self._is_quiet.set()
             self._throughput.end(work.windows or 0 if is_answered else 0)
 
     def retry_after_s(self) -> int:

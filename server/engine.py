@@ -101,7 +101,7 @@ class Engine:
         self.backpack = BackpackSearch(
             self._sight, self._model, self.admission, settings.max_segments
         )
-        self.long_road = LongRoad(settings, self._model)
+        self.long_road = LongRoad(settings, self._model, self.admission)
         self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics, look)
         self._show_gauges()
 

@@ -19,6 +19,7 @@ from extract.track import FeatureTrack
 from extract.windows import cut_windows
 from model.predictor import Predictor
 from model.track_nodes import cut_track
+from server.admission import Admission
 from server.batcher import Done
 from server.deadlines import until
 from server.errors import FieldInvalid, VideoTooLong
@@ -30,19 +31,25 @@ from server.settings import Settings
 from server.stages import Outcome, Progress, Seen, Source, StageTimes, Tell
 from server.video_stream import VideoStream
 
+GIVE_WAY_S = 0.5
+"""Longest wait of a batch while clips are being answered. They then have the cores to themselves, and
+not only the first places in the queue; a job on a server that is never idle gets on all the same."""
+
 
 class LongRoad:
     """Decoder, encoder and model in a row for one job at a time each."""
 
-    def __init__(self, settings: Settings, model: ModelThread) -> None:
+    def __init__(self, settings: Settings, model: ModelThread, admission: Admission) -> None:
         """Wires the stages.
 
         Args:
             settings: what a job may cost.
             model: encodes and reasons.
+            admission: knows whether somebody waits for an answer.
         """
         self._settings = settings
         self._model = model
+        self._admission = admission
 
     def check(self, options: PredictOptions) -> None:
         """Raises unless `predict` would take the choices, as far as can be told by now.
@@ -130,6 +137,7 @@ class LongRoad:
         try:
             batches, loop = stream.batches(), asyncio.get_running_loop()
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
+                await self._admission.give_way(GIVE_WAY_S)
                 queued = self._model.enqueue_windows(
                     predictor, torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
                 )

@@ -105,10 +105,9 @@ class EncoderPool:
         until_s = time.monotonic() + patience_s
         parts = windows.split(max(LEAST_PART, -(-len(windows) // self._shares)))
         try:
-            asks = [self._ask(part, facts.sha256) for part in parts]
-            begun = [ask() for ask in asks]
-            pairs = zip(asks, begun, strict=True)
-            answers = [self._settle(ask, response, until_s) for ask, response in pairs]
+            # The first replica works while the next one's windows are still being copied.
+            begun = [(ask := self._ask(part, facts.sha256), ask()) for part in parts]
+            answers = [self._settle(ask, response, until_s) for ask, response in begun]
         except EncoderLost:
             self._is_lost = True
             raise

@@ -1,6 +1,7 @@
 """Long videos: the same numbers as short clips, in bounded memory, behind those who wait."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from server import answers
 from server.engine import Engine
 from server.errors import DeadlineExceeded, VideoTooLong
+from server.long_road import GIVE_WAY_S
 from server.options import PredictOptions
 from server.stages import tell_nobody
 from tests.server.fakes import make_settings
@@ -113,6 +115,25 @@ def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
         assert len(outcome.track.features) == 149
         assert len(outcome.prediction.segments) == 10
         assert outcome.prediction.lta is None
+
+    asyncio.run(main())
+
+
+def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_ends():
+    async def timed(engine):
+        told, started_s = [], time.perf_counter()
+        await long(engine, tell=told.append)
+        return told, time.perf_counter() - started_s
+
+    async def main():
+        async with started() as engine:
+            alone, _ = await timed(engine)
+            with engine.admission.work():
+                beside, took_s = await timed(engine)
+        assert beside == alone
+        batches = sum(progress.stage == "features" for progress in beside)
+        assert batches >= 2
+        assert took_s >= batches * GIVE_WAY_S
 
     asyncio.run(main())
 
