@@ -32,8 +32,8 @@ from server.stages import Outcome, Progress, Seen, Source, StageTimes, Tell
 from server.video_stream import VideoStream
 
 GIVE_WAY_S = 0.5
-"""Longest wait of a batch while clips are being answered. They then have the cores to themselves, and
-not only the first places in the queue; a job on a server that is never idle gets on all the same."""
+"""Longest wait of a batch while clips are being answered. They then have the cores to themselves,
+not only the first places in the queue; a job on a server that is never idle still gets on."""
 
 
 class LongRoad:

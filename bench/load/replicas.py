@@ -40,8 +40,8 @@ GOAL = 1.8
 DEEPER = 8
 """Blocks a stage of the encoder that is bound by a processor, in those of the shipped one."""
 
-BATCH_WINDOWS = {"shipped": 64, "deeper": 16}
-"""In a batch: as the engine makes them by default, and as many as take about as long."""
+BATCH_WINDOWS = 64
+"""In a batch, as the engine makes them by default."""
 
 CALLERS = 12
 """Clips under way at once where reasoning is measured."""
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, _ray():
         for name, bundle in (("shipped", SHIPPED_BUNDLE), ("deeper", _deeper(Path(folder)))):
             with _encoders(bundle, 1, 2) as pools:
-                ways = _scaling(pools, decoded[1], BATCH_WINDOWS[name], arguments.batches)
+                ways = _scaling(pools, decoded[1], arguments.batches)
                 windows_per_s[name] = _duel(ways, arguments.rounds, f"encoders, {name}")
         with _encoders(SHIPPED_BUNDLE, 1) as pools, _together() as together:
             places = _places(predictor, decoded, pools[1], together, arguments.clips)
@@ -116,11 +116,9 @@ def _deeper(folder: Path) -> Path:
     return folder / "deeper"
 
 
-def _scaling(
-    pools: dict[int, Any], windows: Tensor, size: int, batches: int
-) -> dict[str, Callable[[], int]]:
+def _scaling(pools: dict[int, Any], windows: Tensor, batches: int) -> dict[str, Callable[[], int]]:
     """Ways to encode some batches, one after the other as the engine's one thread does."""
-    batch = windows.repeat(-(-size // len(windows)), 1, 1, 1, 1)[:size]
+    batch = windows.repeat(-(-BATCH_WINDOWS // len(windows)), 1, 1, 1, 1)[:BATCH_WINDOWS]
 
     def encode(pool: Any) -> int:
         for _ in range(batches):
