@@ -6,7 +6,6 @@ request is finished by the predictor it began with, whatever has been loaded sin
 
 import asyncio
 import logging
-import os
 import sys
 import threading
 import time
@@ -25,6 +24,7 @@ from model.predictor import Predictor, PredictRequest
 from server.batcher import Around, Batcher, Done
 from server.device import is_device_error, items_in_halves, rows_in_halves
 from server.errors import NotReady
+from server.niceness import make_nicer
 from server.settings import Settings
 from server.telemetry import Telemetry
 
@@ -258,4 +258,4 @@ def _cpu_threads(count: int) -> Iterator[None]:
 def _step_back() -> None:
     """Lets the event loop's thread go first; on Linux, niceness is a thread's own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        make_nicer(threading.get_native_id(), NICENESS)

@@ -5,7 +5,6 @@ It is decoded in a process of its own that is slower than nobody: the kernel let
 
 import logging
 import math
-import os
 import selectors
 import threading
 from collections import deque
@@ -21,6 +20,7 @@ from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
 from extract.extractor import WindowCutter
 from extract.frame_stream import FrameStream
 from extract.windows import cut_windows
+from server.niceness import make_nicer
 from server.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class VideoStream:
                 self._process = DecodeProcess(self._limits)
             except OSError as error:
                 raise DecoderUnavailable("a decoding process cannot be started") from error
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICE)
+            make_nicer(self._process.pid, _NICE)
             return self._process
 
     def _wait(self, process: DecodeProcess) -> None:

@@ -1,7 +1,8 @@
 """`python -m tests.image`: the Dockerfile's steps in a bare Debian, then its server tried.
 
 For machines without a container engine. Needs root, debootstrap and 15 GB; takes minutes. The
-default image is built and run as it would be: another user, a read-only root, a fresh /tmp.
+image is built and run as it would be: another user, a read-only root, a fresh /tmp; without a GPU
+the CUDA one's server runs on the processor.
 """
 
 import argparse
@@ -26,6 +27,7 @@ HOST_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.
 RELEASE = "bookworm"
 PACKAGES = "python3,python3-venv,ca-certificates"
 PORT = 18080
+NVIDIA = Path("/dev/nvidiactl")
 
 
 def main() -> int:
@@ -66,6 +68,8 @@ def _try(image: Image) -> int:
         'exec "$@"'
     )
     extra = {"EGOPACK_API_KEY": "a-key", "EGOPACK_PORT": str(PORT), "EGOPACK_HOST": "127.0.0.1"}
+    if not NVIDIA.exists():
+        extra["EGOPACK_DEVICE"] = "cpu"  # the packages for a GPU still have to load and answer
     command = [*chroot(image, extra), *image.command]
     server = subprocess.Popen(["unshare", "--mount", "sh", "-c", mounts, "sh", *command])
     try:

@@ -1,0 +1,65 @@
+"""A server that was started with `nice` steps back from there: no user but root may go forward."""
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from server.niceness import make_nicer
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere niceness is the whole process's"
+)
+
+
+def niceness_after(first, *steps):
+    """How nice a thread is that starts at `first`, as a server under `nice` does."""
+
+    def run():
+        me = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, me, first)
+        for levels in steps:
+            make_nicer(0, levels)
+        return os.getpriority(os.PRIO_PROCESS, me)
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+def test_it_counts_from_where_the_caller_is():
+    base = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness_after(base, 2) == base + 2
+    assert niceness_after(base + 3, 2) == base + 5
+    assert niceness_after(base, 2, 2) == base + 4
+
+
+def test_there_is_an_end():
+    assert niceness_after(17, 5) == 19
+    assert niceness_after(19, 5) == 19
+
+
+def test_others_make_nicer_from_the_caller():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        make_nicer(child.pid, 4)
+        base = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, base + 4)
+    finally:
+        child.communicate(b"\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_user_without_privileges_may_do_it():
+    steps = [
+        "import os, server.niceness",
+        "os.nice(12)",
+        "os.setuid(65534)",
+        "server.niceness.make_nicer(0, 5)",
+        "print(os.nice(0))",
+    ]
+    command = [sys.executable, "-c", "; ".join(steps)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == [str(min(19, os.getpriority(os.PRIO_PROCESS, 0) + 17))]
