@@ -6,6 +6,7 @@ The engine calls it as it calls any encoder, from the one thread that owns the m
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -43,6 +44,11 @@ LOST = (
 LEAST_PART = 4
 """Windows below which a batch is not shared out any further: a call has its price, too."""
 
+TAKEN_S = 0.5
+"""Longest wait until a replica takes a part: milliseconds, or there is none. A call that nobody has
+taken yet counts for nothing where the next one is routed: after ten idle seconds, when Serve has
+forgotten how busy its replicas are, two at once went to the same one every other time."""
+
 ATTEMPTS = 2
 """In which the time is divided: who does not answer within a share is taken to hang."""
 
@@ -61,6 +67,9 @@ class Response(Protocol):
 
     def cancel(self) -> None:
         """Gives it up."""
+
+    def _to_object_ref_sync(self, _timeout_s: float | None = None) -> Any:
+        """Waits until a replica has taken the call."""
 
 
 Ask = Callable[[], Response]
@@ -106,7 +115,7 @@ class EncoderPool:
         parts = windows.split(max(LEAST_PART, -(-len(windows) // self._shares)))
         try:
             # The first replica works while the next one's windows are still being copied.
-            begun = [(ask := self._ask(part, facts.sha256), ask()) for part in parts]
+            begun = [self._begin(part, facts.sha256) for part in parts]
             answers = [self._settle(ask, response, until_s) for ask, response in begun]
         except EncoderLost:
             self._is_lost = True
@@ -115,6 +124,13 @@ class EncoderPool:
             raise QueueFull from error
         self._is_lost = False
         return torch.cat([_rows(answer, facts) for answer in answers])
+
+    def _begin(self, part: Tensor, sha256: str) -> tuple[Ask, Response]:
+        """Returns once a replica has taken the part, so that the next part goes to another one."""
+        response = (ask := self._ask(part, sha256))()
+        with suppress(TimeoutError, BackPressureError, *LOST):  # `_settle` will meet it again
+            response._to_object_ref_sync(_timeout_s=TAKEN_S)
+        return ask, response
 
     def _ask(self, part: Tensor, sha256: str) -> Ask:
         # Put once: every attempt sends the same reference, and what it refers to is ours.

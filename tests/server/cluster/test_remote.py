@@ -42,6 +42,7 @@ class Replies:
         self.told = list(told)
         self.parts = []
         self.cancelled = 0
+        self.untaken = self.most_untaken = 0
 
     @property
     def encode(self):
@@ -61,6 +62,15 @@ class Replies:
 class Reply:
     def __init__(self, handle, answer, told):
         self.handle, self.answer, self.told = handle, answer, told
+        handle.untaken += 1
+        handle.most_untaken = max(handle.most_untaken, handle.untaken)
+
+    def _to_object_ref_sync(self, _timeout_s):
+        self.handle.untaken -= 1
+        if isinstance(self.told, Exception):
+            raise self.told
+        if isinstance(self.told, float):
+            raise TimeoutError
 
     def result(self, *, timeout_s):
         if isinstance(self.told, Exception):
@@ -89,6 +99,13 @@ def test_a_batch_is_shared_out_evenly_and_comes_back_in_order():
     rows = pool_of(handle, shares=3).encode(windows(14), FACTS)
     assert rows.flatten().tolist() == list(range(14))
     assert handle.parts == [5, 5, 4]
+
+
+def test_a_part_is_sent_when_a_replica_has_taken_the_one_before():
+    handle = Replies()
+    rows = pool_of(handle, shares=4).encode(windows(16), FACTS)
+    assert rows.flatten().tolist() == list(range(16))
+    assert handle.most_untaken == 1
 
 
 def test_few_windows_are_not_shared_out():
