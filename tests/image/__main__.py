@@ -34,6 +34,9 @@ def main() -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.image", description=__doc__)
     parser.add_argument("--target", default="cpu", help="stage to build; default: %(default)s")
+    parser.add_argument(
+        "--build-arg", action="append", default=[], metavar="NAME=VALUE", help="as docker takes it"
+    )
     parser.add_argument("--debian", type=Path, help="a bare Debian with python3-venv that is there")
     parser.add_argument("--work", type=Path, help="folder to work in; default: a temporary one")
     parser.add_argument("--no-run", action="store_true", help="build only")
@@ -54,7 +57,8 @@ def main() -> int:
         for name in HOST_FILES:
             shutil.copy(name, debian / name.lstrip("/"))
         stages = parse((ROOT / "Dockerfile").read_text())
-        image = Builder(stages, ROOT, debian, work).build(arguments.target)
+        given = dict(pair.split("=", 1) for pair in arguments.build_arg)
+        image = Builder(stages, ROOT, debian, work, given).build(arguments.target)
         return 0 if arguments.no_run else _try(image)
 
 

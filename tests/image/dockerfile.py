@@ -62,9 +62,15 @@ class Builder:
     """Carries stages out under a folder, each once."""
 
     def __init__(
-        self, stages: Mapping[str, Stage], context: Path, debian: Path, work: Path
+        self,
+        stages: Mapping[str, Stage],
+        context: Path,
+        debian: Path,
+        work: Path,
+        arguments: Mapping[str, str] = {},
     ) -> None:
         self._stages = stages
+        self._arguments = arguments  # as `--build-arg` gives them
         self._context = context
         self._debian = debian  # what stands for the published base image
         self._work = work
@@ -92,6 +98,8 @@ class Builder:
         elif word in ("ARG", "ENV"):
             for pair in shlex.split(rest):
                 name, _, value = pair.partition("=")
+                if word == "ARG":
+                    value = self._arguments.get(name, value)
                 path = image.env.get("PATH", SEARCHED)
                 image.env[name] = value.replace("$PATH", path)
         elif word == "WORKDIR":
