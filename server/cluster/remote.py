@@ -115,7 +115,7 @@ class EncoderPool:
         parts = windows.split(max(LEAST_PART, -(-len(windows) // self._shares)))
         try:
             # The first replica works while the next one's windows are still being copied.
-            begun = [self._begin(part, facts.sha256) for part in parts]
+            begun = [self._begin(part, facts.sha256, until_s) for part in parts]
             answers = [self._settle(ask, response, until_s) for ask, response in begun]
         except EncoderLost:
             self._is_lost = True
@@ -125,11 +125,12 @@ class EncoderPool:
         self._is_lost = False
         return torch.cat([_rows(answer, facts) for answer in answers])
 
-    def _begin(self, part: Tensor, sha256: str) -> tuple[Ask, Response]:
+    def _begin(self, part: Tensor, sha256: str, until_s: float) -> tuple[Ask, Response]:
         """Returns once a replica has taken the part, so that the next part goes to another one."""
         response = (ask := self._ask(part, sha256))()
+        left_s = max(0.0, until_s - time.monotonic())
         with suppress(TimeoutError, BackPressureError, *LOST):  # `_settle` will meet it again
-            response._to_object_ref_sync(_timeout_s=TAKEN_S)
+            response._to_object_ref_sync(_timeout_s=min(left_s, TAKEN_S))
         return ask, response
 
     def _ask(self, part: Tensor, sha256: str) -> Ask:
