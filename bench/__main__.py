@@ -32,6 +32,9 @@ MODULES = {
 }
 """Where a benchmark is, if its module is not called what it is."""
 
+DECIDING = ("EGOPACK_READER", "EGOPACK_RUNTIME", "EGOPACK_DECODE_WORKERS")
+"""Variables without which a figure cannot be had again."""
+
 EXIT_INTERRUPTED = 130
 
 PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi",
@@ -75,8 +78,13 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "command": "python -m bench " + " ".join(sys.argv[1:]),
+        "command": " ".join([*_settings(), "python -m bench", *sys.argv[1:]]),
     }
+
+
+def _settings() -> list[str]:
+    """What was set of the server's for this run; others may be secret and decide no speed."""
+    return [f"{name}={os.environ[name]}" for name in DECIDING if name in os.environ]
 
 
 def _cpu_model() -> str:

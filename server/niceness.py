@@ -13,5 +13,5 @@ def make_nicer(task: int, levels: int) -> None:
         task: a process id, or on Linux a thread's native id; 0: the caller.
         levels: how much nicer.
     """
-    ours = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, task, min(LEAST, ours + levels))
+    wanted = min(LEAST, os.getpriority(os.PRIO_PROCESS, 0) + levels)
+    os.setpriority(os.PRIO_PROCESS, task, max(wanted, os.getpriority(os.PRIO_PROCESS, task)))

@@ -41,13 +41,21 @@ def test_there_is_an_end():
     assert niceness_after(19, 5) == 19
 
 
-def test_others_make_nicer_from_the_caller():
+def test_others_are_made_nicer_than_the_caller():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         make_nicer(child.pid, 4)
         base = os.getpriority(os.PRIO_PROCESS, 0)
         assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, base + 4)
     finally:
+        child.communicate(b"\n")
+
+
+def test_who_is_nicer_already_stays_so():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        os.setpriority(os.PRIO_PROCESS, child.pid, 19)
+        make_nicer(child.pid, 1)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
         child.communicate(b"\n")
 
 
