@@ -11,11 +11,14 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import av
 import numpy as np
 
-from extract.clip import Reader
+from extract.clip import Limits, Reader
 from extract.contract import FeatureContract
+from extract.gate import PacketReport
 from extract.geometry import crop_offset, resized_size
+from extract.spare import thinned
 
 _BLOCK_FRAMES = 32
 
@@ -58,8 +61,9 @@ class DecordReader:
 
     Args:
         path: the file.
+        report: what its packets say.
         contract: with resize "decoder".
-        num_frames: as counted from the packets.
+        limits: of a frame's pixels.
         width: of the frame as shown.
         height: as `width`.
         rotation: degrees counter-clockwise that stored pictures are turned by.
@@ -68,16 +72,18 @@ class DecordReader:
     def __init__(
         self,
         path: Path,
+        report: PacketReport,
         contract: FeatureContract,
+        limits: Limits,
         *,
-        num_frames: int,
         width: int,
         height: int,
         rotation: int = 0,
     ) -> None:
         self._path = path
+        self._report = report
         self._contract = contract
-        self._num_frames = num_frames
+        self._limits = limits
         self.name: Reader = "decord"
         self.num_decoded = 0
         self.num_refused = 0
@@ -101,34 +107,38 @@ class DecordReader:
             slice(y, y + self._contract.crop_height),
             slice(x, x + self._contract.crop_width),
         )
-        for start, block in self._blocks(*resized):
-            for index, picture in enumerate(block[:, rows, columns], start):
+        for indices, block in self._blocks(repeats, *resized):
+            for index, picture in zip(indices, block[:, rows, columns], strict=True):
                 if repeats[index]:
                     self.num_decoded += 1
-                    yield index, picture
+                    yield int(index), picture
 
-    def _blocks(self, width: int, height: int) -> Iterator[tuple[int, np.ndarray]]:
-        """One contiguous forward pass; decord is fit for no other.
+    def _blocks(
+        self, repeats: np.ndarray, width: int, height: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Source frames and their pictures, in one contiguous pass: decord is fit for no other.
 
-        Stepping over frames saves it their resizing, and gives wrong ones behind open groups of
-        pictures and where frames are not evenly spaced.
+        Asked to step over frames it gives wrong ones behind open groups of pictures and where
+        frames are not evenly spaced. So what it reads is a thinned copy.
         """
         decord = load_decord()
         errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
         try:
+            less = thinned(self._path, self._report, repeats, self._limits)
+            indices = np.arange(self._report.num_shown) if less is None else less.kept
             # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
             reader = decord.VideoReader(
-                str(self._path),
+                str(self._path) if less is None else less.file,
                 ctx=decord.cpu(0),
                 width=width,
                 height=height,
                 num_threads=1,
                 fault_tol=1,
             )
-            if len(reader) != self._num_frames:
-                raise DecordTrouble(f"{len(reader)} frames instead of {self._num_frames}")
-            for start in range(0, self._num_frames, _BLOCK_FRAMES):
-                block = range(start, min(start + _BLOCK_FRAMES, self._num_frames))
-                yield start, reader.get_batch(block).asnumpy()
-        except errors as error:
+            if len(reader) != len(indices):
+                raise DecordTrouble(f"{len(reader)} frames instead of {len(indices)}")
+            for start in range(0, len(indices), _BLOCK_FRAMES):
+                block = range(start, min(start + _BLOCK_FRAMES, len(indices)))
+                yield indices[start : block.stop], reader.get_batch(block).asnumpy()
+        except (*errors, av.error.FFmpegError) as error:
             raise DecordTrouble(type(error).__name__) from error

@@ -16,9 +16,7 @@ from extract.errors import VideoRejected
 from extract.gate import PacketReport, check_frame
 from extract.pyav_container import CODECS, opened, packets_of, video_stream
 from extract.pyav_pictures import TURNS, Shown, pictures_of
-
-_SUB_LAYERS = 21
-"""Byte of HEVC's `hvcC` record whose bits 3 to 5 count temporal sub-layers."""
+from extract.spare import Spare, rank_of, ticks_of
 
 
 class PyavReader:
@@ -66,10 +64,10 @@ class PyavReader:
         container, limits = self._report.container, self._limits
         with opened(self._path, container, limits, self._hwaccel) as source:
             stream = video_stream(source)
-            ticks = self._ticks(stream)
+            ticks = ticks_of(self._report, stream)
             last = -1
-            for frame in self._decoded(source, stream, _Spare(stream, ticks, repeats)):
-                index = _rank(ticks, frame.pts, default=last + 1)
+            for frame in self._decoded(source, stream, Spare(stream, ticks, repeats)):
+                index = rank_of(ticks, frame.pts, default=last + 1)
                 if not last < index < len(repeats):
                     self.num_refused += 1
                     continue
@@ -92,20 +90,8 @@ class PyavReader:
                 return
         raise VideoRejected("damaged", "no frame could be decoded")
 
-    def _ticks(self, stream: VideoStream) -> np.ndarray:
-        """Presentation times of the frames shown, (n,) int64, increasing; empty: count them.
-
-        AVI stores no presentation times: what its packets carry is the order of decoding.
-        """
-        times_s, time_base = self._report.times_s, stream.time_base
-        if self._report.container == "avi" or time_base is None:
-            return np.zeros(0, dtype=np.int64)
-        if np.isnan(times_s).any() or not (np.diff(times_s) > 0).all():
-            return np.zeros(0, dtype=np.int64)
-        return np.rint(times_s / float(time_base)).astype(np.int64)
-
     def _decoded(
-        self, source: InputContainer, stream: VideoStream, spare: "_Spare | None" = None
+        self, source: InputContainer, stream: VideoStream, spare: Spare | None = None
     ) -> Iterator[VideoFrame]:
         """Yields frames packet by packet, so that an error costs one packet and not the rest.
 
@@ -146,35 +132,3 @@ class PyavReader:
         if (width, height) != (self.width, self.height):
             check_frame(width, height, self._contract, self._limits)
             self.width, self.height = width, height
-
-
-class _Spare:
-    """The packets whose pictures nobody wants, where the decoder may be told so.
-
-    It then leaves out those that no other picture refers to. Frames are told apart by their times
-    alone, so these must be known. VP8, VP9, AV1 and motion JPEG have no such pictures, or decoders
-    that do not look; an MPEG-4 packet may hold two pictures. In HEVC with temporal sub-layers the
-    mark means only that no picture of the same layer refers to it.
-    """
-
-    def __init__(self, stream: VideoStream, ticks: np.ndarray, repeats: np.ndarray) -> None:
-        self._ticks = ticks
-        self._repeats = repeats
-        decoder = stream.codec_context
-        codec, head = CODECS.get(decoder.name), decoder.extradata or b""
-        has_one_layer = len(head) > _SUB_LAYERS and head[0] == 1 and head[_SUB_LAYERS] >> 3 & 7 == 1
-        self._is_any = codec == "h264" or (codec == "hevc" and has_one_layer)
-
-    def __contains__(self, packet: "av.Packet[VideoStream] | None") -> bool:
-        if packet is None or packet.pts is None or not self._is_any or not len(self._ticks):
-            return False
-        index = _rank(self._ticks, packet.pts, default=-1)
-        return index >= 0 and not self._repeats[index]
-
-
-def _rank(ticks: np.ndarray, pts: int | None, *, default: int) -> int:
-    """Position of a presentation time among the frames shown."""
-    if pts is None:
-        return default
-    rank = int(np.searchsorted(ticks, pts))
-    return rank if rank < len(ticks) and ticks[rank] == pts else default

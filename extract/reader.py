@@ -96,8 +96,9 @@ def _decord(
         return None
     return DecordReader(
         path,
+        report,
         contract,
-        num_frames=report.num_shown,
+        limits,
         width=peek.width,
         height=peek.height,
         rotation=peek.rotation,

@@ -30,6 +30,10 @@ ORDINARY = {
     "a.mov": {},
     "a.mkv": {},
     "b-frames.mp4": {"options": {"bf": "3", "g": "20"}},
+    "pyramid.mp4": {"options": {"bf": "8", "x264-params": "b-pyramid=normal:ref=4"}},
+    "open-gop.mkv": {"options": {"bf": "3", "x264-params": "open-gop=1:keyint=20"}},
+    "interlaced.mp4": {"size": (160, 96), "options": {"x264-params": "interlaced=1:bframes=3"}},
+    "uneven.mp4": {"times_ms": [33 * k + 9 * (k % 3) for k in range(71)]},
     "one-key-frame.mp4": {"options": {"g": "1000", "bf": "0"}},
     "fragmented.mp4": {
         "options": {"bf": "0"},

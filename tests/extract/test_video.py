@@ -9,6 +9,7 @@ import pytest
 from extract.contract import OMNIVORE
 from extract.decord_reader import DecordReader, DecordTrouble
 from extract.errors import VideoRejected
+from extract.pyav_container import scan_packets
 from extract.video import TRUSTED, Limits, decode_clip, decode_into
 from tests.extract.clips import (
     noisy_frames,
@@ -300,7 +301,10 @@ def test_pyav_takes_over_when_decord_gives_up_half_way(clips, monkeypatch):
 
 
 def test_decord_reports_a_number_of_frames_it_did_not_expect(clips):
-    reader = DecordReader(clips / "plain.mp4", EVERY, num_frames=99, width=64, height=48)
+    path = clips / "plain.mp4"
+    report = scan_packets(path, "mp4", Limits())
+    report = replace(report, times_s=report.times_s[:99])
+    reader = DecordReader(path, report, EVERY, Limits(), width=64, height=48)
     with pytest.raises(DecordTrouble, match="100 frames instead of 99"):
         next(reader.frames(np.ones(99, dtype=np.int64)))
 
