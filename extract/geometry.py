@@ -11,7 +11,7 @@ def resized_size(width: int, height: int, contract: FeatureContract) -> tuple[in
     With `resize="float"` the short side becomes `short_side` and the long side is rounded down,
     as in Ego4D's extraction. With `resize="decoder"` the scale is the smallest at which the short
     side reaches `short_side` and the crop is covered in both directions, so a portrait frame
-    fills a landscape crop.
+    fills a landscape crop; sides are even, as FFmpeg resizes to odd ones in a far slower way.
 
     Args:
         width: pixels of the frame as shown, after rotation.
@@ -30,8 +30,8 @@ def resized_size(width: int, height: int, contract: FeatureContract) -> tuple[in
         contract.crop_height / height,
     )
     return (
-        max(contract.crop_width, round(width * scale)),
-        max(contract.crop_height, round(height * scale)),
+        max(contract.crop_width, 2 * round(width * scale / 2)),
+        max(contract.crop_height, 2 * round(height * scale / 2)),
     )
 
 

@@ -53,7 +53,7 @@ class BytePictures:
         """See `Pictures`."""
         graph = self._scaler(frame, shown)
         graph.push(frame)
-        resized = _pixels_of(graph.vpull())
+        resized = _pixels(graph.vpull(), 3)
         x, y = crop_offset(resized.shape[1], resized.shape[0], self._contract)
         return resized[y : y + self._contract.crop_height, x : x + self._contract.crop_width]
 
@@ -71,9 +71,7 @@ class BytePictures:
             if self._contract.view == "left":
                 nodes.append(graph.add("crop", w=str(shown.width), x="0", exact="1"))
             nodes.append(graph.add("scale", **options))
-            # At odd widths swscale keeps full chroma, and then planes come to the same numbers
-            # in 0.7 of the time (16:9 at a short side of 96 is 171 wide).
-            nodes.append(graph.add("format", pix_fmts="gbrp" if width % 2 else "rgb24"))
+            nodes.append(graph.add("format", pix_fmts="rgb24"))
             nodes.append(graph.add("buffersink"))
             graph.link_nodes(*nodes).configure()
             self._graph = key, graph
@@ -103,8 +101,7 @@ class FloatPictures:
         else:
             self._part.push(frame)
             rgb = self._part.vpull()
-        picture = _plane(rgb, 0, rgb.width * 4).reshape(rgb.height, rgb.width, 4)
-        return resize(np.rot90(picture, shown.rotation // 90), self._rows, self._columns)
+        return resize(np.rot90(_pixels(rgb, 4), shown.rotation // 90), self._rows, self._columns)
 
     def _prepare(self, frame: VideoFrame, shown: Shown) -> None:
         rows, columns = taps_of(shown.width, shown.height, self._contract)
@@ -164,15 +161,9 @@ def _stored(
     return part
 
 
-def _pixels_of(frame: VideoFrame) -> np.ndarray:
-    """(H, W, 3) of an rgb24 frame, a view that keeps its memory alive, or of a gbrp frame."""
-    if frame.format.name == "gbrp":
-        green, blue, red = (_plane(frame, index, frame.width) for index in range(3))
-        return np.stack([red, green, blue], axis=-1)
-    return _plane(frame, 0, frame.width * 3).reshape(frame.height, frame.width, 3)
-
-
-def _plane(frame: VideoFrame, index: int, row_bytes: int) -> np.ndarray:
-    plane = frame.planes[index]
+def _pixels(frame: VideoFrame, channels: int) -> np.ndarray:
+    """(H, W, channels) of a frame whose channels lie side by side, a view that keeps it alive."""
+    plane = frame.planes[0]
     flat: np.ndarray = np.frombuffer(memoryview(plane), np.uint8)
-    return flat.reshape(-1, plane.line_size)[: frame.height, :row_bytes]
+    rows = flat.reshape(-1, plane.line_size)[: frame.height, : channels * frame.width]
+    return rows.reshape(frame.height, frame.width, channels)
