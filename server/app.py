@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from server import __version__, facts, openapi, page, problems
+from server.auth import Keys
 from server.edge import Edge
 from server.engine import Engine
 from server.jobs.intake import Intake
@@ -51,6 +52,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         telemetry=engine.telemetry,
     )
     limits = facts.limits(settings).model_dump()
+    keys = Keys(lambda: settings.keys)
     jobs = Jobs(engine, limits)
     intake = Intake(engine, jobs)
 
@@ -79,6 +81,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         static_url="/docs/static",
     )
     app.state.engine = engine
+    app.state.keys = keys
     app.state.spool = spool
     app.state.jobs = jobs
     app.state.intake = intake
@@ -88,6 +91,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     if settings.metrics_port is None:
         app.include_router(metrics.router)
     page.install(app)
-    app.add_middleware(Edge, settings=settings, limits=limits, telemetry=engine.telemetry)
+    app.add_middleware(
+        Edge, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry
+    )
     openapi.install(app, has_key=settings.has_keys)
     return app

@@ -2,13 +2,16 @@
 
 import hashlib
 import hmac
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from starlette.datastructures import Headers
 
 from server.errors import Unauthenticated
+
+logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -16,16 +19,31 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class Keys:
     """The keys that open the server; without any, it is open to all."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         """Keeps the keys' hashes.
 
         Args:
-            keys: name -> key.
+            read: returns name -> key, as they are now.
         """
-        self._digests = {name: _digest(key) for name, key in keys.items()}
+        self._read = read
+        self._digests = _digests(read())
 
     def __bool__(self) -> bool:
         return bool(self._digests)
+
+    def read_again(self) -> None:
+        """Lets in whoever has a key by now, and nobody else; keys that are wrong change nothing.
+
+        Never raises; the log says what came of it.
+        """
+        try:
+            keys = self._read()
+            check_keys(keys)
+        except ValueError as error:
+            logger.error("the API keys stay as they were: %s", error)
+            return
+        self._digests = _digests(keys)
+        logger.info("API keys: %s", ", ".join(sorted(keys)) or "none")
 
     def caller(self, headers: Headers) -> str | None:
         """Returns the name of the key that was sent, or None if it is not one of ours.
@@ -88,6 +106,10 @@ def read_keys(path: Path) -> dict[str, str]:
     if not keys:
         raise ValueError(f"{path} holds no API key")
     return keys
+
+
+def _digests(keys: Mapping[str, str]) -> dict[str, bytes]:
+    return {name: _digest(key) for name, key in keys.items()}
 
 
 def _digest(key: str) -> bytes:

@@ -80,14 +80,20 @@ class Edge:
     """Wraps the app."""
 
     def __init__(
-        self, app: ASGIApp, *, settings: Settings, limits: Mapping[str, float], telemetry: Telemetry
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        keys: Keys,
+        limits: Mapping[str, float],
+        telemetry: Telemetry,
     ) -> None:
         self._app = app
         self._limits = limits
         self._telemetry = telemetry
         self._max_bytes = settings.max_upload_bytes
         self._max_job_bytes = settings.job_max_upload_bytes
-        self._keys = Keys(settings.keys)
+        self._keys = keys
         self._rates = Rates(settings.rate_limit)
         self._open = OPEN_PATHS | ({"/metrics"} if settings.open_metrics else set())
 

@@ -30,7 +30,7 @@ class _Server(uvicorn.Server):
 
     SIGTERM turns readiness off; new work is still taken until balancers had time to notice, then
     refused, and what was accepted is finished. SIGINT, from a terminal, skips the first wait. A
-    second signal ends the process at once. SIGHUP loads the bundle again.
+    second signal ends the process at once. SIGHUP reads keys and bundle again.
     """
 
     def __init__(self, config: uvicorn.Config, engine: Engine, settings: Settings) -> None:
@@ -68,6 +68,7 @@ class _Server(uvicorn.Server):
         self._drain_at_s = time.monotonic() + wait_s
 
     def _start_reload(self) -> None:
+        self.config.app.state.keys.read_again()  # type: ignore[union-attr]
         self._reload = asyncio.get_running_loop().create_task(self._engine.reload())
 
 

@@ -16,6 +16,7 @@ from extract.sandbox import DecodePool
 from model.predictor import Predictor
 from server import logs
 from server.app import create_app
+from server.auth import Keys
 from server.cluster.messages import Tuning
 from server.cluster.remote import EncoderPool, load_predictor
 from server.decoding import limits_of
@@ -70,10 +71,12 @@ class Front:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve asks for the application once, after the constructor."""
-        return create_app(self._settings, self._engine)
+        app = create_app(self._settings, self._engine)
+        self._keys: Keys = app.state.keys
+        return app
 
     async def reconfigure(self, values: dict[str, Any]) -> None:
-        """Waits for the engine at first; later lets it load another bundle as `SIGHUP` would.
+        """Waits for the engine at first; later reads keys and bundle again, as on `SIGHUP`.
 
         Args:
             values: of a `Tuning`.
@@ -90,6 +93,7 @@ class Front:
                 await asyncio.sleep(0.05)
             await self.check_health()
         elif (before.bundle, before.revision) != (self._tuning.bundle, self._tuning.revision):
+            self._keys.read_again()
             self._reloading = asyncio.create_task(self._engine.reload())
 
     async def check_health(self) -> None:

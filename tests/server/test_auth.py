@@ -14,7 +14,7 @@ KEY = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, ma
 @given(keys=st.dictionaries(st.sampled_from("abcdef"), KEY, min_size=1), other=KEY)
 def test_a_caller_is_known_by_a_key_and_by_nothing_else(keys, other):
     assume(len(set(keys.values())) == len(keys))
-    known = Keys(keys)
+    known = Keys(lambda: keys)
     for name, key in keys.items():
         assert known.caller(Headers({"authorization": f"Bearer {key}"})) == name
         assert known.caller(Headers({"x-api-key": key})) == name
@@ -24,8 +24,31 @@ def test_a_caller_is_known_by_a_key_and_by_nothing_else(keys, other):
 
 
 def test_keys_are_not_kept_as_they_are():
-    keys = Keys({"robot": "sesame"})
+    keys = Keys(lambda: {"robot": "sesame"})
     assert "sesame" not in repr(vars(keys))
+
+
+def test_keys_that_are_read_again_replace_those_before_unless_they_are_wrong(tmp_path, caplog):
+    path = tmp_path / "keys"
+    path.write_text("left k-left")
+    keys = Keys(lambda: read_keys(path))
+
+    def who(key):
+        return keys.caller(Headers({"x-api-key": key}))
+
+    path.write_text("left k-new\nright k-right")
+    assert (who("k-left"), who("k-new")) == ("left", None)
+    keys.read_again()
+    assert (who("k-left"), who("k-new"), who("k-right")) == (None, "left", "right")
+    for wrong in ("", "left", "left k\nleft k", "left k\nright k"):
+        path.write_text(wrong)
+        keys.read_again()
+        assert (who("k-new"), who("k-right"), who("k")) == ("left", "right", None)
+    path.unlink()
+    keys.read_again()
+    assert who("k-new") == "left"
+    assert "stay as they were" in caplog.text
+    assert "k-new" not in caplog.text
 
 
 def test_keys_come_from_a_file_the_variable_and_the_flag(tmp_path, monkeypatch):

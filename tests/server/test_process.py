@@ -200,6 +200,22 @@ def test_on_sighup_a_better_bundle_is_served_and_a_bad_one_is_not(tmp_path):
         assert answer.json()["model"]["version"] == "next"
 
 
+def test_on_sighup_keys_are_read_again(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text("robot before")
+    flags = ["--api-keys-file", str(path), "--port", "0", "--decode-workers", "1"]
+    with started("-m", "server", *flags) as (process, http):
+
+        def status(key):
+            return http.get("/v1/models", headers={"x-api-key": key}).status_code
+
+        assert (status("before"), status("after")) == (200, 401)
+        path.write_text("robot after")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: status("after") == 200)
+        assert status("before") == 401
+
+
 def test_without_a_bundle_it_says_so_and_fails(tmp_path, capfd):
     flags = ["--bundle", str(tmp_path), "--port", "0", "--decode-workers", "1"]
     command = [sys.executable, "-m", "server", *flags]
