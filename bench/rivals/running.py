@@ -59,7 +59,7 @@ def rivals(cores: int) -> list[Rival]:
         Rival("LitServe", "lit", "litserve", goal=1.2),
         Rival("Ray Serve", "ray_serve", "ray", goal=1.2),
         Rival("FastAPI handler, 1 thread", "plain", "fastapi", ("--threads", "1")),
-        Rival("FastAPI handler by hand", "by_hand", "fastapi"),
+        Rival("FastAPI handler by hand", "by_hand", "fastapi", goal=1.5),
         Rival(f"LitServe, {cores} workers", "lit", "litserve", tuned),
         Rival(f"Ray Serve, {cores} replicas", "ray_serve", "ray", tuned),
     ]
