@@ -25,6 +25,7 @@ from bench.made_up import write_video
 from extract.bilinear import resize, taps_of
 from extract.clip import TRUSTED, ReaderChoice
 from extract.contract import OMNIVORE, SLOWFAST, TABLETOP, FeatureContract
+from extract.orientation import UPRIGHT
 from extract.pyav_pictures import BytePictures, Shown
 from extract.video import decode_into
 from extract.windows import wanted_frames
@@ -121,7 +122,11 @@ def _plainly(path: Path, contract: FeatureContract) -> tuple[int, int]:
 def _resized(frame: av.VideoFrame, contract: FeatureContract) -> np.ndarray:
     width, height = frame.width, frame.height
     if contract.resize == "decoder":
-        return BytePictures(contract).picture(frame, Shown(width, height, 0)).copy()
+        return (
+            BytePictures(contract)
+            .picture(frame, Shown(width, height, width, height, UPRIGHT))
+            .copy()
+        )
     picture = frame.to_ndarray(format="rgba", src_colorspace="ITU601")
     return resize(picture, *taps_of(width, height, contract))
 

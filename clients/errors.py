@@ -107,6 +107,7 @@ BY_CODE: dict[str, type[ClientError]] = {
     "codec-not-allowed": BadClip,
     "unusable-features": BadClip,
     "too-long-for-sync": NeedsJob,
+    "too-large-for-sync": NeedsJob,
     "body-too-large": NeedsJob,
     "job-not-finished": NotFinished,
     "result-expired": ResultGone,

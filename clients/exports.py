@@ -181,11 +181,12 @@ FORMATS: dict[str, Callable[[PredictionResult, str], str | list[Any] | dict[str,
 def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
     """First and last frame, counted from 1; an instant is the frame closest to it."""
     last = max(1, round(result.duration_s * result.fps))
+    begin, end = ((at - result.start_s) * result.fps for at in (span.start_s, span.end_s))
     if span.start_s == span.end_s:
-        instant = min(last, round(span.start_s * result.fps) + 1)
+        instant = max(1, min(last, round(begin) + 1))
         return instant, instant
-    first = min(last, int(span.start_s * result.fps + 1e-6) + 1)
-    return first, max(first, min(last, round(span.end_s * result.fps)))
+    first = max(1, min(last, int(begin + 1e-6) + 1))
+    return first, max(first, min(last, round(end)))
 
 
 def _cue_line(span: Span) -> str:

@@ -35,6 +35,8 @@ class Choices(TypedDict, total=False):
     """Of the sampled futures."""
     parts: Sequence[str] | None
     """Optional parts wanted, of "evidence" and "scores"; default: both."""
+    video_track: int | None
+    """Which of the file's video tracks, counted from 0; default: the one it marks as default."""
     timeout_s: float | None
     """When the server should give up."""
 
@@ -52,6 +54,8 @@ class SearchChoices(TypedDict, total=False):
     """Prototypes in each list."""
     backbone: str | None
     """Whose backpack; default: the first that has one."""
+    video_track: int | None
+    """Which of the file's video tracks, counted from 0; default: the one it marks as default."""
     timeout_s: float | None
     """When the server should give up."""
 

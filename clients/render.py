@@ -4,7 +4,9 @@ Every frame keeps its time; sound is copied.
 """
 
 import os
+import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from clients.results import PredictionResult, Segment
 BACK, TEXT, SOFT = (24, 28, 32), (235, 238, 240), (150, 158, 166)
 ACTION, CHANGE, INSTANT, HEAD = (23, 92, 108), (176, 111, 28), (167, 139, 250), (255, 180, 171)
 MIN_WIDTH = 480
+MAX_ASPECT = 4.0
+"""Of a stored pixel; what is beyond, either way, is taken for a mistake."""
 
 
 class Panel:
@@ -68,7 +72,8 @@ class Panel:
         return max(begun, default=0)
 
     def _x(self, time_s: float) -> int:
-        return round(time_s / self._result.duration_s * (self._width - 1))
+        share = (time_s - self._result.start_s) / self._result.duration_s
+        return round(min(max(share, 0.0), 1.0) * (self._width - 1))
 
     def _draw(self, current: Segment) -> Image.Image:
         panel = Image.new("RGB", (self._width, self.height), BACK)
@@ -155,9 +160,14 @@ def _write(
     with av.open(str(clip)) as source, av.open(str(out), "w") as target:
         if not source.streams.video:
             raise OSError(f"{clip.name} has no video track")
-        pictures = source.streams.video[0]
+        track = 0 if result.input is None else result.input.video_track
+        pictures = source.streams.video[min(track, len(source.streams.video) - 1)]
         sounds: list[Stream] = list(source.streams.audio[:1])
-        film = _Film(result, target.add_stream("libx264", rate=pictures.average_rate or 30))
+        film = _Film(
+            result,
+            target.add_stream("libx264", rate=pictures.average_rate or 30),
+            pictures.sample_aspect_ratio,
+        )
         if pictures.time_base is not None:
             film.stream.codec_context.time_base = pictures.time_base
         copies = {sound.index: target.add_stream_from_template(sound) for sound in sounds}
@@ -167,7 +177,7 @@ def _write(
                 for frame in packet.decode():
                     assert isinstance(frame, VideoFrame)
                     target.mux(film.add(frame))
-                progress(min(1.0, film.seconds / result.duration_s))
+                progress(min(1.0, (film.seconds - result.start_s) / result.duration_s))
             elif packet.dts is not None:
                 packet.stream = copies[packet.stream.index]
                 held.append(packet)
@@ -182,7 +192,9 @@ def _write(
 class _Film:
     """The stream that is written, frame by frame."""
 
-    def __init__(self, result: PredictionResult, stream: VideoStream) -> None:
+    def __init__(
+        self, result: PredictionResult, stream: VideoStream, aspect: Fraction | None
+    ) -> None:
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast"}
         self.stream = stream
@@ -190,29 +202,47 @@ class _Film:
         self.seconds = 0.0
         self._result = result
         self._start_s = 0.0
+        self._matrix: bytes | None = None
+        self._aspect = float(aspect or 1)
 
     def add(self, frame: VideoFrame) -> "list[Packet[VideoStream]]":
-        picture = _upright(frame)
+        data: Any = frame.side_data.get("DISPLAYMATRIX")
+        if data is not None:  # a stream may say it once, for all frames that follow
+            self._matrix = bytes(data)
+        picture = _upright(frame, self._matrix, self._aspect)
         time_s = frame.time or 0.0
         if self.panel is None:
             self.panel = Panel(self._result, picture.shape[1])
             self.stream.width = picture.shape[1]
             self.stream.height = len(picture) + self.panel.height
             self._start_s = time_s
-        self.seconds = time_s - self._start_s
+        self.seconds = time_s - self._start_s + self._result.start_s
         drawn = np.concatenate([picture, self.panel.at(self.seconds)])
         stamped = VideoFrame.from_ndarray(drawn, format="rgb24")
         stamped.pts, stamped.time_base = frame.pts, frame.time_base
         return self.stream.encode(stamped)
 
 
-def _upright(frame: VideoFrame) -> np.ndarray:
-    """The picture as it is shown, scaled up if it is too small for text, of even size."""
-    turns = round(frame.rotation / 90) % 4
-    picture = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+def _upright(frame: VideoFrame, matrix: bytes | None, aspect: float) -> np.ndarray:
+    """The picture as it is shown, scaled up if it is too small for text, of even size.
+
+    Args:
+        frame: as stored.
+        matrix: the display matrix, nine int32: (p, q) -> (a p + c q, b p + d q).
+        aspect: width of a stored pixel divided by its height.
+    """
+    picture = frame.to_ndarray(format="rgb24")
     height, width = picture.shape[:2]
+    if 1 / MAX_ASPECT <= aspect <= MAX_ASPECT:
+        width = round(width * aspect)
+    if matrix is not None:
+        a, b, _, c, d, *_ = struct.unpack("<9i", matrix)
+        if max(abs(b), abs(c)) > max(abs(a), abs(d)):
+            picture, width, height = picture.swapaxes(0, 1), height, width
+            a, d = c, b
+        picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     scale = max(1.0, MIN_WIDTH / width)
     size = (round(width * scale) // 2 * 2, round(height * scale) // 2 * 2)
-    if size == (width, height):
+    if size == picture.shape[1::-1]:
         return np.ascontiguousarray(picture)
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize(size))

@@ -29,6 +29,10 @@ class Input(Parsed):
     frames_decoded: int
     reader: str
     frames_declared: int | None = None
+    start_s: float = 0.0
+    mirrored: bool = False
+    video_track: int = 0
+    video_tracks: int = 1
 
 
 @dataclass(frozen=True)
@@ -177,11 +181,18 @@ class PredictionResult(Parsed):
     warnings: list[Warning_] = field(default_factory=list)
 
     @property
+    def start_s(self) -> float:
+        """When the clip shows its first frame; every time of the answer is on the same clock."""
+        if self.input is not None:
+            return self.input.start_s
+        return min((segment.start_s for segment in self.segments), default=0.0)
+
+    @property
     def duration_s(self) -> float:
-        """Length of the clip; of its last segment's end where only features were sent."""
+        """Length of the clip; up to the last segment's end where only features were sent."""
         if self.input is not None:
             return self.input.duration_s
-        return max((segment.end_s for segment in self.segments), default=0.0)
+        return max((segment.end_s for segment in self.segments), default=0.0) - self.start_s
 
     @property
     def fps(self) -> float:

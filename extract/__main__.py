@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_options(arguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        videos = _eyes(shard_of(find_videos(options.videos), *options.shard), options.stereo)
+        videos = _as_asked(shard_of(find_videos(options.videos), *options.shard), options)
         _check_reader(options.reader)
         encoder = describe_encoder(options) if options.engine == "ray" else load_encoder(options)
         earlier = _earlier_report(options, encoder)
@@ -180,10 +180,12 @@ def _earlier_report(options: argparse.Namespace, encoder: VideoEncoder) -> RunRe
     return earlier
 
 
-def _eyes(videos: list[Video], stereo: str) -> list[Video]:
-    if stereo == "auto":
+def _as_asked(videos: list[Video], options: argparse.Namespace) -> list[Video]:
+    """The videos with what the command line says of all of them."""
+    videos = [replace(video, video_track=options.video_track) for video in videos]
+    if options.stereo == "auto":
         return videos
-    return [replace(video, is_stereo=stereo == "always") for video in videos]
+    return [replace(video, is_stereo=options.stereo == "always") for video in videos]
 
 
 def _check_reader(reader: str) -> None:

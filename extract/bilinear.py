@@ -30,21 +30,25 @@ class Taps:
         return Taps(self.places - first, self.weights)
 
 
-def taps_of(width: int, height: int, contract: FeatureContract) -> tuple[Taps, Taps]:
+def taps_of(
+    width: int, height: int, contract: FeatureContract, pixels: tuple[int, int] | None = None
+) -> tuple[Taps, Taps]:
     """Returns the rows and the columns that a frame is resized and cropped from.
 
     Args:
-        width: pixels of the frame as shown.
+        width: of the frame as shown, with square pixels.
         height: as `width`.
         contract: names the sizes.
+        pixels: columns and rows that the frame has; None: as many as it is wide and high.
 
     Raises:
         ValueError: the crop is larger than the resized frame.
     """
     new_width, new_height = resized_size(width, height, contract)
     x, y = crop_offset(new_width, new_height, contract)
-    rows = _taps(height, new_height, y, contract.crop_height)
-    return rows, _taps(width, new_width, x, contract.crop_width)
+    num_columns, num_rows = pixels or (width, height)
+    rows = _taps(num_rows, new_height, y, contract.crop_height)
+    return rows, _taps(num_columns, new_width, x, contract.crop_width)
 
 
 def _taps(size: int, resized: int, first: int, count: int) -> Taps:

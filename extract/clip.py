@@ -1,5 +1,6 @@
 """What decoding gives and what it may cost: plain values, no reader behind them."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ class Limits:
         max_duration_s: seconds shown.
         max_frames: frames in the source.
         max_pixels: width times height of a source frame, and of a resized one.
-        max_fps: average frames per second of the source.
+        max_fps: average frames per second of the source, as exactly as its clock can say.
         max_clip_pixels: pixels of all frames of the source together.
         max_output_mb: all frames as delivered; enforced by the kernel in a decoding process.
         is_stream: frames are used as they come: `max_output_mb` bounds those that wait.
@@ -32,7 +33,7 @@ class Limits:
 
     max_duration_s: float = 120.0
     max_frames: int = 7200
-    max_pixels: int = 4096 * 2304
+    max_pixels: int = 7680 * 4320
     max_fps: float = float("inf")
     max_clip_pixels: int = 2**53
     max_output_mb: int = 512
@@ -62,11 +63,18 @@ class ClipInfo:
     """Facts of a clip that was decoded.
 
     Attributes:
+        start_s: when the first frame is shown, on the container's clock; all times count from
+            there. A track that starts before that clock does starts at 0.
         duration_s: from the first frame to the end of the last one.
+        ticks_per_s: frames on the contract's clock in a second of the source; 29.97 where those
+            of an NTSC source are used as they are.
         fps: average frames per second of the source.
-        width: pixels as used: after rotation, and of a stereo recording the left half.
+        width: as used: after rotation, with square pixels, and of a stereo recording the left half.
         height: as `width`.
         rotation: degrees counter-clockwise that the stored picture was turned by.
+        mirrored: left and right of the stored picture were exchanged before.
+        video_track: which of the file's video tracks was read, from 0.
+        video_tracks: how many there are.
         codec: "h264", "hevc", "vp8", "vp9", "av1", "mpeg4" or "mjpeg".
         container: "mp4" (MOV too), "matroska" (WebM too) or "avi".
         frames_declared: frames the file claims to have, if it says.
@@ -75,16 +83,30 @@ class ClipInfo:
         reader: who decoded them.
     """
 
+    start_s: float
     duration_s: float
+    ticks_per_s: float
     fps: float
     width: int
     height: int
     rotation: int
+    mirrored: bool
+    video_track: int
+    video_tracks: int
     codec: str
     container: str
     frames_declared: int | None
     frames_decoded: int
     reader: Reader
+
+    def __post_init__(self) -> None:
+        """Checks the numbers that times are made of.
+
+        Raises:
+            ValueError: one is not finite, or the clock does not go forward.
+        """
+        if not (0 <= self.start_s < math.inf and 0 < self.ticks_per_s < math.inf):
+            raise ValueError(f"no clock: {self.ticks_per_s} ticks a second from {self.start_s} s")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -96,7 +118,9 @@ class Notice:
     """Something a caller should know about an answer that was given anyway.
 
     Attributes:
-        code: "resampled-from-<rate>fps", "damaged", "padded" or "reader-fallback".
+        code: "resampled-from-<rate>fps", "times-repaired", "gap", "several-tracks",
+            "non-square-pixels", "hdr", "orientation-ignored", "damaged", "padded" or
+            "reader-fallback".
         detail: one plain sentence.
     """
 
@@ -131,7 +155,7 @@ class DecodedClip:
             was lost is the one before it again.
         source_frames: (n,) int64, which source frame is due at each tick, counted in the order
             shown.
-        source_times_s: (n,) float64, when the source shows that frame; the first one at 0.
+        source_times_s: (n,) float64, when the source shows that frame, on the container's clock.
         notices: what a caller should know.
     """
 

@@ -1,10 +1,11 @@
 """Source times to the contract's clock: which source frame is shown at every tick."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
 
-_RATE_TOLERANCE = 0.05  # 29.97 frames per second count as 30, as in Ego4D's own videos
+_RATE_TOLERANCE = 0.05  # 29.97 frames per second count as 30
 _JITTER = 0.5  # of a frame; containers round times to a millisecond or worse
 
 
@@ -16,11 +17,15 @@ class Clock:
         times_s: (n,) float64, increasing, the first at 0.
         end_s: when the last frame stops being shown.
         is_constant: every frame is where a constant rate puts it, within half a frame.
+        start_s: when the first frame is shown, on the container's clock.
+        num_repaired: frames whose own time was missing, doubled or out of order.
     """
 
     times_s: np.ndarray
     end_s: float
     is_constant: bool
+    start_s: float = 0.0
+    num_repaired: int = 0
 
     @property
     def rate(self) -> float:
@@ -28,34 +33,106 @@ class Clock:
         return len(self.times_s) / self.end_s
 
 
-def read_clock(times_s: np.ndarray, *, declared_rate: float | None) -> Clock:
+def read_clock(
+    times_s: np.ndarray, *, declared_rate: float | None, last_s: float | None = None
+) -> Clock:
     """Returns the clock of a source.
 
-    The last frame is taken to last as long as an average frame of a constant-rate source, or as
-    the median frame of another.
+    A time that is missing, doubled or out of order is set evenly between its neighbours' times.
+    Where fewer than half are of use, the declared rate is used instead.
 
     Args:
-        times_s: (n,) float64 times of the frames in the order shown, n >= 1. When they do not
-            increase they say nothing, and the declared rate is used instead.
+        times_s: (n,) float64 times of the frames in the order shown, n >= 1; nan: missing.
         declared_rate: frames per second the file claims; 30 when it makes no sense.
+        last_s: how long the file says that the last frame lasts. Without it the last frame lasts
+            as long as an average frame of a constant-rate source, or as the median one of another.
     """
-    if declared_rate is None or not 1.0 <= declared_rate <= 1000.0:
+    if declared_rate is None or not 0.01 <= declared_rate <= 1000.0:
         declared_rate = 30.0
-    count = len(times_s)
-    gaps = np.diff(times_s)
-    if count == 1 or not (np.isfinite(times_s).all() and (gaps > 0).all()):
-        return Clock(np.arange(count) / declared_rate, count / declared_rate, is_constant=True)
+    times_s, num_repaired = repaired(times_s, 1 / declared_rate)
+    start_s, count = float(times_s[0]), len(times_s)
     times_s = times_s - times_s[0]
-    gap = times_s[-1] / (count - 1)
-    deviation = np.abs(times_s - np.arange(count) * gap).max()
-    is_constant = bool(deviation <= _JITTER * gap)
-    last = gap if is_constant else float(np.median(gaps))
-    return Clock(times_s, float(times_s[-1] + last), is_constant)
+    gap_s = float(times_s[-1]) / (count - 1) if count > 1 else 1 / declared_rate
+    deviation_s = np.abs(times_s - np.arange(count) * gap_s).max()
+    is_constant = bool(deviation_s <= _JITTER * gap_s)
+    usual_s = gap_s if is_constant else float(np.median(np.diff(times_s)))
+    if last_s is None or last_s <= 0 or (is_constant and last_s <= (1 + _JITTER) * gap_s):
+        last_s = usual_s
+    else:
+        is_constant = False
+    end_s = float(times_s[-1] + last_s)
+    return Clock(times_s, end_s, is_constant, start_s, num_repaired)
+
+
+def repaired(times_s: np.ndarray, gap_s: float) -> tuple[np.ndarray, int]:
+    """Returns times that increase, and how many had to be changed for that.
+
+    The longest run of times that do increase stays as it is, of two equal ones the earlier frame's.
+    The others are set evenly between those that stay, beyond them at the median distance.
+
+    Args:
+        times_s: (n,) float64 in the order shown, n >= 1; nan: missing.
+        gap_s: between frames where fewer than half of the times, or than two, are of use.
+    """
+    if np.isfinite(times_s).all() and (np.diff(times_s) > 0).all():
+        return times_s, 0
+    places = np.arange(len(times_s))
+    kept = _longest_increase(times_s)
+    first = float(times_s[kept[0]]) if len(kept) else 0.0
+    if len(kept) < max(2, len(places) / 2):
+        return first + (places - (kept[0] if len(kept) else 0)) * gap_s, len(places) - len(kept)
+    good_s = times_s[kept]
+    gap_s = float(np.median(np.diff(good_s) / np.diff(kept)))
+    new_s = np.interp(places, kept, good_s)
+    before, after = places < kept[0], places > kept[-1]
+    new_s[before] = good_s[0] - (kept[0] - places[before]) * gap_s
+    new_s[after] = good_s[-1] + (places[after] - kept[-1]) * gap_s
+    return new_s, len(places) - len(kept)
+
+
+def _longest_increase(times_s: np.ndarray) -> np.ndarray:
+    """Places of the longest strictly increasing subsequence, (m,) int64; patience sorting."""
+    ends: list[float] = []  # smallest last time of an increasing run of each length
+    places: list[int] = []  # where that time is
+    previous = np.full(len(times_s), -1)
+    for place, time_s in enumerate(times_s.tolist()):
+        if not np.isfinite(time_s):
+            continue
+        length = bisect_left(ends, time_s)
+        if length < len(ends) and ends[length] == time_s:
+            continue
+        previous[place] = places[length - 1] if length else -1
+        ends[length : length + 1] = [time_s]
+        places[length : length + 1] = [place]
+    run: list[int] = []
+    place = places[-1] if places else -1
+    while place >= 0:
+        run.append(place)
+        place = int(previous[place])
+    return np.array(run[::-1], dtype=np.int64)
 
 
 def is_on_clock(clock: Clock, fps: int) -> bool:
     """Tells whether frames are used as they are: constant rate, within 0.05 of `fps`."""
     return clock.is_constant and abs(clock.rate - fps) < _RATE_TOLERANCE
+
+
+def ticks_per_second(clock: Clock, fps: int, unit_s: float) -> float:
+    """Returns how many ticks of the contract's clock a second of the source has.
+
+    A source that is on the clock has as many as frames: 29.97 of one that claims no more.
+
+    Args:
+        clock: when the source shows its frames.
+        fps: ticks per second.
+        unit_s: to which the container rounds times.
+    """
+    if not is_on_clock(clock, fps):
+        return float(fps)
+    for rate in (float(fps), fps / 1.001):
+        if abs(len(clock.times_s) / rate - clock.end_s) <= unit_s:
+            return rate
+    return clock.rate
 
 
 def plan_frames(clock: Clock, fps: int) -> np.ndarray:

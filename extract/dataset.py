@@ -17,7 +17,7 @@ import numpy as np
 from extract.clip import TRUSTED, Limits, ReaderChoice
 from extract.decode_process import DecodeProcess
 from extract.encoder import VideoEncoder
-from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, ExtractError
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled, ExtractError
 from extract.extractor import TrackBuilder
 from extract.frame_stream import FrameStream
 from extract.manifest import Video
@@ -188,7 +188,13 @@ class _Lane:
             contract = contract.for_stereo()
         try:
             video.path.stat()
-            self._stream = FrameStream(self._living(), video.path, contract, self._reader)
+            self._stream = FrameStream(
+                self._living(),
+                video.path,
+                contract,
+                self._reader,
+                video_track=video.video_track,
+            )
         except (OSError, DecoderDied) as error:
             self.close()
             return self._ended(None, error)
@@ -208,7 +214,7 @@ class _Lane:
         assert self.video is not None
         try:
             if self._stream.pour(self):
-                track = self._builder.finish(video_id=self.video.id)
+                track = self._builder.finish(video_id=self.video.id, info=self._stream.info)
                 return self._ended(track, None)
         except ExtractError as error:
             return self._ended(None, error)
@@ -218,7 +224,7 @@ class _Lane:
 
     def give_up(self) -> Outcome:
         """Ends a video whose decoder hangs."""
-        return self._ended(None, DecodeTimeout(f"no frame came for {_STALL_S:.0f} s"))
+        return self._ended(None, DecodeStalled(f"no frame came for {_STALL_S:.0f} s"))
 
     def expect(self, num_frames: int) -> None:
         self._expected = int(wanted_frames(num_frames, self._encoder.contract).sum())

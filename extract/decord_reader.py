@@ -18,6 +18,7 @@ from extract.clip import Limits, Reader
 from extract.contract import FeatureContract
 from extract.gate import PacketReport
 from extract.geometry import crop_offset, resized_size
+from extract.orientation import UPRIGHT, Orientation
 from extract.spare import thinned
 
 _BLOCK_FRAMES = 32
@@ -66,7 +67,8 @@ class DecordReader:
         limits: of a frame's pixels.
         width: of the frame as shown.
         height: as `width`.
-        rotation: degrees counter-clockwise that stored pictures are turned by.
+        pixel_aspect: width of a stored pixel divided by its height.
+        orientation: how stored pictures are turned; a plain rotation that the container asks for.
     """
 
     def __init__(
@@ -78,7 +80,8 @@ class DecordReader:
         *,
         width: int,
         height: int,
-        rotation: int = 0,
+        orientation: Orientation = UPRIGHT,
+        pixel_aspect: float = 1.0,
     ) -> None:
         self._path = path
         self._report = report
@@ -88,9 +91,12 @@ class DecordReader:
         self.num_decoded = 0
         self.num_refused = 0
         self.num_corrupt = 0
+        self.num_unplanned = 0
         self.width = width
         self.height = height
-        self.rotation = rotation
+        self.orientation = orientation
+        self.is_turnable = True
+        self.pixel_aspect = pixel_aspect
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (source frame, (crop_height, crop_width, 3) uint8) of every frame wanted.
@@ -125,7 +131,7 @@ class DecordReader:
         errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
         try:
             less = thinned(self._path, self._report, repeats, self._limits)
-            indices = np.arange(self._report.num_shown) if less is None else less.kept
+            indices = np.arange(len(self._report.times_s)) if less is None else less.kept
             # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
             reader = decord.VideoReader(
                 str(self._path) if less is None else less.file,

@@ -4,6 +4,7 @@ ExtractError
 ├── VideoRejected       the caller's bytes are at fault; `code` says how
 ├── DecoderDied         the decoding process crashed or was killed on these bytes
 ├── DecodeTimeout       decoding outlasted its deadline
+│   └── DecodeStalled   nothing came of it for too long, whatever the deadline
 ├── DecoderUnavailable  no decoding process can be started
 ├── RuntimeUnavailable  what should run the encoder is not there, or fails
 ├── ClusterFailed       the machines that were to share the work cannot
@@ -20,6 +21,7 @@ RejectCode = Literal[
     "too-many-pixels",
     "too-long",
     "too-many-frames",
+    "too-large",
     "frame-rate-too-high",
     "damaged",
     "too-short",
@@ -55,6 +57,10 @@ class DecoderDied(ExtractError):
 
 class DecodeTimeout(ExtractError):
     """Decoding did not finish before its deadline."""
+
+
+class DecodeStalled(DecodeTimeout):
+    """No frame came for so long that none will."""
 
 
 class DecoderUnavailable(ExtractError):

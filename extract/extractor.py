@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extract.clip import TRUSTED, DecodedClip, Limits
+from extract.clip import TRUSTED, ClipInfo, DecodedClip, Limits
 from extract.contract import FeatureContract
 from extract.encoder import VideoEncoder
 from extract.errors import VideoRejected
@@ -153,11 +153,13 @@ class TrackBuilder:
         self._size = block.shape[1:]
         self._take(self._cutter.push(zip(self._numbers, block, strict=False)))
 
-    def finish(self, *, video_id: str) -> FeatureTrack:
+    def finish(self, *, video_id: str, info: ClipInfo | None = None) -> FeatureTrack:
         """Returns the track; nothing can be appended after this.
 
         Args:
             video_id: what the caller calls the video.
+            info: facts of the video the frames are of; None: they begin at 0 and are as many a
+                second as the encoder's clock says.
 
         Raises:
             VideoRejected: no frame came.
@@ -172,7 +174,7 @@ class TrackBuilder:
             stride_frames=contract.stride_frames,
         )
         features = torch.cat([rows.cpu() for rows in self._features])
-        return track_from(features, starts, num_frames, contract, self._encoder, video_id)
+        return track_from(features, starts, num_frames, contract, self._encoder, video_id, info)
 
     def _take(self, windows: Iterable[list[NumberedFrame]]) -> None:
         for window in windows:
@@ -222,7 +224,7 @@ class Extractor:
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
         builder.expect(clip.num_frames)
         builder.append(clip.frames)
-        return builder.finish(video_id=video_id)
+        return builder.finish(video_id=video_id, info=clip.info)
 
     def from_file(
         self, path: Path, *, video_id: str | None = None, limits: Limits | None = None
@@ -240,8 +242,9 @@ class Extractor:
         """
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
         # PyAV: it holds no more than a block, whatever the length.
-        decode_into(path, self.encoder.contract, limits or TRUSTED, builder, "pyav")
-        return builder.finish(video_id=path.stem if video_id is None else video_id)
+        facts = decode_into(path, self.encoder.contract, limits or TRUSTED, builder, "pyav")
+        name = path.stem if video_id is None else video_id
+        return builder.finish(video_id=name, info=facts.info)
 
 
 def windows_of(
@@ -276,6 +279,7 @@ def track_from(
     contract: FeatureContract,
     encoder: VideoEncoder,
     video_id: str,
+    info: ClipInfo | None = None,
 ) -> FeatureTrack:
     """Returns the track of features that were encoded one by one.
 
@@ -286,9 +290,18 @@ def track_from(
         contract: how windows were cut.
         encoder: who made the features.
         video_id: what the caller calls the video.
+        info: facts of the video; None: it begins at 0, with as many frames a second as the
+            contract's clock.
     """
+    origin_s, ticks_per_s = (
+        (0.0, contract.fps) if info is None else (info.start_s, info.ticks_per_s)
+    )
     start_s, end_s = window_times(
-        starts, fps=contract.fps, window_frames=contract.window_frames, num_frames=num_frames
+        starts,
+        fps=ticks_per_s,
+        window_frames=contract.window_frames,
+        num_frames=num_frames,
+        origin_s=origin_s,
     )
     return FeatureTrack(
         features=features,
@@ -300,4 +313,6 @@ def track_from(
         num_frames=num_frames,
         stride_frames=contract.stride_frames,
         is_padded=num_frames < contract.window_frames,
+        origin_s=origin_s,
+        ticks_per_s=ticks_per_s,
     )

@@ -27,13 +27,15 @@ class FrameStream:
 
     Attributes:
         is_reusable: the video is done with, and the process may be given another.
-        facts: of the video, after its last frame and if they were wanted.
+        info: facts of the video, after its last frame.
+        facts: the same and more, if they were wanted.
 
     Args:
         process: decodes; its `fileno` tells when there is something to read.
         path: the video.
         contract: how frames are to be delivered.
         reader: who decodes.
+        video_track: which of the file's video tracks, from 0; None takes the one marked as default.
         wants_facts: whether the source frame of every tick is to be kept in mind.
 
     Raises:
@@ -47,9 +49,11 @@ class FrameStream:
         contract: FeatureContract,
         reader: ReaderChoice = "auto",
         *,
+        video_track: int | None = None,
         wants_facts: bool = False,
     ) -> None:
         self.is_reusable = False
+        self.info: ClipInfo | None = None
         self.facts: StreamFacts | None = None
         self._wants_facts = wants_facts
         self._process = process
@@ -61,6 +65,7 @@ class FrameStream:
                 "path": os.path.abspath(path),
                 "contract": contract.to_dict(),
                 "reader": reader,
+                "video_track": video_track,
                 "slots": SLOTS,
                 "wants_frames": wants_facts,
             }
@@ -97,8 +102,9 @@ class FrameStream:
         elif "info" in reply:
             if self._num_due:
                 raise DecoderDied("a decoding process delivered too few frames")
+            self.info = _info(reply)
             if self._wants_facts:
-                self.facts = self._facts(reply)
+                self.facts = self._facts(reply, self.info)
             self.is_reusable = True
             return True
         return False  # what is left is the news that the process is ready
@@ -120,10 +126,10 @@ class FrameStream:
             raise DecoderDied("a decoding process gave a malformed reply")
         return int(wanted_frames(self._num_frames, self._contract).sum())
 
-    def _facts(self, reply: dict[str, Any]) -> StreamFacts:
+    def _facts(self, reply: dict[str, Any], info: ClipInfo) -> StreamFacts:
         try:
             facts = StreamFacts(
-                ClipInfo(**reply["info"]),
+                info,
                 np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64),
                 tuple(Notice(**notice) for notice in reply["notices"]),
             )
@@ -132,6 +138,13 @@ class FrameStream:
         if len(facts.source_frames) != self._num_frames:
             raise DecoderDied("a decoding process gave a malformed reply")
         return facts
+
+
+def _info(reply: dict[str, Any]) -> ClipInfo:
+    try:
+        return ClipInfo(**reply["info"])
+    except (TypeError, ValueError) as error:
+        raise DecoderDied("a decoding process gave a malformed reply") from error
 
 
 def _whole(value: object) -> int:

@@ -31,12 +31,14 @@ class Video:
         path: where it is.
         num_frames: its length at 30 frames a second, where a manifest states it.
         is_stereo: its frames hold two pictures side by side, and the left one is used.
+        video_track: which of the file's video tracks; None takes the one marked as default.
     """
 
     id: str
     path: Path
     num_frames: int | None = None
     is_stereo: bool = False
+    video_track: int | None = None
 
 
 class ManifestInvalid(ValueError):

@@ -102,6 +102,13 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         "refuse what it may not read; nvdec: decode on an NVIDIA GPU (default: %(default)s)",
     )
     parser.add_argument(
+        "--video-track",
+        type=_track,
+        metavar="N",
+        help="which of a file's video tracks to read, counted from 0 (default: the first that the "
+        "file marks as default, covers aside)",
+    )
+    parser.add_argument(
         "--stereo",
         choices=("auto", "always", "never"),
         default="auto",
@@ -157,6 +164,12 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def _track(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text!r}")
     return int(text)
 
 

@@ -11,9 +11,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from extract.bilinear import resize, taps_of
 from extract.contract import FeatureContract
 from extract.geometry import crop_offset, resized_size
-
-TURNS = {90: ("cclock",), 180: ("clock", "clock"), 270: ("clock",)}
-"""Degrees counter-clockwise that stored pictures may be turned by -> how a filter graph does it."""
+from extract.orientation import Orientation
 
 _POINTWISE = ("yuv420p", "yuvj420p")
 """Formats whose conversion to RGB takes each pixel for itself, where both sides are even."""
@@ -23,11 +21,21 @@ _FOUR = "rgb0"
 
 
 class Shown(NamedTuple):
-    """A frame's size as used, and the degrees counter-clockwise that it is turned by before."""
+    """How a frame is shown.
+
+    Attributes:
+        width: with square pixels, after turning; of a stereo recording the left half.
+        height: as `width`.
+        columns: pixels that it really has there.
+        rows: as `columns`.
+        orientation: how it is turned before.
+    """
 
     width: int
     height: int
-    rotation: int
+    columns: int
+    rows: int
+    orientation: Orientation
 
 
 class Pictures(Protocol):
@@ -67,9 +75,9 @@ class BytePictures:
                 options["in_color_matrix"] = "bt601"
             graph = Graph()
             nodes = [_source(graph, frame)]
-            nodes += [graph.add("transpose", dir=turn) for turn in TURNS.get(shown.rotation, ())]
+            nodes += [graph.add(name, **how) for name, how in shown.orientation.filters]
             if self._contract.view == "left":
-                nodes.append(graph.add("crop", w=str(shown.width), x="0", exact="1"))
+                nodes.append(graph.add("crop", w=str(shown.columns), x="0", exact="1"))
             nodes.append(graph.add("scale", **options))
             nodes.append(graph.add("format", pix_fmts="rgb24"))
             nodes.append(graph.add("buffersink"))
@@ -101,10 +109,12 @@ class FloatPictures:
         else:
             self._part.push(frame)
             rgb = self._part.vpull()
-        return resize(np.rot90(_pixels(rgb, 4), shown.rotation // 90), self._rows, self._columns)
+        pixels = shown.orientation.applied(_pixels(rgb, 4))
+        return resize(pixels, self._rows, self._columns)
 
     def _prepare(self, frame: VideoFrame, shown: Shown) -> None:
-        rows, columns = taps_of(shown.width, shown.height, self._contract)
+        pixels = (shown.columns, shown.rows)
+        rows, columns = taps_of(shown.width, shown.height, self._contract, pixels)
         self._part: Graph | None = None
         is_even = frame.width % 2 == 0 and frame.height % 2 == 0
         if is_even and frame.format.name in _POINTWISE:
@@ -112,7 +122,8 @@ class FloatPictures:
             top, bottom = _even(rows.places.min(), rows.places.max())
             left, right = _even(columns.places.min(), columns.places.max())
             rows, columns = rows.after(top), columns.after(left)
-            part = _stored((left, top, right, bottom), frame, shown.rotation)
+            size = shown.orientation.size(frame.width, frame.height)
+            part = shown.orientation.stored((left, top, right, bottom), *size)
             self._part = self._converter(frame, *part)
         self._rows, self._columns = rows, columns
 
@@ -144,21 +155,6 @@ def _source(graph: Graph, frame: VideoFrame) -> FilterContext:
 def _even(first: int, last: int) -> tuple[int, int]:
     """The smallest range from and to an even pixel that holds both."""
     return int(first) // 2 * 2, (int(last) // 2 + 1) * 2
-
-
-def _stored(
-    part: tuple[int, int, int, int], frame: VideoFrame, rotation: int
-) -> tuple[int, int, int, int]:
-    """Where a part (left, top, right, bottom) of a frame as shown lies before it is turned."""
-    left, top, right, bottom = part
-    width, height = frame.width, frame.height
-    if rotation == 90:
-        return width - bottom, left, width - top, right
-    if rotation == 180:
-        return width - right, height - bottom, width - left, height - top
-    if rotation == 270:
-        return top, height - right, bottom, height - left
-    return part
 
 
 def _pixels(frame: VideoFrame, channels: int) -> np.ndarray:

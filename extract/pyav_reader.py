@@ -2,25 +2,34 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import numpy as np
+from av.codec import CodecContext
 from av.codec.hwaccel import HWAccel
-from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from extract.clip import Limits, Reader
 from extract.contract import FeatureContract
 from extract.errors import VideoRejected
-from extract.gate import PacketReport, check_frame
-from extract.pyav_container import CODECS, opened, packets_of, video_stream
-from extract.pyav_pictures import TURNS, Shown, pictures_of
+from extract.gate import PacketReport, check_frame, check_frame_pixels
+from extract.orientation import UPRIGHT, Orientation
+from extract.pyav_container import opened
+from extract.pyav_decoder import TrackDecoder
+from extract.pyav_pictures import Shown, pictures_of
 from extract.spare import Spare, rank_of, ticks_of
 
 
 class PyavReader:
     """A `VideoReader` for every clip that can be decoded at all.
+
+    Attributes:
+        shown: how the last frame is shown.
+        is_turned_by_stream: after `peek`, whether the stream's own messages ask for the
+            orientation, and not the container.
 
     Args:
         path: the clip.
@@ -48,9 +57,15 @@ class PyavReader:
         self.num_decoded = 0
         self.num_refused = 0
         self.num_corrupt = 0
+        self.num_unplanned = 0
         self.width = 0
         self.height = 0
-        self.rotation = 0
+        self.orientation = UPRIGHT
+        self.is_turnable = True
+        self.pixel_aspect = 1.0
+        self.is_turned_by_stream = False
+        self.shown = Shown(0, 0, 0, 0, UPRIGHT)
+        self._measured: object = None
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (source frame, picture) of every frame that is wanted; the next may overwrite it.
@@ -61,74 +76,96 @@ class PyavReader:
         Raises:
             VideoRejected: a frame is too large, or the file cannot be decoded at all.
         """
-        container, limits = self._report.container, self._limits
-        with opened(self._path, container, limits, self._hwaccel) as source:
-            stream = video_stream(source)
-            ticks = ticks_of(self._report, stream)
+        report = self._report
+        with opened(self._path, report.container, self._limits, self._hwaccel) as source:
+            stream = source.streams.video[report.video_track]
+            ticks = ticks_of(report)
+            spare = Spare(stream, ticks, repeats)
+            decoder = TrackDecoder(source, stream, self._limits)
+
+            def skip_spare(packet: "av.Packet[VideoStream] | None") -> None:
+                stream.codec_context.skip_frame = "NONREF" if packet in spare else "DEFAULT"
+
             last = -1
-            for frame in self._decoded(source, stream, Spare(stream, ticks, repeats)):
+            for frame in decoder.frames(skip_spare):
+                self.num_refused = decoder.num_refused
                 index = rank_of(ticks, frame.pts, default=last + 1)
                 if not last < index < len(repeats):
-                    self.num_refused += 1
+                    self.num_unplanned += 1
                     continue
                 last = index
                 self._measure(frame)
                 if repeats[index]:
                     self.num_decoded += 1
-                    shown = Shown(self.width, self.height, self.rotation)
-                    yield index, self._pictures.picture(frame, shown)
+                    yield index, self._pictures.picture(frame, self.shown)
+            self.num_refused = decoder.num_refused
 
     def peek(self) -> None:
-        """Decodes one frame, to know the true size and rotation.
+        """Decodes one frame, to know the true size and orientation.
 
         Raises:
             VideoRejected: it is too large, or there is none.
         """
-        with opened(self._path, self._report.container, self._limits) as source:
-            for frame in self._decoded(source, video_stream(source)):
-                self._measure(frame)
-                return
+        for is_impatient in (True, False):
+            with opened(self._path, self._report.container, self._limits) as source:
+                stream = source.streams.video[self._report.video_track]
+                decoder, packets = TrackDecoder(source, stream, self._limits), _Packets()
+                for frame in decoder.frames(packets.take, is_impatient=is_impatient):
+                    self._measure(frame)
+                    if self.orientation != UPRIGHT:
+                        self.is_turned_by_stream = packets.turn(stream)
+                    return
         raise VideoRejected("damaged", "no frame could be decoded")
 
-    def _decoded(
-        self, source: InputContainer, stream: VideoStream, spare: Spare | None = None
-    ) -> Iterator[VideoFrame]:
-        """Yields frames packet by packet, so that an error costs one packet and not the rest.
-
-        Without `spare` what the decoder holds is asked for after each packet: good for one frame.
-        """
-        decoder = stream.codec_context
-        # Options given at open act on the header probe only.
-        decoder.options = {
-            "codec_whitelist": ",".join(CODECS),
-            "max_pixels": str(self._limits.max_pixels),
-        }
-        decoder.thread_count = 1
-        for packet in packets_of(source, stream):
-            try:
-                if spare is not None:
-                    decoder.skip_frame = "NONREF" if packet in spare else "DEFAULT"
-                yield from decoder.decode(packet)
-                if spare is None:
-                    yield from decoder.decode(None)
-            except av.error.EOFError:
-                return
-            except av.error.MemoryError as error:
-                raise MemoryError from error
-            except (av.error.FFmpegError, ValueError) as error:
-                if isinstance(error, av.error.DecoderNotFoundError):
-                    raise VideoRejected("unsupported-codec", "the codec is not accepted") from error
-                self.num_refused += 1
-
     def _measure(self, frame: VideoFrame) -> None:
+        """Notes how a frame is shown; a stream may say so once, for all frames that follow."""
         self.num_corrupt += int(frame.is_corrupt)
-        rotation = round(frame.rotation) % 360
-        self.rotation = rotation if rotation in TURNS else 0
-        width, height = frame.width, frame.height
-        if self.rotation in (90, 270):
-            width, height = height, width
+        if (matrix := _matrix(frame)) is not None:
+            orientation = Orientation.of_matrix(matrix)
+            self.is_turnable = orientation is not None
+            self.orientation = orientation or UPRIGHT
+        key = (frame.width, frame.height, self.orientation)
+        if key == self._measured:
+            return
+        columns, rows = self.orientation.size(frame.width, frame.height)
+        report = self._report
+        # A head that does not know the size does not know the shape of a pixel either.
+        is_known = (frame.width, frame.height) == (report.width, report.height)
+        self.pixel_aspect = report.pixel_aspect if is_known else 1.0
+        shown_width = max(1, round(frame.width * self.pixel_aspect))
+        width, height = self.orientation.size(shown_width, frame.height)
         if self._contract.view == "left":
-            width //= 2
-        if (width, height) != (self.width, self.height):
-            check_frame(width, height, self._contract, self._limits)
-            self.width, self.height = width, height
+            columns, width = columns // 2, width // 2
+        check_frame_pixels(frame.width, frame.height, self._limits)
+        check_frame(width, height, self._contract, self._limits)
+        self.shown = Shown(width, height, columns, rows, self.orientation)
+        self.width, self.height, self._measured = width, height, key
+
+
+class _Packets:
+    """A track's first packets, to be decoded once more without what their container says."""
+
+    def __init__(self) -> None:
+        self._packets: list[bytes] = []
+
+    def take(self, packet: "av.Packet[VideoStream] | None") -> None:
+        """Copies a packet."""
+        if packet is not None and packet.size:
+            self._packets.append(bytes(packet))
+
+    def turn(self, stream: VideoStream) -> bool:
+        """Tells whether the stream itself asks for its pictures to be turned."""
+        alone = cast(VideoCodecContext, CodecContext.create(stream.codec_context.codec, "r"))
+        alone.extradata = stream.codec_context.extradata
+        packets = [av.Packet(data) for data in self._packets]
+        try:
+            frames = [frame for packet in (*packets, None) for frame in alone.decode(packet)]
+        except av.error.FFmpegError:
+            return True
+        return any(_matrix(frame) is not None for frame in frames)
+
+
+def _matrix(frame: VideoFrame) -> bytes | None:
+    """The display matrix that comes with a frame, from its container or its stream."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    return None if data is None else bytes(data)

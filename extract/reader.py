@@ -12,6 +12,7 @@ from extract.decord_reader import DecordReader
 from extract.errors import VideoRejected
 from extract.gate import PacketReport, decord_fits, decord_may_read
 from extract.geometry import resized_size
+from extract.orientation import Orientation
 from extract.pyav_reader import PyavReader
 
 
@@ -23,18 +24,24 @@ class VideoReader(Protocol):
         num_decoded: frames decoded and yielded so far.
         num_refused: packets the decoder could make nothing of so far.
         num_corrupt: frames it gave but marked as corrupt so far.
-        width: pixels of the last frame as shown, after rotation; 0 before the first.
+        num_unplanned: frames it gave that nothing in the packets led to expect.
+        width: of the last frame as shown: after turning, with square pixels; 0 before the first.
         height: as `width`.
-        rotation: degrees counter-clockwise that stored pictures are turned by.
+        orientation: how stored pictures are turned.
+        is_turnable: the file asks for no other angle than a multiple of 90 degrees.
+        pixel_aspect: width of a stored pixel divided by its height.
     """
 
     name: Reader
     num_decoded: int
     num_refused: int
     num_corrupt: int
+    num_unplanned: int
     width: int
     height: int
-    rotation: int
+    orientation: Orientation
+    is_turnable: bool
+    pixel_aspect: float
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (source frame, picture) of every frame that is wanted and not lost.
@@ -92,6 +99,8 @@ def _decord(
         return None
     peek = PyavReader(path, report, contract, limits)
     peek.peek()
+    if not peek.is_turnable or peek.orientation.is_mirrored or peek.is_turned_by_stream:
+        return None
     if not decord_fits(*resized_size(peek.width, peek.height, contract), report, limits):
         return None
     return DecordReader(
@@ -101,5 +110,6 @@ def _decord(
         limits,
         width=peek.width,
         height=peek.height,
-        rotation=peek.rotation,
+        orientation=peek.orientation,
+        pixel_aspect=peek.pixel_aspect,
     )

@@ -98,7 +98,12 @@ class DecodePool:
             return sorted(process.pid for process in self._living)
 
     def decode(
-        self, path: Path, contract: FeatureContract, *, timeout_s: float | None = None
+        self,
+        path: Path,
+        contract: FeatureContract,
+        *,
+        timeout_s: float | None = None,
+        video_track: int | None = None,
     ) -> DecodedClip:
         """Returns the frames of a clip that windows look at; blocks while others are served.
 
@@ -107,6 +112,8 @@ class DecodePool:
             contract: how frames are to be delivered.
             timeout_s: for waiting and decoding together; decoding alone never gets more than
                 `limits.decode_wall_s`, which is also the default.
+            video_track: which of the file's video tracks, from 0; None takes the one marked as
+                default.
 
         Raises:
             VideoRejected: the bytes are no acceptable clip.
@@ -128,6 +135,7 @@ class DecodePool:
                     "path": os.path.abspath(path),
                     "contract": contract.to_dict(),
                     "reader": self.reader,
+                    "video_track": video_track,
                 },
                 min(deadline, time.monotonic() + wall_s),
             )

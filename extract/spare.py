@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from extract.clip import Limits
 from extract.gate import PacketReport
-from extract.pyav_container import CODECS, opened, packets_of, video_stream
+from extract.pyav_container import CODECS, opened, packets_of
 
 _SUB_LAYERS = 21
 """Byte of HEVC's `hvcC` record whose bits 3 to 5 count temporal sub-layers."""
@@ -89,8 +89,8 @@ def thinned(
     if path.stat().st_size > _MAX_COPY_MB * 2**20:
         return None
     with opened(path, report.container, limits) as source:
-        stream = video_stream(source)
-        ticks = ticks_of(report, stream)
+        stream = source.streams.video[report.video_track]
+        ticks = ticks_of(report)
         spare = Spare(stream, ticks, repeats)
         if not spare.is_any:
             return None
@@ -132,22 +132,21 @@ def _written(
     return file
 
 
-def ticks_of(report: PacketReport, stream: VideoStream) -> np.ndarray:
-    """Presentation times of the frames shown, (n,) int64, increasing; empty: they are not known.
+def ticks_of(report: PacketReport) -> np.ndarray:
+    """Presentation times of the frames shown, (n,) int64, increasing, in the container's units.
 
-    AVI stores no presentation times: what its packets carry is the order of decoding.
+    Empty where frames are told apart by their order alone.
     """
-    times_s, time_base = report.times_s, stream.time_base
-    if report.container == "avi" or time_base is None:
+    if report.is_listed or report.needs_list:
         return np.zeros(0, dtype=np.int64)
-    if np.isnan(times_s).any() or not (np.diff(times_s) > 0).all():
-        return np.zeros(0, dtype=np.int64)
-    return np.rint(times_s / float(time_base)).astype(np.int64)
+    return np.rint(report.times_s / report.unit_s).astype(np.int64)
 
 
 def rank_of(ticks: np.ndarray, pts: int | None, *, default: int) -> int:
-    """Position of a presentation time among the frames shown."""
-    if pts is None:
+    """Position of a presentation time among the frames shown; -1: there is none of that time."""
+    if not len(ticks):
         return default
+    if pts is None:
+        return -1
     rank = int(np.searchsorted(ticks, pts))
-    return rank if rank < len(ticks) and ticks[rank] == pts else default
+    return rank if rank < len(ticks) and ticks[rank] == pts else -1

@@ -1,5 +1,6 @@
 """FeatureTrack: all feature vectors of one video, the one value that leaves this package."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class FeatureTrack:
 
     Attributes:
         features: (L, D_in) float32, one row per window.
-        start_s: (L,) float64, first instant a window sees.
+        start_s: (L,) float64, first instant a window sees, on the clock of the video's container.
         end_s: (L,) float64, instant after the last frame it sees.
         fps: frames per second of the clock the windows were cut on.
         video_id: what the caller calls the video.
@@ -28,6 +29,9 @@ class FeatureTrack:
         num_frames: length of the video on that clock.
         stride_frames: frames between two regular window starts.
         is_padded: the video was shorter than one window, so its last frame was repeated.
+        origin_s: when the video's first frame is shown, on the clock of its container.
+        ticks_per_s: frames on the windows' clock in a second of the video: `fps`, unless the
+            frames of a video of nearly that rate were used as they are.
     """
 
     features: Tensor
@@ -39,13 +43,19 @@ class FeatureTrack:
     num_frames: int
     stride_frames: int = 16
     is_padded: bool = False
+    origin_s: float = 0.0
+    ticks_per_s: float = 0.0  # given as 0: `fps`
 
     def __post_init__(self) -> None:
         """Checks shapes once, at the door.
 
         Raises:
-            ValueError: a shape or type is not as documented.
+            ValueError: a shape, type or clock is not as documented.
         """
+        if self.ticks_per_s == 0.0:
+            object.__setattr__(self, "ticks_per_s", self.fps)
+        if not (0 <= self.origin_s < math.inf and 0 < self.ticks_per_s < math.inf):
+            raise ValueError(f"no clock: {self.ticks_per_s} ticks a second from {self.origin_s} s")
         if self.features.ndim != 2 or self.features.dtype != torch.float32:
             raise ValueError(
                 f"features: expected (L, D_in) float32, got {tuple(self.features.shape)} "
@@ -61,7 +71,21 @@ class FeatureTrack:
     @property
     def duration_s(self) -> float:
         """Length of the video."""
-        return self.num_frames / self.fps
+        return self.num_frames / self.ticks_per_s
+
+    @property
+    def video_end_s(self) -> float:
+        """When its last frame stops being shown, on the clock of its container."""
+        return self.origin_s + self.duration_s
+
+    def frame_at(self, time_s: Tensor) -> Tensor:
+        """Returns the frame on the windows' clock at instants of the video, (...) int64.
+
+        Args:
+            time_s: (...) float64 on the clock of the video's container.
+        """
+        frames = ((time_s - self.origin_s) * self.ticks_per_s).round().long()
+        return frames.clamp(0, self.num_frames)
 
     def __repr__(self) -> str:
         length, width = self.features.shape

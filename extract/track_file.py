@@ -37,6 +37,8 @@ def track_bytes(track: FeatureTrack) -> bytes:
         "encoder_name": track.encoder.name,
         "encoder_fingerprint": track.encoder.fingerprint,
     }
+    if (track.origin_s, track.ticks_per_s) != (0.0, track.fps):
+        facts |= {"origin_s": track.origin_s, "ticks_per_s": track.ticks_per_s}
     tensors = {
         "features": track.features.cpu().contiguous(),
         "start_s": track.start_s.cpu().contiguous(),
@@ -106,6 +108,8 @@ def parse_track(data: bytes, name: str) -> FeatureTrack:
             num_frames=int(facts["num_frames"]),
             stride_frames=int(facts["stride_frames"]),
             is_padded=bool(facts["is_padded"]),
+            origin_s=float(facts.get("origin_s", 0.0)),
+            ticks_per_s=float(facts.get("ticks_per_s", facts["fps"])),
         )
     except (
         SafetensorError,

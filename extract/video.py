@@ -13,7 +13,6 @@ from typing import Protocol
 import numpy as np
 
 from extract.clip import TRUSTED, ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
-from extract.clock import is_on_clock
 from extract.contract import FeatureContract
 from extract.decord_reader import DecordTrouble
 from extract.errors import VideoRejected
@@ -21,9 +20,13 @@ from extract.gate import (
     MAX_LOST,
     PacketReport,
     ReadPlan,
+    check_packets,
     damage_of,
+    is_misplanned,
     plan_reading,
 )
+from extract.notices import lost, notices_of
+from extract.picture_list import comes_in_fields, list_pictures
 from extract.pyav_container import scan_packets
 from extract.pyav_reader import PyavReader
 from extract.reader import VideoReader, open_reader
@@ -102,33 +105,79 @@ def decode_into(
     limits: Limits,
     sink: FrameSink,
     choice: ReaderChoice = "auto",
+    *,
+    video_track: int | None = None,
 ) -> ClipFacts:
     """Decodes a clip into a sink; but for what decord reads ahead, no more than a block is held.
 
-    PyAV starts over when decord reports trouble.
+    Starts over with PyAV when decord reports trouble, and with a list of the pictures that there
+    are when the packets led to expect others.
+
+    Args:
+        path: the file.
+        contract: how frames are to be delivered.
+        limits: what the file may cost.
+        sink: takes the frames.
+        choice: who reads.
+        video_track: which of the file's video tracks, from 0; None takes the one marked as default.
 
     Raises:
         VideoRejected: the file is no acceptable clip; frames may have gone to the sink before.
         DecoderUnavailable: this machine lacks the reader.
         OSError: the file cannot be read.
     """
-    report = scan_packets(path, sniff_file(path), limits)
-    plan = plan_reading(report, contract, limits)
-    notices = list(_clock_notices(plan, contract))
-    reader = open_reader(choice, path, report, contract, limits)
-    sink.expect(len(plan.ticks))
+    report = scan_packets(path, sniff_file(path), limits, video_track)
+    check_packets(report, limits)  # what is over a limit is not decoded
+    is_doubtful = report.needs_list or (
+        report.is_interlaced and comes_in_fields(path, report, limits)
+    )
+    if is_doubtful:
+        report = list_pictures(path, report, limits)
+    work = _Work(path, contract, limits, sink, choice)
     try:
-        _pour(_checked(reader, report, plan, contract), plan, contract, sink)
-    except DecordTrouble as error:
-        if choice == "decord":
-            raise VideoRejected("reader-refused", "decord gave up on the clip") from error
+        return work.done(report)
+    except _Misplanned:
+        return work.done(list_pictures(path, report, limits))
+
+
+class _Misplanned(Exception):
+    """The pictures of a file are not those that its packets led to expect."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A file on its way into a sink."""
+
+    path: Path
+    contract: FeatureContract
+    limits: Limits
+    sink: FrameSink
+    choice: ReaderChoice
+
+    def done(self, report: PacketReport) -> ClipFacts:
+        """Reads the file as its report says.
+
+        Raises:
+            _Misplanned: other pictures came; the sink has some of them.
+        """
+        contract, limits, sink = self.contract, self.limits, self.sink
+        plan = plan_reading(report, contract, limits)
+        reader = open_reader(self.choice, self.path, report, contract, limits)
+        sink.expect(len(plan.ticks))
         sink.restart()
-        notices.append(Notice("reader-fallback", "decord gave up, PyAV read the clip"))
-        reader = PyavReader(path, report, contract, limits)
-        _pour(_checked(reader, report, plan, contract), plan, contract, sink)
-    notices += _notices(report, plan, reader, contract)
-    times_s = plan.clock.times_s[plan.ticks]
-    return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
+        has_fallen_back = False
+        try:
+            _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+        except DecordTrouble as error:
+            if self.choice == "decord":
+                raise VideoRejected("reader-refused", "decord gave up on the clip") from error
+            sink.restart()
+            has_fallen_back = True
+            reader = PyavReader(self.path, report, contract, limits)
+            _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+        notices = notices_of(report, plan, reader, contract, has_fallen_back=has_fallen_back)
+        times_s = plan.start_s + plan.clock.times_s[plan.ticks]
+        return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
 
 
 def _checked(
@@ -136,10 +185,12 @@ def _checked(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields what the reader does; in the end refuses a clip with more than a little damage."""
     yield from reader.frames(plan.repeats)
+    if is_misplanned(report, plan, reader):
+        raise _Misplanned
     damage = damage_of(report, plan, reader)
     is_short = len(plan.ticks) < contract.window_frames
     if damage > MAX_LOST or (damage > 0 and is_short):
-        raise VideoRejected("damaged", _lost(damage))
+        raise VideoRejected("damaged", lost(damage))
 
 
 def _pour(
@@ -189,42 +240,18 @@ def _shown(
     yield from repeat(None, len(due) - begin)
 
 
-def _clock_notices(plan: ReadPlan, contract: FeatureContract) -> Iterator[Notice]:
-    if is_on_clock(plan.clock, contract.fps):
-        return
-    rate = f"{round(plan.clock.rate, 2):g}"
-    kind = "constant" if plan.clock.is_constant else "variable"
-    yield Notice(
-        f"resampled-from-{rate}fps",
-        f"the clip has {rate} frames per second ({kind}); the frame nearest in time to every "
-        f"1/{contract.fps} s was used",
-    )
-
-
-def _notices(
-    report: PacketReport, plan: ReadPlan, reader: VideoReader, contract: FeatureContract
-) -> Iterator[Notice]:
-    """What there is to say of a clip that was read."""
-    damage = damage_of(report, plan, reader)
-    if damage > 0:
-        yield Notice("damaged", _lost(damage))
-    count = len(plan.ticks)
-    if count < contract.window_frames:
-        detail = f"the clip has {count} frames; the last one was repeated to fill a window"
-        yield Notice("padded", detail)
-
-
-def _lost(damage: float) -> str:
-    return f"about {damage:.1%} of the frames needed are missing or damaged"
-
-
 def _info(report: PacketReport, plan: ReadPlan, reader: VideoReader) -> ClipInfo:
     return ClipInfo(
+        start_s=plan.start_s,
         duration_s=plan.clock.end_s,
+        ticks_per_s=plan.ticks_per_s,
         fps=round(plan.clock.rate, 3),
         width=reader.width,
         height=reader.height,
-        rotation=reader.rotation,
+        rotation=reader.orientation.rotation,
+        mirrored=reader.orientation.is_mirrored,
+        video_track=report.video_track,
+        video_tracks=report.video_tracks,
         codec=report.codec,
         container=report.container,
         frames_declared=report.frames_declared,

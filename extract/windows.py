@@ -68,7 +68,12 @@ def wanted_frames(num_frames: int, contract: FeatureContract) -> np.ndarray:
 
 
 def window_times(
-    starts: Sequence[int], *, fps: float, window_frames: int, num_frames: int
+    starts: Sequence[int],
+    *,
+    fps: float,
+    window_frames: int,
+    num_frames: int,
+    origin_s: float = 0.0,
 ) -> "tuple[Tensor, Tensor]":
     """Returns when each window starts and ends, in seconds: two (L,) float64 tensors.
 
@@ -77,8 +82,10 @@ def window_times(
         fps: frames per second of the clock they are counted on.
         window_frames: frames in a window.
         num_frames: length of the video; a padded window ends where the video ends.
+        origin_s: of the video's first frame.
     """
     import torch
 
     start = torch.tensor(list(starts), dtype=torch.float64)
-    return start / fps, (start + window_frames).clamp(max=num_frames) / fps
+    end = (start + window_frames).clamp(max=num_frames)
+    return origin_s + start / fps, origin_s + end / fps

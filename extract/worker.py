@@ -119,7 +119,14 @@ def _answer(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[
 
     try:
         contract = FeatureContract.from_dict(request["contract"])
-        facts = decode_into(Path(request["path"]), contract, limits, sink, request["reader"])
+        facts = decode_into(
+            Path(request["path"]),
+            contract,
+            limits,
+            sink,
+            request["reader"],
+            video_track=request["video_track"],
+        )
     except VideoRejected as error:
         return {"rejected": [error.code, error.detail]}
     except MemoryError:

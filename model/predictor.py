@@ -159,13 +159,15 @@ class Predictor:
                 f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
                 f"the features come from {made_by.name[:64]} {made_by.fingerprint[:12]}"
             )
-        duration_s = request.track.duration_s
+        first_s, last_s = request.track.origin_s, request.track.video_end_s
         for index, (start_s, end_s) in enumerate(request.segments or ()):
             if not 0 <= start_s < end_s:
                 raise SegmentInvalid(index, f"needs 0 <= start < end, got [{start_s}, {end_s}]")
-            if end_s > duration_s + TOLERANCE_S:
+            if end_s <= first_s or end_s > last_s + TOLERANCE_S:
                 raise SegmentInvalid(
-                    index, f"ends at {end_s} s, but the clip lasts {duration_s:.3f} s"
+                    index,
+                    f"ends at {end_s} s, but the clip shows frames from {first_s:.3f} to "
+                    f"{last_s:.3f} s",
                 )
 
     @torch.inference_mode()

@@ -19,7 +19,8 @@ def cut_track(
 ) -> list[Bounds]:
     """Returns the segments asked for, or the track cut every `segment_s`.
 
-    A remainder too short to hold one window joins the segment before it.
+    All times are on the clock of the video's container. A segment asked for begins no sooner than
+    the video; a remainder too short to hold one window joins the segment before it.
 
     Args:
         track: what is cut.
@@ -27,12 +28,12 @@ def cut_track(
         segment_s: length of a segment when none are given.
     """
     if segments is not None:
-        return [(float(start), float(end)) for start, end in segments]
-    window_s = (WINDOW_FRAMES - 0.5) / track.fps  # half a frame forgives rounding
-    starts = [0.0]
-    while track.duration_s - (starts[-1] + segment_s) >= window_s:
+        return [(max(float(start), track.origin_s), float(end)) for start, end in segments]
+    window_s = (WINDOW_FRAMES - 0.5) / track.ticks_per_s  # half a frame forgives rounding
+    starts = [track.origin_s]
+    while track.video_end_s - (starts[-1] + segment_s) >= window_s:
         starts.append(starts[-1] + segment_s)
-    return list(zip(starts, [*starts[1:], track.duration_s], strict=True))
+    return list(zip(starts, [*starts[1:], track.video_end_s], strict=True))
 
 
 def nodes_on(
@@ -46,8 +47,7 @@ def nodes_on(
         spec: the task; one that foretells has a single graph, every other one graph a segment.
         config: S and the rules by which rows are chosen.
     """
-    frames = torch.tensor(cut, dtype=torch.float64) * track.fps
-    bounds = frames.round().long().clamp(max=track.num_frames)  # (G, 2)
+    bounds = track.frame_at(torch.tensor(cut, dtype=torch.float64))  # (G, 2)
     place = torch.arange(len(bounds))
     last = len(bounds) - 1
     if spec.readout is Readout.CENTRE:

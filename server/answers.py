@@ -135,10 +135,11 @@ def source_frame(outcome: Outcome, time_s: float) -> int:
 
     Args:
         outcome: knows which source frame stands at each tick; of features, the tick itself counts.
-        time_s: on the contract's clock.
+        time_s: on the clock of the file.
     """
     track, clip = outcome.track, outcome.clip
-    tick = min(max(round(time_s * track.fps), 0), track.num_frames - 1)
+    tick = min(round((time_s - track.origin_s) * track.ticks_per_s), track.num_frames - 1)
+    tick = max(tick, 0)
     return tick if clip is None else int(clip.source_frames[tick])
 
 

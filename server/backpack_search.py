@@ -40,7 +40,9 @@ class BackpackSearch:
         look, predictor = look_of(options), self._model.predictor
         async with until(deadline_s):
             with self._admission.work() as work:
-                seen = await self._sight.see(source, predictor, work=work, deadline_s=deadline_s)
+                seen = await self._sight.see(
+                    source, options, predictor, work=work, deadline_s=deadline_s
+                )
                 request = predict_request(seen.track, options, tasks=frozenset())
                 ran = await self._model.run(predictor, lambda owner: owner.search(request, look))
         segments, matches = ran.value

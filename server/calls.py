@@ -12,12 +12,12 @@ from server.engine import Engine
 from server.errors import CallerGone, FieldInvalid, NotAcceptable
 from server.feature_body import read_features
 from server.multipart import Kind
-from server.options import Query, TimedOptions
+from server.options import ClipOptions, Query, TimedOptions
 from server.stages import Source
 from server.uploads import Spool
 
 T = TypeVar("T")
-Options = TypeVar("Options", bound=TimedOptions)
+Options = TypeVar("Options", bound=ClipOptions)
 
 BOTH: tuple[Kind, ...] = ("video", "features")
 
@@ -68,6 +68,7 @@ async def receive_clip(
             deadline_s = started_s + timeout_of(options, engine.settings.timeout_s)
             source: Source = upload.path
             if upload.kind == "features":
+                check_no_track(options)
                 source = await asyncio.to_thread(
                     read_features,
                     upload.path,
@@ -89,6 +90,16 @@ def options_of(query: Query[Options], part: bytes | None) -> Options:
     if query.model_fields_set:
         raise FieldInvalid(("/request", "send choices in the part or in the query, not both"))
     return query.parse(part)
+
+
+def check_no_track(options: ClipOptions) -> None:
+    """Raises if a video track was chosen of what came as features.
+
+    Raises:
+        FieldInvalid: one was.
+    """
+    if options.video_track is not None:
+        raise FieldInvalid(("/video_track", "features have no video tracks to choose from"))
 
 
 def timeout_of(options: TimedOptions, limit_s: float) -> float:

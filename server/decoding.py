@@ -78,7 +78,14 @@ class DecodeStage:
         self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.pool.close)
 
-    async def cut(self, path: Path, contract: FeatureContract, *, deadline_s: float) -> Cut:
+    async def cut(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        *,
+        deadline_s: float,
+        video_track: int | None = None,
+    ) -> Cut:
         """Decodes a clip and cuts it; a worker that dies gets one more chance.
 
         It may have been killed for its neighbour's sins; bytes that kill two are at fault.
@@ -87,6 +94,7 @@ class DecodeStage:
             path: the clip on disk.
             contract: of the encoder the windows are for.
             deadline_s: on the running loop's clock.
+            video_track: which of the file's video tracks; None takes the one marked as default.
 
         Raises:
             ExtractError: the clip cannot be decoded.
@@ -99,7 +107,13 @@ class DecodeStage:
                 raise DeadlineExceeded("the deadline passed before decoding")
             try:
                 cut = await loop.run_in_executor(
-                    self._threads, self._run, path, contract, time.perf_counter(), left_s
+                    self._threads,
+                    self._run,
+                    path,
+                    contract,
+                    video_track,
+                    time.perf_counter(),
+                    left_s,
                 )
             except DecoderDied as error:
                 self._metrics.decoder_restarts.labels("crash").inc()
@@ -126,14 +140,21 @@ class DecodeStage:
                 reason = "crash"
         self._metrics.decode_failures.labels(reason).inc()
 
-    def _run(self, path: Path, contract: FeatureContract, asked_s: float, left_s: float) -> Cut:
+    def _run(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        video_track: int | None,
+        asked_s: float,
+        left_s: float,
+    ) -> Cut:
         """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
         started_s = time.perf_counter()
         left_s -= started_s - asked_s
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before decoding")
         try:
-            clip = self.pool.decode(path, contract, timeout_s=left_s)
+            clip = self.pool.decode(path, contract, timeout_s=left_s, video_track=video_track)
         except (DecodeTimeout, DecoderUnavailable) as error:
             # Either the request ran out of time, or the decoder's own limit came first.
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:

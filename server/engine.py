@@ -24,7 +24,7 @@ from server.life import Life
 from server.loading import load_predictor
 from server.long_road import LongRoad
 from server.model_thread import ModelThread
-from server.options import PredictOptions
+from server.options import ClipOptions, PredictOptions
 from server.questions import check_segments, check_tasks, predict_request
 from server.reload import Reloader
 from server.settings import Settings
@@ -241,8 +241,15 @@ class Engine:
             self._watch.prove()
         return outcome
 
-    async def features(self, source: Source, *, deadline_s: float) -> Seen:
+    async def features(
+        self, source: Source, options: ClipOptions | None = None, *, deadline_s: float
+    ) -> Seen:
         """Returns a clip's features.
+
+        Args:
+            source: the clip, or its features.
+            options: which of its tracks to read.
+            deadline_s: on the running loop's clock.
 
         Raises:
             ExtractError: the clip cannot be decoded.
@@ -251,7 +258,11 @@ class Engine:
         async with until(deadline_s):
             with self.admission.work() as work:
                 return await self._sight.see(
-                    source, self.predictor, work=work, deadline_s=deadline_s
+                    source,
+                    options or ClipOptions(),
+                    self.predictor,
+                    work=work,
+                    deadline_s=deadline_s,
                 )
 
     async def _send_canary(self) -> None:
@@ -265,7 +276,7 @@ class Engine:
         predictor = self.predictor
         with self.admission.work() as work:
             seen = await self._sight.see(
-                source, predictor, work=work, deadline_s=deadline_s, tell=tell
+                source, options, predictor, work=work, deadline_s=deadline_s, tell=tell
             )
             tasks = frozenset(options.tasks or predictor.tasks)
             request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)

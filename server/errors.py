@@ -185,6 +185,7 @@ TABLE: dict[type[Exception], Kind] = {
     extract_errors.VideoRejected: kinds.UNDECODABLE,  # refined by its code, below
     extract_errors.DecoderDied: kinds.UNDECODABLE,
     extract_errors.DecodeTimeout: kinds.UNDECODABLE,
+    extract_errors.DecodeStalled: kinds.UNDECODABLE,
     extract_errors.DecoderUnavailable: kinds.NO_DECODER,
     extract_errors.RuntimeUnavailable: kinds.INTERNAL,
     extract_errors.ClusterFailed: kinds.INTERNAL,
@@ -222,6 +223,7 @@ REJECTED: dict[str, Kind] = {
     "unsupported-codec": kinds.CODEC,
     "no-video-track": kinds.NO_STREAM,
     "too-many-pixels": kinds.TOO_MANY_PIXELS,
+    "too-large": kinds.TOO_LARGE_FOR_SYNC,
     "too-long": kinds.TOO_LONG,
     "too-many-frames": kinds.TOO_LONG,
     "frame-rate-too-high": kinds.FRAME_RATE,

@@ -12,6 +12,8 @@ from extract.windows import cut_windows, window_times
 from server.errors import FeaturesInvalid, FeaturesTooLong
 
 SAME_TIME_S = 1e-6
+SAME_RATE = 0.05
+"""Of frames a second: a video that near to the clock's rate is used frame by frame."""
 
 
 def read_features(path: Path, encoder: VideoEncoder, *, max_duration_s: float) -> FeatureTrack:
@@ -59,6 +61,10 @@ def check_track(track: FeatureTrack, encoder: VideoEncoder, *, max_duration_s: f
             f"expected windows every {contract.stride_frames} frames at {contract.fps} fps, "
             f"got every {track.stride_frames} at {track.fps:g}"
         )
+    if abs(track.ticks_per_s - contract.fps) > SAME_RATE:
+        raise FeaturesInvalid(
+            f"expected about {contract.fps} frames a second, got ticks_per_s {track.ticks_per_s:g}"
+        )
     if track.num_frames < 1:
         raise FeaturesInvalid(f"expected at least one frame, got {track.num_frames}")
     if track.duration_s > max_duration_s:
@@ -74,7 +80,11 @@ def check_track(track: FeatureTrack, encoder: VideoEncoder, *, max_duration_s: f
             f"{track.num_frames} frames make {len(starts)} windows, the track has {rows}"
         )
     times = window_times(
-        starts, fps=contract.fps, window_frames=window, num_frames=track.num_frames
+        starts,
+        fps=track.ticks_per_s,
+        window_frames=window,
+        num_frames=track.num_frames,
+        origin_s=track.origin_s,
     )
     for name, given, due in zip(
         ("start_s", "end_s"), (track.start_s, track.end_s), times, strict=True

@@ -60,6 +60,12 @@ KEY_REUSED = Kind(
 TOO_MANY_PIXELS = Kind(
     422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
 )
+TOO_LARGE_FOR_SYNC = Kind(
+    422,
+    "too-large-for-sync",
+    "The video has too many pixels in all to be answered while the caller waits.",
+    limits=("max_clip_pixels",),
+)
 FRAME_RATE = Kind(
     422, "frame-rate-too-high", "The frame rate is higher than the limit.", limits=("max_fps",)
 )

@@ -24,7 +24,7 @@ from server.batcher import Done
 from server.deadlines import until
 from server.errors import FieldInvalid, VideoTooLong
 from server.model_thread import ModelThread
-from server.options import PredictOptions
+from server.options import ClipOptions, PredictOptions
 from server.pieces import joined, pieces_of
 from server.questions import check_segments, check_tasks, predict_request
 from server.settings import Settings
@@ -89,7 +89,7 @@ class LongRoad:
         seen = Seen(source) if isinstance(source, FeatureTrack) else None
         if seen is None:
             assert isinstance(source, Path)
-            seen = await self._see(predictor, source, deadline_s, tell)
+            seen = await self._see(predictor, source, options, deadline_s, tell)
         cut = cut_track(seen.track, options.segments, options.segment_s)
         if len(cut) > self._settings.job_max_segments:
             limit = f"at most {self._settings.job_max_segments} segments"
@@ -112,25 +112,37 @@ class LongRoad:
         answer = joined(pieces, [part.value for part in done])
         return Outcome(predictor, seen.clip, seen.track, answer, times)
 
-    async def _see(self, predictor: Predictor, path: Path, deadline_s: float, tell: Tell) -> Seen:
+    async def _see(
+        self,
+        predictor: Predictor,
+        path: Path,
+        options: ClipOptions,
+        deadline_s: float,
+        tell: Tell,
+    ) -> Seen:
         """A video's features; a decoder that dies gets one more chance, as with short clips."""
         try:
             try:
-                return await self._stream(predictor, path, deadline_s, tell)
+                return await self._stream(predictor, path, options, deadline_s, tell)
             except DecoderDied:
-                return await self._stream(predictor, path, deadline_s, tell)
+                return await self._stream(predictor, path, options, deadline_s, tell)
         except VideoRejected as error:
             if error.code in ("too-long", "too-many-frames"):
                 raise VideoTooLong(error.detail) from error
             raise
 
     async def _stream(
-        self, predictor: Predictor, path: Path, deadline_s: float, tell: Tell
+        self,
+        predictor: Predictor,
+        path: Path,
+        options: ClipOptions,
+        deadline_s: float,
+        tell: Tell,
     ) -> Seen:
         """Encodes windows as they come; the decoder waits while too many are unread."""
         encoder = predictor.encoder
         started_s = time.perf_counter()
-        stream = VideoStream(path, encoder.contract, self._settings)
+        stream = VideoStream(path, encoder.contract, self._settings, options.video_track)
         thread = ThreadPoolExecutor(1, "job-decode")
         parts: list[Done[Tensor]] = []
         count = 0
@@ -159,6 +171,7 @@ class LongRoad:
             encoder.contract,
             encoder,
             "clip",
+            stream.facts.info,
         )
         features_s = sum(part.ran_s for part in parts)
         queue_s = sum(part.waited_s for part in parts)

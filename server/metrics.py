@@ -34,6 +34,7 @@ _DECODE = {
     "undecodable-video",
     "too-short",
     "too-long-for-sync",
+    "too-large-for-sync",
     "too-many-pixels",
     "frame-rate-too-high",
 }

@@ -11,7 +11,7 @@ from server import kinds
 from server.multipart import Kind
 from server.oip.schemas import Failure, InferRequest
 from server.oip.wire import HEADER_LENGTH
-from server.options import ActionOptions, PredictOptions, SearchOptions, TimedOptions
+from server.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
 from server.problems import MEDIA_TYPE, body_of
 from server.refusals import Problem
 from server.schemas import ProblemBody
@@ -33,6 +33,7 @@ FOR_VIDEOS = (
     kinds.NO_STREAM,
     kinds.TOO_SHORT,
     kinds.TOO_LONG,
+    kinds.TOO_LARGE_FOR_SYNC,
     kinds.TOO_MANY_PIXELS,
     kinds.FRAME_RATE,
     kinds.CODEC,
@@ -94,7 +95,7 @@ def _clip_body(options: type[BaseModel], *bodies: Kind) -> dict[str, Any]:
     }
 
 
-VIDEO_BODY = _clip_body(TimedOptions, "video")
+VIDEO_BODY = _clip_body(ClipOptions, "video")
 CLIP_BODY = _clip_body(PredictOptions, "video", "features")
 SEARCH_BODY = _clip_body(SearchOptions, "video", "features")
 SEARCH_BODY["description"] += " Or an action, as JSON."
@@ -119,7 +120,7 @@ INFER_BODY: dict[str, Any] = {
     },
 }
 
-BODIES = (TimedOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
+BODIES = (ClipOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
 """Shapes that are read by hand, so that FastAPI does not list them."""
 
 

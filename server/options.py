@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from server.errors import FieldInvalid, MalformedRequest
 
 MAX_TOP_K = 100
+MAX_TRACKS = 32
 MAX_NAMES = 32
 """Tasks or perspectives in one list."""
 
@@ -46,7 +47,19 @@ class TimedOptions(BaseModel):
     """Give up after this long; default and maximum are in `/v1/limits`."""
 
 
-class _Choices(TimedOptions):
+class ClipOptions(TimedOptions):
+    """What to read of a clip's file; every field has a default."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"timeout_s": 10.0, "video_track": 1}]}
+    )
+
+    video_track: Annotated[int, Field(ge=0, lt=MAX_TRACKS)] | None = None
+    """Which of the file's video tracks to read, counted from 0 in the order of the file; default:
+    the first that is marked as default, covers aside. Not for features."""
+
+
+class _Choices(ClipOptions):
     """What the JSON part and the query string have in common."""
 
     top_k: TopK = 5
@@ -59,7 +72,8 @@ class SegmentOptions(_Choices):
     """Which stretches of a clip to look at; every field has a default."""
 
     segments: Annotated[list[tuple[Seconds, Seconds]], Field(min_length=1)] | None = None
-    """Stretches to answer for, `[start_s, end_s]` each; default: the clip cut evenly."""
+    """Stretches to answer for, `[start_s, end_s]` each, on the clock of the file (its first frame
+    is shown at `input.start_s`); default: the clip cut evenly."""
 
 
 class PredictOptions(SegmentOptions):
@@ -135,16 +149,16 @@ class Query(Protocol[Options_co]):
         """Returns the choices of the JSON part that stands in for this query."""
 
 
-class TimedQuery(TimedOptions):
-    """`TimedOptions` as query parameters."""
+class ClipQuery(ClipOptions):
+    """`ClipOptions` as query parameters."""
 
-    def to_options(self) -> TimedOptions:
+    def to_options(self) -> ClipOptions:
         """Returns the choices as the JSON part would have given them."""
-        return check_options(TimedOptions, self.model_dump(exclude_unset=True))
+        return check_options(ClipOptions, self.model_dump(exclude_unset=True))
 
-    def parse(self, part: bytes) -> TimedOptions:
+    def parse(self, part: bytes) -> ClipOptions:
         """Returns the choices of a JSON part."""
-        return parse_options(part, TimedOptions)
+        return parse_options(part, ClipOptions)
 
 
 class _SegmentQuery(_Choices):
@@ -153,7 +167,7 @@ class _SegmentQuery(_Choices):
     segments: list[Annotated[str, Field(max_length=64)]] | None = Field(
         None, examples=[["0,8", "8,16"]]
     )
-    """Stretches to answer for, `start_s,end_s` each, repeated."""
+    """Stretches to answer for, `start_s,end_s` each on the clock of the file, repeated."""
 
     def values(self) -> dict[str, Any]:
         """Returns what was sent, as the JSON part would have spelled it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from extract import errors as extract_errors
 from model import errors as model_errors
 from server.errors import FieldInvalid, ServerError, kind_of
-from server.kinds import INTERNAL, Kind
+from server.kinds import INTERNAL, TOO_LARGE_FOR_SYNC, TOO_LONG, Kind
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def describe(error: BaseException, limits: Mapping[str, float] | None = None) ->
     retry_after_s = getattr(error, "retry_after_s", 5 if kind.status == 503 else None)
     return Problem(
         kind=kind,
-        detail=_detail(error, kind),
+        detail=_detail(error, kind) + _way_out(error, kind, limits or {}),
         errors=_field_errors(error),
         retry_after_s=retry_after_s,
         limits={name: limits[name] for name in kind.limits if limits and name in limits},
@@ -45,8 +45,10 @@ def _detail(error: BaseException, kind: Kind) -> str:
             return error.detail
         case extract_errors.DecoderDied():
             return "The decoder stopped on this file."
+        case extract_errors.DecodeStalled():
+            return "No frame came of this file for too long."
         case extract_errors.DecodeTimeout():
-            return "Decoding this file takes longer than the limit."
+            return "decoding this file takes longer than the limit"
         case (
             model_errors.UnknownTask()
             | model_errors.SegmentInvalid()
@@ -58,6 +60,17 @@ def _detail(error: BaseException, kind: Kind) -> str:
             return str(error)
         case _:
             return kind.title
+
+
+def _way_out(error: BaseException, kind: Kind, limits: Mapping[str, float]) -> str:
+    """What to do about a refusal that a job would not make."""
+    is_slow = isinstance(error, extract_errors.DecodeTimeout)
+    is_slow = is_slow and not isinstance(error, extract_errors.DecodeStalled)
+    if not is_slow and kind not in (TOO_LONG, TOO_LARGE_FOR_SYNC):
+        return ""
+    longest_s = limits.get("job_max_duration_s")
+    most = "" if longest_s is None else f", which may last {longest_s:g} s"
+    return f"; send it to /v1/predictions as a job (Prefer: respond-async){most}"
 
 
 def _field_errors(error: BaseException) -> tuple[tuple[str, str], ...]:

@@ -28,12 +28,22 @@ class ModelIdentity(Body):
 class InputFacts(Body):
     """What the clip turned out to be."""
 
+    start_s: float
+    """When the file shows its first frame; every time of the answer is on the same clock."""
     duration_s: float
+    """From the first frame to the end of the last one."""
     fps: float
     width: int
+    """As shown: turned, and with square pixels."""
     height: int
     rotation: int
-    """Degrees counter-clockwise the stored picture was turned by; sizes are as shown."""
+    """Degrees counter-clockwise the stored picture was turned by."""
+    mirrored: bool
+    """Left and right of the stored picture were exchanged before it was turned."""
+    video_track: int
+    """Which of the file's video tracks was read, counted from 0."""
+    video_tracks: int
+    """How many it has."""
     container: str
     codec: str
     frames_declared: int | None

@@ -82,8 +82,8 @@ class Settings(ClusterSettings):
     """Longest clip answered while the caller waits."""
     max_frames: Annotated[int, Field(gt=0)] = 64 * 120
     """Most frames in a clip."""
-    max_pixels: Annotated[int, Field(gt=0)] = 4096 * 2304
-    """Most pixels in a frame."""
+    max_pixels: Annotated[int, Field(gt=0)] = 7680 * 4320
+    """Most pixels in a frame; the default takes what phones and action cameras record, 8K too."""
     max_clip_pixels: Annotated[int, Field(gt=0)] = 2**34
     """Most pixels in all frames of a clip together."""
     max_fps: Annotated[float, Field(gt=0)] = 120.0
@@ -97,8 +97,8 @@ class Settings(ClusterSettings):
     """Decoding processes."""
     decode_wall_s: Annotated[float, Field(gt=0)] = 30.0
     """Longest time one clip may take to decode."""
-    decode_memory_mb: Annotated[int, Field(gt=0)] = 2048
-    """Memory limit of one decoding process, in MiB."""
+    decode_memory_mb: Annotated[int, Field(gt=0)] = 3072
+    """Limit on the address space of one decoding process, in MiB; 8K in 10 bits takes 2850."""
     clips_per_worker: Annotated[int, Field(gt=0)] = 200
     """Clips after which a decoding process is replaced."""
 

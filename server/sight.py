@@ -17,6 +17,7 @@ from server.admission import Work
 from server.batcher import Done, every
 from server.decoding import Cut, DecodeStage
 from server.model_thread import ModelThread
+from server.options import ClipOptions
 from server.stages import Progress, Seen, Source, StageTimes, Tell, tell_nobody
 from server.telemetry import Telemetry
 
@@ -47,6 +48,7 @@ class Sight:
     async def see(
         self,
         source: Source,
+        options: ClipOptions,
         predictor: Predictor,
         *,
         work: Work,
@@ -57,6 +59,7 @@ class Sight:
 
         Args:
             source: the clip on disk, or its features.
+            options: which of the clip's tracks to read.
             predictor: whose encoder sees it.
             work: learns how many windows there are to encode.
             deadline_s: on the running loop's clock.
@@ -72,7 +75,7 @@ class Sight:
         asked_s = time.perf_counter()
         async with self._in_memory:
             held_s = time.perf_counter() - asked_s
-            cut, queued = await self._enqueue(source, predictor, deadline_s)
+            cut, queued = await self._enqueue(source, options, predictor, deadline_s)
             work.windows = len(cut.windows)
             tell(Progress("decoded", 0, work.windows))
             parts = await _all_of(queued, tell, total=work.windows)
@@ -84,6 +87,7 @@ class Sight:
             encoder.contract,
             encoder,
             "clip",
+            cut.clip.info,
         )
         times = StageTimes(
             queue_s=held_s + cut.waited_s + parts[0].waited_s,
@@ -94,13 +98,14 @@ class Sight:
         return Seen(track, cut.clip, times)
 
     async def _enqueue(
-        self, path: Path, predictor: Predictor, deadline_s: float
+        self, path: Path, options: ClipOptions, predictor: Predictor, deadline_s: float
     ) -> tuple[Cut, list[asyncio.Future[Done[Tensor]]]]:
         """Decodes a clip and puts its windows into the encoder's queue."""
         self.coming += 1
         try:
             contract = predictor.encoder.contract
-            cut = await self._decode.cut(path, contract, deadline_s=deadline_s)
+            track = options.video_track
+            cut = await self._decode.cut(path, contract, deadline_s=deadline_s, video_track=track)
             self._telemetry.stage("decode", cut.ran_s)
             return cut, self._model.enqueue_windows(predictor, cut.windows, deadline_s=deadline_s)
         finally:

@@ -16,7 +16,7 @@ import numpy as np
 from extract.clip import Limits, StreamFacts
 from extract.contract import FeatureContract
 from extract.decode_process import DecodeProcess
-from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
 from extract.extractor import WindowCutter
 from extract.frame_stream import FrameStream
 from extract.windows import cut_windows
@@ -37,17 +37,25 @@ class VideoStream:
         num_frames: on the contract's clock, so far.
     """
 
-    def __init__(self, path: Path, contract: FeatureContract, settings: Settings) -> None:
+    def __init__(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        settings: Settings,
+        video_track: int | None = None,
+    ) -> None:
         """Starts nothing yet.
 
         Args:
             path: the video.
             contract: of the encoder the windows are for.
             settings: what a job may cost.
+            video_track: which of the file's video tracks; None takes the one marked as default.
         """
         self.num_windows = 0
         self._path = path
         self._contract = contract
+        self._video_track = video_track
         self._stall_s = settings.job_stall_s
         self._batch_windows = settings.job_batch_windows
         self._limits = limits_of(settings)
@@ -78,7 +86,7 @@ class VideoStream:
             DecoderUnavailable: no process can be started.
             VideoRejected: the file is no acceptable video.
             DecoderDied: the process crashed on it, or was stopped.
-            DecodeTimeout: nothing came for too long.
+            DecodeStalled: nothing came for too long.
         """
         batch: list[np.ndarray] = []
         for window in self._windows():
@@ -126,7 +134,12 @@ class VideoStream:
     def _windows(self) -> Iterator[np.ndarray]:
         process = self._start()
         stream = self._stream = FrameStream(
-            process, self._path, self._contract, "pyav", wants_facts=True
+            process,
+            self._path,
+            self._contract,
+            "pyav",
+            video_track=self._video_track,
+            wants_facts=True,
         )
         has_ended = False
         while not has_ended:
@@ -152,7 +165,7 @@ class VideoStream:
         with selectors.DefaultSelector() as selector:
             selector.register(process, selectors.EVENT_READ)
             if not selector.select(self._stall_s):
-                raise DecodeTimeout(f"no frame came for {self._stall_s:g} s")
+                raise DecodeStalled(f"no frame came for {self._stall_s:g} s")
 
 
 def limits_of(settings: Settings) -> Limits:

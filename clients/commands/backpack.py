@@ -55,6 +55,7 @@ def _choices(arguments: argparse.Namespace) -> SearchChoices:
         "perspectives": arguments.perspective,
         "segments": arguments.segment,
         "segment_s": arguments.segment_s,
+        "video_track": arguments.video_track,
         "top_k": arguments.top_k,
     }
 

@@ -54,6 +54,13 @@ def add_segments(parser: argparse.ArgumentParser) -> None:
         "--segment-s", type=float, metavar="SECONDS", help="length of those even cuts"
     )
     parser.add_argument("--top-k", type=int, metavar="K", help="entries in each ranked list")
+    parser.add_argument(
+        "--video-track",
+        type=int,
+        metavar="N",
+        help="which of the file's video tracks to read, counted from 0; default: the one that the "
+        "file marks as default",
+    )
 
 
 def choices_of(arguments: argparse.Namespace) -> Choices:
@@ -64,4 +71,5 @@ def choices_of(arguments: argparse.Namespace) -> Choices:
         "segment_s": arguments.segment_s,
         "top_k": arguments.top_k,
         "seed": arguments.seed,
+        "video_track": arguments.video_track,
     }

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from starlette.requests import Request
 
-from server.calls import BOTH, options_of, timeout_of
+from server.calls import BOTH, check_no_track, options_of, timeout_of
 from server.edge import CALLER
 from server.engine import Engine
 from server.errors import (
@@ -118,6 +118,7 @@ class Intake:
             except UrlRefused as error:
                 raise FieldInvalid(("/webhook_url", str(error))) from error
         if upload.kind == "features":
+            check_no_track(options)
             encoder, limit_s = self._engine.predictor.encoder, self._settings.job_max_duration_s
             try:
                 await asyncio.to_thread(read_features, upload.path, encoder, max_duration_s=limit_s)

@@ -21,7 +21,7 @@ from server.options import PredictOptions, check_options
 from server.settings import Settings
 from server.stages import Outcome, Source
 
-KNOWN = ("segment_s", "seed", "num_frames", "timeout", "binary_data_output")
+KNOWN = ("segment_s", "seed", "video_track", "num_frames", "timeout", "binary_data_output")
 MICROSECONDS = 1e6
 
 
@@ -108,7 +108,9 @@ def _options(
 ) -> PredictOptions:
     tasks = list(dict.fromkeys(output.task for output in outputs if output.task is not None))
     values: dict[str, Any] = {
-        name: parameters[name] for name in ("segment_s", "seed") if name in parameters
+        name: parameters[name]
+        for name in ("segment_s", "seed", "video_track")
+        if name in parameters
     }
     if "timeout" in parameters:
         timeout = parameters["timeout"]

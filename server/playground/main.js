@@ -48,7 +48,7 @@ async function run(file, { segments, truth } = {}) {
     const known = Number.isFinite(video.duration) ? video.duration : 0;
     const call = (asJob) => predict(file, options, { asJob, told, signal: mine.signal });
     const found = await call(known > (limits?.max_duration_s ?? Infinity)).catch((error) => {
-      if (error.code !== "too-long-for-sync") throw error;
+      if (!/^too-(long|large)-for-sync$/.test(error.code)) throw error;
       return call(true);
     });
     if (mine !== running) return;

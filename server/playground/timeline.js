@@ -17,6 +17,7 @@ export class Timeline {
 
   show(answer, truth) {
     this.duration = answer.input.duration_s;
+    this.start = answer.input.start_s;
     this.segments = answer.segments;
     const present = LANES.filter(([task]) => answer.segments.some((one) => one[task]));
     const rows = lanesOf(answer.segments);
@@ -31,21 +32,26 @@ export class Timeline {
     const ruler = element("div", { class: "lane ruler", "aria-hidden": "true" },
       element("span", { class: "lane-name" }),
       element("div", { class: "track" }, ticks(this.duration).map((at) =>
-        element("span", { style: { left: this.x(at) } }, `${at} s`))));
+        element("span", { style: { left: this.x(this.start + at) } },
+          `${Number((this.start + at).toFixed(2))} s`))));
     const field = element("div", { class: "lanes",
       onclick: (event) => this.seek(event) }, ruler, lanes,
       element("div", { class: "over" }, this.head));
     this.root.replaceChildren(field);
-    this.at(0);
+    this.at(this.start);
   }
 
   x(seconds) {
+    return `${(100 * (seconds - this.start)) / this.duration}%`;
+  }
+
+  share(seconds) {
     return `${(100 * seconds) / this.duration}%`;
   }
 
   piece(task, segment, index, row) {
     const answer = segment[task];
-    const box = { left: this.x(segment.start_s), width: this.x(segment.end_s - segment.start_s),
+    const box = { left: this.x(segment.start_s), width: this.share(segment.end_s - segment.start_s),
       top: `${34 * row}px` };
     const span = `${clock(segment.start_s)} to ${clock(segment.end_s)}`;
     if (!answer) return element("span", { class: "piece", style: box });
@@ -63,7 +69,7 @@ export class Timeline {
       element("span", { class: "lane-name" }, "Truth"),
       element("div", { class: "track" },
         element("span", { class: "piece", title: text,
-          style: { left: this.x(start), width: this.x(end - start) } },
+          style: { left: this.x(start), width: this.share(end - start) } },
         element("span", { class: "label" }, text)),
         element("span", { class: "instant", title: `really at ${clock(pnr.time_s)}`,
           style: { left: this.x(pnr.time_s) } })));
@@ -78,12 +84,13 @@ export class Timeline {
     const isKeyboard = event.detail === 0;
     const share = (event.clientX - box.left) / box.width;
     const to = isKeyboard && button ? this.segments[button.dataset.segment].start_s
-      : share * this.duration;
-    this.onseek(Math.min(Math.max(to, 0), this.duration));
+      : this.start + share * this.duration;
+    this.onseek(Math.min(Math.max(to, this.start), this.start + this.duration));
   }
 
   at(seconds) {
-    this.head.style.left = this.x(Math.min(seconds, this.duration));
+    const shown = Math.min(Math.max(seconds, this.start), this.start + this.duration);
+    this.head.style.left = this.x(shown);
   }
 
   select(index) {

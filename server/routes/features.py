@@ -9,7 +9,7 @@ from extract.track_file import track_bytes
 from server import answers, kinds
 from server.calls import accepted, engine_of, receive_clip, unless_gone
 from server.openapi import FOR_VIDEOS, VIDEO_BODY, problems
-from server.options import TimedQuery
+from server.options import ClipQuery
 from server.uploads import SAFETENSORS
 
 router = APIRouter()
@@ -31,7 +31,7 @@ router = APIRouter()
     },
     openapi_extra={"requestBody": VIDEO_BODY},
 )
-async def create_features(request: Request, query: Annotated[TimedQuery, Query()]) -> Response:
+async def create_features(request: Request, query: Annotated[ClipQuery, Query()]) -> Response:
     """Decodes the clip and encodes its windows, as every prediction begins.
 
     The file can be sent to `/v1/predictions` and `/v1/backpack/search` in the clip's place, as
@@ -40,7 +40,9 @@ async def create_features(request: Request, query: Annotated[TimedQuery, Query()
     accepted(request, (SAFETENSORS,))
     engine = engine_of(request)
     async with receive_clip(request, query, ("video",)) as call:
-        seen = await unless_gone(request, engine.features(call.source, deadline_s=call.deadline_s))
+        seen = await unless_gone(
+            request, engine.features(call.source, call.options, deadline_s=call.deadline_s)
+        )
     total_s = asyncio.get_running_loop().time() - call.started_s
     return Response(
         track_bytes(seen.track),

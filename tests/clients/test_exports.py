@@ -107,3 +107,21 @@ def test_fiftyone_reads_what_it_is_given(result):
     fields = exports.to_fiftyone(result, "/videos/clip.mp4")
     assert fields.pop("filepath") == "/videos/clip.mp4"
     assert set(fields) == {span.task for span in exports.spans_of(result)}
+
+
+def test_frames_are_counted_from_the_first_of_the_file_wherever_its_clock_begins(result):
+    def moved(by_s):
+        segments = [
+            replace(
+                segment,
+                start_s=segment.start_s + by_s,
+                end_s=segment.end_s + by_s,
+                pnr=replace(segment.pnr, time_s=segment.pnr.time_s + by_s),
+            )
+            for segment in result.segments
+        ]
+        return replace(result, segments=segments, input=replace(result.input, start_s=by_s))
+
+    there, here = exports.to_fiftyone(moved(1.5)), exports.to_fiftyone(result)
+    assert there == here
+    assert "00:00:01.500 --> 00:00:09.500" in exports.to_vtt(moved(1.5))

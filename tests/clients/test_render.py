@@ -4,10 +4,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from clients.render import Panel, render
+from clients.render import HEAD, Panel, render
 from clients.results import PredictionResult
 from tests.extract.clips import numbered_frame, read_number, write_audio_only, write_clip
+from tests.extract.ffmpeg_program import ffmpeg
+from tests.extract.odd_clips import ORIENTATIONS, SHAPES, TRACKS, numbered
 
 
 @pytest.fixture
@@ -71,6 +74,52 @@ def test_sound_is_kept(result, tmp_path):
             return [bytes(p) for p in video.demux(audio=0) if p.size]
 
     assert packets(tmp_path / "out.mp4") == packets(clip)
+
+
+def corners(picture):
+    """Mean colours of the four corners, (4, 3)."""
+    height, width = (side // 8 for side in picture.shape[:2])
+    parts = [picture[y, x] for y in (slice(height), slice(-height, None))
+             for x in (slice(width), slice(-width, None))]  # fmt: skip
+    return np.array([part.reshape(-1, 3).mean(axis=0) for part in parts])
+
+
+@pytest.mark.parametrize("odd", [*ORIENTATIONS, *SHAPES], ids=lambda odd: odd.name)
+def test_pictures_are_drawn_as_ffmpeg_shows_them(odd, result, tmp_path):
+    clip, shown = tmp_path / odd.name, tmp_path / "shown.png"
+    odd.make(clip)
+    render(clip, result, tmp_path / "out.mkv")
+    square = "scale=trunc(iw*sar/2)*2:ih:flags=neighbor"
+    ffmpeg("-i", clip, "-frames:v", "1", "-vf", square, shown)
+    expected = np.asarray(Image.open(shown).convert("RGB"))
+    panel = Panel(result, max(480, expected.shape[1])).height
+    last = frames_of(tmp_path / "out.mkv")[-1][1]
+    drawn = last[: len(last) - panel]
+    assert drawn.shape[1] / drawn.shape[0] == pytest.approx(odd.size[0] / odd.size[1], rel=0.02)
+    assert np.abs(corners(drawn) - corners(expected)).max() < 12
+
+
+def test_the_track_that_was_answered_is_drawn_on_at_its_own_times(result, tmp_path):
+    (odd,) = (odd for odd in TRACKS if odd.name == "two-tracks-second-asked.mp4")
+    odd.make(tmp_path / odd.name)
+    facts = replace(result.input, video_track=1, start_s=0.0)
+    render(tmp_path / odd.name, replace(result, input=facts), tmp_path / "out.mkv")
+    small = [np.asarray(Image.fromarray(p).resize((128, 96), box=(0, 0, 480, 360)))
+             for _, p in frames_of(tmp_path / "out.mkv")]  # fmt: skip
+    assert np.abs(small[30].astype(int) - numbered(130)).mean() < 8
+    assert np.abs(small[30].astype(int) - numbered(30)).mean() > 12
+
+
+def test_a_late_clip_has_its_own_clock(result):
+    late = replace(
+        result,
+        input=replace(result.input, start_s=1.5),
+        segments=[replace(result.segments[0], start_s=1.5, end_s=3.5)],
+    )
+    panels = Panel(late, 640).at(2.5), Panel(result, 640).at(1.0)
+    heads = [(panel == HEAD).all(axis=-1) for panel in panels]
+    assert np.array_equal(*heads)
+    assert heads[0].any()
 
 
 @pytest.mark.parametrize("rotation", [0, 90, 180])

@@ -40,10 +40,11 @@ def decode(
     contract: FeatureContract = TABLETOP,
     choice: ReaderChoice = "auto",
     limits: Limits = SHORT,
+    video_track: int | None = None,
 ) -> tuple[ClipFacts, np.ndarray]:
     """Returns the facts of a clip and its frames."""
     sink = Frames()
-    facts = decode_into(path, contract, limits, sink, choice)
+    facts = decode_into(path, contract, limits, sink, choice, video_track=video_track)
     return facts, np.concatenate(sink.blocks)
 
 

@@ -13,15 +13,21 @@ from tests.extract.decoded import EVERY
 
 GOOD = PacketReport(
     container="mp4",
+    video_track=0,
+    video_tracks=1,
     codec="h264",
     width=640,
     height=480,
+    pixel_aspect=1.0,
+    transfer=None,
     frames_declared=240,
     duration_declared_s=8.0,
     rate_declared=30.0,
+    unit_s=1 / 15360,
     num_packets=240,
     num_hidden=0,
     times_s=np.arange(240) / 30,
+    last_s=1 / 30,
     is_cut=False,
     has_one_size=True,
 )
@@ -101,7 +107,7 @@ def test_files_over_a_limit_are_refused_before_a_picture_is_decoded(changes, cod
     ("limits", "code"),
     [
         (Limits(max_fps=29), "frame-rate-too-high"),
-        (Limits(max_clip_pixels=GOOD.width * GOOD.height * 240 - 1), "too-many-pixels"),
+        (Limits(max_clip_pixels=GOOD.width * GOOD.height * 240 - 1), "too-large"),
     ],
 )
 def test_budgets_of_time_and_pixels_hold_for_the_whole_clip(limits, code):
@@ -126,7 +132,9 @@ def test_a_plan_counts_only_the_ticks_that_windows_look_at(rate):
 
 
 def read(decoded, refused=0, corrupt=0):
-    return SimpleNamespace(num_decoded=decoded, num_refused=refused, num_corrupt=corrupt)
+    return SimpleNamespace(
+        num_decoded=decoded, num_refused=refused, num_corrupt=corrupt, num_unplanned=0
+    )
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ SPECIMENS = [
     answered("ten more frames declared than there are", _patched(b"stsz", 8, 50)),
     refused("sizes of pictures past the end", _patched(b"stsz", 12, 2**31), *UNDECODABLE),
     refused("pictures said to lie past the end", _patched(b"stco", 8, 2**31), *UNDECODABLE),
-    answered("all frames at one time", _patched(b"stts", 12, 0), "padded"),
+    answered("all frames at one time", _patched(b"stts", 12, 0), "padded", "times-repaired"),
     answered("a length of centuries declared", _patched(b"mvhd", 16, 2**32 - 1)),
     answered("a size of 16000x16000 declared", _patched(b"tkhd", 76, 16000 << 16)),
     refused("boxes two thousand deep", _nested, *UNDECODABLE),

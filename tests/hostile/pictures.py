@@ -130,6 +130,7 @@ def retimed(bait: Bait, source: bytes, ticks: Callable[[int], int]) -> bytes:
                 packet.stream = copy
                 packet.time_base = Fraction(1, 30)
                 packet.pts = packet.dts = ticks(number)
+                packet.duration = 1
                 container.mux(packet)
 
     return muxed(bait, fill)

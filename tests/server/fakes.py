@@ -162,6 +162,7 @@ class FakePool:
     def __init__(self) -> None:
         self.decoded = 0
         self.deaths = 0
+        self.asked_track: int | None = None
         self.is_closed = False
         self.hold: Callable[[], Any] = lambda: None
 
@@ -172,16 +173,23 @@ class FakePool:
         self.is_closed = True
 
     def decode(
-        self, path: Path, contract: FeatureContract, *, timeout_s: float | None = None
+        self,
+        path: Path,
+        contract: FeatureContract,
+        *,
+        timeout_s: float | None = None,
+        video_track: int | None = None,
     ) -> DecodedClip:
         data = path.read_bytes()
         if path == CANARY:
             return make_clip(33, 50)
+        self.asked_track = video_track
         self.hold()
         match data.decode("latin-1").split():
             case ["clip", frames, grey, *fps]:
                 self.decoded += 1
-                return make_clip(int(frames), int(grey), float(fps[0]) if fps else 30.0)
+                rate = float(fps[0]) if fps else 30.0
+                return make_clip(int(frames), int(grey), rate, video_track)
             case ["reject", code]:
                 raise VideoRejected(code, "a plain sentence")  # type: ignore[arg-type]
             case ["die-once"] if self.deaths:
@@ -202,18 +210,25 @@ class FakePool:
         raise VideoRejected("not-a-video", "the bytes are no video")
 
 
-def make_clip(frames: int, grey: int, fps: float = 30.0) -> DecodedClip:
+def make_clip(
+    frames: int, grey: int, fps: float = 30.0, video_track: int | None = None
+) -> DecodedClip:
     """A clip of `frames` on the 30 fps clock, from a source of `fps`."""
     times_s = np.arange(frames) / 30
     source = np.floor(times_s * fps + 1e-6).astype(np.int64)
     notices = () if fps == 30 else (Notice(f"resampled-from-{fps:g}fps", "resampled"),)
     return DecodedClip(
         info=ClipInfo(
+            start_s=0.0,
             duration_s=frames / 30,
+            ticks_per_s=30.0,
             fps=fps,
             width=64,
             height=48,
             rotation=0,
+            mirrored=False,
+            video_track=video_track or 0,
+            video_tracks=1,
             codec="h264",
             container="mp4",
             frames_declared=int(source[-1]) + 1,

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from extract import errors as extract_errors
-from extract.errors import RejectCode, VideoRejected
+from extract.errors import DecodeStalled, DecodeTimeout, RejectCode, VideoRejected
 from model import errors as model_errors
 from model.errors import SegmentInvalid, UnknownTask
 from server import errors, kinds
@@ -39,6 +39,7 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
         ("too-many-pixels", 422, "too-many-pixels"),
         ("too-long", 422, "too-long-for-sync"),
         ("too-many-frames", 422, "too-long-for-sync"),
+        ("too-large", 422, "too-large-for-sync"),
         ("frame-rate-too-high", 422, "frame-rate-too-high"),
         ("damaged", 422, "undecodable-video"),
         ("too-short", 422, "too-short"),
@@ -48,7 +49,21 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
 def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
     problem = describe(VideoRejected(code, "a plain sentence"))
     assert (problem.kind.status, problem.kind.slug) == (status, slug)
-    assert problem.detail == "a plain sentence"
+    assert problem.detail.startswith("a plain sentence")
+    # A job would take it: that is said, and of no other refusal.
+    is_only_for_sync = slug.endswith("-for-sync")
+    assert ("as a job (Prefer: respond-async)" in problem.detail) is is_only_for_sync
+    assert is_only_for_sync or problem.detail == "a plain sentence"
+
+
+def test_a_clip_that_takes_too_long_to_decode_may_be_sent_as_a_job_but_not_one_that_hangs():
+    limits = {"job_max_duration_s": 7200.0}
+    slow, hangs = (
+        describe(error("/secret"), limits).detail for error in (DecodeTimeout, DecodeStalled)
+    )
+    assert slow.endswith("as a job (Prefer: respond-async), which may last 7200 s")
+    assert "job" not in hangs
+    assert "secret" not in slow + hangs
 
 
 def test_an_unforeseen_error_is_our_fault_and_says_nothing():

@@ -148,7 +148,16 @@ def test_the_ways_to_send_a_clip_are_described(document):
     assert form["properties"]["request"] == {"$ref": "#/components/schemas/PredictOptions"}
     options = document["components"]["schemas"]["PredictOptions"]
     assert options["additionalProperties"] is False
-    fields = {"tasks", "top_k", "segments", "segment_s", "seed", "return", "timeout_s"}
+    fields = {
+        "tasks",
+        "top_k",
+        "segments",
+        "segment_s",
+        "seed",
+        "return",
+        "timeout_s",
+        "video_track",
+    }
     fields |= {"webhook_url"}
     assert set(options["properties"]) == fields
     headers = {"Prefer", "Idempotency-Key"}

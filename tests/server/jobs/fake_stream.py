@@ -18,7 +18,13 @@ from tests.server.fakes import FakePool, make_clip
 class FakeStream:
     """Stands in for `VideoStream`; `slow SECONDS` is slow between batches."""
 
-    def __init__(self, path: Path, contract: FeatureContract, settings: Settings) -> None:
+    def __init__(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        settings: Settings,
+        video_track: int | None = None,
+    ) -> None:
         words = path.read_bytes().split()
         self._pause_s = float(words[1]) if words[:1] == [b"slow"] else 0.0
         self._stopped = threading.Event()
