@@ -195,7 +195,7 @@ class _Lane:
                 self._reader,
                 video_track=video.video_track,
             )
-        except (OSError, DecoderDied) as error:
+        except (OSError, ValueError, DecoderDied) as error:  # ValueError: no path can be that
             self.close()
             return self._ended(None, error)
         return None

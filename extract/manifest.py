@@ -7,12 +7,17 @@ are there is not asked here.
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from extract.store import is_safe_id
+from extract.ids import as_id, id_of
+
+logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 LIST_SUFFIXES = (".csv", ".json", ".txt")
@@ -45,24 +50,48 @@ class ManifestInvalid(ValueError):
     """A list of videos cannot be used; the message names file, line and column."""
 
 
-def find_videos(paths: Sequence[Path]) -> list[Video]:
-    """Returns the videos that files, folders and lists name, in a stable order.
+@dataclass(frozen=True)
+class _Found:
+    """A video and what names it.
 
-    Folders are searched through; a video that is named twice is one.
+    Attributes:
+        video: its id is that of its file's name, or of what a list calls it.
+        below: its path below the folder it was found in, or as it was given; None where a list
+            says its id.
+    """
+
+    video: Video
+    below: str | None = None
+
+    def renamed(self, name: str) -> "_Found":
+        return replace(self, video=replace(self.video, id=id_of(name)))
+
+
+def find_videos(paths: Sequence[Path]) -> list[Video]:
+    """Returns the videos that files, folders and lists name, in a stable order, each id once.
+
+    Folders are searched through; a video that is named twice is one. Files of one name, or whose
+    names differ in their endings only, have ids made of their paths below the folder or, where
+    these are the same too, of the whole paths. None of them then has the id of the name alone, so
+    the features of one are never taken for those of another that came later.
 
     Raises:
-        ManifestInvalid: a list cannot be read, or what it names cannot be stored.
-        ValueError: nothing found, or two files would get the same id.
+        ManifestInvalid: a list cannot be read.
+        ValueError: nothing found, or lists give two files the same id.
         OSError: a list is not there.
     """
-    found: dict[str, Video] = {}
-    for video in (video for path in paths for video in _videos_in(path)):
-        other = found.setdefault(video.id, video)
-        if other.path != video.path:
-            raise ValueError(f"{other.path} and {video.path} would both be stored as {video.id!r}")
+    found = _once([one for path in paths for one in _videos_in(path)])
     if not found:
         raise ValueError(f"no video in {', '.join(map(str, paths))}")
-    return list(found.values())
+    found = _told_apart(found, lambda one: os.path.join(".", one.below or ""))
+    found = _told_apart(found, lambda one: os.path.abspath(one.video.path))
+    _tell_of_paths(found)
+    known: dict[str, Video] = {}
+    for video in (one.video for one in found):
+        other = known.setdefault(video.id, video)
+        if other is not video:
+            raise ValueError(f"{other.path} and {video.path} would both be stored as {video.id!r}")
+    return list(known.values())
 
 
 def shard_of(videos: Iterable[Video], index: int, count: int) -> list[Video]:
@@ -82,47 +111,88 @@ def _number_of(video_id: str) -> int:
     return int.from_bytes(hashlib.sha256(video_id.encode()).digest()[:8], "big")
 
 
-def _videos_in(path: Path) -> Iterator[Video]:
+def _once(found: Sequence[_Found]) -> list[_Found]:
+    """Leaves out what is the same file under the same id again."""
+    count = Counter(one.video.id for one in found)
+    first: dict[tuple[str, str], _Found] = {}
+    for one in found:
+        path = str(one.video.path)
+        # The disk is asked only where it matters.
+        real = os.path.realpath(path) if count[one.video.id] > 1 else path
+        first.setdefault((one.video.id, real), one)
+    return list(first.values())
+
+
+def _told_apart(found: Sequence[_Found], name_of: Callable[[_Found], str]) -> list[_Found]:
+    """Gives files that have the same id an id by another name; what a list calls a video stays."""
+    count = Counter(one.video.id for one in found)
+    return _once(
+        [
+            one.renamed(name_of(one)) if count[one.video.id] > 1 and one.below is not None else one
+            for one in found
+        ]
+    )
+
+
+def _tell_of_paths(found: Sequence[_Found]) -> None:
+    named = [one.video for one in found if one.below is not None]
+    moved = [video for video in named if video.id != id_of(video.path.stem)]
+    if moved:
+        logger.warning(
+            "%d files share their names with others, so their ids are made of their paths: "
+            "%s of %s, for one",
+            len(moved),
+            moved[0].id,
+            moved[0].path,
+        )
+
+
+def _videos_in(path: Path) -> Iterator[_Found]:
     if path.is_dir():
         files = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES)
-        yield from (Video(file.stem, file) for file in files if file.is_file())
+        yield from (_named(file, str(file.relative_to(path))) for file in files if file.is_file())
         return
     match path.suffix.lower():
         case ".csv":
-            yield from _unique(path, _read_csv(path))
+            yield from _listed(path, _read_csv(path))
         case ".json":
-            yield from _unique(path, _read_ego4d(path))
+            yield from _listed(path, _read_ego4d(path))
         case ".txt":
-            yield from _unique(path, _read_text(path))
+            yield from _read_text(path)
         case _:
-            yield Video(path.stem, path)
+            yield _named(path, os.path.normpath(path))
 
 
-def _unique(path: Path, rows: Iterable[tuple[str, str, Video]]) -> Iterator[Video]:
-    """Checks the ids of a list's rows: (line, column, video)."""
+def _named(file: Path, below: str) -> _Found:
+    return _Found(Video(id_of(file.stem), file), below)
+
+
+def _listed(path: Path, rows: Iterable[tuple[str, str, Video]]) -> Iterator[_Found]:
+    """Checks the ids that a list gives: (line, column, video)."""
     lines: dict[str, str] = {}
     for line, column, video in rows:
-        if not is_safe_id(video.id):
-            raise ManifestInvalid(
-                f"{path}, {line}, {column}: expected letters, digits, '.', '_' and '-', "
-                f"since it names a file; got {video.id!r}"
-            )
         if video.id in lines:
             raise ManifestInvalid(
                 f"{path}, {line}, {column}: {video.id!r} is named in {lines[video.id]} already"
             )
         lines[video.id] = line
-        yield video
+        yield _Found(replace(video, id=as_id(video.id)))
     if not lines:
         raise ManifestInvalid(f"{path}: names no video")
 
 
-def _read_text(path: Path) -> Iterator[tuple[str, str, Video]]:
+def _read_text(path: Path) -> Iterator[_Found]:
     """One path a line, from the list's own folder; the file's name is the id."""
-    for number, line in enumerate(_lines(path), 1):
+    is_empty = True
+    # Names of files need not be UTF-8.
+    for number, line in enumerate(_lines(path, errors="surrogateescape"), 1):
+        if "\0" in line:
+            raise ManifestInvalid(f"{path}, line {number}: not a text in UTF-8: holds a zero byte")
         if text := line.strip():
-            file = path.parent / text
-            yield f"line {number}", "column 1", Video(file.stem, file)
+            is_empty = False
+            yield _named(path.parent / text, os.path.normpath(text))
+    if is_empty:
+        raise ManifestInvalid(f"{path}: names no video")
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, str, Video]]:
@@ -218,9 +288,9 @@ def _cell(path: Path, line: str, row: Mapping[str | None, Any], column: str) -> 
     return value
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, errors: str = "strict") -> Iterator[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="", errors=errors) as file:
             yield from file
     except UnicodeDecodeError as error:
         raise ManifestInvalid(f"{path}: not a text in UTF-8: {error}") from error

@@ -64,5 +64,5 @@ class ProgressBar:
 def _size(video: Video) -> int:
     try:
         return max(1, video.path.stat().st_size)
-    except OSError:
+    except (OSError, ValueError):  # a path that holds a zero byte
         return 1

@@ -1,7 +1,6 @@
 """Stored feature tracks: one file per video, ours or the Ego4D release's, here or behind a URL."""
 
 import io
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from extract.ids import is_safe_id
 from extract.track import EncoderId, FeatureTrack
 from extract.track_file import bare_tensor, bare_track, parse_track, track_bytes
 from weights.cache import default_cache
@@ -18,7 +18,6 @@ from weights.folders import FileFacts, LocalFolder, Place, as_place, open_folder
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".pt", ".pth")
-_SAFE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class StoredRows:
 
 
 class FeatureStore:
-    """A folder of feature tracks.
+    """A folder of feature tracks; what an id may be says `extract.ids`.
 
     `<id>.safetensors` is ours: features, times and facts. `<id>.pt` or `<id>.pth` is a bare tensor
     as the Ego4D release has it, (N, D) or (N, 1, D), float32 or half. A bare tensor holds no times:
@@ -78,9 +77,10 @@ class FeatureStore:
         return next((facts for facts in found if facts is not None), None)
 
     def video_ids(self) -> list[str]:
-        """Returns every video with a file, sorted."""
+        """Returns every video with a file, sorted; a file whose name is no id is none of ours."""
         names = map(Path, self._folder.files())
-        return sorted({name.stem for name in names if name.suffix in (SAFETENSORS, *PICKLES)})
+        found = {name.stem for name in names if name.suffix in (SAFETENSORS, *PICKLES)}
+        return sorted(filter(is_safe_id, found))
 
     def read(self, video_id: str, num_frames: int | None = None) -> FeatureTrack:
         """Returns the stored track of a video; one that lies behind a URL is then kept here.
@@ -180,8 +180,3 @@ class FeatureStore:
         if file is None:
             raise KeyError(video_id)
         return file
-
-
-def is_safe_id(video_id: str) -> bool:
-    """Tells whether a video's id can name a file in any folder."""
-    return _SAFE_ID.fullmatch(video_id) is not None

@@ -88,16 +88,19 @@ def test_another_runtime_is_asked_for_by_name_and_gives_the_same_features(
     torch.testing.assert_close(found.features, expected.features, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("problem", ["no bundle", "no video", "same name"])
-def test_a_run_that_cannot_start_says_so(bundle, videos, tmp_path, problem):
+@pytest.mark.parametrize("problem", ["no bundle", "no video", "same id"])
+def test_a_run_that_cannot_start_says_so(bundle, videos, tmp_path, problem, caplog):
     if problem == "no bundle":
         assert run(videos, "--out", tmp_path / "f", "--encoder", tmp_path) == 1
     elif problem == "no video":
         (tmp_path / "empty").mkdir()
         assert run(tmp_path / "empty", "--out", tmp_path / "f", "--encoder", bundle) == 1
     else:
-        write_numbered(videos / "deeper" / "one.mp4", 33)
-        assert run(videos, "--out", tmp_path / "f", "--encoder", bundle) == 1
+        for path, other in (("a.csv", "one.mp4"), ("b.csv", "deeper/two.mkv")):
+            (videos / path).write_text(f"id,path\nmine,{other}\n")
+        lists = (videos / "a.csv", videos / "b.csv")
+        assert run(*lists, "--out", tmp_path / "f", "--encoder", bundle) == 1
+        assert "would both be stored as 'mine'" in caplog.text
     assert not (tmp_path / "f").exists()
 
 
