@@ -29,13 +29,15 @@ from extract.manifest import Video, find_videos, shard_of
 from extract.options import parse_options
 from extract.progress import ProgressBar
 from extract.results import Ended, Results
-from extract.run_report import Entry, RunReport, report_name
+from extract.run_report import Entry, RunReport, kept_notices, report_name
 from extract.setup import describe_encoder, load_encoder
 from extract.stop_signals import StopSignals
 from weights.errors import RemoteFailed, WeightsError
-from weights.folders import open_folder
+from weights.folders import Folder, open_folder
 
 logger = logging.getLogger("extract")
+
+_REPORT_EVERY_S = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,12 +85,16 @@ def _extract(
     results.store.sweep({video.id for video in todo})
     folder, name = open_folder(options.out), report_name(options.shard)
     report.write(folder, name)
+    told = started
     try:
         for ended in _ended(todo, results, encoder, options, signals):
             report.videos[ended.video.id] = entry = ended.entry
             if entry.status == "failed":
                 logger.error("%s: %s: %s", entry.path, entry.why, entry.detail)
-                report.write(folder, name)
+            # Notices are nowhere else: a run that is killed must not lose many.
+            if entry.status == "failed" or time.monotonic() - told > _REPORT_EVERY_S:
+                _write_so_far(report, folder, name)
+                told = time.monotonic()
     except (DecoderUnavailable, ClusterFailed) as error:
         logger.error("%s", error)
         status = 1
@@ -96,6 +102,14 @@ def _extract(
     report.stopped_by = signals.received.name if signals.received else None
     report.write(folder, name)
     return status
+
+
+def _write_so_far(report: RunReport, folder: Folder, name: str) -> None:
+    """Writes a report that will be written again, so that it need not succeed."""
+    try:
+        report.write(folder, name)
+    except OSError as error:
+        logger.warning("%s", error)
 
 
 def _ended(
@@ -156,10 +170,12 @@ def _left_to_do(
     """Returns the videos that need work; the others are noted in the report."""
     todo = []
     given_up = earlier.failed if earlier and options.skip_failed else {}
+    notices = kept_notices(open_folder(options.out), report_name(options.shard))
     for video in tqdm(videos, "checking what is there", unit="video", leave=False, disable=None):
         windows = results.windows_of(video)
         if windows is not None:
-            report.videos[video.id] = Entry("skipped", str(video.path), windows)
+            known = notices.get(video.id, ())
+            report.videos[video.id] = Entry("skipped", str(video.path), windows, notices=known)
         elif video.id in given_up:
             report.videos[video.id] = given_up[video.id]
         else:

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import numpy as np
 
-from extract.clip import TRUSTED, Limits, ReaderChoice
+from extract.clip import TRUSTED, Limits, Notice, ReaderChoice
 from extract.decode_process import DecodeProcess
 from extract.encoder import VideoEncoder
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled, ExtractError
@@ -40,12 +40,14 @@ class Outcome:
         track: its features; None when it failed.
         error: why it failed.
         seconds: from the first look at it to its last window.
+        notices: what is to be known of the features, such as that frames are missing.
     """
 
     video: Video
     track: FeatureTrack | None
     error: Exception | None
     seconds: float
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class _Lane:
         try:
             if self._stream.pour(self):
                 track = self._builder.finish(video_id=self.video.id, info=self._stream.info)
-                return self._ended(track, None)
+                return self._ended(track, None, self._stream.notices)
         except ExtractError as error:
             return self._ended(None, error)
         self._heard = time.monotonic()
@@ -253,9 +255,14 @@ class _Lane:
                 raise DecoderUnavailable(f"cannot start a decoding process: {error}") from error
         return self._process
 
-    def _ended(self, track: FeatureTrack | None, error: Exception | None) -> Outcome:
+    def _ended(
+        self,
+        track: FeatureTrack | None,
+        error: Exception | None,
+        notices: tuple[Notice, ...] = (),
+    ) -> Outcome:
         assert self.video is not None
-        outcome = Outcome(self.video, track, error, time.monotonic() - self._started)
+        outcome = Outcome(self.video, track, error, time.monotonic() - self._started, notices)
         self.video = None
         process = self._process
         if process and not (self._stream.is_reusable and process.asked < _VIDEOS_PER_PROCESS):

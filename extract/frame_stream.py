@@ -28,7 +28,8 @@ class FrameStream:
     Attributes:
         is_reusable: the video is done with, and the process may be given another.
         info: facts of the video, after its last frame.
-        facts: the same and more, if they were wanted.
+        notices: what a caller should know of it, likewise.
+        facts: all that and more, if they were wanted.
 
     Args:
         process: decodes; its `fileno` tells when there is something to read.
@@ -54,6 +55,7 @@ class FrameStream:
     ) -> None:
         self.is_reusable = False
         self.info: ClipInfo | None = None
+        self.notices: tuple[Notice, ...] = ()
         self.facts: StreamFacts | None = None
         self._wants_facts = wants_facts
         self._process = process
@@ -103,6 +105,7 @@ class FrameStream:
             if self._num_due:
                 raise DecoderDied("a decoding process delivered too few frames")
             self.info = _info(reply)
+            self.notices = _notices(reply)
             if self._wants_facts:
                 self.facts = self._facts(reply, self.info)
             self.is_reusable = True
@@ -131,7 +134,7 @@ class FrameStream:
             facts = StreamFacts(
                 info,
                 np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64),
-                tuple(Notice(**notice) for notice in reply["notices"]),
+                self.notices,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DecoderDied("a decoding process gave a malformed reply") from error
@@ -144,6 +147,13 @@ def _info(reply: dict[str, Any]) -> ClipInfo:
     try:
         return ClipInfo(**reply["info"])
     except (TypeError, ValueError) as error:
+        raise DecoderDied("a decoding process gave a malformed reply") from error
+
+
+def _notices(reply: dict[str, Any]) -> tuple[Notice, ...]:
+    try:
+        return tuple(Notice(str(one["code"]), str(one["detail"])) for one in reply["notices"])
+    except (KeyError, TypeError) as error:
         raise DecoderDied("a decoding process gave a malformed reply") from error
 
 

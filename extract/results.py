@@ -58,7 +58,8 @@ class Results:
                     self.store.write_bare(track, half=self._half)
                 else:
                     self.store.write(track)
-                return Ended(video, Entry("written", path, len(track.features), seconds))
+                rows, notices = len(track.features), outcome.notices
+                return Ended(video, Entry("written", path, rows, seconds, notices=notices))
             except OSError as failure:
                 error = failure
         assert error is not None

@@ -1,16 +1,20 @@
 """What a run over a data set did, kept beside its features as `report.json`."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from extract.clip import Notice
 from extract.encoder import VideoEncoder
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
 from weights.errors import RemoteFailed, RemoteMissing
 from weights.folders import Folder
 
 _FORMAT = "egopack-extraction/1"
+_REPORT = re.compile(r"report(-\d+-of-\d+)?\.json")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Entry:
         seconds: from the first look at it to its last window.
         why: stable reason why it failed.
         detail: the same as a sentence.
+        notices: what is to be known of its features, such as that frames are missing.
     """
 
     status: Literal["written", "skipped", "failed"]
@@ -32,6 +37,17 @@ class Entry:
     seconds: float = 0.0
     why: str | None = None
     detail: str | None = None
+    notices: tuple[Notice, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Entry":
+        """Returns the entry that `asdict` made these values of, or an earlier release did.
+
+        Raises:
+            TypeError: they are no entry.
+        """
+        notices = tuple(Notice(**notice) for notice in values.get("notices", ()))
+        return cls(**{**values, "notices": notices})
 
 
 @dataclass
@@ -66,7 +82,7 @@ class RunReport:
             values = json.loads(folder.read(name))
             if values.pop("format") != _FORMAT:
                 return None
-            values["videos"] = {k: Entry(**entry) for k, entry in values["videos"].items()}
+            values["videos"] = {k: Entry.from_dict(entry) for k, entry in values["videos"].items()}
             return cls(**values)
         except RemoteMissing:
             return None
@@ -92,14 +108,37 @@ class RunReport:
     def summary(self) -> dict[str, Any]:
         """Returns what a caller of the command wants to know: plain JSON types."""
         windows = sum(e.windows for e in self.videos.values() if e.status == "written")
+        codes = ({n.code for n in entry.notices} for entry in self.videos.values())
         return {
             "written": self.count("written"),
             "skipped": self.count("skipped"),
             "failed": {k: f"{entry.why}: {entry.detail}" for k, entry in self.failed.items()},
+            "notices": dict(sorted(Counter(code for of_one in codes for code in of_one).items())),
             "windows": windows,
             "seconds": round(self.seconds, 1),
             "stopped_by": self.stopped_by,
         }
+
+
+def kept_notices(folder: Folder, name: str) -> dict[str, tuple[Notice, ...]]:
+    """Returns the notices of videos whose features are there, by id, as earlier runs noted them.
+
+    Args:
+        folder: of the features; reports of other shards count too.
+        name: of the report that has the last word.
+
+    Raises:
+        RemoteFailed: the folder lies behind a URL that cannot be reached.
+    """
+    names = sorted(other for other in folder.files() if _REPORT.fullmatch(other) and other != name)
+    reports = (RunReport.read(folder, one) for one in (*names, name))
+    return {
+        id: entry.notices
+        for report in reports
+        if report is not None
+        for id, entry in report.videos.items()
+        if entry.status != "failed"
+    }
 
 
 def report_name(shard: tuple[int, int]) -> str:
