@@ -1,5 +1,6 @@
 """Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
 from pathlib import Path
@@ -17,6 +18,8 @@ from extract.frame_batches import NumberedFrame, batch_encoder
 from extract.track import EncoderId, FeatureTrack
 from extract.video import decode_into
 from extract.windows import cut_windows, wanted_frames, window_times
+
+logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 * 1024 * 1024
 
@@ -243,6 +246,8 @@ class Extractor:
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
         # PyAV: it holds no more than a block, whatever the length.
         facts = decode_into(path, self.encoder.contract, limits or TRUSTED, builder, "pyav")
+        for notice in facts.notices:
+            logger.warning("%s: %s", path, notice.detail)
         name = path.stem if video_id is None else video_id
         return builder.finish(video_id=name, info=facts.info)
 

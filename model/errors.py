@@ -6,6 +6,7 @@ ModelError
 ├── SearchInvalid     the backpack cannot be searched for this
 ├── FeatureMismatch   the track was not made by the bundle's encoder
 ├── FeaturesMissing   a video of a data set has no feature file
+├── VideosUnreadable  videos of a data set cannot be decoded, or not be found
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
 ├── TaskInvalid       a file that describes a task of one's own is missing or wrong
@@ -17,9 +18,11 @@ ModelError
 └── WorldMismatch     a folder holds a made-up world of another config
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import Signals
+
+_SHOWN = 10
 
 
 class ModelError(Exception):
@@ -88,6 +91,23 @@ class FeaturesMissing(ModelError):
         )
         self.videos = tuple(videos)
         self.places = tuple(places)
+
+
+class VideosUnreadable(ModelError):
+    """Videos of a data set cannot be read; the others were.
+
+    Attributes:
+        failed: file -> why.
+    """
+
+    def __init__(self, failed: Mapping[Path, str], total: int) -> None:
+        lines = [f"{path}: {why}" for path, why in failed.items()]
+        more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+        super().__init__(
+            f"{len(failed)} of {total} videos cannot be read; the others are done:\n  "
+            + "\n  ".join(lines[:_SHOWN] + more)
+        )
+        self.failed = dict(failed)
 
 
 class BackpackInvalid(ModelError):

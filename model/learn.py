@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from extract.encoder import VideoEncoder
 from extract.errors import ExtractError
+from extract.ids import as_id
 from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
@@ -153,7 +154,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
 
     Raises:
         ModelError: a file is wrong; the message says where.
-        ExtractError: a video cannot be read.
+        ExtractError: a stored track cannot be read.
         WeightsError: the bundle cannot be trusted.
     """
     bundle = load_bundle(arguments.bundle)
@@ -186,8 +187,11 @@ def _read_tracks(
     """The tracks of all videos; without a folder they have to be in the store."""
     videos = sorted({row.video for row in rows})
     fingerprint = predictor.encoder.fingerprint
+    ids = {video: as_id(video) for video in videos}
     missing = [
-        v for v in videos if not store.has(v) or store.read(v).encoder.fingerprint != fingerprint
+        video
+        for video, id in ids.items()
+        if not store.has(id) or store.read(id).encoder.fingerprint != fingerprint
     ]
     if missing and folder is None:
         raise AnnotationInvalid(
@@ -202,7 +206,7 @@ def _read_tracks(
                 bar.update()
 
             read_files(files, store, predictor.encoder, progress=show)
-    return [store.read(video) for video in videos]
+    return [replace(store.read(id), video_id=video) for video, id in ids.items()]
 
 
 def _checkpoint(work: Path, material: Material, arguments: argparse.Namespace) -> Path:

@@ -18,12 +18,12 @@ from typing import Any
 from tqdm import tqdm
 
 from extract.errors import ExtractError
-from extract.extractor import Extractor
+from extract.ids import as_id
 from extract.loading import encoder_from_spec
 from extract.ray_session import everywhere
 from extract.store import FeatureStore
-from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot
+from model.data.tracks import each_track
 from model.errors import ModelError, ScoringRefused
 from model.grade import Metrics, grade
 from model.part_file import Facts, PartFile
@@ -148,7 +148,7 @@ def respond(
             cluster.respond(waiting, keep)
             return
         for video, of_video in waiting.items():
-            track = store.read(video)
+            track = store.read(as_id(video))
             for task, questions in of_video.items():
                 keep(task, responder.answer(task, questions, track))
 
@@ -174,9 +174,9 @@ def fill_store(
 
     Raises:
         ScoringRefused: some have none, and they cannot be made.
-        ExtractError: a video cannot be read.
+        VideosUnreadable: videos cannot be read; the others have their features.
     """
-    missing = [video for video in videos if not store.has(video)]
+    missing = [video for video in videos if not store.has(as_id(video))]
     if not missing:
         return
     if folder is None:
@@ -190,15 +190,10 @@ def fill_store(
             f"{len(missing)} videos have no features, and this bundle holds no encoder to make "
             f"them: download {bundle.manifest.encoder.get('name', 'the set it was trained on')}"
         )
-    extractor = Extractor(encoder_from_spec(bundle.manifest.encoder, bundle.encoder).to(device))
-
-    def extract(video: str) -> None:
-        store.write(extractor.from_file(folder / f"{video}.mp4", video_id=video))
-
-    with one_thread_per_core() as pool:
-        bar = tqdm(pool.map(extract, missing), "features", len(missing), unit="video", disable=None)
-        for _ in bar:
-            pass
+    encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder).to(device)
+    tracks = each_track({v: folder / f"{v}.mp4" for v in missing}, store, encoder)
+    for _ in tqdm(tracks, "features", len(missing), unit="video", disable=None):
+        pass
 
 
 def _write(layout: Layout, part: PartFile, arguments: argparse.Namespace) -> bool:

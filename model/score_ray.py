@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from extract.errors import ClusterFailed
+from extract.ids import as_id
 from extract.ray_crew import Crew, Done, GivenUp, Tell, Work
 from extract.ray_session import check_paths, find_room, ray_session
 from extract.store import FeatureStore
@@ -65,7 +66,7 @@ class Recipe:
 
         def answer(units: Mapping[str, Any], tell: Tell) -> Iterator[tuple[str, Any]]:
             for video, of_video in units.items():
-                track = store.read(video)
+                track = store.read(as_id(video))
                 yield video, {t: responder.answer(t, q, track) for t, q in of_video.items()}
 
         return answer

@@ -196,6 +196,7 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.SearchInvalid: kinds.INVALID_FIELD,
     model_errors.FeatureMismatch: kinds.FEATURES,
     model_errors.FeaturesMissing: kinds.INTERNAL,
+    model_errors.VideosUnreadable: kinds.INTERNAL,
     model_errors.BackpackInvalid: kinds.INTERNAL,
     model_errors.AnnotationInvalid: kinds.INTERNAL,
     model_errors.ScoringRefused: kinds.INTERNAL,

@@ -2,13 +2,16 @@
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
+from extract.ids import id_of
+from extract.store import FeatureStore
 from model.compare import main as compare
 from model.predictor import Predictor, PredictRequest
 from model.train import main as train
+from tests.extract.clips import write_numbered
 from tests.factories import make_bundle
 from tests.own_tasks import (
     KINDS,
@@ -216,6 +219,36 @@ def test_videos_that_are_nowhere_are_named(folder, tmp_path, capsys):
     (tmp_path / "a.mkv").touch()
     assert learn(folder, "mood", *more, "--videos", str(tmp_path)) == 2
     assert "one file named a " in capsys.readouterr().err
+
+
+def test_videos_of_any_name_are_learnt_from_like_others(folder, tmp_path, capsys):
+    names = {"a": "Küche 1", "b": "a [b]", "c": "-x", "d": "plain"}
+    store = FeatureStore(folder / "features")
+    for video, name in names.items():
+        FeatureStore(tmp_path / "odd").write(replace(store.read(video), video_id=id_of(name)))
+    text = write_labels(folder, "mood").read_text().splitlines()
+    lines = [text[0], *(names[line[0]] + line[1:] for line in text[1:])]
+    (tmp_path / "odd.csv").write_text("\n".join(lines))
+    out = tmp_path / "with-mood"
+    more = ["--features", str(tmp_path / "odd"), "--labels", str(tmp_path / "odd.csv")]
+    assert learn(folder, "mood", *more, out=out) == 0
+    assert learn(folder, "mood", out=folder / "plain-names") == 0
+    found, expected = (load_bundle(made).manifest.metrics for made in (out, folder / "plain-names"))
+    assert found == expected
+
+
+def test_videos_that_cannot_be_read_do_not_keep_the_others_from_it(folder, tmp_path, capsys):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for video in "abd":
+        (videos / f"{video}.mp4").write_bytes(b"nothing")
+    write_numbered(videos / "c.mp4", 1200)
+    more = ["--features", str(tmp_path / "features"), "--videos", str(videos)]
+    assert learn(folder, "mood", *more, out=tmp_path / "out") == 2
+    told = capsys.readouterr().err
+    assert "3 of 4 videos cannot be read" in told
+    assert [video in told for video in ("a.mp4", "b.mp4", "d.mp4", "c.mp4")] == [True] * 3 + [False]
+    assert FeatureStore(tmp_path / "features").video_ids() == ["c"]
 
 
 def test_a_folder_that_is_no_bundle_is_not_overwritten(folder, tmp_path, capsys):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from extract.ids import id_of
 from extract.store import FeatureStore
 from model.answers import output_probabilities, sample_futures
 from model.config import ModelConfig
@@ -279,6 +280,34 @@ def test_missing_features_are_made_from_the_videos_once(root, tmp_path, capsys):
     assert FeatureStore(tmp_path / "made").video_ids() == ["numbered"]
     assert json.loads((tmp_path / "out/oscc.json").read_bytes())[0]["unique_id"] == "u"
     assert main(arguments) == 0
+
+
+def test_a_video_that_cannot_be_read_does_not_keep_the_others_from_it(root, tmp_path, capsys):
+    videos = ["bad", "Küche 1", "also bad", "plain"]
+    rows = [
+        {"unique_id": f"u{k}", "video_uid": video, "parent_start_sec": 0, "parent_end_sec": 3,
+         "parent_start_frame": 0, "parent_end_frame": 90}
+        for k, video in enumerate(videos)
+    ]  # fmt: skip
+    annotations = tmp_path / "annotations"
+    write_clips(annotations / "fho_oscc-pnr_test_unannotated.json", rows)
+    for video in videos:
+        (tmp_path / f"{video}.mp4").write_bytes(b"nothing")
+    for video in ("Küche 1", "plain"):
+        write_numbered(tmp_path / f"{video}.mp4", 100)
+    arguments = options(root, tmp_path / "out", "--tasks", "oscc,pnr")
+    arguments[1] = str(annotations)
+    arguments[arguments.index("--features") + 1] = str(tmp_path / "made")
+    arguments += ["--videos", str(tmp_path)]
+    assert main(arguments) == 2
+    told = capsys.readouterr().err
+    assert "2 of 4 videos cannot be read" in told
+    assert ("also bad.mp4" in told, "plain.mp4" in told) == (True, False)
+    assert set(FeatureStore(tmp_path / "made").video_ids()) == {id_of("Küche 1"), "plain"}
+    for video in ("bad", "also bad"):
+        write_numbered(tmp_path / f"{video}.mp4", 100)
+    assert main(arguments) == 0
+    assert len(json.loads((tmp_path / "out/oscc.json").read_bytes())) == 4
 
 
 @pytest.mark.parametrize(

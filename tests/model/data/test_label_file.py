@@ -59,6 +59,12 @@ def test_a_wrong_row_is_named_by_line_and_column(tmp_path, bad, words):
     assert all(word in str(caught.value) for word in ["labels.csv", *words]), caught.value
 
 
+@pytest.mark.parametrize("video", ["Küche 1", "a [b], c", "-x", ".hid", 'the "big" one', "a=b"])
+def test_a_video_may_have_any_name_that_a_file_may_have(tmp_path, video):
+    path = written(tmp_path, [(video, 0, 1.5, "a")])
+    assert read_labels(path, localises=False)[0].video == video
+
+
 @pytest.mark.parametrize("time_s", ["0.9", "9", "", "soon"])
 def test_an_instant_outside_its_segment_is_refused(tmp_path, time_s):
     path = written(tmp_path, [("v", 1, 9, time_s)], header=(*HEADER[:3], "time_s"))

@@ -1,14 +1,18 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from extract.errors import FeatureFileInvalid
+from extract.ids import id_of
 from extract.store import FeatureStore
 from model.data.annotations import DataRoot
-from model.data.tracks import load_tracks
-from model.errors import FeaturesMissing
-from tests.factories import make_track
+from model.data.tracks import find_videos, load_tracks, read_files
+from model.errors import AnnotationInvalid, FeaturesMissing, VideosUnreadable
+from model.predictor import Predictor
+from tests.extract.clips import write_numbered
+from tests.factories import make_bundle, make_track
 
 NAME = "omnivore_video_swinl"
 ROWS = {"a": 7, "b": 3, "c": 11}
@@ -74,3 +78,77 @@ def test_features_cut_at_another_stride_than_their_video_allows_are_refused(tmp_
     (data.root / "v2" / "ego4d.json").write_text(json.dumps({"videos": videos}))
     with pytest.raises(FeatureFileInvalid, match=r"a\.pt: 300 frames make 18 windows"):
         load_tracks(data, ["a"], NAME, packed_under=tmp_path / "work")
+
+
+ODD = ["Küche 1", "a/b [c]", "plain"]
+
+
+def test_tracks_of_videos_of_any_name_are_found_by_their_ids(tmp_path, data):
+    store = FeatureStore(tmp_path / "ours")
+    made = {video: make_track(300, seed=k, video_id=id_of(video)) for k, video in enumerate(ODD)}
+    for track in made.values():
+        store.write(track)
+    for under in (None, tmp_path / "work"):
+        found = load_tracks(data, ODD, tmp_path / "ours", packed_under=under)
+        for video, track in made.items():
+            assert torch.equal(of(found, video), track.features)
+    with pytest.raises(FeaturesMissing, match=id_of("Küche 2")):
+        load_tracks(data, ["Küche 2"], tmp_path / "ours", packed_under=None)
+
+
+def test_a_stated_length_is_that_of_the_video_of_the_name(tmp_path, data):
+    FeatureStore(data.features(NAME)).write_bare(make_track(300, video_id=id_of("Küche 1")))
+    videos = [{"video_uid": "Küche 1", "video_metadata": {"num_frames": 900}}]
+    (data.root / "v2" / "ego4d.json").write_text(json.dumps({"videos": videos}))
+    with pytest.raises(FeatureFileInvalid, match="900 frames make 56 windows"):
+        load_tracks(data, ["Küche 1"], NAME, packed_under=tmp_path / "work")
+
+
+@pytest.fixture
+def encoder():
+    return Predictor(make_bundle()).encoder
+
+
+def test_videos_that_cannot_be_read_are_told_of_after_the_others_are_stored(tmp_path, encoder):
+    files = {video: tmp_path / f"{k}.mp4" for k, video in enumerate(["bad", *ODD, "gone"])}
+    (tmp_path / "0.mp4").write_bytes(b"nothing")
+    for video in ODD:
+        write_numbered(files[video], 40)
+    store = FeatureStore(tmp_path / "features")
+    with pytest.raises(VideosUnreadable) as caught:
+        read_files(files, store, encoder)
+    assert list(caught.value.failed) == [files["bad"], files["gone"]]
+    assert "2 of 5 videos cannot be read" in str(caught.value)
+    assert f"{files['bad']}: not-a-video" in str(caught.value)
+    assert store.video_ids() == sorted(map(id_of, ODD))
+    write_numbered(files["bad"], 40)
+    write_numbered(files["gone"], 40)
+    steps = []
+    found = read_files(files, store, encoder, progress=lambda *step: steps.append(step))
+    assert [track.video_id for track in found] == list(files)
+    assert steps == [(done, 5) for done in range(1, 6)]
+
+
+def test_a_long_list_of_unreadable_videos_is_shortened():
+    error = VideosUnreadable({Path(f"{k}.mp4"): "gone" for k in range(12)}, 40)
+    assert str(error).count("gone") == 10
+    assert str(error).endswith("... and 2 more")
+
+
+@pytest.mark.parametrize("name", ["Küche 1.mp4", "Küche 1.MOV", "Ku\u0308che 1.mkv"])
+def test_a_video_is_found_by_the_name_one_sees(tmp_path, name):
+    for other in (name, "Kuche 1.mp4", "Küche 1.txt", "küche 1.mp4"):
+        (tmp_path / other).touch()
+    assert find_videos(tmp_path, ["Küche 1"]) == {"Küche 1": tmp_path / name}
+
+
+def test_a_name_spelt_as_asked_goes_before_one_that_looks_the_same(tmp_path):
+    names = ["Küche 1", "Ku\u0308che 1"]
+    for name in names:
+        (tmp_path / f"{name}.mp4").touch()
+    assert find_videos(tmp_path, names) == {name: tmp_path / f"{name}.mp4" for name in names}
+    (tmp_path / "Küche 1.avi").touch()
+    with pytest.raises(AnnotationInvalid, match=r"found Küche 1\.avi, Küche 1\.mp4"):
+        find_videos(tmp_path, ["Küche 1"])
+    with pytest.raises(AnnotationInvalid, match="found none"):
+        find_videos(tmp_path / "nowhere", ["Küche 1"])
