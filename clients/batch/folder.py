@@ -4,18 +4,29 @@ run.json            the model and the choices; a run that differs is refused
 answers/NAME.json   the answer to a clip, as `predict --json` prints it
 errors/NAME.json    why a clip has none
 results.jsonl       a line a clip, in order of the names, made of the above
+
+A name that is too long for a file, or could be taken for another's file, is shortened there;
+results.jsonl tells whose file is where.
 """
 
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from clients.errors import ClientError
-from clients.files import write_whole
+from clients.files import DRAFT, write_whole
 from clients.outgoing import new_key
 from clients.results import PredictionResult
+
+_ENDING = ".json"
+_MAX_BYTES = 255 - len(f".{_ENDING}{DRAFT}")
+_MAX_READABLE = 80
+_DIGEST = re.compile(r"=[0-9a-f]{20}\Z")
 
 
 class BatchFolder:
@@ -110,14 +121,29 @@ class BatchFolder:
         return None
 
     def _answer(self, name: str) -> Path:
-        return self._folder / "answers" / f"{name}.json"
+        return self._folder / "answers" / f"{file_name(name)}{_ENDING}"
 
     def _error(self, name: str) -> Path:
-        return self._folder / "errors" / f"{name}.json"
+        return self._folder / "errors" / f"{file_name(name)}{_ENDING}"
+
+
+def file_name(name: str) -> str:
+    """Returns what the file about a clip is called, without its ending: the clip's name, mostly.
+
+    A name too long is cut and has a digest of all of it. So is one that could be another's: with a
+    folder that is called as another clip's file may be, or with what looks like a digest.
+    """
+    *folders, last = name.split("/")
+    is_short = len(os.fsencode(last)) <= _MAX_BYTES
+    is_file = any(folder.endswith(_ENDING) for folder in folders)
+    if is_short and not is_file and not _DIGEST.search(name):
+        return name
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-_MAX_READABLE:].lstrip("-.")
+    return f"{readable}={sha256(os.fsencode(name)).hexdigest()[:20]}"
 
 
 def _is_newer(outcome: Path, clip: Path) -> bool:
     try:
         return outcome.stat().st_mtime_ns >= clip.stat().st_mtime_ns
-    except FileNotFoundError:
+    except OSError:  # not there, or not to be read, which asking about the clip will tell
         return False

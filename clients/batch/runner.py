@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -92,7 +93,7 @@ class BatchRunner:
             return None
         stat = clip.stat()
         facts = f"{self._folder.run_id}/{stat.st_size}/{stat.st_mtime_ns}/{name}"
-        return hashlib.sha256(facts.encode()).hexdigest()
+        return hashlib.sha256(os.fsencode(facts)).hexdigest()
 
 
 class ModelChanged(ServerFault):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clients import exports
 from clients.commands import answers
+from clients.files import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         made = exports.FORMATS[arguments.format](result, name)
     text = made if isinstance(made, str) else json.dumps(made, indent=1) + "\n"
     if arguments.out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(errors="backslashreplace").decode())  # as `write_whole` does
     else:
-        arguments.out.write_text(text)
+        write_whole(arguments.out, text)
     return 0

@@ -11,6 +11,7 @@ import pytest
 
 import clients.__main__ as command
 from clients.batch.clips import find_clips
+from clients.batch.folder import file_name
 from tests.clients.stub import serving
 
 MODEL = {"name": "m", "version": "1", "sha256": "a" * 64, "tasks": ["ar"]}
@@ -222,6 +223,46 @@ def test_a_file_that_cannot_be_read_is_a_row_like_another(server, folder, out):
         )
         assert batch(server, clips, out) == 3
     assert [row.get("code") for row in rows(out)] == [None, None, "unreadable-file"]
+
+
+ODD = [
+    "ok Küche [1]", "ok-Ku\u0308che", os.fsdecode(b"ok-K\xfcche"), "ok\nline", "-ok", ".ok", "ok=b",
+    "ok" + "x" * 249, "ok" + "ä" * 120, "ok.mp4.json/a", "ok", "ok-%d",
+]  # fmt: skip
+
+
+def test_clips_of_any_name_are_answered_kept_and_found_again(server, tmp_path, out):
+    clips = tmp_path / "clips"
+    for name in ODD:
+        path = clips / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("clip: long\n" if "\udcfc" in name else "clip: ok\n")
+    (clips / f"{'y' * 250}.mp4").write_text("clip: bad\n")
+    assert batch(server, clips, out) == 3
+    found = {row["clip"]: row for row in rows(out)}
+    assert set(found) == {*(f"{name}.mp4" for name in ODD), "y" * 250 + ".mp4"}
+    answers = {row["answer"] for row in found.values() if row["status"] == "ok"}
+    assert len(answers) == len(ODD)
+    for answer in answers:
+        assert json.loads((out / answer).read_bytes())["id"] == server.answer["id"]
+    assert found["ok.mp4"]["answer"] == "answers/ok.mp4.json"
+    assert found["ok Küche [1].mp4"]["answer"] == "answers/ok Küche [1].mp4.json"
+    server.asked.clear()
+    assert batch(server, clips, out) == 3
+    assert server.asked == []
+
+
+def test_the_names_of_two_clips_never_lead_to_one_file():
+    names = [
+        "a.mp4",
+        "a.mp4.json/b.mp4",
+        "a.mp4.json=b.mp4",
+        "x" * 251 + ".mp4",
+        "x" * 250 + ".mp4",
+    ]
+    names += [file_name(name) for name in names[1:4:2]]
+    assert len({file_name(name) for name in names}) == len(set(names))
+    assert max(map(len, map(file_name, names))) < 120
 
 
 def test_clips_are_found_by_suffix_in_folders_and_taken_as_named(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 
 import httpx
 import pytest
@@ -112,3 +113,14 @@ def test_a_clip_is_never_drawn_over(clip_of_two_seconds, answer, tmp_path, capsy
 @pytest.fixture
 def clip_of_two_seconds(tmp_path):
     return write_numbered(tmp_path / "two.mp4", 60)
+
+
+@pytest.mark.parametrize("name", ["csv", "vtt", "label-studio", "fiftyone"])
+def test_a_clip_whose_name_is_no_utf_8_is_exported_too(answer, tmp_path, capsysbinary, name):
+    kept = tmp_path / "answer.json"
+    kept.write_text(json.dumps(answer))
+    asked = ["export", name, os.fsdecode(b"K\xfcche.mp4"), "--answer", str(kept)]
+    assert command.main([*asked, "--out", str(tmp_path / "out")]) == 0
+    assert rb"K\udcfcche.mp4" in (tmp_path / "out").read_bytes()
+    assert command.main(asked) == 0
+    assert capsysbinary.readouterr().out == (tmp_path / "out").read_bytes()
