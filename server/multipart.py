@@ -3,12 +3,11 @@
 The only home of python_multipart.
 """
 
-from collections.abc import Callable
 from typing import Literal
 
 import python_multipart.multipart as wire
-from python_multipart.exceptions import FormParserError
 
+from server.body_parts import BodyParts, Headers
 from server.errors import FieldInvalid, MalformedRequest
 from server.spool_file import SpoolFile
 
@@ -38,23 +37,7 @@ class Parts:
         self._options = bytearray()
         self._seen: set[str] = set()
         self._part = ""
-        self._header = bytearray()
-        self._value = bytearray()
-        self._disposition = b""
-        self._is_complete = False
-        callbacks: wire.MultipartCallbacks = {
-            "on_part_begin": self._begin_part,
-            "on_header_field": self._take(self._header),
-            "on_header_value": self._take(self._value),
-            "on_header_end": self._end_header,
-            "on_headers_finished": self._name_part,
-            "on_part_data": self._data,
-            "on_end": self._end,
-        }
-        try:
-            self._parser = wire.MultipartParser(boundary, callbacks)
-        except FormParserError as error:
-            raise MalformedRequest("the multipart boundary is not valid") from error
+        self._body = BodyParts(boundary, self._begin_part, self._add)
 
     @property
     def kind(self) -> Kind:
@@ -73,10 +56,7 @@ class Parts:
             MalformedRequest: they are not multipart.
             FieldInvalid: a part is unknown, repeated or too large.
         """
-        try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise MalformedRequest("the body is not valid multipart") from error
+        self._body.feed(chunk)
 
     def finish(self) -> None:
         """Looks at the form as a whole.
@@ -85,29 +65,13 @@ class Parts:
             MalformedRequest: it ends too early.
             FieldInvalid: the large part is missing.
         """
-        if not self._is_complete:
+        if not self._body.is_complete:
             raise MalformedRequest("the multipart body ends before its closing boundary")
         if self._seen.isdisjoint(self._kinds):
             raise FieldInvalid((f"/{self._kinds[0]}", "this part is missing"))
 
-    @staticmethod
-    def _take(target: bytearray) -> Callable[[bytes, int, int], None]:
-        def take(data: bytes, start: int, end: int) -> None:
-            target.extend(data[start:end])
-
-        return take
-
-    def _begin_part(self) -> None:
-        self._disposition = b""
-
-    def _end_header(self) -> None:
-        if bytes(self._header).lower() == b"content-disposition":
-            self._disposition = bytes(self._value)
-        self._header.clear()
-        self._value.clear()
-
-    def _name_part(self) -> None:
-        _, options = wire.parse_options_header(self._disposition)
+    def _begin_part(self, headers: Headers) -> None:
+        _, options = wire.parse_options_header(headers.get(b"content-disposition", b""))
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
         known = (*self._kinds, "request")
         if self._part not in known:
@@ -119,16 +83,13 @@ class Parts:
             raise FieldInvalid((f"/{self._part}", "send a clip or its features, not both"))
         self._seen.add(self._part)
 
-    def _data(self, data: bytes, start: int, end: int) -> None:
+    def _add(self, data: bytes) -> None:
         if self._part in self._kinds:
-            self._file.add(data[start:end])
+            self._file.add(data)
             return
-        self._options.extend(data[start:end])
+        self._options.extend(data)
         if len(self._options) > MAX_OPTIONS_BYTES:
             raise FieldInvalid(("/request", f"larger than {MAX_OPTIONS_BYTES} bytes"))
-
-    def _end(self) -> None:
-        self._is_complete = True
 
 
 def media_type(content_type: str) -> tuple[str, bytes | None]:

@@ -1,5 +1,6 @@
 """What a caller may choose, as a JSON part or as query parameters."""
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -226,14 +227,14 @@ class SearchQuery(_SegmentQuery):
 
 
 def parse_options(text: bytes, kind: type[Model]) -> Model:
-    """Returns the choices in a JSON part.
+    """Returns the choices in a JSON part, which may begin with a byte order mark.
 
     Raises:
         MalformedRequest: the part is not JSON.
         FieldInvalid: a field is unknown or wrong.
     """
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(text.removeprefix(BOM_UTF8))
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise MalformedRequest("the request part is not valid JSON") from error
