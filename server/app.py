@@ -78,6 +78,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # it would name the host that a proxy asked for
         static_url="/docs/static",
     )
     app.state.engine = engine

@@ -102,6 +102,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = {**scope, "path": _without_slash(scope["path"])}
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
@@ -175,6 +176,11 @@ class Edge:
             status,
             extra={"ms": round(ran_s * 1000, 1), **notes},
         )
+
+
+def _without_slash(path: str) -> str:
+    """A slash more at the end names the same; a redirect would have to know the proxy's address."""
+    return path.removesuffix("/") or "/"
 
 
 def _bodiless(send: Send) -> Send:

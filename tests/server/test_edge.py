@@ -185,3 +185,49 @@ def test_an_unread_answer_to_head_says_what_get_would(served):
     assert served.http.head("/v1/nothing").status_code == 404
     served.engine.life.drain()
     assert served.http.head("/readyz").status_code == 503
+
+
+def every_call(app):
+    """(method, path) of everything the app answers, files included."""
+    named = {"name": "fake", "version": "1", "job_id": "0" * 32}
+    for path in ("/", "/docs", "/docs/static/swagger-ui.css", "/ui/page.js", "/ui/sample.json"):
+        yield "GET", path
+    for path, operations in app.openapi()["paths"].items():
+        for method in operations:
+            yield method.upper(), path.format(**named)
+
+
+HOST = "made-up.example"
+
+
+def test_a_slash_at_the_end_names_the_same_and_nothing_redirects(served):
+    calls = list(every_call(served.transport.app))
+    assert len(calls) > 25
+    for method, path in calls:
+        answers = [
+            served.http.request(method, asked, headers={"host": HOST}, content=b"")
+            for asked in (path, path.removesuffix("/") + "/")
+        ]
+        assert answers[0].status_code == answers[1].status_code, path
+        assert answers[0].headers["content-type"] == answers[1].headers["content-type"]
+        for answer in answers:
+            assert not answer.is_redirect, path
+            assert HOST not in str(answer.headers) + answer.text, path
+
+
+def test_a_clip_may_be_sent_with_a_slash_at_the_end(serve):
+    served = serve(api_key="sesame")
+    asked = {"content": clip(), "headers": {"content-type": "video/mp4", "x-api-key": "sesame"}}
+    answered = served.http.post("/v1/predictions/", **asked)
+    assert answered.status_code == 200
+    assert answered.json()["segments"]
+    assert_problem(served.http.post("/v1/predictions/", content=clip()), 401, "unauthenticated")
+    assert served.http.get("/readyz/").status_code == 200  # which asks for no key either
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions//", "/v2//", "/livez//", "/ui", "/ui/", "/v1/"])
+def test_what_is_nowhere_is_not_found_rather_than_elsewhere(served, path):
+    for method in ("GET", "POST"):
+        answer = served.http.request(method, path, headers={"host": HOST})
+        assert answer.status_code == 404
+        assert "There is nothing here." in answer.text
