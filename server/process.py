@@ -92,6 +92,7 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=1,  # by then the time for that has been given
         ),
         engine,

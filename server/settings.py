@@ -73,6 +73,9 @@ class Settings(ClusterSettings):
     """Largest request body, in MiB."""
     upload_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Longest time a body may take to arrive."""
+    keep_alive_s: Annotated[int, Field(gt=0)] = 130
+    """How long a connection without a request stays open; longer than a proxy in front keeps one,
+    or it may send a request just as the connection is closed, and answer with 502."""
     max_spool_mb: Annotated[float, Field(gt=0)] = 2048.0
     """Most bytes of clips on disk at once, in MiB."""
     spool_dir: Path | None = None

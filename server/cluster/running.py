@@ -55,7 +55,11 @@ def serve_on_ray(settings: Settings) -> str | None:
             )
         try:
             # No time limit there: deadlines are ours, and a job's events may take hours.
-            serve.start(http_options=HTTPOptions(host=settings.host, port=port))
+            serve.start(
+                http_options=HTTPOptions(
+                    host=settings.host, port=port, keep_alive_timeout_s=settings.keep_alive_s
+                )
+            )
             _deploy(settings, Tuning(), waits=True)
         except Exception as error:
             logger.debug("serve.run", exc_info=error)

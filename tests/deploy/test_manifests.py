@@ -179,3 +179,10 @@ def test_the_pinned_ray_is_one_the_package_admits():
     ]
     (wanted,) = [r for r in map(Requirement, extras["scale"]) if r.name == "ray"]
     assert wanted.specifier.contains(version("ray"))
+
+
+def test_idle_connections_stay_open_for_as_long_as_without_a_manifest():
+    alone = yaml.safe_load((DEPLOY / "ray" / "serve.yaml").read_text())
+    for config in (alone, service_config()):
+        kept = ServeDeploySchema.model_validate(config).http_options.keep_alive_timeout_s
+        assert kept == Settings.model_fields["keep_alive_s"].default

@@ -239,3 +239,20 @@ def test_unknown_flags_are_refused(capsys):
         main(["--no-such-flag"])
     assert stop.value.code == EXIT_USAGE
     assert "--no-such-flag" in capsys.readouterr().err
+
+
+def test_an_idle_connection_stays_open_for_as_long_as_it_is_told_and_is_closed_then():
+    with (
+        running(keep_alive_s=2) as (_, http),
+        socket.create_connection((http.base_url.host, http.base_url.port), 10) as kept,
+    ):
+        for pause_s in (0.0, 1.0):
+            time.sleep(pause_s)
+            kept.sendall(b"GET /livez HTTP/1.1\r\nHost: test\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += kept.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+        begun_s = time.monotonic()
+        assert kept.recv(1) == b""
+        assert 1.5 < time.monotonic() - begun_s < 4.5  # uvicorn's own is 5
