@@ -1,9 +1,10 @@
 """Features of many videos: files, folders, lists, or an Ego4D manifest.
 
-One file per video, in a folder or behind a URL, written whole or not at all. Running the command
-again goes on where it was stopped: a video whose features are there, whole and of this encoder, is
-skipped; one that failed is tried again. What happened is in DIR/report.json, and as JSON on
-standard output.
+One file per video, in a folder or behind a URL, written whole or not at all, and called by the
+video's id: its name without the ending where that has only letters, digits, '.', '_' and '-', else
+made of the name. Running the command again goes on where it was stopped: a video whose features are
+there, whole and of this encoder, is skipped; one that failed is tried again. What happened to which
+file is in DIR/report.json, and as JSON on standard output.
 
 Exit status: 0 all done; 3 some videos failed, the others are done; 1 the run could not start or
 go on; 2 wrong arguments; 130 or 143 stopped by Ctrl-C or SIGTERM, videos under way were dropped.
@@ -85,16 +86,16 @@ def _extract(
     results.store.sweep({video.id for video in todo})
     folder, name = open_folder(options.out), report_name(options.shard)
     report.write(folder, name)
-    told = started
+    reported_at = started
     try:
         for ended in _ended(todo, results, encoder, options, signals):
             report.videos[ended.video.id] = entry = ended.entry
             if entry.status == "failed":
                 logger.error("%s: %s: %s", entry.path, entry.why, entry.detail)
             # Notices are nowhere else: a run that is killed must not lose many.
-            if entry.status == "failed" or time.monotonic() - told > _REPORT_EVERY_S:
+            if entry.status == "failed" or time.monotonic() - reported_at > _REPORT_EVERY_S:
                 _write_so_far(report, folder, name)
-                told = time.monotonic()
+                reported_at = time.monotonic()
     except (DecoderUnavailable, ClusterFailed) as error:
         logger.error("%s", error)
         status = 1

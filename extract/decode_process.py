@@ -28,7 +28,15 @@ logger = logging.getLogger(__name__)
 _START_S = 60.0
 _MAX_REPLY_BYTES = 16 * 1024 * 1024  # source frames of half a day
 # No key or token of the server's environment reaches a process that reads hostile files.
-_PASSED_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
+_PASSED_VARIABLES = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+)
 _SET_VARIABLES = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",

@@ -36,7 +36,7 @@ def parse_options(arguments: Sequence[str] | None, about: str) -> argparse.Names
         metavar="VIDEO|DIR|LIST",
         help="LIST: a CSV with columns id,path[,num_frames][,is_stereo]; a .txt with a path a "
         "line; the Ego4D client's manifest.csv or ego4d.json. What a list names and is not there "
-        "fails; give the folder to take what is there",
+        "fails; give the folder to take what is there. Files of one name have ids of their paths",
     )
     _add_results(parser)
     _add_encoding(parser)

@@ -125,7 +125,7 @@ def kept_notices(folder: Folder, name: str) -> dict[str, tuple[Notice, ...]]:
 
     Args:
         folder: of the features; reports of other shards count too.
-        name: of the report that has the last word.
+        name: of the report that goes before the others.
 
     Raises:
         RemoteFailed: the folder lies behind a URL that cannot be reached.

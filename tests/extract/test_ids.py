@@ -50,6 +50,7 @@ def test_two_names_never_have_one_id(names):
     ("name", "id"),
     [
         ("Küche 1", "Kuche-1=2da14dd0db68a8eb718d"),
+        ("./P01/video.mp4", "P01-video.mp4=348c0ff4acd81cbf3b46"),
         ("P01/video [2].mp4", "P01-video-2-.mp4=2fb98c152ad82f48acee"),
         ("厨房", "video=4ae988a29c1f702c36ec"),
         ("K\udcfcche", "K-che=49440456975d9b8d51b3"),

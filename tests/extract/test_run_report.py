@@ -102,7 +102,7 @@ def test_a_report_with_notices_that_are_none_is_not_used(tmp_path, notices):
     assert RunReport.read(LocalFolder(tmp_path), "report.json") is None
 
 
-def test_the_report_of_the_run_has_the_last_word_and_failures_have_none(tmp_path):
+def test_the_report_of_the_run_goes_before_others_and_failures_are_left_out(tmp_path):
     folder = LocalFolder(tmp_path)
     for name, videos in (
         ("report-1-of-2.json", {"a": Entry("written", "a", notices=(DAMAGED,))}),
