@@ -83,9 +83,9 @@ def find_videos(paths: Sequence[Path]) -> list[Video]:
     found = _once([one for path in paths for one in _videos_in(path)])
     if not found:
         raise ValueError(f"no video in {', '.join(map(str, paths))}")
-    found = _told_apart(found, lambda one: os.path.join(".", one.below or ""))
-    found = _told_apart(found, lambda one: os.path.abspath(one.video.path))
-    _tell_of_paths(found)
+    found = _with_distinct_ids(found, lambda one: os.path.join(".", one.below or ""))
+    found = _with_distinct_ids(found, lambda one: os.path.abspath(one.video.path))
+    _warn_of_path_ids(found)
     known: dict[str, Video] = {}
     for video in (one.video for one in found):
         other = known.setdefault(video.id, video)
@@ -123,7 +123,7 @@ def _once(found: Sequence[_Found]) -> list[_Found]:
     return list(first.values())
 
 
-def _told_apart(found: Sequence[_Found], name_of: Callable[[_Found], str]) -> list[_Found]:
+def _with_distinct_ids(found: Sequence[_Found], name_of: Callable[[_Found], str]) -> list[_Found]:
     """Gives files that have the same id an id by another name; what a list calls a video stays."""
     count = Counter(one.video.id for one in found)
     return _once(
@@ -134,7 +134,7 @@ def _told_apart(found: Sequence[_Found], name_of: Callable[[_Found], str]) -> li
     )
 
 
-def _tell_of_paths(found: Sequence[_Found]) -> None:
+def _warn_of_path_ids(found: Sequence[_Found]) -> None:
     named = [one.video for one in found if one.below is not None]
     moved = [video for video in named if video.id != id_of(video.path.stem)]
     if moved:

@@ -41,8 +41,8 @@ class BodyParts:
 
         Args:
             boundary: between parts, as the content type names it.
-            begin: hears of a part and its headers.
-            add: takes the next bytes of that part.
+            begin: called with the headers of a part.
+            add: called with the next bytes of that part.
 
         Raises:
             MalformedRequest: the boundary is none.
@@ -95,7 +95,7 @@ class BodyParts:
             return True
         self._pass_on(self._at - len(self._delimiter))
         if line is None:
-            return False  # what comes next will tell
+            return False  # the next bytes decide
         self._is_in_part = False
         if line.group() == _CLOSING:
             self.is_complete = True

@@ -6,7 +6,7 @@ errors/NAME.json    why a clip has none
 results.jsonl       a line a clip, in order of the names, made of the above
 
 A name that is too long for a file, or could be taken for another's file, is shortened there;
-results.jsonl tells whose file is where.
+results.jsonl names the file of every clip.
 """
 
 import dataclasses
@@ -145,5 +145,5 @@ def file_name(name: str) -> str:
 def _is_newer(outcome: Path, clip: Path) -> bool:
     try:
         return outcome.stat().st_mtime_ns >= clip.stat().st_mtime_ns
-    except OSError:  # not there, or not to be read, which asking about the clip will tell
+    except OSError:  # not there; or not to be read, and then sending the clip says why
         return False
