@@ -11,9 +11,10 @@ from extract.onnx_export import export_encoder, is_exportable
 from model.card import write_card
 from model.config import Learning
 from model.prepared import Prepared
-from model.scoring import baselines, score_split
+from model.scoring import score_split
 from model.skills import Backbone, SkillSet
 from model.stages import SkillOnBackbone, calibrate, collect_logits
+from model.unseen import baselines
 from weights.bundle import Bundle, fingerprint
 from weights.manifest import Manifest
 

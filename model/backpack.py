@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model.errors import BackpackInvalid
 from model.knn import Distance, NearestPrototypes, SearchName, build_index
+from model.losses import IGNORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +101,18 @@ def average_per_action(
 
     Args:
         perspectives: task -> (M, D), all tasks' views of the same M actions.
-        verb: (M,) verb ids.
+        verb: (M,) verb ids; an action with IGNORE here or in `noun` is of no pair, and left out.
         noun: (M,) noun ids.
         search: which k-NN the backpack will use.
         distance: what "close" means to it.
 
     Raises:
-        BackpackInvalid: M is zero.
+        BackpackInvalid: no action has both labels.
     """
-    if len(verb) == 0:
+    is_known = (verb != IGNORE) & (noun != IGNORE)
+    if not is_known.any():
         raise BackpackInvalid("the backpack is empty: no labelled action was collected")
+    verb, noun = verb[is_known], noun[is_known]
     width = int(noun.max()) + 1
     pairs, member, count = torch.unique(
         verb * width + noun, return_inverse=True, return_counts=True
@@ -117,6 +120,6 @@ def average_per_action(
     prototypes = {}
     for task, views in perspectives.items():
         total = torch.zeros(len(pairs), views.shape[1], dtype=torch.float64)
-        total.index_add_(0, member, views.detach().cpu().double())
+        total.index_add_(0, member, views[is_known].detach().cpu().double())
         prototypes[task] = (total / count.unsqueeze(1)).float()
     return Backpack(prototypes, pairs // width, pairs % width, count, search, distance)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.losses import IGNORE
 from model.metrics import calibration_error
 
 
@@ -44,8 +45,11 @@ def competing(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         logits: (M, m, Y); with one label the m nodes compete, and a row is a sample.
-        labels: (M, m) class ids, or one-hot over the nodes when they compete.
+        labels: (M, m) class ids, or one-hot over the nodes when they compete; rows of which it is
+            IGNORE are left out.
     """
     if logits.shape[-1] == 1:
-        return logits.squeeze(-1), labels.argmax(dim=1)
-    return logits.flatten(0, 1), labels.flatten()
+        is_known = (labels != IGNORE).all(dim=1)
+        return logits[is_known].squeeze(-1), labels[is_known].argmax(dim=1)
+    is_known = labels != IGNORE
+    return logits[is_known], labels[is_known]

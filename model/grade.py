@@ -12,7 +12,8 @@ import torch
 
 from model.data.annotations import ChangeRecord, DataRoot, group_by_clip
 from model.errors import AnnotationInvalid
-from model.metrics import anticipation_errors, keyframe_error_s
+from model.losses import IGNORE
+from model.metrics import anticipation_errors, keyframe_error_s, means
 from model.questions import NUM_STEPS, window_id
 from model.tasks import LTA, OSCC, PNR
 
@@ -36,10 +37,11 @@ def grade(task: str, answers: Mapping[str, Any], truth: DataRoot) -> Metrics:
         return _grade_futures(answers, truth)
     changes = truth.changes("test")
     _complete(answers, [r.unique_id for r in changes])
-    changes = [r for r in changes if r.unique_id in answers]
+    changes = [r for r in changes if r.unique_id in answers and r.state_change is not None]
     if task == OSCC.name:
         right = [bool(r.state_change) == answers[r.unique_id] for r in changes]
-        return {"accuracy": float(np.mean(right)), "samples": float(len(right))}
+        accuracy = {"accuracy": float(np.mean(right))} if right else {}
+        return {**accuracy, "samples": float(len(right))}
     return _grade_keyframes(answers, [r for r in changes if r.pnr_frame is not None])
 
 
@@ -74,14 +76,15 @@ def _grade_futures(answers: Mapping[str, Any], truth: DataRoot) -> Metrics:
         records = [actions[p] for p in clip]
         for last in range(len(records) - NUM_STEPS):
             future = records[last + 1 : last + 1 + NUM_STEPS]
-            came[window_id(records[last])] = [(r.verb, r.noun) for r in future]
+            came[window_id(records[last])] = [
+                [IGNORE if label is None else label for label in (r.verb, r.noun)] for r in future
+            ]
     _complete(answers, list(came))
     told = torch.tensor([came[name] for name in answers])  # (M, Z, 2)
     heads = ("verb", "noun")
     futures = {head: torch.tensor([a[head] for a in answers.values()]) for head in heads}
     errors = anticipation_errors(futures, dict(zip(heads, told.unbind(dim=2), strict=True)))
-    means = {name: float(values.mean()) for name, values in errors.items()}
-    return {**means, "samples": float(len(answers))}
+    return {**means(errors), "samples": float(len(answers))}
 
 
 def _complete(answers: Mapping[str, Any], known: Sequence[str]) -> None:

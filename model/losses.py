@@ -10,29 +10,40 @@ from model.config import FitConfig
 from model.tasks import Readout, TaskSpec
 
 IGNORE = -1
-"""Label of a node nobody annotated."""
+"""Label of a node nobody annotated: no loss, prototype, temperature or metric looks at it."""
 
 
 def output_loss(
     logits: Tensor, target: Tensor, *, smoothing: float = 0.0, share: float = 1.0
 ) -> Tensor:
-    """Returns the mean loss over labelled nodes, a scalar.
+    """Returns the mean loss over labelled nodes, a scalar; zero where there is none.
 
     Args:
         logits: (G, n, Y); with Y = 1 every node is judged by itself (PNR, Sec. 4.1).
-        target: (G, n) label ids, IGNORE where there is none; with Y = 1, zeros and ones.
+        target: (G, n) label ids, IGNORE where there is none; with Y = 1, zeros, ones or IGNORE.
         smoothing: label smoothing of the cross entropy.
         share: of a batch's labels that is given here; the loss is multiplied with it, so that
             those of all parts of a batch add up to the batch's.
     """
     if not share:  # a mean over nothing; yet every parameter gets a gradient, as elsewhere
         return logits.sum() * 0.0
+    is_known = target != IGNORE
+    count = is_known.sum().clamp(min=1)  # stays on the device: a step waits for no number
     if logits.shape[-1] == 1:
         rows = logits.squeeze(-1)
-        return share * F.binary_cross_entropy_with_logits(rows, target.to(logits.dtype))
-    return share * F.cross_entropy(
-        logits.flatten(0, 1), target.flatten(), ignore_index=IGNORE, label_smoothing=smoothing
-    )
+        weight = is_known.to(logits.dtype)
+        loss = F.binary_cross_entropy_with_logits(
+            rows, target.to(logits.dtype), weight=weight, reduction="sum"
+        )
+    else:
+        loss = F.cross_entropy(
+            logits.flatten(0, 1),
+            target.flatten(),
+            ignore_index=IGNORE,
+            label_smoothing=smoothing,
+            reduction="sum",
+        )
+    return share * loss / count
 
 
 def task_loss(

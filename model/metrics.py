@@ -1,4 +1,7 @@
-"""The metrics of the four tasks, as Ego4D's evaluators compute them, averaged per sample."""
+"""The metrics of the four tasks, as Ego4D's evaluators compute them, averaged per sample.
+
+Values may be NaN where a sample has no label to be measured by; means leave those out.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +21,16 @@ def hits(logits: Tensor, labels: Tensor, *, k: int = 1) -> Values:
     return (best == labels.unsqueeze(1)).any(dim=1).double().numpy()
 
 
+def mean(values: Values) -> float:
+    """Returns the mean of the values that are not NaN; there must be one."""
+    return float(values[~np.isnan(values)].mean())
+
+
+def means(metrics: Mapping[str, Values]) -> dict[str, float]:
+    """Returns the mean of every metric that has a value."""
+    return {name: mean(values) for name, values in metrics.items() if not np.isnan(values).all()}
+
+
 def class_mean(values: Values, labels: Tensor) -> float:
     """Returns the mean over the classes there are of each class's mean: labels (M,)."""
     _, member = np.unique(labels.numpy(), return_inverse=True)
@@ -29,6 +42,7 @@ def batch_mean(values: Values, batch_size: int) -> float:
 
     It differs from the mean over samples when the last batch is smaller than the others.
     """
+    values = values[~np.isnan(values)]
     batches = np.split(values, range(batch_size, len(values), batch_size))
     return float(np.mean([batch.mean() for batch in batches]))
 
@@ -94,7 +108,8 @@ def anticipation_errors(
 
     An action is what all outputs say together, as one symbol: hypothesis k of it is made of the
     k-th hypotheses of the outputs. AUED is the area under ED@z for z = 1..Z by the trapezoid rule
-    over Z - 1.
+    over Z - 1. A step without a label, which is negative, is left out of the truth and of every
+    hypothesis alike, so that Z is the number of labelled steps; without any, a value is NaN.
 
     Args:
         futures: output -> (M, K, Z) sampled ids.
@@ -105,18 +120,30 @@ def anticipation_errors(
         sequences["action"] = _joined(list(sequences.values()))
     errors = {}
     for name, (sampled, right) in sequences.items():
-        curves = edit_distance_curves(sampled, right)
-        errors[f"{name}_ed"] = curves[:, -1]
-        errors[f"{name}_aued"] = np.trapezoid(curves, axis=1) / max(curves.shape[1] - 1, 1)
+        errors[f"{name}_ed"], errors[f"{name}_aued"] = _labelled_errors(sampled, right)
     return errors
 
 
+def _labelled_errors(sampled: Tensor, truth: Tensor) -> tuple[Values, Values]:
+    """ED and AUED over the labelled steps of every sample, (M,); arguments as for the curves."""
+    is_known = truth >= 0
+    order = (~is_known).long().argsort(dim=1, stable=True)  # labelled steps first, in their order
+    steps = order.unsqueeze(1).expand_as(sampled)
+    curves = edit_distance_curves(sampled.gather(2, steps), truth.gather(1, order))
+    count = is_known.sum(dim=1).numpy()
+    inside = np.arange(1, curves.shape[1]) < count[:, None]
+    area = (inside * (curves[:, 1:] + curves[:, :-1]) / 2).sum(axis=1) / np.maximum(count - 1, 1)
+    last = curves[np.arange(len(count)), count - 1]
+    return np.where(count > 0, last, np.nan), np.where(count > 0, area, np.nan)
+
+
 def _joined(sequences: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """One symbol for what several sequences say together."""
+    """One symbol for what several sequences say together; negative where one says nothing."""
     sampled, truth = sequences[0]
     for other, right in sequences[1:]:
         width = int(max(other.max(), right.max())) + 1
-        sampled, truth = sampled * width + other, truth * width + right
+        sampled = sampled * width + other
+        truth = torch.where((truth < 0) | (right < 0), -1, truth * width + right)
     return sampled, truth
 
 

@@ -1,7 +1,11 @@
-"""Logits and labels of a split -> every metric of every task, and the baselines beside them."""
+"""Logits and labels of a split -> every metric of every task.
+
+A label that nobody gave, IGNORE, is left out of every metric.
+"""
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +21,7 @@ from model.data.samples import (
     change_samples,
     keyframe_samples,
 )
+from model.losses import IGNORE
 from model.metrics import (
     Values,
     anticipation_errors,
@@ -24,10 +29,11 @@ from model.metrics import (
     class_mean,
     hits,
     keyframe_error_s,
+    means,
 )
 from model.skills import SkillSet
 from model.stages import collect_logits
-from model.tasks import AR, LTA, NUM_HYPOTHESES, OSCC, PNR, Readout, TaskSpec
+from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec
 
 Metrics = dict[str, dict[str, float]]
 """Task -> metric -> value."""
@@ -36,7 +42,7 @@ Outputs = Mapping[str, Mapping[str, Tensor]]
 """Task -> output -> tensor."""
 
 PerSample = dict[str, dict[str, Values]]
-"""Task -> metric -> (M,)."""
+"""Task -> metric -> (M,); NaN where a sample has no label to be measured by."""
 
 ONE_CLASS = (Readout.CENTRE, Readout.GRAPH)
 """Readouts that answer one class per sample."""
@@ -108,11 +114,10 @@ def summarise(
     result = {}
     for task, outputs in logits.items():
         spec = samples[task].spec
-        means = {name: float(v.mean()) for name, v in values[task].items()}
         whole: dict[str, float] = {}
         if spec.readout in ONE_CLASS:
             whole = _class_metrics(spec, outputs, labels[task], temperature)
-        result[task] = {**means, **whole, "samples": float(len(samples[task]))}
+        result[task] = {**means(values[task]), **whole, "samples": float(len(samples[task]))}
     return result
 
 
@@ -132,20 +137,24 @@ def per_sample(
     the keyframe's error in seconds. Arguments are those of `score_logits`.
 
     Raises:
-        ValueError: a label is hidden.
+        ValueError: every label of an output is hidden.
     """
     result = {}
     for task, outputs in logits.items():
         spec = samples[task].spec
-        if any(bool((values < 0).any()) for values in labels[task].values()):
-            raise ValueError(f"{task}: only samples with labels can be scored, some are hidden")
+        hidden = [name for name, values in labels[task].items() if bool((values == IGNORE).all())]
+        if hidden:
+            raise ValueError(
+                f"{task}: only samples with labels can be scored, those of {hidden[0]} are hidden"
+            )
         if spec.readout is Readout.FUTURE:
             probability = _probabilities(spec, outputs, temperature)
             futures = sampled_futures(probability, greedy_first=config.greedy_first, seed=seed)
             result[task] = anticipation_errors(futures, labels[task])
         elif spec.readout is Readout.NODES:
             (score,) = outputs.values()
-            result[task] = {"error_s": _keyframe(samples[task], score[:, :, 0].argmax(dim=1))}
+            error_s = keyframe_errors(samples[task], score[:, :, 0].argmax(dim=1))
+            result[task] = {"error_s": error_s}
         else:
             result[task] = _hits(spec, outputs, labels[task])
     return result
@@ -154,52 +163,6 @@ def per_sample(
 def metric_name(spec: TaskSpec, output: str, metric: str, *, alone: str | None = None) -> str:
     """Returns "verb_top1" where a task has several outputs; `alone` where it has only one."""
     return f"{output}_{metric}" if len(spec.outputs) > 1 else alone or metric
-
-
-def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dict[str, Metrics]:
-    """Returns what answering without looking scores: chance, and the training frequencies.
-
-    "frequency" answers the most frequent class (AR, OSCC), the mean training position (PNR), and
-    for LTA the better of the most frequent class 20 times and five futures drawn by frequency.
-    """
-    ways = {"chance": True, "frequency": False}
-    return {
-        name: {task: _unseen(s, train[task], train, uniform=flat) for task, s in split.items()}
-        for name, flat in ways.items()
-    }
-
-
-def _unseen(
-    split: Samples, seen: Samples, train: Mapping[str, Samples], *, uniform: bool
-) -> dict[str, float]:
-    """Scores of an answer that ignores the video."""
-    spec = split.spec
-    if spec.readout is Readout.NODES:
-        place = 0.5 if uniform else float(_positions(seen).mean())
-        node = spec.num_nodes * torch.full((len(split),), place)
-        return {"error_s": float(_keyframe(split, node).mean())}
-    if spec.readout is Readout.FUTURE:
-        # Overlapping windows would count an action up to 20 times: prefer the actions themselves.
-        actions = [s for s in train.values() if s.spec.readout is Readout.CENTRE]
-        whole = [s for s in actions if set(spec.outputs) <= set(s.spec.outputs)]
-        return _constant_futures(_label_counts(whole[0] if whole else seen), split, uniform=uniform)
-    scores = {}
-    for output, count in _label_counts(seen).items():
-        truth, num_seen = split.labels[output][:, 0], int((count > 0).sum())
-        num_there = len(truth.unique())
-        for k, metric in ((1, "top1"), (TOP, f"top{TOP}")):
-            if k < len(count):
-                same = count.expand(len(truth), -1)
-                share = min(k / num_seen, 1.0) if uniform else float(hits(same, truth, k=k).mean())
-                alone = "accuracy" if k == 1 else None
-                scores[metric_name(spec, output, metric, alone=alone)] = share
-        scores[metric_name(spec, output, "class_mean")] = 1 / (num_seen if uniform else num_there)
-    return scores
-
-
-def _label_counts(samples: Samples) -> dict[str, Tensor]:
-    """How often each class is seen, output -> (Y,)."""
-    return {name: samples.labels[name].flatten().bincount() for name in samples.spec.outputs}
 
 
 def sampled_futures(
@@ -233,9 +196,12 @@ def _hits(
     found = {}
     for output, values in outputs.items():
         scores, truth = values[:, 0], labels[output][:, 0]
-        found[metric_name(spec, output, "top1", alone="accuracy")] = hits(scores, truth)
-        if scores.shape[1] > TOP:
-            found[metric_name(spec, output, f"top{TOP}")] = hits(scores, truth, k=TOP)
+        hidden = (truth == IGNORE).numpy()
+        for k, metric in ((1, "top1"), (TOP, f"top{TOP}")):
+            if k == 1 or k < scores.shape[1]:
+                alone = "accuracy" if k == 1 else None
+                right = np.where(hidden, np.nan, hits(scores, truth, k=k))
+                found[metric_name(spec, output, metric, alone=alone)] = right
     return found
 
 
@@ -248,43 +214,16 @@ def _class_metrics(
     """Class-mean accuracy and expected calibration error of every output."""
     found = {}
     for name, probability in _probabilities(spec, outputs, temperature).items():
-        truth = labels[name][:, 0]
-        right = hits(outputs[name][:, 0], truth)
+        known = labels[name][:, 0] != IGNORE
+        truth = labels[name][known, 0]
+        right = hits(outputs[name][known, 0], truth)
         found[metric_name(spec, name, "class_mean")] = class_mean(right, truth)
-        found[metric_name(spec, name, "ece")] = calibration_error(probability[:, 0], truth)
+        found[metric_name(spec, name, "ece")] = calibration_error(probability[known, 0], truth)
     return found
 
 
-def _constant_futures(
-    counts: Mapping[str, Tensor], split: Samples, *, uniform: bool
-) -> dict[str, float]:
-    """Edit distances of futures that ignore the video; the better of two ways per metric."""
-    num, steps = len(split), split.spec.num_future
-    generator = torch.Generator().manual_seed(0)
-    drawn, best = {}, {}
-    for name in split.spec.outputs:
-        count = counts[name]
-        weight = (count > 0).double() if uniform else count.double()
-        picks = torch.multinomial(
-            weight, num * NUM_HYPOTHESES * steps, replacement=True, generator=generator
-        )
-        drawn[name] = picks.view(num, NUM_HYPOTHESES, steps)
-        best[name] = count.argmax().expand(num, NUM_HYPOTHESES, steps)
-    ways = [drawn] if uniform else [drawn, best]
-    errors = [anticipation_errors(futures, split.labels) for futures in ways]
-    means = {name: min(float(e[name].mean()) for e in errors) for name in errors[0]}
-    return {**means, "samples": float(num)}
-
-
-def _positions(samples: Samples) -> Tensor:
-    """Where in its segment each keyframe lies, (M,), in [0, 1]."""
-    assert samples.pnr_frame is not None
-    start, end = samples.segments[:, 0].double().unbind(-1)
-    return (samples.pnr_frame - start) / (end - start)
-
-
-def _keyframe(samples: Samples, node: Tensor) -> Values:
-    """Localisation error of the chosen nodes, (M,), in seconds."""
+def keyframe_errors(samples: Samples, node: Tensor) -> Values:
+    """Returns the localisation error of the chosen nodes, (M,), in seconds; NaN where hidden."""
     assert samples.pnr_frame is not None
     assert samples.seconds is not None
     start, end = samples.segments[:, 0].double().unbind(-1)

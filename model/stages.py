@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from model.backpack import Backpack, average_per_action
 from model.baselines.pcgrad import pcgrad_backward
-from model.calibration import Calibration, fit_temperature
+from model.calibration import Calibration, competing, fit_temperature
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Batch, Samples
 from model.egopack import Skill
@@ -256,12 +256,7 @@ def calibrate(
     fitted = {}
     for task, outputs in logits.items():
         for name, values in outputs.items():
-            truth = labels[task][name]
-            if values.shape[-1] == 1:  # nodes compete for the one keyframe
-                rows, target = values.squeeze(-1), truth.argmax(dim=1)
-            else:
-                rows, target = values.flatten(0, 1), truth.flatten()
-            fitted[f"{task}.{name}"] = fit_temperature(rows, target)
+            fitted[f"{task}.{name}"] = fit_temperature(*competing(values, labels[task][name]))
     return fitted
 
 

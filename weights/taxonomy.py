@@ -31,25 +31,34 @@ def count_actions(path: Path, num_labels: Mapping[str, int]) -> tuple[Tensor, Te
     """Returns every (verb, noun) pair of `fho_lta_train.json` and how often it occurs.
 
     Args:
-        path: of the file.
+        path: of the file; actions of which a label is null are of no pair.
         num_labels: "verb" and "noun" -> labels in the taxonomy.
 
     Returns:
         Verb ids, noun ids and counts, each (P,) int64, in ascending order of verb * N + noun.
 
     Raises:
-        CheckpointInvalid: it cannot be read, or an action has no label of the taxonomy.
+        CheckpointInvalid: it cannot be read, or no action has both labels, or a label is missing
+            or not in the taxonomy.
     """
     values = _read(path)
     rows = values.get("clips") if isinstance(values, dict) else values
     if not isinstance(rows, list) or not rows:
         raise CheckpointInvalid(str(path), "no list of actions under clips")
+    rows = [row for row in rows if not _has_null_label(row)]
+    if not rows:
+        raise CheckpointInvalid(str(path), "no action with a verb_label and a noun_label")
     columns = [
         torch.tensor([_label(path, row, space, num) for row in rows])
         for space, num in (("verb", num_labels["verb"]), ("noun", num_labels["noun"]))
     ]
     pair, count = (columns[0] * num_labels["noun"] + columns[1]).unique(return_counts=True)
     return pair // num_labels["noun"], pair % num_labels["noun"], count
+
+
+def _has_null_label(row: Any) -> bool:
+    fields = ("verb_label", "noun_label")
+    return isinstance(row, dict) and any(row.get(name, "") is None for name in fields)
 
 
 def _label(path: Path, row: Any, space: str, num: int) -> int:

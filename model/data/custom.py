@@ -1,7 +1,6 @@
 """Rows of a labels file and tracks -> samples of one's own task."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -80,24 +79,6 @@ def custom_samples(
     )
 
 
-def take(samples: Samples, which: Tensor) -> Samples:
-    """Returns some of the samples; the others stay their neighbours."""
-
-    def pick(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values[which]
-
-    return replace(
-        samples,
-        segments=samples.segments[which],
-        video_offset=samples.video_offset[which],
-        video_rows=samples.video_rows[which],
-        labels={name: values[which] for name, values in samples.labels.items()},
-        pnr_frame=pick(samples.pnr_frame),
-        seconds=pick(samples.seconds),
-        names=[samples.names[p] for p in which.tolist()],
-    )
-
-
 def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
     """Returns a share of the samples, the same share of every class and at least one of each."""
     generator = torch.Generator().manual_seed(seed)
@@ -109,7 +90,7 @@ def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
         members = (classes == label).nonzero().squeeze(1)
         count = max(1, round(fraction * len(members)))
         kept.append(members[torch.randperm(len(members), generator=generator)[:count]])
-    return take(samples, torch.cat(kept).sort().values)
+    return samples.take(torch.cat(kept).sort().values)
 
 
 def _graphs(task: TaskFile, rows: Sequence[LabelRow], split: Split) -> tuple[Tensor, Tensor]:

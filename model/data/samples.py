@@ -54,6 +54,12 @@ class Tracks:
         made_by = listed[0].encoder
         return cls(torch.cat([track.features for track in listed]), offset, rows, made_by)
 
+    @classmethod
+    def unread(cls, videos: Iterable[str]) -> "Tracks":
+        """Returns no feature of any video: enough to look at labels."""
+        nowhere = dict.fromkeys(videos, 0)
+        return cls(torch.zeros(0, 0), nowhere, nowhere)
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -105,6 +111,40 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.segments)
+
+    @property
+    def known(self) -> dict[str, Tensor]:
+        """Which labels are known, output -> (M, m) bool; for PNR, which keyframes, (M, 1)."""
+        if self.pnr_frame is not None:
+            return {self.spec.outputs[0]: ~self.pnr_frame.isnan().unsqueeze(1)}
+        return {name: self.labels[name] != IGNORE for name in self.spec.outputs}
+
+    @property
+    def hidden(self) -> list[str]:
+        """Outputs of which no label is known."""
+        return [name for name, known in self.known.items() if not known.any()]
+
+    def labelled(self) -> "Samples":
+        """Returns the samples of which any label is known; the others stay their neighbours."""
+        known = torch.cat(list(self.known.values()), dim=1).any(dim=1)
+        return self.take(known.nonzero().squeeze(1))
+
+    def take(self, which: Tensor) -> "Samples":
+        """Returns the samples at some positions, (G,); the others stay their neighbours."""
+
+        def pick(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[which]
+
+        return replace(
+            self,
+            segments=self.segments[which],
+            video_offset=self.video_offset[which],
+            video_rows=self.video_rows[which],
+            labels={name: values[which] for name, values in self.labels.items()},
+            pnr_frame=pick(self.pnr_frame),
+            seconds=pick(self.seconds),
+            names=[self.names[p] for p in which.tolist()],
+        )
 
     def draw(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 from model.backpack import Backpack
 from model.calibration import competing
 from model.data.samples import Samples
+from model.losses import IGNORE
 from model.metrics import Reliability, calibration_error, reliability
 from model.report import classes, figures, perspectives
 from model.report.answers import FUSED, TaskAnswers
@@ -110,8 +111,9 @@ def class_exhibits(
     """Yields what each class scores and what it is taken for, of outputs that answer one class."""
     for task, output, said in _one_class(answers, samples):
         name, names = f"{task}.{output}", labels[output]
+        known = said.labels[output][:, 0] != IGNORE
         truth, decided = (
-            t[:, 0].numpy() for t in (said.labels[output], said.decisions[output][FUSED])
+            t[known, 0].numpy() for t in (said.labels[output], said.decisions[output][FUSED])
         )
         counts = classes.confusion(truth, decided, len(names))
         small, shown = classes.largest(counts, names)
@@ -185,9 +187,10 @@ def closest_exhibits(
     for task, output, said in _one_class(answers, samples):
         if not said.rows:
             continue
-        backpack, truth = backpacks[task], said.labels[output][:, 0]
+        backpack, known = backpacks[task], said.labels[output][:, 0] != IGNORE
+        truth, sizes = said.labels[output][known, 0], (len(labels[output]), len(backpack.verb_id))
         counts = {
-            view: perspectives.retrieved(rows, truth, len(labels[output]), len(backpack.verb_id))
+            view: perspectives.retrieved(rows[known], truth, *sizes)
             for view, rows in said.rows.items()
         }
         table: list[Row] = []

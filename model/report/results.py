@@ -14,7 +14,8 @@ from model.report.answers import TaskAnswers
 from model.report.classes import Row
 from model.report.exhibits import Exhibit
 from model.report.intervals import Interval, interval
-from model.scoring import Metrics, PerSample, baselines, per_sample, summarise
+from model.scoring import Metrics, PerSample, per_sample, summarise
+from model.unseen import baselines
 
 Resample = Literal["video", "sample"]
 
@@ -128,7 +129,11 @@ def _intervals(
         groups = samples[task].video_offset.numpy()  # a video's first row tells it from others
         if how.resample == "sample":
             groups = np.arange(len(groups))
-        found[task] = {name: interval(v, groups, seed=how.seed) for name, v in metrics.items()}
+        found[task] = {
+            name: interval(v[is_known], groups[is_known], seed=how.seed)
+            for name, v in metrics.items()
+            if (is_known := ~np.isnan(v)).any()
+        }
     return found
 
 
@@ -136,6 +141,6 @@ def _per_batch(values: PerSample, size: int | None) -> Metrics:
     if size is None:
         return {}
     return {
-        task: {name: batch_mean(v, size) for name, v in metrics.items()}
+        task: {name: batch_mean(v, size) for name, v in metrics.items() if not np.isnan(v).all()}
         for task, metrics in values.items()
     }

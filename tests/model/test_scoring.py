@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from model.scoring import baselines, per_sample, score_logits, score_split
+from model.scoring import per_sample, score_logits, score_split
 from model.stages import collect_logits
 from model.tasks import AR, LTA, OSCC, PNR, TASKS
+from model.unseen import baselines
 from tests.factories import TINY, make_skills
 from tests.model.samples import make_samples, make_split, permuted
 
