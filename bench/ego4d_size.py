@@ -24,7 +24,7 @@ from model.assemble import assemble, group_skills
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.samples import Samples, Tracks
-from model.data.tracks import load_tracks, videos_of
+from model.data.tracks import load_tracks
 from model.fit import Fitting
 from model.multitask import MultiTaskModel
 from model.prepared import Prepared
@@ -59,14 +59,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with watch.step("read annotations"):
         data = DataRoot.find(data.root)
         splits: tuple[Split, ...] = (*SPLITS, "test_unannotated")
-        videos = sorted(set().union(*(videos_of(data, split) for split in splits)))
+        records = {split: data.read(split) for split in splits}
+        videos = sorted(set().union(*(of.videos for of in records.values())))
     with watch.step("pack features"), _bar("pack") as advance:
         tracks = load_tracks(data, videos, FEATURES, packed_under=work, progress=advance)
     with watch.step("open the pack"):
         tracks = load_tracks(data, videos, FEATURES, packed_under=work)
     with watch.step("build samples"):
         samples: dict[str, dict[str, Samples]] = {
-            split: split_samples(data, split, tracks) for split in SPLITS
+            split: split_samples(records[split], tracks) for split in SPLITS
         }
     with watch.step("train an epoch"):
         model = _train(arguments, data, samples["train"], tracks)

@@ -17,7 +17,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from extract.windows import cut_windows
-from model.data.annotations import FEATURES, FPS, DataRoot
+from model.data.annotations import FEATURES, DataRoot
+from model.data.row_checks import FPS
 
 Entry = dict[str, Any]
 

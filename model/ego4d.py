@@ -1,19 +1,21 @@
 """A data set in Ego4D's layout, with released features -> what training starts from."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from model.data.annotations import FEATURES, DataRoot, Split
-from model.data.samples import Enumeration, Samples
-from model.data.tracks import load_tracks, videos_of
+from model.data.annotations import FEATURES, VERSIONS, DataRoot, Split
+from model.data.records import SplitRecords
+from model.data.samples import Enumeration, Samples, Tracks
+from model.data.tracks import load_tracks
+from model.errors import AnnotationInvalid
 from model.ledger import stage_key
 from model.methods import NEEDS_OTHERS
 from model.prepared import Prepared
 from model.scoring import split_samples
-from model.tasks import TASKS
+from model.tasks import AR, LTA, TASKS
 
 
 def prepare_ego4d(
@@ -23,6 +25,8 @@ def prepare_ego4d(
     version: str | None,
     enumeration: Enumeration,
     packed_under: Path,
+    tasks: Sequence[str] = tuple(TASKS),
+    has_backpack: bool = True,
     progress: bool = True,
 ) -> Prepared:
     """Returns the samples of train and val; the test split's labels are hidden.
@@ -33,16 +37,26 @@ def prepare_ego4d(
         version: which annotations; None takes v1 where it is there.
         enumeration: which LTA windows count.
         packed_under: where features are packed into one memory-mapped file.
+        tasks: what is learnt; files of other tasks are not opened.
+        has_backpack: AR's training samples come along, to fill a backpack from.
         progress: shows a bar.
 
     Raises:
-        AnnotationInvalid: a file is missing or malformed; the message says how to fetch it.
+        AnnotationInvalid: a file is missing or malformed, or has no label that a task or the
+            backpack needs; the message says how to fetch it, or what to leave out.
         FeaturesMissing: a video has no feature file; the message says how to fetch it.
         FeatureFileInvalid: a feature file is none.
     """
     data = DataRoot.find(root, version)
-    splits: tuple[Split, ...] = ("train", "val")
-    videos = sorted(set().union(*(videos_of(data, split) for split in splits)))
+    also = [AR.name] if has_backpack and AR.name not in tasks else []
+    records: dict[Split, SplitRecords] = {
+        "train": data.read("train", [*tasks, *also]),
+        "val": data.read("val", tasks),
+    }
+    for split, found in records.items():
+        labels = split_samples(found, Tracks.unread(found.videos), enumeration=enumeration)
+        _check_labels(data, split, labels, tasks, has_backpack=has_backpack)
+    videos = sorted(set().union(*(found.videos for found in records.values())))
     with tqdm(total=len(videos), desc="features", unit="video", disable=not progress) as bar:
 
         def advance(done: int, total: int) -> None:
@@ -51,7 +65,8 @@ def prepare_ego4d(
 
         tracks = load_tracks(data, videos, features, packed_under=packed_under, progress=advance)
     samples: dict[str, dict[str, Samples]] = {
-        split: split_samples(data, split, tracks, enumeration=enumeration) for split in splits
+        split: split_samples(found, tracks, enumeration=enumeration)
+        for split, found in records.items()
     }
     return Prepared(
         samples=samples,
@@ -62,6 +77,33 @@ def prepare_ego4d(
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
         facts={"licence": "Ego4D's licence binds whoever trained on it"},
     )
+
+
+def _check_labels(
+    data: DataRoot,
+    split: Split,
+    samples: Mapping[str, Samples],
+    tasks: Sequence[str],
+    *,
+    has_backpack: bool,
+) -> None:
+    """Refuses, before anything is trained, a split without labels that will be asked for."""
+    what = "learn from" if split == "train" else "fit temperatures on"
+    for task in tasks:
+        if hidden := samples[task].hidden:
+            actions = f" ({LTA.num_nodes} actions of one clip each)" if task == LTA.name else ""
+            raise AnnotationInvalid(
+                f"{data.file_of(task, split)}: no sample of {task}{actions} has a label of "
+                f"{' or '.join(hidden)}, so there is nothing to {what}; leave {task} out: --tasks "
+                f"{' '.join(t for t in tasks if t != task) or 'with others'}"
+            )
+    if split == "train" and has_backpack:
+        verb, noun = (samples[AR.name].known[output] for output in AR.outputs)
+        if not (verb & noun).any():
+            raise AnnotationInvalid(
+                f"{data.file_of(AR.name, split)}: no action has both a verb_label and a "
+                "noun_label, so there is nothing to fill the backpack with"
+            )
 
 
 def add_task_argument(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +126,9 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what every command says of a data set in Ego4D's layout."""
     data = parser.add_argument_group("data in Ego4D's layout")
     data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
-    data.add_argument("--version", choices=["v1", "v2"], help="which of them (v1 if it is there)")
+    data.add_argument(
+        "--version", choices=VERSIONS, help="which of them (default: v1 where it is there, else v2)"
+    )
     data.add_argument(
         "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), a folder, a URL"
     )

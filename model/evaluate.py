@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from extract.errors import ExtractError
 from extract.store import FeatureStore
-from model.data.annotations import DataRoot, Split
+from model.data.annotations import VERSIONS, DataRoot, Split
+from model.data.records import SplitRecords
 from model.data.samples import Samples, Tracks
-from model.data.tracks import load_tracks, read_tracks, videos_of
+from model.data.tracks import load_tracks, read_tracks
 from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
 from model.paper import learnt_from_ego4d
 from model.predictor import Predictor
@@ -30,7 +30,7 @@ from model.report.results import Measuring, SplitResult, measure
 from model.report.write import write_json, write_report
 from model.scoring import split_samples
 from model.tables import format_table
-from model.tasks import FIXED_LABELS
+from model.tasks import AR, FIXED_LABELS, LTA, TASKS
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
 from weights.folders import as_place
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitResult]:
     """Scores a bundle on the splits asked for and prints a table of each."""
-    data = DataRoot.find(arguments.data)
+    data = DataRoot.find(arguments.data, arguments.version)
     calibration = predictor.manifest.calibration
     how = Measuring(
         predictor.config,
@@ -70,11 +70,16 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
         per_batch=arguments.per_batch,
         beside_paper=_beside_paper(predictor, arguments),
     )
-    train = _labels_of_training(data)
     _check_taxonomy(predictor, data)
+    tasks = [task for task in TASKS if task in predictor.tasks]
+    train = _labels_of_training(data, tasks)
     results = []
     for split in arguments.splits or _splits_with_truth(data):
-        samples = _samples(predictor, data, split, arguments.features, arguments.packed_under)
+        records = data.read(split, tasks)
+        scored = _tasks_to_score(records, split)
+        tracks = _tracks(predictor, data, split, records.videos, arguments)
+        everything = split_samples(records, tracks)
+        samples = {task: everything[task] for task in scored}
         with tqdm(total=sum(map(len, samples.values())), desc=f"answers {split}") as bar:
             answers = answer_split(
                 predictor.skills,
@@ -98,6 +103,11 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bundle", type=as_place, default=SHIPPED, help="folder or URL")
     parser.add_argument(
         "--data", type=Path, default=Path("work/tabletop/world"), help="root in Ego4D's layout"
+    )
+    parser.add_argument(
+        "--version",
+        choices=VERSIONS,
+        help="of the annotations below the root (default: v1 where it is there, else v2)",
     )
     parser.add_argument(
         "--features",
@@ -140,12 +150,20 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
+    """Looks whether a label id is the same name to the bundle and to the data."""
     known = predictor.manifest.label_spaces
     for space, names in data.taxonomy().items():
-        if space in known and len(known[space]) != len(names):
+        ours = known.get(space, names)
+        if len(ours) != len(names):
             raise AnnotationInvalid(
-                f"{data.annotations} has {len(names)} {space}s, this bundle knows "
-                f"{len(known[space])}: it learnt from another version of the data"
+                f"{data.annotations} has {len(names)} {space}s, this bundle knows {len(ours)}: it "
+                "learnt from another version of the data; choose that with --version"
+            )
+        place = next((i for i, name in enumerate(names) if name != ours[i]), None)
+        if place is not None:
+            raise AnnotationInvalid(
+                f"{data.annotations}: {space} {place} is {names[place]!r} in fho_lta_taxonomy.json "
+                f"and {ours[place]!r} in this bundle: it learnt from another taxonomy"
             )
 
 
@@ -167,11 +185,27 @@ def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
     return comparable if arguments.compare_paper is None else bool(arguments.compare_paper)
 
 
-def _samples(
-    predictor: Predictor, data: DataRoot, split: Split, features: str | None, packed: Path | None
-) -> dict[str, Samples]:
-    """The split's samples of every task that the bundle answers."""
-    videos = videos_of(data, split)
+def _tasks_to_score(records: SplitRecords, split: Split) -> list[str]:
+    """The tasks of which the split has labels; says which have none."""
+    samples = split_samples(records, Tracks.unread(records.videos))
+    scored = [task for task, found in samples.items() if not found.hidden]
+    left_out = [task for task in records.tasks if task not in scored]
+    if not scored:
+        raise AnnotationInvalid(f"{split} has no labelled sample of any task of this bundle")
+    if left_out:
+        print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
+    return scored
+
+
+def _tracks(
+    predictor: Predictor,
+    data: DataRoot,
+    split: Split,
+    videos: Sequence[str],
+    arguments: argparse.Namespace,
+) -> Tracks:
+    """The features of a split's videos: stored ones where named, else the bundle's encoder's."""
+    features: str | None = arguments.features
     with tqdm(total=len(videos), desc=f"features {split}", unit="video") as bar:
 
         def advance(*_: object) -> None:
@@ -183,20 +217,20 @@ def _samples(
             store = FeatureStore(data.features(name))
             tracks = Tracks.join(read_tracks(data, videos, store, encoder, progress=advance))
         else:
+            packed = arguments.packed_under
             tracks = load_tracks(data, videos, features, packed_under=packed, progress=advance)
     _check_features(predictor, tracks, features)
-    everything = split_samples(data, split, tracks)
-    answered = {task: s for task, s in everything.items() if task in predictor.tasks and len(s)}
-    left_out = [task for task in predictor.tasks if task not in answered]
-    if left_out:
-        print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
-    return answered
+    return tracks
 
 
-def _labels_of_training(data: DataRoot) -> dict[str, Samples]:
-    """Training samples for the baselines, which never look at a feature: none is read."""
-    nowhere = dict.fromkeys(videos_of(data, "train"), 0)
-    return split_samples(data, "train", Tracks(torch.zeros(0, 0), offset=nowhere, rows=nowhere))
+def _labels_of_training(data: DataRoot, tasks: Sequence[str]) -> dict[str, Samples]:
+    """Training samples for the baselines, which never look at a feature: none is read.
+
+    AR's come with LTA's, whose baseline counts actions.
+    """
+    also = [AR.name] if LTA.name in tasks and AR.name not in tasks else []
+    records = data.read("train", [*tasks, *also])
+    return split_samples(records, Tracks.unread(records.videos))
 
 
 def _check_features(predictor: Predictor, tracks: Tracks, features: str | None) -> None:

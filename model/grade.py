@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.data.annotations import ChangeRecord, DataRoot, group_by_clip
+from model.data.annotations import DataRoot
+from model.data.records import ChangeRecord, group_by_clip
 from model.errors import AnnotationInvalid
 from model.losses import IGNORE
 from model.metrics import anticipation_errors, keyframe_error_s, means

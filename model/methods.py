@@ -102,6 +102,12 @@ def needs_of(part: Part, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
     return [*below, Part("backpack", known)] if part.kind.startswith("egopack") else below
 
 
+def has_backpack(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> bool:
+    """Whether a method fills a backpack, which is made of AR's training samples."""
+    needs = [need for part in parts_of(method, tasks) for need in needs_of(part, tasks)]
+    return any(need.kind == "backpack" for need in needs)
+
+
 @dataclass(frozen=True, eq=False)
 class Trainer:
     """Everything a training depends on but the parts below it.

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.annotations import ActionRecord, DataRoot, Split, group_by_clip
+from model.data.annotations import DataRoot, Split
+from model.data.records import ActionRecord, group_by_clip
 from model.tasks import LTA, OSCC, PNR
 
 CHALLENGES = (LTA.name, OSCC.name, PNR.name)

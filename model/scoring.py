@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.answers import output_probabilities, sample_futures
 from model.config import ModelConfig
-from model.data.annotations import DataRoot, Split
+from model.data.records import SplitRecords
 from model.data.samples import (
     Enumeration,
     Samples,
@@ -52,16 +52,25 @@ TOP = 5
 
 
 def split_samples(
-    data: DataRoot, split: Split, tracks: Tracks, *, enumeration: Enumeration = "current"
+    records: SplitRecords, tracks: Tracks, *, enumeration: Enumeration = "current"
 ) -> dict[str, Samples]:
-    """Returns the samples of all four tasks of a split; `enumeration` says which LTA windows."""
-    actions, changes = data.actions(split), data.changes(split)
-    return {
+    """Returns the samples of a split, of the tasks that its records were read for.
+
+    Samples without any label are left out: nothing is learnt from them, and nothing measured.
+
+    Args:
+        records: what the split's files tell.
+        tracks: features of their videos.
+        enumeration: which LTA windows count.
+    """
+    actions, changes = records.actions, records.changes
+    made = {
         AR.name: action_samples(actions, tracks),
         LTA.name: anticipation_samples(actions, tracks, enumeration=enumeration),
         OSCC.name: change_samples(changes, tracks),
         PNR.name: keyframe_samples(changes, tracks),
     }
+    return {task: samples.labelled() for task, samples in made.items() if task in records.tasks}
 
 
 def score_split(

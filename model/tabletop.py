@@ -18,7 +18,7 @@ from model.data.samples import Samples, Tracks
 from model.data.tabletop.footage import Footage
 from model.data.tabletop.script import WORLD_VERSION
 from model.data.tabletop.write import WORLD_FILE, write_world
-from model.data.tracks import read_tracks, videos_of
+from model.data.tracks import read_tracks
 from model.ledger import Ledger, stage_key
 from model.prepared import Prepared
 from model.presets import Preset
@@ -141,7 +141,7 @@ def fill_store(
     data: DataRoot, store: FeatureStore, encoder: VideoEncoder, world: World = ALONE
 ) -> None:
     """Extracts what a store lacks of a world's videos, of several ranks each its part."""
-    videos = sorted(set().union(*(videos_of(data, split) for split in SPLITS)))
+    videos = sorted(set().union(*(data.read(split).videos for split in SPLITS)))
     with _Bar("features", shown=world.is_first) as progress:
         read_tracks(data, videos[world.part(len(videos))], store, encoder, progress=progress)
 
@@ -152,8 +152,9 @@ def world_samples(
     """Returns split -> task -> samples of a world, the test split's truth included."""
     samples: dict[str, dict[str, Samples]] = {}
     for split in SPLITS:
-        tracks = read_tracks(data, videos_of(data, split), store, encoder)
-        samples[split] = split_samples(data, split, Tracks.join(tracks))
+        records = data.read(split)
+        tracks = read_tracks(data, records.videos, store, encoder)
+        samples[split] = split_samples(records, Tracks.join(tracks))
     return samples
 
 

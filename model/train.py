@@ -18,7 +18,7 @@ from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prep
 from model.errors import ModelError, Stopped
 from model.learn import main as learn
 from model.ledger import Ledger
-from model.methods import ALL_TASKS, SERVABLE, parts_of
+from model.methods import ALL_TASKS, SERVABLE, has_backpack, parts_of
 from model.overrides import add_setting_argument, override
 from model.prepared import Prepared
 from model.presets import EGO4D, SMOKE, TABLETOP, Preset
@@ -87,6 +87,8 @@ def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
                 version=arguments.version,
                 enumeration=arguments.lta_windows,
                 packed_under=folder,
+                tasks=tasks,
+                has_backpack=has_backpack(method, tasks),
                 progress=world.is_first,
             )
         width = prepared.input_size

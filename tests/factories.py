@@ -13,7 +13,7 @@ from extract.track import EncoderId, FeatureTrack
 from extract.windows import cut_windows
 from model.backpack import Backpack
 from model.config import ModelConfig
-from model.data.annotations import ActionRecord, ChangeRecord
+from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import (
     Samples,
     Tracks,

@@ -1,75 +1,37 @@
-"""Ego4D's annotation files -> records. The same layout holds for Ego4D itself and for tabletop.
+"""Ego4D's annotation files -> records. The same layout holds for Ego4D itself and for tabletop."""
 
-Times become absolute frames of the full video here, once: action windows are stored relative to
-their canonical clip, features are not. Frame fields are the truth; seconds are on the container's
-clock, which starts a little before the first frame in many videos.
-"""
-
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from model.data.fields import Row, check_unique, read_json, read_rows
+from model.data.records import (
+    ActionRecord,
+    ChangeRecord,
+    SplitRecords,
+    each_once,
+    read_action,
+    read_change,
+)
+from model.data.row_checks import (
+    check_names,
+    warn_of_clocks,
+    warn_repeated,
+    warn_unlabelled,
+    warn_without_keyframe,
+)
 from model.errors import AnnotationInvalid
-
-logger = logging.getLogger(__name__)
+from model.tasks import TASKS, Sampling
 
 Split = Literal["train", "val", "test", "test_unannotated"]
 """`test` has its labels, which only a made-up world can offer; `test_unannotated` has none."""
 
+VERSIONS = ("v1", "v2")
+"""Folders of a data root; release 2.1 lies in `v2/` too."""
+
 FEATURES = "omnivore_video_swinl"
 """The paper's feature set (Sec. 4.1)."""
-
-FPS = 30
-"""Every canonical video's frame rate."""
-
-CLOCK_TOLERANCE_FRAMES = 3
-"""Streams start some 0.02 s late and frames are rounded: that explains two frames, not four."""
-
-
-@dataclass(frozen=True)
-class ActionRecord:
-    """One annotated action window of `fho_lta_*.json`.
-
-    Attributes:
-        start_frame: first frame, counted in the full video.
-        end_frame: frame after the last one.
-        verb: taxonomy position, None where labels are hidden.
-        noun: taxonomy position, None where labels are hidden.
-    """
-
-    video_uid: str
-    clip_uid: str
-    action_idx: int
-    start_frame: int
-    end_frame: int
-    verb: int | None
-    noun: int | None
-
-
-@dataclass(frozen=True)
-class ChangeRecord:
-    """One segment of `fho_oscc-pnr_*.json`.
-
-    Attributes:
-        start_frame: first frame, counted in the full video.
-        end_frame: frame after the last one.
-        start_s: the same bound in seconds, as annotated.
-        end_s: the same bound in seconds, as annotated.
-        state_change: the OSCC label, None where hidden.
-        pnr_frame: keyframe in the full video; None on negatives and where hidden.
-    """
-
-    unique_id: str
-    video_uid: str
-    start_frame: int
-    end_frame: int
-    start_s: float
-    end_s: float
-    state_change: bool | None
-    pnr_frame: int | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +40,7 @@ class DataRoot:
 
     Attributes:
         root: folder that holds `v1/` or `v2/`, as the Ego4D downloader leaves it.
-        version: which of them; release 2.1 lies in `v2/` too.
+        version: which of them.
     """
 
     root: Path
@@ -93,7 +55,7 @@ class DataRoot:
         Raises:
             AnnotationInvalid: there are none; the message says how to fetch them.
         """
-        places = [cls(Path(root), name) for name in ([version] if version else ["v1", "v2"])]
+        places = [cls(Path(root), name) for name in ([version] if version else VERSIONS)]
         for place in places:
             if any(place.annotations.glob("fho_*.json")):
                 return place
@@ -140,31 +102,60 @@ class DataRoot:
             spaces[space] = names
         return spaces
 
+    def read(self, split: Split, tasks: Sequence[str] = tuple(TASKS)) -> SplitRecords:
+        """Returns what a split's files tell for some tasks; files of no task are not opened.
+
+        Raises:
+            AnnotationInvalid: as `actions` and `changes` do.
+        """
+        of_actions = [TASKS[task].sampling is Sampling.ACTIONS for task in tasks]
+        return SplitRecords(
+            tuple(tasks),
+            self.actions(split) if any(of_actions) else [],
+            self.changes(split) if not all(of_actions) else [],
+        )
+
     def actions(self, split: Split) -> list[ActionRecord]:
         """Returns a split's actions, grouped by clip, in action order.
 
         Raises:
-            AnnotationInvalid: the file is missing or malformed, or a label is not in the taxonomy.
+            AnnotationInvalid: the file is missing or malformed, an action appears twice, or a
+                label is not in the taxonomy or has another name there.
         """
         rows = self._rows("fho_lta", split)
-        counts = None
-        if split != "test_unannotated":
-            counts = {space: len(names) for space, names in self.taxonomy().items()}
-        records = [_action(row, counts) for row in rows]
+        spaces = self.taxonomy() if split != "test_unannotated" else None
+        records = [read_action(row, spaces) for row in rows]
         check_unique(rows, "clip_uid", "action_idx")
-        _compare_clocks(rows, "action_clip")
+        if spaces is not None:
+            check_names(rows, spaces)
+            warn_unlabelled(rows, "verb_label", "noun_label")
+        warn_of_clocks(rows, "action_clip")
         return sorted(records, key=lambda r: (r.video_uid, r.clip_uid, r.action_idx))
 
     def changes(self, split: Split) -> list[ChangeRecord]:
         """Returns a split's OSCC and PNR segments, in file order.
 
+        A labelled row counts each time it is there, as in the official loaders, even with the id
+        of another. In the unannotated file an id is a question: it is asked once.
+
         Raises:
-            AnnotationInvalid: the file is missing or malformed.
+            AnnotationInvalid: the file is missing or malformed, or unannotated and two segments
+                have one id.
         """
         rows = self._rows("fho_oscc-pnr", split)
-        records = [_change(row, is_labelled=split != "test_unannotated") for row in rows]
-        check_unique(rows, "unique_id")
-        _compare_clocks(rows, "parent")
+        is_labelled = split != "test_unannotated"
+        records = [read_change(row, is_labelled=is_labelled) for row in rows]
+        warn_of_clocks(rows, "parent")
+        if not is_labelled:
+            return each_once(rows, records)
+        warn_repeated(rows, "unique_id", "each counts, as in the official loaders")
+        warn_unlabelled(rows, "state_change")
+        lost = [
+            row
+            for row, record in zip(rows, records, strict=True)
+            if record.state_change and record.pnr_frame is None
+        ]
+        warn_without_keyframe(rows, lost)
         return records
 
     def num_frames(self) -> dict[str, int]:
@@ -187,78 +178,12 @@ class DataRoot:
         path = self._file(stem, split)
         return read_rows(path, remedy=secret if split == "test" else self._remedy)
 
+    def file_of(self, task: str, split: Split) -> Path:
+        """Returns the file that a task's labels are in."""
+        is_action = TASKS[task].sampling is Sampling.ACTIONS
+        return self._file("fho_lta" if is_action else "fho_oscc-pnr", split)
+
     def _file(self, stem: str, split: Split) -> Path:
         if split == "test":  # only a made-up world has its test truth at hand
             return self.root / "hidden" / f"{stem}_test.json"
         return self.annotations / f"{stem}_{split}.json"
-
-
-def group_by_clip(actions: list[ActionRecord]) -> Iterator[list[int]]:
-    """Yields the positions of each clip's actions, in action order."""
-    groups: dict[str, list[int]] = {}
-    for position, record in enumerate(actions):
-        groups.setdefault(record.clip_uid, []).append(position)
-    for positions in groups.values():
-        yield sorted(positions, key=lambda p: actions[p].action_idx)
-
-
-def _action(row: Row, counts: dict[str, int] | None) -> ActionRecord:
-    """Reads an action; without sizes of the label spaces, its labels are hidden."""
-    clip_start = row.whole("clip_parent_start_frame")
-    start, end = _bounds(row, "action_clip")
-    return ActionRecord(
-        video_uid=row.text("video_uid"),
-        clip_uid=row.text("clip_uid"),
-        action_idx=row.whole("action_idx"),
-        start_frame=clip_start + start,
-        end_frame=clip_start + end,
-        verb=row.label("verb_label", counts["verb"]) if counts else None,
-        noun=row.label("noun_label", counts["noun"]) if counts else None,
-    )
-
-
-def _change(row: Row, *, is_labelled: bool) -> ChangeRecord:
-    start, end = _bounds(row, "parent")
-    state_change = row.flag("state_change") if is_labelled else None
-    has_keyframe = state_change and row.values.get("parent_pnr_frame") is not None
-    start_s, end_s = row.number("parent_start_sec"), row.number("parent_end_sec")
-    if end_s <= start_s:
-        raise row.error("parent_end_sec", f"a time after the start, {start_s}", end_s)
-    return ChangeRecord(
-        unique_id=row.text("unique_id"),
-        video_uid=row.text("video_uid"),
-        start_frame=start,
-        end_frame=end,
-        start_s=start_s,
-        end_s=end_s,
-        state_change=state_change,
-        pnr_frame=row.whole("parent_pnr_frame") if has_keyframe else None,
-    )
-
-
-def _bounds(row: Row, prefix: str) -> tuple[int, int]:
-    start, end = row.whole(f"{prefix}_start_frame"), row.whole(f"{prefix}_end_frame")
-    if end <= start:
-        raise row.error(f"{prefix}_end_frame", f"a frame after the start, {start}", end)
-    return start, end
-
-
-def _compare_clocks(rows: Sequence[Row], prefix: str) -> None:
-    """Warns once of seconds that contradict frames by more than a late stream explains."""
-    apart = 0
-    for row in rows:
-        for bound in (f"{prefix}_start", f"{prefix}_end"):
-            if row.values.get(f"{bound}_sec") is None:
-                continue
-            shift = row.number(f"{bound}_sec") * FPS - row.whole(f"{bound}_frame")
-            if abs(shift) > CLOCK_TOLERANCE_FRAMES:
-                apart += 1
-                break
-    if apart:
-        logger.warning(
-            "%s: in %d of %d rows seconds and frames are more than %d frames apart; frames count",
-            rows[0].file,
-            apart,
-            len(rows),
-            CLOCK_TOLERANCE_FRAMES,
-        )

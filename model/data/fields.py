@@ -65,9 +65,10 @@ class Row:
             raise self.error(name, f"null or 0 to {count - 1}, as the taxonomy has it", value)
         return value
 
-    def error(self, name: str, expected: str, found: object) -> AnnotationInvalid:
-        """Returns the error that says what is the matter with a field."""
-        return AnnotationInvalid(f"{self}: {name}: expected {expected}, got {found!r}")
+    def error(self, name: str, expected: str, found: object, remedy: str = "") -> AnnotationInvalid:
+        """Returns the error that says what is the matter with a field, and what to do."""
+        todo = f". {remedy}" if remedy else ""
+        return AnnotationInvalid(f"{self}: {name}: expected {expected}, got {found!r}{todo}")
 
     def __str__(self) -> str:
         ids = ", ".join(f"{name} {self.values[name]!r}" for name in _IDS if name in self.values)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from extract.track import EncoderId, FeatureTrack
 from model.config import ModelConfig
-from model.data.annotations import ActionRecord, ChangeRecord, group_by_clip
 from model.data.crops import CropRule, crop_segments
+from model.data.records import ActionRecord, ChangeRecord, group_by_clip
 from model.losses import IGNORE
 from model.segments import node_frames, pick_nodes
 from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec

@@ -17,18 +17,12 @@ from extract.packing import pack
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
 from model.cores import one_thread_per_core
-from model.data.annotations import DataRoot, Split
+from model.data.annotations import DataRoot
 from model.data.samples import Tracks
 from model.errors import AnnotationInvalid, FeaturesMissing, VideosUnreadable
 from weights.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
-
-
-def videos_of(data: DataRoot, split: Split) -> list[str]:
-    """Returns the videos a split's annotations speak of, sorted."""
-    found = {record.video_uid for record in data.actions(split)}
-    return sorted(found | {record.video_uid for record in data.changes(split)})
 
 
 def read_tracks(

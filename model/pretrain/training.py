@@ -22,7 +22,7 @@ from extract.contract import FeatureContract
 from extract.swin import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.cores import one_thread_per_core, sharded
-from model.data.annotations import ActionRecord
+from model.data.records import ActionRecord
 from model.fit import Fitting, fit, shuffled
 from model.losses import output_loss
 from model.pretrain.views import ViewConfig, Views, place_targets

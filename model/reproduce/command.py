@@ -17,7 +17,7 @@ from model.data.annotations import FEATURES
 from model.data.tabletop.write import WORLD_FILE
 from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError
-from model.methods import LABELS, Part, parts_of
+from model.methods import LABELS, Part, has_backpack, parts_of
 from model.overrides import add_setting_argument, override
 from model.paper import SUBSETS, learnt_from_ego4d
 from model.prepared import Prepared
@@ -116,6 +116,8 @@ def _prepare(arguments: argparse.Namespace) -> Prepare:
         features = as_place(arguments.features or arguments.work / "features")
         learning = override((SMOKE if arguments.brief else TABLETOP).learning, arguments.settings)
         return partial(_world, arguments.data, arguments.bundle, features, learning)
+    tasks = tuple(arguments.tasks)
+    methods = [*arguments.methods, *(["egopack"] if arguments.ablations else [])]
     return partial(
         _ego4d,
         arguments.data,
@@ -124,6 +126,8 @@ def _prepare(arguments: argparse.Namespace) -> Prepare:
         version=arguments.version,
         enumeration=arguments.lta_windows,
         packed_under=arguments.work,
+        tasks=tasks,
+        has_backpack=any(has_backpack(method, tasks) for method in methods),
     )
 
 

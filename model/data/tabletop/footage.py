@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.annotations import ActionRecord
+from model.data.records import ActionRecord
 from model.data.tabletop.brush import use_one_thread
 from model.data.tabletop.rules import NOUNS, VERBS
 from model.data.tabletop.script import Script, WorldConfig, write_script

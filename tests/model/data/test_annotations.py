@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.annotations import DataRoot, group_by_clip
+from model.data.annotations import DataRoot
 from model.data.fields import Row
+from model.data.records import group_by_clip
 from model.data.samples import Tracks, anticipation_samples, keyframe_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
@@ -16,7 +17,7 @@ ACTION = {
     "clip_parent_start_sec": 100 / 30, "clip_parent_start_frame": 100,
     "action_clip_start_sec": 1.0, "action_clip_start_frame": 30,
     "action_clip_end_sec": 9.0, "action_clip_end_frame": 270,
-    "verb": "twist", "noun": "gadget", "verb_label": 1, "noun_label": 2,
+    "verb": "b", "noun": "f", "verb_label": 1, "noun_label": 2,
 }  # fmt: skip
 POSITIVE = {
     "unique_id": "1-100_5-108_5", "clip_id": "12", "clip_uid": "c", "video_uid": "v",
@@ -137,7 +138,7 @@ def test_a_null_label_is_unlabelled(tmp_path):
 @given(verbs=st.integers(1, 200), nouns=st.integers(1, 600))
 def test_taxonomies_of_any_size_bound_the_labels(tmp_path_factory, verbs, nouns):
     root = tmp_path_factory.mktemp("root")
-    last = ACTION | {"verb_label": verbs - 1, "noun_label": nouns - 1}
+    last = without(ACTION, "verb", "noun") | {"verb_label": verbs - 1, "noun_label": nouns - 1}
     data = write(root, LTA, [last])
     taxonomy = {"verbs": [f"v{i}" for i in range(verbs)], "nouns": [f"n{i}" for i in range(nouns)]}
     (data.annotations / "fho_lta_taxonomy.json").write_text(json.dumps(taxonomy))
@@ -210,9 +211,130 @@ def test_what_must_be_unique_is(tmp_path):
     data = write(tmp_path, LTA, [ACTION, ACTION | {"action_clip_start_frame": 60}])
     with pytest.raises(AnnotationInvalid, match=r"row 1 .*clip_uid and action_idx.*row 0's"):
         data.actions("train")
-    data = write(tmp_path, OSCC, [POSITIVE, NEGATIVE, POSITIVE])
+    unannotated = OSCC.replace("train", "test_unannotated")
+    moved = POSITIVE | {"parent_start_frame": 301}
+    data = write(tmp_path, unannotated, [POSITIVE, NEGATIVE, moved])
     with pytest.raises(AnnotationInvalid, match=r"row 2 .*unique_id.*row 0's"):
-        data.changes("train")
+        data.changes("test_unannotated")
+
+
+def test_labelled_rows_with_one_id_all_count_and_the_repetition_is_told_once(tmp_path, caplog):
+    moved = POSITIVE | {"parent_start_frame": 302}
+    data = write(tmp_path, OSCC, [POSITIVE, NEGATIVE, POSITIVE, moved])
+    records = data.changes("train")
+    assert [r.start_frame for r in records] == [300, 600, 300, 302]
+    assert [r.unique_id for r in records].count(POSITIVE["unique_id"]) == 3
+    (said,) = caplog.messages
+    assert "2 of 4 rows repeat the unique_id of an earlier row, 1 of them word for word" in said
+    assert "fho_oscc-pnr_train.json, row 2 " in said
+
+
+def test_a_test_segment_listed_twice_is_asked_for_once(tmp_path, caplog):
+    name = OSCC.replace("train", "test_unannotated")
+    records = write(tmp_path, name, [POSITIVE, NEGATIVE, POSITIVE]).changes("test_unannotated")
+    assert [r.start_frame for r in records] == [300, 600]
+    assert "1 of 3 rows repeat" in caplog.text
+    assert "asked for once" in caplog.text
+
+
+@pytest.mark.parametrize("told", [{"pnr_frame": 390}, {"parent_pnr_frame": None, "pnr_frame": 390}])
+def test_a_keyframe_that_only_pnr_frame_tells_is_taken(tmp_path, told):
+    row = without(POSITIVE, "parent_pnr_frame", "clip_pnr_frame") | told
+    assert write(tmp_path, OSCC, [row]).changes("train")[0].pnr_frame == 390
+
+
+@pytest.mark.parametrize(
+    ("frame", "kept"), [(299, None), (300, 300), (480, 480), (481, None), (9000, None)]
+)
+def test_a_keyframe_outside_its_segment_is_no_keyframe_and_that_is_said(
+    tmp_path, caplog, frame, kept
+):
+    rows = [POSITIVE, NEGATIVE, POSITIVE | {"unique_id": "other", "parent_pnr_frame": frame}]
+    records = write(tmp_path, OSCC, rows).changes("train")
+    assert [r.state_change for r in records] == [True, False, True]
+    assert records[2].pnr_frame == kept
+    tracks = Tracks.join([make_track(900, video_id="v")])
+    assert keyframe_samples(records, tracks).pnr_frame.tolist() == [390, *([kept] if kept else [])]
+    if kept is None:
+        (said,) = caplog.messages
+        assert "1 of 3 rows have a change of state and no keyframe inside" in said
+        assert "fho_oscc-pnr_train.json, row 2 " in said
+        assert f"expected a frame from 300 to 480, got {{'parent_pnr_frame': {frame}" in said
+    else:
+        assert caplog.messages == []
+
+
+def test_a_positive_without_any_keyframe_keeps_its_change_of_state(tmp_path, caplog):
+    row = without(POSITIVE, "parent_pnr_frame", "clip_pnr_frame")
+    record = write(tmp_path, OSCC, [row]).changes("train")[0]
+    assert (record.state_change, record.pnr_frame) == (True, None)
+    assert "PNR leaves them out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("told", "is_right"),
+    [
+        ({"verb": "c_(x,_y)", "verb_label": 2}, True),
+        ({"verb": "c", "verb_label": 2}, True),  # without its synonyms
+        ({"verb": " C _(x)", "verb_label": 2}, True),
+        ({"verb": None}, True),
+        ({"verb": "c", "verb_label": None}, True),
+        ({"verb": "c"}, False),
+        ({"verb": "a", "verb_label": 2}, False),
+        ({"noun": "d"}, False),
+        ({"verb": 7}, False),
+    ],
+)
+def test_a_label_is_the_taxonomys_name_of_the_rows_text(tmp_path, told, is_right):
+    data = write(tmp_path, LTA, [ACTION | {"action_idx": 1}, ACTION | told])
+    if is_right:
+        assert len(data.actions("train")) == 2
+        return
+    (space,) = told.keys() - {"verb_label"}
+    with pytest.raises(
+        AnnotationInvalid,
+        match=rf"train\.json, row 1 \(.*\): {space}: expected .* name of {space}_label .*, got "
+        rf"{told[space]!r}\. 1 of 2 rows do not agree with fho_lta_taxonomy\.json",
+    ):
+        data.actions("train")
+
+
+@pytest.mark.parametrize("space", ["verbs", "nouns"])
+def test_a_reversed_taxonomy_is_refused(tmp_path, space):
+    rows = [
+        ACTION | {"action_idx": i, "verb": "abc"[i], "verb_label": i, "noun": "defg"[i],
+                  "noun_label": i}
+        for i in range(3)
+    ]  # fmt: skip
+    data = write(tmp_path, LTA, rows)
+    assert len(data.actions("train")) == 3
+    reversed_ = {**TAXONOMY, space: TAXONOMY[space][::-1]}
+    (data.annotations / "fho_lta_taxonomy.json").write_text(json.dumps(reversed_))
+    with pytest.raises(AnnotationInvalid, match=r"fho_lta_train\.json, row 0 "):
+        data.actions("train")
+
+
+def test_null_labels_are_counted_aloud_once_a_field(tmp_path, caplog):
+    rows = [ACTION | {"action_idx": i, "verb_label": None} for i in range(3)]
+    write(tmp_path, LTA, [ACTION | {"action_idx": 5}, *rows]).actions("train")
+    (said,) = caplog.messages
+    assert "3 of 4 rows have no verb_label" in said
+    assert "fho_lta_train.json, row 1 " in said
+    caplog.clear()
+    write(tmp_path, OSCC, [NEGATIVE, POSITIVE | {"state_change": None}]).changes("train")
+    (said,) = caplog.messages
+    assert "1 of 2 rows have no state_change" in said
+
+
+def test_only_the_files_of_the_tasks_asked_for_are_opened(tmp_path):
+    data = write(tmp_path, LTA, [ACTION])
+    records = data.read("train", ("lta", "ar"))
+    assert (len(records.actions), records.changes, records.videos) == (1, [], ["v"])
+    with pytest.raises(AnnotationInvalid, match=r"fho_oscc-pnr_train\.json is not there"):
+        data.read("train", ("ar", "pnr"))
+    data = write(tmp_path / "other", OSCC, [NEGATIVE])
+    records = data.read("train", ("oscc",))
+    assert (records.actions, len(records.changes), records.videos) == ([], 1, ["v"])
 
 
 @pytest.mark.parametrize(
@@ -273,7 +395,8 @@ def test_lengths_come_from_the_metadata_where_it_is_there(tmp_path, place):
 
 
 def test_windows_of_a_clip_follow_ranks_even_where_indices_have_gaps(tmp_path):
-    rows = [ACTION | {"action_idx": 3 * i, "verb_label": i % 3} for i in range(22)]
+    bare = without(ACTION, "verb", "noun")
+    rows = [bare | {"action_idx": 3 * i, "verb_label": i % 3} for i in range(22)]
     actions = write(tmp_path, LTA, rows).actions("train")
     assert list(group_by_clip(actions)) == [list(range(22))]
     tracks = Tracks.join([make_track(600, video_id="v")])

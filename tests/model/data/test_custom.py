@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model.config import ModelConfig
-from model.data.annotations import ActionRecord, ChangeRecord
 from model.data.custom import check_rows, custom_samples, draw_fraction
 from model.data.label_file import LabelRow
+from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import (
     Tracks,
     action_samples,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import ModelConfig
-from model.data.annotations import ActionRecord, ChangeRecord
+from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import (
     Tracks,
     action_samples,

@@ -9,7 +9,7 @@ from extract.contract import TABLETOP
 from extract.swin import SwinConfig
 from extract.torch_encoder import TorchEncoder
 from model.config import FitConfig
-from model.data.annotations import ActionRecord
+from model.data.records import ActionRecord
 from model.pretrain.training import (
     PretrainConfig,
     Pretraining,
