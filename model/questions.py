@@ -6,6 +6,7 @@ from pathlib import Path
 
 from model.data.annotations import DataRoot, Split
 from model.data.records import ActionRecord, group_by_clip
+from model.errors import AnnotationInvalid
 from model.tasks import LTA, OSCC, PNR
 
 CHALLENGES = (LTA.name, OSCC.name, PNR.name)
@@ -53,10 +54,23 @@ class AnnotationFolder(DataRoot):
         return self.root / f"{stem}_{split}.json"
 
 
-def open_annotations(path: Path, version: str) -> DataRoot:
-    """Returns the annotations in a folder, or in `version` of the data root that `path` is."""
-    root = DataRoot(path, version)
-    return root if root.annotations.is_dir() else AnnotationFolder(path)
+def open_annotations(path: Path, version: str | None = None) -> DataRoot:
+    """Returns the annotations of a folder of JSON files, or below the data root that `path` is.
+
+    Args:
+        path: the folder.
+        version: which of a root's annotations; None takes v1 where it is there, else v2.
+
+    Raises:
+        AnnotationInvalid: it is neither; the message says what was looked for.
+    """
+    if any(path.glob("fho_*.json")):
+        return AnnotationFolder(path)
+    try:
+        return DataRoot.find(path, version)
+    except AnnotationInvalid as error:
+        names = "fho_lta_test_unannotated.json or fho_oscc-pnr_test_unannotated.json"
+        raise AnnotationInvalid(f"{path} itself holds no {names}, and as a root {error}") from error
 
 
 def read_questions(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) -> list[Question]:

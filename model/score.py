@@ -232,7 +232,7 @@ def _say_sound(path: Path, layout: Layout, answers: Facts, truth: Path | None) -
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     if truth is not None:
-        metrics: Metrics = grade(layout.task, answers, DataRoot(truth))
+        metrics: Metrics = grade(layout.task, answers, DataRoot.find(truth))
         line["metrics"] = metrics
     print(json.dumps(line))
 

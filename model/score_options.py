@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from model.data.annotations import VERSIONS
 from model.questions import CHALLENGES, FIRST_OBSERVED
 from weights.folders import as_place
 
@@ -24,7 +25,11 @@ def parse_options(argv: list[str] | None, about: str | None) -> argparse.Namespa
     parser.add_argument(
         "--annotations", type=Path, required=True, help="folder of the JSON files, or data root"
     )
-    parser.add_argument("--version", default="v1", help="of the annotations below a root (v1)")
+    parser.add_argument(
+        "--version",
+        choices=VERSIONS,
+        help="of the annotations below a root (default: v1 where it is there, else v2)",
+    )
     parser.add_argument("--bundle", type=as_place, help="folder or URL")
     parser.add_argument(
         "--features", type=as_place, help="folder or URL of <video_uid>.pt or .safetensors"

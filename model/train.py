@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from extract.errors import ExtractError
+from model.data.annotations import DataRoot
 from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
 from model.errors import ModelError, Stopped
 from model.learn import main as learn
@@ -124,7 +125,8 @@ def _command(arguments: argparse.Namespace, method: str) -> str:
     if arguments.smoke:
         words.append("--smoke")
     if arguments.data is not None:
-        words += ["--data ROOT", f"--features {Path(arguments.features).name}"]
+        version = DataRoot.find(arguments.data, arguments.version).version
+        words += [f"--data ROOT --version {version}", f"--features {Path(arguments.features).name}"]
         words += [f"--preset {arguments.preset}", f"--lta-windows {arguments.lta_windows}"]
     if method in PROTOCOLS.values():
         words += [f"--protocol {arguments.protocol}"] if arguments.protocol != "shared" else []

@@ -120,11 +120,11 @@ def test_features_that_do_not_fit_are_refused(world, capsys, features, said):
     assert said in capsys.readouterr().err
 
 
-def copied(world, place, name, change):
+def copied(world, place, name, change, version="v1"):
     """The world with one annotation file changed."""
     for part in ("annotations", "mine"):
-        shutil.copytree(world / "v1" / part, place / "v1" / part)
-    file = place / "v1" / "annotations" / name
+        shutil.copytree(world / "v1" / part, place / version / part)
+    file = place / version / "annotations" / name
     values = json.loads(file.read_text())
     change(values)
     file.write_text(json.dumps(values))
@@ -135,6 +135,32 @@ def test_another_taxonomy_is_refused(world, tmp_path, capsys):
     more = copied(world, tmp_path, "fho_lta_taxonomy.json", lambda v: v["nouns"].append("new"))
     assert main(more) == 2
     assert "has 5 nouns, this bundle knows 4" in capsys.readouterr().err
+
+
+def test_a_taxonomy_in_another_order_is_refused(world, tmp_path, capsys):
+    more = copied(world, tmp_path, "fho_lta_taxonomy.json", lambda v: v["verbs"].reverse())
+    assert main(more) == 2
+    assert "verb 0 is 'verb4' in fho_lta_taxonomy.json and 'verb0' in this bundle" in (
+        capsys.readouterr().err
+    )
+
+
+def test_the_version_asked_for_is_scored_else_v1_else_v2(world, tmp_path, capsys):
+    def drop(values):
+        values["clips"] = values["clips"][:40]
+
+    def longer(values):
+        values["nouns"].append("new")
+
+    two = copied(world, tmp_path, "fho_oscc-pnr_val.json", drop, version="v2")
+    kept = tmp_path / "m.json"
+    assert main([*two, "--json", str(kept)]) == 0  # v2 is alone
+    assert json.loads(kept.read_text())["val"]["model"]["oscc"]["samples"] == 40
+    copied(world, tmp_path, "fho_lta_taxonomy.json", longer)
+    assert main(two) == 2  # v1, which is there now
+    assert "choose that with --version" in capsys.readouterr().err
+    assert main([*two, "--version", "v2", "--json", str(kept)]) == 0
+    assert json.loads(kept.read_text())["val"]["model"]["oscc"]["samples"] == 40
 
 
 def test_a_task_without_samples_is_left_out_and_that_is_said(world, tmp_path, capsys):

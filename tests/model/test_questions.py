@@ -78,6 +78,18 @@ def test_a_test_file_that_cannot_be_answered_is_refused_by_id(root, change, comp
         read_questions(DataRoot(root), "oscc")
 
 
+def test_a_root_gives_the_version_asked_for_else_v1_else_v2(root):
+    (root / "v1").rename(root / "v2")
+    assert open_annotations(root).annotations == root / "v2/annotations"
+    assert len(read_questions(open_annotations(root), "oscc")) == 24
+    with pytest.raises(AnnotationInvalid) as refused:
+        open_annotations(root, "v1")
+    assert str(root / "v1/annotations/fho_*.json") in str(refused.value)
+    write_clips(root / "v1/annotations/fho_oscc-pnr_test_unannotated.json", [])
+    assert read_questions(open_annotations(root), "oscc") == []
+    assert len(read_questions(open_annotations(root, "v2"), "oscc")) == 24
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(AnnotationInvalid, match="fho_lta_test_unannotated.json"):
         read_questions(open_annotations(tmp_path, "v1"), "lta")
