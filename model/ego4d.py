@@ -91,7 +91,7 @@ def _check_labels(
     what = "learn from" if split == "train" else "fit temperatures on"
     for task in tasks:
         if hidden := samples[task].hidden:
-            actions = f" ({LTA.num_nodes} actions of one clip each)" if task == LTA.name else ""
+            actions = f" (windows of {LTA.num_nodes} actions in a clip)" if task == LTA.name else ""
             raise AnnotationInvalid(
                 f"{data.file_of(task, split)}: no sample of {task}{actions} has a label of "
                 f"{' or '.join(hidden)}, so there is nothing to {what}; leave {task} out: --tasks "

@@ -96,7 +96,7 @@ def import_authors(
     num_labels = {space: len(names) for space, names in labels.items()}
     parts = [read_part(path, num_labels, vectors_per_node=vectors_per_node) for path in paths]
     _check_together(parts)
-    pairs = None if actions is None else count_actions(actions, num_labels)
+    pairs = None if actions is None else count_actions(actions, labels)
     backpack, doubts = _backpack(parts, pairs)
     manifest = Manifest(
         name=name,

@@ -1,7 +1,8 @@
 """Ego4D's label files -> names by id, and the actions that a training split shows."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from weights.errors import CheckpointInvalid
+
+_SYNONYMS = re.compile(r"[_ ]*\(.*")
 
 
 def read_taxonomy(path: Path) -> dict[str, list[str]]:
@@ -27,19 +30,24 @@ def read_taxonomy(path: Path) -> dict[str, list[str]]:
     return labels
 
 
-def count_actions(path: Path, num_labels: Mapping[str, int]) -> tuple[Tensor, Tensor, Tensor]:
+def is_name(text: object, name: str) -> bool:
+    """Whether an action's text is a taxonomy's name, whose synonyms in parentheses do not count."""
+    return _bare(str(text)) == _bare(name)
+
+
+def count_actions(path: Path, labels: Mapping[str, Sequence[str]]) -> tuple[Tensor, Tensor, Tensor]:
     """Returns every (verb, noun) pair of `fho_lta_train.json` and how often it occurs.
 
     Args:
         path: of the file; actions of which a label is null are of no pair.
-        num_labels: "verb" and "noun" -> labels in the taxonomy.
+        labels: "verb" and "noun" -> names by id, as the taxonomy has them.
 
     Returns:
         Verb ids, noun ids and counts, each (P,) int64, in ascending order of verb * N + noun.
 
     Raises:
-        CheckpointInvalid: it cannot be read, or no action has both labels, or a label is missing
-            or not in the taxonomy.
+        CheckpointInvalid: it cannot be read, or no action has both labels, or a label is missing,
+            not in the taxonomy, or has another name there than in the action.
     """
     values = _read(path)
     rows = values.get("clips") if isinstance(values, dict) else values
@@ -48,12 +56,12 @@ def count_actions(path: Path, num_labels: Mapping[str, int]) -> tuple[Tensor, Te
     rows = [row for row in rows if not _has_null_label(row)]
     if not rows:
         raise CheckpointInvalid(str(path), "no action with a verb_label and a noun_label")
-    columns = [
-        torch.tensor([_label(path, row, space, num) for row in rows])
-        for space, num in (("verb", num_labels["verb"]), ("noun", num_labels["noun"]))
-    ]
-    pair, count = (columns[0] * num_labels["noun"] + columns[1]).unique(return_counts=True)
-    return pair // num_labels["noun"], pair % num_labels["noun"], count
+    verb, noun = (
+        torch.tensor([_label(path, row, space, labels[space]) for row in rows])
+        for space in ("verb", "noun")
+    )
+    pair, count = (verb * len(labels["noun"]) + noun).unique(return_counts=True)
+    return pair // len(labels["noun"]), pair % len(labels["noun"]), count
 
 
 def _has_null_label(row: Any) -> bool:
@@ -61,14 +69,26 @@ def _has_null_label(row: Any) -> bool:
     return isinstance(row, dict) and any(row.get(name, "") is None for name in fields)
 
 
-def _label(path: Path, row: Any, space: str, num: int) -> int:
+def _label(path: Path, row: Any, space: str, names: Sequence[str]) -> int:
     label = row.get(f"{space}_label") if isinstance(row, dict) else None
-    if not isinstance(label, int) or not 0 <= label < num:
+    if not isinstance(label, int) or not 0 <= label < len(names):
         raise CheckpointInvalid(
             str(path),
-            f"expected {space}_label from 0 to {num - 1} in every action, found {label!r}",
+            f"expected {space}_label from 0 to {len(names) - 1} in every action, found {label!r}",
+        )
+    text = row.get(space)
+    if text is not None and not is_name(text, names[label]):
+        raise CheckpointInvalid(
+            str(path),
+            f"{space}_label {label} is {text!r} in an action and {names[label]!r} in the taxonomy: "
+            "take both files from the same release",
         )
     return label
+
+
+def _bare(name: str) -> str:
+    """A name without synonyms, case and the sign between its words."""
+    return _SYNONYMS.sub("", name.strip().casefold()).replace("_", " ")
 
 
 def _read(path: Path) -> Any:

@@ -1,10 +1,10 @@
 """Checks over all rows of an annotation file: refused or warned of once, by file and first row."""
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 
 from model.data.fields import Row
+from weights.taxonomy import is_name
 
 logger = logging.getLogger(__name__)
 
@@ -13,8 +13,6 @@ FPS = 30
 
 CLOCK_TOLERANCE_FRAMES = 3
 """Streams start some 0.02 s late and frames are rounded: that explains two frames, not four."""
-
-_SYNONYMS = re.compile(r"[_ ]*\(.*")
 
 
 def check_names(rows: Sequence[Row], spaces: Mapping[str, Sequence[str]]) -> None:
@@ -36,7 +34,7 @@ def check_names(rows: Sequence[Row], spaces: Mapping[str, Sequence[str]]) -> Non
         for space, names in spaces.items()
         if (label := row.label(f"{space}_label", len(names))) is not None
         and row.values.get(space) is not None
-        and _bare(row.values[space]) != _bare(names[label])
+        and not is_name(row.values[space], names[label])
     ]
     if wrong:
         row, space, label = wrong[0]
@@ -95,11 +93,6 @@ def warn_of_clocks(rows: Sequence[Row], prefix: str) -> None:
     if apart:
         frames = CLOCK_TOLERANCE_FRAMES
         _warn(rows, apart, f"have seconds and frames more than {frames} frames apart; frames count")
-
-
-def _bare(name: object) -> str:
-    """A name without synonyms, case and the sign between its words."""
-    return _SYNONYMS.sub("", str(name).strip().casefold()).replace("_", " ")
 
 
 def _warn(rows: Sequence[Row], which: Sequence[Row], said: str, detail: str = "") -> None:

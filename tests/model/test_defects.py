@@ -197,7 +197,10 @@ REFUSED = {
     ),
     "clips too short for a future": Refused(
         short_clips,
-        ("fho_lta_val.json: no sample of lta (22 actions of one clip each)", "--tasks ar oscc pnr"),
+        (
+            "fho_lta_val.json: no sample of lta (windows of 22 actions in a clip)",
+            "--tasks ar oscc pnr",
+        ),
     ),
     "no pair for the backpack": Refused(
         lambda tree: [row.update(verb_label=None) for row in tree.actions()],

@@ -284,5 +284,5 @@ def test_pairs_are_counted_of_actions_with_both_labels(tmp_path):
     path = tmp_path / "fho_lta_train.json"
     pairs = [(0, 1), (None, 1), (0, None), (0, 1), (2, 0), (None, None)]
     path.write_text(json.dumps([{"verb_label": v, "noun_label": n} for v, n in pairs]))
-    verb, noun, count = count_actions(path, {"verb": 3, "noun": 2})
+    verb, noun, count = count_actions(path, {"verb": ["a", "b", "c"], "noun": ["d", "e"]})
     assert (verb.tolist(), noun.tolist(), count.tolist()) == ([0, 2], [1, 0], [2, 1])

@@ -48,6 +48,18 @@ def test_actions_without_labels_of_the_taxonomy_are_refused(tmp_path, labels, te
         prototypes(tmp_path, labels, labels[1])
 
 
+@pytest.mark.parametrize(("verb", "is_right"), [("verb1_(x)", True), ("VERB1", True), ("v", False)])
+def test_an_actions_text_is_the_taxonomys_name_of_its_label(tmp_path, labels, verb, is_right):
+    rows = json.loads(labels[1].read_text())["clips"]
+    next(row for row in rows if row["verb_label"] == 1)["verb"] = verb
+    labels[1].write_text(json.dumps(rows))
+    if is_right:
+        assert prototypes(tmp_path, labels, labels[1])[1] == []
+        return
+    with pytest.raises(CheckpointInvalid, match="verb_label 1 is 'v' in an action and 'verb1'"):
+        prototypes(tmp_path, labels, labels[1])
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"verbs": ["a"]}', '{"verbs": [], "nouns": ["b"]}'])
 def test_a_taxonomy_that_names_nothing_is_refused(tmp_path, labels, text):
     labels[0].write_text(text)
