@@ -76,7 +76,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
     results = []
     for split in arguments.splits or _splits_with_truth(data):
         records = data.read(split, tasks)
-        scored = _tasks_to_score(records, split)
+        scored = _tasks_to_score(predictor, records, split)
         tracks = _tracks(predictor, data, split, records.videos, arguments)
         everything = split_samples(records, tracks)
         samples = {task: everything[task] for task in scored}
@@ -185,13 +185,15 @@ def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
     return comparable if arguments.compare_paper is None else bool(arguments.compare_paper)
 
 
-def _tasks_to_score(records: SplitRecords, split: Split) -> list[str]:
+def _tasks_to_score(predictor: Predictor, records: SplitRecords, split: Split) -> list[str]:
     """The tasks of which the split has labels; says which have none."""
     samples = split_samples(records, Tracks.unread(records.videos))
     scored = [task for task, found in samples.items() if not found.hidden]
-    left_out = [task for task in records.tasks if task not in scored]
+    left_out = [task for task in predictor.tasks if task not in scored]
     if not scored:
-        raise AnnotationInvalid(f"{split} has no labelled sample of any task of this bundle")
+        raise AnnotationInvalid(
+            f"{split} has no labelled sample of {', '.join(predictor.tasks)}: nothing to score"
+        )
     if left_out:
         print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
     return scored

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from model.data.samples import Samples, Tracks
-from model.tasks import PNR, TASKS, Readout, TaskSpec
+from model.tasks import TASKS, Readout, TaskSpec
 from tests.factories import D_IN, NUM_LABELS
 
 ROWS = 40  # feature vectors of a video: windows every 16 frames
@@ -55,16 +55,3 @@ def make_split(num: int = 12, *, videos: int = 3, seed: int = 0) -> dict[str, Sa
         name: make_samples(spec, num, videos=videos, seed=seed + i)
         for i, (name, spec) in enumerate(TASKS.items())
     }
-
-
-def permuted(samples: Samples, order: torch.Tensor) -> Samples:
-    """The same samples in another order."""
-    return replace(
-        samples,
-        segments=samples.segments[order],
-        video_offset=samples.video_offset[order],
-        video_rows=samples.video_rows[order],
-        labels={name: values[order] for name, values in samples.labels.items()},
-        pnr_frame=samples.pnr_frame[order] if samples.spec is PNR else None,
-        seconds=samples.seconds[order] if samples.spec is PNR else None,
-    )

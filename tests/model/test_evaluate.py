@@ -174,6 +174,24 @@ def test_a_task_without_samples_is_left_out_and_that_is_said(world, tmp_path, ca
     assert "lta" not in out.out
 
 
+def test_labels_that_are_all_null_leave_their_task_out_and_without_any_nothing_is_scored(
+    world, tmp_path, capsys
+):
+    def hide(values):
+        for row in values["clips"]:
+            row |= {"noun_label": None, "state_change": None}
+
+    arguments = copied(world, tmp_path, "fho_lta_val.json", hide)
+    assert main(arguments) == 0
+    assert "val has no sample of ar, lta: not scored" in capsys.readouterr().err
+    file = tmp_path / "v1" / "annotations" / "fho_oscc-pnr_val.json"
+    values = json.loads(file.read_text())
+    hide(values)
+    file.write_text(json.dumps(values))
+    assert main(arguments) == 2
+    assert "val has no labelled sample of ar, lta, oscc, pnr" in capsys.readouterr().err
+
+
 def test_the_paper_is_not_shown_beside_another_world(world, capsys):
     assert run(world, "--compare-paper") == 2
     assert "needs a bundle that learnt from Ego4D" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from model.stages import collect_logits
 from model.tasks import AR, LTA, OSCC, PNR, TASKS
 from model.unseen import baselines
 from tests.factories import TINY, make_skills
-from tests.model.samples import make_samples, make_split, permuted
+from tests.model.samples import make_samples, make_split
 
 # What a user may add: a task per readout, with label spaces of its own.
 TOOL = replace(AR, name="tool", outputs=("tool",))
@@ -105,7 +105,7 @@ def test_the_order_of_samples_moves_their_values_and_no_figure():
     order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
     for task in ("ar", "oscc", "pnr"):
         model, one = {task: models[task]}, {task: split[task]}
-        other = {task: permuted(split[task], order)}
+        other = {task: split[task].take(order)}
         first = per_sample(*collect_logits(model, one, TINY), one, TINY, {})[task]
         second = per_sample(*collect_logits(model, other, TINY), other, TINY, {})[task]
         for name, values in first.items():
