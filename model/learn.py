@@ -18,7 +18,7 @@ from extract.ids import as_id
 from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
-from model.data.custom import check_rows, custom_samples, draw_fraction
+from model.data.custom import check_rows, custom_samples, draw_fraction, on_features_clock
 from model.data.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.samples import Samples, Tracks
 from model.data.task_file import TaskFile, read_task
@@ -167,6 +167,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
     store = FeatureStore(arguments.features or work / "features")
     listed = _read_tracks(predictor, rows, store, arguments.videos)
     check_rows(rows, listed, arguments.labels)
+    rows = on_features_clock(rows, listed)
     tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
     splits = [split for split in SPLITS if any(row.split == split for row in rows)]
     samples: dict[str, Samples] = {

@@ -1,6 +1,7 @@
 """Rows of a labels file and tracks -> samples of one's own task."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,18 +17,44 @@ from model.tasks import Readout
 
 
 def check_rows(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack], path: Path) -> None:
-    """Looks whether every row lies in its video.
+    """Looks whether every row lies in its video, on the clock of the video's container.
 
     Raises:
-        AnnotationInvalid: a row ends after its video does; names the line.
+        AnnotationInvalid: a row ends before its video begins or after it ends; names the line.
     """
-    duration_s = {track.video_id: track.duration_s for track in tracks}
+    shown = {track.video_id: (track.origin_s, track.video_end_s) for track in tracks}
     for row in rows:
-        if row.end_s > duration_s[row.video] + TOLERANCE_S:
+        first_s, last_s = shown[row.video]
+        if not first_s < row.end_s <= last_s + TOLERANCE_S:
             raise AnnotationInvalid(
-                f"{path}, line {row.line}, column end_s: expected at most "
-                f"{duration_s[row.video]:.3f}, where {row.video} ends, got {row.end_s:g}"
+                f"{path}, line {row.line}, column end_s: expected more than {first_s:.3f} and at "
+                f"most {last_s:.3f}, where {row.video} begins and ends, got {row.end_s:g}"
             )
+
+
+def on_features_clock(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack]) -> list[LabelRow]:
+    """Returns rows whose seconds count the frames that the features were made of, from the first.
+
+    A label is told on the clock of its video's container; that of a track that begins later, or of
+    29.97 frames a second, is another one.
+    """
+    known = {track.video_id: track for track in tracks}
+
+    def moved(time_s: float, video: str) -> float:
+        track = known[video]
+        if track.origin_s == 0 and track.ticks_per_s == track.fps:
+            return time_s
+        return max(0.0, (time_s - track.origin_s) * track.ticks_per_s / track.fps)
+
+    return [
+        replace(
+            row,
+            start_s=moved(row.start_s, row.video),
+            end_s=moved(row.end_s, row.video),
+            time_s=None if row.time_s is None else moved(row.time_s, row.video),
+        )
+        for row in rows
+    ]
 
 
 def custom_samples(

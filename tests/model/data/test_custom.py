@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.config import ModelConfig
-from model.data.custom import check_rows, custom_samples, draw_fraction
+from model.data.custom import check_rows, custom_samples, draw_fraction, on_features_clock
 from model.data.label_file import LabelRow
 from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import (
@@ -121,3 +121,27 @@ def test_a_fraction_keeps_every_class_its_share_and_the_neighbours(tmp_path, fra
     assert where == sorted(where)
     assert torch.equal(few.segments, whole.segments[where])
     assert few.names == draw_fraction(whole, fraction, seed=3).names
+
+
+@pytest.mark.parametrize(
+    ("origin_s", "rate"), [(1.5, 30.0), (0.0, 30 / 1.001), (5000.0, 30 / 1.001)]
+)
+def test_labels_on_a_containers_clock_name_the_frames_they_mean(origin_s, rate):
+    """The same frames, told in seconds of a video that starts later or shows 29.97 a second."""
+    tracks = [replace(track, origin_s=origin_s, ticks_per_s=rate) for track in TRACKS]
+    told = [
+        replace(
+            row, start_s=origin_s + row.start_s * 30 / rate, end_s=origin_s + row.end_s * 30 / rate
+        )
+        for row in ROWS
+    ]
+    check_rows(told, tracks, "labels.csv")
+    for ours, theirs in zip(on_features_clock(told, tracks), ROWS, strict=True):
+        assert (ours.start_s, ours.end_s) == pytest.approx((theirs.start_s, theirs.end_s))
+    assert on_features_clock(ROWS, TRACKS) == ROWS
+
+
+def test_a_label_before_the_first_frame_is_refused():
+    tracks = [replace(TRACKS[0], origin_s=10.0), TRACKS[1]]
+    with pytest.raises(AnnotationInvalid, match="line 2, column end_s: expected more than 10.000"):
+        check_rows(ROWS[:1], tracks, "labels.csv")
