@@ -74,7 +74,7 @@ class ClipInfo:
         rotation: degrees counter-clockwise that the stored picture was turned by.
         mirrored: left and right of the stored picture were exchanged before.
         video_track: which of the file's video tracks was read, from 0.
-        video_tracks: how many there are.
+        video_tracks: how many there are, attached covers aside.
         codec: "h264", "hevc", "vp8", "vp9", "av1", "mpeg4" or "mjpeg".
         container: "mp4" (MOV too), "matroska" (WebM too) or "avi".
         frames_declared: frames the file claims to have, if it says.

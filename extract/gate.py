@@ -35,7 +35,7 @@ class PacketReport:
     Attributes:
         container: from the first bytes.
         video_track: which of the file's video tracks this is, from 0.
-        video_tracks: how many there are.
+        video_tracks: how many there are, attached covers aside.
         codec: canonical name.
         width: stored pixels, before rotation; the decoder may find another size.
         height: as `width`.

@@ -22,7 +22,6 @@ from extract.pyav_decoder import TrackDecoder
 _RASL = "filter_units=pass_types=8-9"
 """HEVC's pictures that cannot be decoded after a cut; the decoder leaves them out in silence."""
 
-
 _FIRST_FRAMES = 24
 """More than a decoder holds back, so that packets are not taken for fields."""
 

@@ -43,7 +43,7 @@ class InputFacts(Body):
     video_track: int
     """Which of the file's video tracks was read, counted from 0."""
     video_tracks: int
-    """How many it has."""
+    """How many it has, attached covers aside."""
     container: str
     codec: str
     frames_declared: int | None
