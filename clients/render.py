@@ -8,11 +8,12 @@ import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 from av.packet import Packet
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -206,7 +207,8 @@ class _Film:
         self._aspect = float(aspect or 1)
 
     def add(self, frame: VideoFrame) -> "list[Packet[VideoStream]]":
-        data: Any = frame.side_data.get("DISPLAYMATRIX")
+        # Not `frame.side_data`: it and the frame would keep each other alive.
+        data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
         if data is not None:  # a stream may say it once, for all frames that follow
             self._matrix = bytes(data)
         picture = _upright(frame, self._matrix, self._aspect)

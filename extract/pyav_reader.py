@@ -8,6 +8,7 @@ import av
 import numpy as np
 from av.codec import CodecContext
 from av.codec.hwaccel import HWAccel
+from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -120,7 +121,7 @@ class PyavReader:
     def _measure(self, frame: VideoFrame) -> None:
         """Notes how a frame is shown; a stream may say so once, for all frames that follow."""
         self.num_corrupt += int(frame.is_corrupt)
-        if (matrix := _matrix(frame)) is not None:
+        if (matrix := display_matrix(frame)) is not None:
             orientation = Orientation.of_matrix(matrix)
             self.is_turnable = orientation is not None
             self.orientation = orientation or UPRIGHT
@@ -162,10 +163,14 @@ class _Packets:
             frames = [frame for packet in (*packets, None) for frame in alone.decode(packet)]
         except av.error.FFmpegError:
             return True
-        return any(_matrix(frame) is not None for frame in frames)
+        return any(display_matrix(frame) is not None for frame in frames)
 
 
-def _matrix(frame: VideoFrame) -> bytes | None:
-    """The display matrix that comes with a frame, from its container or its stream."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+def display_matrix(frame: VideoFrame) -> bytes | None:
+    """Returns the display matrix that comes with a frame, from its container or its stream.
+
+    `frame.side_data` is not asked: it and the frame would keep each other alive until Python looks
+    for such circles, and the decoder would take new memory for every frame meanwhile.
+    """
+    data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     return None if data is None else bytes(data)

@@ -161,7 +161,7 @@ LIMITS: dict[str, Any] = {
     "max_fps": 120.0,
     "max_segments": 64,
     "decode_wall_s": 30.0,
-    "decode_memory_mb": 3072,
+    "decode_memory_mb": 2048,
     "max_top_k": 100,
     "max_names": 32,
     "job_max_upload_bytes": 4 << 30,

@@ -100,8 +100,8 @@ class Settings(ClusterSettings):
     """Decoding processes."""
     decode_wall_s: Annotated[float, Field(gt=0)] = 30.0
     """Longest time one clip may take to decode."""
-    decode_memory_mb: Annotated[int, Field(gt=0)] = 3072
-    """Limit on the address space of one decoding process, in MiB; 8K in 10 bits takes 2850."""
+    decode_memory_mb: Annotated[int, Field(gt=0)] = 2048
+    """Limit on the address space of one decoding process, in MiB; 8K in 10 bits takes 1212."""
     clips_per_worker: Annotated[int, Field(gt=0)] = 200
     """Clips after which a decoding process is replaced."""
 
