@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from model.backpack import Backpack
 from model.config import ModelConfig
 from model.egopack import Votes
+from model.futures import sample_futures
 from model.outputs import (
     ArAnswer,
     Evidence,
@@ -22,7 +22,7 @@ from model.outputs import (
     SkillAnswer,
 )
 from model.skills import SkillSet
-from model.tasks import AR, FIXED_LABELS, NUM_HYPOTHESES, OSCC, PNR, Readout
+from model.tasks import AR, FIXED_LABELS, OSCC, PNR, Readout
 from weights.manifest import Manifest
 
 
@@ -42,30 +42,6 @@ def output_probabilities(logits: Tensor, temperature: float) -> Tensor:
     somewhere.
     """
     return (logits / temperature).softmax(dim=0 if logits.shape[-1] == 1 else -1)
-
-
-def sample_futures(
-    probabilities: Mapping[str, Tensor], *, seed: int, greedy_first: bool
-) -> dict[str, Tensor]:
-    """Draws K futures, label by label and independently, as Ego4D's generator does.
-
-    Args:
-        probabilities: output -> (Z, Y).
-        seed: the same seed and probabilities give the same futures, whoever else is asking.
-        greedy_first: the first hypothesis takes the most probable label of every step.
-
-    Returns:
-        output -> (K, Z) label ids.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    futures = {}
-    for name in sorted(probabilities):
-        p = probabilities[name].cpu().double()
-        draws = torch.multinomial(p, NUM_HYPOTHESES, replacement=True, generator=generator).T
-        if greedy_first:
-            draws = torch.cat([p.argmax(dim=1).unsqueeze(0), draws[1:]])
-        futures[name] = draws
-    return futures
 
 
 def name_prototypes(
@@ -99,7 +75,7 @@ class AnswerReader:
     def __init__(self, manifest: Manifest, skills: SkillSet) -> None:
         self._labels = manifest.label_spaces | FIXED_LABELS
         self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
-        self._greedy_first = ModelConfig.from_dict(manifest.model).greedy_first
+        self._config = ModelConfig.from_dict(manifest.model)
         self._skills = skills
 
     def probabilities(self, task: str, votes: Votes) -> dict[str, Tensor]:
@@ -161,7 +137,7 @@ class AnswerReader:
             LtaStep(self._rank("verb", v, top_k), self._rank("noun", n, top_k))
             for v, n in zip(verb, noun, strict=True)
         ]
-        drawn = sample_futures(probability, seed=seed, greedy_first=self._greedy_first)
+        drawn = sample_futures(votes.fused(), config=self._config, seed=seed)
         verbs, nouns = self._labels["verb"], self._labels["noun"]
         hypotheses = [
             [(verbs[v], nouns[n]) for v, n in zip(vs, ns, strict=True)]

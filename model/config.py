@@ -43,7 +43,9 @@ class ModelConfig:
         instants: "centre" reads an instant from the windows centred around it; "start" from
             those that start around it, as the authors' code does.
         greedy_first: the first of LTA's hypotheses takes the most probable label of every step
-            instead of a draw (our choice; False in the paper).
+            instead of a draw (our choice; the authors' code draws all).
+        future_temperature: what logits are divided by before LTA's futures are drawn (1 in the
+            authors' code), whatever temperature makes the probabilities shown.
     """
 
     input_size: int = 1536
@@ -68,6 +70,7 @@ class ModelConfig:
     windows: Literal["contained", "overlapping"] = "contained"
     instants: Literal["centre", "start"] = "centre"
     greedy_first: bool = False
+    future_temperature: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""

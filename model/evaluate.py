@@ -15,6 +15,7 @@ from model.data.records import SplitRecords
 from model.data.samples import Samples, Tracks
 from model.data.tracks import load_tracks, read_tracks
 from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
+from model.overrides import add_future_temperature, at_temperature
 from model.paper import learnt_from_ego4d
 from model.predictor import Predictor
 from model.report.answers import TaskAnswers, answer_split
@@ -63,7 +64,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
     data = DataRoot.find(arguments.data, arguments.version)
     calibration = predictor.manifest.calibration
     how = Measuring(
-        predictor.config,
+        at_temperature(predictor.config, arguments.future_temperature),
         {key: value["temperature"] for key, value in calibration.items()},
         seed=arguments.seed,
         resample=arguments.resample,
@@ -131,6 +132,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and its parts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures alone")
     parser.add_argument("--seed", type=int, default=0, help="of sampled futures and of intervals")
+    add_future_temperature(parser)
     parser.add_argument("--resample", choices=["video", "sample"], default="video",
                         help="what the intervals draw with replacement")  # fmt: skip
     parser.add_argument("--per-batch", type=int, metavar="SIZE",

@@ -1,6 +1,7 @@
 """`--set FIELD=VALUE`: any field of the configs from the command line, checked against its type."""
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -22,6 +23,22 @@ def add_setting_argument(parser: argparse.ArgumentParser) -> None:
         help="any field of ModelConfig (distance=l2, fusion=features, ...) or, as fit.FIELD, of "
         "FitConfig, over the preset's",
     )
+
+
+def add_future_temperature(parser: argparse.ArgumentParser) -> None:
+    """Adds `--future-temperature`, None where the bundle's own counts."""
+    parser.add_argument(
+        "--future-temperature",
+        type=_positive,
+        metavar="T",
+        help="what logits are divided by before LTA's futures are drawn (the bundle's: 1 unless "
+        "it was trained with another)",
+    )
+
+
+def at_temperature(config: ModelConfig, temperature: float | None) -> ModelConfig:
+    """Returns the config with `--future-temperature` where that was given."""
+    return config if temperature is None else replace(config, future_temperature=temperature)
 
 
 def override(learning: Learning, settings: Sequence[str]) -> Learning:
@@ -51,6 +68,13 @@ def override(learning: Learning, settings: Sequence[str]) -> Learning:
         skills={task: replace(config, **fit) for task, config in learning.skills.items()},
         translation=replace(learning.translation, **fit),
     )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return value
 
 
 def _value(config: type, name: str, text: str, prefix: str) -> Any:

@@ -5,7 +5,6 @@ float32 the shape of a batch moves a probability by about 1e-7, enough to turn o
 millions of draws now and then, or the choice between two prototypes; in float64 by 1e-16.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ import torch
 from torch import Tensor
 
 from extract.track import FeatureTrack
-from model.answers import output_probabilities, sample_futures
 from model.config import ModelConfig
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
+from model.futures import sample_futures, seed_of
+from model.overrides import at_temperature
 from model.questions import Question
 from model.segments import pick_nodes
 from model.skills import SkillSet, build_skills
@@ -33,13 +33,20 @@ class Responder:
     """
 
     def __init__(
-        self, bundle: Bundle, *, seed: int = 0, batch_size: int = 64, device: str = "cpu"
+        self,
+        bundle: Bundle,
+        *,
+        seed: int = 0,
+        future_temperature: float | None = None,
+        batch_size: int = 64,
+        device: str = "cpu",
     ) -> None:
         """Builds the models of a bundle.
 
         Args:
             bundle: loaded and verified.
             seed: of LTA's sampled futures.
+            future_temperature: they are drawn at; the bundle's if None.
             batch_size: graphs at once.
             device: "cpu" or a CUDA device.
 
@@ -47,11 +54,10 @@ class Responder:
             BundleError: the tensors do not fit the manifest.
         """
         manifest = bundle.manifest
-        self.config = ModelConfig.from_dict(manifest.model)
+        self.config = at_temperature(ModelConfig.from_dict(manifest.model), future_temperature)
         self.depends_on_batch = self.config.norm == "batch"
         self._seed, self._batch_size, self._device = seed, batch_size, torch.device(device)
         self._skills = _in_float64(build_skills(bundle, search="torch"), self._device)
-        self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
         self._labels = manifest.label_spaces
         self._encoder = manifest.encoder
 
@@ -141,22 +147,9 @@ class Responder:
         if spec.readout is Readout.NODES:
             node = int(logits["keyframe"][:, 0].argmax())
             return node * question.length_frames / spec.num_nodes  # the node's left edge
-        probability = {
-            name: output_probabilities(values, self._temperature.get(f"{spec.name}.{name}", 1.0))
-            for name, values in logits.items()
-        }
-        futures = sample_futures(
-            probability,
-            seed=seed_of(self._seed, question.id),
-            greedy_first=self.config.greedy_first,
-        )
+        seed = seed_of(self._seed, question.id)
+        futures = sample_futures(logits, config=self.config, seed=seed)
         return {name: futures[name].tolist() for name in spec.outputs}
-
-
-def seed_of(seed: int, question_id: str) -> int:
-    """Returns the seed of one sample: it does not depend on the sample's place in the file."""
-    digest = hashlib.sha256(f"{seed}/{question_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1  # a generator takes 63 bits
 
 
 def _in_float64(skills: SkillSet, device: torch.device) -> SkillSet:

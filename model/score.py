@@ -62,7 +62,11 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
     layouts = [read_layout(data, task, observed=arguments.observed) for task in arguments.tasks]
     bundle = load_bundle(arguments.bundle)
     responder = Responder(
-        bundle, seed=arguments.seed, batch_size=arguments.batch_size, device=arguments.device
+        bundle,
+        seed=arguments.seed,
+        future_temperature=arguments.future_temperature,
+        batch_size=arguments.batch_size,
+        device=arguments.device,
     )
     responder.check_tasks(arguments.tasks)
     if LTA.name in arguments.tasks:
@@ -72,6 +76,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
         "bundle": bundle.sha256,
         "features": store.address,
         "seed": arguments.seed,
+        "future_temperature": responder.config.future_temperature,
         "batch_size": arguments.batch_size if responder.depends_on_batch else None,
     }
     with ExitStack() as stack:
@@ -161,6 +166,7 @@ def _cluster(bundle: Bundle, arguments: argparse.Namespace) -> Cluster | None:
         bundle.sha256,
         everywhere(arguments.features),
         seed=arguments.seed,
+        future_temperature=arguments.future_temperature,
         batch_size=arguments.batch_size,
         device=arguments.device,
     )

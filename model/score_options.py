@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from model.data.annotations import VERSIONS
+from model.overrides import add_future_temperature
 from model.questions import CHALLENGES, FIRST_OBSERVED
 from weights.folders import as_place
 
@@ -40,6 +41,7 @@ def parse_options(argv: list[str] | None, about: str | None) -> argparse.Namespa
         "--tasks", type=lambda text: text.split(","), default=list(CHALLENGES), metavar="lta,..."
     )
     parser.add_argument("--seed", type=int, default=0, help="of LTA's sampled futures")
+    add_future_temperature(parser)
     parser.add_argument(
         "--observed",
         type=int,

@@ -37,6 +37,7 @@ class Recipe:
         sha256: of the bundle the run was started with.
         features: folder or URL of the tracks.
         seed: of LTA's sampled futures.
+        future_temperature: they are drawn at; the bundle's if None.
         batch_size: graphs at once.
         device: "cpu" or "cuda".
     """
@@ -45,6 +46,7 @@ class Recipe:
     sha256: str
     features: Place
     seed: int
+    future_temperature: float | None
     batch_size: int
     device: str
 
@@ -60,7 +62,11 @@ class Recipe:
         if bundle.sha256 != self.sha256:
             raise ScoringRefused(f"{self.bundle} is another bundle here: {bundle.sha256[:12]}")
         responder = Responder(
-            bundle, seed=self.seed, batch_size=self.batch_size, device=self.device
+            bundle,
+            seed=self.seed,
+            future_temperature=self.future_temperature,
+            batch_size=self.batch_size,
+            device=self.device,
         )
         store = FeatureStore(self.features)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.answers import output_probabilities, sample_futures
+from model.answers import output_probabilities
 from model.config import ModelConfig
 from model.data.records import SplitRecords
 from model.data.samples import (
@@ -21,6 +21,7 @@ from model.data.samples import (
     change_samples,
     keyframe_samples,
 )
+from model.futures import sample_split
 from model.losses import IGNORE
 from model.metrics import (
     Values,
@@ -103,9 +104,9 @@ def score_logits(
         samples: task -> samples of the split, in the same order.
         config: of the model.
         temperature: "task.output" -> temperature.
-        seed: of the sampled futures; sample i draws with seed + i.
+        seed: of the sampled futures, which no temperature moves.
     """
-    values = per_sample(logits, labels, samples, config, temperature, seed=seed)
+    values = per_sample(logits, labels, samples, config, seed=seed)
     return summarise(values, logits, labels, samples, temperature)
 
 
@@ -135,7 +136,6 @@ def per_sample(
     labels: Outputs,
     samples: Mapping[str, Samples],
     config: ModelConfig,
-    temperature: Mapping[str, float],
     *,
     seed: int = 0,
 ) -> PerSample:
@@ -157,8 +157,8 @@ def per_sample(
                 f"{task}: only samples with labels can be scored, those of {hidden[0]} are hidden"
             )
         if spec.readout is Readout.FUTURE:
-            probability = _probabilities(spec, outputs, temperature)
-            futures = sampled_futures(probability, greedy_first=config.greedy_first, seed=seed)
+            names = samples[task].names
+            futures = sample_split(outputs, names, config=config, seed=seed)
             result[task] = anticipation_errors(futures, labels[task])
         elif spec.readout is Readout.NODES:
             (score,) = outputs.values()
@@ -172,18 +172,6 @@ def per_sample(
 def metric_name(spec: TaskSpec, output: str, metric: str, *, alone: str | None = None) -> str:
     """Returns "verb_top1" where a task has several outputs; `alone` where it has only one."""
     return f"{output}_{metric}" if len(spec.outputs) > 1 else alone or metric
-
-
-def sampled_futures(
-    probability: Mapping[str, Tensor], *, greedy_first: bool, seed: int
-) -> dict[str, Tensor]:
-    """Returns sampled hypotheses, output -> (M, K, Z), of probabilities (M, Z, Y)."""
-    num = len(next(iter(probability.values())))
-    drawn = []
-    for i in range(num):
-        mine = {name: p[i] for name, p in probability.items()}
-        drawn.append(sample_futures(mine, seed=seed + i, greedy_first=greedy_first))
-    return {name: torch.stack([d[name] for d in drawn]) for name in probability}
 
 
 def _probabilities(

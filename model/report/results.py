@@ -105,7 +105,7 @@ def measure(
     logits = {task: said.logits for task, said in answers.items()}
     labels = {task: said.labels for task, said in answers.items()}
     temperature = how.temperature
-    values = per_sample(logits, labels, samples, how.config, temperature, seed=how.seed)
+    values = per_sample(logits, labels, samples, how.config, seed=how.seed)
     columns = {
         "model": summarise(values, logits, labels, samples, temperature),
         **baselines(train, samples),

@@ -136,10 +136,7 @@ def _carry_out(job: Job) -> Score | None:
 def score_models(
     models: Mapping[str, TaskModel], prepared: Prepared, learning: Learning, seed: int
 ) -> dict[str, Metrics]:
-    """Returns the metrics of every split whose truth is at hand; temperatures are fitted on val.
-
-    LTA's futures are drawn from calibrated probabilities, as a served bundle draws them.
-    """
+    """Returns the metrics of every split whose truth is at hand; temperatures are fitted on val."""
     config, samples = learning.model, prepared.samples
     logits, labels = collect_logits(models, samples["val"], config)
     temperature = {name: c.temperature for name, c in calibrate(logits, labels).items()}

@@ -215,6 +215,16 @@ def test_options_that_cannot_be_meant_are_refused(world, wrong, capsys):
     assert wrong[0] in capsys.readouterr().err
 
 
+def test_futures_can_be_drawn_at_another_temperature(world, tmp_path):
+    for name, more in (("a", []), ("b", ["1"]), ("c", ["0.2"])):
+        how = ["--future-temperature", *more] if more else []
+        assert run(world, "--json", tmp_path / name, *how) == 0
+    a, b, c = (json.loads((tmp_path / name).read_text())["val"]["model"] for name in "abc")
+    assert a == b
+    assert a.pop("lta") != c.pop("lta")
+    assert a == c
+
+
 def test_the_seed_repeats_the_run(world, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         assert run(world, "--json", tmp_path / name, "--seed", seed) == 0

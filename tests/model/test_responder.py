@@ -6,8 +6,9 @@ import torch
 
 from extract.track import EncoderId
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
+from model.futures import seed_of
 from model.questions import Question
-from model.responder import Responder, seed_of
+from model.responder import Responder
 from model.tasks import LTA
 from tests.factories import make_bundle, make_track
 

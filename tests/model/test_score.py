@@ -14,12 +14,12 @@ import torch
 
 from extract.ids import id_of
 from extract.store import FeatureStore
-from model.answers import output_probabilities, sample_futures
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.samples import Tracks, anticipation_samples, change_samples, keyframe_samples
+from model.futures import sample_futures, seed_of
 from model.metrics import anticipation_errors, keyframe_error_s
-from model.responder import Responder, seed_of
+from model.responder import Responder
 from model.score import main
 from model.skills import build_skills
 from model.stages import collect_logits
@@ -130,6 +130,19 @@ def test_another_seed_starts_over_and_says_so(root, out, tmp_path, capsys):
     assert found["oscc"] == first["oscc"]
 
 
+def test_another_temperature_of_the_futures_starts_over_and_moves_only_them(
+    root, out, tmp_path, capsys
+):
+    assert score(root, tmp_path) == 0
+    assert score(root, tmp_path, "--future-temperature", "0.3") == 0
+    assert "lta: starts over, changed: future_temperature" in capsys.readouterr().err
+    found, first = read_files(tmp_path), read_files(out)
+    assert found["lta"] != first["lta"]
+    assert found["pnr"] == first["pnr"]
+    assert score(root, tmp_path, "--future-temperature", "1") == 0
+    assert read_files(tmp_path) == first
+
+
 def test_a_model_that_normalises_over_its_batch_makes_the_batch_size_count(root, tmp_path, capsys):
     config = replace(TINY, norm="batch")  # D_IN is also the width of the bundle's encoder
     save_bundle(make_bundle(config), tmp_path / "bundle")
@@ -207,9 +220,9 @@ def test_metrics_of_the_files_are_those_of_the_evaluation(root, out, capsys):
     places = [samples["lta"].names.index(name) for name in asked]
     drawn = [
         sample_futures(
-            {name: output_probabilities(v[p], 1.0) for name, v in logits["lta"].items()},
+            {name: values[p] for name, values in logits["lta"].items()},
+            config=config,
             seed=seed_of(0, samples["lta"].names[p]),
-            greedy_first=config.greedy_first,
         )
         for p in places
     ]
@@ -311,8 +324,9 @@ def test_a_video_that_cannot_be_read_does_not_keep_the_others_from_it(root, tmp_
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--tasks", "ar"], ["--observed", "0"], ["--batch-size", "0"], ["--seed", "x"]]
-)
+    "wrong", [["--tasks", "ar"], ["--observed", "0"], ["--batch-size", "0"], ["--seed", "x"],
+              ["--future-temperature", "0"], ["--future-temperature", "nan"]]
+)  # fmt: skip
 def test_senseless_options_are_refused(root, tmp_path, wrong):
     with pytest.raises(SystemExit) as stopped:
         score(root, tmp_path, *wrong)

@@ -36,7 +36,7 @@ def answered():
 
 def test_the_figures_are_the_means_of_the_samples(answered):
     split, logits, labels = answered
-    values = per_sample(logits, labels, split, TINY, {})
+    values = per_sample(logits, labels, split, TINY)
     figures = score_logits(logits, labels, split, TINY, {})
     assert set(values) == set(figures) == set(TASKS)
     for task, metrics in values.items():
@@ -103,11 +103,11 @@ def test_the_order_of_samples_moves_their_values_and_no_figure():
     split = make_split(30)
     models = make_skills().task_models()
     order = torch.randperm(30, generator=torch.Generator().manual_seed(1))
-    for task in ("ar", "oscc", "pnr"):
+    for task in split:  # LTA's too: a sample's draws are seeded by its name
         model, one = {task: models[task]}, {task: split[task]}
         other = {task: split[task].take(order)}
-        first = per_sample(*collect_logits(model, one, TINY), one, TINY, {})[task]
-        second = per_sample(*collect_logits(model, other, TINY), other, TINY, {})[task]
+        first = per_sample(*collect_logits(model, one, TINY), one, TINY)[task]
+        second = per_sample(*collect_logits(model, other, TINY), other, TINY)[task]
         for name, values in first.items():
             np.testing.assert_allclose(second[name], values[order.numpy()], atol=1e-6)
 
@@ -119,6 +119,15 @@ def test_a_temperature_changes_probabilities_and_no_decision(answered):
     assert warm["ar"]["verb_ece"] != cold["ar"]["verb_ece"]
     for name in ("verb_top1", "verb_class_mean", "noun_ece"):
         assert warm["ar"][name] == cold["ar"][name]
+
+
+def test_futures_are_drawn_at_the_models_temperature_whatever_is_fitted(answered):
+    split, logits, labels = answered
+    fitted = {"lta.verb": 9.0, "lta.noun": 0.2}
+    plain = score_logits(logits, labels, split, TINY, {})["lta"]
+    assert score_logits(logits, labels, split, TINY, fitted)["lta"] == plain
+    colder = replace(TINY, future_temperature=0.01)
+    assert score_logits(logits, labels, split, colder, {})["lta"] != plain
 
 
 def test_the_seed_moves_the_sampled_futures_alone(answered):

@@ -1,0 +1,65 @@
+"""LTA's sampled futures: whole hypotheses drawn from the logits of every future step.
+
+They are drawn at the config's own temperature, 1 as in the authors' code: the temperatures fitted
+on validation belong to probabilities that are shown, and flatter ones draw worse futures.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.tasks import NUM_HYPOTHESES
+
+
+def sample_futures(
+    logits: Mapping[str, Tensor], *, config: ModelConfig, seed: int
+) -> dict[str, Tensor]:
+    """Draws K futures, label by label and independently, as Ego4D's generator does.
+
+    Args:
+        logits: output -> (Z, Y), as they are added up, not calibrated.
+        config: its `future_temperature`, and whether the first hypothesis is drawn at all.
+        seed: the same seed and logits give the same futures, whatever else is asked.
+
+    Returns:
+        output -> (K, Z) label ids.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    futures = {}
+    for name in sorted(logits):
+        p = (logits[name].cpu().double() / config.future_temperature).softmax(dim=1)
+        draws = torch.multinomial(p, NUM_HYPOTHESES, replacement=True, generator=generator).T
+        if config.greedy_first:
+            draws = torch.cat([p.argmax(dim=1).unsqueeze(0), draws[1:]])
+        futures[name] = draws
+    return futures
+
+
+def sample_split(
+    logits: Mapping[str, Tensor], names: Sequence[str], *, config: ModelConfig, seed: int
+) -> dict[str, Tensor]:
+    """Draws K futures of every sample of a split.
+
+    Args:
+        logits: output -> (M, Z, Y).
+        names: ids of the M samples; each draws with a seed made from `seed` and its id.
+        config: as for `sample_futures`.
+        seed: of the split.
+
+    Returns:
+        output -> (M, K, Z) label ids.
+    """
+    drawn = []
+    for place, name in enumerate(names):
+        mine = {output: values[place] for output, values in logits.items()}
+        drawn.append(sample_futures(mine, config=config, seed=seed_of(seed, name)))
+    return {output: torch.stack([d[output] for d in drawn]) for output in logits}
+
+
+def seed_of(seed: int, sample_id: str) -> int:
+    """Returns the seed of one sample: it does not depend on the sample's place among others."""
+    digest = hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # a generator takes 63 bits
