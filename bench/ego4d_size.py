@@ -113,7 +113,7 @@ def _score(
     labels = data.taxonomy()
     prepared = Prepared(samples, labels, encoder, {}, "", "noise", {"licence": "none"})
     fit_config = FitConfig(epochs=1, learning_rate=1e-4)
-    learning = Learning(model.config, fit_config, {}, fit_config)
+    learning = Learning(model.config, fit_config, {}, {})
     facts = {"command": "python -m bench ego4d-size", "method": "mtl", "protocol": "none",
              "seed": 0, "threads": torch.get_num_threads(), "seconds": {}}  # fmt: skip
     bundle = assemble("noise", group_skills(skills), prepared, learning, {}, facts)

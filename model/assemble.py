@@ -41,7 +41,10 @@ def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str,
     return {
         "calibration": {name: asdict(c) for name, c in fitted.items()},
         "metrics": {s: score_split(skills, samples[s], config, temperature) for s in scored},
-        "baselines": {s: baselines(samples["train"], samples[s]) for s in scored},
+        "baselines": {
+            s: baselines(samples["train"], samples[s], keyframe_rate=config.keyframe_rate)
+            for s in scored
+        },
     }
 
 

@@ -5,6 +5,7 @@ Paper Sec. 3.3: the perspectives of all tasks on the AR training split, averaged
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -94,6 +95,7 @@ def average_per_action(
     verb: Tensor,
     noun: Tensor,
     *,
+    scale: Literal["mean", "divided"] = "mean",
     search: SearchName = "auto",
     distance: Distance = "cosine",
 ) -> Backpack:
@@ -103,6 +105,8 @@ def average_per_action(
         perspectives: task -> (M, D), all tasks' views of the same M actions.
         verb: (M,) verb ids; an action with IGNORE here or in `noun` is of no pair, and left out.
         noun: (M,) noun ids.
+        scale: "divided" divides the means by the number of tasks, as `ModelConfig.prototypes` has
+            it.
         search: which k-NN the backpack will use.
         distance: what "close" means to it.
 
@@ -117,9 +121,10 @@ def average_per_action(
     pairs, member, count = torch.unique(
         verb * width + noun, return_inverse=True, return_counts=True
     )
+    parts = len(perspectives) if scale == "divided" else 1
     prototypes = {}
     for task, views in perspectives.items():
         total = torch.zeros(len(pairs), views.shape[1], dtype=torch.float64)
         total.index_add_(0, member, views[is_known].detach().cpu().double())
-        prototypes[task] = (total / count.unsqueeze(1)).float()
+        prototypes[task] = (total / (parts * count.unsqueeze(1))).float()
     return Backpack(prototypes, pairs // width, pairs % width, count, search, distance)

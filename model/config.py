@@ -3,8 +3,37 @@
 Defaults are the paper's; where it is silent the source is named.
 """
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args, get_type_hints
+
+_SHARE = (0.0, 1.0)
+_RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("input_size", "vectors_per_node", "num_neighbours"), (1, math.inf)),
+    **dict.fromkeys(("num_layers", "interaction_layers"), (0, math.inf)),
+    **dict.fromkeys(("epochs", "batch_size"), (1, math.inf)),
+    **dict.fromkeys(("weight_decay", "warmup_epochs"), (0.0, math.inf)),
+    **dict.fromkeys(("pooling_dropout", "head_dropout", "skill_dropout"), _SHARE),
+    **dict.fromkeys(("context_dropout", "feature_dropout", "label_smoothing"), _SHARE),
+    "hidden_size": (2, math.inf),
+}
+"""Field -> the least it may be, and what it must be below."""
+
+_POSITIVE = ("learning_rate", "future_temperature")
+
+
+def _check(config: "ModelConfig | FitConfig") -> None:
+    for name, kind in get_type_hints(type(config)).items():
+        value, choices = getattr(config, name), get_args(kind)
+        if choices and value not in choices:
+            raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        if name in _POSITIVE and not 0 < value < math.inf:
+            raise ValueError(f"{name}: expected a number above 0, got {value}")
+        low, below = _RANGES.get(name, (None, math.inf))
+        if low is not None and not low <= value < below:
+            most = "" if below == math.inf else f" and below {below:g}"
+            raise ValueError(f"{name}: expected at least {low:g}{most}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -20,23 +49,28 @@ class ModelConfig:
             normalises over all nodes and channels of the batch, as the authors' code does.
         final_linear: a last Linear inside the residual branch (authors' code only).
         pooling_dropout: in the TRN pooling (authors' code).
-        head_dropout: before the known tasks' classifiers (authors' code).
-        skill_dropout: before a skill's classifiers (authors' code).
-        num_neighbours: k of the k-NN (Fig. 4 saturates at 4).
+        head_dropout: before the known tasks' classifiers, each with coins of its own (authors'
+            code).
+        skill_dropout: before a skill's classifiers, likewise (authors' code).
+        num_neighbours: k of the k-NN (4 in the authors' experiments; the paper's own best value
+            is missing from its text, which sees little gain beyond it, Sec. 4.2).
         interaction_layers: rounds of message passing of eq. 3.
         interaction: "paper" is eq. 3 alone; "authors" adds the node itself to the maximum, a
             LayerNorm, ReLU and Linear, and a skip connection.
         interaction_skip: with `interaction="authors"`, each round is added to its input.
         distance: neighbours are the closest by cosine (paper) or by Euclidean distance.
         rematch: neighbours are looked up again before every layer (paper), or once (authors).
+        prototypes: an action's prototype is the mean of its perspectives ("mean", Sec. 3.3), or
+            that divided by the number of known tasks ("divided", authors' code), which leaves
+            cosines alone and moves the maximum.
         fusion: votes are combined by adding logits ("sum", paper), by averaging them ("mean"), or
             "features": the element-wise maximum of all perspectives' features is classified once.
         graph_fusion: the same for tasks read from whole graphs (OSCC); the authors average there.
         future_edges: future nodes hear every observed node ("all", paper) or the last one
             ("last", authors' code at one hop). Never fewer because of labels.
-        subsegments: training draws each part's vectors inside that part ("parts", Sec. 4.1), or
-            all of a segment's vectors anywhere in it, distinct where there are enough and sorted
-            ("random", authors' code). Evaluation spaces them evenly.
+        subsegments: training draws each part's vectors inside that part ("parts": uniform ones,
+            supplement A.1), or all of a segment's vectors anywhere in it, distinct where there
+            are enough and sorted ("random", authors' code). Evaluation spaces them evenly.
         windows: "contained" takes the windows that lie inside a segment, so that LTA sees nothing
             of what it is to tell (strictly causal); "overlapping" those that start inside it, as
             the authors' code does, which may see up to 1 s past its end.
@@ -44,6 +78,8 @@ class ModelConfig:
             those that start around it, as the authors' code does.
         greedy_first: the first of LTA's hypotheses takes the most probable label of every step
             instead of a draw (our choice; the authors' code draws all).
+        keyframe_rate: frames become PNR's seconds at the rate that Ego4D's evaluator finds for
+            each segment ("segment"), or at 30 a second ("30", authors' code).
         future_temperature: what logits are divided by before LTA's futures are drawn (1 in the
             authors' code), whatever temperature makes the probabilities shown.
     """
@@ -63,6 +99,7 @@ class ModelConfig:
     interaction_skip: bool = True
     distance: Literal["cosine", "l2"] = "cosine"
     rematch: bool = True
+    prototypes: Literal["mean", "divided"] = "mean"
     fusion: Literal["sum", "mean", "features"] = "sum"
     graph_fusion: Literal["sum", "mean"] = "sum"
     future_edges: Literal["all", "last"] = "all"
@@ -71,6 +108,17 @@ class ModelConfig:
     instants: Literal["centre", "start"] = "centre"
     greedy_first: bool = False
     future_temperature: float = 1.0
+    keyframe_rate: Literal["segment", "30"] = "segment"
+
+    def __post_init__(self) -> None:
+        """Checks sizes and shares.
+
+        Raises:
+            ValueError: a field has a value that no model can have; names it.
+        """
+        _check(self)
+        if self.hidden_size % 2:
+            raise ValueError(f"hidden_size: expected an even number, got {self.hidden_size}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""
@@ -81,7 +129,7 @@ class ModelConfig:
         """Rebuilds a config.
 
         Raises:
-            ValueError: a key is unknown.
+            ValueError: a key is unknown, or a value out of its range.
         """
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
@@ -111,9 +159,13 @@ class FitConfig:
         keyframe_crop: where 5-8 s of a PNR segment are cut in training: anywhere that holds the
             keyframe ("uniform"), or as Ego4D's loader draws it ("ego4d": its offset comes from
             the interval between 8 - length and 1 s).
-        tune_backbone: a skill's training also moves the backbone (paper: all tasks but LTA).
-        tune_heads: a skill's training also moves the known tasks' heads (Sec. 3.3 "possibly
-            updated"; the authors' code does not).
+        precision: on a GPU, products in bfloat16 ("mixed", ours) or all in float32 ("full",
+            authors' code); a CPU always computes in float32.
+        tune_backbone: a skill's training also moves its backbone (supplement A.1.1: all tasks but
+            LTA). A backbone that all skills share stays as it is.
+        tune_heads: a skill's training also moves the known tasks' heads, and the backbone hears
+            through them (Sec. 3.3 has them "possibly updated" and then "trained jointly"; the
+            authors' code does neither).
     """
 
     epochs: int
@@ -129,8 +181,17 @@ class FitConfig:
     task_losses: Literal["mean", "sum"] = "mean"
     node_loss: Literal["labelled", "all"] = "labelled"
     keyframe_crop: Literal["uniform", "ego4d"] = "uniform"
+    precision: Literal["mixed", "full"] = "mixed"
     tune_backbone: bool = False
     tune_heads: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks counts, rates and shares.
+
+        Raises:
+            ValueError: a field has a value that no training can have; names it.
+        """
+        _check(self)
 
 
 @dataclass(frozen=True)
@@ -141,13 +202,20 @@ class Learning:
         model: of all parts.
         multitask: of one, several or all known tasks.
         skills: task -> how it is learnt as a novel one.
-        translation: of the task translation baselines.
-        frozen_for: novel tasks that leave the backbone as it is even when each skill may have its
-            own (supplement: LTA).
+        translation: task -> how the task translation baselines learn it (supplement B: OSCC has a
+            rate of its own).
     """
 
     model: ModelConfig
     multitask: FitConfig
     skills: dict[str, FitConfig]
-    translation: FitConfig
-    frozen_for: tuple[str, ...] = ("lta",)
+    translation: dict[str, FitConfig]
+
+    def refit(self, change: Callable[[FitConfig], FitConfig]) -> "Learning":
+        """Returns the same with every optimisation changed."""
+        return replace(
+            self,
+            multitask=change(self.multitask),
+            skills={task: change(fit) for task, fit in self.skills.items()},
+            translation={task: change(fit) for task, fit in self.translation.items()},
+        )

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from model.data.tracks import load_tracks
 from model.errors import AnnotationInvalid
 from model.ledger import stage_key
 from model.methods import NEEDS_OTHERS
+from model.paper import WINDOWS
 from model.prepared import Prepared
 from model.scoring import split_samples
 from model.tasks import AR, LTA, TASKS
@@ -75,7 +77,10 @@ def prepare_ego4d(
         encoder_tensors={},
         key=stage_key(str(root.resolve()), features, data.version, enumeration),
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
-        facts={"licence": "Ego4D's licence binds whoever trained on it"},
+        facts={
+            "licence": "Ego4D's licence binds whoever trained on it",
+            "lta_windows": enumeration,
+        },
     )
 
 
@@ -129,15 +134,39 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--version", choices=VERSIONS, help="which of them (default: v1 where it is there, else v2)"
     )
-    data.add_argument(
-        "--features", default=FEATURES, help=f"name of a released set ({FEATURES}), a folder, a URL"
-    )
-    data.add_argument(
-        "--preset", choices=["paper", "authors"], default="paper", help="hyper-parameters"
-    )
-    data.add_argument(
+    data.add_argument("--features", help=f"name of a released set ({FEATURES}), a folder, a URL")
+    data.add_argument("--preset", choices=["paper", "authors"], help="hyper-parameters (paper)")
+    add_lta_windows(data, "with --preset authors, and in reproduce; else current")
+
+
+def add_lta_windows(parser: argparse._ActionsContainer, default: str) -> None:
+    """Adds which of LTA's windows count, None where it is left to the `default` in words."""
+    parser.add_argument(
         "--lta-windows",
-        choices=["current", "before-2023-08"],
-        default="current",
-        help="before-2023-08 leaves out each clip's last window, as the published numbers did",
+        choices=list(get_args(Enumeration)),
+        help="before-2023-08 leaves out each clip's last window, as the published numbers did "
+        f"(default: {default})",
     )
+
+
+def settle_data_arguments(
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    *,
+    unused: Sequence[str] = (),
+    lta_windows: Enumeration = "current",
+) -> None:
+    """Fills in what was left out, and ends the command where an option would be ignored.
+
+    Args:
+        parser: whose options they are.
+        arguments: what was given.
+        unused: options that nothing would look at.
+        lta_windows: where none are named; the authors' preset has its own.
+    """
+    given = [f"--{name}" for name in unused if getattr(arguments, name.replace("-", "_"))]
+    if given:
+        parser.error(f"{', '.join(given)}: for data in Ego4D's layout alone, and there is none")
+    arguments.preset = arguments.preset or "paper"
+    default = WINDOWS if arguments.preset == "authors" else lta_windows
+    arguments.lta_windows = arguments.lta_windows or default

@@ -76,20 +76,28 @@ class Skill(nn.Module):
         voters = perspectives if self.fusion != "features" else ()
         self.voters = nn.ModuleDict({q: Classifier(width, labels, dropout=dropout) for q in voters})
 
-    def forward(self, features: Tensor, views: nn.ModuleDict, backpack: Backpack | None) -> Votes:
+    def forward(
+        self,
+        features: Tensor,
+        views: nn.ModuleDict,
+        backpack: Backpack | None,
+        *,
+        views_learn: bool = False,
+    ) -> Votes:
         """Returns every vote on every graph.
 
         Args:
             features: (G*N, D) backbone features of this task's graphs.
-            views: the known tasks' heads; they see the features but send the backbone no gradient.
+            views: the known tasks' heads.
             backpack: prototypes made by the same heads; None when there are no perspectives.
+            views_learn: heads that learn send the backbone a gradient; frozen ones none.
         """
         nodes = select_nodes(self.spec, features)  # (G, n, D)
         shape = nodes.shape[:2]
         refined, rows, similarity = {}, {}, {}
         for task in self.perspectives:
             assert backpack is not None
-            queries = views[task](nodes.detach()).flatten(0, 1)
+            queries = views[task](nodes if views_learn else nodes.detach()).flatten(0, 1)
             found = self.interactions[task](
                 queries, backpack.prototypes[task], backpack.index(task)
             )

@@ -12,11 +12,12 @@ from extract.errors import ExtractError
 from extract.store import FeatureStore
 from model.data.annotations import VERSIONS, DataRoot, Split
 from model.data.records import SplitRecords
-from model.data.samples import Samples, Tracks
+from model.data.samples import Enumeration, Samples, Tracks
 from model.data.tracks import load_tracks, read_tracks
+from model.ego4d import add_lta_windows
 from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
 from model.overrides import add_future_temperature, at_temperature
-from model.paper import learnt_from_ego4d
+from model.paper import WINDOWS, learnt_from_ego4d
 from model.predictor import Predictor
 from model.report.answers import TaskAnswers, answer_split
 from model.report.exhibits import (
@@ -70,16 +71,23 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
         resample=arguments.resample,
         per_batch=arguments.per_batch,
         beside_paper=_beside_paper(predictor, arguments),
+        lta_windows=_lta_windows(predictor, arguments),
     )
+    if how.beside_paper and how.lta_windows != WINDOWS:
+        print(
+            "the paper's LTA figures are of other windows and not shown; "
+            f"--lta-windows {WINDOWS} scores the same ones",
+            file=sys.stderr,
+        )
     _check_taxonomy(predictor, data)
     tasks = [task for task in TASKS if task in predictor.tasks]
-    train = _labels_of_training(data, tasks)
+    train = _labels_of_training(data, tasks, how.lta_windows)
     results = []
     for split in arguments.splits or _splits_with_truth(data):
         records = data.read(split, tasks)
-        scored = _tasks_to_score(predictor, records, split)
+        scored = _tasks_to_score(predictor, records, split, how.lta_windows)
         tracks = _tracks(predictor, data, split, records.videos, arguments)
-        everything = split_samples(records, tracks)
+        everything = split_samples(records, tracks, enumeration=how.lta_windows)
         samples = {task: everything[task] for task in scored}
         with tqdm(total=sum(map(len, samples.values())), desc=f"answers {split}") as bar:
             answers = answer_split(
@@ -129,6 +137,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         dest="splits",
         help="once per split (default: every split whose truth is there; Ego4D's test is hidden)",
     )
+    add_lta_windows(parser, "those the bundle was trained with")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and its parts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures alone")
     parser.add_argument("--seed", type=int, default=0, help="of sampled futures and of intervals")
@@ -136,7 +145,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--resample", choices=["video", "sample"], default="video",
                         help="what the intervals draw with replacement")  # fmt: skip
     parser.add_argument("--per-batch", type=int, metavar="SIZE",
-                        help="also give means of batch means, as Ego4D's scripts log")  # fmt: skip
+                        help="with --out: means of batch means, which Ego4D logs")  # fmt: skip
     parser.add_argument(
         "--compare-paper",
         action=argparse.BooleanOptionalAction,
@@ -148,7 +157,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--out is a folder; for the figures alone use --json {arguments.out}")
     if arguments.per_batch is not None and arguments.per_batch < 1:
         parser.error(f"--per-batch needs a size of at least 1, got {arguments.per_batch}")
+    if arguments.per_batch is not None and arguments.out is None:
+        parser.error("--per-batch: its figures are in metrics.json, which --out writes")
+    if arguments.packed_under is not None and arguments.features is None:
+        parser.error("--packed-under: packs --features, and none are given")
     return arguments
+
+
+def _lta_windows(predictor: Predictor, arguments: argparse.Namespace) -> Enumeration:
+    """Those asked for, else those of the bundle's own figures."""
+    is_old = predictor.manifest.training.get("lta_windows") == WINDOWS
+    return arguments.lta_windows or (WINDOWS if is_old else "current")
 
 
 def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
@@ -187,9 +206,11 @@ def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
     return comparable if arguments.compare_paper is None else bool(arguments.compare_paper)
 
 
-def _tasks_to_score(predictor: Predictor, records: SplitRecords, split: Split) -> list[str]:
+def _tasks_to_score(
+    predictor: Predictor, records: SplitRecords, split: Split, lta_windows: Enumeration
+) -> list[str]:
     """The tasks of which the split has labels; says which have none."""
-    samples = split_samples(records, Tracks.unread(records.videos))
+    samples = split_samples(records, Tracks.unread(records.videos), enumeration=lta_windows)
     scored = [task for task, found in samples.items() if not found.hidden]
     left_out = [task for task in predictor.tasks if task not in scored]
     if not scored:
@@ -227,14 +248,16 @@ def _tracks(
     return tracks
 
 
-def _labels_of_training(data: DataRoot, tasks: Sequence[str]) -> dict[str, Samples]:
+def _labels_of_training(
+    data: DataRoot, tasks: Sequence[str], lta_windows: Enumeration
+) -> dict[str, Samples]:
     """Training samples for the baselines, which never look at a feature: none is read.
 
     AR's come with LTA's, whose baseline counts actions.
     """
     also = [AR.name] if LTA.name in tasks and AR.name not in tasks else []
     records = data.read("train", [*tasks, *also])
-    return split_samples(records, Tracks.unread(records.videos))
+    return split_samples(records, Tracks.unread(records.videos), enumeration=lta_windows)
 
 
 def _check_features(predictor: Predictor, tracks: Tracks, features: str | None) -> None:

@@ -130,9 +130,11 @@ def fit(
     module.eval()
 
 
-def precision(device: torch.device) -> torch.autocast:
-    """Returns the context a forward pass runs in: bfloat16 products on a GPU, float32 elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def precision(fitting: Fitting) -> torch.autocast:
+    """Returns the context a forward pass runs in: float32, or bfloat16 products on a GPU."""
+    kind = torch.device(fitting.device).type
+    is_mixed = kind == "cuda" and fitting.config.precision == "mixed"
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=is_mixed)
 
 
 def backward_of(
@@ -165,6 +167,12 @@ def shuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterato
     """Yields positions 0..count-1 in random order, `batch_size` at a time, none left out."""
     order = torch.randperm(count, generator=generator)
     yield from order.split(batch_size)
+
+
+def reshuffled(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yields `shuffled` batches without end: in another order each time all were seen."""
+    while True:
+        yield from shuffled(count, batch_size, generator)
 
 
 def _optimizer(module: nn.Module, config: FitConfig) -> torch.optim.Optimizer:

@@ -23,7 +23,7 @@ class Perspective(nn.Module):
 
 
 class Classifier(nn.Module):
-    """One linear layer per label space of a task, after dropout."""
+    """One linear layer per label space of a task, each after a dropout of its own."""
 
     def __init__(self, width: int, num_labels: Mapping[str, int], *, dropout: float) -> None:
         super().__init__()
@@ -32,5 +32,4 @@ class Classifier(nn.Module):
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """Returns logits, output -> (..., Y), from (..., D)."""
-        dropped = self.dropout(features)
-        return {name: layer(dropped) for name, layer in self.outputs.items()}
+        return {name: layer(self.dropout(features)) for name, layer in self.outputs.items()}

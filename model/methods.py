@@ -19,7 +19,13 @@ from model.fit import Fitting
 from model.multitask import MultiTaskModel
 from model.ranks import ALONE, World
 from model.skills import Backbone, known_skill
-from model.stages import SkillOnBackbone, fill_backpack, train_multitask, train_skill
+from model.stages import (
+    SkillOnBackbone,
+    fill_backpack,
+    train_multitask,
+    train_skill,
+    tuned_parts,
+)
 from model.tasks import TASKS
 from weights.bundle import fingerprint
 
@@ -32,6 +38,12 @@ MULTITASK = ("mlp", "temporal", "mtl", "mtl-pcgrad")
 
 SKILLS = ("mtl-ft", "egopack", "egopack-shared")
 """Kinds that learn one novel task on a multi-task model."""
+
+MOVES_BACKBONE = ("mtl-ft", "egopack")
+"""Skills whose backbone is their own."""
+
+MOVES_HEADS = ("egopack",)
+"""Skills with a backbone of their own that listen to its known tasks' heads."""
 
 NEEDS_OTHERS = (*SKILLS, "mtl-tt")
 """Kinds that stand on a model of the other tasks."""
@@ -108,6 +120,26 @@ def has_backpack(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> bool:
     return any(need.kind == "backpack" for need in needs)
 
 
+def model_of(part: Part, learning: Learning) -> ModelConfig:
+    """Returns the model of a part: no graph for the MLP, an ablation's changes."""
+    config = replace(learning.model, **dict(part.change))  # type: ignore[arg-type]
+    return replace(config, num_layers=0, final_linear=False) if part.kind == "mlp" else config
+
+
+def fit_of(part: Part, learning: Learning) -> FitConfig:
+    """Returns how a part is optimised: only a skill with a backbone of its own moves it."""
+    if part.kind in (*MULTITASK, "backpack"):
+        return learning.multitask
+    if part.kind in TRANSLATIONS:
+        return learning.translation[part.tasks[0]]
+    config = learning.skills[part.tasks[0]]
+    return replace(
+        config,
+        tune_backbone=config.tune_backbone and part.kind in MOVES_BACKBONE,
+        tune_heads=config.tune_heads and part.kind in MOVES_HEADS,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Trainer:
     """Everything a training depends on but the parts below it.
@@ -137,19 +169,12 @@ class Trainer:
         return needs_of(part, self.tasks)
 
     def config(self, part: Part) -> ModelConfig:
-        """Returns the model of a part: no graph for the MLP, an ablation's changes."""
-        config = replace(self.learning.model, **dict(part.change))  # type: ignore[arg-type]
-        return replace(config, num_layers=0) if part.kind == "mlp" else config
+        """Returns the model of a part; see `model_of`."""
+        return model_of(part, self.learning)
 
     def fit_config(self, part: Part) -> FitConfig:
-        """Returns how a part is optimised."""
-        if part.kind in (*MULTITASK, "backpack"):
-            return self.learning.multitask
-        if part.kind in TRANSLATIONS:
-            return self.learning.translation
-        task = part.tasks[0]
-        tuned = part.kind != "egopack-shared" and task not in self.learning.frozen_for
-        return replace(self.learning.skills[task], tune_backbone=tuned)
+        """Returns how a part is optimised; see `fit_of`."""
+        return fit_of(part, self.learning)
 
     def train(
         self, part: Part, made: Mapping[Part, Tensors], *, checkpoint: Path | None = None
@@ -213,7 +238,7 @@ class Trainer:
             return {task: translated.eval().requires_grad_(False)}
         below = self.needs(part)[-1]
         fresh = self._backbone(part, made)
-        if not self.fit_config(part).tune_backbone:
+        if not tuned_parts(fresh.model, self.fit_config(part)):
             fresh = backbones.setdefault(below, fresh)
         return {task: self._skill(part, fresh, made[part])}
 
@@ -221,11 +246,10 @@ class Trainer:
         task = part.tasks[0]
         known = [t for t in backbone.model.specs if t != task] if backbone.backpack else []
         skill = Skill(self.config(part), TASKS[task], known, self.num_labels)
-        tuned: dict[str, nn.Module] = {}
-        if self.fit_config(part).tune_backbone:
+        tuned = tuned_parts(backbone.model, self.fit_config(part))
+        if tuned:
             made_by = fingerprint(dict(backbone.model.state_dict()))
             backbone = replace(backbone, tuned_from=made_by)
-            tuned["backbone"] = backbone.model.backbone
         learner = SkillOnBackbone(skill, backbone, tuned=tuned)
         learner.load_state_dict(tensors)
         return learner.eval().requires_grad_(False)

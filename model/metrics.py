@@ -5,11 +5,15 @@ Values may be NaN where a sample has no label to be measured by; means leave tho
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+KeyframeRate = Literal["segment", "30"]
+"""How frames become the seconds of a localisation error."""
 
 Values = NDArray[np.float64]
 """One value per sample, (M,); their mean is the metric."""
@@ -56,11 +60,12 @@ def keyframe_error_s(
     pnr_frame: Values,
     start_s: Values,
     end_s: Values,
+    rate: KeyframeRate = "segment",
 ) -> Values:
     """Returns the localisation error of every segment, (M,), in seconds.
 
     Ego4D's rule: the left edge of the chosen node, and fps = (end - start + 1) / seconds, which
-    is slightly above the true rate.
+    is slightly above the true rate. The authors' code divides by 30 ("30").
 
     Args:
         node: (M,) chosen node of each segment.
@@ -70,9 +75,10 @@ def keyframe_error_s(
         pnr_frame: (M,) annotated keyframe, on the same count.
         start_s: (M,) segment start.
         end_s: (M,) segment end.
+        rate: which of the two.
     """
     length = end_frame - start_frame
-    fps = (length + 1) / (end_s - start_s)
+    fps = (length + 1) / (end_s - start_s) if rate == "segment" else 30.0
     predicted = node * length / num_nodes
     return np.abs(predicted - (pnr_frame - start_frame)) / fps
 

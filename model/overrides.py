@@ -10,6 +10,7 @@ from model.config import FitConfig, Learning, ModelConfig
 from model.errors import SettingInvalid
 
 FIT = "fit."
+"""Before the name of a field of `FitConfig`."""
 
 
 def add_setting_argument(parser: argparse.ArgumentParser) -> None:
@@ -61,13 +62,11 @@ def override(learning: Learning, settings: Sequence[str]) -> Learning:
             fit[name.removeprefix(FIT)] = _value(FitConfig, name.removeprefix(FIT), text, FIT)
         else:
             model[name] = _value(ModelConfig, name, text, "")
-    return replace(
-        learning,
-        model=replace(learning.model, **model),
-        multitask=replace(learning.multitask, **fit),
-        skills={task: replace(config, **fit) for task, config in learning.skills.items()},
-        translation=replace(learning.translation, **fit),
-    )
+    try:
+        changed = replace(learning, model=replace(learning.model, **model))
+        return changed.refit(lambda config: replace(config, **fit))
+    except ValueError as error:
+        raise SettingInvalid(f"--set: {error}") from error
 
 
 def _positive(text: str) -> float:

@@ -24,6 +24,7 @@ from model.data.samples import (
 from model.futures import sample_split
 from model.losses import IGNORE
 from model.metrics import (
+    KeyframeRate,
     Values,
     anticipation_errors,
     calibration_error,
@@ -162,7 +163,8 @@ def per_sample(
             result[task] = anticipation_errors(futures, labels[task])
         elif spec.readout is Readout.NODES:
             (score,) = outputs.values()
-            error_s = keyframe_errors(samples[task], score[:, :, 0].argmax(dim=1))
+            node = score[:, :, 0].argmax(dim=1)
+            error_s = keyframe_errors(samples[task], node, rate=config.keyframe_rate)
             result[task] = {"error_s": error_s}
         else:
             result[task] = _hits(spec, outputs, labels[task])
@@ -219,7 +221,7 @@ def _class_metrics(
     return found
 
 
-def keyframe_errors(samples: Samples, node: Tensor) -> Values:
+def keyframe_errors(samples: Samples, node: Tensor, *, rate: KeyframeRate) -> Values:
     """Returns the localisation error of the chosen nodes, (M,), in seconds; NaN where hidden."""
     assert samples.pnr_frame is not None
     assert samples.seconds is not None
@@ -232,4 +234,5 @@ def keyframe_errors(samples: Samples, node: Tensor) -> Values:
         pnr_frame=samples.pnr_frame.numpy(),
         start_s=samples.seconds[:, 0].numpy(),
         end_s=samples.seconds[:, 1].numpy(),
+        rate=rate,
     )

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,8 @@ from model.baselines.pcgrad import pcgrad_backward
 from model.calibration import Calibration, competing, fit_temperature
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Batch, Samples
-from model.egopack import Skill
-from model.fit import Fitting, backward_of, fit, precision, shuffled
+from model.egopack import Skill, Votes
+from model.fit import Fitting, backward_of, fit, precision, reshuffled, shuffled
 from model.losses import task_loss
 from model.multitask import MultiTaskModel
 from model.pooling import select_nodes
@@ -59,7 +59,7 @@ def train_multitask(
         return _side_by_side(samples, config, fitting, steps, generator)
 
     def losses(batch: dict[str, Batch]) -> Tensor:
-        with precision(torch.device(device)):
+        with precision(fitting):
             logits = model({task: b.inputs for task, b in batch.items()})
         each = [
             task_loss(model.specs[t], logits[t], b.labels, config=fit_config, shares=b.shares)
@@ -86,11 +86,10 @@ def _side_by_side(
     steps: int,
     generator: torch.Generator,
 ) -> Iterator[dict[str, Batch]]:
-    """One batch of every task a step; tasks with fewer samples start over."""
+    """One batch of every task a step; tasks with fewer samples start over, shuffled again."""
     size = fitting.config.batch_size
     streams = {
-        task: islice(cycle(list(shuffled(len(s), size, generator))), steps)
-        for task, s in samples.items()
+        task: islice(reshuffled(len(s), size, generator), steps) for task, s in samples.items()
     }
     for chosen in zip(*streams.values(), strict=True):
         yield {
@@ -118,8 +117,13 @@ def fill_backpack(model: MultiTaskModel, actions: Samples, *, device: str = "cpu
         nouns.append(batch.labels["noun"][:, 0])
     model.cpu()
     joined = {task: torch.cat(parts) for task, parts in views.items()}
-    distance = model.config.distance
-    return average_per_action(joined, torch.cat(verbs), torch.cat(nouns), distance=distance)
+    return average_per_action(
+        joined,
+        torch.cat(verbs),
+        torch.cat(nouns),
+        scale=model.config.prototypes,
+        distance=model.config.distance,
+    )
 
 
 class SkillOnBackbone(nn.Module):
@@ -145,8 +149,16 @@ class SkillOnBackbone(nn.Module):
         """Returns the fused logits, output -> (G, n, Y), of observed nodes (G, n, S, D_in)."""
         model, spec = self.backbone.model, self.skill.spec
         features = model.features({spec.name: inputs}, specs={spec.name: spec})[spec.name]
-        fused: dict[str, Tensor] = self.skill(features, model.heads, self.backbone.backpack).fused()
-        return fused
+        votes: Votes = self.skill(
+            features, model.heads, self.backbone.backpack, views_learn="heads" in self.tuned
+        )
+        return votes.fused()
+
+
+def tuned_parts(model: MultiTaskModel, fit_config: FitConfig) -> dict[str, nn.Module]:
+    """Returns the parts of a multi-task model that learning a skill on it moves, by name."""
+    moved = {"backbone": fit_config.tune_backbone, "heads": fit_config.tune_heads}
+    return {name: getattr(model, name) for name, moves in moved.items() if moves}
 
 
 def train_skill(
@@ -200,7 +212,7 @@ def fit_task(
             yield _draw(samples, which, config, fitting, generator)
 
     def loss(batch: Batch) -> Tensor:
-        with precision(torch.device(fitting.device)):
+        with precision(fitting):
             logits = learner(batch.inputs)
         return task_loss(spec, logits, batch.labels, config=fitting.config, shares=batch.shares)
 
@@ -211,15 +223,11 @@ def fit_task(
 
 def _to_tune(backbone: Backbone, fit_config: FitConfig) -> tuple[Backbone, dict[str, nn.Module]]:
     """Returns the backbone to learn on and the parts of it that training moves."""
-    if not (fit_config.tune_backbone or fit_config.tune_heads):
-        backbone.model.eval()
+    backbone.model.eval()
+    if not tuned_parts(backbone.model, fit_config):
         return backbone, {}
-    model = copy.deepcopy(backbone.model).eval()
-    tuned: dict[str, nn.Module] = {}
-    if fit_config.tune_backbone:
-        tuned["backbone"] = model.backbone.requires_grad_(True)
-    if fit_config.tune_heads:
-        tuned["heads"] = model.heads.requires_grad_(True)
+    model = copy.deepcopy(backbone.model)
+    tuned = {name: m.requires_grad_(True) for name, m in tuned_parts(model, fit_config).items()}
     made_by = fingerprint(dict(backbone.model.state_dict()))
     return replace(backbone, model=model, tuned_from=made_by), tuned
 

@@ -14,8 +14,15 @@ from pathlib import Path
 import torch
 
 from extract.errors import ExtractError
-from model.data.annotations import DataRoot
-from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
+from model.data.annotations import FEATURES, DataRoot
+from model.effects import check_settings
+from model.ego4d import (
+    add_data_arguments,
+    add_task_argument,
+    check_tasks,
+    prepare_ego4d,
+    settle_data_arguments,
+)
 from model.errors import ModelError, Stopped
 from model.learn import main as learn
 from model.ledger import Ledger
@@ -27,6 +34,7 @@ from model.ranks import ALONE, World, joined, ranks_started
 from model.reproduce.command import main as reproduce
 from model.run import learn_bundle, typical_seconds
 from model.tabletop import TYPICAL_S, Tabletop
+from model.workbench import plan
 from weights.bundle import save_bundle
 from weights.errors import WeightsError
 
@@ -73,9 +81,11 @@ def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
     if method == "egopack":
         method = PROTOCOLS[arguments.protocol]
     tasks = tuple(arguments.tasks)
-    typical = typical_seconds(parts_of(method, tasks), tasks)
+    parts = parts_of(method, tasks)
+    typical = typical_seconds(parts, tasks)
     start = preset.learning if arguments.data is None else EGO4D[arguments.preset]
     learning = override(start, arguments.settings)
+    check_settings(arguments.settings, learning, plan(parts, tasks))
     if arguments.data is None:
         ledger = Ledger(folder, TYPICAL_S | typical, world)
         prepared = _tabletop(preset, folder, ledger, arguments)
@@ -84,7 +94,7 @@ def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
         with world.first_goes_first():  # it packs the features, the others map the pack
             prepared = prepare_ego4d(
                 arguments.data,
-                arguments.features,
+                arguments.features or FEATURES,
                 version=arguments.version,
                 enumeration=arguments.lta_windows,
                 packed_under=folder,
@@ -126,7 +136,8 @@ def _command(arguments: argparse.Namespace, method: str) -> str:
         words.append("--smoke")
     if arguments.data is not None:
         version = DataRoot.find(arguments.data, arguments.version).version
-        words += [f"--data ROOT --version {version}", f"--features {Path(arguments.features).name}"]
+        features = Path(arguments.features or FEATURES).name
+        words += [f"--data ROOT --version {version}", f"--features {features}"]
         words += [f"--preset {arguments.preset}", f"--lta-windows {arguments.lta_windows}"]
     if method in PROTOCOLS.values():
         words += [f"--protocol {arguments.protocol}"] if arguments.protocol != "shared" else []
@@ -178,13 +189,23 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--protocol",
         choices=list(PROTOCOLS),
-        default="shared",
-        help="shared: one frozen backbone for all skills, one pass answers every task; paper: each "
-        "skill on a model of the other tasks, which it fine-tunes (LTA leaves it frozen)",
+        help="of --method egopack; shared (default): one frozen backbone for all skills, one pass "
+        "answers every task; paper: each skill on a model of the other tasks, which it fine-tunes "
+        "(LTA leaves it frozen)",
     )
     add_data_arguments(parser)
     arguments = parser.parse_args(argv)
     check_tasks(parser, arguments.tasks, [arguments.method])
+    if arguments.data is None:
+        unused = ["version", "features", "preset", "lta-windows"]
+        settle_data_arguments(parser, arguments, unused=unused)
+    else:
+        settle_data_arguments(parser, arguments)
+        if arguments.smoke:
+            parser.error("--smoke: makes a world of its own, and --data names another")
+    if arguments.protocol and arguments.method != "egopack":
+        parser.error(f"--protocol: of --method egopack alone, got --method {arguments.method}")
+    arguments.protocol = arguments.protocol or "shared"
     return arguments
 
 

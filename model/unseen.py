@@ -7,12 +7,17 @@ from torch import Tensor
 
 from model.data.samples import Samples
 from model.losses import IGNORE
-from model.metrics import anticipation_errors, hits, mean, means
+from model.metrics import KeyframeRate, anticipation_errors, hits, mean, means
 from model.scoring import TOP, Metrics, keyframe_errors, metric_name
 from model.tasks import NUM_HYPOTHESES, Readout
 
 
-def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dict[str, Metrics]:
+def baselines(
+    train: Mapping[str, Samples],
+    split: Mapping[str, Samples],
+    *,
+    keyframe_rate: KeyframeRate = "segment",
+) -> dict[str, Metrics]:
     """Returns what answering without looking scores: chance, and the training frequencies.
 
     "frequency" answers the most frequent class (AR, OSCC), the mean training position (PNR), and
@@ -23,7 +28,7 @@ def baselines(train: Mapping[str, Samples], split: Mapping[str, Samples]) -> dic
     told = [task for task, samples in seen.items() if not samples.hidden]
     ways = {"chance": True, "frequency": False}
     return {
-        name: {task: _unseen(split[task], seen[task], uniform=flat) for task in told}
+        name: {task: _unseen(split[task], seen[task], flat, keyframe_rate) for task in told}
         for name, flat in ways.items()
     }
 
@@ -40,13 +45,13 @@ def _source(split: Samples, train: Mapping[str, Samples]) -> Samples:
     return train[spec.name]
 
 
-def _unseen(split: Samples, seen: Samples, *, uniform: bool) -> dict[str, float]:
+def _unseen(split: Samples, seen: Samples, uniform: bool, rate: KeyframeRate) -> dict[str, float]:
     """Scores of an answer that ignores the video."""
     spec = split.spec
     if spec.readout is Readout.NODES:
         place = 0.5 if uniform else float(_positions(seen).nanmean())
         node = spec.num_nodes * torch.full((len(split),), place)
-        return {"error_s": mean(keyframe_errors(split, node))}
+        return {"error_s": mean(keyframe_errors(split, node, rate=rate))}
     counts = _label_counts(seen)
     if spec.readout is Readout.FUTURE:
         return _constant_futures(counts, split, uniform=uniform)

@@ -126,3 +126,25 @@ def read_out(task, logits):
         return logits.unsqueeze(1)
     per_graph = logits.unflatten(0, (GRAPHS, NODES[task]))
     return {"ar": per_graph[:, 4:5], "lta": per_graph[:, 2:], "pnr": per_graph}[task]
+
+
+def authors_prototypes(checkpoint, nodes, pairs, known, shape=SMALL):
+    """The backpack as their code collects it from AR's graphs: the labels once for every task.
+
+    `pairs` are the actions of the graphs' centres, verb * nouns + noun; prototypes come in
+    ascending order of them.
+    """
+    features = temporal_graph(checkpoint["temporal_graph"], "ar", nodes, shape.layers)
+    centres = features.unflatten(0, (-1, NODES["ar"]))[:, 4]
+    sums, seen = {}, []
+    for task in known:
+        view = project(checkpoint[ENTRY[task]], centres).double()
+        sums[task] = torch.stack([view[pairs == pair].sum(dim=0) for pair in pairs.unique()])
+        seen += pairs.tolist()
+    count = torch.tensor([seen.count(pair) for pair in pairs.unique().tolist()])
+    return {task: (total / count[:, None]).float() for task, total in sums.items()}
+
+
+def authors_error_s(node, start, end, keyframe):
+    """Seconds that a chosen node is off, from frames alone."""
+    return abs((end - start) / 16 * node - (keyframe - start)) / 30

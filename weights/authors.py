@@ -31,6 +31,7 @@ CHOICES = {
     "interaction_skip": True,
     "distance": "cosine",
     "rematch": False,
+    "prototypes": "divided",
     "fusion": "sum",
     "graph_fusion": "mean",
     "future_edges": "last",
@@ -38,6 +39,8 @@ CHOICES = {
     "windows": "overlapping",
     "instants": "start",
     "greedy_first": False,
+    "future_temperature": 1.0,
+    "keyframe_rate": "30",
 }
 """The part of a model config that is in their code and not in their tensors."""
 

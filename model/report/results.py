@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from model.config import ModelConfig
-from model.data.samples import Samples
+from model.data.samples import Enumeration, Samples
 from model.metrics import batch_mean
 from model.paper import published
 from model.report.answers import TaskAnswers
@@ -74,6 +74,7 @@ class Measuring:
         resample: what the bootstrap draws: whole videos, or single samples.
         per_batch: size of the batches whose means are averaged, None for none.
         beside_paper: whether the paper's figures are comparable.
+        lta_windows: which windows of LTA are scored.
     """
 
     config: ModelConfig
@@ -82,6 +83,7 @@ class Measuring:
     resample: Resample = "video"
     per_batch: int | None = None
     beside_paper: bool = False
+    lta_windows: Enumeration = "current"
 
 
 def measure(
@@ -108,9 +110,9 @@ def measure(
     values = per_sample(logits, labels, samples, how.config, seed=how.seed)
     columns = {
         "model": summarise(values, logits, labels, samples, temperature),
-        **baselines(train, samples),
+        **baselines(train, samples, keyframe_rate=how.config.keyframe_rate),
     }
-    if how.beside_paper and (figures := published(split)):
+    if how.beside_paper and (figures := published(split, how.lta_windows)):
         columns["paper"] = figures
     return SplitResult(
         split=split,

@@ -13,19 +13,27 @@ from tqdm import tqdm
 
 from extract.errors import ExtractError
 from model.config import Learning
-from model.data.annotations import FEATURES
+from model.data.annotations import FEATURES, DataRoot
 from model.data.tabletop.write import WORLD_FILE
-from model.ego4d import add_data_arguments, add_task_argument, check_tasks, prepare_ego4d
-from model.errors import ModelError
+from model.effects import check_settings
+from model.ego4d import (
+    add_data_arguments,
+    add_task_argument,
+    check_tasks,
+    prepare_ego4d,
+    settle_data_arguments,
+)
+from model.errors import ModelError, SettingInvalid
 from model.methods import LABELS, Part, has_backpack, parts_of
 from model.overrides import add_setting_argument, override
-from model.paper import SUBSETS, learnt_from_ego4d
+from model.paper import SUBSETS, WINDOWS, learnt_from_ego4d
 from model.prepared import Prepared
-from model.presets import EGO4D, SMOKE, TABLETOP
+from model.presets import EGO4D, TABLETOP, brief
 from model.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
 from model.reproduce.report import build_sweeps, build_tables, write_reproduction
 from model.run import typical_seconds
 from model.tabletop import prepare_world
+from model.workbench import plan
 from weights.errors import WeightsError
 from weights.folders import Place, as_place
 
@@ -40,7 +48,9 @@ def main(argv: list[str]) -> int:
     arguments = _parse(argv)
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     try:
-        prepare = _prepare(arguments)
+        learning = _learning(arguments)
+        check_settings(arguments.settings, learning, _plan(arguments, learning))
+        prepare = _prepare(arguments, learning)
         prepared, learning = prepare()
         scores = _run(arguments, prepare, learning)
         _report(arguments, prepared, learning, scores)
@@ -52,12 +62,8 @@ def main(argv: list[str]) -> int:
 
 def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) -> list[Score]:
     tasks = tuple(arguments.tasks)
-    parts = [part for method in arguments.methods for part in parts_of(method, tasks)]
-    if arguments.subsets:
-        parts += [Part("mtl", some) for some in SUBSETS if set(some) <= set(tasks)]
-    if arguments.ablations:
-        parts += ablation_parts(learning, tasks)
-    jobs = plan_jobs(list(dict.fromkeys(parts)), range(arguments.seeds), tasks)
+    parts = _parts(arguments, learning)
+    jobs = plan_jobs(parts, range(arguments.seeds), tasks)
     weight = typical_seconds(parts, tasks)
     done = run_jobs(
         jobs,
@@ -79,6 +85,22 @@ def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) ->
     return sorted(scores, key=lambda s: _order(jobs, s))
 
 
+def _parts(arguments: argparse.Namespace, learning: Learning) -> list[Part]:
+    """What is scored."""
+    tasks = tuple(arguments.tasks)
+    parts = [part for method in arguments.methods for part in parts_of(method, tasks)]
+    if arguments.subsets:
+        parts += [Part("mtl", some) for some in SUBSETS if set(some) <= set(tasks)]
+    if arguments.ablations:
+        parts += ablation_parts(learning, tasks)
+    return list(dict.fromkeys(parts))
+
+
+def _plan(arguments: argparse.Namespace, learning: Learning) -> list[Part]:
+    """What is trained."""
+    return plan(_parts(arguments, learning), tuple(arguments.tasks))
+
+
 def ablation_parts(learning: Learning, tasks: tuple[str, ...]) -> list[Part]:
     """Returns EgoPack with other numbers of neighbours and of interaction layers (Fig. 4)."""
     model = learning.model
@@ -93,7 +115,13 @@ def _report(
 ) -> None:
     from_ego4d = learnt_from_ego4d({"data": prepared.data})
     tasks = tuple(arguments.tasks)
-    tables = build_tables(scores, arguments.methods, tasks, with_paper=from_ego4d)
+    tables = build_tables(
+        scores,
+        arguments.methods,
+        tasks,
+        with_paper=from_ego4d,
+        lta_windows=arguments.lta_windows,
+    )
     sweeps = build_sweeps(scores, learning.model)
     print("\n\n".join(table.to_markdown() for table in tables))
     counts = {split: {t: len(x) for t, x in by.items()} for split, by in prepared.samples.items()}
@@ -110,19 +138,33 @@ def _order(jobs: Sequence[Job], score: Score) -> int:
     return next(i for i, j in enumerate(jobs) if (j.part, j.seed) == (score.part, score.seed))
 
 
-def _prepare(arguments: argparse.Namespace) -> Prepare:
-    """What every process calls for its data and settings; a tabletop world is told by its file."""
-    if (arguments.data / WORLD_FILE).is_file():
+def _is_world(root: Path) -> bool:
+    """Whether the data are a tabletop world: its file tells."""
+    return (root / WORLD_FILE).is_file()
+
+
+def _learning(arguments: argparse.Namespace) -> Learning:
+    start = TABLETOP.learning if _is_world(arguments.data) else EGO4D[arguments.preset]
+    return override(brief(start) if arguments.brief else start, arguments.settings)
+
+
+def _prepare(arguments: argparse.Namespace, learning: Learning) -> Prepare:
+    """What every process calls for its data and settings."""
+    if _is_world(arguments.data):
         features = as_place(arguments.features or arguments.work / "features")
-        learning = override((SMOKE if arguments.brief else TABLETOP).learning, arguments.settings)
-        return partial(_world, arguments.data, arguments.bundle, features, learning)
+        return partial(_world, arguments.data, arguments.bundle or SHIPPED, features, learning)
+    root = DataRoot.find(arguments.data, arguments.version).root
+    if arguments.bundle is not None:
+        raise SettingInvalid(
+            f"--bundle: makes features of a tabletop world, but {root} holds no {WORLD_FILE}"
+        )
     tasks = tuple(arguments.tasks)
     methods = [*arguments.methods, *(["egopack"] if arguments.ablations else [])]
     return partial(
         _ego4d,
         arguments.data,
         arguments.features or FEATURES,
-        override(EGO4D[arguments.preset], arguments.settings),
+        learning,
         version=arguments.version,
         enumeration=arguments.lta_windows,
         packed_under=arguments.work,
@@ -158,12 +200,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "is kept.",
     )
     add_data_arguments(parser)
-    parser.set_defaults(data=Path("work/tabletop/world"), features=None)
+    parser.set_defaults(data=Path("work/tabletop/world"))
     parser.add_argument(
         "--bundle",
         type=as_place,
-        default=SHIPPED,
-        help="whose encoder makes a tabletop world's features",
+        help=f"whose encoder makes a tabletop world's features ({SHIPPED})",
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many (0, 1, 2, ...)")
     parser.add_argument("--methods", nargs="+", choices=list(LABELS), default=list(LABELS))
@@ -178,4 +219,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     arguments = parser.parse_args(argv)
     check_tasks(parser, arguments.tasks, arguments.methods)
+    if _is_world(arguments.data):
+        unused = ["version", "preset", "lta-windows"]
+        settle_data_arguments(parser, arguments, unused=unused)
+    else:  # to stand beside the paper's figures
+        settle_data_arguments(parser, arguments, lta_windows=WINDOWS)
     return arguments

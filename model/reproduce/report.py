@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import ModelConfig
+from model.data.samples import Enumeration
 from model.report.exhibits import Exhibit
 from model.report.figures import to_png
 from model.report.page import render_tables
@@ -24,16 +25,29 @@ SWEPT = ("num_neighbours", "interaction_layers")
 
 
 def build_tables(
-    scores: Sequence[Score], methods: Sequence[str], tasks: tuple[str, ...], *, with_paper: bool
+    scores: Sequence[Score],
+    methods: Sequence[str],
+    tasks: tuple[str, ...],
+    *,
+    with_paper: bool,
+    lta_windows: Enumeration,
 ) -> list[Table]:
-    """Returns the tables that have a row, val before test; the paper's figures are of val."""
+    """Returns the tables that have a row, val before test; the paper's figures are of val.
+
+    Args:
+        scores: of everything that was trained.
+        methods: whose rows are wanted.
+        tasks: all that took part.
+        with_paper: the paper's figures stand beside, LTA's where the windows are the same.
+        lta_windows: which windows the scores are of.
+    """
     tables = []
     for split in SPLITS:
         paper = with_paper and split == "val"
         tables += [
-            method_table(scores, methods, tasks, split, with_paper=paper),
+            method_table(scores, methods, tasks, split, with_paper=paper, lta_windows=lta_windows),
             aggregate_table(scores, methods, split),
-            subset_table(scores, split, with_paper=paper),
+            subset_table(scores, split, with_paper=paper, lta_windows=lta_windows),
         ]
     return [table for table in tables if table.lines]
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
+from model.data.samples import Enumeration
 from model.methods import LABELS, Part, parts_of
-from model.paper import METRICS, PAPER, SUBSETS, aggregate
+from model.paper import METRICS, PAPER, SUBSETS, WINDOWS, aggregate, comparable
 from model.report.classes import Row
 from model.reproduce.jobs import Score
 
@@ -65,18 +66,21 @@ def method_table(
     split: str,
     *,
     with_paper: bool,
+    lta_windows: Enumeration = WINDOWS,
 ) -> Table:
     """Returns Tables 1, 4 and 6: one row a method."""
     rows = {LABELS[m]: figures_of(scores, parts_of(m, tasks), split) for m in methods}
-    paper = {LABELS[m]: figures for m, figures in PAPER.items()}
+    paper = {LABELS[m]: comparable(figures, lta_windows) for m, figures in PAPER.items()}
     return _table(f"Methods, {split}", rows, paper if with_paper else {})
 
 
-def subset_table(scores: Sequence[Score], split: str, *, with_paper: bool) -> Table:
+def subset_table(
+    scores: Sequence[Score], split: str, *, with_paper: bool, lta_windows: Enumeration = WINDOWS
+) -> Table:
     """Returns Table 7: multi-task models of two and three tasks."""
     names = {tasks: " + ".join(t.upper() for t in tasks) for tasks in SUBSETS}
     rows = {names[t]: figures_of(scores, [Part("mtl", t)], split) for t in SUBSETS}
-    paper = {names[t]: figures for t, figures in SUBSETS.items()}
+    paper = {names[t]: comparable(figures, lta_windows) for t, figures in SUBSETS.items()}
     return _table(f"MTL of some tasks, {split}", rows, paper if with_paper else {})
 
 

@@ -24,14 +24,8 @@ def brief(preset):
     """The preset's rules with a tiny model and one epoch of everything."""
     learning = EGO4D[preset]
     config = replace(learning.model, hidden_size=8, interaction_layers=1)
-    short = {"epochs": 1, "batch_size": 64}
-    return replace(
-        learning,
-        model=config,
-        multitask=replace(learning.multitask, **short),
-        skills={task: replace(fit, **short) for task, fit in learning.skills.items()},
-        translation=replace(learning.translation, **short),
-    )
+    brief = replace(learning, model=config)
+    return brief.refit(lambda fit: replace(fit, epochs=1, batch_size=64))
 
 
 @pytest.fixture(autouse=True)

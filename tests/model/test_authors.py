@@ -2,23 +2,35 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from extract.store import FeatureStore
 from extract.track import EncoderId
+from model import fit
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.tracks import read_tracks
 from model.errors import FeatureMismatch, FeaturesMissing
 from model.predictor import Predictor, PredictRequest
+from model.presets import EGO4D
+from model.scoring import per_sample
 from model.skills import build_skills
+from model.stages import fill_backpack
 from model.tasks import TASKS
 from server.loading import load_predictor
 from server.settings import Settings
-from tests.authors_code import authors_answer, inputs_and_nodes, read_out
+from tests.authors_code import (
+    authors_answer,
+    authors_error_s,
+    authors_prototypes,
+    inputs_and_nodes,
+    read_out,
+)
 from tests.checkpoints import SMALL, Shape, make_checkpoint, write_labels
-from tests.factories import make_track
+from tests.factories import make_samples, make_track
+from tests.model.samples import make_samples as samples_of_task
 from weights.authors import CHOICES, FEATURES, SPECS, import_authors
 from weights.bundle import fingerprint, load_bundle, save_bundle
 from weights.errors import BundleError
@@ -118,6 +130,87 @@ def test_the_choices_about_one_task_matter_to_it(tmp_path, task, change):
     bundle.manifest.model.update(change)
     ours = build_skills(bundle, search="torch")({task: inputs})[task].fused()
     assert not any(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
+
+
+# ---- what their second stage stands on, and how it is scored -------------------------------------
+
+
+@pytest.fixture
+def actions():
+    return make_samples(seed=11)["ar"]  # 50: one batch there and here
+
+
+def learnt_backpacks(tmp_path, checkpoint, actions, **change):
+    """Our skills and backpack, and the checkpoint with prototypes as their code collects them."""
+    skills = build_skills(imported(tmp_path, [checkpoint]), search="torch")
+    (name,) = skills.models
+    skills.models[name].config = replace(skills.models[name].config, **change)
+    drawn = actions.draw(torch.arange(len(actions)), skills.models[name].config)
+    pairs = (drawn.labels["verb"] * SMALL.nouns + drawn.labels["noun"])[:, 0]
+    known = list(skills.backpacks[name].prototypes)
+    theirs = authors_prototypes(checkpoint, drawn.inputs.flatten(0, 1), pairs, known)
+    skills.backpacks[name] = fill_backpack(skills.models[name], actions)
+    found = {f"embeddings.{task}.weight": p for task, p in theirs.items()}
+    return skills, checkpoint | {"graphone": checkpoint["graphone"] | found}
+
+
+@pytest.mark.parametrize("task", list(TASKS))
+def test_prototypes_are_collected_as_the_authors_code_collects_them(tmp_path, task, actions):
+    skills, checkpoint = learnt_backpacks(tmp_path, make_checkpoint(task), actions)
+    (backpack,) = skills.backpacks.values()
+    assert len(backpack.prototypes) == 3
+    for known, prototypes in backpack.prototypes.items():
+        theirs = checkpoint["graphone"][f"embeddings.{known}.weight"]
+        torch.testing.assert_close(prototypes, theirs, atol=1e-5, rtol=1e-5)
+    inputs, nodes = inputs_and_nodes(task)
+    fused = skills({task: inputs})[task].fused()
+    for ours, theirs in zip(fused.values(), authors_answer(checkpoint, task, nodes), strict=True):
+        torch.testing.assert_close(ours, read_out(task, theirs), atol=1e-4, rtol=1e-4)
+
+
+def test_prototypes_that_are_means_answer_otherwise(tmp_path, actions):
+    checkpoint = make_checkpoint("ar")
+    skills, theirs = learnt_backpacks(tmp_path, checkpoint, actions, prototypes="mean")
+    inputs, nodes = inputs_and_nodes("ar")
+    ours = skills({"ar": inputs})["ar"].fused()["verb"]
+    expected = read_out("ar", authors_answer(theirs, "ar", nodes)[0])
+    assert not torch.allclose(ours, expected, atol=1e-3)
+
+
+def test_their_preset_scores_keyframes_at_thirty_frames_a_second():
+    split = {"pnr": samples_of_task(TASKS["pnr"], 40)}
+    seconds = split["pnr"].seconds.clone()
+    seconds[:, 1] += 0.1  # another rate by the annotation's own clock
+    split["pnr"] = replace(split["pnr"], seconds=seconds)
+    scores = torch.randn(40, 16, 1, generator=torch.Generator().manual_seed(0))
+    found = {
+        name: per_sample({"pnr": {"keyframe": scores}}, {"pnr": {}}, split, learning.model)["pnr"]
+        for name, learning in EGO4D.items()
+    }
+    bounds, frame = split["pnr"].segments[:, 0].double(), split["pnr"].pnr_frame
+    node = scores[:, :, 0].argmax(dim=1)
+    expected = authors_error_s(node, *bounds.unbind(-1), frame).numpy()
+    np.testing.assert_allclose(found["authors"]["error_s"], expected, rtol=1e-12)
+    assert abs(found["paper"]["error_s"] / expected - 1).min() > 1e-3
+
+
+def test_their_preset_trains_in_full_precision_on_a_gpu(monkeypatch):
+    asked = []
+    monkeypatch.setattr(fit.torch, "autocast", lambda kind, **how: asked.append((kind, how)))
+    fits = {name: [x.multitask, *x.skills.values(), *x.translation.values()]
+            for name, x in EGO4D.items()}  # fmt: skip
+    for name, mixed in (("authors", False), ("paper", True)):
+        asked.clear()
+        for config in fits[name]:
+            fit.precision(fit.Fitting(config, 0, device="cuda:0"))
+        assert [(kind, how["enabled"]) for kind, how in asked] == [("cuda", mixed)] * 9
+        fit.precision(fit.Fitting(fits[name][0], 0, device="cpu"))
+        assert asked[-1][1]["enabled"] is False
+
+
+def test_their_preset_is_the_configuration_their_checkpoints_get():
+    theirs = EGO4D["authors"].model.to_dict()
+    assert {name: theirs[name] for name in CHOICES} == CHOICES
 
 
 def refingerprint(bundle, name):

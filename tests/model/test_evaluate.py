@@ -207,12 +207,44 @@ def test_a_bundle_that_learnt_from_ego4d_stands_beside_the_paper(world, tmp_path
         assert ("paper" in json.loads((tmp_path / "m.json").read_text())["val"]) == shown
 
 
-@pytest.mark.parametrize("wrong", [["--out", "m.json"], ["--per-batch", "0"]])
+@pytest.mark.parametrize(
+    ("asked", "trained", "windows", "told"),
+    [
+        ([], None, 15, False),
+        ([], "before-2023-08", 12, True),
+        (["before-2023-08"], None, 12, True),
+        (["current"], "before-2023-08", 15, False),
+    ],
+)
+def test_the_papers_anticipation_stands_beside_its_own_windows_alone(
+    world, tmp_path, capsys, asked, trained, windows, told
+):
+    bundle, training = make_bundle(), {"data": "Ego4D v1"}
+    if trained:
+        training["lta_windows"] = trained
+    save_bundle(replace(bundle, manifest=replace(bundle.manifest, training=training)), tmp_path)
+    options = ["--lta-windows", *asked] if asked else []
+    assert main(["--bundle", str(tmp_path), "--data", str(world), "--features", "mine",
+                 "--json", str(tmp_path / "m.json"), *options]) == 0  # fmt: skip
+    shown = json.loads((tmp_path / "m.json").read_text())["val"]
+    assert shown["model"]["lta"]["samples"] == windows  # 5 a video, or one fewer
+    assert ("lta" in shown["paper"]) == told
+    assert {"ar", "oscc", "pnr"} <= set(shown["paper"])
+    assert ("--lta-windows before-2023-08 scores the same" in capsys.readouterr().err) != told
+
+
+@pytest.mark.parametrize("wrong", [["--out", "m.json"], ["--per-batch", "0"], ["--per-batch", "4"]])
 def test_options_that_cannot_be_meant_are_refused(world, wrong, capsys):
     with pytest.raises(SystemExit) as refused:
         run(world, *wrong)
     assert refused.value.code == 2
     assert wrong[0] in capsys.readouterr().err
+
+
+def test_packing_what_is_not_given_is_refused(world, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--data", str(world), "--packed-under", str(tmp_path)])
+    assert "--packed-under: packs --features" in capsys.readouterr().err
 
 
 def test_futures_can_be_drawn_at_another_temperature(world, tmp_path):

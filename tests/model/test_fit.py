@@ -6,7 +6,7 @@ from torch import nn
 
 from model.config import FitConfig
 from model.errors import Stopped
-from model.fit import Fitting, backward_of, fit, learning_rate_factor, shuffled
+from model.fit import Fitting, backward_of, fit, learning_rate_factor, reshuffled, shuffled
 
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -95,3 +95,10 @@ def test_shuffling_leaves_nobody_out():
     batches = list(shuffled(10, 4, torch.Generator().manual_seed(0)))
     assert [len(b) for b in batches] == [4, 4, 2]
     assert sorted(torch.cat(batches).tolist()) == list(range(10))
+
+
+def test_a_task_that_starts_over_in_an_epoch_is_shuffled_again():
+    batches = reshuffled(10, 4, torch.Generator().manual_seed(0))
+    passes = [torch.cat([next(batches) for _ in range(3)]).tolist() for _ in range(4)]
+    assert all(sorted(order) == list(range(10)) for order in passes)
+    assert len({tuple(order) for order in passes}) == 4

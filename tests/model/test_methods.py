@@ -7,8 +7,9 @@ from model.assemble import assemble, group_skills, score
 from model.config import FitConfig, Learning
 from model.egopack import OWN
 from model.ledger import Ledger
-from model.methods import LABELS, SERVABLE, Part, Trainer, needs_of, parts_of
+from model.methods import LABELS, SERVABLE, Part, Trainer, fit_of, needs_of, parts_of
 from model.prepared import Prepared
+from model.presets import EGO4D, on_own_backbones
 from model.skills import build_skills
 from model.stages import SkillOnBackbone, collect_logits
 from model.tasks import TASKS
@@ -18,7 +19,7 @@ from weights.bundle import load_bundle, save_bundle
 from weights.errors import BundleError
 
 FIT = FitConfig(epochs=1, learning_rate=1e-2, batch_size=16, warmup_epochs=0.5)
-LEARNING = Learning(TINY, FIT, dict.fromkeys(TASKS, FIT), FIT)
+LEARNING = Learning(TINY, FIT, on_own_backbones(FIT), dict.fromkeys(TASKS, FIT))
 TRAIN, VAL = make_samples(seed=4), make_samples(seed=9)
 
 
@@ -103,17 +104,76 @@ def test_the_papers_protocol_moves_the_backbone_but_for_anticipation(bench, task
         assert learner.backbone.tuned_from is not None
 
 
+def tuning(bench, **change):
+    """The bench with skills that are learnt otherwise."""
+    skills = {task: replace(fit, **change) for task, fit in LEARNING.skills.items()}
+    trainer = replace(bench.trainer, learning=replace(LEARNING, skills=skills))
+    return Workbench(trainer, bench.ledger, "samples")
+
+
 def test_known_heads_learn_only_when_they_are_told_to(bench):
     part = Part("egopack", ("oscc",))
-    below = {need: bench.tensors(need) for need in needs_of(part)}
-    heads = replace(FIT, tune_heads=True)
-    learning = replace(LEARNING, skills={**LEARNING.skills, "oscc": heads})
-    tensors = replace(bench.trainer, learning=learning).train(part, below)
-    mtl = below[needs_of(part)[0]]
+    tensors = tuning(bench, tune_heads=True).tensors(part)
+    mtl = bench.tensors(needs_of(part)[0])
     assert not torch.equal(
         tensors["tuned.heads.ar.layers.0.weight"], mtl["heads.ar.layers.0.weight"]
     )
     assert not any(name.startswith("tuned.heads") for name in bench.tensors(part))
+
+
+@pytest.mark.parametrize("tune_backbone", [True, False])
+def test_tuned_heads_come_back_from_disk_and_from_a_bundle(bench, tmp_path, tune_backbone):
+    heads = tuning(bench, tune_heads=True, tune_backbone=tune_backbone)
+    models = heads.models(parts_of("egopack"))
+    again = tuning(bench, tune_heads=True, tune_backbone=tune_backbone)
+    before, after = flat(logits_of(models)), flat(logits_of(again.models(parts_of("egopack"))))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    mtl = bench.tensors(needs_of(Part("egopack", ("ar",)))[0])
+    held = models["ar"].backbone.model.state_dict()
+    moved = {name for name in mtl if not torch.equal(mtl[name], held[name])}
+    assert any(name.startswith("heads.") for name in moved)
+    assert any(name.startswith("backbone.") for name in moved) == tune_backbone
+    assert len({id(m.backbone.model) for m in models.values()}) == 4
+
+    skills, data = group_skills(models), prepared()
+    facts = {"command": "x", "method": "x", "protocol": "x", "seed": 0, "threads": 1, "seconds": {}}
+    bundle = assemble("b", skills, data, LEARNING, score(skills, data, LEARNING), facts)
+    rebuilt = build_skills(load_bundle(save_bundle(bundle, tmp_path / "b") and tmp_path / "b"))
+    for name, values in flat(logits_of(rebuilt.task_models())).items():
+        torch.testing.assert_close(values, before[name])
+
+
+@pytest.mark.parametrize("heads", [True, False])
+def test_the_backbone_hears_through_heads_that_learn_and_only_through_them(bench, heads):
+    part = Part("egopack", ("oscc",))
+    found = tuning(bench, tune_heads=heads).models([part])["oscc"]
+    backbone = found.backbone
+    tuned = {"backbone": backbone.model.backbone}
+    if heads:
+        tuned["heads"] = backbone.model.heads
+    learner = SkillOnBackbone(found.skill, backbone, tuned=tuned).requires_grad_(True)
+    for layer in learner.skill.classifier.outputs.values():
+        torch.nn.init.zeros_(layer.weight)  # its own head says nothing to the backbone
+    inputs = VAL["oscc"].draw(torch.arange(4), TINY).inputs
+    learner(inputs)["state"].square().sum().backward()
+    reached = {
+        n for n, p in learner.tuned.named_parameters() if p.grad is not None and p.grad.any()
+    }
+    assert any(name.startswith("backbone.") for name in reached) == heads
+    assert any(name.startswith("heads.") for name in reached) == heads
+
+
+def test_a_shared_backbone_stays_as_it_is_whatever_skills_may_move(bench):
+    moving = tuning(bench, tune_heads=True, tune_backbone=True)
+    parts = parts_of("egopack-shared")
+    found, expected = (flat(logits_of(b.models(parts))) for b in (moving, bench))
+    assert all(torch.equal(found[name], values) for name, values in expected.items())
+
+
+def test_translations_to_oscc_learn_at_a_rate_of_their_own():
+    for learning in EGO4D.values():
+        rates = {t: fit_of(Part("tt", (t,)), learning).learning_rate for t in TASKS}
+        assert rates == {"ar": 1e-4, "lta": 1e-4, "oscc": 1e-6, "pnr": 1e-4}
 
 
 def test_an_ablation_changes_the_skill_and_nothing_under_it(bench):

@@ -15,6 +15,7 @@ from model.data.samples import Samples
 from model.ledger import Ledger
 from model.losses import IGNORE
 from model.methods import Part, Trainer
+from model.presets import on_own_backbones
 from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_images
 from model.ranks import World, joined
 from model.tasks import TASKS
@@ -72,7 +73,7 @@ def curve() -> Iterator[list[float]]:
 
 def train_parts(world: World, folder: Path, config: ModelConfig, fit: FitConfig) -> Found:
     """One training of each kind."""
-    learning = Learning(config, fit, dict.fromkeys(TASKS, fit), fit)
+    learning = Learning(config, fit, on_own_backbones(fit), dict.fromkeys(TASKS, fit))
     trainer = Trainer(uneven_samples(), NUM_LABELS, learning, 0, progress=False, world=world)
     bench = Workbench(trainer, Ledger(folder, {}, world), "samples")
     found = {}
@@ -99,7 +100,7 @@ def pretrain(world: World) -> Found:
 def train_with_dropout(world: World, seed: int) -> list[float]:
     """Returns the loss curve of a multi-task model whose dropout is high."""
     config = replace(TINY, pooling_dropout=0.3, head_dropout=0.3)
-    learning = Learning(config, NOISY_FIT, {}, NOISY_FIT)
+    learning = Learning(config, NOISY_FIT, {}, {})
     trainer = Trainer(uneven_samples(), NUM_LABELS, learning, seed, progress=False, world=world)
     with curve() as losses:
         trainer.train(PARTS["mtl"], {})

@@ -162,7 +162,7 @@ def test_the_same_run_writes_the_same_bytes(answered, written, tmp_path):
 def test_the_paper_stands_beside_only_where_asked(answered, written, tmp_path):
     _, page, *_ = written
     assert "paper" not in page.replace("--paper", "")
-    result = make_result(*answered, beside_paper=True)
+    result = make_result(*answered, beside_paper=True, lta_windows="before-2023-08")
     assert "25.1 %" in write_report(tmp_path, FACTS, [result]).read_text()
     assert result.columns["paper"]["lta"]["noun_ed"] == 0.752
 

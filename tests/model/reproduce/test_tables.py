@@ -48,6 +48,13 @@ def test_the_papers_figures_stand_beside_ours_when_asked_for():
     assert all(f"(paper {figure:g})" in text for figure in PAPER["mlp"])
 
 
+def test_of_other_windows_the_papers_anticipation_is_not_shown():
+    scores = scores_of("mlp", [(0.2,) * 6])
+    table = method_table(scores, ["mlp"], ALL_TASKS, "val", with_paper=True, lta_windows="current")
+    shown = [f"(paper {figure:g})" in table.to_markdown() for figure in PAPER["mlp"]]
+    assert shown == [True, True, True, False, False, True]
+
+
 def test_the_best_of_each_column_is_bold_whichever_way_is_better():
     scores = scores_of("mlp", [(0.2, 0.2, 0.2, 0.2, 0.2, 0.2)]) + scores_of("tt", [(0.3,) * 6])
     lines = method_table(scores, ["mlp", "tt"], ALL_TASKS, "val", with_paper=False).lines
