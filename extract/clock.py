@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_RATE_TOLERANCE = 0.05  # 29.97 frames per second count as 30
+_RATE_TOLERANCE = 0.05  # 29.97 frames per second count as 30, the rate of Ego4D's canonical videos
 _JITTER = 0.5  # of a frame; containers round times to a millisecond or worse
 
 

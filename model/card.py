@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from model.config import ModelConfig
 from model.tables import format_table
 from weights.manifest import Manifest
 
@@ -25,8 +26,7 @@ torch {training["torch"]}, {training["threads"]} threads). \
 Samples: {json.dumps(training["samples"])}.""",
         _rows("stage", "seconds", {k: f"{v:.0f}" for k, v in training["seconds"].items()}),
         _scores(manifest),
-        "## Calibration\n\nOne temperature per output, fitted on val; expected calibration error\n"
-        "on val before and after.",
+        _calibration(manifest),
         _rows(
             "output",
             "temperature | before | after",
@@ -63,6 +63,15 @@ def _scores(manifest: Manifest) -> str:
 training position (PNR), and for LTA the better of the most frequent class repeated and
 five futures drawn from the training frequencies."""
     return "\n\n".join([about, *tables])
+
+
+def _calibration(manifest: Manifest) -> str:
+    drawn_at = ModelConfig.from_dict(manifest.model).future_temperature
+    return f"""## Calibration
+
+One temperature per output, fitted on val; expected calibration error
+on val before and after. As it is the same val, the error after, and every `ece` of val, is
+optimistic. Temperatures make the probabilities shown; LTA's futures are drawn at {drawn_at:g}."""
 
 
 def _encoder_story(training: dict[str, Any]) -> str:

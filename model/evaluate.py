@@ -100,6 +100,8 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
         shown = _exhibits(predictor, answers, samples, how) if arguments.out else []
         results.append(measure(split, answers, samples, train, how, shown))
         print(format_table(split, results[-1].columns, results[-1].intervals))
+        if split == "val" and calibration:
+            print("ece of val is optimistic where the bundle's temperatures were fitted on it")
     return results
 
 

@@ -262,7 +262,8 @@ def _card_section(own: OwnSkill) -> str:
                 f"Learnt on the frozen backbone `{own.backbone}` {how} "
                 f"(seed {own.training['seed']}; samples: {counts}). Labels: "
                 f"{', '.join(own.labels)}. Temperature {c.temperature:.2f}, fitted on val; "
-                f"calibration error there {c.ece_before:.3f} before and {c.ece_after:.3f} after.",
+                f"calibration error there {c.ece_before:.3f} before and {c.ece_after:.3f} after, "
+                "which is optimistic, as is the `ece` of val.",
                 *tables,
             ]
         )

@@ -2,8 +2,7 @@
 
 All tasks reduce to one thing: which rows of a feature matrix, mixed how. A `Pick` says so for a
 whole batch at once, so nothing here loops over samples. Training draws rows at random; serving and
-evaluation take evenly spaced ones (the authors' code, section 2.5 of the supplement's data
-pipeline).
+evaluation take evenly spaced ones, as the authors' code does.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Task Translation: a small transformer reads every task's features and answers one task.
 
-The design of EgoT2-g on our features (paper Sec. 4.2 and supplement): frozen models, a one-layer
+The design of EgoT2-g on our features (paper Sec. 4.2, supplement B): frozen models, a one-layer
 encoder over all their tokens, a one-layer decoder. Answers here have a fixed length, so the decoder
 has one learnt query per answer and the task's own linear classifiers instead of a vocabulary.
 """
@@ -17,8 +17,8 @@ from model.multitask import MultiTaskModel
 from model.stages import fit_task
 from model.tasks import Readout, TaskSpec
 
-NUM_HEADS = 8  # supplement
-DROPOUT = 0.1  # supplement
+NUM_HEADS = 8  # supplement B
+DROPOUT = 0.1  # supplement B
 
 
 class Translator(nn.Module):

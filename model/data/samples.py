@@ -210,7 +210,7 @@ def anticipation_samples(
     spec: TaskSpec = LTA,
     enumeration: Enumeration = "current",
 ) -> Samples:
-    """LTA: two consecutive actions observed, the next 20 to tell, sliding by one (Sec. 4.1).
+    """LTA: two consecutive actions observed, the next 20 to tell, sliding by one (authors' code).
 
     A record's verb and noun are the labels of the spec's first and second output.
     """

@@ -76,7 +76,8 @@ def calibration_exhibits(
         "calibration",
         "Calibration",
         "Expected calibration error",
-        "Before and after each output's temperature, which was fitted on val.",
+        "Before and after each output's temperature. It was fitted on the bundle's val, where the "
+        "error after it is therefore optimistic.",
         table,
         lines=len(table),
     )

@@ -65,11 +65,15 @@ def test_from_files_to_a_scored_bundle_and_challenge_files(
     assert set(manifest.metrics) == {"val"}  # Ego4D keeps the labels of its test split
     assert manifest.training["data"].startswith("Ego4D v1")
     assert str(root) not in json.dumps(manifest.to_dict())
+    windows = "before-2023-08" if preset == "authors" else "current"
+    assert manifest.training["lta_windows"] == windows
 
     bundle, out = ["--bundle", str(folder / "bundle")], folder / "report"
     packed = ["--features", FEATURES, "--packed-under", str(folder)]
     assert evaluate([*bundle, "--data", str(root), *packed, "--out", str(out)]) == 0
     shown = json.loads((out / "metrics.json").read_text())["splits"]["val"]
+    assert shown["model"]["lta"]["samples"] == manifest.metrics["val"]["lta"]["samples"]
+    assert ("lta" in shown["paper"]) == (windows == "before-2023-08")
     assert shown["paper"]["oscc"]["accuracy"] == PAPER["egopack"][2]
     for task, figures in manifest.metrics["val"].items():
         for metric in ("accuracy", "error_s", "verb_top1"):
