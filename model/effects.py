@@ -80,7 +80,7 @@ _FUTURE = Rule(lambda t: t.reads(Readout.FUTURE), "LTA among the tasks")
 _NODES = Rule(lambda t: t.reads(Readout.NODES), "PNR among the tasks")
 
 RULES: dict[str, Rule] = {
-    "input_size": Rule(lambda t: False, "nothing: it is read off the features"),
+    "input_size": Rule(lambda t: False, "features of that width: it is read off the features"),
     "hidden_size": _ALWAYS,
     "vectors_per_node": _ALWAYS,
     "num_layers": Rule(lambda t: t.kind in MULTITASK and t.kind != "mlp", "more than the MLP"),

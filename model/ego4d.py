@@ -136,7 +136,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--features", help=f"name of a released set ({FEATURES}), a folder, a URL")
     data.add_argument("--preset", choices=["paper", "authors"], help="hyper-parameters (paper)")
-    add_lta_windows(data, "with --preset authors, and in reproduce; else current")
+    add_lta_windows(data, f"{WINDOWS} with --preset authors and in reproduce, else current")
 
 
 def add_lta_windows(parser: argparse._ActionsContainer, default: str) -> None:

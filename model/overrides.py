@@ -30,7 +30,7 @@ def add_future_temperature(parser: argparse.ArgumentParser) -> None:
     """Adds `--future-temperature`, None where the bundle's own counts."""
     parser.add_argument(
         "--future-temperature",
-        type=_positive,
+        type=_temperature,
         metavar="T",
         help="what logits are divided by before LTA's futures are drawn (the bundle's: 1 unless "
         "it was trained with another)",
@@ -69,8 +69,11 @@ def override(learning: Learning, settings: Sequence[str]) -> Learning:
         raise SettingInvalid(f"--set: {error}") from error
 
 
-def _positive(text: str) -> float:
-    value = float(text)
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return value

@@ -58,7 +58,7 @@ class Preset:
 
 
 def on_own_backbones(config: FitConfig) -> dict[str, FitConfig]:
-    """Returns one fitting for each skill, which all but LTA's move the backbone (A.1.1)."""
+    """Returns a fitting for each skill: all but LTA's move the backbone (supplement A.1.1)."""
     return {task: replace(config, tune_backbone=task != LTA.name) for task in TASKS}
 
 
@@ -135,7 +135,7 @@ SMOKE = replace(
 
 
 def brief(learning: Learning) -> Learning:
-    """Returns the same with two epochs of everything: proves the road, not the numbers."""
+    """Returns the same with two epochs of everything: long enough to run, too short to learn."""
     return learning.refit(lambda fit: replace(fit, epochs=2, warmup_epochs=0.5))
 
 

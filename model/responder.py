@@ -54,10 +54,10 @@ class Responder:
             BundleError: the tensors do not fit the manifest.
         """
         manifest = bundle.manifest
-        self.config = at_temperature(ModelConfig.from_dict(manifest.model), future_temperature)
-        self.depends_on_batch = self.config.norm == "batch"
         self._seed, self._batch_size, self._device = seed, batch_size, torch.device(device)
         self._skills = _in_float64(build_skills(bundle, search="torch"), self._device)
+        self.config = at_temperature(ModelConfig.from_dict(manifest.model), future_temperature)
+        self.depends_on_batch = self.config.norm == "batch"
         self._labels = manifest.label_spaces
         self._encoder = manifest.encoder
 
