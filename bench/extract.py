@@ -28,11 +28,11 @@ from extract.cores import divide_cores
 from extract.dataset import Outcome, extract_videos
 from extract.geometry import crop_offset, resized_size
 from extract.loading import encoder_from_spec
-from extract.manifest import Video
 from extract.pixels import to_network_input
 from extract.swin import SwinConfig
 from extract.torch_encoder import TorchEncoder
 from extract.track import FeatureTrack
+from extract.video_lists import Video
 from extract.windows import cut_windows
 from weights.bundle import load_bundle
 

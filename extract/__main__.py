@@ -13,6 +13,7 @@ go on; 2 wrong arguments; 130 or 143 stopped by Ctrl-C or SIGTERM, videos under 
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -26,13 +27,14 @@ from extract.cores import divide_cores
 from extract.dataset import Outcome, Progress, extract_videos
 from extract.encoder import VideoEncoder
 from extract.errors import ClusterFailed, DecoderUnavailable, RuntimeUnavailable
-from extract.manifest import Video, find_videos, shard_of
+from extract.manifest import find_videos, shard_of
 from extract.options import parse_options
 from extract.progress import ProgressBar
 from extract.results import Ended, Results
 from extract.run_report import Entry, RunReport, kept_notices, report_name
 from extract.setup import describe_encoder, load_encoder
 from extract.stop_signals import StopSignals
+from extract.video_lists import Video
 from weights.errors import RemoteFailed, WeightsError
 from weights.folders import Folder, open_folder
 
@@ -58,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with StopSignals() as signals, logging_redirect_tqdm():
             todo = _left_to_do(videos, results, options, earlier, report)
+            if len(todo) == len(videos) and (sought := _sought_in_vain(todo)):
+                logger.error("none of %d videos is there, the first: no %s", len(todo), sought)
+                return 1
             if options.dry_run:
                 would = {video.id: str(video.path) for video in todo}
                 print(json.dumps({"to_do": would, **report.summary()}))
@@ -182,6 +187,13 @@ def _left_to_do(
         else:
             todo.append(video)
     return todo
+
+
+def _sought_in_vain(videos: Sequence[Video]) -> str:
+    """Returns where the first of the client's videos was looked for, where not one is there."""
+    if any(not video.folders or os.path.isfile(video.path) for video in videos):
+        return ""
+    return videos[0].sought if videos else ""
 
 
 def _earlier_report(options: argparse.Namespace, encoder: VideoEncoder) -> RunReport | None:

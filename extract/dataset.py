@@ -20,8 +20,8 @@ from extract.encoder import VideoEncoder
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled, ExtractError
 from extract.extractor import TrackBuilder
 from extract.frame_stream import FrameStream
-from extract.manifest import Video
 from extract.track import FeatureTrack
+from extract.video_lists import Video
 from extract.windows import wanted_frames
 
 logger = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class _Lane:
         if video.is_stereo:
             contract = contract.for_stereo()
         try:
-            video.path.stat()
+            video.check_there()
             self._stream = FrameStream(
                 self._living(),
                 video.path,

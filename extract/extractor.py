@@ -230,7 +230,12 @@ class Extractor:
         return builder.finish(video_id=video_id, info=clip.info)
 
     def from_file(
-        self, path: Path, *, video_id: str | None = None, limits: Limits | None = None
+        self,
+        path: Path,
+        *,
+        video_id: str | None = None,
+        limits: Limits | None = None,
+        is_stereo: bool = False,
     ) -> FeatureTrack:
         """Returns the track of a trusted local file of any length, decoded in this process.
 
@@ -238,14 +243,16 @@ class Extractor:
             path: the video.
             video_id: what to call it; the file's name without its ending when None.
             limits: none but the decoder's own when None.
+            is_stereo: its frames hold two pictures side by side; the left one is used.
 
         Raises:
             VideoRejected: the file is no acceptable video.
             OSError: the file cannot be read.
         """
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
+        contract = self.encoder.contract.for_stereo() if is_stereo else self.encoder.contract
         # PyAV: it holds no more than a block, whatever the length.
-        facts = decode_into(path, self.encoder.contract, limits or TRUSTED, builder, "pyav")
+        facts = decode_into(path, contract, limits or TRUSTED, builder, "pyav")
         for notice in facts.notices:
             logger.warning("%s: %s", path, notice.detail)
         name = path.stem if video_id is None else video_id

@@ -6,8 +6,8 @@ from types import TracebackType
 from tqdm import tqdm
 
 from extract.dataset import Progress
-from extract.manifest import Video
 from extract.results import Ended
+from extract.video_lists import Video
 
 _FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 

@@ -16,12 +16,12 @@ import torch
 from extract.dataset import Lanes, Outcome, Progress
 from extract.encoder import VideoEncoder
 from extract.errors import ClusterFailed
-from extract.manifest import Video
 from extract.ray_crew import Begun, Crew, Done, GivenUp, Tell
 from extract.ray_session import check_paths, everywhere, find_room, ray_session
 from extract.results import Ended, Results
 from extract.run_report import Entry
 from extract.setup import load_encoder
+from extract.video_lists import Video
 
 _TELL_S = 1.0
 

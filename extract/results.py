@@ -11,10 +11,10 @@ import torch
 from extract.dataset import Outcome
 from extract.encoder import VideoEncoder
 from extract.errors import FeatureFileInvalid
-from extract.manifest import Video
 from extract.options import SUFFIXES
 from extract.run_report import Entry, reason
 from extract.store import FeatureStore
+from extract.video_lists import Video
 from extract.windows import cut_windows
 from weights.folders import Place
 

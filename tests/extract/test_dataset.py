@@ -9,7 +9,7 @@ from extract import dataset
 from extract.dataset import Outcome, Progress, extract_videos
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
 from extract.extractor import Extractor
-from extract.manifest import Video
+from extract.video_lists import Video
 from tests.extract.clips import write_numbered
 
 LONG = 800  # frames: more than a process decodes ahead

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.ids import id_of, is_safe_id
-from extract.manifest import ManifestInvalid, Video, find_videos, shard_of
+from extract.manifest import find_videos, shard_of
+from extract.video_lists import ManifestInvalid, Video
 
 IDS = st.lists(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,20}", fullmatch=True), unique=True)
 
