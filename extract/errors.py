@@ -76,4 +76,4 @@ class ClusterFailed(ExtractError):
 
 
 class FeatureFileInvalid(ExtractError):
-    """A stored feature file is not a track: wrong shape, type or missing metadata."""
+    """A stored feature file is no track, or not one of its whole video; the message names it."""

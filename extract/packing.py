@@ -7,19 +7,16 @@ goes on where its index ends, and one that is mapped elsewhere stays as it was.
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
 from extract.errors import FeatureFileInvalid
 from extract.packed import INDEX, ROWS, PackedVideo, PackIndex, Source
-from extract.store import FeatureStore, StoredRows
-from extract.track_file import regular_length
-from extract.windows import cut_windows
+from extract.store import FeatureStore
+from extract.track_check import FeatureCheck, Kind
 
 LOCK = "lock"
 VIDEOS_PER_COMMIT = 64
@@ -30,7 +27,7 @@ def pack(
     video_ids: Sequence[str],
     path: Path,
     *,
-    num_frames: Callable[[], Mapping[str, int]] | None = None,
+    check: FeatureCheck | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Adds to the pack at `path` the rows of those videos that are not in it yet.
@@ -42,27 +39,29 @@ def pack(
         store: where the feature files are.
         video_ids: what the pack must hold; what else it holds stays.
         path: folder of the pack; made if need be.
-        num_frames: called when there is something to pack; lengths of the videos it knows.
+        check: looks at each file before it is packed; by default, only for what a file can tell.
         progress: called with (videos done, videos to do).
 
     Raises:
         KeyError: videos without a file, all of them, in `args`.
-        FeatureFileInvalid: a file is no track, or unlike the others.
+        FeatureFileInvalid: the check refuses a file.
     """
+    check = check or FeatureCheck()
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         index = _usable_index(path, store)
+        if index is not None:
+            check.same(str(path), Kind(index.encoder, index.width, index.dtype))
         todo = [v for v in dict.fromkeys(video_ids) if index is None or v not in index.videos]
         absent = [video for video in todo if store.find(video) is None]
         if absent:
             raise KeyError(*absent)
         if not todo:
             return
-        lengths = num_frames() if num_frames else {}
         with (path / ROWS).open("ab") as file:
             file.truncate(index.num_bytes if index else 0)
             for done, video in enumerate(todo, 1):
-                index = _append(store, video, index, file, lengths.get(video))
+                index = _append(store, video, index, file, check)
                 if done % VIDEOS_PER_COMMIT == 0 or done == len(todo):
                     file.flush()
                     os.fsync(file.fileno())
@@ -76,46 +75,22 @@ def _append(
     video: str,
     index: PackIndex | None,
     file: BinaryIO,
-    stated_frames: int | None,
+    check: FeatureCheck,
 ) -> PackIndex:
     """Writes a video's rows behind the others and notes where they are."""
     stored = store.find(video)
     assert stored is not None
     found = store.read_rows(video)
+    frames = check.file(video, found)
     source = Source(stored.name, stored.size, stored.version, found.sha256)
-    width, dtype = found.features.shape[1], str(found.features.dtype).removeprefix("torch.")
     if index is None:
-        index = PackIndex(found.encoder, width, dtype)
-    ours, others = (found.encoder, width, dtype), (index.encoder, index.width, index.dtype)
-    if ours != others:
-        raise FeatureFileInvalid(f"{source.name}: expected what the others are, {others}: {ours}")
-    if not bool(torch.isfinite(found.features).all()):
-        raise FeatureFileInvalid(f"{source.name}: holds values that are not finite")
-    frames = _length(found, stated_frames, source.name)
+        kind = Kind.of(found.features, found.encoder)
+        index = PackIndex(kind.encoder, kind.width, kind.dtype)
     rows = len(found.features)
     file.write(found.features.contiguous().numpy().data)
     index.videos[video] = PackedVideo(index.num_rows, rows, frames, source)
     index.num_rows += rows
     return index
-
-
-def _length(found: StoredRows, stated: int | None, name: str) -> int:
-    """Returns a video's length in frames: what its file says, else what is stated of it.
-
-    Metadata and decoder may disagree on the last frames, and so by one window; more means that
-    the file was made at another stride, as faulty files of an early release were.
-    """
-    rows = len(found.features)
-    if found.num_frames is not None:
-        return found.num_frames
-    if stated is None or stated < 1:
-        return regular_length(rows)
-    expected = len(cut_windows(stated))
-    if abs(expected - rows) > 1:
-        raise FeatureFileInvalid(
-            f"{name}: {stated} frames make {expected} windows of 32 every 16, the file has {rows}"
-        )
-    return stated if expected == rows else regular_length(rows)
 
 
 def _usable_index(path: Path, store: FeatureStore) -> PackIndex | None:

@@ -14,8 +14,9 @@ from extract.errors import FeatureFileInvalid
 from extract.options import SUFFIXES
 from extract.run_report import Entry, reason
 from extract.store import FeatureStore
+from extract.track import EncoderId
+from extract.track_check import FeatureCheck, Needed
 from extract.video_lists import Video
-from extract.windows import cut_windows
 from weights.folders import Place
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Results:
                     self.store.write(track)
                 rows, notices = len(track.features), outcome.notices
                 return Ended(video, Entry("written", path, rows, seconds, notices=notices))
-            except OSError as failure:
+            except (OSError, FeatureFileInvalid) as failure:
                 error = failure
         assert error is not None
         why, detail = reason(error)
@@ -71,25 +72,20 @@ class Results:
 
         A stored file is believed only after reading it: an interrupted copy looks finished too.
         """
+        # A bare tensor does not say who made it; the report does, and was asked before.
+        made_by = EncoderId(self._encoder.name, self._encoder.fingerprint)
+        check = FeatureCheck(
+            needed=Needed(self._encoder.dim, made_by),
+            lengths={video.id: video.num_frames or 0},
+            contract=self._encoder.contract,
+        )
         try:
             rows = self.store.read_rows(video.id, SUFFIXES[self._format])
+            check.file(video.id, rows)
         except KeyError:
             return None
         except FeatureFileInvalid as error:
             logger.warning("%s is extracted again: %s", video.id, error)
             return None
-        found, contract = rows.features, self._encoder.contract
-        dtype = torch.float16 if self._half else torch.float32
-        # A bare tensor does not say who made it; the report does, and was asked before.
-        is_ours = rows.encoder.fingerprint in ("", self._encoder.fingerprint)
-        is_ours = is_ours and found.shape[1] == self._encoder.dim and found.dtype == dtype
-        for num_frames, slack in ((rows.num_frames, 0), (video.num_frames, 1)):
-            if num_frames is not None:
-                expected = cut_windows(
-                    num_frames,
-                    window_frames=contract.window_frames,
-                    stride_frames=contract.stride_frames,
-                )
-                # Metadata and decoder may disagree on the last frames, and so by one window.
-                is_ours = is_ours and abs(len(found) - len(expected)) <= slack
-        return len(found) if is_ours and bool(torch.isfinite(found).all()) else None
+        wanted = torch.float16 if self._half else torch.float32
+        return len(rows.features) if rows.features.dtype == wanted else None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from extract.clip import Notice
 from extract.encoder import VideoEncoder
-from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
+from extract.errors import DecoderDied, DecodeTimeout, FeatureFileInvalid, VideoRejected
 from weights.errors import RemoteFailed, RemoteMissing
 from weights.folders import Folder
 
@@ -156,6 +156,8 @@ def reason(error: Exception) -> tuple[str, str]:
             return "decoder-died", str(error)
         case DecodeTimeout():
             return "decode-timeout", str(error)
+        case FeatureFileInvalid():
+            return "not-finite", str(error)
         case FileNotFoundError():
             return "missing-file", f"there is no {error.filename}"
         case OSError():

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from extract.errors import FeatureFileInvalid
 from extract.ids import is_safe_id
 from extract.track import EncoderId, FeatureTrack
 from extract.track_file import bare_tensor, bare_track, parse_track, track_bytes
@@ -25,16 +26,31 @@ class StoredRows:
     """The rows of one feature file.
 
     Attributes:
+        name: of the file.
+        place: the same with its folder.
         features: (L, D_in) float32 or float16.
         encoder: who made them.
-        num_frames: length of the video; None where the file does not say.
         sha256: of the file.
+        track: all that one of our files holds; None of a bare tensor.
     """
 
+    name: str
+    place: str
     features: Tensor
     encoder: EncoderId
-    num_frames: int | None
     sha256: str
+    track: FeatureTrack | None = None
+
+    @property
+    def num_frames(self) -> int | None:
+        """Length of the video; None where the file does not say."""
+        return None if self.track is None else self.track.num_frames
+
+    def to_track(self, num_frames: int | None = None) -> FeatureTrack:
+        """Returns the track; see `FeatureStore.read`."""
+        if self.track is not None:
+            return self.track
+        return bare_track(self.features.float(), self.name, self.encoder, num_frames)
 
 
 class FeatureStore:
@@ -100,29 +116,37 @@ class FeatureStore:
         features = bare_tensor(data, file.name).float()
         return bare_track(features, file.name, self._bare_encoder, num_frames)
 
-    def read_rows(self, video_id: str, suffix: str | None = None) -> StoredRows:
+    def read_rows(
+        self, video_id: str, suffix: str | None = None, *, keep: bool = False
+    ) -> StoredRows:
         """Returns the rows of a video in the precision they are stored in.
 
         Args:
             video_id: name of the file without its ending.
             suffix: its ending; ours goes before the release's when None.
+            keep: a file behind a URL is then kept here, as `read` does.
 
         Raises:
             KeyError: there is no file for the video.
             FeatureFileInvalid: the file is not a track.
         """
-        name = self._found(video_id).name if suffix is None else self._name(video_id, suffix)
-        if self._folder.facts(name) is None:
-            raise KeyError(video_id)
-        data = self.read_file(name)
+        if suffix is None:
+            file = self._found(video_id)
+        else:
+            found = self._folder.facts(self._name(video_id, suffix))
+            if found is None:
+                raise KeyError(video_id)
+            file = found
+        name, place = file.name, f"{self.root}/{file.name}"
+        data = self._kept(file) if keep else self.read_file(name)
         digest = sha256(data).hexdigest()
         if name.endswith(SAFETENSORS):
             track = parse_track(data, name)
-            return StoredRows(track.features, track.encoder, track.num_frames, digest)
+            return StoredRows(name, place, track.features, track.encoder, digest, track)
         features = bare_tensor(data, name)
         if features.dtype != torch.float16:
             features = features.float()
-        return StoredRows(features, self._bare_encoder, None, digest)
+        return StoredRows(name, place, features, self._bare_encoder, digest)
 
     def read_file(self, name: str) -> bytes:
         """Returns a file as it is; raises FileNotFoundError where it is not."""
@@ -133,8 +157,11 @@ class FeatureStore:
 
         Raises:
             ValueError: the video's id cannot be a file name.
+            FeatureFileInvalid: a feature is infinite or no number.
         """
-        return self._put(self._name(track.video_id, SAFETENSORS), track_bytes(track))
+        name = self._name(track.video_id, SAFETENSORS)
+        self._check_finite(track.features, name)
+        return self._put(name, track_bytes(track))
 
     def write_bare(self, track: FeatureTrack, *, half: bool = False) -> str:
         """Writes features alone as `<id>.pt`, the Ego4D release's layout; returns its name.
@@ -145,16 +172,25 @@ class FeatureStore:
 
         Raises:
             ValueError: the video's id cannot be a file name.
+            FeatureFileInvalid: a feature is infinite or no number, in float16 if asked for.
         """
-        features = track.features.cpu()
+        name, features = self._name(track.video_id, ".pt"), track.features.cpu()
+        stored = features.half() if half else features.clone()  # a view would drag its base along
+        self._check_finite(stored, name)
         data = io.BytesIO()
-        # Cloned: a view would drag its base along.
-        torch.save(features.half() if half else features.clone(), data)
-        return self._put(self._name(track.video_id, ".pt"), data.getvalue())
+        torch.save(stored, data)
+        return self._put(name, data.getvalue())
 
     def sweep(self, video_ids: Collection[str]) -> None:
         """Removes what writes of these videos that were cut short have left."""
         self._folder.sweep({f"{video}{end}" for video in video_ids for end in (SAFETENSORS, ".pt")})
+
+    def _check_finite(self, features: Tensor, name: str) -> None:
+        if not bool(torch.isfinite(features).all()):
+            kind = str(features.dtype).removeprefix("torch.")
+            raise FeatureFileInvalid(
+                f"{self.root}/{name}: not written, the encoder's features are not finite in {kind}"
+            )
 
     @property
     def _bare_encoder(self) -> EncoderId:

@@ -75,11 +75,12 @@ class FeatureMismatch(ModelError):
 
 
 class FeaturesMissing(ModelError):
-    """Videos of a data set have no feature files.
+    """Videos of a data set have no feature files, nor files to make them of.
 
     Attributes:
         videos: which.
-        places: folders and URLs looked in.
+        places: folders, URLs and files looked for.
+        remedy: what to do about it.
     """
 
     def __init__(self, videos: Sequence[str], places: Sequence[Path | str], fetch: str) -> None:
@@ -91,6 +92,11 @@ class FeaturesMissing(ModelError):
         )
         self.videos = tuple(videos)
         self.places = tuple(places)
+        self.remedy = fetch
+
+    def advising(self, otherwise: str) -> "FeaturesMissing":
+        """Returns the same error with another way out."""
+        return FeaturesMissing(self.videos, self.places, f"{self.remedy}. Or: {otherwise}")
 
 
 class VideosUnreadable(ModelError):

@@ -4,18 +4,19 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
 from extract.errors import ExtractError
-from extract.store import FeatureStore
 from model.data.annotations import VERSIONS, DataRoot, Split
-from model.data.records import SplitRecords
-from model.data.samples import Enumeration, Samples, Tracks
-from model.data.tracks import load_tracks, read_tracks
+from model.data.missing import Missing
+from model.data.samples import Enumeration, Samples
 from model.ego4d import add_lta_windows
-from model.errors import AnnotationInvalid, FeatureMismatch, ModelError
+from model.errors import AnnotationInvalid, ModelError
+from model.evaluate_samples import SampleSource
 from model.overrides import add_future_temperature, at_temperature
 from model.paper import WINDOWS, learnt_from_ego4d
 from model.predictor import Predictor
@@ -30,9 +31,8 @@ from model.report.exhibits import (
 from model.report.page import RunFacts
 from model.report.results import Measuring, SplitResult, measure
 from model.report.write import write_json, write_report
-from model.scoring import split_samples
 from model.tables import format_table
-from model.tasks import AR, FIXED_LABELS, LTA, TASKS
+from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
 from weights.folders import as_place
@@ -50,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if arguments.json:
-        write_json(arguments.json, {r.split: r.columns for r in results})
+        write_json(arguments.json, {r.split: r.figures() for r in results})
     if arguments.out:
         exhibits = sum(len(r.exhibits) for r in results)
         with tqdm(total=exhibits, desc="report", unit="exhibit") as bar:
-            facts = _facts(predictor, arguments, argv)
+            facts = _facts(predictor, arguments, argv, results)
             page = write_report(arguments.out, facts, results, progress=bar.update)
         print(page, file=sys.stderr)
     return 0
@@ -80,15 +80,22 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
             file=sys.stderr,
         )
     _check_taxonomy(predictor, data)
-    tasks = [task for task in TASKS if task in predictor.tasks]
-    train = _labels_of_training(data, tasks, how.lta_windows)
-    results = []
+    source = SampleSource(
+        predictor,
+        data,
+        how.lta_windows,
+        features=arguments.features,
+        packed_under=arguments.packed_under,
+        missing=arguments.missing,
+    )
+    train = source.of_training()
+    loaded = {}
     for split in arguments.splits or _splits_with_truth(data):
-        records = data.read(split, tasks)
-        scored = _tasks_to_score(predictor, records, split, how.lta_windows)
-        tracks = _tracks(predictor, data, split, records.videos, arguments)
-        everything = split_samples(records, tracks, enumeration=how.lta_windows)
-        samples = {task: everything[task] for task in scored}
+        loaded[split] = samples, _ = source.of_split(split)
+        if left_out := [task for task in predictor.tasks if task not in samples]:
+            print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
+    results = []
+    for split, (samples, gone) in loaded.items():
         with tqdm(total=sum(map(len, samples.values())), desc=f"answers {split}") as bar:
             answers = answer_split(
                 predictor.skills,
@@ -98,7 +105,8 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
                 progress=bar.update,
             )
         shown = _exhibits(predictor, answers, samples, how) if arguments.out else []
-        results.append(measure(split, answers, samples, train, how, shown))
+        result = measure(split, answers, samples, train, how, shown)
+        results.append(replace(result, left_out=gone))
         print(format_table(split, results[-1].columns, results[-1].intervals))
         if split == "val" and calibration:
             print("ece of val is optimistic where the bundle's temperatures were fitted on it")
@@ -140,6 +148,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         help="once per split (default: every split whose truth is there; Ego4D's test is hidden)",
     )
     add_lta_windows(parser, "those the bundle was trained with")
+    parser.add_argument(
+        "--missing",
+        choices=get_args(Missing),
+        default="refuse",
+        help="what to do about videos without features, or files to make them of: end, or skip "
+        "their samples (%(default)s)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and its parts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures alone")
     parser.add_argument("--seed", type=int, default=0, help="of sampled futures and of intervals")
@@ -208,75 +223,6 @@ def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
     return comparable if arguments.compare_paper is None else bool(arguments.compare_paper)
 
 
-def _tasks_to_score(
-    predictor: Predictor, records: SplitRecords, split: Split, lta_windows: Enumeration
-) -> list[str]:
-    """The tasks of which the split has labels; says which have none."""
-    samples = split_samples(records, Tracks.unread(records.videos), enumeration=lta_windows)
-    scored = [task for task, found in samples.items() if not found.hidden]
-    left_out = [task for task in predictor.tasks if task not in scored]
-    if not scored:
-        raise AnnotationInvalid(
-            f"{split} has no labelled sample of {', '.join(predictor.tasks)}: nothing to score"
-        )
-    if left_out:
-        print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
-    return scored
-
-
-def _tracks(
-    predictor: Predictor,
-    data: DataRoot,
-    split: Split,
-    videos: Sequence[str],
-    arguments: argparse.Namespace,
-) -> Tracks:
-    """The features of a split's videos: stored ones where named, else the bundle's encoder's."""
-    features: str | None = arguments.features
-    with tqdm(total=len(videos), desc=f"features {split}", unit="video") as bar:
-
-        def advance(*_: object) -> None:
-            bar.update()
-
-        if features is None:
-            encoder = predictor.encoder
-            name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))
-            store = FeatureStore(data.features(name))
-            tracks = Tracks.join(read_tracks(data, videos, store, encoder, progress=advance))
-        else:
-            packed = arguments.packed_under
-            tracks = load_tracks(data, videos, features, packed_under=packed, progress=advance)
-    _check_features(predictor, tracks, features)
-    return tracks
-
-
-def _labels_of_training(
-    data: DataRoot, tasks: Sequence[str], lta_windows: Enumeration
-) -> dict[str, Samples]:
-    """Training samples for the baselines, which never look at a feature: none is read.
-
-    AR's come with LTA's, whose baseline counts actions.
-    """
-    also = [AR.name] if LTA.name in tasks and AR.name not in tasks else []
-    records = data.read("train", [*tasks, *also])
-    return split_samples(records, Tracks.unread(records.videos), enumeration=lta_windows)
-
-
-def _check_features(predictor: Predictor, tracks: Tracks, features: str | None) -> None:
-    expected, found = predictor.encoder, tracks.encoder
-    if found and found.fingerprint and found.fingerprint != expected.fingerprint:
-        raise FeatureMismatch(
-            f"{features} holds features of {found.name} {found.fingerprint[:12]}, this bundle "
-            f"needs {expected.name} {expected.fingerprint[:12]}"
-        )
-    width = tracks.features.shape[1]
-    if width != predictor.config.input_size:
-        raise FeatureMismatch(
-            f"{features} holds vectors of {width} numbers, this bundle needs "
-            f"{predictor.config.input_size}"
-        )
-
-
 def _exhibits(
     predictor: Predictor,
     answers: dict[str, TaskAnswers],
@@ -299,12 +245,22 @@ def _exhibits(
 
 
 def _facts(
-    predictor: Predictor, arguments: argparse.Namespace, argv: Sequence[str] | None
+    predictor: Predictor,
+    arguments: argparse.Namespace,
+    argv: Sequence[str] | None,
+    results: Sequence[SplitResult],
 ) -> RunFacts:
     training = predictor.manifest.training
-    note = ""
+    notes = [
+        f"Of {r.split}, the samples of {len(r.left_out)} videos without features are left out: "
+        f"{', '.join(r.left_out)}."
+        for r in results
+        if r.left_out
+    ]
     if not learnt_from_ego4d(training):
-        note = "Figures of a bundle that did not learn from Ego4D: not comparable to the paper's."
+        notes.append(
+            "Figures of a bundle that did not learn from Ego4D: not comparable to the paper's."
+        )
     return RunFacts(
         name=predictor.name,
         version=predictor.version,
@@ -312,7 +268,7 @@ def _facts(
         data=str(training.get("data", "data that the bundle does not name")),
         command=shlex.join(["python", "-m", "model.evaluate", *(argv or sys.argv[1:])]),
         resample=arguments.resample,
-        note=note,
+        note=" ".join(notes),
     )
 
 

@@ -6,6 +6,7 @@ temperature and metrics -> a new bundle. The bundle learnt on is not touched.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,11 +19,14 @@ from extract.ids import as_id
 from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.store import FeatureStore
 from extract.track import FeatureTrack
+from extract.track_check import Annotated, FeatureCheck
+from extract.video_lists import Video
 from model.data.custom import check_rows, custom_samples, draw_fraction, on_features_clock
 from model.data.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.samples import Samples, Tracks
 from model.data.task_file import TaskFile, read_task
-from model.data.tracks import find_videos, read_files
+from model.data.tracks import needed_by, read_files
+from model.data.video_files import find_videos, lengths_beside
 from model.errors import AnnotationInvalid, ModelError
 from model.ledger import stage_key
 from model.own_skill import OwnSkill, add_skill, check_is_new, learn_skill
@@ -165,7 +169,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
     labels = [task.spec.name] if localises else label_names(rows, task.labels)
     predictor = Predictor(bundle, encoder=_named_encoder(arguments))
     store = FeatureStore(arguments.features or work / "features")
-    listed = _read_tracks(predictor, rows, store, arguments.videos)
+    listed = _read_tracks(predictor.encoder, rows, store, arguments.videos)
     check_rows(rows, listed, arguments.labels)
     rows = on_features_clock(rows, listed)
     tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
@@ -183,31 +187,32 @@ def _named_encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
 
 
 def _read_tracks(
-    predictor: Predictor, rows: list[LabelRow], store: FeatureStore, folder: Path | None
+    encoder: VideoEncoder, rows: list[LabelRow], store: FeatureStore, folder: Path | None
 ) -> list[FeatureTrack]:
     """The tracks of all videos; without a folder they have to be in the store."""
     videos = sorted({row.video for row in rows})
-    fingerprint = predictor.encoder.fingerprint
-    ids = {video: as_id(video) for video in videos}
-    missing = [
-        video
-        for video, id in ids.items()
-        if not store.has(id) or store.read(id).encoder.fingerprint != fingerprint
-    ]
-    if missing and folder is None:
-        raise AnnotationInvalid(
-            f"{len(missing)} of {len(videos)} videos have no features of this bundle's encoder in "
-            f"{store.root}, {missing[0]} first: name the folder of the videos with --videos"
-        )
-    if folder is not None and missing:
-        files = find_videos(folder, missing)
-        with tqdm(total=len(files), desc="features", unit="video") as bar:
+    fps = encoder.contract.fps
+    ends = {v: max(round(r.end_s * fps) for r in rows if r.video == v) for v in videos}
+    check = FeatureCheck(
+        needed=needed_by(encoder),
+        lengths=lengths_beside(store.root, folder),
+        annotated={as_id(video): Annotated(0, end, "") for video, end in ends.items()},
+    )
 
-            def show(*_: int) -> None:
-                bar.update()
+    def locate(missing: Sequence[str]) -> dict[str, Video]:
+        if folder is None:
+            raise AnnotationInvalid(
+                f"{len(missing)} of {len(videos)} videos have no features of this bundle's encoder "
+                f"in {store.root}, {missing[0]} first: name the folder of the videos with --videos"
+            )
+        return find_videos(folder, missing)
 
-            read_files(files, store, predictor.encoder, progress=show)
-    return [replace(store.read(id), video_id=video) for video, id in ids.items()]
+    with tqdm(total=len(videos), desc="features", unit="video") as bar:
+
+        def show(*_: int) -> None:
+            bar.update()
+
+        return read_files(videos, store, encoder, locate=locate, check=check, progress=show)
 
 
 def _checkpoint(work: Path, material: Material, arguments: argparse.Namespace) -> Path:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.annotations import DataRoot, Split
-from model.data.records import ActionRecord, group_by_clip
+from model.data.annotations import VERSIONS, DataRoot, Split
+from model.data.records import ActionRecord, SplitRecords, group_by_clip
 from model.errors import AnnotationInvalid
 from model.tasks import LTA, OSCC, PNR
 
@@ -57,6 +57,8 @@ class AnnotationFolder(DataRoot):
 def open_annotations(path: Path, version: str | None = None) -> DataRoot:
     """Returns the annotations of a folder of JSON files, or below the data root that `path` is.
 
+    A folder `annotations` in `v1` or `v2` is of the data root above, where more is known.
+
     Args:
         path: the folder.
         version: which of a root's annotations; None takes v1 where it is there, else v2.
@@ -65,6 +67,9 @@ def open_annotations(path: Path, version: str | None = None) -> DataRoot:
         AnnotationInvalid: it is neither; the message says what was looked for.
     """
     if any(path.glob("fho_*.json")):
+        place = path.absolute()
+        if (place.name, place.parent.name) in (("annotations", known) for known in VERSIONS):
+            return DataRoot(place.parent.parent, place.parent.name)
         return AnnotationFolder(path)
     try:
         return DataRoot.find(path, version)
@@ -74,27 +79,32 @@ def open_annotations(path: Path, version: str | None = None) -> DataRoot:
 
 
 def read_questions(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) -> list[Question]:
-    """Returns everything a task's challenge file must answer.
-
-    Args:
-        data: where the unannotated test files are.
-        task: "lta", "oscc" or "pnr".
-        observed: LTA's first window of a clip has this many actions behind it, the last has 20
-            left. 8 gives the indices 7 to n - 21 that entrants' checks ask for; fewer begin
-            earlier.
+    """Returns everything a task's challenge file must answer; see `questions_of`.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed, an id appears twice, or a segment is
             empty.
     """
+    return questions_of(data.read("test_unannotated", [task]), task, observed=observed)
+
+
+def questions_of(
+    records: SplitRecords, task: str, *, observed: int = FIRST_OBSERVED
+) -> list[Question]:
+    """Returns what a task asks about the records of the unannotated test files.
+
+    Args:
+        records: of the files, read for this task among others.
+        task: "lta", "oscc" or "pnr".
+        observed: LTA's first window of a clip has this many actions behind it, the last has 20
+            left. 8 gives the indices 7 to n - 21 that entrants' checks ask for; fewer begin
+            earlier.
+    """
     if task == LTA.name:
-        found = list(_windows(data.actions("test_unannotated"), observed))
-    else:
-        found = [
-            Question(r.unique_id, r.video_uid, ((r.start_frame, r.end_frame),))
-            for r in data.changes("test_unannotated")
-        ]
-    return found
+        return list(_windows(records.actions, observed))
+    return [
+        Question(r.unique_id, r.video_uid, ((r.start_frame, r.end_frame),)) for r in records.changes
+    ]
 
 
 def _windows(actions: list[ActionRecord], observed: int) -> Iterator[Question]:

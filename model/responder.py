@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from extract.track import FeatureTrack
+from extract.track_check import track_fault
 from model.config import ModelConfig
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.futures import sample_futures, seed_of
@@ -89,11 +90,13 @@ class Responder:
                     )
 
     def check_track(self, track: FeatureTrack) -> None:
-        """Looks whether a track is of the bundle's encoder, as far as its file can tell.
+        """Looks whether a track is sound and of the bundle's encoder, as far as it can tell.
 
         Raises:
             FeatureMismatch: it is not.
         """
+        if fault := track_fault(track):
+            raise FeatureMismatch(f"features of {track.video_id}: {fault}")
         width, made_by = track.features.shape[1], track.encoder.fingerprint
         if width != self.config.input_size:
             raise FeatureMismatch(

@@ -10,8 +10,9 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +20,24 @@ from tqdm import tqdm
 
 from extract.errors import ExtractError
 from extract.ids import as_id
-from extract.loading import encoder_from_spec
 from extract.ray_session import everywhere
 from extract.store import FeatureStore
+from model.data.annotated import annotated_in
 from model.data.annotations import DataRoot
-from model.data.tracks import each_track
 from model.errors import ModelError, ScoringRefused
 from model.grade import Metrics, grade
 from model.part_file import Facts, PartFile
+from model.prior import Prior
 from model.questions import (
     CHALLENGES,
     FIRST_OBSERVED,
     Question,
     open_annotations,
+    questions_of,
     read_questions,
 )
 from model.responder import Responder
+from model.score_features import FeatureSource
 from model.score_options import parse_options
 from model.score_ray import Cluster, Recipe, Waiting
 from model.submission import Layout, report, write_submission
@@ -59,7 +62,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
-    layouts = [read_layout(data, task, observed=arguments.observed) for task in arguments.tasks]
+    records = data.read("test_unannotated", arguments.tasks)
+    layouts = [
+        _layout(data, task, questions_of(records, task, observed=arguments.observed))
+        for task in arguments.tasks
+    ]
     bundle = load_bundle(arguments.bundle)
     responder = Responder(
         bundle,
@@ -89,9 +96,15 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
                 changed = ", ".join(part.changed)
                 print(f"{layout.task}: starts over, changed: {changed}", file=sys.stderr)
         waiting = unanswered(layouts, parts)
-        fill_store(store, list(waiting), bundle, arguments.videos, device=arguments.device)
-        respond(responder, waiting, parts, store, cluster=_cluster(bundle, arguments))
-        sound = [_write(layout, parts[layout.task], arguments) for layout in layouts]
+        source = FeatureSource(store, data, bundle, arguments.videos, arguments.device)
+        goes_on = any(part.answers for part in parts.values())
+        gone = source.fill(
+            waiting, annotated_in(records), missing=arguments.missing, goes_on=goes_on
+        )
+        there = {video: asked for video, asked in waiting.items() if video not in gone}
+        respond(responder, there, parts, store, cluster=_cluster(bundle, arguments))
+        prior = Prior(bundle, seed=arguments.seed) if arguments.missing == "fill" else None
+        sound = [_write(x, parts[x.task], gone, prior, arguments) for x in layouts]
     return 0 if all(sound) else 1
 
 
@@ -101,7 +114,10 @@ def read_layout(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) ->
     Raises:
         AnnotationInvalid: a file is missing or malformed.
     """
-    questions = read_questions(data, task, observed=observed)
+    return _layout(data, task, read_questions(data, task, observed=observed))
+
+
+def _layout(data: DataRoot, task: str, questions: list[Question]) -> Layout:
     names = data.taxonomy() if task == LTA.name else {}
     if not questions:
         print(f"{task}: the test file asks for nothing", file=sys.stderr)
@@ -173,43 +189,44 @@ def _cluster(bundle: Bundle, arguments: argparse.Namespace) -> Cluster | None:
     return Cluster(recipe, arguments.address, arguments.actors)
 
 
-def fill_store(
-    store: FeatureStore, videos: Sequence[str], bundle: Bundle, folder: Path | None, *, device: str
-) -> None:
-    """Makes sure that every video has features; extracts them from a folder of videos if given.
-
-    Raises:
-        ScoringRefused: some have none, and they cannot be made.
-        VideosUnreadable: videos cannot be read; the others have their features.
-    """
-    missing = [video for video in videos if not store.has(as_id(video))]
-    if not missing:
-        return
-    if folder is None:
-        raise ScoringRefused(
-            f"{store.root} has no features of {len(missing)} of {len(videos)} videos, "
-            f"{missing[0]} among them. Download the set the bundle was trained on, or give "
-            "--videos DIR to extract them with the bundle's encoder"
-        )
-    if not bundle.encoder:
-        raise ScoringRefused(
-            f"{len(missing)} videos have no features, and this bundle holds no encoder to make "
-            f"them: download {bundle.manifest.encoder.get('name', 'the set it was trained on')}"
-        )
-    encoder = encoder_from_spec(bundle.manifest.encoder, bundle.encoder).to(device)
-    tracks = each_track({v: folder / f"{v}.mp4" for v in missing}, store, encoder)
-    for _ in tqdm(tracks, "features", len(missing), unit="video", disable=None):
-        pass
-
-
-def _write(layout: Layout, part: PartFile, arguments: argparse.Namespace) -> bool:
+def _write(
+    layout: Layout,
+    part: PartFile,
+    gone: Collection[str],
+    prior: Prior | None,
+    arguments: argparse.Namespace,
+) -> bool:
+    """Writes a task's file; of videos that are gone, a prior answers, or nothing is in it."""
     path = arguments.out / layout.file_name
-    problems = write_submission(layout, part.answers, path)
+    questions, answers = layout.questions, part.answers
+    open_questions = [q for q in questions if q.video_uid in gone and q.id not in answers]
+    if prior is not None:
+        answers = {**answers, **prior.answers(layout.task, open_questions)}
+    elif open_questions:
+        left_out = {question.id for question in open_questions}
+        layout = replace(layout, questions=[q for q in questions if q.id not in left_out])
+    problems = write_submission(layout, answers, path)
     if problems:
         print(f"{path}: not written, {report(problems)}", file=sys.stderr)
         return False
-    _say_sound(path, layout, part.answers, arguments.truth)
+    missing = _missing(layout.task, open_questions, prior)
+    _say_sound(path, layout, answers, arguments.truth, missing)
     return True
+
+
+def _missing(task: str, questions: Sequence[Question], prior: Prior | None) -> Facts:
+    """Says on standard error what was not looked at, and returns what the result says of it."""
+    if not questions:
+        return {}
+    videos = sorted({question.video_uid for question in questions})
+    done = f"filled with a prior ({prior.source(task)})" if prior else "left out"
+    print(
+        f"{task}: {len(questions)} answers are {done}: no features of {len(videos)} videos, "
+        f"{', '.join(videos)}",
+        file=sys.stderr,
+    )
+    facts = {"videos": videos, "entries": len(questions)}
+    return {"filled": {**facts, "with": prior.source(task)}} if prior else {"skipped": facts}
 
 
 def _check(paths: Sequence[Path], data: DataRoot, arguments: argparse.Namespace) -> int:
@@ -230,12 +247,15 @@ def _check(paths: Sequence[Path], data: DataRoot, arguments: argparse.Namespace)
     return 0 if sound else 1
 
 
-def _say_sound(path: Path, layout: Layout, answers: Facts, truth: Path | None) -> None:
+def _say_sound(
+    path: Path, layout: Layout, answers: Facts, truth: Path | None, missing: Facts | None = None
+) -> None:
     line: dict[str, object] = {
         "file": str(path),
         "task": layout.task,
         "entries": len(answers),
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **(missing or {}),
     }
     if truth is not None:
         metrics: Metrics = grade(layout.task, answers, DataRoot.find(truth))

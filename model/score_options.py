@@ -2,12 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from model.data.annotations import VERSIONS
 from model.overrides import add_future_temperature
 from model.questions import CHALLENGES, FIRST_OBSERVED
+from model.score_features import MissingAnswers
 from weights.folders import as_place
 
 
@@ -35,7 +37,19 @@ def parse_options(argv: list[str] | None, about: str | None) -> argparse.Namespa
     parser.add_argument(
         "--features", type=as_place, help="folder or URL of <video_uid>.pt or .safetensors"
     )
-    parser.add_argument("--videos", type=Path, help="<video_uid>.mp4, to fill --features from")
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        help="folder of <video_uid>.mp4, or the root the Ego4D client filled: features that are "
+        "missing are made with the bundle's encoder (default: none are)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=get_args(MissingAnswers),
+        default="refuse",
+        help="questions about videos without features: refuse to write anything, fill in what "
+        "training saw most, or skip them (%(default)s)",
+    )
     parser.add_argument("--out", type=Path, help="folder of the challenge files")
     parser.add_argument(
         "--tasks", type=lambda text: text.split(","), default=list(CHALLENGES), metavar="lta,..."

@@ -100,6 +100,7 @@ def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
                 packed_under=folder,
                 tasks=tasks,
                 has_backpack=has_backpack(method, tasks),
+                missing=arguments.missing,
                 progress=world.is_first,
             )
         width = prepared.input_size
@@ -139,6 +140,7 @@ def _command(arguments: argparse.Namespace, method: str) -> str:
         features = Path(arguments.features or FEATURES).name
         words += [f"--data ROOT --version {version}", f"--features {features}"]
         words += [f"--preset {arguments.preset}", f"--lta-windows {arguments.lta_windows}"]
+        words += ["--missing skip"] if arguments.missing == "skip" else []
     if method in PROTOCOLS.values():
         words += [f"--protocol {arguments.protocol}"] if arguments.protocol != "shared" else []
     else:
@@ -197,7 +199,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     check_tasks(parser, arguments.tasks, [arguments.method])
     if arguments.data is None:
-        unused = ["version", "features", "preset", "lta-windows"]
+        unused = ["version", "features", "missing", "preset", "lta-windows"]
         settle_data_arguments(parser, arguments, unused=unused)
     else:
         settle_data_arguments(parser, arguments)

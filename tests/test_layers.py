@@ -10,8 +10,9 @@ ORDER = ["weights", "extract", "model", "server"]
 PACKAGES = [*ORDER, "clients"]
 # Of `extract`, the model proper sees tracks only; these files are the ones that make them.
 MAKES_TRACKS = {"model.presets", "model.tabletop", "model.ego4d", "model.train", "model.predictor",
-                "model.data.tracks", "model.evaluate", "model.assemble", "model.score",
-                "model.learn", "model.score_ray"}  # fmt: skip
+                "model.data.tracks", "model.evaluate_samples", "model.assemble", "model.score",
+                "model.learn", "model.score_ray", "model.score_features",
+                "model.data.missing", "model.data.video_files"}  # fmt: skip
 
 
 def module_name(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Ego4D's annotation files -> records. The same layout holds for Ego4D itself and for tabletop."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from model.data.records import (
     read_change,
 )
 from model.data.row_checks import (
+    FPS,
     check_names,
     warn_of_clocks,
     warn_repeated,
@@ -79,11 +81,18 @@ class DataRoot:
         """Folder of a feature set."""
         return self.root / self.version / name
 
-    def fetch_command(self, *datasets: str) -> str:
-        """Returns the command line of the Ego4D client that brings data sets here."""
+    def fetch_command(self, *datasets: str, videos: Sequence[str] = ()) -> str:
+        """Returns the command line of the Ego4D client that brings data sets here.
+
+        Args:
+            datasets: their names.
+            videos: the only ones wanted, of a set of videos; the client has no such choice of
+                features.
+        """
+        wanted = f"--video_uids {' '.join(videos)}" if videos else "--benchmarks FHO"
         return (
-            f"ego4d --output_directory={self.root} --datasets {' '.join(datasets)} "
-            f"--benchmarks FHO --version {self.version} -y"
+            f"ego4d --output_directory={shlex.quote(str(self.root))} "
+            f"--datasets {' '.join(datasets)} {wanted} --version {self.version} -y"
         )
 
     def taxonomy(self) -> dict[str, list[str]]:
@@ -159,14 +168,19 @@ class DataRoot:
         return records
 
     def num_frames(self) -> dict[str, int]:
-        """Returns the lengths of all videos that `ego4d.json` tells, none without that file."""
+        """Returns the frames of all videos that `ego4d.json` tells, none without that file.
+
+        A video of another rate than 30 frames a second is left out: its features are not cut by
+        its own frames.
+        """
         places = (self.root / self.version / "ego4d.json", self.root / "ego4d.json")
         path = next((place for place in places if place.is_file()), None)
         if path is None:
             return {}
         rows = read_rows(path, remedy="", under="videos")
         facts = {row.text("video_uid"): row.values.get("video_metadata") or {} for row in rows}
-        lengths = {uid: known.get("num_frames") for uid, known in facts.items()}
+        regular = {uid: known for uid, known in facts.items() if known.get("fps", FPS) == FPS}
+        lengths = {uid: known.get("num_frames") for uid, known in regular.items()}
         return {uid: count for uid, count in lengths.items() if isinstance(count, int)}
 
     @property

@@ -5,8 +5,8 @@ their canonical clip, features are not. Frame fields are the truth; seconds are 
 clock, which starts a little before the first frame in many videos.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from model.data.fields import Row
 from model.data.row_checks import warn_repeated
@@ -75,6 +75,14 @@ class SplitRecords:
         """The videos they speak of, sorted."""
         videos = {record.video_uid for record in self.actions}
         return sorted(videos | {record.video_uid for record in self.changes})
+
+    def without(self, videos: Collection[str]) -> "SplitRecords":
+        """Returns what they tell of other videos."""
+        return replace(
+            self,
+            actions=[record for record in self.actions if record.video_uid not in videos],
+            changes=[record for record in self.changes if record.video_uid not in videos],
+        )
 
 
 def group_by_clip(actions: list[ActionRecord]) -> Iterator[list[int]]:

@@ -1,28 +1,57 @@
 """Videos of a data set -> their features: extracted where not stored yet, or a released set's."""
 
 import logging
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from extract.encoder import VideoEncoder
 from extract.errors import ExtractError
 from extract.extractor import Extractor
 from extract.features import FeaturesOnly
 from extract.ids import as_id
-from extract.manifest import VIDEO_SUFFIXES
-from extract.packed import PackedFeatures
+from extract.packed import PackedFeatures, PackIndex
 from extract.packing import pack
-from extract.store import FeatureStore
-from extract.track import FeatureTrack
+from extract.store import SAFETENSORS, FeatureStore, StoredRows
+from extract.track import EncoderId, FeatureTrack
+from extract.track_check import Annotated, FeatureCheck, Needed
+from extract.video_lists import Video
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot
+from model.data.missing import fetch_features, fetch_videos
 from model.data.samples import Tracks
-from model.errors import AnnotationInvalid, FeaturesMissing, VideosUnreadable
+from model.data.video_files import lengths_beside, locate_videos
+from model.errors import FeaturesMissing, VideosUnreadable
 from weights.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Is called with (videos done, videos in all)."""
+
+Fact = TypeVar("Fact")
+
+
+def check_of(
+    data: DataRoot,
+    store: FeatureStore,
+    annotated: Mapping[str, Annotated],
+    needed: Needed | None = None,
+) -> FeatureCheck:
+    """Returns what looks at a data set's features, by id, with all that is known of its videos."""
+    return FeatureCheck(
+        needed=needed,
+        lengths=by_id(data.num_frames()) or lengths_beside(store.root),
+        annotated=by_id(annotated),
+        remedy=data.fetch_command("annotations"),
+    )
+
+
+def by_id(facts: Mapping[str, Fact]) -> dict[str, Fact]:
+    """Returns what is known of videos of any name by the ids of the names."""
+    return {as_id(video): fact for video, fact in facts.items()}
 
 
 def read_tracks(
@@ -31,112 +60,125 @@ def read_tracks(
     store: FeatureStore,
     encoder: VideoEncoder,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    annotated: Mapping[str, Annotated] | None = None,
+    progress: Progress | None = None,
 ) -> list[FeatureTrack]:
-    """Returns the tracks of a data set's videos, in order; see `read_files`."""
-    files = {video: data.videos / f"{video}.mp4" for video in videos}
-    fetch = data.fetch_command(encoder.name)
-    return read_files(files, store, encoder, fetch=fetch, progress=progress)
+    """Returns the tracks of a data set's videos, in order; see `read_files` and `load_tracks`."""
+    is_released = isinstance(encoder, FeaturesOnly)
+    return read_files(
+        videos,
+        store,
+        encoder,
+        locate=lambda todo: locate_videos(data, todo),
+        check=check_of(data, store, annotated or {}, needed_by(encoder)),
+        fetch=lambda gone: (
+            fetch_features(data, encoder.name, known=True)
+            if is_released
+            else fetch_videos(data, gone)
+        ),
+        progress=progress,
+    )
+
+
+def needed_by(encoder: VideoEncoder) -> Needed:
+    """Returns what features of an encoder are."""
+    return Needed(encoder.dim, EncoderId(encoder.name, encoder.fingerprint))
 
 
 def read_files(
-    files: Mapping[str, Path],
+    videos: Sequence[str],
     store: FeatureStore,
     encoder: VideoEncoder,
     *,
-    fetch: str = "put their files there",
-    progress: Callable[[int, int], None] | None = None,
+    locate: Callable[[Sequence[str]], Mapping[str, Video]],
+    check: FeatureCheck | None = None,
+    fetch: Callable[[Sequence[str]], str] = lambda _: "put their files there",
+    progress: Progress | None = None,
 ) -> list[FeatureTrack]:
-    """Returns the tracks of video files, in order; see `each_track`.
+    """Returns the tracks of videos, in order; what is missing is extracted and stored.
+
+    A stored track made by another encoder is made again. All that is stored is looked at before
+    anything is extracted.
 
     Args:
-        files: video -> its file.
-        store: where tracks are kept.
-        encoder: what makes them.
-        fetch: what to do where there is no network to make them with.
-        progress: called with (tracks read, tracks in all).
-    """
-    tracks = []
-    for track in each_track(files, store, encoder, fetch=fetch):
-        tracks.append(track)
-        if progress:
-            progress(len(tracks), len(files))
-    return tracks
-
-
-def each_track(
-    files: Mapping[str, Path],
-    store: FeatureStore,
-    encoder: VideoEncoder,
-    *,
-    fetch: str = "put their files there",
-) -> Iterator[FeatureTrack]:
-    """Yields the tracks of video files, in order; what is missing is extracted and stored.
-
-    A stored track made by another encoder is made again. A video that cannot be read does not keep
-    the others from being extracted.
-
-    Args:
-        files: video, of any name -> its file.
+        videos: whose tracks, of any name.
         store: where tracks are kept, by the ids of the names.
         encoder: what makes them.
-        fetch: what to do where there is no network to make them with.
+        locate: returns the files of the videos that are to be extracted, by name.
+        check: what every track must pass, by id; by default, to be whole and of this encoder.
+        fetch: what to do about videos that have neither features nor a file to make them of.
+        progress: is called as tracks come.
 
     Raises:
-        FeaturesMissing: a track is missing, and there is no network to make it with.
+        FeaturesMissing: videos have neither; all of them are named, by their ids.
+        FeatureFileInvalid: the check refuses a stored track.
+        VideosUnreadable: videos cannot be read; after the tracks of the others are stored.
+    """
+    check = check or FeatureCheck(needed=needed_by(encoder))
+    is_released = isinstance(encoder, FeaturesOnly)
+    tracks: dict[str, FeatureTrack] = {}
+    todo: list[str] = []
+
+    def keep(video: str, track: FeatureTrack) -> None:
+        tracks[video] = replace(track, video_id=video)
+        if progress:
+            progress(len(tracks), len(videos))
+
+    for video, rows in _read_rows(store, videos):
+        if rows is None or not (is_released or rows.encoder.fingerprint == encoder.fingerprint):
+            todo.append(video)
+        else:
+            keep(video, rows.to_track(check.file(as_id(video), rows)))
+    files = locate(todo) if todo else {}
+    gone = [video for video in todo if is_released or not os.path.isfile(files[video].path)]
+    if gone:
+        sought = () if is_released else (files[gone[0]].sought,)
+        raise FeaturesMissing(list(map(as_id, gone)), [store.root, *sought], fetch(gone))
+    named = {files[video].id: video for video in todo}
+    for id, track in extract_files([files[video] for video in todo], store, encoder, check):
+        keep(named[id], track)
+    check.finish()
+    return [tracks[video] for video in videos]
+
+
+def extract_files(
+    videos: Sequence[Video], store: FeatureStore, encoder: VideoEncoder, check: FeatureCheck
+) -> Iterator[tuple[str, FeatureTrack]]:
+    """Yields the ids and tracks of video files, in order, each checked and then stored.
+
+    A video that cannot be read, or whose track the check refuses, does not keep the others from
+    being extracted.
+
+    Raises:
         VideosUnreadable: videos cannot be read; after the tracks of the others.
     """
     extractor = Extractor(encoder)
-    failed: dict[str, str] = {}
+    failed: dict[Path, str] = {}
 
-    def read(video: str) -> FeatureTrack | None:
-        id = as_id(video)
-        track = store.read(id) if store.has(id) else None
-        if track is None or track.encoder.fingerprint != encoder.fingerprint:
-            if isinstance(encoder, FeaturesOnly):
-                raise FeaturesMissing([id], [store.root], fetch)
-            try:
-                track = extractor.from_file(files[video], video_id=id)
-                store.write(track)
-            except (ExtractError, OSError) as error:
-                logger.error("%s: %s", files[video], error)
-                failed[video] = str(error)
-                return None
-        return replace(track, video_id=video)
+    def make(video: Video) -> FeatureTrack | Exception:
+        try:
+            return extractor.from_file(video.path, video_id=video.id, is_stereo=video.is_stereo)
+        except (ExtractError, OSError) as error:
+            return error
+
+    def keep(video: Video, made: FeatureTrack | Exception) -> FeatureTrack:
+        if isinstance(made, Exception):
+            raise made
+        check.track(video.id, f"features of {video.path}", made)
+        store.write(made)
+        return made
 
     with one_thread_per_core() as pool:
-        yield from (track for track in pool.map(read, files) if track is not None)
+        for video, made in zip(videos, pool.map(make, videos), strict=True):
+            try:
+                track = keep(video, made)
+            except (ExtractError, OSError) as error:
+                logger.error("%s: %s", video.path, error)
+                failed[video.path] = str(error)
+            else:
+                yield video.id, track
     if failed:
-        ordered = {files[video]: failed[video] for video in files if video in failed}
-        raise VideosUnreadable(ordered, len(files))
-
-
-def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Path]:
-    """Returns the file of each video, named by it and ending as a video does.
-
-    Where no file is named so, one will do whose name only spells its letters in another way
-    (composed or decomposed).
-
-    Raises:
-        AnnotationInvalid: a video has no file, or more than one.
-    """
-    there: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-            for name in {path.stem, _composed(path.stem)}:
-                there.setdefault(name, []).append(path)
-    files = {}
-    for video in videos:
-        found = there.get(video) or there.get(_composed(video), [])
-        found = [path for path in found if path.stem == video] or found
-        if len(found) != 1:
-            names = ", ".join(p.name for p in found) or "none"
-            raise AnnotationInvalid(
-                f"{folder}: expected one file named {video} with one of the endings "
-                f"{' '.join(VIDEO_SUFFIXES)}, found {names}"
-            )
-        files[video] = found[0]
-    return files
+        raise VideosUnreadable(failed, len(videos))
 
 
 def load_tracks(
@@ -145,7 +187,9 @@ def load_tracks(
     features: str | Path,
     *,
     packed_under: Path | None,
-    progress: Callable[[int, int], None] | None = None,
+    annotated: Mapping[str, Annotated] | None = None,
+    needed: Needed | None = None,
+    progress: Progress | None = None,
 ) -> Tracks:
     """Returns the features of videos from files made before, ours or released ones.
 
@@ -156,29 +200,48 @@ def load_tracks(
             of one.
         packed_under: folder for packs: the files are read once, then mapped; other videos that
             the pack holds come along. None reads them all into memory, for small sets.
-        progress: called with (videos done, videos to do) while files are read.
+        annotated: how far annotations go in each video.
+        needed: what the features must be for a bundle.
+        progress: is called while files are read.
 
     Raises:
-        FeaturesMissing: a video has no feature file; says what was looked for and how to fetch it.
-        FeatureFileInvalid: a file is no track, or unlike the others.
+        FeaturesMissing: videos have no feature file; names them by their ids, and says what was
+            looked for and how to fetch it.
+        FeatureFileInvalid: a file is no track, unlike the others or what is needed, or not of its
+            whole video.
     """
     store, places = _find_features(data, features)
+    check = check_of(data, store, annotated or {}, needed)
     ids = {video: as_id(video) for video in videos}
     try:
         if packed_under is None:
-            return Tracks.join(_read_all(store, ids, progress))
-        path = packed_under / store.name
-
-        def lengths() -> dict[str, int]:
-            return {as_id(video): frames for video, frames in data.num_frames().items()}
-
-        pack(store, list(ids.values()), path, num_frames=lengths, progress=progress)
+            tracks = Tracks.join(_read_all(store, ids, check, progress))
+        else:
+            path = packed_under / store.name
+            pack(store, list(ids.values()), path, check=check, progress=progress)
     except KeyError as error:
-        raise FeaturesMissing(error.args, places, data.fetch_command(store.name)) from error
+        known = store.root == data.features(store.name)
+        fetch = fetch_features(data, store.name, known=known)
+        raise FeaturesMissing(error.args, places, fetch) from error
+    if packed_under is not None:
+        tracks = _open_pack(path, store, ids, check)
+    check.finish()
+    return tracks
+
+
+def _open_pack(
+    path: Path, store: FeatureStore, ids: Mapping[str, str], check: FeatureCheck
+) -> Tracks:
+    """Maps a pack; what was packed before may not have been compared with what is known now."""
+    index = PackIndex.read(path)
+    for id in ids.values():
+        known = index.videos[id]
+        own = known.frames if known.source.name.endswith(SAFETENSORS) else None
+        check.count(id, f"{store.root}/{known.source.name}", known.rows, own)
     packed = PackedFeatures.open(path)
     offset, rows = (
-        {**known, **{video: known[id] for video, id in ids.items()}}
-        for known in (packed.offset, packed.rows)
+        {**places, **{video: places[id] for video, id in ids.items()}}
+        for places in (packed.offset, packed.rows)
     )
     return Tracks(packed.features, offset, rows, packed.encoder)
 
@@ -188,21 +251,31 @@ def _find_features(data: DataRoot, features: str | Path) -> tuple[FeatureStore, 
     place = as_place(features)
     if not isinstance(place, Path):
         return FeatureStore(place), [place]
-    places = [data.features(str(features)), place]
+    places = list(dict.fromkeys([data.features(str(features)), place]))
     return FeatureStore(next((p for p in places if p.is_dir()), places[0])), [*places]
 
 
 def _read_all(
-    store: FeatureStore, ids: Mapping[str, str], progress: Callable[[int, int], None] | None
+    store: FeatureStore, ids: Mapping[str, str], check: FeatureCheck, progress: Progress | None
 ) -> Iterator[FeatureTrack]:
     absent = [id for id in ids.values() if not store.has(id)]
     if absent:
         raise KeyError(*absent)
-    for done, (video, id) in enumerate(ids.items(), 1):
-        yield replace(store.read(id), video_id=video)
+    for done, (video, rows) in enumerate(_read_rows(store, ids), 1):
+        assert rows is not None
+        yield replace(rows.to_track(check.file(ids[video], rows)), video_id=video)
         if progress:
             progress(done, len(ids))
 
 
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+def _read_rows(
+    store: FeatureStore, videos: Iterable[str]
+) -> Iterator[tuple[str, StoredRows | None]]:
+    """Yields what is stored of each video, None where nothing is."""
+
+    def read(video: str) -> tuple[str, StoredRows | None]:
+        id = as_id(video)
+        return video, store.read_rows(id, keep=True) if store.has(id) else None
+
+    with one_thread_per_core() as pool:
+        yield from pool.map(read, videos)

@@ -1,12 +1,13 @@
 """Answers and labels of a split -> its figures, how sure they are, and what stands beside them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from model.config import ModelConfig
+from model.data.missing import LEFT_OUT
 from model.data.samples import Enumeration, Samples
 from model.metrics import batch_mean
 from model.paper import published
@@ -30,6 +31,7 @@ class SplitResult:
         intervals: task -> metric -> 95 % interval of the model's figure.
         per_batch: means of batch means, where asked for.
         exhibits: tables and figures.
+        left_out: videos without features, whose samples do not count.
     """
 
     split: str
@@ -37,10 +39,16 @@ class SplitResult:
     intervals: dict[str, dict[str, Interval | None]]
     per_batch: Metrics
     exhibits: list[Exhibit]
+    left_out: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the exhibits."""
-        return {**self.columns, "intervals": self.intervals, "per_batch": self.per_batch}
+        return {**self.figures(), "intervals": self.intervals, "per_batch": self.per_batch}
+
+    def figures(self) -> dict[str, Any]:
+        """Returns the columns, and the videos that do not count where there are any."""
+        left_out = {LEFT_OUT: list(self.left_out)} if self.left_out else {}
+        return {**self.columns, **left_out}
 
     def rows(self) -> list[Row]:
         """Returns one line per metric: the figure, its interval and the other columns."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from model.config import Learning
 from model.data.annotations import FEATURES, DataRoot
+from model.data.missing import LEFT_OUT
 from model.data.tabletop.write import WORLD_FILE
 from model.effects import check_settings
 from model.ego4d import (
@@ -129,6 +130,8 @@ def _report(
         f"Data: {prepared.data}; samples {json.dumps(counts)}.",
         f"Seeds: {', '.join(map(str, range(arguments.seeds)))}; mean ± standard deviation.",
     ]
+    if gone := prepared.facts.get(LEFT_OUT):
+        facts.append(f"Left out for want of features: {json.dumps(gone)}.")
     note = "" if from_ego4d else "Tabletop numbers are not Ego4D numbers."
     write_reproduction(arguments.out, scores, tables, sweeps, facts=facts, note=note)
     print(arguments.out / "report.html", file=sys.stderr)
@@ -170,6 +173,7 @@ def _prepare(arguments: argparse.Namespace, learning: Learning) -> Prepare:
         packed_under=arguments.work,
         tasks=tasks,
         has_backpack=any(has_backpack(method, tasks) for method in methods),
+        missing=arguments.missing,
     )
 
 
@@ -220,7 +224,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     check_tasks(parser, arguments.tasks, arguments.methods)
     if _is_world(arguments.data):
-        unused = ["version", "preset", "lta-windows"]
+        unused = ["version", "missing", "preset", "lta-windows"]
         settle_data_arguments(parser, arguments, unused=unused)
     else:  # to stand beside the paper's figures
         settle_data_arguments(parser, arguments, lta_windows=WINDOWS)

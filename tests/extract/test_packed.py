@@ -11,6 +11,7 @@ from extract.errors import FeatureFileInvalid
 from extract.packed import INDEX, ROWS, PackedFeatures
 from extract.packing import LOCK, pack
 from extract.store import FeatureStore
+from extract.track_check import FeatureCheck
 from tests.factories import make_track
 
 SIZES = {"a": 7, "b": 1, "c": 20, "d": 3}
@@ -89,7 +90,7 @@ def test_packing_again_reads_nothing(tmp_path, source, monkeypatch):
 
     monkeypatch.setattr(FeatureStore, "read_rows", fail)
     monkeypatch.setattr(FeatureStore, "read_file", fail)
-    pack(source, ["c", "a"], tmp_path / "packed", num_frames=fail)
+    pack(source, ["c", "a"], tmp_path / "packed")
     assert (tmp_path / "packed" / INDEX).stat().st_mtime_ns == before
 
 
@@ -200,11 +201,11 @@ def test_values_that_are_no_numbers_are_refused(tmp_path, source, value):
 
 def test_the_length_of_a_video_is_checked_against_its_rows(tmp_path, source):
     lengths = {"a": 119, "b": 32, "c": 16 * 20 + 16 + 1}  # c: one window fewer than it should be
-    pack(source, list(SIZES), tmp_path / "packed", num_frames=lambda: lengths)
+    pack(source, list(SIZES), tmp_path / "packed", check=FeatureCheck(lengths=lengths))
     frames = PackedFeatures.open(tmp_path / "packed").frames
     assert frames == {"a": 119, "b": 32, "c": 16 * 19 + 32, "d": 64}
     with pytest.raises(FeatureFileInvalid, match=r"c\.pt: 900 frames make 56 windows.*has 20"):
-        pack(source, ["c"], tmp_path / "other", num_frames=lambda: {"c": 900})
+        pack(source, ["c"], tmp_path / "other", check=FeatureCheck(lengths={"c": 900}))
 
 
 def test_what_is_no_pack_is_not_opened_and_is_made_again(tmp_path, source):

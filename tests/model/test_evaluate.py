@@ -5,36 +5,14 @@ import shutil
 from dataclasses import replace
 
 import pytest
-import torch
 
 from extract.store import FeatureStore
 from extract.track import EncoderId
 from model.evaluate import main
 from model.predictor import Predictor
 from tests.factories import make_bundle, make_track
+from tests.model.feature_tree import FRAMES, made_rows
 from weights.bundle import save_bundle
-
-FRAMES = 2400
-ACTIONS = 26  # of each video: four windows of LTA more than none
-
-
-def made_rows(video, seed):
-    g = torch.Generator().manual_seed(seed)
-    whole = {"video_uid": video, "clip_uid": f"{video}-clip", "clip_parent_start_frame": 0}
-    actions, changes = [], []
-    for i in range(ACTIONS):
-        start = 80 * i
-        verb, noun, change = (int(torch.randint(top, (), generator=g)) for top in (5, 4, 2))
-        actions.append(
-            {**whole, "action_idx": i, "action_clip_start_frame": start,
-             "action_clip_end_frame": start + 240, "verb_label": verb, "noun_label": noun}
-        )  # fmt: skip
-        bounds = {"parent_start_frame": start, "parent_end_frame": start + 180,
-                  "parent_start_sec": start / 30, "parent_end_sec": start / 30 + 6}  # fmt: skip
-        when = {"parent_pnr_frame": start + 90} if change else {"pnr_frame": None}
-        changes.append({"unique_id": f"{video}-{i}", "video_uid": video, **bounds,
-                        "state_change": bool(change), **when})  # fmt: skip
-    return actions, changes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from model.data.annotations import DataRoot
 from model.errors import AnnotationInvalid
-from model.questions import Question, open_annotations, read_questions
+from model.questions import AnnotationFolder, Question, open_annotations, read_questions
 from tests.model.challenge import make_challenge, write_clips
 
 
@@ -63,6 +63,13 @@ def test_the_root_and_the_folder_of_the_files_ask_for_the_same(root, task):
     by_root = read_questions(open_annotations(root, "v1"), task)
     assert by_root == read_questions(open_annotations(root / "v1/annotations", "v1"), task)
     assert len(by_root) >= 5
+
+
+def test_a_folder_of_a_root_is_known_to_be_of_it(root, tmp_path):
+    found = open_annotations(root / "v1/annotations")
+    assert (type(found), found.root, found.version) == (DataRoot, root, "v1")
+    (root / "v1/annotations").rename(tmp_path / "elsewhere")
+    assert isinstance(open_annotations(tmp_path / "elsewhere"), AnnotationFolder)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ def world(tmp_path):
         (["--preset", "authors"], "--preset: for data in Ego4D's layout"),
         (["--lta-windows", "current"], "--lta-windows: for data in Ego4D's layout"),
         (["--features", "set", "--version", "v1"], "--version, --features: for data"),
+        (["--missing", "skip"], "--missing: for data in Ego4D's layout"),
         (["--smoke", "--data", "ROOT"], "--smoke: makes a world of its own"),
         (["--method", "mtl", "--protocol", "paper"], "--protocol: of --method egopack alone"),
         (["--method", "egopack-shared", "--protocol", "paper"], "--protocol: of --method egopack"),
@@ -31,6 +32,7 @@ def test_train_refuses_what_it_would_ignore(options, said, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("option", [["--preset", "paper"], ["--version", "v1"],
+                                    ["--missing", "skip"], ["--missing", "refuse"],
                                     ["--lta-windows", "before-2023-08"]])  # fmt: skip
 def test_reproduce_refuses_what_a_world_does_not_have(option, world, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -7,8 +7,12 @@ import torch
 from extract.errors import FeatureFileInvalid
 from extract.ids import id_of
 from extract.store import FeatureStore
+from extract.track_check import Annotated, FeatureCheck
+from extract.video_lists import Video
 from model.data.annotations import DataRoot
-from model.data.tracks import find_videos, load_tracks, read_files
+from model.data.missing import with_missing
+from model.data.tracks import load_tracks, read_files
+from model.data.video_files import find_videos
 from model.errors import AnnotationInvalid, FeaturesMissing, VideosUnreadable
 from model.predictor import Predictor
 from tests.extract.clips import write_numbered
@@ -109,24 +113,71 @@ def encoder():
     return Predictor(make_bundle()).encoder
 
 
+def read(files, store, encoder, **more):
+    def locate(videos):
+        return {video: Video(id_of(video), files[video]) for video in videos}
+
+    return read_files(list(files), store, encoder, locate=locate, **more)
+
+
 def test_videos_that_cannot_be_read_are_told_of_after_the_others_are_stored(tmp_path, encoder):
-    files = {video: tmp_path / f"{k}.mp4" for k, video in enumerate(["bad", *ODD, "gone"])}
-    (tmp_path / "0.mp4").write_bytes(b"nothing")
+    files = {video: tmp_path / f"{k}.mp4" for k, video in enumerate(["bad", *ODD, "empty"])}
+    files["bad"].write_bytes(b"nothing")
+    files["empty"].touch()
     for video in ODD:
         write_numbered(files[video], 40)
     store = FeatureStore(tmp_path / "features")
     with pytest.raises(VideosUnreadable) as caught:
-        read_files(files, store, encoder)
-    assert list(caught.value.failed) == [files["bad"], files["gone"]]
+        read(files, store, encoder)
+    assert list(caught.value.failed) == [files["bad"], files["empty"]]
     assert "2 of 5 videos cannot be read" in str(caught.value)
     assert f"{files['bad']}: not-a-video" in str(caught.value)
     assert store.video_ids() == sorted(map(id_of, ODD))
     write_numbered(files["bad"], 40)
-    write_numbered(files["gone"], 40)
+    write_numbered(files["empty"], 40)
     steps = []
-    found = read_files(files, store, encoder, progress=lambda *step: steps.append(step))
+    found = read(files, store, encoder, progress=lambda *step: steps.append(step))
     assert [track.video_id for track in found] == list(files)
     assert steps == [(done, 5) for done in range(1, 6)]
+
+
+def test_a_video_whose_track_is_refused_does_not_keep_the_others_from_being_stored(
+    tmp_path, encoder
+):
+    files = {video: write_numbered(tmp_path / f"{video}.mp4", 40) for video in "abc"}
+    store = FeatureStore(tmp_path / "features")
+    check = FeatureCheck(annotated={"b": Annotated(1000, 1100, "a segment")})
+    with pytest.raises(VideosUnreadable, match="a segment begins at frame 1000") as caught:
+        read(files, store, encoder, check=check)
+    assert list(caught.value.failed) == [files["b"]]
+    assert store.video_ids() == ["a", "c"]
+
+
+def test_videos_that_are_gone_are_all_missed_before_another_is_decoded(tmp_path, encoder):
+    files = {video: tmp_path / f"{k}.mp4" for k, video in enumerate([*ODD, "gone"])}
+    write_numbered(files["plain"], 40)
+    store = FeatureStore(tmp_path / "features")
+    with pytest.raises(FeaturesMissing) as caught:
+        read(files, store, encoder)
+    assert caught.value.videos == (id_of(ODD[0]), id_of(ODD[1]), "gone")
+    assert str(files[ODD[0]]) in str(caught.value)
+    assert store.video_ids() == []
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_videos_of_any_name_are_left_out_by_their_names(tmp_path, data, packs):
+    store = FeatureStore(tmp_path / "ours")
+    for video in ODD[1:]:
+        store.write(make_track(300, video_id=id_of(video)))
+
+    def load(videos):
+        return load_tracks(data, videos, store.root, packed_under=tmp_path if packs else None)
+
+    tracks, gone = with_missing(load, [ODD], "skip")
+    assert gone == {ODD[0]}
+    assert set(ODD[1:]) <= set(tracks.offset)
+    with pytest.raises(FeaturesMissing, match="--missing skip"):
+        with_missing(load, [ODD], "refuse")
 
 
 def test_a_long_list_of_unreadable_videos_is_shortened():
@@ -139,14 +190,16 @@ def test_a_long_list_of_unreadable_videos_is_shortened():
 def test_a_video_is_found_by_the_name_one_sees(tmp_path, name):
     for other in (name, "Kuche 1.mp4", "Küche 1.txt", "küche 1.mp4"):
         (tmp_path / other).touch()
-    assert find_videos(tmp_path, ["Küche 1"]) == {"Küche 1": tmp_path / name}
+    found = Video(id_of("Küche 1"), tmp_path / name)
+    assert find_videos(tmp_path, ["Küche 1"]) == {"Küche 1": found}
 
 
 def test_a_name_spelt_as_asked_goes_before_one_that_looks_the_same(tmp_path):
     names = ["Küche 1", "Ku\u0308che 1"]
     for name in names:
         (tmp_path / f"{name}.mp4").touch()
-    assert find_videos(tmp_path, names) == {name: tmp_path / f"{name}.mp4" for name in names}
+    found = {name: Video(id_of(name), tmp_path / f"{name}.mp4") for name in names}
+    assert find_videos(tmp_path, names) == found
     (tmp_path / "Küche 1.avi").touch()
     with pytest.raises(AnnotationInvalid, match=r"found Küche 1\.avi, Küche 1\.mp4"):
         find_videos(tmp_path, ["Küche 1"])
