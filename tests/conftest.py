@@ -2,10 +2,14 @@
 
 import os
 import random
+import signal
 
 import numpy as np
 import pytest
 import torch
+
+# A shell that starts tests in the background has them, and what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

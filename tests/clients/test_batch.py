@@ -164,11 +164,6 @@ def test_a_clip_too_long_to_wait_for_becomes_the_same_job_in_every_run(server, f
     assert first == second
 
 
-def hear_interrupts():
-    """A shell that starts tests in the background has them, and their children, ignore Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_batch_that_is_ended_in_the_middle_goes_on_and_ends_the_same(
     server, folder, out, tmp_path, end
@@ -178,12 +173,7 @@ def test_a_batch_that_is_ended_in_the_middle_goes_on_and_ends_the_same(
     server.pause_s = 0.15
     server.asked.clear()
     words = ["-m", "clients", "batch", str(clips), "--out", str(out), "--url", server.url]
-    child = subprocess.Popen(
-        [sys.executable, *words],
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=hear_interrupts,
-    )
+    child = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
     until_s = time.monotonic() + 60
     while len(server.asked) < 9:
         assert time.monotonic() < until_s
