@@ -22,7 +22,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("model.evaluate",),
     ("model.score",),
     ("model.compare",),
-    ("model.data.tabletop",),
+    ("tabletop",),
     ("weights",),
     ("bench",),
 )

@@ -14,8 +14,7 @@ ModelError
 ├── ScoringRefused    a test set cannot be answered with what was given
 ├── Stopped           a training was asked to end, and can go on from where it stood
 ├── RanksWrong        the processes cannot train together as they were started
-├── RanksLost         a process that trains with this one has ended
-└── WorldMismatch     a folder holds a made-up world of another config
+└── RanksLost         a process that trains with this one has ended
 """
 
 from collections.abc import Mapping, Sequence
@@ -163,7 +162,3 @@ class RanksLost(ModelError):
 
 class SettingInvalid(ModelError):
     """A setting from the command line names no field, or a value the field cannot have."""
-
-
-class WorldMismatch(ModelError):
-    """The folder holds a made-up world of another config; the message names both."""

@@ -6,11 +6,11 @@ from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.contract import FeatureContract
 from extract.swin import TABLETOP_SWIN, SwinConfig
 from model.config import FitConfig, Learning, ModelConfig
-from model.data.tabletop.footage import FootageConfig
-from model.data.tabletop.script import SMOKE as SMOKE_WORLD
-from model.data.tabletop.script import WorldConfig
 from model.pretrain.training import PretrainConfig
 from model.tasks import LTA, OSCC, TASKS
+from tabletop.files.footage import FootageConfig
+from tabletop.story.script import SMOKE as SMOKE_WORLD
+from tabletop.story.script import WorldConfig
 
 FOOTAGE_SEED = 1_000_000
 """Added to the world's seed, so that the encoder's footage shares no draw with any split."""

@@ -15,9 +15,6 @@ from extract.store import FeatureStore
 from extract.torch_encoder import TorchEncoder, load_encoder
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
-from model.data.tabletop.footage import Footage
-from model.data.tabletop.script import WORLD_VERSION
-from model.data.tabletop.write import WORLD_FILE, write_world
 from model.data.tracks import read_tracks
 from model.ledger import Ledger, stage_key
 from model.prepared import Prepared
@@ -26,6 +23,9 @@ from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_
 from model.ranks import ALONE, World
 from model.scoring import split_samples
 from model.tasks import FIXED_LABELS
+from tabletop.files.footage import Footage
+from tabletop.files.world import WORLD_FILE, write_world
+from tabletop.story.script import WORLD_VERSION
 from weights.bundle import load_bundle
 from weights.folders import Place
 

@@ -35,6 +35,7 @@ from model.reproduce.command import main as reproduce
 from model.run import learn_bundle, typical_seconds
 from model.tabletop import TYPICAL_S, Tabletop
 from model.workbench import plan
+from tabletop.errors import TabletopError
 from weights.bundle import save_bundle
 from weights.errors import WeightsError
 
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         if world.is_first:
             print(stop, file=sys.stderr)
         return EXIT_SIGNAL + stop.signum
-    except (ExtractError, ModelError, WeightsError) as error:
+    except (ExtractError, ModelError, TabletopError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

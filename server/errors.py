@@ -205,7 +205,6 @@ TABLE: dict[type[Exception], Kind] = {
     model_errors.RanksWrong: kinds.INTERNAL,
     model_errors.RanksLost: kinds.INTERNAL,
     model_errors.SettingInvalid: kinds.INTERNAL,
-    model_errors.WorldMismatch: kinds.INTERNAL,
     model_errors.ModelError: kinds.INTERNAL,
     weights_errors.BundleMissing: kinds.INTERNAL,
     weights_errors.BundleError: kinds.INTERNAL,

@@ -22,7 +22,6 @@ from extract.contract import FeatureContract
 from extract.swin import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.cores import one_thread_per_core, sharded
-from model.data.records import ActionRecord
 from model.fit import Fitting, fit, shuffled
 from model.losses import output_loss
 from model.pretrain.views import ViewConfig, Views, place_targets
@@ -50,11 +49,35 @@ class PretrainConfig:
     views: ViewConfig = ViewConfig()
 
 
+class TrimmedAction(Protocol):
+    """An action of a scene, counted in kept frames."""
+
+    @property
+    def video_uid(self) -> str:
+        """Of its scene."""
+
+    @property
+    def start_frame(self) -> int:
+        """First kept frame."""
+
+    @property
+    def end_frame(self) -> int:
+        """Kept frame after the last one."""
+
+    @property
+    def verb(self) -> int:
+        """Class id."""
+
+    @property
+    def noun(self) -> int:
+        """Class id."""
+
+
 class Footage(Protocol):
     """What the encoder learns from."""
 
     scenes: Sequence[str]
-    actions: Sequence[ActionRecord]  # trimmed, counted in kept frames
+    actions: Sequence[TrimmedAction]
 
     def frames(self, scene: str) -> NDArray[np.uint8]:
         """Returns a scene's kept frames, (n, H, W, 3)."""
@@ -198,7 +221,7 @@ def pretrain_on_clips(
 
 
 def _begins(
-    record: ActionRecord,
+    record: TrimmedAction,
     token: int,
     length: int,
     config: PretrainConfig,

@@ -15,7 +15,6 @@ from extract.errors import ExtractError
 from model.config import Learning
 from model.data.annotations import FEATURES, DataRoot
 from model.data.missing import LEFT_OUT
-from model.data.tabletop.write import WORLD_FILE
 from model.effects import check_settings
 from model.ego4d import (
     add_data_arguments,
@@ -35,6 +34,8 @@ from model.reproduce.report import build_sweeps, build_tables, write_reproductio
 from model.run import typical_seconds
 from model.tabletop import prepare_world
 from model.workbench import plan
+from tabletop.errors import TabletopError
+from tabletop.files.world import WORLD_FILE
 from weights.errors import WeightsError
 from weights.folders import Place, as_place
 
@@ -55,7 +56,7 @@ def main(argv: list[str]) -> int:
         prepared, learning = prepare()
         scores = _run(arguments, prepare, learning)
         _report(arguments, prepared, learning, scores)
-    except (ExtractError, ModelError, WeightsError) as error:
+    except (ExtractError, ModelError, TabletopError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

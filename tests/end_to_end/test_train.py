@@ -97,9 +97,7 @@ def test_another_seed_is_refused_in_the_same_folder(smoke_run, capsys):
     assert "holds another world" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "module", ["model.train", "model.compare", "model.evaluate", "model.data.tabletop"]
-)
+@pytest.mark.parametrize("module", ["model.train", "model.compare", "model.evaluate", "tabletop"])
 def test_every_command_explains_itself(module):
     shown = subprocess.run(
         [COMMAND[0], "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,0 +1,13 @@
+"""What can go wrong with a generated world.
+
+TabletopError
+└── WorldMismatch     a folder holds a world of another config
+"""
+
+
+class TabletopError(Exception):
+    """Root of everything that can go wrong with a generated world."""
+
+
+class WorldMismatch(TabletopError):
+    """The folder holds a generated world of another config; the message names both."""

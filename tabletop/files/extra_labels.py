@@ -1,0 +1,79 @@
+"""Labels of tasks that no bundle was trained on, read off a world's scripts.
+
+`hand`: which hands act. `left` and `right` are a matter of where things lie, `both` of what is
+done. `recipe`: what an action is done for. The windows are those of the action annotations.
+"""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tabletop.files.annotations import annotate_actions
+from tabletop.motion.motions import perform
+from tabletop.motion.poses import REST, Cue
+from tabletop.motion.scene import Scene
+from tabletop.story.recipes import SPLITS
+from tabletop.story.script import Script, WorldConfig, rng_of, write_plot, write_script
+
+HANDS = ("left", "right", "both")
+COLUMNS = ("video", "start_s", "end_s", "label", "split")
+_MOVED = 0.02  # frame heights off its place of rest: a hand that does nothing stays on it
+_INSTANTS = 20
+
+
+def acting_hands(cue: Cue) -> str:
+    """Returns which hands leave their place of rest in the course of an action."""
+    beats = [perform(cue, i / _INSTANTS) for i in range(_INSTANTS + 1)]
+    moved = [
+        any(math.dist(beat.hands[hand], REST[hand]) > _MOVED for beat in beats) for hand in (0, 1)
+    ]
+    return "both" if all(moved) else HANDS[moved.index(True)]
+
+
+def _hands(config: WorldConfig, script: Script) -> list[str]:
+    scene = Scene(script, rng_of(config, script.split, script.index, 2), fps=config.fps)
+    return [acting_hands(scene.focus_of(place)[0]) for place in range(len(script.actions))]
+
+
+def _recipes(config: WorldConfig, script: Script) -> list[str]:
+    return list(write_plot(config, script.split, script.index).recipes)
+
+
+TOLD: dict[str, Callable[[WorldConfig, Script], list[str]]] = {
+    "hand": _hands,
+    "recipe": _recipes,
+}
+"""Task -> one label an action of a script."""
+
+
+def label_rows(what: str, config: WorldConfig) -> Iterator[tuple[str, float, float, str, str]]:
+    """Yields one row an action of a world: video, bounds in seconds, label, split."""
+    for split in SPLITS:
+        for index in range(config.videos_of(split)):
+            script = write_script(config, split, index)
+            entries = annotate_actions(script, config)
+            for entry, label in zip(entries, TOLD[what](config, script), strict=True):
+                clip_s = entry["clip_parent_start_sec"]
+                yield (
+                    script.video_uid,
+                    clip_s + entry["action_clip_start_sec"],
+                    clip_s + entry["action_clip_end_sec"],
+                    label,
+                    split,
+                )
+
+
+def write_labels(what: str, config: WorldConfig, path: Path) -> None:
+    """Writes the rows as a labels file for `python -m model.train --learn`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for video, start_s, end_s, label, split in label_rows(what, config):
+        writer.writerow([video, f"{start_s:.3f}", f"{end_s:.3f}", label, split])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text.getvalue())
+    os.replace(part, path)

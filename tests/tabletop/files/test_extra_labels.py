@@ -1,0 +1,78 @@
+import math
+import sys
+from collections import Counter
+
+import pytest
+
+from model.data.annotations import DataRoot
+from model.data.label_file import read_labels
+from tabletop.__main__ import main
+from tabletop.files.extra_labels import HANDS, TOLD, acting_hands, label_rows, write_labels
+from tabletop.motion.poses import REST
+from tabletop.motion.scene import Scene
+from tabletop.story.recipes import RECIPES
+from tabletop.story.script import WorldConfig, rng_of
+
+
+@pytest.mark.parametrize("task", list(TOLD))
+def test_rows_are_the_annotated_actions(tiny_world, tiny_config, task, tmp_path):
+    write_labels(task, tiny_config, tmp_path / "labels.csv")
+    rows = read_labels(tmp_path / "labels.csv", localises=False)
+    told = Counter((r.split, r.video, round(30 * r.start_s), round(30 * r.end_s)) for r in rows)
+    data = DataRoot(tiny_world)
+    actions = Counter(
+        (split, a.video_uid, a.start_frame, a.end_frame)
+        for split in ("train", "val", "test")
+        for a in data.actions(split)
+    )
+    assert told == actions
+
+
+def test_the_hands_seen_moving_are_the_hands_told(default_scripts):
+    """The scene sways every hand a little, so a resting hand is one that stays near its place."""
+    config = WorldConfig()
+    for script in default_scripts[::24]:
+        scene = Scene(script, rng_of(config, script.split, script.index, 2), fps=config.fps)
+        for place, action in enumerate(script.actions):
+            told = acting_hands(scene.focus_of(place)[0])
+            away = [0.0, 0.0]
+            for frame in range(action.start, action.end, 3):
+                for hand, at in enumerate(scene.at(frame).hands):
+                    away[hand] = max(away[hand], math.dist(at, REST[hand]))
+            assert [a > 0.1 for a in away] == [told in ("left", "both"), told in ("right", "both")]
+
+
+@pytest.mark.parametrize(
+    ("task", "classes", "least"), [("hand", HANDS, 0.25), ("recipe", tuple(RECIPES), 0.04)]
+)
+def test_every_class_is_common_enough_to_be_learnt(task, classes, least):
+    count = Counter(
+        label for *_, label, split in label_rows(task, WorldConfig()) if split == "train"
+    )
+    assert set(count) == set(classes)
+    assert min(count.values()) > least * sum(count.values())
+
+
+def test_a_step_of_one_recipe_only_is_told_as_that_recipe(default_scripts):
+    """Steps that only one recipe has, done for that recipe; others may be fidgets."""
+    rows = list(label_rows("recipe", WorldConfig()))
+    actions = [a for script in default_scripts for a in script.actions]
+    owner = {"crack": {"batter"}, "unfold": {"letter", "laundry"}}
+    for action, (*_, label, _split) in zip(actions, rows, strict=True):
+        if action.verb in owner:
+            assert label in owner[action.verb]
+
+
+def test_the_command_writes_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "labels.csv"
+    arguments = ["tabletop", "--smoke", "--labels", str(path), "--task", "recipe"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    main()
+    assert len(read_labels(path, localises=False)) == 5 * 23
+
+
+def test_a_world_still_needs_a_folder(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tabletop", "--smoke"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--out is missing" in capsys.readouterr().err
