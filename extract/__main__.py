@@ -36,7 +36,7 @@ from extract.setup import describe_encoder, load_encoder
 from extract.stop_signals import StopSignals
 from extract.video_lists import Video
 from weights.errors import RemoteFailed, WeightsError
-from weights.folders import Folder, open_folder
+from weights.storage.folders import Folder, open_folder
 
 logger = logging.getLogger("extract")
 

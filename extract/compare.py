@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from extract.errors import FeatureFileInvalid
 from extract.store import FeatureStore
-from weights.folders import as_place
+from weights.storage.folders import as_place
 
 MIN_COSINE = 0.999
 """What networks in half precision are held to as well."""

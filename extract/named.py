@@ -15,9 +15,9 @@ from extract.slowfast import load_slowfast
 from extract.torch_encoder import TorchEncoder
 from weights.bundle import load_bundle
 from weights.errors import BundleMissing
-from weights.fetch import load_fetched
-from weights.folders import Place, as_place
-from weights.published import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+from weights.published.fetch import load_fetched
+from weights.storage.folders import Place, as_place
 
 LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
     "omnivore-swinl": load_omnivore,

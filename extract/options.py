@@ -9,7 +9,7 @@ from extract.clip import ReaderChoice
 from extract.compiled import Way
 from extract.named import SPEC_HELP, add_encoder_options
 from extract.runtime import PrecisionName, RuntimeName
-from weights.folders import as_place
+from weights.storage.folders import as_place
 
 EngineName = Literal["local", "ray"]
 

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from extract.errors import ClusterFailed
-from weights.folders import Place
+from weights.storage.folders import Place
 
 EXTRA = 'pip install "egopack-server[scale]"'
 _PROBE_S = 120.0  # a node that starts its first process in that time is slow, not dead

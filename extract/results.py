@@ -17,7 +17,7 @@ from extract.store import FeatureStore
 from extract.track import EncoderId
 from extract.track_check import FeatureCheck, Needed
 from extract.video_lists import Video
-from weights.folders import Place
+from weights.storage.folders import Place
 
 logger = logging.getLogger(__name__)
 

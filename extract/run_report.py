@@ -11,7 +11,7 @@ from extract.clip import Notice
 from extract.encoder import VideoEncoder
 from extract.errors import DecoderDied, DecodeTimeout, FeatureFileInvalid, VideoRejected
 from weights.errors import RemoteFailed, RemoteMissing
-from weights.folders import Folder
+from weights.storage.folders import Folder
 
 _FORMAT = "egopack-extraction/1"
 _REPORT = re.compile(r"report(-\d+-of-\d+)?\.json")

@@ -14,8 +14,8 @@ from extract.errors import FeatureFileInvalid
 from extract.ids import is_safe_id
 from extract.track import EncoderId, FeatureTrack
 from extract.track_file import bare_tensor, bare_track, parse_track, track_bytes
-from weights.cache import default_cache
-from weights.folders import FileFacts, LocalFolder, Place, as_place, open_folder
+from weights.storage.cache import default_cache
+from weights.storage.folders import FileFacts, LocalFolder, Place, as_place, open_folder
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".pt", ".pth")

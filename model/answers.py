@@ -23,7 +23,7 @@ from model.outputs import (
 )
 from model.skills import SkillSet
 from model.tasks import AR, FIXED_LABELS, OSCC, PNR, Readout
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 
 def graph_votes(votes: Votes, graph: int) -> Votes:

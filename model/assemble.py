@@ -16,7 +16,7 @@ from model.skills import Backbone, SkillSet
 from model.stages import SkillOnBackbone, calibrate, collect_logits
 from model.unseen import baselines
 from weights.bundle import Bundle, fingerprint
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 SHARED = "shared"
 """Name of a backbone that is the only one of its bundle; others are named after their task."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from model.config import ModelConfig
 from model.tables import format_table
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 
 def write_card(manifest: Manifest) -> str:

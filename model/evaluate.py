@@ -35,7 +35,7 @@ from model.tables import format_table
 from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
-from weights.folders import as_place
+from weights.storage.folders import as_place
 
 SHIPPED = Path("weights/tabletop")
 

@@ -33,9 +33,9 @@ from model.own_skill import OwnSkill, add_skill, check_is_new, learn_skill
 from model.predictor import Predictor
 from model.tables import format_table
 from weights.bundle import Bundle, load_bundle, save_bundle
+from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import WeightsError
-from weights.folders import as_place
-from weights.manifest import MANIFEST_FILE
+from weights.storage.folders import as_place
 
 SHIPPED = Path("weights/tabletop")
 

@@ -24,7 +24,7 @@ from model.stages import SkillOnBackbone, calibrate, collect_logits, train_skill
 from model.tables import format_table
 from model.tasks import FIXED_LABELS, Readout
 from weights.bundle import Bundle
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 Scores = dict[str, float]
 """Metric -> value."""

@@ -23,9 +23,9 @@ from model.skills import SkillSet, build_skills
 from model.tasks import AR, LTA, TaskSpec
 from model.track_nodes import Bounds, cut_track, nodes_on
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
-from weights.cache import Cache
 from weights.errors import BundleError
-from weights.folders import Place
+from weights.storage.cache import Cache
+from weights.storage.folders import Place
 
 
 @dataclass(frozen=True, eq=False)

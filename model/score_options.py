@@ -10,7 +10,7 @@ from model.data.annotations import VERSIONS
 from model.overrides import add_future_temperature
 from model.questions import CHALLENGES, FIRST_OBSERVED
 from model.score_features import MissingAnswers
-from weights.folders import as_place
+from weights.storage.folders import as_place
 
 
 def parse_options(argv: list[str] | None, about: str | None) -> argparse.Namespace:

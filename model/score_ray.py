@@ -19,7 +19,7 @@ from model.errors import ScoringRefused
 from model.questions import Question
 from model.responder import Responder
 from weights.bundle import load_bundle
-from weights.folders import Place
+from weights.storage.folders import Place
 
 Waiting = Mapping[str, Mapping[str, Sequence[Question]]]
 """Video -> task -> questions."""

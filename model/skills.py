@@ -14,8 +14,8 @@ from model.knn import SearchName
 from model.multitask import MultiTaskModel
 from model.tasks import FIXED_LABELS, TaskSpec
 from weights.bundle import Bundle, fingerprint
+from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import BundleError
-from weights.manifest import MANIFEST_FILE
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ from tabletop.files.footage import Footage
 from tabletop.files.world import WORLD_FILE, write_world
 from tabletop.story.script import WORLD_VERSION
 from weights.bundle import load_bundle
-from weights.folders import Place
+from weights.storage.folders import Place
 
 TYPICAL_S = {
     "world": 350.0,

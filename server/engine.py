@@ -32,7 +32,7 @@ from server.sight import Sight
 from server.stages import Outcome, Progress, Seen, Source, Tell, tell_nobody
 from server.telemetry import Telemetry
 from server.tracing import Tracing
-from weights.bundle_files import manifest_sha256
+from weights.bundle.files import manifest_sha256
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import weights
 from server.auth import check_keys, read_keys
 from server.cluster_settings import ClusterSettings
 from server.rates import parse_rate
-from weights.folders import Place, as_place
-from weights.published import DOWNLOADS
+from weights.published.catalogue import DOWNLOADS
+from weights.storage.folders import Place, as_place
 
 SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 

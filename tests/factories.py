@@ -27,7 +27,7 @@ from model.multitask import MultiTaskModel
 from model.skills import Backbone, SkillSet
 from model.tasks import TASKS
 from weights.bundle import Bundle, fingerprint
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 D_IN = 6
 NUM_LABELS = {"verb": 5, "noun": 4, "state": 2, "keyframe": 1}

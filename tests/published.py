@@ -11,8 +11,8 @@ from extract.omnivore import load_omnivore
 from extract.slowfast import load_slowfast
 from extract.swin import OMNIVORE_SWINL
 from tests.extract import test_omnivore, test_slowfast
-from weights.fetch import fetch
-from weights.published import PUBLISHED
+from weights.published.catalogue import PUBLISHED
+from weights.published.fetch import fetch
 
 SMALL_SWIN = replace(OMNIVORE_SWINL, width=6, heads=(1, 2, 3, 6), depths=(1, 1, 1, 1))
 SMALL_SLOWFAST = test_slowfast.SMALL

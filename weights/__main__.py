@@ -12,14 +12,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from weights.authors import FEATURES, NUM_NEIGHBOURS, import_authors
+from weights.authors.convert import FEATURES, NUM_NEIGHBOURS, import_authors
 from weights.bundle import Bundle, load_bundle, save_bundle
-from weights.bundle_files import push_files, read_files, write_files
+from weights.bundle.files import push_files, read_files, write_files
+from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import ImportRefused, WeightsError
-from weights.fetch import fetch
-from weights.folders import Place, as_place
-from weights.manifest import MANIFEST_FILE
-from weights.published import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+from weights.published.fetch import fetch
+from weights.storage.folders import Place, as_place
 
 SHIPPED = Path(__file__).parent
 URL_VARIABLE = "EGOPACK_WEIGHTS_URL"

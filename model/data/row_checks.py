@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from model.data.fields import Row
-from weights.taxonomy import is_name
+from weights.authors.taxonomy import is_name
 
 logger = logging.getLogger(__name__)
 

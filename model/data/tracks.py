@@ -24,7 +24,7 @@ from model.data.missing import fetch_features, fetch_videos
 from model.data.samples import Tracks
 from model.data.video_files import lengths_beside, locate_videos
 from model.errors import FeaturesMissing, VideosUnreadable
-from weights.folders import Place, as_place
+from weights.storage.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from extract.manifest import VIDEO_SUFFIXES, stated_videos
 from extract.video_lists import Video
 from model.data.annotations import DataRoot
 from model.errors import AnnotationInvalid
-from weights.folders import Place
+from weights.storage.folders import Place
 
 
 def locate_videos(

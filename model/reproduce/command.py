@@ -37,7 +37,7 @@ from model.workbench import plan
 from tabletop.errors import TabletopError
 from tabletop.files.world import WORLD_FILE
 from weights.errors import WeightsError
-from weights.folders import Place, as_place
+from weights.storage.folders import Place, as_place
 
 SHIPPED = Path("weights/tabletop")
 NEIGHBOURS = (1, 2, 8, 16)

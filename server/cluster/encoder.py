@@ -20,7 +20,7 @@ from server.cluster.messages import Encoded, EncoderFacts, Failed, Tuning
 from server.loading import load_predictor
 from server.process import SWITCH_S
 from server.settings import Settings
-from weights.folders import as_place
+from weights.storage.folders import as_place
 
 logger = logging.getLogger(__name__)
 

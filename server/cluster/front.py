@@ -25,8 +25,8 @@ from server.process import SWITCH_S
 from server.settings import Settings
 from server.telemetry import Telemetry
 from server.tracing import Tracing
-from weights.bundle_files import manifest_sha256
-from weights.folders import Place, as_place
+from weights.bundle.files import manifest_sha256
+from weights.storage.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from model.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.errors import EncoderLost, OutOfMemory, QueueFull
 from weights.bundle import load_bundle
-from weights.folders import Place
+from weights.storage.folders import Place
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import torch
 from model.evaluate import main as evaluate
 from tests.checkpoints import SMALL, TASKS, make_checkpoint, write_labels
 from weights.__main__ import main as weights
-from weights.authors import FEATURES
+from weights.authors.convert import FEATURES
 
 ACTIONS, WINDOWS = 26, 60
 

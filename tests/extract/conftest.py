@@ -9,7 +9,7 @@ from extract.swin import SwinConfig
 from extract.torch_encoder import TorchEncoder
 from tests.extract.clips import trim_by_copy, write_numbered
 from weights.bundle import Bundle, save_bundle
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 TINY_SWIN = SwinConfig((2, 8, 8), 6, (2, 2), (1, 2), (2, 3, 4))
 

@@ -18,8 +18,8 @@ from extract.named import load_named_encoder
 from extract.omnivore import load_omnivore
 from extract.swin import OMNIVORE_SWINL
 from tests.extract.clips import noisy_frames, write_clip
-from weights.fetch import fetch
-from weights.published import PUBLISHED
+from weights.published.catalogue import PUBLISHED
+from weights.published.fetch import fetch
 
 SMALL = replace(OMNIVORE_SWINL, width=6, heads=(1, 2, 3, 6), depths=(1, 2, 2, 1))
 NAME = "omnivore-swinl"

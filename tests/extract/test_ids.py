@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from extract.ids import MAX_LENGTH, as_id, id_of, is_safe_id
-from weights.folders import LocalFolder
+from weights.storage.folders import LocalFolder
 
 PLAIN = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", fullmatch=True)
 ANY = st.text(st.characters(), max_size=300)  # surrogates, as of names that are no UTF-8, included

@@ -14,7 +14,7 @@ from tests.factories import make_bundle
 from tests.published import DIMS, fetch_small, use_small
 from weights.bundle import save_bundle
 from weights.errors import BundleMissing, FetchFailed, HashDiffers, WeightsError
-from weights.published import PUBLISHED
+from weights.published.catalogue import PUBLISHED
 
 
 @pytest.fixture

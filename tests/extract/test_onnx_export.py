@@ -10,7 +10,7 @@ from extract import onnx_export
 from extract.loading import encoder_spec
 from extract.onnx_export import export_encoder, main, stored_tensors
 from weights.bundle import ONNX_FILE, Bundle, load_bundle, save_bundle
-from weights.manifest import MANIFEST_FILE, Manifest
+from weights.bundle.manifest import MANIFEST_FILE, Manifest
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from extract import __main__ as command
 from extract.clip import Notice
 from extract.run_report import Entry, RunReport, kept_notices
 from tests.extract.clips import write_numbered
-from weights.folders import LocalFolder
+from weights.storage.folders import LocalFolder
 
 DAMAGED = Notice("damaged", "about 3.0% of the frames needed are missing or damaged")
 

@@ -31,7 +31,7 @@ from tests.authors_code import (
 from tests.checkpoints import SMALL, Shape, make_checkpoint, write_labels
 from tests.factories import make_samples, make_track
 from tests.model.samples import make_samples as samples_of_task
-from weights.authors import CHOICES, FEATURES, SPECS, import_authors
+from weights.authors.convert import CHOICES, FEATURES, SPECS, import_authors
 from weights.bundle import fingerprint, load_bundle, save_bundle
 from weights.errors import BundleError
 

@@ -27,7 +27,7 @@ from model.unseen import baselines
 from tests.factories import NUM_LABELS, TINY, make_skills
 from tests.model.challenge import make_challenge, write_clips
 from tests.model.samples import make_samples, make_split
-from weights.taxonomy import count_actions
+from weights.authors.taxonomy import count_actions
 
 NUM = 30
 LABELS = {space: [f"{space}{i}" for i in range(NUM_LABELS[space])] for space in ("verb", "noun")}

@@ -26,7 +26,7 @@ from model.track_nodes import Bounds, cut_track
 from server.engine import CANARY, Engine
 from server.settings import Settings
 from server.telemetry import Telemetry
-from weights.manifest import Manifest
+from weights.bundle.manifest import Manifest
 
 CONTRACT = FeatureContract(crop_height=4, crop_width=4, short_side=4, resize="decoder")
 _STATES = tempfile.TemporaryDirectory(prefix="egopack-test-")

@@ -13,7 +13,7 @@ from server.engine import CANARY
 from server.settings import SHIPPED_BUNDLE, Settings
 from tests.s3 import SECRET
 from tests.server.test_process import counted, post, started, wait_for
-from weights.bundle_files import push_files, read_files
+from weights.bundle.files import push_files, read_files
 
 S3 = "s3://bucket/bundles/tabletop"
 FLAGS = ("-m", "server", "--port", "0", "--decode-workers", "1", "--runtime", "torch")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from weights.__main__ import main
-from weights.fetch import RECORD_FILE
+from weights.published.fetch import RECORD_FILE
 
 TENSORS = "omnivore-swinl.safetensors"
 

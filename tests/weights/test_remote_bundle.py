@@ -13,12 +13,12 @@ import fsspec
 import pytest
 
 from tests.s3 import SECRET
-from tests.weights.test_bundle import make_bundle
+from tests.weights.bundle.test_bundle import make_bundle
 from weights.__main__ import main
 from weights.bundle import load_bundle, save_bundle
-from weights.bundle_files import manifest_sha256, push_files, read_files
-from weights.cache import Cache
+from weights.bundle.files import manifest_sha256, push_files, read_files
 from weights.errors import BundleError, RemoteFailed
+from weights.storage.cache import Cache
 
 S3 = "s3://bucket/bundles/tiny"
 

@@ -9,7 +9,7 @@ import pytest
 from server.engine import CANARY
 from server.settings import SHIPPED_BUNDLE
 from tests.server.test_process import post, started, wait_for
-from weights.bundle_files import push_files, read_files
+from weights.bundle.files import push_files, read_files
 
 S3 = "s3://bucket/bundles/tabletop"
 

@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from weights.bundle_files import BundleFiles, read_files, write_files
-from weights.cache import Cache
+from weights.bundle.files import BundleFiles, read_files, write_files
+from weights.bundle.manifest import Manifest
 from weights.errors import BundleError
-from weights.folders import Place
-from weights.manifest import Manifest
+from weights.storage.cache import Cache
+from weights.storage.folders import Place
 
 Tensors = dict[str, Tensor]
 

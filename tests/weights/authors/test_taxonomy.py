@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.checkpoints import SMALL, make_checkpoint, write_labels
-from weights.authors import import_authors
+from weights.authors.convert import import_authors
 from weights.errors import CheckpointInvalid
 
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import torch
 
-from weights.bundle import Tensors
-from weights.checkpoint import Checkpoint, Entry, read_checkpoint
-from weights.errors import CheckpointInvalid
-from weights.layout import (
+from weights.authors.checkpoint import Checkpoint, Entry, read_checkpoint
+from weights.authors.layout import (
     FREQUENCY,
     OUTPUTS,
     PARTS,
@@ -19,6 +17,8 @@ from weights.layout import (
     interaction_layout,
     translate,
 )
+from weights.bundle import Tensors
+from weights.errors import CheckpointInvalid
 
 GRAPH, BACKPACK = "temporal_graph", "graphone"
 ENTRIES = frozenset({GRAPH, BACKPACK, *PARTS.values()})

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from weights.cache import Cache, checked, default_cache
+from weights.bundle.manifest import MANIFEST_FILE, Manifest
 from weights.errors import BundleError, BundleMissing, HashDiffers, RemoteFailed
-from weights.folders import Folder, LocalFolder, Place, as_place, open_folder
-from weights.manifest import MANIFEST_FILE, Manifest
+from weights.storage.cache import Cache, checked, default_cache
+from weights.storage.folders import Folder, LocalFolder, Place, as_place, open_folder
 
 logger = logging.getLogger(__name__)
 

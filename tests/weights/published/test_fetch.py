@@ -14,8 +14,8 @@ from extract.omnivore import load_omnivore
 from extract.swin import OMNIVORE_SWINL
 from tests.extract.test_omnivore import published_layout
 from weights.errors import CheckpointInvalid, FetchFailed, HashDiffers
-from weights.fetch import RECORD_FILE, fetch
-from weights.published import PUBLISHED
+from weights.published.catalogue import PUBLISHED
+from weights.published.fetch import RECORD_FILE, fetch
 
 OMNIVORE = PUBLISHED["omnivore-swinl"]
 SMALL = replace(OMNIVORE_SWINL, width=6, heads=(1, 2, 3, 6), depths=(2, 2, 2, 2), window=(2, 3, 3))
@@ -156,7 +156,7 @@ def test_a_run_killed_while_converting_does_not_download_again(origin, folder, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("weights.fetch.save_file", killed)
+        patch.setattr("weights.published.fetch.save_file", killed)
         with pytest.raises(KeyboardInterrupt):
             get(origin, folder)
     get(origin, folder)
@@ -188,7 +188,7 @@ def test_tensors_that_were_half_written_do_not_stay(origin, folder, monkeypatch)
         raise SafetensorError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("weights.fetch.save_file", broken)
+        patch.setattr("weights.published.fetch.save_file", broken)
         with pytest.raises(FetchFailed, match="no space left"):
             get(origin, folder)
     assert files(folder) == {OMNIVORE.file}

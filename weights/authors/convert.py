@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weights.authors.parts import Part, read_part
+from weights.authors.taxonomy import count_actions, read_taxonomy
 from weights.bundle import Bundle, Tensors, fingerprint
+from weights.bundle.manifest import Manifest
 from weights.errors import ImportRefused
-from weights.manifest import Manifest
-from weights.parts import Part, read_part
-from weights.taxonomy import count_actions, read_taxonomy
 
 FEATURES = "omnivore_video_swinl"
 """The feature set of all released experiments, by Ego4D's name for it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from weights.checkpoint import Entry
+from weights.authors.checkpoint import Entry
 
 OUTPUTS = {
     "ar": ("verb", "noun"),

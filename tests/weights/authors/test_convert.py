@@ -7,7 +7,7 @@ import torch
 
 from tests.checkpoints import ENTRY, SMALL, TASKS, Shape, make_checkpoint, write_labels
 from weights.__main__ import main
-from weights.authors import import_authors
+from weights.authors.convert import import_authors
 from weights.bundle import load_bundle
 from weights.errors import CheckpointInvalid, ImportRefused
 

@@ -7,8 +7,8 @@ import torch
 
 from weights.__main__ import main
 from weights.bundle import Bundle, fingerprint, load_bundle, save_bundle
+from weights.bundle.manifest import Manifest
 from weights.errors import BundleError, BundleMissing
-from weights.manifest import Manifest
 
 
 def make_bundle() -> Bundle:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.weights.origin import Origin
-from weights.download import download, public_address
 from weights.errors import FetchFailed
+from weights.published.download import download, public_address
 
 BODY = random.Random(0).randbytes(300_000)
 OTHER = random.Random(1).randbytes(300_000)

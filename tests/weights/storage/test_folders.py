@@ -8,7 +8,7 @@ import pytest
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from weights.errors import RemoteFailed, RemoteMissing
-from weights.folders import Place, PlaceInvalid, RemoteFolder, as_place, open_folder
+from weights.storage.folders import Place, PlaceInvalid, RemoteFolder, as_place, open_folder
 
 
 @pytest.mark.parametrize(

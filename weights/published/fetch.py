@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from weights.checkpoint import read_state
-from weights.download import Progress, download, public_address
+from weights.authors.checkpoint import read_state
 from weights.errors import CheckpointInvalid, FetchFailed, HashDiffers
-from weights.published import Published
+from weights.published.catalogue import Published
+from weights.published.download import Progress, download, public_address
 
 RECORD_FILE = "fetched.json"
 

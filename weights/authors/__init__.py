@@ -1,0 +1,1 @@
+"""Checkpoints of the paper's authors, converted to a bundle."""

@@ -1,0 +1,25 @@
+"""A bundle: manifest and safetensors, saved, loaded, verified, pushed and pulled."""
+
+from weights.bundle.bundle import (
+    BACKPACK_FILE,
+    CARD_FILE,
+    ENCODER_FILE,
+    ONNX_FILE,
+    Bundle,
+    Tensors,
+    fingerprint,
+    load_bundle,
+    save_bundle,
+)
+
+__all__ = [
+    "BACKPACK_FILE",
+    "CARD_FILE",
+    "ENCODER_FILE",
+    "ONNX_FILE",
+    "Bundle",
+    "Tensors",
+    "fingerprint",
+    "load_bundle",
+    "save_bundle",
+]

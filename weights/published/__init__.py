@@ -1,0 +1,1 @@
+"""Published backbones: catalogue, resumable download, conversion."""
