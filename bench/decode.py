@@ -22,12 +22,12 @@ import numpy as np
 
 from bench.duel import duel, times_faster
 from bench.made_up import write_video
-from extract.bilinear import resize, taps_of
-from extract.clip import TRUSTED, ReaderChoice
 from extract.contract import OMNIVORE, SLOWFAST, TABLETOP, FeatureContract
-from extract.orientation import UPRIGHT
-from extract.pyav_pictures import BytePictures, Shown
-from extract.video import decode_into
+from extract.decode.clip import TRUSTED, ReaderChoice
+from extract.decode.orientation import UPRIGHT
+from extract.decode.pyav.frames import BytePictures, Shown
+from extract.decode.resize import resize, taps_of
+from extract.decode.video import decode_into
 from extract.windows import wanted_frames
 
 GOAL = 0.85

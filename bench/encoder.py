@@ -15,13 +15,13 @@ from torch import Tensor
 
 from bench.duel import duel, times_faster
 from bench.trunk import make_pair
-from extract.loading import encoder_from_spec
-from extract.onnx_encoder import OnnxEncoder
-from extract.onnx_export import greatest_difference, made_up_windows
-from extract.pixels import to_network_input
-from extract.runtime import Runtime, choose_encoder
-from extract.swin import SwinConfig
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.preprocess import to_network_input
+from extract.encoders.swin.trunk import SwinConfig
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.runtime.choose import Runtime, choose_encoder
+from extract.runtime.onnx_encoder import OnnxEncoder
+from extract.runtime.onnx_export import greatest_difference, made_up_windows
 from server.settings import SHIPPED_BUNDLE
 from weights.bundle import load_bundle
 

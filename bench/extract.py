@@ -24,15 +24,15 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from bench.made_up import repeat_video, write_video
 from bench.trunk import torchvisions_trunk
 from extract.contract import FeatureContract
-from extract.cores import divide_cores
-from extract.dataset import Outcome, extract_videos
+from extract.cpu import divide_cores
+from extract.dataset.pipeline import Outcome, extract_videos
+from extract.dataset.video_lists import Video
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.preprocess import to_network_input
+from extract.encoders.swin.trunk import SwinConfig
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.features.track import FeatureTrack
 from extract.geometry import crop_offset, resized_size
-from extract.loading import encoder_from_spec
-from extract.pixels import to_network_input
-from extract.swin import SwinConfig
-from extract.torch_encoder import TorchEncoder
-from extract.track import FeatureTrack
-from extract.video_lists import Video
 from extract.windows import cut_windows
 from weights.bundle import load_bundle
 

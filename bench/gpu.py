@@ -23,12 +23,12 @@ from bench.gpu_ends import clips_per_second, reasoning_ms
 from bench.gpu_report import GOALS, summarise, table
 from bench.gpu_timing import NOT_MEASURED, Clock, measured
 from bench.trunk import make_pair, swin_flops
-from extract.compiled import FixedBatches, prepare
 from extract.contract import OMNIVORE, FeatureContract
-from extract.frame_batches import SharedFrames
-from extract.precision import PRECISIONS, in_precision
-from extract.swin import OMNIVORE_SWINL, SwinConfig
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.swin.trunk import OMNIVORE_SWINL, SwinConfig
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.runtime.compiled import FixedBatches, prepare
+from extract.runtime.frame_batches import SharedFrames
+from extract.runtime.precision import PRECISIONS, in_precision
 from extract.windows import cut_windows
 
 __all__ = ["add_arguments", "run", "table"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bench.gpu_timing import Clock
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.torch_encoder import TorchEncoder
 
 
 def clips_per_second(encoder: TorchEncoder, clip: Path, clock: Clock, batch_windows: int) -> float:
@@ -20,7 +20,7 @@ def clips_per_second(encoder: TorchEncoder, clip: Path, clock: Clock, batch_wind
         ImportError: there is no decoder.
         OSError: there is no such file.
     """
-    from extract.extractor import Extractor
+    from extract.features.extractor import Extractor
 
     extractor = Extractor(encoder, batch_windows=batch_windows)
     return round(1 / clock.seconds(lambda: extractor.from_file(clip), most=20), 3)

@@ -21,9 +21,9 @@ import torch
 from clients.client import EgoPackClient
 from clients.local import LocalServer, check_stopped
 from clients.results import PredictionResult
-from extract.clip import Limits
-from extract.extractor import track_from, windows_of
-from extract.sandbox import DecodePool
+from extract.decode.clip import Limits
+from extract.features.extractor import track_from, windows_of
+from extract.sandbox.pool import DecodePool
 from model.predictor import Predictor, PredictRequest
 from server.settings import Settings
 

@@ -18,10 +18,10 @@ from torch.profiler import ProfilerActivity, profile
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from bench.duel import Call, duel, times_faster
-from extract.boxes import box_kinds
-from extract.compiled import FixedBatches
-from extract.precision import LEAST_COSINE, least_cosine
-from extract.swin import OMNIVORE_SWINL, TABLETOP_SWIN, SwinConfig, build_trunk
+from extract.encoders.swin.trunk import OMNIVORE_SWINL, TABLETOP_SWIN, SwinConfig, build_trunk
+from extract.encoders.swin.window_boxes import box_kinds
+from extract.runtime.compiled import FixedBatches
+from extract.runtime.precision import LEAST_COSINE, least_cosine
 
 GOAL = 2.0
 TOLERANCE = 1e-5

@@ -23,18 +23,18 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from extract.cores import divide_cores
-from extract.dataset import Outcome, Progress, extract_videos
-from extract.encoder import VideoEncoder
+from extract.cpu import divide_cores
+from extract.dataset.manifest import find_videos, shard_of
+from extract.dataset.options import parse_options
+from extract.dataset.pipeline import Outcome, Progress, extract_videos
+from extract.dataset.progress import ProgressBar
+from extract.dataset.report import Entry, RunReport, kept_notices, report_name
+from extract.dataset.results import Ended, Results
+from extract.dataset.signals import StopSignals
+from extract.dataset.video_lists import Video
+from extract.encoders.encoder import VideoEncoder
 from extract.errors import ClusterFailed, DecoderUnavailable, RuntimeUnavailable
-from extract.manifest import find_videos, shard_of
-from extract.options import parse_options
-from extract.progress import ProgressBar
-from extract.results import Ended, Results
-from extract.run_report import Entry, RunReport, kept_notices, report_name
 from extract.setup import describe_encoder, load_encoder
-from extract.stop_signals import StopSignals
-from extract.video_lists import Video
 from weights.errors import RemoteFailed, WeightsError
 from weights.storage.folders import Folder, open_folder
 
@@ -161,7 +161,7 @@ def _with_ray(
     options: argparse.Namespace,
     signals: StopSignals,
 ) -> Iterator[Ended | Progress]:
-    from extract.ray_features import extract_with_ray
+    from extract.cluster.extraction import extract_with_ray
 
     return extract_with_ray(videos, encoder, options, signals.is_stopped)
 
@@ -219,7 +219,7 @@ def _as_asked(videos: list[Video], options: argparse.Namespace) -> list[Video]:
 
 def _check_reader(reader: str) -> None:
     if reader == "nvdec":
-        from extract.nvdec import nvdec
+        from extract.decode.pyav.nvdec import nvdec
 
         nvdec()
 

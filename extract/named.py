@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from extract.contract import Color
-from extract.loading import encoder_from_spec
-from extract.omnivore import load_omnivore
-from extract.slowfast import load_slowfast
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.omnivore import load_omnivore
+from extract.encoders.slowfast import load_slowfast
+from extract.encoders.torch_encoder import TorchEncoder
 from weights.bundle import load_bundle
 from weights.errors import BundleMissing
 from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED

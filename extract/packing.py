@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from extract.errors import FeatureFileInvalid
-from extract.packed import INDEX, ROWS, PackedVideo, PackIndex, Source
-from extract.store import FeatureStore
-from extract.track_check import FeatureCheck, Kind
+from extract.features.pack import INDEX, ROWS, PackedVideo, PackIndex, Source
+from extract.features.store import FeatureStore
+from extract.features.track_check import FeatureCheck, Kind
 
 LOCK = "lock"
 VIDEOS_PER_COMMIT = 64

@@ -4,12 +4,12 @@ import argparse
 
 import torch
 
-from extract.encoder import VideoEncoder
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.torch_encoder import TorchEncoder
 from extract.named import load_named_encoder
-from extract.onnx_export import export_encoder, is_exportable
-from extract.precision import PRECISIONS
-from extract.runtime import Runtime, choose_encoder
-from extract.torch_encoder import TorchEncoder
+from extract.runtime.choose import Runtime, choose_encoder
+from extract.runtime.onnx_export import export_encoder, is_exportable
+from extract.runtime.precision import PRECISIONS
 
 
 def load_encoder(options: argparse.Namespace) -> VideoEncoder:

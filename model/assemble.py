@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 import torch
 from torch import Tensor
 
-from extract.loading import encoder_from_spec
-from extract.onnx_export import export_encoder, is_exportable
+from extract.encoders.load import encoder_from_spec
+from extract.runtime.onnx_export import export_encoder, is_exportable
 from model.card import write_card
 from model.config import Learning
 from model.prepared import Prepared

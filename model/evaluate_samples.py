@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from extract.store import FeatureStore
-from extract.track_check import Annotated
+from extract.features.store import FeatureStore
+from extract.features.track_check import Annotated
 from model.data.annotated import annotated_in
 from model.data.annotations import DataRoot, Split
 from model.data.missing import Missing, say_left_out, with_missing

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from extract.encoder import VideoEncoder
-from extract.features import FeaturesOnly
-from extract.loading import encoder_from_spec
-from extract.runtime import TORCH, Choice, Runtime, choose_encoder
-from extract.track import EncoderId, FeatureTrack
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.precomputed import FeaturesOnly
+from extract.features.track import EncoderId, FeatureTrack
+from extract.runtime.choose import TORCH, Choice, Runtime, choose_encoder
 from model.answers import AnswerReader, graph_votes
 from model.config import ModelConfig
 from model.egopack import Votes

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.contract import FeatureContract
-from extract.swin import TABLETOP_SWIN, SwinConfig
+from extract.encoders.swin.trunk import TABLETOP_SWIN, SwinConfig
 from model.config import FitConfig, Learning, ModelConfig
 from model.pretrain.training import PretrainConfig
 from model.tasks import LTA, OSCC, TASKS

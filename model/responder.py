@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from extract.track import FeatureTrack
-from extract.track_check import track_fault
+from extract.features.track import FeatureTrack
+from extract.features.track_check import track_fault
 from model.config import ModelConfig
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.futures import sample_futures, seed_of

@@ -18,10 +18,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from extract.cluster.session import everywhere
 from extract.errors import ExtractError
-from extract.ids import as_id
-from extract.ray_session import everywhere
-from extract.store import FeatureStore
+from extract.features.ids import as_id
+from extract.features.store import FeatureStore
 from model.data.annotated import annotated_in
 from model.data.annotations import DataRoot
 from model.errors import ModelError, ScoringRefused

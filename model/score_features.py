@@ -8,13 +8,13 @@ from typing import Literal
 
 from tqdm import tqdm
 
-from extract.features import MADE_BY
-from extract.ids import as_id
-from extract.loading import encoder_from_spec
-from extract.store import FeatureStore
-from extract.track import EncoderId
-from extract.track_check import Annotated, FeatureCheck, Kind, Needed
-from extract.video_lists import Video
+from extract.dataset.video_lists import Video
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.precomputed import MADE_BY
+from extract.features.ids import as_id
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
+from extract.features.track_check import Annotated, FeatureCheck, Kind, Needed
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.missing import fetch_features, fetch_videos

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
+from extract.cluster.actors import Crew, Done, GivenUp, Tell, Work
+from extract.cluster.session import check_paths, find_room, ray_session
 from extract.errors import ClusterFailed
-from extract.ids import as_id
-from extract.ray_crew import Crew, Done, GivenUp, Tell, Work
-from extract.ray_session import check_paths, find_room, ray_session
-from extract.store import FeatureStore
+from extract.features.ids import as_id
+from extract.features.store import FeatureStore
 from model.errors import ScoringRefused
 from model.questions import Question
 from model.responder import Responder

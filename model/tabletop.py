@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from extract.encoder import VideoEncoder
-from extract.loading import encoder_from_spec, encoder_spec
-from extract.store import FeatureStore
-from extract.torch_encoder import TorchEncoder, load_encoder
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import encoder_from_spec, encoder_spec
+from extract.encoders.torch_encoder import TorchEncoder, load_encoder
+from extract.features.store import FeatureStore
 from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tracks import read_tracks

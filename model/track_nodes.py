@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from extract.track import FeatureTrack
+from extract.features.track import FeatureTrack
 from model.config import ModelConfig
 from model.segments import WINDOW_FRAMES, pick_nodes
 from model.tasks import Readout, TaskSpec

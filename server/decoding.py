@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extract.clip import DecodedClip, Limits
 from extract.contract import FeatureContract
+from extract.decode.clip import DecodedClip, Limits
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
-from extract.extractor import windows_of
-from extract.sandbox import DecodePool
+from extract.features.extractor import windows_of
+from extract.sandbox.pool import DecodePool
 from server.errors import DeadlineExceeded
 from server.metrics import Metrics
 from server.settings import Settings

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from extract.sandbox import DecodePool
+from extract.sandbox.pool import DecodePool
 from model.predictor import Predictor
 from server.admission import Admission
 from server.backpack_search import BackpackSearch

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from extract.encoder import VideoEncoder
+from extract.encoders.encoder import VideoEncoder
 from extract.errors import FeatureFileInvalid
-from extract.track import FeatureTrack
-from extract.track_check import track_fault
-from extract.track_file import read_track
+from extract.features.track import FeatureTrack
+from extract.features.track_check import track_fault
+from extract.features.track_file import read_track
 from server.errors import FeaturesInvalid, FeaturesTooLong
 
 

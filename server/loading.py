@@ -1,8 +1,8 @@
 """The bundle on disk -> the predictor that is to answer for it."""
 
-from extract.features import FeaturesOnly
+from extract.encoders.precomputed import FeaturesOnly
 from extract.named import load_named_encoder
-from extract.runtime import Runtime, choose_encoder
+from extract.runtime.choose import Runtime, choose_encoder
 from model.predictor import Predictor
 from server.settings import Settings
 from weights.bundle import ENCODER_FILE

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from extract.errors import DecoderDied, VideoRejected
-from extract.extractor import track_from
-from extract.track import FeatureTrack
+from extract.features.extractor import track_from
+from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
 from model.predictor import Predictor
 from model.track_nodes import cut_track

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from extract.encoder import VideoEncoder
+from extract.encoders.encoder import VideoEncoder
 from model.outputs import Prediction
 from model.predictor import Predictor, PredictRequest
 from server.batcher import Around, Batcher, Done

@@ -1,6 +1,6 @@
 """What a caller chose -> what the model is asked."""
 
-from extract.track import FeatureTrack
+from extract.features.track import FeatureTrack
 from model.errors import UnknownTask
 from model.predictor import Predictor, PredictRequest
 from model.search import Look

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from extract.extractor import track_from
+from extract.features.extractor import track_from
 from model.predictor import Predictor
 from server.decoding import Cut, DecodeStage
 from server.metrics import Metrics

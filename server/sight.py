@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extract.extractor import track_from
-from extract.track import FeatureTrack
+from extract.features.extractor import track_from
+from extract.features.track import FeatureTrack
 from model.predictor import Predictor
 from server.admission import Work
 from server.batcher import Done, every

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from extract.clip import DecodedClip, StreamFacts
-from extract.track import FeatureTrack
+from extract.decode.clip import DecodedClip, StreamFacts
+from extract.features.track import FeatureTrack
 from model.outputs import Neighbour, Prediction
 from model.predictor import Predictor
 from model.track_nodes import Bounds

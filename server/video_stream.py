@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.clip import Limits, StreamFacts
 from extract.contract import FeatureContract
-from extract.decode_process import DecodeProcess
+from extract.decode.clip import Limits, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
-from extract.extractor import WindowCutter
-from extract.frame_stream import FrameStream
+from extract.features.extractor import WindowCutter
+from extract.sandbox.process import DecodeProcess
+from extract.sandbox.stream import FrameStream
 from extract.windows import cut_windows
 from server.niceness import make_nicer
 from server.settings import Settings

@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 
 from extract.contract import TABLETOP as TABLETOP_CONTRACT
-from extract.loading import encoder_spec
-from extract.onnx_export import export_encoder
-from extract.swin import SwinConfig, build_trunk
-from extract.torch_encoder import TorchEncoder
-from extract.track import EncoderId, FeatureTrack
+from extract.encoders.load import encoder_spec
+from extract.encoders.swin.trunk import SwinConfig, build_trunk
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.features.track import EncoderId, FeatureTrack
+from extract.runtime.onnx_export import export_encoder
 from extract.windows import cut_windows
 from model.backpack import Backpack
 from model.config import ModelConfig

@@ -4,8 +4,8 @@ import csv
 
 import torch
 
-from extract.store import FeatureStore
-from extract.track import EncoderId
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
 from tests.factories import make_track
 
 KINDS = {

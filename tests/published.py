@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from extract import named
-from extract.omnivore import load_omnivore
-from extract.slowfast import load_slowfast
-from extract.swin import OMNIVORE_SWINL
-from tests.extract import test_omnivore, test_slowfast
+from extract.encoders.omnivore import load_omnivore
+from extract.encoders.slowfast import load_slowfast
+from extract.encoders.swin.trunk import OMNIVORE_SWINL
+from tests.extract.encoders import test_omnivore, test_slowfast
 from weights.published.catalogue import PUBLISHED
 from weights.published.fetch import fetch
 

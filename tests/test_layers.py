@@ -72,7 +72,7 @@ def test_the_model_proper_sees_tracks_and_not_pixels():
         makes_tracks = module in MAKES_TRACKS or module.startswith("model.pretrain")
         if module.startswith("model") and not makes_tracks:
             seen = {n for n in imports if n.startswith("extract.")}
-            allowed = ("extract.track", "extract.store", "extract.errors")
+            allowed = ("extract.features.track", "extract.features.store", "extract.errors")
             assert {n for n in seen if not n.startswith(allowed)} == set(), module
 
 

@@ -28,7 +28,7 @@ from bench.load.loops import closed_loop, open_loop
 from bench.load.stopping import run_until_stopped, stop_in_order
 from bench.load.target import Target
 from clients.local import LocalServer, check_stopped
-from extract.sandbox import DecodePool
+from extract.sandbox.pool import DecodePool
 from server.decoding import limits_of
 from server.engine import CLIPS_AHEAD
 from server.loading import load_predictor

@@ -21,10 +21,10 @@ from bench.capacity.stages import ClipCost, Law, Stages
 from bench.load.clips import LoadClip
 from bench.load.target import Target
 from bench.load.watch import cpu_s
-from extract.clip import DecodedClip
-from extract.extractor import track_from, windows_of
-from extract.onnx_export import made_up_windows
-from extract.sandbox import DecodePool
+from extract.decode.clip import DecodedClip
+from extract.features.extractor import track_from, windows_of
+from extract.runtime.onnx_export import made_up_windows
+from extract.sandbox.pool import DecodePool
 from model.predictor import Predictor, PredictRequest
 
 BATCHES = (1, 7, 14, 28, 64)

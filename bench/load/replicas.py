@@ -27,9 +27,9 @@ from tqdm import tqdm
 from bench.load.checks import Check, judged, lines
 from bench.load.clips import STANDARD, good_clips
 from bench.rivals import calls
-from extract.loading import encoder_from_spec, encoder_spec
-from extract.swin import SwinConfig, build_trunk
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.load import encoder_from_spec, encoder_spec
+from extract.encoders.swin.trunk import SwinConfig, build_trunk
+from extract.encoders.torch_encoder import TorchEncoder
 from model.predictor import Predictor
 from server.settings import SHIPPED_BUNDLE, Settings
 from weights.bundle import load_bundle, save_bundle
@@ -234,7 +234,7 @@ class Together:
         return await loop.run_in_executor(self._thread, self._run, windows, num_frames, starts)
 
     def _run(self, windows: Any, num_frames: int, starts: list[int]) -> Any:
-        from extract.extractor import track_from
+        from extract.features.extractor import track_from
 
         encoder = self._predictor.encoder
         features = encoder.encode(torch.tensor(windows))

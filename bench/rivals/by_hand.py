@@ -18,11 +18,11 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from bench.extract import plain_trunk
 from bench.rivals import calls
 from extract.contract import FeatureContract
-from extract.decord_reader import load_decord
-from extract.extractor import track_from
+from extract.decode.decord_reader import load_decord
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.preprocess import to_network_input
+from extract.features.extractor import track_from
 from extract.geometry import crop_offset, resized_size
-from extract.loading import encoder_from_spec
-from extract.pixels import to_network_input
 from extract.windows import cut_windows
 from model.predictor import Predictor
 from weights.bundle import load_bundle

@@ -12,10 +12,10 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-from extract.clip import DecodedClip, Limits
-from extract.extractor import track_from, windows_of
-from extract.track import FeatureTrack
-from extract.video import decode_clip
+from extract.decode.clip import DecodedClip, Limits
+from extract.decode.video import decode_clip
+from extract.features.extractor import track_from, windows_of
+from extract.features.track import FeatureTrack
 from model.predictor import Predictor, PredictRequest
 from server.settings import SHIPPED_BUNDLE
 

@@ -9,8 +9,8 @@ from fastapi import Request
 from torch import Tensor
 
 from bench.rivals import calls
-from extract.clip import DecodedClip
-from extract.track import FeatureTrack
+from extract.decode.clip import DecodedClip
+from extract.features.track import FeatureTrack
 
 Decoded = tuple[DecodedClip, Tensor, list[int]]
 

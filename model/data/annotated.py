@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from extract.track_check import Annotated
+from extract.features.track_check import Annotated
 from model.data.records import ActionRecord, ChangeRecord, SplitRecords
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extract.track import FeatureTrack
+from extract.features.track import FeatureTrack
 from model.data.label_file import LabelRow, Split
 from model.data.samples import Samples, Tracks
 from model.data.task_file import TaskFile

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from extract.client_layout import FULL_VIDEOS
-from extract.features import MADE_BY
-from extract.ids import as_id
+from extract.dataset.client_layout import FULL_VIDEOS
+from extract.encoders.precomputed import MADE_BY
+from extract.features.ids import as_id
 from model.data.annotations import FEATURES, DataRoot
 from model.data.samples import Tracks
 from model.errors import FeaturesMissing

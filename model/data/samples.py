@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from extract.track import EncoderId, FeatureTrack
+from extract.features.track import EncoderId, FeatureTrack
 from model.config import ModelConfig
 from model.data.crops import CropRule, crop_segments
 from model.data.records import ActionRecord, ChangeRecord, group_by_clip

@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from extract.encoder import VideoEncoder
+from extract.dataset.video_lists import Video
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.precomputed import FeaturesOnly
 from extract.errors import ExtractError
-from extract.extractor import Extractor
-from extract.features import FeaturesOnly
-from extract.ids import as_id
-from extract.packed import PackedFeatures, PackIndex
+from extract.features.extractor import Extractor
+from extract.features.ids import as_id
+from extract.features.pack import PackedFeatures, PackIndex
+from extract.features.store import SAFETENSORS, FeatureStore, StoredRows
+from extract.features.track import EncoderId, FeatureTrack
+from extract.features.track_check import Annotated, FeatureCheck, Needed
 from extract.packing import pack
-from extract.store import SAFETENSORS, FeatureStore, StoredRows
-from extract.track import EncoderId, FeatureTrack
-from extract.track_check import Annotated, FeatureCheck, Needed
-from extract.video_lists import Video
 from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot
 from model.data.missing import fetch_features, fetch_videos

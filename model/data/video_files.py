@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from extract.client_layout import below_root, find_file, video_folders
-from extract.ids import as_id
-from extract.manifest import VIDEO_SUFFIXES, stated_videos
-from extract.video_lists import Video
+from extract.dataset.client_layout import below_root, find_file, video_folders
+from extract.dataset.manifest import VIDEO_SUFFIXES, stated_videos
+from extract.dataset.video_lists import Video
+from extract.features.ids import as_id
 from model.data.annotations import DataRoot
 from model.errors import AnnotationInvalid
 from weights.storage.folders import Place

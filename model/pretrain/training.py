@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.contract import FeatureContract
-from extract.swin import SwinConfig, build_trunk
+from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.cores import one_thread_per_core, sharded
 from model.fit import Fitting, fit, shuffled

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from extract.contract import FeatureContract
-from extract.pixels import to_network_input
+from extract.encoders.preprocess import to_network_input
 
 
 @dataclass(frozen=True)

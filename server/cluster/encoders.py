@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from extract.encoder import VideoEncoder
+from extract.encoders.encoder import VideoEncoder
 from model.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.device import is_out_of_memory, rows_in_halves

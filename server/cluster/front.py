@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from extract.sandbox import DecodePool
+from extract.sandbox.pool import DecodePool
 from model.predictor import Predictor
 from server import logs
 from server.app import create_app

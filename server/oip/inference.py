@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from extract.encoder import VideoEncoder
-from extract.extractor import track_from
-from extract.track import FeatureTrack
+from extract.encoders.encoder import VideoEncoder
+from extract.features.extractor import track_from
+from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
 from model.predictor import Predictor
 from server.errors import FeaturesInvalid, FieldInvalid

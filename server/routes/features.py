@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from extract.track_file import track_bytes
+from extract.features.track_file import track_bytes
 from server import answers, kinds
 from server.calls import accepted, engine_of, receive_clip, unless_gone
 from server.openapi import FOR_VIDEOS, VIDEO_BODY, problems

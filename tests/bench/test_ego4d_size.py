@@ -6,7 +6,7 @@ import torch
 
 from bench.__main__ import main
 from bench.ego4d_tree import TreeSize, write_tree
-from extract.store import FeatureStore
+from extract.features.store import FeatureStore
 from extract.windows import cut_windows
 from model.data.annotations import FEATURES, DataRoot
 

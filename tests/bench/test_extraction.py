@@ -9,9 +9,9 @@ import torch
 
 from bench import decode, extract
 from bench.made_up import repeat_video, write_video
-from extract.clip import TRUSTED
 from extract.contract import TABLETOP
-from extract.video import decode_clip
+from extract.decode.clip import TRUSTED
+from extract.decode.video import decode_clip
 
 
 @pytest.fixture

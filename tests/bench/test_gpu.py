@@ -12,7 +12,7 @@ from bench import __main__ as bench_main
 from bench import gpu
 from bench.gpu_timing import NOT_MEASURED, Clock, measured
 from bench.trunk import make_pair, swin_flops
-from extract.swin import SwinConfig
+from extract.encoders.swin.trunk import SwinConfig
 
 CPU = torch.device("cpu")
 

@@ -20,7 +20,7 @@ from clients.errors import (
     Unreachable,
 )
 from clients.results import Progress
-from extract.store import FeatureStore
+from extract.features.store import FeatureStore
 from server.app import create_app
 from tests.clients.awaited import Awaited
 from tests.server.fakes import clip, make_engine, make_settings

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from extract.cluster.actors import Begun, Crew, Done, Tell, Work
+from extract.cluster.session import Room, check_paths, ray_session
 from extract.errors import ClusterFailed
-from extract.ray_crew import Begun, Crew, Done, Tell, Work
-from extract.ray_session import Room, check_paths, ray_session
 
 POISON = ("poison-1", "poison-2")
 FINE = [f"fine-{number}" for number in range(12)]

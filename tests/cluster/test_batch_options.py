@@ -5,8 +5,8 @@ import sys
 import pytest
 
 from extract.__main__ import main as extract
+from extract.cluster.session import find_room
 from extract.errors import ClusterFailed
-from extract.ray_session import find_room
 from tests.cluster.runs import BUNDLE
 from tests.extract.clips import write_numbered
 from tests.model.challenge import make_challenge, score

@@ -8,10 +8,10 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from extract.clip import Limits
-from extract.extractor import Extractor
-from extract.sandbox import DecodePool
-from extract.store import FeatureStore
+from extract.decode.clip import Limits
+from extract.features.extractor import Extractor
+from extract.features.store import FeatureStore
+from extract.sandbox.pool import DecodePool
 from model.data.annotations import DataRoot
 from model.evaluate import main as evaluate
 from model.predictor import Predictor, PredictRequest

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP, FeatureContract
-from extract.loading import encoder_spec
-from extract.swin import SwinConfig
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.load import encoder_spec
+from extract.encoders.swin.trunk import SwinConfig
+from extract.encoders.torch_encoder import TorchEncoder
 from tests.extract.clips import trim_by_copy, write_numbered
 from weights.bundle import Bundle, save_bundle
 from weights.bundle.manifest import Manifest

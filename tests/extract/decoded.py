@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from extract.clip import TRUSTED, Limits, ReaderChoice
 from extract.contract import OMNIVORE, TABLETOP, FeatureContract
-from extract.video import ClipFacts, decode_into
+from extract.decode.clip import TRUSTED, Limits, ReaderChoice
+from extract.decode.video import ClipFacts, decode_into
 
 EVERY = replace(TABLETOP, frame_step=1)
 

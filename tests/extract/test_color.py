@@ -6,9 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from extract.clip import TRUSTED
 from extract.contract import OMNIVORE, SLOWFAST, TABLETOP
-from extract.video import decode_clip
+from extract.decode.clip import TRUSTED
+from extract.decode.video import decode_clip
 
 BT601 = (203, 92, 44)
 BT709 = (214, 101, 40)

@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from extract.contract import OMNIVORE, SLOWFAST, TABLETOP, FeatureContract
-from extract.torch_encoder import encoder_fingerprint
+from extract.encoders.torch_encoder import encoder_fingerprint
 from tests.extract.conftest import TINY_SWIN
 
 CHANGES = {

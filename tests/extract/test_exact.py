@@ -13,10 +13,10 @@ from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from extract import named
-from extract.extractor import Extractor
+from extract.encoders.omnivore import load_omnivore
+from extract.encoders.swin.trunk import OMNIVORE_SWINL
+from extract.features.extractor import Extractor
 from extract.named import load_named_encoder
-from extract.omnivore import load_omnivore
-from extract.swin import OMNIVORE_SWINL
 from tests.extract.clips import noisy_frames, write_clip
 from weights.published.catalogue import PUBLISHED
 from weights.published.fetch import fetch

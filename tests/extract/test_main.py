@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from extract.__main__ import main
-from extract.store import FeatureStore
-from extract.track import EncoderId
-from extract.track_file import track_bytes
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
+from extract.features.track_file import track_bytes
 from tests.extract.clips import numbered_frame, write_clip, write_numbered
 
 

@@ -7,8 +7,8 @@ from safetensors.torch import load_file, save_file
 
 from extract import named
 from extract.__main__ import main
+from extract.features.store import FeatureStore
 from extract.named import load_named_encoder
-from extract.store import FeatureStore
 from tests.extract.clips import write_numbered
 from tests.factories import make_bundle
 from tests.published import DIMS, fetch_small, use_small

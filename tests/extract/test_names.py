@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from extract.__main__ import main
-from extract.ids import id_of
-from extract.store import FeatureStore
+from extract.features.ids import id_of
+from extract.features.store import FeatureStore
 from tests.extract.clips import write_numbered
 
 LATIN = os.fsdecode(b"K\xfcche 2")

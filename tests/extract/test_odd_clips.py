@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from extract.clip import TRUSTED, Limits
-from extract.decode_process import DecodeProcess
+from extract.decode.clip import TRUSTED, Limits
+from extract.decode.demux import scan_packets
+from extract.decode.pyav.picture_list import list_pictures
+from extract.decode.read_plan import TOLERANCE_S
+from extract.decode.sniff import sniff_file
 from extract.errors import VideoRejected
-from extract.frame_stream import FrameStream
-from extract.gate import TOLERANCE_S
-from extract.picture_list import list_pictures
-from extract.pyav_container import scan_packets
-from extract.sandbox import DecodePool
-from extract.sniff import sniff_file
+from extract.sandbox.pool import DecodePool
+from extract.sandbox.process import DecodeProcess
+from extract.sandbox.stream import FrameStream
 from tests.extract.decoded import EVERY, SHORT, Frames, decode
 from tests.extract.ffmpeg_program import shown_by
 from tests.extract.odd_clips import ODD_CLIPS, film, numbered, with_matrix

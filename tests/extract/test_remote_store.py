@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from extract.__main__ import main
-from extract.compare import main as compare
+from extract.dataset.compare import main as compare
 from extract.errors import FeatureFileInvalid
-from extract.packed import PackedFeatures
+from extract.features.pack import PackedFeatures
+from extract.features.store import FeatureStore
 from extract.packing import pack
-from extract.store import FeatureStore
 from tests.extract.clips import write_numbered
 from tests.factories import make_track
 from weights.errors import RemoteFailed

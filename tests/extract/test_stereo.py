@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from extract.clip import TRUSTED
 from extract.contract import OMNIVORE, TABLETOP
-from extract.extractor import Extractor
-from extract.sandbox import DecodePool
-from extract.video import decode_clip
+from extract.decode.clip import TRUSTED
+from extract.decode.video import decode_clip
+from extract.features.extractor import Extractor
+from extract.sandbox.pool import DecodePool
 from tests.extract.clips import numbered_frame, read_number, write_clip
 
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}

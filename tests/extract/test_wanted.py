@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP, FeatureContract
+from extract.decode.pyav.reader import PyavReader
+from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
-from extract.extractor import Extractor
-from extract.pyav_reader import PyavReader
-from extract.video import decode_clip
+from extract.features.extractor import Extractor
 from extract.windows import wanted_frames
 from tests.extract.clips import noisy_frames, read_number, write_clip, write_numbered
 from tests.extract.decoded import EVERY, SHORT, decode

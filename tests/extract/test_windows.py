@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.contract import TABLETOP
-from extract.extractor import WindowCutter
+from extract.features.extractor import WindowCutter
 from extract.windows import cut_windows, wanted_frames, window_times
 
 

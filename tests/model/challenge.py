@@ -4,8 +4,8 @@ import json
 import random
 from pathlib import Path
 
-from extract.store import FeatureStore
-from extract.track import EncoderId
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
 from model.questions import open_annotations
 from model.score import main, read_layout
 from model.submission import Layout

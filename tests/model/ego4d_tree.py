@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from extract.store import FeatureStore
-from extract.track import FeatureTrack
+from extract.features.store import FeatureStore
+from extract.features.track import FeatureTrack
 from model.data.annotations import FEATURES
 from tests.factories import make_track
 

@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from extract.features.track import EncoderId
 from extract.named import load_named_encoder
-from extract.track import EncoderId
 from model.errors import FeatureMismatch
 from model.predictor import Predictor, PredictRequest
 from tests.factories import TINY, make_bundle, make_track

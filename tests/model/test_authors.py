@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from extract.store import FeatureStore
-from extract.track import EncoderId
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
 from model import fit
 from model.config import ModelConfig
 from model.data.annotations import DataRoot

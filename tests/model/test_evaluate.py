@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from extract.store import FeatureStore
-from extract.track import EncoderId
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
 from model.evaluate import main
 from model.predictor import Predictor
 from tests.factories import make_bundle, make_track

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.errors import FeatureFileInvalid
-from extract.store import FeatureStore
-from extract.track import EncoderId
-from extract.track_check import LONGEST_REST, Annotated, FeatureCheck, Kind, Needed
-from extract.track_file import track_bytes
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
+from extract.features.track_check import LONGEST_REST, Annotated, FeatureCheck, Kind, Needed
+from extract.features.track_file import track_bytes
 from extract.windows import count_windows
 from model import workbench
 from model.data.annotations import FEATURES

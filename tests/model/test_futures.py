@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from extract.track import EncoderId
+from extract.features.track import EncoderId
 from model.futures import sample_futures, sample_split, seed_of
 from model.predictor import Predictor, PredictRequest
 from model.questions import Question

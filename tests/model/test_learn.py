@@ -6,8 +6,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from extract.ids import id_of
-from extract.store import FeatureStore
+from extract.features.ids import id_of
+from extract.features.store import FeatureStore
 from model.compare import main as compare
 from model.predictor import Predictor, PredictRequest
 from model.train import main as train

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from extract.extractor import Extractor
-from extract.loading import encoder_from_spec
-from extract.store import FeatureStore
+from extract.encoders.load import encoder_from_spec
+from extract.features.extractor import Extractor
+from extract.features.store import FeatureStore
 from model.data.annotations import FEATURES
 from model.ego4d import prepare_ego4d
 from model.errors import AnnotationInvalid, FeaturesMissing

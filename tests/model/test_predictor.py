@@ -3,7 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from extract.track import EncoderId
+from extract.features.track import EncoderId
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.predictor import Predictor, PredictRequest
 from model.skills import build_skills

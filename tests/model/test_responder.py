@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from extract.track import EncoderId
+from extract.features.track import EncoderId
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.futures import seed_of
 from model.questions import Question

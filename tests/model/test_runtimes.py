@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from extract.errors import RuntimeUnavailable
-from extract.extractor import Extractor
-from extract.onnx_encoder import OnnxEncoder
-from extract.runtime import Runtime
+from extract.features.extractor import Extractor
+from extract.runtime.choose import Runtime
+from extract.runtime.onnx_encoder import OnnxEncoder
 from model.predictor import Predictor, PredictRequest
 from tests.factories import make_bundle
 from weights.bundle import ONNX_FILE, load_bundle

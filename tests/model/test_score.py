@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract.ids import id_of
-from extract.store import FeatureStore
+from extract.features.ids import id_of
+from extract.features.store import FeatureStore
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.samples import Tracks, anticipation_samples, change_samples, keyframe_samples

@@ -14,8 +14,8 @@ from uuid import uuid4
 import numpy as np
 import torch
 
-from extract.clip import ClipInfo, DecodedClip, Notice
 from extract.contract import FeatureContract
+from extract.decode.clip import ClipInfo, DecodedClip, Notice
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from model import outputs
 from model.errors import SearchInvalid

@@ -16,7 +16,7 @@ from tritonclient.http import (
 )
 
 from clients.client import EgoPackClient
-from extract.store import FeatureStore
+from extract.features.store import FeatureStore
 from server.app import create_app
 from server.engine import CANARY, Engine
 from tests.server.fakes import make_settings
@@ -234,9 +234,9 @@ def test_the_backpack_shows_the_evidence_of_an_answer(http, clip, features):
 
 
 def test_the_features_are_those_of_the_extractor(features, tmp_path):
-    from extract.clip import Limits
-    from extract.extractor import Extractor
-    from extract.video import decode_clip
+    from extract.decode.clip import Limits
+    from extract.decode.video import decode_clip
+    from extract.features.extractor import Extractor
     from model.predictor import Predictor
     from server.settings import SHIPPED_BUNDLE
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from extract.store import FeatureStore
-from extract.track import EncoderId
-from extract.track_file import track_bytes
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
+from extract.features.track_file import track_bytes
 from tests.factories import make_track
 from tests.server.conftest import assert_problem
 from tests.server.fakes import clip

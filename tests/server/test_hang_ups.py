@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from extract.track_file import track_bytes
+from extract.features.track_file import track_bytes
 from tests.factories import make_track
 from tests.server.fakes import clip, wait_until
 

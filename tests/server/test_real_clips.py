@@ -114,8 +114,8 @@ def test_form_and_raw_body_and_a_second_time_give_the_same_answer(real, good):
 
 
 def test_the_answer_is_the_one_of_the_same_calls_in_process(real, good, folder):
-    from extract.extractor import Extractor
-    from extract.video import decode_clip
+    from extract.decode.video import decode_clip
+    from extract.features.extractor import Extractor
 
     http, engine = real
     path = folder / "in_process.mp4"

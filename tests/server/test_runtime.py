@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from extract.errors import RuntimeUnavailable
-from extract.onnx_encoder import OnnxEncoder
+from extract.runtime.onnx_encoder import OnnxEncoder
 from server.loading import load_predictor
 from tests.factories import make_bundle
 from tests.server.fakes import make_settings

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from schemathesis.config import SchemathesisConfig
 
 from clients.client import EgoPackClient
-from extract.extractor import track_from
-from extract.track_file import track_bytes
+from extract.features.extractor import track_from
+from extract.features.track_file import track_bytes
 from extract.windows import cut_windows
 from server.app import create_app
 from tests.server.fakes import CONTRACT, FakeEncoder, clip, make_engine, make_settings

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from extract.dataset.video_lists import Video
 from extract.errors import FeatureFileInvalid
-from extract.ids import id_of
-from extract.store import FeatureStore
-from extract.track_check import Annotated, FeatureCheck
-from extract.video_lists import Video
+from extract.features.ids import id_of
+from extract.features.store import FeatureStore
+from extract.features.track_check import Annotated, FeatureCheck
 from model.data.annotations import DataRoot
 from model.data.missing import with_missing
 from model.data.tracks import load_tracks, read_files

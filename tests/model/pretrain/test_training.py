@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP
-from extract.swin import SwinConfig
-from extract.torch_encoder import TorchEncoder
+from extract.encoders.swin.trunk import SwinConfig
+from extract.encoders.torch_encoder import TorchEncoder
 from model.config import FitConfig
 from model.data.records import ActionRecord
 from model.pretrain.training import (

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from extract.clip import StreamFacts
 from extract.contract import FeatureContract
+from extract.decode.clip import StreamFacts
 from extract.errors import DecoderDied
-from extract.extractor import windows_of
+from extract.features.extractor import windows_of
 from server.settings import Settings
 from tests.server.fakes import FakePool, make_clip
 

@@ -10,9 +10,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from extract.omnivore import load_omnivore
-from extract.swin import OMNIVORE_SWINL
-from tests.extract.test_omnivore import published_layout
+from extract.encoders.omnivore import load_omnivore
+from extract.encoders.swin.trunk import OMNIVORE_SWINL
+from tests.extract.encoders.test_omnivore import published_layout
 from weights.errors import CheckpointInvalid, FetchFailed, HashDiffers
 from weights.published.catalogue import PUBLISHED
 from weights.published.fetch import RECORD_FILE, fetch

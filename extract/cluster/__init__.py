@@ -1,0 +1,1 @@
+"""The extraction of many videos on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Many videos: manifest, decoding and encoding, feature files, report."""

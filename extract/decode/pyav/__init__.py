@@ -1,0 +1,1 @@
+"""Decoding with PyAV: packets to frames to pictures."""

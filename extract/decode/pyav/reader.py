@@ -1,0 +1,176 @@
+"""Files to frames with PyAV: reads every clip that decord may not, and all long ones."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.codec import CodecContext
+from av.codec.hwaccel import HWAccel
+from av.sidedata.sidedata import SideDataContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from extract.contract import FeatureContract
+from extract.decode.clip import Limits, Reader
+from extract.decode.demux import opened
+from extract.decode.orientation import UPRIGHT, Orientation
+from extract.decode.pyav.decoder import TrackDecoder
+from extract.decode.pyav.frame_skipping import Spare, rank_of, ticks_of
+from extract.decode.pyav.frames import Shown, pictures_of
+from extract.decode.read_plan import PacketReport, check_frame, check_frame_pixels
+from extract.errors import VideoRejected
+
+
+class PyavReader:
+    """A `VideoReader` for every clip that can be decoded at all.
+
+    Attributes:
+        shown: how the last frame is shown.
+        is_turned_by_stream: after `peek`, whether the stream's own messages ask for the
+            orientation, and not the container.
+
+    Args:
+        path: the clip.
+        report: what its packets say.
+        contract: how frames are to be delivered.
+        limits: of a frame's pixels.
+        hwaccel: what decodes instead of the CPU; resizing and colour stay the same code.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        report: PacketReport,
+        contract: FeatureContract,
+        limits: Limits,
+        hwaccel: HWAccel | None = None,
+    ) -> None:
+        self.name: Reader = "pyav" if hwaccel is None else "nvdec"
+        self._hwaccel = hwaccel
+        self._path = path
+        self._report = report
+        self._contract = contract
+        self._limits = limits
+        self._pictures = pictures_of(contract)
+        self.num_decoded = 0
+        self.num_refused = 0
+        self.num_corrupt = 0
+        self.num_unplanned = 0
+        self.width = 0
+        self.height = 0
+        self.orientation = UPRIGHT
+        self.is_turnable = True
+        self.pixel_aspect = 1.0
+        self.is_turned_by_stream = False
+        self.shown = Shown(0, 0, 0, 0, UPRIGHT)
+        self._measured: object = None
+
+    def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (source frame, picture) of every frame that is wanted; the next may overwrite it.
+
+        Args:
+            repeats: (n,) on how many wanted ticks each source frame is shown.
+
+        Raises:
+            VideoRejected: a frame is too large, or the file cannot be decoded at all.
+        """
+        report = self._report
+        with opened(self._path, report.container, self._limits, self._hwaccel) as source:
+            stream = source.streams.video[report.video_track]
+            ticks = ticks_of(report)
+            spare = Spare(stream, ticks, repeats)
+            decoder = TrackDecoder(source, stream, self._limits)
+
+            def skip_spare(packet: "av.Packet[VideoStream] | None") -> None:
+                stream.codec_context.skip_frame = "NONREF" if packet in spare else "DEFAULT"
+
+            last = -1
+            for frame in decoder.frames(skip_spare):
+                self.num_refused = decoder.num_refused
+                index = rank_of(ticks, frame.pts, default=last + 1)
+                if not last < index < len(repeats):
+                    self.num_unplanned += 1
+                    continue
+                last = index
+                self._measure(frame)
+                if repeats[index]:
+                    self.num_decoded += 1
+                    yield index, self._pictures.picture(frame, self.shown)
+            self.num_refused = decoder.num_refused
+
+    def peek(self) -> None:
+        """Decodes one frame, to know the true size and orientation.
+
+        Raises:
+            VideoRejected: it is too large, or there is none.
+        """
+        for is_impatient in (True, False):
+            with opened(self._path, self._report.container, self._limits) as source:
+                stream = source.streams.video[self._report.video_track]
+                decoder, packets = TrackDecoder(source, stream, self._limits), _Packets()
+                for frame in decoder.frames(packets.take, is_impatient=is_impatient):
+                    self._measure(frame)
+                    if self.orientation != UPRIGHT:
+                        self.is_turned_by_stream = packets.turn(stream)
+                    return
+        raise VideoRejected("damaged", "no frame could be decoded")
+
+    def _measure(self, frame: VideoFrame) -> None:
+        """Notes how a frame is shown; a stream may say so once, for all frames that follow."""
+        self.num_corrupt += int(frame.is_corrupt)
+        if (matrix := display_matrix(frame)) is not None:
+            orientation = Orientation.of_matrix(matrix)
+            self.is_turnable = orientation is not None
+            self.orientation = orientation or UPRIGHT
+        key = (frame.width, frame.height, self.orientation)
+        if key == self._measured:
+            return
+        columns, rows = self.orientation.size(frame.width, frame.height)
+        report = self._report
+        # A head that does not know the size does not know the shape of a pixel either.
+        is_known = (frame.width, frame.height) == (report.width, report.height)
+        self.pixel_aspect = report.pixel_aspect if is_known else 1.0
+        shown_width = max(1, round(frame.width * self.pixel_aspect))
+        width, height = self.orientation.size(shown_width, frame.height)
+        if self._contract.view == "left":
+            columns, width = columns // 2, width // 2
+        check_frame_pixels(frame.width, frame.height, self._limits)
+        check_frame(width, height, self._contract, self._limits)
+        self.shown = Shown(width, height, columns, rows, self.orientation)
+        self.width, self.height, self._measured = width, height, key
+
+
+class _Packets:
+    """A track's first packets, to be decoded once more without what their container says."""
+
+    def __init__(self) -> None:
+        self._packets: list[bytes] = []
+
+    def take(self, packet: "av.Packet[VideoStream] | None") -> None:
+        """Copies a packet."""
+        if packet is not None and packet.size:
+            self._packets.append(bytes(packet))
+
+    def turn(self, stream: VideoStream) -> bool:
+        """Tells whether the stream itself asks for its pictures to be turned."""
+        alone = cast(VideoCodecContext, CodecContext.create(stream.codec_context.codec, "r"))
+        alone.extradata = stream.codec_context.extradata
+        packets = [av.Packet(data) for data in self._packets]
+        try:
+            frames = [frame for packet in (*packets, None) for frame in alone.decode(packet)]
+        except av.error.FFmpegError:
+            return True
+        return any(display_matrix(frame) is not None for frame in frames)
+
+
+def display_matrix(frame: VideoFrame) -> bytes | None:
+    """Returns the display matrix that comes with a frame, from its container or its stream.
+
+    `frame.side_data` is not asked: it and the frame would keep each other alive until Python looks
+    for such circles, and the decoder would take new memory for every frame meanwhile.
+    """
+    data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
+    return None if data is None else bytes(data)

@@ -1,0 +1,260 @@
+"""A clip's bytes to frames on the contract's clock, whichever reader decodes them.
+
+Sniffs, looks at the packets, then decodes each frame once. Untrusted clips belong in a
+`sandbox.DecodePool`; what is here runs in the caller's process.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from extract.contract import FeatureContract
+from extract.decode.clip import TRUSTED, ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
+from extract.decode.decord_reader import DecordTrouble
+from extract.decode.demux import scan_packets
+from extract.decode.notices import lost, notices_of
+from extract.decode.pyav.picture_list import comes_in_fields, list_pictures
+from extract.decode.pyav.reader import PyavReader
+from extract.decode.read_plan import (
+    MAX_LOST,
+    PacketReport,
+    ReadPlan,
+    check_packets,
+    damage_of,
+    is_misplanned,
+    plan_reading,
+)
+from extract.decode.reader import VideoReader, open_reader
+from extract.decode.sniff import sniff_file
+from extract.errors import VideoRejected
+
+__all__ = [
+    "TRUSTED",
+    "ClipFacts",
+    "ClipInfo",
+    "DecodedClip",
+    "FrameSink",
+    "Limits",
+    "Notice",
+    "decode_clip",
+    "decode_into",
+]
+
+BLOCK_FRAMES = 32
+"""Frames that are handed on together; fewer when they are large."""
+_BLOCK_BYTES = 8 * 1024 * 1024
+
+
+class FrameSink(Protocol):
+    """Where decoded frames go: those that windows look at, see `windows.wanted_frames`."""
+
+    def expect(self, num_frames: int) -> None:
+        """Is told, before the first frame, how long the video is on the contract's clock."""
+
+    def append(self, block: np.ndarray) -> None:
+        """Takes the next frames, (n, crop_height, crop_width, 3) of the contract's type."""
+
+    def restart(self) -> None:
+        """Forgets all frames: another reader starts from the beginning."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClipFacts:
+    """A `DecodedClip` but for its frames."""
+
+    info: ClipInfo
+    source_frames: np.ndarray
+    source_times_s: np.ndarray
+    notices: tuple[Notice, ...]
+
+
+@dataclass
+class _MemorySink:
+    blocks: list[np.ndarray] = field(default_factory=list)
+
+    def expect(self, num_frames: int) -> None:
+        pass
+
+    def append(self, block: np.ndarray) -> None:
+        self.blocks.append(block)
+
+    def restart(self) -> None:
+        self.blocks.clear()
+
+
+def decode_clip(path: Path, contract: FeatureContract, limits: Limits) -> DecodedClip:
+    """Returns the frames of a clip that windows look at, decoded in this process.
+
+    Raises:
+        VideoRejected: the file is no acceptable clip; `code` says why.
+        OSError: the file cannot be read.
+    """
+    sink = _MemorySink()
+    facts = decode_into(path, contract, limits, sink)
+    frames = np.concatenate(sink.blocks)
+    return DecodedClip(facts.info, frames, facts.source_frames, facts.source_times_s, facts.notices)
+
+
+def decode_into(
+    path: Path,
+    contract: FeatureContract,
+    limits: Limits,
+    sink: FrameSink,
+    choice: ReaderChoice = "auto",
+    *,
+    video_track: int | None = None,
+) -> ClipFacts:
+    """Decodes a clip into a sink; but for what decord reads ahead, no more than a block is held.
+
+    Starts over with PyAV when decord reports trouble, and with a list of the pictures that there
+    are when the packets led to expect others.
+
+    Args:
+        path: the file.
+        contract: how frames are to be delivered.
+        limits: what the file may cost.
+        sink: takes the frames.
+        choice: who reads.
+        video_track: which of the file's video tracks, from 0; None takes the one marked as default.
+
+    Raises:
+        VideoRejected: the file is no acceptable clip; frames may have gone to the sink before.
+        DecoderUnavailable: this machine lacks the reader.
+        OSError: the file cannot be read.
+    """
+    report = scan_packets(path, sniff_file(path), limits, video_track)
+    check_packets(report, limits)  # what is over a limit is not decoded
+    is_doubtful = report.needs_list or (
+        report.is_interlaced and comes_in_fields(path, report, limits)
+    )
+    if is_doubtful:
+        report = list_pictures(path, report, limits)
+    work = _Work(path, contract, limits, sink, choice)
+    try:
+        return work.done(report)
+    except _Misplanned:
+        return work.done(list_pictures(path, report, limits))
+
+
+class _Misplanned(Exception):
+    """The pictures of a file are not those that its packets led to expect."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A file on its way into a sink."""
+
+    path: Path
+    contract: FeatureContract
+    limits: Limits
+    sink: FrameSink
+    choice: ReaderChoice
+
+    def done(self, report: PacketReport) -> ClipFacts:
+        """Reads the file as its report says.
+
+        Raises:
+            _Misplanned: other pictures came; the sink has some of them.
+        """
+        contract, limits, sink = self.contract, self.limits, self.sink
+        plan = plan_reading(report, contract, limits)
+        reader = open_reader(self.choice, self.path, report, contract, limits)
+        sink.expect(len(plan.ticks))
+        sink.restart()
+        has_fallen_back = False
+        try:
+            _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+        except DecordTrouble as error:
+            if self.choice == "decord":
+                raise VideoRejected("reader-refused", "decord gave up on the clip") from error
+            sink.restart()
+            has_fallen_back = True
+            reader = PyavReader(self.path, report, contract, limits)
+            _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+        notices = notices_of(report, plan, reader, contract, has_fallen_back=has_fallen_back)
+        times_s = plan.start_s + plan.clock.times_s[plan.ticks]
+        return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
+
+
+def _checked(
+    reader: VideoReader, report: PacketReport, plan: ReadPlan, contract: FeatureContract
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields what the reader does; in the end refuses a clip with more than a little damage."""
+    yield from reader.frames(plan.repeats)
+    if is_misplanned(report, plan, reader):
+        raise _Misplanned
+    damage = damage_of(report, plan, reader)
+    is_short = len(plan.ticks) < contract.window_frames
+    if damage > MAX_LOST or (damage > 0 and is_short):
+        raise VideoRejected("damaged", lost(damage))
+
+
+def _pour(
+    frames: Iterable[tuple[int, np.ndarray]],
+    plan: ReadPlan,
+    contract: FeatureContract,
+    sink: FrameSink,
+) -> None:
+    """Sends a picture of every wanted tick to the sink, a block at a time.
+
+    Pictures are copied once, into the block: what readers give are views of buffers they reuse
+    or of larger frames.
+    """
+    length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // contract.frame_bytes))
+    shape = (length, *contract.frame_shape)
+    block = last = np.empty(shape, contract.frame_dtype)
+    count = 0
+    for picture in _shown(frames, plan.due):
+        block[count] = last if picture is None else picture
+        last = block[count]
+        count += 1
+        if count == length:
+            sink.append(block)
+            block, count = np.empty(shape, contract.frame_dtype), 0
+    if count:
+        sink.append(block[:count])
+
+
+def _shown(
+    frames: Iterable[tuple[int, np.ndarray]], due: np.ndarray
+) -> Iterator[np.ndarray | None]:
+    """Yields the picture of every wanted tick; None: the one before it again.
+
+    So time stays true where a frame was lost: its ticks show the picture before it, or the first
+    that came.
+
+    Args:
+        frames: (source frame, picture) in order.
+        due: (w,) the source frame of every wanted tick, never decreasing.
+    """
+    begin = 0
+    for index, picture in frames:
+        own, end = np.searchsorted(due, [index, index + 1])
+        for tick in range(begin, end):
+            yield picture if tick in (0, own) else None
+        begin = end
+    yield from repeat(None, len(due) - begin)
+
+
+def _info(report: PacketReport, plan: ReadPlan, reader: VideoReader) -> ClipInfo:
+    return ClipInfo(
+        start_s=plan.start_s,
+        duration_s=plan.clock.end_s,
+        ticks_per_s=plan.ticks_per_s,
+        fps=round(plan.clock.rate, 3),
+        width=reader.width,
+        height=reader.height,
+        rotation=reader.orientation.rotation,
+        mirrored=reader.orientation.is_mirrored,
+        video_track=report.video_track,
+        video_tracks=report.video_tracks,
+        codec=report.codec,
+        container=report.container,
+        frames_declared=report.frames_declared,
+        frames_decoded=reader.num_decoded,
+        reader=reader.name,
+    )

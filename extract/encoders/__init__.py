@@ -1,0 +1,1 @@
+"""Windows to vectors: the networks and their preprocessing."""

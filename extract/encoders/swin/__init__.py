@@ -1,0 +1,1 @@
+"""The video Swin trunk, with attention in windows and without masks."""

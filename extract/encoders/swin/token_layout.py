@@ -1,0 +1,137 @@
+"""Where a stage's blocks have their tokens: in the order of boxes, and cut into slices.
+
+Plain numbers and index tensors, found once for a shape of grid; knows no weights.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from extract.encoders.swin.window_boxes import BoxKind, Size, box_kinds
+
+SLICE_ROWS = 3072
+"""Rows that a block takes at a time on a CPU, about: measured, for widths of 48 to 1536."""
+
+LANES = 16
+"""Keys that a CPU's attention takes at a time. Those left over go one by one, at ten times the
+cost each, so a box is given the next box's keys to fill up with, and a bias that hides them."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows that go through a block together.
+
+    Attributes:
+        start: the first row.
+        stop: after the last one.
+        runs: (kind of box, rows) in order; boxes are whole.
+    """
+
+    start: int
+    stop: int
+    runs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """Where a block's tokens lie: in order of kinds of boxes, then of the batch.
+
+    Attributes:
+        kinds: of boxes.
+        rows: (R + spare,) which row of the step before goes into each place.
+        padding: (R + spare, 1) whether a row is padding; None if none is.
+        spare: rows after the last box, for its keys to be filled up with; they may hold anything.
+        slices: of the R rows.
+    """
+
+    kinds: tuple[BoxKind, ...]
+    rows: Tensor
+    padding: Tensor | None
+    spare: int
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The way of a grid's tokens through a stage.
+
+    Attributes:
+        steps: one for each block. The step before the first one is the batch of grids itself.
+        back: (B*N,) from where in the last step each token comes back.
+    """
+
+    steps: tuple[Step, ...]
+    back: Tensor
+
+
+@lru_cache(maxsize=64)
+def lay_out(
+    shape: Size, window: Size, shifts: tuple[Size, ...], device: torch.device, *, is_sliced: bool
+) -> Layout:
+    """Returns the layout of a stage.
+
+    Args:
+        shape: of the grids, (B, T, H, W).
+        window: of the trunk.
+        shifts: of each block.
+        device: where the rows are looked up.
+        is_sliced: whether a block takes `SLICE_ROWS` at a time, or all.
+    """
+    batch, *grid = shape
+    places = np.arange(prod(shape))  # of each token in the step before
+    steps = []
+    for shift in shifts:
+        kinds = box_kinds(tuple(grid), window, shift)
+        spare = max(-len(kind.places) % lanes(device) for kind in kinds)
+        tokens = _in_order(kinds, batch, prod(grid), spare)
+        real = np.flatnonzero(tokens >= 0)
+        padding = torch.from_numpy(tokens < 0)[:, None].to(device)
+        steps.append(
+            Step(
+                kinds,
+                torch.from_numpy(places[tokens]).to(device),
+                padding if len(real) < len(tokens) - spare else None,
+                spare,
+                tuple(_cut(kinds, batch, SLICE_ROWS if is_sliced else len(tokens))),
+            )
+        )
+        places[tokens[real]] = real
+    return Layout(tuple(steps), torch.from_numpy(places).to(device))
+
+
+def _in_order(
+    kinds: tuple[BoxKind, ...], batch: int, num_tokens: int, spare: int
+) -> NDArray[np.int64]:
+    """Returns which token of the batch is in each place, (R + spare,).
+
+    -1 stands for none of them. As an index it takes some token, no matter which.
+    """
+    first = num_tokens * np.arange(batch)[:, None, None]
+    boxes = [np.where(k.tokens == num_tokens, -1, k.tokens + first).ravel() for k in kinds]
+    return np.concatenate([*boxes, np.full(spare, -1)])
+
+
+def lanes(device: torch.device) -> int:
+    """Returns how many keys attention takes at a time there, as far as that matters."""
+    return LANES if device.type == "cpu" else 1
+
+
+def _cut(kinds: tuple[BoxKind, ...], batch: int, limit: int) -> Iterable[Slice]:
+    """Cuts the rows of all boxes into slices of equal length, as far as boxes stay whole."""
+    total = batch * sum(kind.tokens.size for kind in kinds)
+    count = -(-total // limit)
+    start = stop = cut = 0
+    runs: dict[int, int] = {}
+    for kind, boxes in enumerate(kinds):
+        for _ in range(batch * len(boxes.tokens)):
+            stop += len(boxes.places)
+            runs[kind] = runs.get(kind, 0) + len(boxes.places)
+            if stop * count >= total * (cut + 1):
+                yield Slice(start, stop, tuple(runs.items()))
+                start, cut, runs = stop, cut + 1, {}

@@ -1,0 +1,179 @@
+"""A network in torch as an encoder: its tensors are loaded, hashed and run here.
+
+Knows neither which network it is nor where its tensors come from.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from extract.contract import FeatureContract
+from extract.encoders.preprocess import to_network_input, to_pixels
+
+CPU_WINDOWS_TOGETHER = 8
+"""Windows that a processor encodes at once: as fast as any number (a tenth faster than 64), and
+what it holds for them is soon as large as it will ever be.
+"""
+
+
+class TrunkConfig(Protocol):
+    """Shape of a network that makes features; with it and tensors alone one can be built."""
+
+    @property
+    def kind(self) -> str:
+        """What a bundle's manifest calls this family of networks."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one feature vector."""
+
+    def build(self) -> nn.Module:
+        """Returns the network, (B, 3, T, H, W) to (B, dim), with random weights."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, from which the configuration can be rebuilt."""
+
+
+def encoder_fingerprint(
+    config: TrunkConfig, contract: FeatureContract, tensors: Mapping[str, Tensor]
+) -> str:
+    """Returns the SHA-256 of everything that decides the features, in hexadecimal.
+
+    Independent of device, of the encoder's name and of the order of the tensors.
+    """
+    shape = {"config": config.to_dict(), "contract": contract.to_dict()}
+    digest = hashlib.sha256(json.dumps(shape, sort_keys=True).encode())
+    for key in sorted(tensors):
+        tensor = tensors[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class TorchEncoder:
+    """A `VideoEncoder` over a network in torch.
+
+    Attributes:
+        name: what the bundle and the answers call it.
+        config: shape of the trunk.
+        contract: how its windows are made.
+        trunk: the network. After changing its weights, call `refresh_fingerprint`.
+        run: what computes the trunk's features, (B, 3, T, H, W) to (B, dim); the trunk itself
+            unless it was made ready another way.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: TrunkConfig,
+        contract: FeatureContract,
+        trunk: nn.Module | None = None,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.contract = contract
+        self.trunk = (config.build() if trunk is None else trunk).eval()
+        self.run: Callable[[Tensor], Tensor] = self.trunk
+        self._fingerprint: str | None = None
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one feature vector."""
+        return self.config.dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trunk is."""
+        device: torch.device = next(self.trunk.parameters()).device
+        return device
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over configuration, contract and weights; computed once."""
+        if self._fingerprint is None:
+            self._fingerprint = encoder_fingerprint(self.config, self.contract, self.state_dict())
+        return self._fingerprint
+
+    def refresh_fingerprint(self) -> str:
+        """Returns the fingerprint of the weights as they are now, and runs the trunk itself."""
+        self._fingerprint, self.run = None, self.trunk
+        return self.fingerprint
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The trunk's tensors, as `load_encoder` takes them."""
+        return dict(self.trunk.state_dict())
+
+    def to(self, device: torch.device | str) -> "TorchEncoder":
+        """Moves the trunk, runs it itself from now on, and returns this encoder."""
+        self.trunk.to(device)
+        self.run = self.trunk
+        return self
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """Returns features, (B, dim) float32, on the trunk's device.
+
+        Args:
+            windows: (B, T, H, W, 3) frames, on any device.
+
+        Raises:
+            ValueError: the windows are not as the contract says.
+        """
+        frames = self.contract.window_frames // self.contract.frame_step
+        if windows.ndim != 5 or windows.shape[1] != frames:
+            raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
+        return self._in_parts(windows, self._encode_frames)
+
+    @torch.inference_mode()
+    def to_pixels(self, frames: Tensor) -> Tensor:
+        """Returns frames as the network sees them, (3, n, h, w) float32, on the trunk's device.
+
+        Args:
+            frames: (n, H, W, 3), on any device.
+        """
+        return to_pixels(frames.to(self.device, non_blocking=True), self.contract)
+
+    @torch.inference_mode()
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Returns features, (B, dim) float32, of windows of `to_pixels`.
+
+        Args:
+            pixels: (B, 3, T, h, w) float32, on the trunk's device.
+        """
+        return self._in_parts(pixels, self._encode)
+
+    @torch.inference_mode()
+    def _encode_frames(self, windows: Tensor) -> Tensor:
+        return self._encode(to_network_input(windows.to(self.device), self.contract))
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        return self.run(pixels.to(next(self.trunk.parameters()).dtype)).float()
+
+    def _in_parts(self, batch: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
+        """Features of a batch; a device, or what was made ready for sizes, takes it whole."""
+        if self.device.type != "cpu" or self.run is not self.trunk:
+            return encode(batch)
+        parts = batch.tensor_split(max(1, ceil(len(batch) / CPU_WINDOWS_TOGETHER)))
+        return torch.cat([encode(part) for part in parts])
+
+
+def load_encoder(
+    name: str, config: TrunkConfig, contract: FeatureContract, tensors: Mapping[str, Tensor]
+) -> TorchEncoder:
+    """Returns an encoder with the given weights.
+
+    Raises:
+        ValueError: a tensor is missing, unknown, or of another shape.
+    """
+    with torch.device("meta"):
+        trunk = config.build()
+    try:
+        trunk.load_state_dict(dict(tensors), strict=True, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"the tensors do not fit encoder {name!r}: {error}") from error
+    trunk.requires_grad_(False)
+    return TorchEncoder(name, config, contract, trunk)

@@ -1,0 +1,1 @@
+"""FeatureTrack, the extractor that makes it, its files, their store and pack."""

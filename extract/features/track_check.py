@@ -1,0 +1,299 @@
+"""The check that features pass however they are read: finite, and cut as their video was.
+
+`track_fault` looks at one track alone; `FeatureCheck` at the feature files of one set, each by
+itself, against the others, and against what is known of the videos from elsewhere.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from extract.contract import OMNIVORE, FeatureContract
+from extract.encoders.precomputed import MADE_BY
+from extract.errors import FeatureFileInvalid
+from extract.features.store import StoredRows
+from extract.features.track import EncoderId, FeatureTrack
+from extract.features.track_file import regular_length
+from extract.windows import count_windows, cut_windows, window_times
+
+logger = logging.getLogger(__name__)
+
+SAME_TIME_S = 1e-6
+SAME_RATE = 0.05
+"""Of frames a second: a video that near to the clock's rate is used frame by frame."""
+
+LONGEST_REST = 1.75
+"""A video may be that many times as long as the part that is annotated. Where every video of a set
+seems longer, its rows are closer together than 16 frames: 9 or fewer."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the feature files of one set have in common.
+
+    Attributes:
+        encoder: who made them.
+        width: D_in.
+        dtype: "float32" or "float16".
+    """
+
+    encoder: EncoderId
+    width: int
+    dtype: str
+
+    @classmethod
+    def of(cls, features: Tensor, encoder: EncoderId) -> "Kind":
+        """Returns what features, (L, D_in), are."""
+        dtype = str(features.dtype).removeprefix("torch.")
+        return cls(encoder, features.shape[1], dtype)
+
+    def __str__(self) -> str:
+        name, made_by = self.encoder.name, self.encoder.fingerprint[:12] or "an unnamed encoder"
+        return f"{name} by {made_by}, {self.width} numbers a row in {self.dtype}"
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What a bundle needs its features to be.
+
+    Attributes:
+        width: D_in.
+        encoder: who must have made them; a bundle trained on a released set knows its name alone.
+    """
+
+    width: int
+    encoder: EncoderId
+
+    def fault_of(self, kind: Kind) -> str | None:
+        """Returns why features of a kind are of no use, as what follows a file's name."""
+        if kind.width != self.width:
+            return f"holds vectors of {kind.width} numbers, this bundle needs {self.width}"
+        found, expected = kind.encoder, self.encoder
+        if not found.fingerprint:  # a bare tensor does not say who made it
+            return None
+        fits = found.fingerprint == expected.fingerprint
+        if not expected.fingerprint:  # a folder that is no released set may hold anyone's
+            fits = found.name == MADE_BY.get(expected.name, found.name)
+        if fits:
+            return None
+        return (
+            f"holds features of {found.name} {found.fingerprint[:12]}, this bundle needs "
+            f"{expected.name} {expected.fingerprint[:12]}".rstrip()
+        )
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """How far annotations go in a video.
+
+    Attributes:
+        start_frame: where the segment that begins last begins.
+        end_frame: frame after the last one of any segment.
+        where: names the segment that begins last.
+    """
+
+    start_frame: int
+    end_frame: int
+    where: str
+
+
+def track_fault(track: FeatureTrack, contract: FeatureContract = OMNIVORE) -> str | None:
+    """Returns what is wrong with a track by itself, as a sentence without its name, or None.
+
+    Its numbers must be finite, and its rows and their times, on the clock that it states, those of
+    its frames under a contract.
+    """
+    if not bool(torch.isfinite(track.features).all()):
+        return "expected finite features, got an infinity or what is no number"
+    if (track.fps, track.stride_frames) != (contract.fps, contract.stride_frames):
+        return (
+            f"expected windows every {contract.stride_frames} frames at {contract.fps} fps, "
+            f"got every {track.stride_frames} at {track.fps:g}"
+        )
+    if abs(track.ticks_per_s - contract.fps) > SAME_RATE:
+        return (
+            f"expected about {contract.fps} frames a second, got ticks_per_s {track.ticks_per_s:g}"
+        )
+    if track.num_frames < 1:
+        return f"expected at least one frame, got {track.num_frames}"
+    window, stride = contract.window_frames, contract.stride_frames
+    count = count_windows(track.num_frames, window_frames=window, stride_frames=stride)
+    if count != len(track.features) or track.is_padded != (track.num_frames < window):
+        return (
+            f"{track.num_frames} frames make {count} windows, the track has {len(track.features)}"
+        )
+    starts = cut_windows(track.num_frames, window_frames=window, stride_frames=stride)
+    due = window_times(
+        starts,
+        fps=track.ticks_per_s,
+        window_frames=window,
+        num_frames=track.num_frames,
+        origin_s=track.origin_s,
+    )
+    for name, given, time in zip(
+        ("start_s", "end_s"), (track.start_s, track.end_s), due, strict=True
+    ):
+        if given.dtype != time.dtype or not torch.allclose(given, time, rtol=0, atol=SAME_TIME_S):
+            return f"expected `{name}` as float64 seconds of those windows"
+    return None
+
+
+class FeatureCheck:
+    """Looks at the feature files of one set, one after the other.
+
+    Attributes:
+        kind: what the files have in common; that of the first one unless it is set before.
+    """
+
+    def __init__(
+        self,
+        *,
+        needed: Needed | None = None,
+        lengths: Mapping[str, int] | None = None,
+        annotated: Mapping[str, Annotated] | None = None,
+        contract: FeatureContract = OMNIVORE,
+        remedy: str = "",
+    ) -> None:
+        """Has seen no file yet.
+
+        Args:
+            needed: what the features must be for a bundle.
+            lengths: video -> frames at 30 a second, as metadata states them.
+            annotated: video -> how far annotations go in it.
+            contract: how windows must have been cut.
+            remedy: how to come by the lengths of videos.
+        """
+        self.kind: Kind | None = None
+        self._needed = needed
+        self._lengths = lengths or {}
+        self._annotated = annotated or {}
+        self._contract = contract
+        self._remedy = remedy
+        self._knows_a_length = False
+        self._rests: dict[str, tuple[float, str]] = {}
+
+    def file(self, video: str, rows: StoredRows) -> int:
+        """Looks at a video's file; returns the length of the video in frames.
+
+        Raises:
+            FeatureFileInvalid: the file is damaged, unlike the others or what is needed, or not of
+                the whole video with a row every 16 frames; names the file.
+        """
+        if rows.track is not None:
+            return self.track(video, rows.place, rows.track)
+        self.same(rows.place, Kind.of(rows.features, rows.encoder))
+        if not bool(torch.isfinite(rows.features).all()):
+            raise FeatureFileInvalid(f"{rows.place}: holds values that are not finite")
+        return self.count(video, rows.place, len(rows.features), None)
+
+    def track(self, video: str, place: str, track: FeatureTrack) -> int:
+        """Looks at a track that says of itself how it was made; otherwise as `file` does.
+
+        Raises:
+            FeatureFileInvalid: as `file` does.
+        """
+        self.same(place, Kind.of(track.features, track.encoder))
+        if fault := track_fault(track, self._contract):
+            raise FeatureFileInvalid(f"{place}: {fault}")
+        return self.count(video, place, len(track.features), track.num_frames)
+
+    def same(self, place: str, kind: Kind) -> None:
+        """Looks whether a file, or a pack of them, is of the kind that is needed.
+
+        Raises:
+            FeatureFileInvalid: it is not, or not of the kind of those before.
+        """
+        if self._needed is not None and (fault := self._needed.fault_of(kind)):
+            raise FeatureFileInvalid(f"{place} {fault}")
+        self.kind = self.kind or kind
+        if kind != self.kind:
+            raise FeatureFileInvalid(
+                f"{place}: expected what the others are, {self.kind}; got {kind}. One folder holds "
+                "one set: move other files elsewhere"
+            )
+
+    def count(self, video: str, place: str, rows: int, num_frames: int | None) -> int:
+        """Compares a number of rows with what is known of the video; returns its length in frames.
+
+        Metadata and decoder may disagree on the last frames, and so by one window; more means that
+        the file was made at another stride, as faulty files of an early release were, or of
+        another video.
+
+        Args:
+            video: which.
+            place: of its rows.
+            rows: how many.
+            num_frames: length of the video where the file itself states it.
+
+        Raises:
+            FeatureFileInvalid: they are not the rows of the whole video.
+        """
+        stated = self._lengths.get(video, 0)
+        length = num_frames or regular_length(rows)
+        if self._windows(length) != rows:
+            raise FeatureFileInvalid(
+                f"{place}: {length} frames make {self._windows(length)} windows, not {rows}"
+            )
+        if stated > 0:
+            expected = self._windows(stated)
+            if abs(expected - rows) > 1:
+                raise FeatureFileInvalid(
+                    f"{place}: {stated} frames make {expected} windows of "
+                    f"{self._contract.window_frames} every {self._contract.stride_frames}, "
+                    f"the file has {rows}"
+                )
+            if num_frames is None and expected == rows:
+                length = stated
+        annotated = self._annotated.get(video)
+        if annotated is not None:
+            self._compare(place, rows, length, annotated)
+            self._rests[video] = (length / max(1, annotated.end_frame), place)
+        self._knows_a_length |= stated > 0 or num_frames is not None
+        return length
+
+    def finish(self) -> None:
+        """Looks at the set as a whole, once all its files were looked at.
+
+        Raises:
+            FeatureFileInvalid: no length of a video is known, and every video seems to go on for
+                so long after its last annotation that rows must be closer than 16 frames.
+        """
+        if self._knows_a_length or not self._rests:
+            return
+        least, place = min(self._rests.values())
+        if least > LONGEST_REST:
+            remedy = f": {self._remedy}" if self._remedy else ""
+            raise FeatureFileInvalid(
+                f"{place} and {len(self._rests) - 1} more: with a row every "
+                f"{self._contract.stride_frames} frames, every video would be at least "
+                f"{least:.1f} times as long as the part of it that is annotated. These are "
+                "features of a smaller stride, such as omnivore_image_swinl (5 frames) or an "
+                "early release (6). If they are not, their videos' lengths must be known: in "
+                f"ego4d.json{remedy}, or in .safetensors files of python -m extract"
+            )
+        logger.warning(
+            "%s and %d more: the lengths of their videos are not known, rows were compared with "
+            "annotations alone%s",
+            place,
+            len(self._rests) - 1,
+            f"; ego4d.json states them: {self._remedy}" if self._remedy else "",
+        )
+
+    def _windows(self, num_frames: int) -> int:
+        contract = self._contract
+        return count_windows(
+            num_frames,
+            window_frames=contract.window_frames,
+            stride_frames=contract.stride_frames,
+        )
+
+    def _compare(self, place: str, rows: int, length: int, annotated: Annotated) -> None:
+        if annotated.start_frame >= length:
+            raise FeatureFileInvalid(
+                f"{place}: {rows} rows, one every {self._contract.stride_frames} frames, end with "
+                f"frame {length - 1}, but {annotated.where} begins at frame "
+                f"{annotated.start_frame} of this video: expected features of the whole video"
+            )

@@ -1,0 +1,182 @@
+"""One feature track <-> the bytes of its file, in our layout or the Ego4D release's.
+
+Only home of safetensors in this package; pickles are read with `weights_only=True` only.
+"""
+
+import io
+import json
+import pickle
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from extract.errors import FeatureFileInvalid
+from extract.features.track import EncoderId, FeatureTrack
+from extract.windows import cut_windows, window_times
+
+FORMAT = "egopack-track/1"
+_RELEASE_FPS = 30.0
+_RELEASE_WINDOW = 32
+_RELEASE_STRIDE = 16
+
+
+def track_bytes(track: FeatureTrack) -> bytes:
+    """Returns a track as the safetensors file that `read_track` reads."""
+    facts = {
+        "format": FORMAT,
+        "video_id": track.video_id,
+        "fps": track.fps,
+        "num_frames": track.num_frames,
+        "stride_frames": track.stride_frames,
+        "is_padded": track.is_padded,
+        "encoder_name": track.encoder.name,
+        "encoder_fingerprint": track.encoder.fingerprint,
+    }
+    if (track.origin_s, track.ticks_per_s) != (0.0, track.fps):
+        facts |= {"origin_s": track.origin_s, "ticks_per_s": track.ticks_per_s}
+    tensors = {
+        "features": track.features.cpu().contiguous(),
+        "start_s": track.start_s.cpu().contiguous(),
+        "end_s": track.end_s.cpu().contiguous(),
+    }
+    return _ordered(save(tensors, metadata={k: json.dumps(v) for k, v in facts.items()}))
+
+
+def regular_length(num_rows: int) -> int:
+    """Returns the frames of a video whose last released window lies where the others would."""
+    return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with a sorted header, which has the hash of what follows it.
+
+    The library's order differs by run.
+    """
+    header, tensors = _split(data)
+    header["__metadata__"]["sha256"] = sha256(tensors).hexdigest()
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Returns the header and the tensors of a safetensors file."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), data[end:]
+
+
+def read_track(path: Path) -> FeatureTrack:
+    """Returns the track in one of our files, whatever the file is called.
+
+    Raises:
+        FeatureFileInvalid: the file is not a track.
+    """
+    return parse_track(path.read_bytes(), path.name)
+
+
+def parse_track(data: bytes, name: str) -> FeatureTrack:
+    """Returns the track in the content of one of our files.
+
+    Args:
+        data: what `track_bytes` made; the hash in it is checked where it has one.
+        name: of the file, for messages.
+
+    Raises:
+        FeatureFileInvalid: it is not a track.
+    """
+    try:
+        tensors = load(data)
+        header, content = _split(data)
+        found = header.get("__metadata__", {})
+        if found.pop("sha256", None) not in (None, sha256(content).hexdigest()):
+            raise FeatureFileInvalid(f"{name}: damaged, its tensors are not those of its SHA-256")
+        facts = {k: json.loads(v) for k, v in found.items()}
+        if facts.get("format") != FORMAT:
+            raise FeatureFileInvalid(f"{name}: expected {FORMAT}, got {facts.get('format')}")
+        return FeatureTrack(
+            features=tensors["features"],
+            start_s=tensors["start_s"],
+            end_s=tensors["end_s"],
+            fps=float(facts["fps"]),
+            video_id=str(facts["video_id"]),
+            encoder=EncoderId(str(facts["encoder_name"]), str(facts["encoder_fingerprint"])),
+            num_frames=int(facts["num_frames"]),
+            stride_frames=int(facts["stride_frames"]),
+            is_padded=bool(facts["is_padded"]),
+            origin_s=float(facts.get("origin_s", 0.0)),
+            ticks_per_s=float(facts.get("ticks_per_s", facts["fps"])),
+        )
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        raise FeatureFileInvalid(f"{name}: {error}") from error
+
+
+def bare_tensor(data: bytes, name: str) -> Tensor:
+    """Returns the tensor in a file of the release, (N, D), in the precision it is stored in.
+
+    Args:
+        data: content of the file.
+        name: of the file, for messages.
+
+    Raises:
+        FeatureFileInvalid: it is no tensor of that shape.
+    """
+    try:
+        features = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise FeatureFileInvalid(f"{name}: not a tensor file") from error
+    if isinstance(features, Tensor) and features.ndim == 3 and features.shape[1] == 1:
+        features = features.squeeze(1)
+    if not isinstance(features, Tensor) or features.ndim != 2 or len(features) == 0:
+        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise FeatureFileInvalid(f"{name}: expected (N, D) or (N, 1, D), got {found}")
+    return features
+
+
+def bare_track(
+    features: Tensor, name: str, encoder: EncoderId, num_frames: int | None
+) -> FeatureTrack:
+    """Returns the track of a bare tensor, whose times follow from where the release cuts windows.
+
+    Args:
+        features: (N, D) float32.
+        name: of the file; the video's id and an ending.
+        encoder: who made them.
+        num_frames: length of the video at 30 fps; None takes the last window as regular.
+
+    Raises:
+        FeatureFileInvalid: the length contradicts the number of rows.
+    """
+    count = len(features)
+    if num_frames is None:
+        num_frames = regular_length(count)
+    starts = cut_windows(num_frames, window_frames=_RELEASE_WINDOW, stride_frames=_RELEASE_STRIDE)
+    if len(starts) != count:
+        raise FeatureFileInvalid(
+            f"{name}: {num_frames} frames make {len(starts)} windows, the file has {count}"
+        )
+    start_s, end_s = window_times(
+        starts, fps=_RELEASE_FPS, window_frames=_RELEASE_WINDOW, num_frames=num_frames
+    )
+    return FeatureTrack(
+        features=features,
+        start_s=start_s,
+        end_s=end_s,
+        fps=_RELEASE_FPS,
+        video_id=Path(name).stem,
+        encoder=encoder,
+        num_frames=num_frames,
+        stride_frames=_RELEASE_STRIDE,
+        is_padded=num_frames < _RELEASE_WINDOW,
+    )

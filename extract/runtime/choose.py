@@ -1,0 +1,200 @@
+"""Which runtime makes the features: torch or ONNX Runtime, as told or as measured on this machine.
+
+For serving. What is trained, evaluated or stored does not depend on a race: there it is torch.
+"""
+
+import logging
+import math
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.errors import RuntimeUnavailable
+from extract.runtime.compiled import Way, prepare
+from extract.runtime.measurements import Times, machine_facts, recall, remember
+from extract.runtime.onnx_encoder import VERSION, OnnxEncoder, available_providers
+from extract.runtime.onnx_export import TOLERANCE, greatest_difference, made_up_windows
+
+logger = logging.getLogger(__name__)
+
+RuntimeName = Literal["auto", "torch", "onnx"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
+
+MARGIN = 1.1
+"""ONNX Runtime has to be so many times as fast, or torch stays: near a draw nothing should flap."""
+BATCHES = (1, 14)
+"""One window, and those of an 8 s clip."""
+BUDGET_S = 2.0
+"""For all of them; a call that has begun is finished."""
+MAX_ROUNDS = 9
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What is asked for.
+
+    Attributes:
+        name: "auto" takes the faster one, by a measurement made now or remembered.
+        provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
+        cache: folder that remembers measurements; None remembers nothing.
+        precision: "fp32", "bf16" or "fp16"; another than fp32 is torch's alone.
+        way: how torch runs the network, see `compiled.Way`; another than "eager" is torch's alone.
+    """
+
+    name: RuntimeName = "torch"
+    provider: str | None = None
+    cache: Path | None = None
+    precision: PrecisionName = "fp32"
+    way: Way = "eager"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether any runtime could do it."""
+        return self.precision == "fp32" and self.way == "eager"
+
+
+TORCH = Runtime()
+"""Wherever the same input has to give the same digits."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        name: "torch" or "onnx".
+        provider: torch's device, or ONNX Runtime's provider.
+        reason: why, in a sentence.
+        times_ms: what was measured; empty where nothing had to be.
+    """
+
+    name: Literal["torch", "onnx"]
+    provider: str
+    reason: str
+    times_ms: Times = field(default_factory=dict)
+
+
+def choose_encoder(
+    encoder: TorchEncoder, graph: bytes, runtime: Runtime
+) -> tuple[VideoEncoder, Choice]:
+    """Returns what makes `encoder`'s features, and why it is this runtime.
+
+    Args:
+        encoder: on the device where it is to run.
+        graph: its `encoder.onnx`; empty if there is none.
+        runtime: what is asked for.
+
+    Raises:
+        RuntimeUnavailable: what was asked for is not there, or moves the features.
+        ValueError: the graph is not this encoder's.
+    """
+    chosen: VideoEncoder = encoder
+    if not runtime.is_plain:
+        chosen, choice = _prepared(encoder, runtime)
+    elif runtime.name == "torch":
+        choice = _torch(encoder, "as set")
+    elif runtime.name == "onnx":
+        chosen, choice = _onnx_as_set(encoder, graph, runtime)
+    else:
+        chosen, choice = _faster(encoder, graph, runtime)
+    where = f"{choice.name} on {choice.provider}"
+    logger.info("encoder %s runs in %s: %s", encoder.name, where, choice.reason)
+    return chosen, choice
+
+
+def times_faster(times: Times) -> float:
+    """Returns how many times as fast as torch ONNX Runtime is.
+
+    The geometric mean over batch sizes: none outweighs another, and torch's would be its inverse.
+    """
+    return statistics.geometric_mean(row["torch"] / row["onnx"] for row in times.values())
+
+
+def measure(encoders: Mapping[str, VideoEncoder], *, budget_s: float = BUDGET_S) -> Times:
+    """Returns the least milliseconds by the clock for each batch size; the encoders take turns.
+
+    A network for which one window already takes longer than the budget is measured no further.
+    """
+    times: Times = {}
+    contract = next(iter(encoders.values())).contract
+    for batch in BATCHES:
+        windows = made_up_windows(contract, batch)
+        least = dict.fromkeys(encoders, math.inf)
+        started_s = time.perf_counter()
+        for _ in range(MAX_ROUNDS):
+            for name, encoder in encoders.items():
+                since_s = time.perf_counter()
+                encoder.encode(windows).cpu()  # the copy waits for the device
+                least[name] = min(least[name], time.perf_counter() - since_s)
+            if time.perf_counter() - started_s > budget_s / len(BATCHES):
+                break
+        times[str(batch)] = {name: round(1000 * s, 3) for name, s in least.items()}
+        if sum(least.values()) > budget_s:
+            break
+    return times
+
+
+def _prepared(encoder: TorchEncoder, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
+    if runtime.name == "onnx":
+        raise RuntimeUnavailable(
+            "ONNX Runtime runs fp32 graphs as they are: set precision to fp32 and way to eager, or "
+            "the runtime to torch"
+        )
+    try:
+        ready = prepare(encoder, precision=runtime.precision, way=runtime.way)
+    except ValueError as error:
+        raise RuntimeUnavailable(str(error)) from error
+    return ready, _torch(ready, f"only torch runs {runtime.precision}, {runtime.way}")
+
+
+def _onnx_as_set(
+    encoder: TorchEncoder, graph: bytes, runtime: Runtime
+) -> tuple[VideoEncoder, Choice]:
+    if not graph:
+        raise RuntimeUnavailable(
+            f"there is no ONNX graph of encoder {encoder.name!r}: add one to its bundle with "
+            "python -m extract.runtime.onnx_export BUNDLE, or set the runtime to torch"
+        )
+    provider = runtime.provider or encoder.device.type
+    return OnnxEncoder(encoder, graph, provider=provider), Choice("onnx", provider, "as set")
+
+
+def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
+    provider = runtime.provider or encoder.device.type
+    if not graph:
+        return encoder, _torch(encoder, "its bundle has no ONNX graph")
+    if provider not in available_providers():
+        there = ", ".join(available_providers())
+        return encoder, _torch(encoder, f"ONNX Runtime has no {provider} provider, only {there}")
+    other = OnnxEncoder(encoder, graph, provider=provider)
+    facts = machine_facts(encoder.device) | {
+        "encoder": encoder.fingerprint,
+        "precision": str(next(encoder.trunk.parameters()).dtype),
+        "graph": sha256(graph).hexdigest(),
+        "onnxruntime": VERSION,
+        "provider": provider,
+    }
+    times = recall(runtime.cache, facts)
+    source = "measured before"
+    if times is None:
+        windows = made_up_windows(encoder.contract, 2)
+        difference = greatest_difference(encoder.encode(windows), other.encode(windows))
+        if not difference <= TOLERANCE:
+            return encoder, _torch(encoder, f"ONNX Runtime's features differ by {difference:.1e}")
+        times, source = measure({"torch": encoder, "onnx": other}), "measured now"
+        remember(runtime.cache, facts, times)
+    gain = times_faster(times)
+    reason = f"{source}: ONNX Runtime is {gain:.2f} times as fast, {MARGIN} times are asked for"
+    if gain < MARGIN:
+        return encoder, _torch(encoder, reason, times)
+    return other, Choice("onnx", provider, reason, times)
+
+
+def _torch(encoder: TorchEncoder, reason: str, times: Times | None = None) -> Choice:
+    return Choice("torch", encoder.device.type, reason, times or {})

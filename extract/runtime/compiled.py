@@ -1,0 +1,183 @@
+"""A trunk made ready for a few batch sizes: compiled, and on a CUDA device captured as graphs.
+
+Knows pixels and features, not frames. What cannot be made ready runs eagerly, and the log says why.
+"""
+
+import logging
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from extract.encoders.swin.static_shapes import fix
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.runtime.precision import LEAST_COSINE, in_precision, least_cosine
+
+logger = logging.getLogger(__name__)
+
+Way = Literal["eager", "compiled", "graph", "compiled-graph"]
+"""How a trunk runs: as written, by torch's compiler, replayed as a CUDA graph, or both."""
+
+BATCH_SIZES = (1, 4, 16, 64)
+LEAST_COSINE_FP32 = 0.99999
+"""Between vectors of a trunk made ready and of the same trunk run eagerly, in fp32."""
+
+# A missing or failing compiler, a graph that cannot be captured: none of them ours to mend.
+_FAILURES = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)
+
+Run = Callable[[Tensor], Tensor]
+
+
+def prepare(
+    encoder: TorchEncoder,
+    *,
+    precision: str = "fp32",
+    way: Way = "eager",
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+) -> TorchEncoder:
+    """Returns the encoder as it is to run on its device, compared with what it was.
+
+    Args:
+        encoder: in fp32, on the device that will run it.
+        precision: see `in_precision`.
+        way: how the trunk runs; a way this machine lacks falls back to "eager".
+        batch_sizes: what else than "eager" is made ready for.
+
+    Raises:
+        ValueError: the precision or the way is unknown or cannot be had, or the precision moves
+            the features.
+    """
+    if way not in get_args(Way):
+        raise ValueError(f"unknown way {way!r}; known: {', '.join(get_args(Way))}")
+    if "graph" in way and encoder.device.type != "cuda":
+        raise ValueError(f"CUDA graphs need a CUDA device, the encoder is on {encoder.device}")
+    ready = in_precision(encoder, precision)
+    if way != "eager":
+        contract = ready.contract
+        frames = contract.window_frames // contract.frame_step
+        window = (3, frames, contract.crop_height, contract.crop_width)
+        ready.run = FixedBatches(ready.trunk, window, way=way, sizes=batch_sizes)
+    return ready
+
+
+def cut_batch(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yields (windows, size of the batch they go in) until all windows are in one.
+
+    What is left goes into the next larger size if that is at most twice as much; otherwise the
+    largest size that is full goes first. So padding never doubles the work.
+
+    Args:
+        count: windows at hand.
+        sizes: that exist, one of them 1.
+    """
+    while count:
+        size = min((s for s in sizes if count <= s <= 2 * count), default=0)
+        size = size or max(s for s in sizes if s <= count)
+        yield min(count, size), size
+        count -= min(count, size)
+
+
+class FixedBatches:
+    """Runs a trunk on batches of a few sizes, each made ready beforehand.
+
+    Attributes:
+        fallback: why the trunk runs eagerly after all; None if it does not.
+    """
+
+    def __init__(
+        self, trunk: nn.Module, window: tuple[int, ...], *, way: Way, sizes: Sequence[int]
+    ) -> None:
+        """Makes every size ready and compares its numbers with the eager trunk's.
+
+        Args:
+            trunk: in evaluation mode, on its device.
+            window: shape of a window's pixels, (3, T, H, W).
+            way: not "eager".
+            sizes: windows in a batch; 1 is always among them.
+        """
+        if min(sizes, default=1) < 1:
+            raise ValueError(f"expected batch sizes >= 1, got {list(sizes)}")
+        self._trunk = trunk
+        self._runs: dict[int, Run] = {}
+        self.fallback: str | None = None
+        try:
+            for size in sorted({1, *sizes}, reverse=True):
+                self._runs[size] = self._make_ready((size, *window), way)
+        except _FAILURES as error:
+            reason = str(error).strip().splitlines() or [""]
+            self.fallback = f"{type(error).__name__}: {reason[0]}"
+            self._runs.clear()
+            logger.warning("the trunk runs eagerly, %s failed: %s", way, self.fallback)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Returns features, (B, dim), of a batch of any size.
+
+        Args:
+            pixels: (B, 3, T, H, W), on the trunk's device and of its type.
+        """
+        if self.fallback is not None:
+            features: Tensor = self._trunk(pixels)
+            return features
+        rows, done = [], 0
+        for count, size in cut_batch(len(pixels), list(self._runs)):
+            batch = pixels[done : done + count]
+            if count < size:
+                batch = torch.cat([batch, batch.new_zeros(size - count, *batch.shape[1:])])
+            rows.append(self._runs[size](batch.contiguous())[:count])
+            done += count
+        return rows[0] if len(rows) == 1 else torch.cat(rows)
+
+    @torch.inference_mode()
+    def _make_ready(self, shape: tuple[int, ...], way: Way) -> Run:
+        # Made in inference mode, as those to come: for others it would be compiled once more.
+        pixels = _probe(self._trunk, shape)
+        run = _traced(self._trunk, shape)
+        if way.startswith("compiled"):
+            run = torch.compile(run, fullgraph=True, dynamic=False)
+        if way.endswith("graph"):
+            run = _Graph(run, pixels)
+        least = LEAST_COSINE_FP32 if pixels.dtype is torch.float32 else LEAST_COSINE
+        if not (cosine := least_cosine(run(pixels), self._trunk(pixels))) >= least:
+            raise RuntimeError(f"features differ from the eager trunk's (cosine {cosine:.6f})")
+        return run
+
+
+def _traced(trunk: nn.Module, shape: tuple[int, ...]) -> Run:
+    """Returns the trunk for one shape as a graph of operations, with code of its own.
+
+    Were the code shared, the compiler would take one size for another size's failure.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        pixels = _probe(trunk, shape)
+        run: Run = torch.export.export(fix(trunk, pixels), (pixels,)).module()
+    return run
+
+
+class _Graph:
+    """A call on CUDA tensors of one shape, recorded once and replayed as a whole."""
+
+    def __init__(self, run: Run, pixels: Tensor) -> None:
+        self._input = pixels.clone()
+        # Warmed up on a stream of its own: what is chosen or compiled on first use is not recorded.
+        stream = torch.cuda.Stream(pixels.device)
+        stream.wait_stream(torch.cuda.current_stream(pixels.device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                run(self._input)
+        torch.cuda.current_stream(pixels.device).wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._output = run(self._input)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        self._input.copy_(pixels)
+        self._graph.replay()
+        return self._output.clone()  # the next replay writes over it
+
+
+def _probe(trunk: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    weight = next(trunk.parameters())
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator).to(weight)

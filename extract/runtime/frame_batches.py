@@ -1,0 +1,131 @@
+"""Batches of windows that share frames: every frame goes to the device, and is prepared, once.
+
+Windows overlap by half, and by more where the last one is moved back. Knows nothing of where
+frames come from.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from extract.encoders.encoder import VideoEncoder
+
+NumberedFrame = tuple[int, np.ndarray]
+"""A frame's place in its video, and the frame, (H, W, 3), as `pixels.to_pixels` takes it."""
+
+EncodeBatch = Callable[[Sequence[Sequence[NumberedFrame]]], Tensor]
+"""Windows of one video, T frames each, to features, (B, dim) float32."""
+
+_PIXEL_BYTES = 256 * 1024 * 1024
+"""Of floats before the resize, at a time: some ten full-HD frames."""
+
+
+@runtime_checkable
+class FrameEncoder(VideoEncoder, Protocol):
+    """An encoder whose frames can be prepared one by one."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where frames are prepared and windows encoded."""
+
+    def to_pixels(self, frames: Tensor) -> Tensor:
+        """Returns (3, n, h, w) float32 on the device, of (n, H, W, 3) frames on any."""
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Returns (B, dim) float32 of windows of such pixels, (B, 3, T, h, w)."""
+
+
+def batch_encoder(encoder: VideoEncoder) -> EncodeBatch:
+    """Returns what encodes a video's batches, in order; the features are the same either way.
+
+    On a CPU, frames that arrive in the network's size are as soon prepared twice as gathered.
+    """
+    if isinstance(encoder, FrameEncoder) and (
+        encoder.contract.resize == "float" or encoder.device.type == "cuda"
+    ):
+        return SharedFrames(encoder)
+
+    def encode(windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
+        stacked = np.stack([np.stack([frame for _, frame in window]) for window in windows])
+        return encoder.encode(torch.from_numpy(stacked))
+
+    return encode
+
+
+class SharedFrames:
+    """Encodes batches of one video, in order; pixels that the next batch may need are kept."""
+
+    def __init__(self, encoder: FrameEncoder) -> None:
+        self._encoder = encoder
+        self._pixels: dict[int, Tensor] = {}  # (3, h, w) of the frames of the last batch
+        self._transfer = _CudaTransfer(encoder.device) if encoder.device.type == "cuda" else None
+
+    @torch.inference_mode()
+    def __call__(self, windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
+        """Returns features, (B, dim) float32, on the encoder's device.
+
+        Args:
+            windows: T numbered frames each.
+        """
+        frames = {number: frame for window in windows for number, frame in window}
+        self._pixels = {n: pixels for n, pixels in self._pixels.items() if n in frames}
+        self._prepare({n: frame for n, frame in frames.items() if n not in self._pixels})
+        one = next(iter(self._pixels.values()))
+        batch = one.new_empty(len(windows), len(one), len(windows[0]), *one.shape[1:])
+        for pixels, window in zip(batch, windows, strict=True):
+            torch.stack([self._pixels[number] for number, _ in window], dim=1, out=pixels)
+        features = self._encoder.encode_pixels(batch)
+        if self._transfer is not None:
+            self._transfer.end_batch()
+        return features
+
+    def _prepare(self, frames: dict[int, np.ndarray]) -> None:
+        numbers = list(frames)
+        floats = 4 * frames[numbers[0]].size if numbers else 1
+        step = max(1, _PIXEL_BYTES // floats)
+        for first in range(0, len(numbers), step):
+            some = numbers[first : first + step]
+            pixels = self._encoder.to_pixels(self._fetch([frames[number] for number in some]))
+            self._pixels.update(zip(some, pixels.unbind(1), strict=True))
+
+    def _fetch(self, frames: list[np.ndarray]) -> Tensor:
+        if self._transfer is not None:
+            return self._transfer.fetch(frames)
+        return torch.from_numpy(np.stack(frames))
+
+
+class _CudaTransfer:
+    """Copies frames to a CUDA device while it computes, at most two batches ahead of it.
+
+    They travel from pinned memory on a stream of their own. torch keeps both ends of a copy until
+    it is done.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+        self._under_way: deque[torch.cuda.Event] = deque()
+
+    def fetch(self, frames: list[np.ndarray]) -> Tensor:
+        """Returns (n, H, W, 3) frames on the device, for its current stream."""
+        dtype = torch.uint8 if frames[0].dtype == np.uint8 else torch.float32
+        pinned = torch.empty((len(frames), *frames[0].shape), dtype=dtype, pin_memory=True)
+        np.stack(frames, out=pinned.numpy())
+        with torch.cuda.stream(self._stream):
+            fetched = pinned.to(self._device, non_blocking=True)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._stream)
+        fetched.record_stream(current)
+        return fetched
+
+    def end_batch(self) -> None:
+        """Notes that a batch is under way, and waits while there are more than two."""
+        ended = torch.cuda.Event()
+        ended.record(torch.cuda.current_stream(self._device))
+        self._under_way.append(ended)
+        if len(self._under_way) > 2:
+            self._under_way.popleft().synchronize()

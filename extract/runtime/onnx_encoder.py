@@ -1,0 +1,201 @@
+"""An encoder's ONNX graph as a `VideoEncoder`, run by ONNX Runtime: its only home."""
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import TensorProto
+from torch import Tensor
+
+from extract.encoders.preprocess import to_network_input
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.errors import RuntimeUnavailable
+
+# Read when it is imported: it would write to the temporary folder and report to its maker.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+VERSION: str = onnxruntime.__version__
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+"""What a setting calls a provider -> what ONNX Runtime calls it."""
+
+WINDOWS_TOGETHER = 2
+"""On a CPU. What a layer makes of two windows of the small trunk still lies in a core's cache when
+the next one reads it; of a whole clip's windows it does not, which takes a sixth longer."""
+
+_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind
+    for kind in vars(onnxruntime_pybind11_state).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
+
+
+class OnnxEncoder:
+    """The same features as a `TorchEncoder`'s, to rounding.
+
+    On a CPU windows are spread over as many threads as torch has at the time of the call, a few
+    windows to a thread at a time, and an operation stays on its thread: threads meet once a call,
+    and do nothing in between.
+
+    Attributes:
+        name: of the encoder.
+        dim: numbers in one feature vector.
+        contract: how its windows are made.
+        fingerprint: the torch encoder's: features of either may stand for the other's.
+        provider: what runs it.
+    """
+
+    def __init__(self, encoder: TorchEncoder, graph: bytes, *, provider: str = "cpu") -> None:
+        """Makes a session.
+
+        Args:
+            encoder: whose graph it is; its weights are used, whatever the graph says of files.
+            graph: an `encoder.onnx`.
+            provider: of `PROVIDERS`; where to run it.
+
+        Raises:
+            RuntimeUnavailable: this installation does not have the provider, or it does not start.
+            ValueError: the graph is none, or not the encoder's.
+        """
+        self.name, self.dim = encoder.name, encoder.dim
+        self.contract, self.fingerprint = encoder.contract, encoder.fingerprint
+        self.provider = provider
+        index = encoder.device.index or 0
+        self._session = _open(graph, encoder.state_dict(), provider, index)
+        (taken,) = self._session.get_inputs()
+        self._input = taken.name
+        self._takes_bytes = taken.type == "tensor(uint8)"
+        self._check()
+        self._threads = ThreadPoolExecutor(thread_name_prefix="onnx")
+
+    def encode(self, windows: Tensor) -> Tensor:
+        """Returns features, (B, dim) float32, in main memory.
+
+        Args:
+            windows: (B, T, H, W, 3) uint8, on any device.
+
+        Raises:
+            ValueError: the windows are not as the contract says.
+            RuntimeUnavailable: the provider failed.
+        """
+        inputs = self._inputs(windows)
+        if self.provider != "cpu":
+            return torch.from_numpy(self._run(inputs))
+        shares = np.array_split(inputs, max(1, min(torch.get_num_threads(), len(inputs))))
+        if len(shares) == 1:
+            return torch.from_numpy(self._run_share(inputs))
+        return torch.from_numpy(np.concatenate(list(self._threads.map(self._run_share, shares))))
+
+    def _inputs(self, windows: Tensor) -> NDArray[Any]:
+        contract = self.contract
+        frames = contract.window_frames // contract.frame_step
+        size = (contract.crop_height, contract.crop_width)
+        if windows.ndim != 5 or windows.shape[1] != frames:
+            raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
+        if not self._takes_bytes:
+            pixels: NDArray[Any] = to_network_input(windows, contract).cpu().numpy()
+            return pixels
+        if windows.dtype != torch.uint8 or windows.shape[2:] != (*size, 3):
+            raise ValueError(
+                f"expected (B, {frames}, {size[0]}, {size[1]}, 3) uint8 windows, "
+                f"got {tuple(windows.shape)} {windows.dtype}"
+            )
+        whole: NDArray[Any] = windows.cpu().contiguous().numpy()
+        return whole
+
+    def _run_share(self, share: NDArray[Any]) -> NDArray[np.float32]:
+        """A thread's windows, a few at a time."""
+        parts = np.array_split(share, max(1, ceil(len(share) / WINDOWS_TOGETHER)))
+        return np.concatenate([self._run(part) for part in parts])
+
+    def _run(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+        try:
+            (features,) = self._session.run(None, {self._input: inputs})
+        except _ERRORS as error:
+            raise RuntimeUnavailable(
+                f"ONNX Runtime's {self.provider} provider failed on {len(inputs)} windows: {error}"
+            ) from error
+        return np.asarray(features, np.float32)
+
+    def _check(self) -> None:
+        """Raises ValueError unless the session makes such features of such windows."""
+        frames = self.contract.window_frames // self.contract.frame_step
+        sizes = [frames, self.contract.crop_height, self.contract.crop_width]
+        expected = [*sizes, 3] if self._takes_bytes else [3, *sizes]
+        (taken,), (made,) = self._session.get_inputs(), self._session.get_outputs()
+        if taken.shape[1:] != expected or made.shape[1:] != [self.dim]:
+            raise ValueError(
+                f"the graph makes {made.shape[1:]} of {taken.shape[1:]}, "
+                f"encoder {self.name!r} makes {[self.dim]} of {expected}"
+            )
+
+
+def available_providers() -> list[str]:
+    """Returns which of `PROVIDERS` this installation of ONNX Runtime has."""
+    there = onnxruntime.get_available_providers()
+    return [name for name, theirs in PROVIDERS.items() if theirs in there]
+
+
+def _open(
+    graph: bytes, tensors: Mapping[str, Tensor], provider: str, index: int
+) -> onnxruntime.InferenceSession:
+    if provider not in available_providers():
+        raise RuntimeUnavailable(
+            f"this ONNX Runtime has no {provider} provider, it has "
+            f"{', '.join(available_providers())}; onnxruntime-gpu (the gpu extra) brings cuda and "
+            "tensorrt"
+        )
+    names = _stored_tensors(graph, tensors)
+    values = [np.ascontiguousarray(tensors[name].detach().cpu().float().numpy()) for name in names]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # `encode` has threads of its own
+    options.log_severity_level = 3
+    options.add_external_initializers(
+        names, [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in values]
+    )
+    wanted = PROVIDERS[provider]
+    facts = {} if provider == "cpu" else {"device_id": index}
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=[(wanted, facts)])
+    except _ERRORS as error:
+        raise ValueError(f"ONNX Runtime does not take the graph: {error}") from error
+    if wanted not in session.get_providers():
+        raise RuntimeUnavailable(
+            f"ONNX Runtime's {provider} provider does not start here; "
+            "its log says which library it lacks"
+        )
+    return session
+
+
+def _stored_tensors(graph: bytes, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Returns the names of the tensors that the graph expects from a file.
+
+    No file is ever opened for it: each has to be one of the encoder's.
+    """
+    try:
+        model = onnx.load_model_from_string(graph)
+    except DecodeError as error:
+        raise ValueError(f"expected an ONNX graph: {error}") from error
+    if any(a.HasField("g") or a.graphs for node in model.graph.node for a in node.attribute):
+        raise ValueError("expected a plain ONNX graph, it holds graphs inside")
+    stored = [t for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]
+    for tensor in stored:
+        ours = tensors.get(tensor.name)
+        if ours is None or tuple(ours.shape) != tuple(tensor.dims):
+            found = "has none" if ours is None else f"has {tuple(ours.shape)}"
+            raise ValueError(f"{tensor.name}: expected {tuple(tensor.dims)}, the encoder {found}")
+    return [tensor.name for tensor in stored]

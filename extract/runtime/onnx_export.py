@@ -1,0 +1,125 @@
+"""The command that adds encoder.onnx to a bundle: python -m extract.runtime.onnx_export BUNDLE.
+
+The graph is small: its weights are those of encoder.safetensors beside it. It is written only if
+it says what the encoder in torch says. Exit status: 0 written, 1 it was not.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from extract.contract import FeatureContract
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.swin.trunk import SwinConfig
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.runtime.onnx_encoder import OnnxEncoder
+from extract.runtime.onnx_graph import StoredTensor, swin_graph
+from weights.bundle import ENCODER_FILE, ONNX_FILE, load_bundle, save_bundle
+from weights.errors import WeightsError
+
+logger = logging.getLogger(__name__)
+
+BATCHES = (1, 2, 5)
+"""Numbers of windows for which features are compared."""
+TOLERANCE = 1e-4
+"""Greatest difference of a feature, relative to the greatest feature where that is above one."""
+
+
+def is_exportable(encoder: TorchEncoder) -> bool:
+    """Whether the encoder is of the one kind for which a graph can be written."""
+    return isinstance(encoder.config, SwinConfig)
+
+
+def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -> bytes:
+    """Returns the encoder as `encoder.onnx`, for windows of its contract's size.
+
+    The same encoder gives the same bytes.
+
+    Args:
+        encoder: a video Swin with float32 weights.
+        batches: numbers of windows for which features are compared before anything is returned.
+
+    Raises:
+        ValueError: it is another network, or of another precision.
+        ArithmeticError: the graph's features are not the encoder's.
+    """
+    config, tensors = encoder.config, encoder.state_dict()
+    if not isinstance(config, SwinConfig):
+        raise ValueError(
+            f"only a video Swin can be exported, {encoder.name!r} is of kind {config.kind}"
+        )
+    if any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors.values()):
+        raise ValueError(f"only float32 weights can be exported, {encoder.name!r} has others")
+    model = swin_graph(config, encoder.contract, stored_tensors(tensors), ENCODER_FILE)
+    graph: bytes = model.SerializeToString(deterministic=True)
+    exported = OnnxEncoder(encoder, graph)
+    for batch in batches:
+        windows = made_up_windows(encoder.contract, batch)
+        difference = greatest_difference(encoder.encode(windows), exported.encode(windows))
+        if not difference <= TOLERANCE:
+            raise ArithmeticError(
+                f"the graph of {encoder.name!r} differs from torch by {difference:.1e} on "
+                f"{batch} windows, at most {TOLERANCE:.0e} is allowed; it was not written"
+            )
+    return graph
+
+
+def stored_tensors(tensors: Mapping[str, Tensor]) -> dict[str, StoredTensor]:
+    """Returns where each tensor lies in the file that safetensors makes of them."""
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    start = 8 + int.from_bytes(data[:8], "little")  # length of the header, header, tensors
+    header = json.loads(data[8:start])
+    return {
+        name: StoredTensor(tuple(facts["shape"]), start + begin, end - begin)
+        for name, facts in header.items()
+        if name != "__metadata__"
+        for begin, end in (facts["data_offsets"],)
+    }
+
+
+def made_up_windows(contract: FeatureContract, batch: int) -> Tensor:
+    """Returns windows of noise in the size of the crop, (B, T, H, W, 3) uint8."""
+    frames = contract.window_frames // contract.frame_step
+    shape = (batch, frames, contract.crop_height, contract.crop_width, 3)
+    return torch.randint(
+        256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(batch)
+    )
+
+
+def greatest_difference(expected: Tensor, found: Tensor) -> float:
+    """Returns how far features are apart, relative to the greatest where that is above one."""
+    expected, found = expected.cpu(), found.cpu()
+    return float((expected - found).abs().max() / expected.abs().max().clamp(min=1))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m extract.runtime.onnx_export", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("bundle", type=Path, help="its folder; other files stay as they are")
+    folder = parser.parse_args(arguments).bundle
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        bundle = load_bundle(folder)
+        if not bundle.encoder:
+            raise ValueError(f"the bundle in {folder} holds no encoder")
+        graph = export_encoder(encoder_from_spec(bundle.manifest.encoder, bundle.encoder))
+    except (WeightsError, ValueError, ArithmeticError) as error:
+        logger.error("%s", error)
+        return 1
+    save_bundle(replace(bundle, encoder_onnx=graph), folder)
+    logger.info("%s: %d bytes", folder / ONNX_FILE, len(graph))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

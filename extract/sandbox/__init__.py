@@ -1,0 +1,1 @@
+"""Decoding in processes that may crash. Imports nothing: they run without torch."""

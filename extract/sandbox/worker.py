@@ -1,0 +1,164 @@
+"""A decoding process: reads one request per line, writes frames to a descriptor, and replies.
+
+A clip is written whole. A stream is written block by block into a ring of slots, with a line for
+each block, and waits while no slot is free; a line back frees the oldest.
+
+Started by `process` as `python -m extract.sandbox.worker DESCRIPTOR LIMITS`; imports no torch.
+Requests and replies are JSON, so that nothing a hostile clip could make this process say is ever
+run.
+"""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from extract.contract import FeatureContract
+from extract.decode.clip import Limits
+from extract.errors import VideoRejected
+from extract.sandbox.confine import allow_cpu, confine, step_back
+
+if TYPE_CHECKING:  # at run time only under the limits
+    from extract.decode.video import FrameSink
+
+NICENESS = 5
+"""A refusal or a health check must not wait for pictures."""
+
+
+class _DescriptorSink:
+    """Frames as raw bytes, one block after the other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.shape: tuple[int, ...] = (0, 0, 0, 3)
+        self.restart()
+
+    def expect(self, num_frames: int) -> None:
+        pass
+
+    def append(self, block: np.ndarray) -> None:
+        self._offset += _write(self._descriptor, block, self._offset)
+        self.shape = (self.shape[0] + len(block), *block.shape[1:])
+
+    def restart(self) -> None:
+        os.ftruncate(self._descriptor, 0)
+        self._offset = 0
+        self.shape = (0, *self.shape[1:])
+
+
+class _RingSink:
+    """Blocks of frames in slots that are used in turn."""
+
+    def __init__(self, descriptor: int, slots: int, replies: TextIO) -> None:
+        self._descriptor = descriptor
+        self._slots = slots
+        self._replies = replies
+        self._slot_bytes = 0
+        self._count = 0
+        self._unread = 0
+
+    def expect(self, num_frames: int) -> None:
+        _reply(self._replies, {"expected": num_frames})
+
+    def append(self, block: np.ndarray) -> None:
+        self.wait(self._slots - 1)
+        self._slot_bytes = self._slot_bytes or block.nbytes  # only the last block is smaller
+        offset = self._count % self._slots * self._slot_bytes
+        _write(self._descriptor, block, offset)
+        self._count += 1
+        self._unread += 1
+        _reply(self._replies, {"shape": block.shape, "offset": offset})
+
+    def restart(self) -> None:
+        _reply(self._replies, {"restart": True})
+
+    def wait(self, unread: int) -> None:
+        """Waits until no more than so many blocks are unread; ends with whoever should read."""
+        while self._unread > unread:
+            if not sys.stdin.readline():
+                raise SystemExit(0)
+            self._unread -= 1
+
+
+def main(arguments: list[str]) -> int:
+    """Serves until standard input ends."""
+    descriptor, limits = int(arguments[0]), Limits(**json.loads(arguments[1]))
+    # Libraries print; replies need a stream of their own.
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    step_back(NICENESS)
+    measures = confine(limits)
+    # Only now: under the limits, and before the first clip has to wait for it.
+    from extract.decode.decord_reader import load_decord
+
+    load_decord()
+    _reply(replies, {"ready": measures})
+    for line in iter(sys.stdin.readline, ""):
+        allow_cpu(limits.cpu_s)
+        request = json.loads(line)
+        if "slots" in request:
+            ring = _RingSink(descriptor, request["slots"], replies)
+            reply = _answer(request, limits, ring)
+            ring.wait(0)
+        else:
+            clip = _DescriptorSink(descriptor)
+            reply = _answer(request, limits, clip)
+            reply["shape"] = clip.shape
+        _reply(replies, reply)
+        if "spent" in reply:
+            return 0
+    return 0
+
+
+def _answer(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[str, Any]:
+    from extract.decode.video import decode_into
+
+    try:
+        contract = FeatureContract.from_dict(request["contract"])
+        facts = decode_into(
+            Path(request["path"]),
+            contract,
+            limits,
+            sink,
+            request["reader"],
+            video_track=request["video_track"],
+        )
+    except VideoRejected as error:
+        return {"rejected": [error.code, error.detail]}
+    except MemoryError:
+        detail = "decoding takes more memory than is allowed"
+        return {"rejected": ["too-many-pixels", detail], "spent": True}
+    except Exception as error:  # the outermost edge: the parent decides what it means
+        return {"failed": f"{type(error).__name__}: {error}", "spent": True}
+    reply = {
+        "info": facts.info.to_dict(),
+        "notices": [asdict(notice) for notice in facts.notices],
+    }
+    if request.get("wants_frames") or "slots" not in request:
+        reply["source_frames"] = facts.source_frames.tolist()
+    if "slots" not in request:
+        reply["source_times_s"] = facts.source_times_s.tolist()
+    return reply
+
+
+def _write(descriptor: int, block: np.ndarray, offset: int) -> int:
+    """Writes a block's bytes; returns how many."""
+    data = np.ascontiguousarray(block).data.cast("B")
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        offset += written
+        data = data[written:]
+    return block.nbytes
+
+
+def _reply(stream: TextIO, message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
