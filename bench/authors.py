@@ -16,8 +16,8 @@ from torch_geometric.nn import LayerNorm, SAGEConv, global_max_pool
 from torch_geometric.utils import add_self_loops
 
 from model.config import ModelConfig
-from model.egopack import Skill
-from model.multitask import MultiTaskModel
+from model.nn.multitask import MultiTaskModel
+from model.nn.skill import Skill
 from model.tasks import Readout, TaskSpec
 
 OUR_NAMES = (

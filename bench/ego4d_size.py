@@ -20,19 +20,19 @@ import torch
 from tqdm import tqdm
 
 from bench.ego4d_tree import TreeSize, write_tree
-from model.assemble import assemble, group_skills
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.samples import Samples, Tracks
 from model.data.tracks import load_tracks
-from model.fit import Fitting
-from model.multitask import MultiTaskModel
-from model.prepared import Prepared
-from model.score import main as score_test_set
-from model.scoring import score_logits, split_samples
-from model.skills import Backbone, known_skill
-from model.stages import SkillOnBackbone, collect_logits, train_multitask
+from model.evaluate.scoring import score_logits, split_samples
+from model.nn.multitask import MultiTaskModel
+from model.nn.skill_set import Backbone, known_skill
+from model.score.__main__ import main as score_test_set
 from model.tasks import FIXED_LABELS
+from model.train.assemble import assemble, group_skills
+from model.train.datasets.prepared import Prepared
+from model.train.fit import Fitting
+from model.train.methods.stages import SkillOnBackbone, collect_logits, train_multitask
 from weights.bundle import save_bundle
 
 SAMPLE_EVERY_S = 0.02

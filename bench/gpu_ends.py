@@ -33,7 +33,7 @@ def reasoning_ms(device: torch.device, graphs: int, clock: Clock, *, tiny: bool)
         ImportError: torch_geometric is missing.
     """
     from bench.reasoning import make_contenders, make_inputs
-    from model.presets import AUTHORS
+    from model.train.presets import AUTHORS
 
     config = replace(AUTHORS.model, input_size=8, hidden_size=16) if tiny else AUTHORS.model
     with torch.inference_mode():

@@ -24,7 +24,7 @@ from clients.results import PredictionResult
 from extract.decode.clip import Limits
 from extract.features.extractor import track_from, windows_of
 from extract.sandbox.pool import DecodePool
-from model.predictor import Predictor, PredictRequest
+from model.predict.predictor import Predictor, PredictRequest
 from server.settings import Settings
 
 WARM_UP = 3

@@ -13,8 +13,8 @@ from torch_geometric.data import Batch as GraphBatch
 from bench.authors import AuthorsMultiTask
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Samples
-from model.losses import task_loss
-from model.multitask import MultiTaskModel
+from model.nn.multitask import MultiTaskModel
+from model.train.methods.losses import task_loss
 
 Parts = dict[str, float]
 

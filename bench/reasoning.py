@@ -17,14 +17,14 @@ from torch_geometric.data import Batch
 from bench.authors import AuthorsEgoPack, AuthorsInteraction
 from bench.authors_data import graph
 from bench.duel import Call, duel, times_faster
-from model.backpack import Backpack
 from model.config import ModelConfig
-from model.egopack import Skill
-from model.multitask import MultiTaskModel
-from model.pooling import select_nodes
-from model.presets import AUTHORS
-from model.skills import Backbone, SkillSet
+from model.nn.backpack import Backpack
+from model.nn.multitask import MultiTaskModel
+from model.nn.pooling import select_nodes
+from model.nn.skill import Skill
+from model.nn.skill_set import Backbone, SkillSet
 from model.tasks import TASKS, Readout, TaskSpec
+from model.train.presets import AUTHORS
 
 NUM_LABELS = {"verb": 115, "noun": 478, "state": 2, "keyframe": 1}
 """Ego4D v1's."""

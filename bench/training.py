@@ -25,13 +25,13 @@ from bench.ego4d_tree import TreeSize
 from bench.parts import parts_of_ours, parts_of_theirs
 from model.config import ModelConfig
 from model.data.samples import Batch, Samples, Tracks
-from model.fit import Fitting
-from model.losses import task_loss
-from model.multitask import MultiTaskModel
-from model.pooling import select_nodes
-from model.presets import AUTHORS
-from model.stages import train_multitask
+from model.nn.multitask import MultiTaskModel
+from model.nn.pooling import select_nodes
 from model.tasks import TASKS, Readout, TaskSpec
+from model.train.fit import Fitting
+from model.train.methods.losses import task_loss
+from model.train.methods.stages import train_multitask
+from model.train.presets import AUTHORS
 
 GOAL = 5.0
 TOLERANCE = 1e-4

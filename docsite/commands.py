@@ -21,7 +21,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("model.train", "--learn"),
     ("model.evaluate",),
     ("model.score",),
-    ("model.compare",),
+    ("model.train.new_skill.compare",),
     ("tabletop",),
     ("weights",),
     ("bench",),

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from model.config import ModelConfig
-from model.tables import format_table
+from model.evaluate.tables import format_table
 from weights.bundle.manifest import Manifest
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import cast
 
-from model.assemble import assemble, group_skills, score
 from model.config import Learning
-from model.ledger import Ledger, stage_key
-from model.methods import ALL_TASKS, Part, Trainer, parts_of
-from model.prepared import Prepared
-from model.stages import SkillOnBackbone
-from model.workbench import Workbench, plan
+from model.train.assemble import assemble, group_skills, score
+from model.train.datasets.prepared import Prepared
+from model.train.ledger import Ledger, stage_key
+from model.train.methods.stages import SkillOnBackbone
+from model.train.methods.trainer import ALL_TASKS, Part, Trainer, parts_of
+from model.train.pipeline import Workbench, plan
 from weights.bundle import Bundle
 
 TYPICAL_S = {"mtl": 150.0, "mtl-pcgrad": 300.0, "backpack": 2.0}
@@ -43,7 +43,7 @@ def learn_bundle(
         name: of the bundle.
         prepared: the data.
         learning: model and optimisation.
-        method: one of `model.methods.SERVABLE`.
+        method: one of `model.train.methods.trainer.SERVABLE`.
         ledger: where finished parts lie, and who trains together.
         tasks: what to learn.
         seed: of everything random.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from extract.features.track import FeatureTrack
 from model.config import ModelConfig
-from model.segments import WINDOW_FRAMES, pick_nodes
+from model.nodes import WINDOW_FRAMES, pick_nodes
 from model.tasks import Readout, TaskSpec
 
 Bounds = tuple[float, float]

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from model import outputs
-from model.predictor import Predictor
+from model.predict import outputs
+from model.predict.predictor import Predictor
 from server import facts, schemas
 from server.options import PredictOptions
 from server.stages import Found, Outcome, Progress, StageTimes

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from extract.sandbox.pool import DecodePool
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.admission import Admission
 from server.backpack_search import BackpackSearch
 from server.canary import Watch

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from model.tasks import FIXED_LABELS
 from server.fact_schemas import Encoder, Limits, ModelFacts, Skill, Taxonomy
 from server.multipart import MAX_OPTIONS_BYTES

@@ -17,7 +17,7 @@ from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from model.track_nodes import cut_track
 from server.admission import Admission
 from server.batcher import Done

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
-from model.outputs import Prediction
-from model.predictor import Predictor, PredictRequest
+from model.predict.outputs import Prediction
+from model.predict.predictor import Predictor, PredictRequest
 from server.batcher import Around, Batcher, Done
 from server.device import is_device_error, items_in_halves, rows_in_halves
 from server.errors import NotReady

@@ -6,8 +6,8 @@ So that nobody has to wait until hundreds of segments have been reasoned about i
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from model.outputs import Prediction
-from model.predictor import Predictor, PredictRequest
+from model.predict.outputs import Prediction
+from model.predict.predictor import Predictor, PredictRequest
 from model.track_nodes import Bounds
 
 PIECE_SEGMENTS = 16

@@ -2,8 +2,8 @@
 
 from extract.features.track import FeatureTrack
 from model.errors import UnknownTask
-from model.predictor import Predictor, PredictRequest
-from model.search import Look
+from model.predict.predictor import Predictor, PredictRequest
+from model.predict.search import Look
 from server.errors import FieldInvalid
 from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
 

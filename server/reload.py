@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from extract.features.extractor import track_from
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.decoding import Cut, DecodeStage
 from server.metrics import Metrics
 from server.model_thread import ModelThread

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.admission import Work
 from server.batcher import Done, every
 from server.decoding import Cut, DecodeStage

@@ -7,8 +7,8 @@ from typing import Literal
 
 from extract.decode.clip import DecodedClip, StreamFacts
 from extract.features.track import FeatureTrack
-from model.outputs import Neighbour, Prediction
-from model.predictor import Predictor
+from model.predict.outputs import Neighbour, Prediction
+from model.predict.predictor import Predictor
 from model.track_nodes import Bounds
 
 Source = Path | FeatureTrack

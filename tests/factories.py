@@ -11,7 +11,6 @@ from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.onnx_export import export_encoder
 from extract.windows import cut_windows
-from model.backpack import Backpack
 from model.config import ModelConfig
 from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import (
@@ -22,9 +21,10 @@ from model.data.samples import (
     change_samples,
     keyframe_samples,
 )
-from model.egopack import Skill
-from model.multitask import MultiTaskModel
-from model.skills import Backbone, SkillSet
+from model.nn.backpack import Backpack
+from model.nn.multitask import MultiTaskModel
+from model.nn.skill import Skill
+from model.nn.skill_set import Backbone, SkillSet
 from model.tasks import TASKS
 from weights.bundle import Bundle, fingerprint
 from weights.bundle.manifest import Manifest

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.capacity.plan import Plan
-from model.report.figures import BLUE, GREY, ORANGE
+from model.evaluate.report.figures import BLUE, GREY, ORANGE
 
 _STYLE: Any = {"font.size": 9, "svg.hashsalt": "capacity", "svg.fonttype": "none"}
 

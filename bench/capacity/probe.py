@@ -25,7 +25,7 @@ from extract.decode.clip import DecodedClip
 from extract.features.extractor import track_from, windows_of
 from extract.runtime.onnx_export import made_up_windows
 from extract.sandbox.pool import DecodePool
-from model.predictor import Predictor, PredictRequest
+from model.predict.predictor import Predictor, PredictRequest
 
 BATCHES = (1, 7, 14, 28, 64)
 REQUESTS = (1, 4, 16)

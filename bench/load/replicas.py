@@ -30,7 +30,7 @@ from bench.rivals import calls
 from extract.encoders.load import encoder_from_spec, encoder_spec
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from extract.encoders.torch_encoder import TorchEncoder
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.settings import SHIPPED_BUNDLE, Settings
 from weights.bundle import load_bundle, save_bundle
 

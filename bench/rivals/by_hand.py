@@ -24,7 +24,7 @@ from extract.encoders.preprocess import to_network_input
 from extract.features.extractor import track_from
 from extract.geometry import crop_offset, resized_size
 from extract.windows import cut_windows
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from weights.bundle import load_bundle
 
 

@@ -16,7 +16,7 @@ from extract.decode.clip import DecodedClip, Limits
 from extract.decode.video import decode_clip
 from extract.features.extractor import track_from, windows_of
 from extract.features.track import FeatureTrack
-from model.predictor import Predictor, PredictRequest
+from model.predict.predictor import Predictor, PredictRequest
 from server.settings import SHIPPED_BUNDLE
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from model.data.fields import Row, check_unique, read_json, read_rows
+from model.data.json_rows import Row, check_unique, read_json, read_rows
 from model.data.records import (
     ActionRecord,
     ChangeRecord,

@@ -8,7 +8,7 @@ clock, which starts a little before the first frame in many videos.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from model.data.fields import Row
+from model.data.json_rows import Row
 from model.data.row_checks import warn_repeated
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-from model.data.fields import Row
+from model.data.json_rows import Row
 from weights.authors.taxonomy import is_name
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from extract.features.track import EncoderId, FeatureTrack
 from model.config import ModelConfig
 from model.data.crops import CropRule, crop_segments
 from model.data.records import ActionRecord, ChangeRecord, group_by_clip
-from model.losses import IGNORE
-from model.segments import node_frames, pick_nodes
+from model.nodes import node_frames, pick_nodes
 from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec
+from model.train.methods.losses import IGNORE
 
 Enumeration = Literal["current", "before-2023-08"]
 """Which LTA windows count; evaluations before August 2023, and so the paper's numbers, leave out

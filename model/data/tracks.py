@@ -18,12 +18,12 @@ from extract.features.store import SAFETENSORS, FeatureStore, StoredRows
 from extract.features.track import EncoderId, FeatureTrack
 from extract.features.track_check import Annotated, FeatureCheck, Needed
 from extract.packing import pack
-from model.cores import one_thread_per_core
 from model.data.annotations import DataRoot
 from model.data.missing import fetch_features, fetch_videos
 from model.data.samples import Tracks
 from model.data.video_files import lengths_beside, locate_videos
 from model.errors import FeaturesMissing, VideosUnreadable
+from model.train.encoder.sharded import one_thread_per_core
 from weights.storage.folders import Place, as_place
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.device import is_out_of_memory, rows_in_halves
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from extract.sandbox.pool import DecodePool
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server import logs
 from server.app import create_app
 from server.auth import Keys

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from extract.contract import FeatureContract
 from model.errors import FeatureMismatch
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.errors import EncoderLost, OutOfMemory, QueueFull
 from weights.bundle import load_bundle

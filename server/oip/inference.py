@@ -11,7 +11,7 @@ from extract.encoders.encoder import VideoEncoder
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from server.errors import FeaturesInvalid, FieldInvalid
 from server.feature_body import check_track
 from server.oip.schemas import InferRequest, InferResponse, Parameters

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.outputs import ForecastAnswer, InstantAnswer, LtaAnswer, Prediction, Ranked
-from model.predictor import Predictor
+from model.predict.outputs import ForecastAnswer, InstantAnswer, LtaAnswer, Prediction, Ranked
+from model.predict.predictor import Predictor
 from model.tasks import AR, FIXED_LABELS, LTA, NUM_HYPOTHESES, OSCC, PNR, Readout, TaskSpec
 
 Array = np.ndarray

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from model.evaluate import main as evaluate
+from model.evaluate.__main__ import main as evaluate
 from tests.checkpoints import SMALL, TASKS, make_checkpoint, write_labels
 from weights.__main__ import main as weights
 from weights.authors.convert import FEATURES

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-import model.reproduce.command as reproduce_command
 import model.train as train_command
+import model.train.reproduce.command as reproduce_command
 from bench.ego4d_tree import TreeSize, write_tree
 from model.config import FitConfig
-from model.evaluate import main as evaluate
-from model.paper import PAPER
-from model.presets import EGO4D
-from model.score import main as score
+from model.evaluate.__main__ import main as evaluate
+from model.evaluate.paper import PAPER
+from model.score.__main__ import main as score
 from model.tasks import TASKS
+from model.train.presets import EGO4D
 from weights.bundle import load_bundle
 
 FEATURES = "omnivore_video_swinl"

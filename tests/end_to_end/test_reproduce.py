@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from model.train import main as train
+from model.train.__main__ import main as train
 from tests.end_to_end.conftest import COMMAND, ROOT, wait_for
 
 pytestmark = pytest.mark.slow

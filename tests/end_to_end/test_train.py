@@ -13,9 +13,9 @@ from extract.features.extractor import Extractor
 from extract.features.store import FeatureStore
 from extract.sandbox.pool import DecodePool
 from model.data.annotations import DataRoot
-from model.evaluate import main as evaluate
-from model.predictor import Predictor, PredictRequest
-from model.train import main as train
+from model.evaluate.__main__ import main as evaluate
+from model.predict.predictor import Predictor, PredictRequest
+from model.train.__main__ import main as train
 from tests.end_to_end.conftest import COMMAND, ROOT
 from weights.bundle import load_bundle
 
@@ -44,7 +44,7 @@ def test_running_again_makes_nothing_again(smoke_run, caplog):
     before = load_bundle(smoke_run / "bundle")
     with caplog.at_level("INFO"):
         assert train(["--smoke", "--work", str(smoke_run)]) == 0
-    assert "stage" not in caplog.text.replace("model.stages", "")
+    assert "stage" not in caplog.text.replace("model.train.methods.stages", "")
     after = load_bundle(smoke_run / "bundle")
     assert after.manifest.files == before.manifest.files
 
@@ -97,7 +97,9 @@ def test_another_seed_is_refused_in_the_same_folder(smoke_run, capsys):
     assert "holds another world" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module", ["model.train", "model.compare", "model.evaluate", "tabletop"])
+@pytest.mark.parametrize(
+    "module", ["model.train", "model.train.new_skill.compare", "model.evaluate", "tabletop"]
+)
 def test_every_command_explains_itself(module):
     shown = subprocess.run(
         [COMMAND[0], "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, check=True

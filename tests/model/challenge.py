@@ -6,9 +6,9 @@ from pathlib import Path
 
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
-from model.questions import open_annotations
-from model.score import main, read_layout
-from model.submission import Layout
+from model.score.__main__ import main, read_layout
+from model.score.submission import Layout
+from model.score.test_set import open_annotations
 from tests.factories import NUM_LABELS, make_bundle, make_track
 from weights.bundle import save_bundle
 

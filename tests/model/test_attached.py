@@ -7,7 +7,7 @@ import pytest
 from extract.features.track import EncoderId
 from extract.named import load_named_encoder
 from model.errors import FeatureMismatch
-from model.predictor import Predictor, PredictRequest
+from model.predict.predictor import Predictor, PredictRequest
 from tests.factories import TINY, make_bundle, make_track
 from tests.published import DIMS, fetch_small, use_small
 

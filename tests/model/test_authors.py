@@ -8,17 +8,17 @@ import torch
 
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
-from model import fit
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.tracks import read_tracks
 from model.errors import FeatureMismatch, FeaturesMissing
-from model.predictor import Predictor, PredictRequest
-from model.presets import EGO4D
-from model.scoring import per_sample
-from model.skills import build_skills
-from model.stages import fill_backpack
+from model.evaluate.scoring import per_sample
+from model.nn.skill_set import build_skills
+from model.predict.predictor import Predictor, PredictRequest
 from model.tasks import TASKS
+from model.train.__main__ import fit
+from model.train.methods.stages import fill_backpack
+from model.train.presets import EGO4D
 from server.loading import load_predictor
 from server.settings import Settings
 from tests.authors_code import (

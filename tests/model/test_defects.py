@@ -12,9 +12,9 @@ import pytest
 
 import model.train as train_command
 from model.data.annotations import FEATURES, VERSIONS
-from model.evaluate import main as evaluate
-from model.presets import EGO4D
-from model.score import main as score
+from model.evaluate.__main__ import main as evaluate
+from model.score.__main__ import main as score
+from model.train.presets import EGO4D
 from tests.model.ego4d_tree import ACTIONS, Defect, EgoTree
 from weights.bundle import load_bundle
 

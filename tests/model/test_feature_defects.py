@@ -17,13 +17,13 @@ from extract.features.track import EncoderId
 from extract.features.track_check import LONGEST_REST, Annotated, FeatureCheck, Kind, Needed
 from extract.features.track_file import track_bytes
 from extract.windows import count_windows
-from model import workbench
 from model.data.annotations import FEATURES
-from model.evaluate import main as evaluate
-from model.predictor import Predictor
-from model.responder import Responder
-from model.score import main as score
-from model.train import main as train
+from model.evaluate.__main__ import main as evaluate
+from model.predict.predictor import Predictor
+from model.score.__main__ import main as score
+from model.score.answering import Responder
+from model.train.__main__ import main as train
+from model.train.__main__ import pipeline as workbench
 from tests.factories import make_bundle, make_track
 from tests.model.feature_tree import FRAMES, VIDEOS, write_tree
 from tests.own_tasks import write_features, write_labels, write_task
@@ -54,7 +54,7 @@ def run(tree, bundle_at, monkeypatch, tmp_path):
 
     monkeypatch.setattr(workbench.Workbench, "models", too_late)
     monkeypatch.setattr(Responder, "answer", too_late)
-    monkeypatch.setattr("model.evaluate.answer_split", too_late)
+    monkeypatch.setattr("model.evaluate.__main__.answer_split", too_late)
     root, bundle, out = str(tree.root), str(bundle_at), str(tmp_path / "out")
     commands = {
         "train": lambda: train(["--data", root, "--method", "mlp", "--work", out]),

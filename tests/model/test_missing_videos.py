@@ -11,13 +11,13 @@ from extract.encoders.load import encoder_from_spec
 from extract.features.extractor import Extractor
 from extract.features.store import FeatureStore
 from model.data.annotations import FEATURES
-from model.ego4d import prepare_ego4d
 from model.errors import AnnotationInvalid, FeaturesMissing
-from model.evaluate import main as evaluate
-from model.prior import Prior
-from model.questions import Question
-from model.score import main as score
-from model.train import main as train
+from model.evaluate.__main__ import main as evaluate
+from model.score.__main__ import main as score
+from model.score.prior import Prior
+from model.score.test_set import Question
+from model.train.__main__ import main as train
+from model.train.datasets.ego4d import prepare_ego4d
 from tests.extract.clips import noisy_frames, write_clip
 from tests.factories import NUM_LABELS, make_bundle
 from tests.model.feature_tree import SPLITS, write_tree

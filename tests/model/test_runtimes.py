@@ -10,7 +10,7 @@ from extract.errors import RuntimeUnavailable
 from extract.features.extractor import Extractor
 from extract.runtime.choose import Runtime
 from extract.runtime.onnx_encoder import OnnxEncoder
-from model.predictor import Predictor, PredictRequest
+from model.predict.predictor import Predictor, PredictRequest
 from tests.factories import make_bundle
 from weights.bundle import ONNX_FILE, load_bundle
 from weights.errors import BundleError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.train import main
+from model.train.__main__ import main
 
 
 @pytest.fixture

@@ -10,20 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.backpack import average_per_action
-from model.calibration import competing, fit_temperature
 from model.data.annotations import DataRoot
 from model.errors import BackpackInvalid
-from model.grade import grade
-from model.losses import IGNORE, output_loss
-from model.metrics import anticipation_errors, batch_mean
-from model.report.answers import answer_split
-from model.report.exhibits import calibration_exhibits, class_exhibits, closest_exhibits
-from model.report.results import Measuring, measure
-from model.scoring import score_logits
-from model.stages import calibrate, collect_logits, fill_backpack
+from model.evaluate.calibration import competing, fit_temperature
+from model.evaluate.metrics import anticipation_errors, batch_mean
+from model.evaluate.report.collect import answer_split
+from model.evaluate.report.exhibits import calibration_exhibits, class_exhibits, closest_exhibits
+from model.evaluate.report.results import Measuring, measure
+from model.evaluate.scoring import score_logits
+from model.evaluate.unseen import baselines
+from model.nn.backpack import average_per_action
+from model.score.grade import grade
 from model.tasks import AR, FIXED_LABELS, LTA, OSCC, PNR
-from model.unseen import baselines
+from model.train.methods.losses import IGNORE, output_loss
+from model.train.methods.stages import calibrate, collect_logits, fill_backpack
 from tests.factories import NUM_LABELS, TINY, make_skills
 from tests.model.challenge import make_challenge, write_clips
 from tests.model.samples import make_samples, make_split

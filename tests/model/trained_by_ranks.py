@@ -9,20 +9,20 @@ from pathlib import Path
 
 import torch
 
-from model.baselines import translation
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.samples import Samples
-from model.ledger import Ledger
-from model.losses import IGNORE
-from model.methods import Part, Trainer
-from model.presets import on_own_backbones
-from model.pretrain.training import Pretraining, pretrain_on_clips, pretrain_on_images
-from model.ranks import World, joined
+from model.distributed import World, joined
 from model.tasks import TASKS
-from model.workbench import Workbench
+from model.train.encoder.pretrain import Pretraining, pretrain_on_clips, pretrain_on_images
+from model.train.ledger import Ledger
+from model.train.methods import translation
+from model.train.methods.losses import IGNORE
+from model.train.methods.trainer import Part, Trainer
+from model.train.pipeline import Workbench
+from model.train.presets import on_own_backbones
 from tests.factories import NUM_LABELS, TINY
-from tests.model.pretrain.test_training import CONFIG, CONTRACT, SWIN, make_world
 from tests.model.samples import make_samples
+from tests.model.train.encoder.test_pretrain import CONFIG, CONTRACT, SWIN, make_world
 
 STILL = replace(TINY, pooling_dropout=0.0, skill_dropout=0.0)
 """Without dropout, whose coins every rank tosses for itself."""
@@ -61,7 +61,7 @@ def uneven_samples() -> dict[str, Samples]:
 def curve() -> Iterator[list[float]]:
     """Notes the mean loss of every epoch that ends inside."""
     losses: list[float] = []
-    logger, handler = logging.getLogger("model.fit"), logging.Handler()
+    logger, handler = logging.getLogger("model.train.fit"), logging.Handler()
     handler.emit = lambda record: losses.append(record.args[-1])  # type: ignore[method-assign]
     level = logger.level
     logger.setLevel(logging.DEBUG)

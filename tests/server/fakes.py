@@ -17,10 +17,10 @@ import torch
 from extract.contract import FeatureContract
 from extract.decode.clip import ClipInfo, DecodedClip, Notice
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
-from model import outputs
 from model.errors import SearchInvalid
-from model.predictor import Predictor, PredictRequest
-from model.search import Look, Matches
+from model.predict import outputs
+from model.predict.predictor import Predictor, PredictRequest
+from model.predict.search import Look, Matches
 from model.tasks import TASKS as ALL_TASKS
 from model.track_nodes import Bounds, cut_track
 from server.engine import CANARY, Engine

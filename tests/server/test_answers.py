@@ -1,6 +1,6 @@
 import pytest
 
-from model.outputs import Prediction
+from model.predict.outputs import Prediction
 from server import answers
 from server.facts import limits as limits_of
 from server.facts import model_facts

@@ -237,7 +237,7 @@ def test_the_features_are_those_of_the_extractor(features, tmp_path):
     from extract.decode.clip import Limits
     from extract.decode.video import decode_clip
     from extract.features.extractor import Extractor
-    from model.predictor import Predictor
+    from model.predict.predictor import Predictor
     from server.settings import SHIPPED_BUNDLE
 
     encoder = Predictor.from_bundle(SHIPPED_BUNDLE).encoder

@@ -7,8 +7,8 @@ import pytest
 
 from clients.report import describe
 from clients.results import PredictionResult
-from model.predictor import Predictor
-from model.train import main as train
+from model.predict.predictor import Predictor
+from model.train.__main__ import main as train
 from server import schemas
 from server.app import create_app
 from server.engine import Engine

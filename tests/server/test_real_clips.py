@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from clients.results import PredictionResult
-from model.predictor import PredictRequest
+from model.predict.predictor import PredictRequest
 from server.app import create_app
 from server.engine import Engine
 from tests.extract.clips import noisy_frames, write_audio_only, write_clip, write_numbered

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.annotations import DataRoot
-from model.data.fields import Row
+from model.data.json_rows import Row
 from model.data.records import group_by_clip
 from model.data.samples import Tracks, anticipation_samples, keyframe_samples
 from model.errors import AnnotationInvalid

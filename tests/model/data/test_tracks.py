@@ -14,7 +14,7 @@ from model.data.missing import with_missing
 from model.data.tracks import load_tracks, read_files
 from model.data.video_files import find_videos
 from model.errors import AnnotationInvalid, FeaturesMissing, VideosUnreadable
-from model.predictor import Predictor
+from model.predict.predictor import Predictor
 from tests.extract.clips import write_numbered
 from tests.factories import make_bundle, make_track
 

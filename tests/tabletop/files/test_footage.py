@@ -102,7 +102,7 @@ def test_a_finished_scene_is_not_drawn_again_and_half_of_one_is(footage, config,
 
 
 def test_footage_shares_no_scene_with_a_world(config, tiny_config):
-    from model.presets import TABLETOP
+    from model.train.presets import TABLETOP
 
     ours = {write_script(TABLETOP.footage.world, "train", i).video_uid for i in range(8)}
     world = TABLETOP.world

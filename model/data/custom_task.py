@@ -1,0 +1,156 @@
+"""Rows of a labels file and tracks -> samples of one's own task."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from extract.features.track import FeatureTrack
+from model.data.label_file import LabelRow, Split
+from model.data.samples import Samples, Tracks
+from model.data.task_file import TaskFile
+from model.errors import AnnotationInvalid
+from model.nodes import TOLERANCE_S
+from model.tasks import Readout
+
+
+def check_rows(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack], path: Path) -> None:
+    """Looks whether every row lies in its video, on the clock of the video's container.
+
+    Raises:
+        AnnotationInvalid: a row ends before its video begins or after it ends; names the line.
+    """
+    shown = {track.video_id: (track.origin_s, track.video_end_s) for track in tracks}
+    for row in rows:
+        first_s, last_s = shown[row.video]
+        if not first_s < row.end_s <= last_s + TOLERANCE_S:
+            raise AnnotationInvalid(
+                f"{path}, line {row.line}, column end_s: expected more than {first_s:.3f} and at "
+                f"most {last_s:.3f}, where {row.video} begins and ends, got {row.end_s:g}"
+            )
+
+
+def on_features_clock(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack]) -> list[LabelRow]:
+    """Returns rows whose seconds count the frames that the features were made of, from the first.
+
+    A label is told on the clock of its video's container; that of a track that begins later, or of
+    29.97 frames a second, is another one.
+    """
+    known = {track.video_id: track for track in tracks}
+
+    def moved(time_s: float, video: str) -> float:
+        track = known[video]
+        if track.origin_s == 0 and track.ticks_per_s == track.fps:
+            return time_s
+        return max(0.0, (time_s - track.origin_s) * track.ticks_per_s / track.fps)
+
+    return [
+        replace(
+            row,
+            start_s=moved(row.start_s, row.video),
+            end_s=moved(row.end_s, row.video),
+            time_s=None if row.time_s is None else moved(row.time_s, row.video),
+        )
+        for row in rows
+    ]
+
+
+def custom_samples(
+    task: TaskFile,
+    rows: Sequence[LabelRow],
+    split: Split,
+    tracks: Tracks,
+    labels: Sequence[str],
+    *,
+    fps: float,
+) -> Samples:
+    """Returns the samples of one split; neighbours and futures are rows of the same video.
+
+    Args:
+        task: how rows become graphs.
+        rows: of all splits.
+        split: which of them to take.
+        tracks: features of their videos.
+        labels: names by id.
+        fps: of the features' clock.
+
+    Raises:
+        AnnotationInvalid: no video of the split has rows enough for one forecast.
+    """
+    mine = sorted(
+        (row for row in rows if row.split == split), key=lambda r: (r.video, r.start_s, r.end_s)
+    )
+    order, answered = _graphs(task, mine, split)
+    frames = torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64) * fps
+    videos = [mine[p].video for p in order[:, 0].tolist()]
+    asked = answered[:, 0] if task.spec.readout is Readout.CENTRE else order[:, -1]
+    told: dict[str, Tensor] = {}
+    instants = None
+    if task.spec.readout is Readout.NODES:
+        instants = torch.tensor([r.time_s for r in mine], dtype=torch.float64)[asked] * fps
+    else:
+        ids = torch.tensor([labels.index(r.label) for r in mine])
+        told = {task.spec.outputs[0]: ids[answered]}
+    return Samples(
+        task.spec,
+        tracks,
+        segments=frames.round().long()[order],
+        video_offset=torch.tensor([tracks.offset[v] for v in videos], dtype=torch.long),
+        video_rows=torch.tensor([tracks.rows[v] for v in videos], dtype=torch.long),
+        labels=told,
+        pnr_frame=instants,
+        seconds=torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64)[asked],
+        names=[f"{mine[p].video}:{mine[p].line}" for p in asked.tolist()],
+    )
+
+
+def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
+    """Returns a share of the samples, the same share of every class and at least one of each."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.zeros(len(samples), dtype=torch.long)
+    if samples.spec.readout in (Readout.CENTRE, Readout.GRAPH):
+        classes = samples.labels[samples.spec.outputs[0]][:, 0]
+    kept = []
+    for label in classes.unique():
+        members = (classes == label).nonzero().squeeze(1)
+        count = max(1, round(fraction * len(members)))
+        kept.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    return samples.take(torch.cat(kept).sort().values)
+
+
+def _graphs(task: TaskFile, rows: Sequence[LabelRow], split: Split) -> tuple[Tensor, Tensor]:
+    """Which rows make the graphs, (M, num_segments), and which are answered, (M, m)."""
+    spec = task.spec
+    if spec.readout is Readout.CENTRE:
+        reach = spec.num_segments // 2
+        around = torch.arange(-reach, reach + 1)
+
+        def neighbours(place: Tensor) -> Tensor:
+            steps = torch.arange(len(place)).unsqueeze(1) + around
+            return place[steps.clamp(0, len(place) - 1)]
+
+        order = torch.cat([neighbours(place) for place in _by_video(rows)])
+        return order, order[:, reach : reach + 1]
+    if spec.readout is Readout.FUTURE:
+        windows = [
+            p.unfold(0, spec.num_nodes, 1) for p in _by_video(rows) if len(p) >= spec.num_nodes
+        ]
+        if not windows:
+            longest = max(map(len, _by_video(rows)), default=0)
+            raise AnnotationInvalid(
+                f"a forecast of {spec.num_future} rows after {spec.num_segments} needs "
+                f"{spec.num_nodes} rows of one video; in {split} the longest video has {longest}"
+            )
+        order = torch.cat(windows)
+        return order[:, : spec.num_segments], order[:, spec.num_segments :]
+    order = torch.arange(len(rows)).unsqueeze(1)
+    return order, order
+
+
+def _by_video(rows: Sequence[LabelRow]) -> Iterator[Tensor]:
+    """Positions of each video's rows, in time order."""
+    videos = [row.video for row in rows]
+    for video in dict.fromkeys(videos):
+        yield torch.tensor([p for p, name in enumerate(videos) if name == video])

@@ -1,0 +1,1 @@
+"""Metrics, calibration, scores of a split and the report: python -m model.evaluate."""

@@ -1,0 +1,61 @@
+"""Values of samples -> a confidence interval of their mean, by bootstrap."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.evaluate.metrics import Values
+
+DRAWS = 2000
+LEVEL = 0.95
+_CHUNK = 2**22  # picks held at once
+
+
+class Interval(NamedTuple):
+    """Where a metric lies, with 95 % confidence."""
+
+    low: float
+    high: float
+
+
+def interval(
+    values: Values,
+    groups: NDArray[np.int64],
+    *,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval | None:
+    """Returns the percentile bootstrap interval of a mean; None below two groups.
+
+    Samples of one video resemble each other (LTA's windows even overlap), so whole groups are
+    drawn, with replacement. Groups of one sample each give the plain bootstrap.
+
+    Args:
+        values: (M,) one value per sample.
+        groups: (M,) samples with the same number are drawn together.
+        draws: resampled splits.
+        level: share of the resampled means inside the interval.
+        seed: of the draws.
+    """
+    if len(np.unique(groups)) < 2:
+        return None
+    means = resampled_means(values, groups, draws=draws, seed=seed)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def resampled_means(
+    values: Values, groups: NDArray[np.int64], *, draws: int, seed: int
+) -> NDArray[np.float64]:
+    """Returns the mean over samples of every resampled split, (draws,)."""
+    _, member = np.unique(groups, return_inverse=True)
+    count = np.bincount(member)
+    total = np.bincount(member, weights=values)
+    generator = np.random.default_rng(seed)
+    means = np.empty(draws)
+    for part in np.array_split(means, -(-draws * len(count) // _CHUNK)):  # views of `means`
+        picked = generator.integers(len(count), size=(len(part), len(count)))
+        part[:] = total[picked].sum(axis=1) / count[picked].sum(axis=1)
+    return means

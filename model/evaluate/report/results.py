@@ -1,0 +1,156 @@
+"""Answers and labels of a split -> its figures, how sure they are, and what stands beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from model.config import ModelConfig
+from model.data.missing import LEFT_OUT
+from model.data.samples import Enumeration, Samples
+from model.evaluate.metrics import batch_mean
+from model.evaluate.paper import published
+from model.evaluate.report.collect import TaskAnswers
+from model.evaluate.report.confusion import Row
+from model.evaluate.report.exhibits import Exhibit
+from model.evaluate.report.intervals import Interval, interval
+from model.evaluate.scoring import Metrics, PerSample, per_sample, summarise
+from model.evaluate.unseen import baselines
+
+Resample = Literal["video", "sample"]
+
+
+@dataclass(frozen=True, eq=False)
+class SplitResult:
+    """Everything known about one split.
+
+    Attributes:
+        split: its name.
+        columns: "model", "chance", "frequency", and "paper" where that is comparable.
+        intervals: task -> metric -> 95 % interval of the model's figure.
+        per_batch: means of batch means, where asked for.
+        exhibits: tables and figures.
+        left_out: videos without features, whose samples do not count.
+    """
+
+    split: str
+    columns: dict[str, Metrics]
+    intervals: dict[str, dict[str, Interval | None]]
+    per_batch: Metrics
+    exhibits: list[Exhibit]
+    left_out: Sequence[str] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the exhibits."""
+        return {**self.figures(), "intervals": self.intervals, "per_batch": self.per_batch}
+
+    def figures(self) -> dict[str, Any]:
+        """Returns the columns, and the videos that do not count where there are any."""
+        left_out = {LEFT_OUT: list(self.left_out)} if self.left_out else {}
+        return {**self.columns, **left_out}
+
+    def rows(self) -> list[Row]:
+        """Returns one line per metric: the figure, its interval and the other columns."""
+        others = [name for name in self.columns if name != "model"]
+        lines: list[Row] = []
+        for task, metrics in self.columns["model"].items():
+            for metric, value in metrics.items():
+                bounds = self.intervals[task].get(metric)
+                lines.append(
+                    {
+                        "task": task,
+                        "metric": metric,
+                        "value": value,
+                        "low": bounds.low if bounds else None,
+                        "high": bounds.high if bounds else None,
+                        **{c: self.columns[c].get(task, {}).get(metric) for c in others},
+                        "samples": int(metrics["samples"]),
+                    }
+                )
+        return [line for line in lines if line["metric"] != "samples"]
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a split is measured.
+
+    Attributes:
+        config: of the model.
+        temperature: "task.output" -> temperature.
+        seed: of LTA's sampled futures and of the bootstrap.
+        resample: what the bootstrap draws: whole videos, or single samples.
+        per_batch: size of the batches whose means are averaged, None for none.
+        beside_paper: whether the paper's figures are comparable.
+        lta_windows: which windows of LTA are scored.
+    """
+
+    config: ModelConfig
+    temperature: Mapping[str, float]
+    seed: int = 0
+    resample: Resample = "video"
+    per_batch: int | None = None
+    beside_paper: bool = False
+    lta_windows: Enumeration = "current"
+
+
+def measure(
+    split: str,
+    answers: Mapping[str, TaskAnswers],
+    samples: Mapping[str, Samples],
+    train: Mapping[str, Samples],
+    how: Measuring,
+    exhibits: list[Exhibit],
+) -> SplitResult:
+    """Returns the figures of a split.
+
+    Args:
+        split: its name.
+        answers: task -> what the skill said.
+        samples: task -> the split's samples, in the order of the answers.
+        train: task -> training samples, for the baselines.
+        how: seeds and options.
+        exhibits: what is shown beside the figures.
+    """
+    logits = {task: said.logits for task, said in answers.items()}
+    labels = {task: said.labels for task, said in answers.items()}
+    temperature = how.temperature
+    values = per_sample(logits, labels, samples, how.config, seed=how.seed)
+    columns = {
+        "model": summarise(values, logits, labels, samples, temperature),
+        **baselines(train, samples, keyframe_rate=how.config.keyframe_rate),
+    }
+    if how.beside_paper and (figures := published(split, how.lta_windows)):
+        columns["paper"] = figures
+    return SplitResult(
+        split=split,
+        columns=columns,
+        intervals=_intervals(values, samples, how),
+        per_batch=_per_batch(values, how.per_batch),
+        exhibits=exhibits,
+    )
+
+
+def _intervals(
+    values: PerSample, samples: Mapping[str, Samples], how: Measuring
+) -> dict[str, dict[str, Interval | None]]:
+    found: dict[str, dict[str, Interval | None]] = {}
+    for task, metrics in values.items():
+        groups = samples[task].video_offset.numpy()  # a video's first row tells it from others
+        if how.resample == "sample":
+            groups = np.arange(len(groups))
+        found[task] = {
+            name: interval(v[is_known], groups[is_known], seed=how.seed)
+            for name, v in metrics.items()
+            if (is_known := ~np.isnan(v)).any()
+        }
+    return found
+
+
+def _per_batch(values: PerSample, size: int | None) -> Metrics:
+    if size is None:
+        return {}
+    return {
+        task: {name: batch_mean(v, size) for name, v in metrics.items() if not np.isnan(v).all()}
+        for task, metrics in values.items()
+    }

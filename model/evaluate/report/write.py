@@ -1,0 +1,76 @@
+"""Results of a run -> a folder: metrics.json, tables as CSV, figures as PNG and report.html."""
+
+import csv
+import io
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from model.evaluate.report.confusion import Row
+from model.evaluate.report.figures import to_png
+from model.evaluate.report.page import RunFacts, render
+from model.evaluate.report.results import SplitResult
+
+
+def write_report(
+    folder: Path,
+    facts: RunFacts,
+    splits: Sequence[SplitResult],
+    *,
+    progress: Callable[[], object] | None = None,
+) -> Path:
+    """Writes everything and returns the page's path; the page comes last, so it is whole.
+
+    Args:
+        folder: made where it is not there; `SPLIT/NAME.csv` and `SPLIT/NAME.png` go under it.
+        facts: what was run.
+        splits: in the order shown.
+        progress: called after every exhibit.
+    """
+    pictures = {}
+    for split in splits:
+        write_csv(folder / split.split / "metrics.csv", split.rows())
+        for exhibit in split.exhibits:
+            place = folder / split.split / exhibit.name
+            write_csv(place.with_name(f"{exhibit.name}.csv"), exhibit.rows)
+            if exhibit.figure:
+                image = to_png(exhibit.figure)
+                write_file(place.with_name(f"{exhibit.name}.png"), image)
+                pictures[f"{split.split}/{exhibit.name}"] = image
+            if progress:
+                progress()
+    document = {"run": asdict(facts), "splits": {s.split: s.to_dict() for s in splits}}
+    write_json(folder / "metrics.json", document)
+    page = folder / "report.html"
+    write_file(page, render(facts, splits, pictures).encode())
+    return page
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Writes lines of one shape as CSV with a heading; None is an empty cell."""
+    text = io.StringIO()
+    if rows:
+        table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    write_file(path, text.getvalue().encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON with sorted keys; what is not a number becomes an error, not NaN."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    write_file(path, text.encode() + b"\n")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        fresh.write_bytes(data)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -1,0 +1,122 @@
+"""The samples that an evaluation scores: those with a label and features, and what training saw."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from extract.features.store import FeatureStore
+from extract.features.track_check import Annotated
+from model.data.annotated import annotated_in
+from model.data.annotations import DataRoot, Split
+from model.data.missing import Missing, say_left_out, with_missing
+from model.data.records import SplitRecords
+from model.data.samples import Enumeration, Samples, Tracks
+from model.data.tracks import Progress, load_tracks, needed_by, read_tracks
+from model.errors import AnnotationInvalid
+from model.evaluate.scoring import split_samples
+from model.predict.predictor import Predictor
+from model.tasks import AR, LTA, TASKS
+
+
+@dataclass(frozen=True, eq=False)
+class SampleSource:
+    """Where the samples of an evaluation come from.
+
+    Attributes:
+        predictor: whose tasks are scored.
+        data: the annotations.
+        lta_windows: which windows of LTA are scored.
+        features: name of a feature set of the data root, or a folder or URL of one; None takes the
+            set of the bundle's encoder, filled from the videos where it is incomplete.
+        packed_under: folder where `features` are packed into a mapped file; None packs nothing.
+        missing: what becomes of samples whose video has no features.
+    """
+
+    predictor: Predictor
+    data: DataRoot
+    lta_windows: Enumeration
+    features: str | None = None
+    packed_under: Path | None = None
+    missing: Missing = "refuse"
+
+    def of_training(self) -> dict[str, Samples]:
+        """Returns training samples for the baselines, which never look at a feature: none is read.
+
+        AR's come with LTA's, whose baseline counts actions.
+        """
+        tasks = self._tasks
+        also = [AR.name] if LTA.name in tasks and AR.name not in tasks else []
+        return self._unread(self.data.read("train", [*tasks, *also]))
+
+    def of_split(self, split: Split) -> tuple[dict[str, Samples], list[str]]:
+        """Returns a split's samples of every task that has labels, and videos without features.
+
+        Features are looked at here, before anything is answered.
+
+        Raises:
+            AnnotationInvalid: a file is missing or malformed, or no task has a label.
+            FeaturesMissing: videos have no features and that is refused, or all have none.
+            FeatureFileInvalid: features are damaged, or not those of the bundle and the video.
+            VideosUnreadable: videos cannot be read; the others have their features.
+        """
+        records = self.data.read(split, self._tasks)
+        scored = self._labelled(records, split)
+        annotated = annotated_in(records)
+        with tqdm(total=len(annotated), desc=f"features {split}", unit="video") as bar:
+
+            def advance(*_: object) -> None:
+                bar.update()
+
+            def load(videos: Sequence[str]) -> Tracks:
+                return self._tracks(videos, annotated, advance)
+
+            tracks, gone = with_missing(load, [list(annotated)], self.missing)
+        if gone:
+            say_left_out(sorted(gone))
+            records = records.without(gone)
+            scored = self._labelled(records, split)
+        everything = split_samples(records, tracks, enumeration=self.lta_windows)
+        return {task: everything[task] for task in scored}, sorted(gone)
+
+    @property
+    def _tasks(self) -> list[str]:
+        return [task for task in TASKS if task in self.predictor.tasks]
+
+    def _unread(self, records: SplitRecords) -> dict[str, Samples]:
+        """Samples that know their labels alone."""
+        return split_samples(records, Tracks.unread(records.videos), enumeration=self.lta_windows)
+
+    def _labelled(self, records: SplitRecords, split: Split) -> list[str]:
+        """The tasks of which there are labels; one at least."""
+        scored = [task for task, found in self._unread(records).items() if not found.hidden]
+        if not scored:
+            raise AnnotationInvalid(
+                f"{split} has no labelled sample of {', '.join(self.predictor.tasks)}: "
+                "nothing to score"
+            )
+        return scored
+
+    def _tracks(
+        self, videos: Sequence[str], annotated: Mapping[str, Annotated], progress: Progress
+    ) -> Tracks:
+        """Features from files, or made by the bundle's encoder."""
+        encoder = self.predictor.encoder
+        if self.features is None:
+            name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))
+            store = FeatureStore(self.data.features(name))
+            return Tracks.join(
+                read_tracks(
+                    self.data, videos, store, encoder, annotated=annotated, progress=progress
+                )
+            )
+        return load_tracks(
+            self.data,
+            videos,
+            self.features,
+            packed_under=self.packed_under,
+            annotated=annotated,
+            needed=needed_by(encoder),
+            progress=progress,
+        )

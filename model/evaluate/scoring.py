@@ -1,0 +1,238 @@
+"""Logits and labels of a split -> every metric of every task.
+
+A label that nobody gave, IGNORE, is left out of every metric.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.data.records import SplitRecords
+from model.data.samples import (
+    Enumeration,
+    Samples,
+    Tracks,
+    action_samples,
+    anticipation_samples,
+    change_samples,
+    keyframe_samples,
+)
+from model.evaluate.metrics import (
+    KeyframeRate,
+    Values,
+    anticipation_errors,
+    calibration_error,
+    class_mean,
+    hits,
+    keyframe_error_s,
+    means,
+)
+from model.nn.skill_set import SkillSet
+from model.predict.answers import output_probabilities
+from model.predict.futures import sample_split
+from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec
+from model.train.methods.losses import IGNORE
+from model.train.methods.stages import collect_logits
+
+Metrics = dict[str, dict[str, float]]
+"""Task -> metric -> value."""
+
+Outputs = Mapping[str, Mapping[str, Tensor]]
+"""Task -> output -> tensor."""
+
+PerSample = dict[str, dict[str, Values]]
+"""Task -> metric -> (M,); NaN where a sample has no label to be measured by."""
+
+ONE_CLASS = (Readout.CENTRE, Readout.GRAPH)
+"""Readouts that answer one class per sample."""
+
+TOP = 5
+"""Of the more forgiving accuracy."""
+
+
+def split_samples(
+    records: SplitRecords, tracks: Tracks, *, enumeration: Enumeration = "current"
+) -> dict[str, Samples]:
+    """Returns the samples of a split, of the tasks that its records were read for.
+
+    Samples without any label are left out: nothing is learnt from them, and nothing measured.
+
+    Args:
+        records: what the split's files tell.
+        tracks: features of their videos.
+        enumeration: which LTA windows count.
+    """
+    actions, changes = records.actions, records.changes
+    made = {
+        AR.name: action_samples(actions, tracks),
+        LTA.name: anticipation_samples(actions, tracks, enumeration=enumeration),
+        OSCC.name: change_samples(changes, tracks),
+        PNR.name: keyframe_samples(changes, tracks),
+    }
+    return {task: samples.labelled() for task, samples in made.items() if task in records.tasks}
+
+
+def score_split(
+    skills: SkillSet,
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    temperature: Mapping[str, float],
+    *,
+    seed: int = 0,
+) -> Metrics:
+    """Returns every metric of the skills on a split; arguments are those of `score_logits`."""
+    logits, labels = collect_logits(skills.task_models(), samples, config)
+    return score_logits(logits, labels, samples, config, temperature, seed=seed)
+
+
+def score_logits(
+    logits: Outputs,
+    labels: Outputs,
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    temperature: Mapping[str, float],
+    *,
+    seed: int = 0,
+) -> Metrics:
+    """Returns every metric of the tasks in `logits`: means over samples, calibration errors.
+
+    Args:
+        logits: task -> output -> summed logits, (M, m, Y).
+        labels: task -> output -> (M, m).
+        samples: task -> samples of the split, in the same order.
+        config: of the model.
+        temperature: "task.output" -> temperature.
+        seed: of the sampled futures, which no temperature moves.
+    """
+    values = per_sample(logits, labels, samples, config, seed=seed)
+    return summarise(values, logits, labels, samples, temperature)
+
+
+def summarise(
+    values: PerSample,
+    logits: Outputs,
+    labels: Outputs,
+    samples: Mapping[str, Samples],
+    temperature: Mapping[str, float],
+) -> Metrics:
+    """Returns the means of per-sample values and what only a whole split has.
+
+    Arguments are those of `score_logits`, after what `per_sample` made of them.
+    """
+    result = {}
+    for task, outputs in logits.items():
+        spec = samples[task].spec
+        whole: dict[str, float] = {}
+        if spec.readout in ONE_CLASS:
+            whole = _class_metrics(spec, outputs, labels[task], temperature)
+        result[task] = {**means(values[task]), **whole, "samples": float(len(samples[task]))}
+    return result
+
+
+def per_sample(
+    logits: Outputs,
+    labels: Outputs,
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+) -> PerSample:
+    """Returns the metrics sample by sample, whose mean is the metric.
+
+    What is measured follows from a task's readout, so a task that a user adds needs no line here:
+    one class per sample gives hits, future nodes give edit distances, one label per node gives
+    the keyframe's error in seconds. Arguments are those of `score_logits`.
+
+    Raises:
+        ValueError: every label of an output is hidden.
+    """
+    result = {}
+    for task, outputs in logits.items():
+        spec = samples[task].spec
+        hidden = [name for name, values in labels[task].items() if bool((values == IGNORE).all())]
+        if hidden:
+            raise ValueError(
+                f"{task}: only samples with labels can be scored, those of {hidden[0]} are hidden"
+            )
+        if spec.readout is Readout.FUTURE:
+            names = samples[task].names
+            futures = sample_split(outputs, names, config=config, seed=seed)
+            result[task] = anticipation_errors(futures, labels[task])
+        elif spec.readout is Readout.NODES:
+            (score,) = outputs.values()
+            node = score[:, :, 0].argmax(dim=1)
+            error_s = keyframe_errors(samples[task], node, rate=config.keyframe_rate)
+            result[task] = {"error_s": error_s}
+        else:
+            result[task] = _hits(spec, outputs, labels[task])
+    return result
+
+
+def metric_name(spec: TaskSpec, output: str, metric: str, *, alone: str | None = None) -> str:
+    """Returns "verb_top1" where a task has several outputs; `alone` where it has only one."""
+    return f"{output}_{metric}" if len(spec.outputs) > 1 else alone or metric
+
+
+def _probabilities(
+    spec: TaskSpec, outputs: Mapping[str, Tensor], temperature: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Calibrated probabilities, output -> (M, m, Y)."""
+    return {
+        name: torch.stack(
+            [output_probabilities(v, temperature.get(f"{spec.name}.{name}", 1.0)) for v in values]
+        )
+        for name, values in outputs.items()
+    }
+
+
+def _hits(
+    spec: TaskSpec, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]
+) -> dict[str, Values]:
+    """Hits of every output, top 5 where there are more classes than that."""
+    found = {}
+    for output, values in outputs.items():
+        scores, truth = values[:, 0], labels[output][:, 0]
+        hidden = (truth == IGNORE).numpy()
+        for k, metric in ((1, "top1"), (TOP, f"top{TOP}")):
+            if k == 1 or k < scores.shape[1]:
+                alone = "accuracy" if k == 1 else None
+                right = np.where(hidden, np.nan, hits(scores, truth, k=k))
+                found[metric_name(spec, output, metric, alone=alone)] = right
+    return found
+
+
+def _class_metrics(
+    spec: TaskSpec,
+    outputs: Mapping[str, Tensor],
+    labels: Mapping[str, Tensor],
+    temperature: Mapping[str, float],
+) -> dict[str, float]:
+    """Class-mean accuracy and expected calibration error of every output."""
+    found = {}
+    for name, probability in _probabilities(spec, outputs, temperature).items():
+        known = labels[name][:, 0] != IGNORE
+        truth = labels[name][known, 0]
+        right = hits(outputs[name][known, 0], truth)
+        found[metric_name(spec, name, "class_mean")] = class_mean(right, truth)
+        found[metric_name(spec, name, "ece")] = calibration_error(probability[known, 0], truth)
+    return found
+
+
+def keyframe_errors(samples: Samples, node: Tensor, *, rate: KeyframeRate) -> Values:
+    """Returns the localisation error of the chosen nodes, (M,), in seconds; NaN where hidden."""
+    assert samples.pnr_frame is not None
+    assert samples.seconds is not None
+    start, end = samples.segments[:, 0].double().unbind(-1)
+    return keyframe_error_s(
+        node.double().numpy(),
+        num_nodes=samples.spec.num_nodes,
+        start_frame=start.numpy(),
+        end_frame=end.numpy(),
+        pnr_frame=samples.pnr_frame.numpy(),
+        start_s=samples.seconds[:, 0].numpy(),
+        end_s=samples.seconds[:, 1].numpy(),
+        rate=rate,
+    )

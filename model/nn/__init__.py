@@ -1,0 +1,1 @@
+"""The paper's equations, a layer a file."""

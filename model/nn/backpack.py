@@ -1,0 +1,130 @@
+"""The backpack: frozen prototypes of every known task, one per (verb, noun) pair seen in training.
+
+Paper Sec. 3.3: the perspectives of all tasks on the AR training split, averaged per action.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model.errors import BackpackInvalid
+from model.nn.knn import Distance, NearestPrototypes, SearchName, build_index
+from model.train.methods.losses import IGNORE
+
+
+@dataclass(frozen=True, eq=False)
+class Backpack:
+    """Frozen prototypes of one backbone.
+
+    Attributes:
+        prototypes: task -> (P, D) float32, same row order for all tasks.
+        verb_id: (P,) int64.
+        noun_id: (P,) int64.
+        count: (P,) int64, training samples behind each row.
+        search: which k-NN to use.
+        distance: what "close" means to it.
+    """
+
+    prototypes: dict[str, Tensor]
+    verb_id: Tensor
+    noun_id: Tensor
+    count: Tensor
+    search: SearchName = "auto"
+    distance: Distance = "cosine"
+    _indices: dict[str, NearestPrototypes] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks the rows agree and indexes them.
+
+        Raises:
+            BackpackInvalid: there is no prototype, or tasks disagree on the rows.
+        """
+        rows = len(self.verb_id)
+        shapes = {task: tuple(p.shape) for task, p in self.prototypes.items()}
+        if rows == 0 or not shapes:
+            raise BackpackInvalid("the backpack is empty: no labelled action was collected")
+        if any(len(p) != rows for p in self.prototypes.values()) or len(set(shapes.values())) > 1:
+            raise BackpackInvalid(f"expected {rows} prototypes of one width a task, got {shapes}")
+        for task, prototypes in self.prototypes.items():
+            self._indices[task] = build_index(prototypes, self.search, self.distance)
+
+    def index(self, task: str) -> NearestPrototypes:
+        """Returns the searchable form of a task's prototypes."""
+        return self._indices[task]
+
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Backpack":
+        """Returns the backpack with its prototypes on another device, or of another precision."""
+        moved = {task: p.to(device, dtype) for task, p in self.prototypes.items()}
+        labels = (self.verb_id, self.noun_id, self.count)
+        return Backpack(moved, *labels, self.search, self.distance)
+
+    def to_tensors(self, prefix: str) -> dict[str, Tensor]:
+        """Names the tensors for a bundle; `from_tensors` is its inverse."""
+        named = {f"{prefix}.{task}": p.contiguous() for task, p in self.prototypes.items()}
+        labels = {"verb_id": self.verb_id, "noun_id": self.noun_id, "count": self.count}
+        return named | {f"{prefix}/{name}": tensor for name, tensor in labels.items()}
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Mapping[str, Tensor],
+        prefix: str,
+        *,
+        search: SearchName = "auto",
+        distance: Distance = "cosine",
+    ) -> "Backpack":
+        """Rebuilds the backpack of one backbone.
+
+        Raises:
+            BackpackInvalid: the tensors do not hold one.
+        """
+        start = f"{prefix}."
+        prototypes = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        try:
+            verb, noun, count = (tensors[f"{prefix}/{n}"] for n in ("verb_id", "noun_id", "count"))
+        except KeyError as error:
+            raise BackpackInvalid(f"no tensor {error} in the backpack") from error
+        return cls(prototypes, verb, noun, count, search, distance)
+
+
+def average_per_action(
+    perspectives: Mapping[str, Tensor],
+    verb: Tensor,
+    noun: Tensor,
+    *,
+    scale: Literal["mean", "divided"] = "mean",
+    search: SearchName = "auto",
+    distance: Distance = "cosine",
+) -> Backpack:
+    """Averages perspectives of labelled actions into prototypes, in float64.
+
+    Args:
+        perspectives: task -> (M, D), all tasks' views of the same M actions.
+        verb: (M,) verb ids; an action with IGNORE here or in `noun` is of no pair, and left out.
+        noun: (M,) noun ids.
+        scale: "divided" divides the means by the number of tasks, as `ModelConfig.prototypes` has
+            it.
+        search: which k-NN the backpack will use.
+        distance: what "close" means to it.
+
+    Raises:
+        BackpackInvalid: no action has both labels.
+    """
+    is_known = (verb != IGNORE) & (noun != IGNORE)
+    if not is_known.any():
+        raise BackpackInvalid("the backpack is empty: no labelled action was collected")
+    verb, noun = verb[is_known], noun[is_known]
+    width = int(noun.max()) + 1
+    pairs, member, count = torch.unique(
+        verb * width + noun, return_inverse=True, return_counts=True
+    )
+    parts = len(perspectives) if scale == "divided" else 1
+    prototypes = {}
+    for task, views in perspectives.items():
+        total = torch.zeros(len(pairs), views.shape[1], dtype=torch.float64)
+        total.index_add_(0, member, views[is_known].detach().cpu().double())
+        prototypes[task] = (total / (parts * count.unsqueeze(1))).float()
+    return Backpack(prototypes, pairs // width, pairs % width, count, search, distance)

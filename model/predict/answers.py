@@ -1,0 +1,201 @@
+"""Votes of one graph -> typed answers with labels, seconds, probabilities and evidence."""
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from model.config import ModelConfig
+from model.nn.backpack import Backpack
+from model.nn.skill import Votes
+from model.nn.skill_set import SkillSet
+from model.predict.futures import sample_futures
+from model.predict.outputs import (
+    ArAnswer,
+    Evidence,
+    ForecastAnswer,
+    LtaAnswer,
+    LtaStep,
+    Neighbour,
+    OsccAnswer,
+    PnrAnswer,
+    Ranked,
+    SegmentAnswer,
+    SkillAnswer,
+)
+from model.tasks import AR, FIXED_LABELS, OSCC, PNR, Readout
+from weights.bundle.manifest import Manifest
+
+
+def graph_votes(votes: Votes, graph: int) -> Votes:
+    """Cuts one graph out of a batch of votes; logits become (n, Y), matches (n', k)."""
+    return Votes(
+        {name: {who: v[graph] for who, v in by.items()} for name, by in votes.logits.items()},
+        {task: rows[graph] for task, rows in votes.rows.items()},
+        {task: cosine[graph] for task, cosine in votes.similarity.items()},
+    )
+
+
+def output_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    """Returns calibrated probabilities of summed logits, (n, Y).
+
+    With one label the nodes compete: the result is (n, 1) and says where, given that it is
+    somewhere.
+    """
+    return (logits / temperature).softmax(dim=0 if logits.shape[-1] == 1 else -1)
+
+
+def name_prototypes(
+    backpack: Backpack, labels: Mapping[str, Sequence[str]], matches: Sequence[tuple[int, float]]
+) -> list[Neighbour]:
+    """Returns retrieved rows as a caller sees them.
+
+    Args:
+        backpack: where they were found.
+        labels: label space -> names by id; imported backpacks may not know an action (-1).
+        matches: (row, similarity) pairs.
+    """
+
+    def named(space: str, label: int) -> str:
+        return "unknown" if label < 0 else labels[space][label]
+
+    return [
+        Neighbour(
+            verb=named("verb", int(backpack.verb_id[row])),
+            noun=named("noun", int(backpack.noun_id[row])),
+            similarity=similarity,
+            count=int(backpack.count[row]),
+        )
+        for row, similarity in matches
+    ]
+
+
+class AnswerReader:
+    """Reads answers in the label spaces and temperatures of one bundle."""
+
+    def __init__(self, manifest: Manifest, skills: SkillSet) -> None:
+        self._labels = manifest.label_spaces | FIXED_LABELS
+        self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
+        self._config = ModelConfig.from_dict(manifest.model)
+        self._skills = skills
+
+    def probabilities(self, task: str, votes: Votes) -> dict[str, Tensor]:
+        """Returns calibrated probabilities of the fused votes, output -> (n, Y)."""
+        return {
+            name: output_probabilities(logits, self._temperature.get(f"{task}.{name}", 1.0))
+            for name, logits in votes.fused().items()
+        }
+
+    def segment(
+        self, bounds: tuple[float, float], votes: Mapping[str, Votes], *, top_k: int
+    ) -> SegmentAnswer:
+        """Joins what every skill says of one segment."""
+        ar: ArAnswer | None = None
+        oscc: OsccAnswer | None = None
+        pnr: PnrAnswer | None = None
+        skills: dict[str, SkillAnswer] = {}
+        evidence = Evidence()
+        for task, own in votes.items():
+            spec, probability = self._skills.specs[task], self.probabilities(task, own)
+            output, node = spec.outputs[0], 0
+            if spec.readout is Readout.NODES:
+                scores = probability[output][:, 0]
+                node = int(scores.argmax())
+                time_s = _node_time(bounds, node, spec.num_nodes)
+                found = PnrAnswer(time_s, float(scores[node]), scores.tolist())
+                if task == PNR.name:
+                    pnr = found
+                else:
+                    skills[task] = SkillAnswer(instant=found)
+            elif task == AR.name:
+                verb, noun = (self._rank(n, probability[n][0], top_k) for n in ("verb", "noun"))
+                ar = ArAnswer(verb, noun)
+            elif task == OSCC.name:
+                changed = float(probability["state"][0, 1])
+                oscc = OsccAnswer(changed > 0.5, changed)
+            else:
+                skills[task] = SkillAnswer(self._rank(output, probability[output][0], top_k))
+            self._explain(task, own, node, bounds, evidence, top_k)
+        return SegmentAnswer(*bounds, ar, oscc, pnr, evidence, skills)
+
+    def forecast(
+        self, task: str, votes: Votes, observed: list[int], *, top_k: int
+    ) -> ForecastAnswer:
+        """Ranks every future step; the evidence is the first step's."""
+        output = self._skills.specs[task].outputs[0]
+        steps = [self._rank(output, p, top_k) for p in self.probabilities(task, votes)[output]]
+        evidence = Evidence()
+        self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
+        return ForecastAnswer(observed, steps, evidence)
+
+    def future(
+        self, task: str, votes: Votes, observed: list[int], *, top_k: int, seed: int
+    ) -> LtaAnswer:
+        """Ranks LTA's future steps and samples whole futures; the evidence is the first step's."""
+        probability = self.probabilities(task, votes)
+        verb, noun = probability["verb"], probability["noun"]  # (Z, Y)
+        steps = [
+            LtaStep(self._rank("verb", v, top_k), self._rank("noun", n, top_k))
+            for v, n in zip(verb, noun, strict=True)
+        ]
+        drawn = sample_futures(votes.fused(), config=self._config, seed=seed)
+        verbs, nouns = self._labels["verb"], self._labels["noun"]
+        hypotheses = [
+            [(verbs[v], nouns[n]) for v, n in zip(vs, ns, strict=True)]
+            for vs, ns in zip(drawn["verb"].tolist(), drawn["noun"].tolist(), strict=True)
+        ]
+        evidence = Evidence()
+        self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
+        return LtaAnswer(observed, steps, hypotheses, evidence)
+
+    def _rank(self, output: str, probability: Tensor, top_k: int) -> list[Ranked]:
+        names = self._labels[output]
+        best = probability.topk(min(top_k, len(names)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [Ranked(i, names[i], p) for i, p in pairs]
+
+    def _explain(
+        self,
+        task: str,
+        votes: Votes,
+        node: int,
+        bounds: tuple[float, float],
+        evidence: Evidence,
+        top_k: int,
+    ) -> None:
+        """Adds which prototypes one skill retrieved at a node and how each perspective voted."""
+        spec = self._skills.specs[task]
+        everywhere = spec.readout is Readout.GRAPH  # every node counts: show the closest of all
+        evidence.neighbours[task] = {}
+        for view, rows in votes.rows.items():
+            nodes = slice(None) if everywhere else slice(node, node + 1)
+            matches = zip(
+                rows[nodes].flatten().tolist(),
+                votes.similarity[view][nodes].flatten().tolist(),
+                strict=True,
+            )
+            evidence.neighbours[task][view] = self._neighbours(task, list(matches), top_k)
+        for name, by in votes.logits.items():
+            evidence.votes[f"{task}.{name}"] = {
+                who: self._vote(name, logits, node, bounds) for who, logits in by.items()
+            }
+
+    def _neighbours(self, task: str, matches: list[tuple[int, float]], k: int) -> list[Neighbour]:
+        backpack = self._skills.backpacks[self._skills.backbone_of[task]]
+        assert backpack is not None  # it gave the matches
+        closest: dict[int, float] = {}
+        for row, similarity in matches:
+            closest[row] = max(similarity, closest.get(row, -1.0))
+        ordered = sorted(closest.items(), key=lambda item: -item[1])[:k]
+        return name_prototypes(backpack, self._labels, ordered)
+
+    def _vote(self, output: str, logits: Tensor, node: int, bounds: tuple[float, float]) -> str:
+        if logits.shape[-1] == 1:
+            where = int(logits[:, 0].argmax())
+            return f"{_node_time(bounds, where, len(logits)):.2f} s"
+        return self._labels[output][int(logits[node].argmax())]
+
+
+def _node_time(bounds: tuple[float, float], node: int, num_nodes: int) -> float:
+    """Left edge of a node, as Ego4D's evaluation has it."""
+    start_s, end_s = bounds
+    return start_s + node * (end_s - start_s) / num_nodes

@@ -1,0 +1,282 @@
+"""Predictor: feature tracks -> typed answers. The one door the server and the tools use."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import encoder_from_spec
+from extract.encoders.precomputed import FeaturesOnly
+from extract.features.track import EncoderId, FeatureTrack
+from extract.runtime.choose import TORCH, Choice, Runtime, choose_encoder
+from model.config import ModelConfig
+from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
+from model.nn.knn import SearchName
+from model.nn.skill import Votes
+from model.nn.skill_set import SkillSet, build_skills
+from model.nodes import TOLERANCE_S
+from model.predict.answers import AnswerReader, graph_votes
+from model.predict.outputs import ForecastAnswer, LtaAnswer, Prediction
+from model.predict.search import BackpackSearch, Look, Matches
+from model.tasks import AR, LTA, TaskSpec
+from model.track_nodes import Bounds, cut_track, nodes_on
+from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
+from weights.errors import BundleError
+from weights.storage.cache import Cache
+from weights.storage.folders import Place
+
+
+@dataclass(frozen=True, eq=False)
+class PredictRequest:
+    """What to say of one track.
+
+    Attributes:
+        track: features of the clip.
+        tasks: which tasks to answer.
+        segments: (start_s, end_s) pairs in time order; None cuts the clip every `segment_s`.
+        segment_s: length of a segment when none are given.
+        top_k: labels in each ranked list, and prototypes in each list of evidence.
+        seed: of the sampled futures.
+    """
+
+    track: FeatureTrack
+    tasks: frozenset[str]
+    segments: tuple[tuple[float, float], ...] | None = None
+    segment_s: float = 8.0
+    top_k: int = 5
+    seed: int = 0
+
+
+class Predictor:
+    """Answers for tracks made by one bundle's encoder.
+
+    Attributes:
+        name: of the bundle.
+        version: of the bundle.
+        sha256: of the bundle.
+        manifest: everything the bundle says of itself.
+        tasks: what can be answered.
+        encoder: what makes the tracks; a bundle for stored features has only its name, unless
+            the encoder that made them was given.
+        runtime: what runs the encoder, and why; None where there is none of its own to run.
+        backpacks: its prototypes, searchable.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "cpu",
+        search: SearchName = "auto",
+        encoder: VideoEncoder | None = None,
+        runtime: Runtime = TORCH,
+    ) -> None:
+        """Builds every model of a loaded bundle.
+
+        Args:
+            bundle: what to build.
+            device: where the models run.
+            search: who finds the nearest prototypes.
+            encoder: makes, of videos, the features that the bundle was trained on; only for a
+                bundle that brings none of its own. Runs where it is.
+            runtime: what is to run the bundle's own encoder.
+
+        Raises:
+            BundleError: the tensors do not fit the manifest.
+            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
+            RuntimeUnavailable: what is to run the encoder is not there.
+        """
+        self.manifest = bundle.manifest
+        self.name, self.version = bundle.manifest.name, bundle.manifest.version
+        self.sha256 = bundle.sha256
+        self.device = torch.device(device)
+        self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
+        self.tasks = tuple(self.skills.specs)
+        self.config = ModelConfig.from_dict(bundle.manifest.model)
+        self.encoder, self.runtime = _encoder(bundle, self.config.input_size, self.device, runtime)
+        self._released: EncoderId | None = None  # who made tracks that do not say more
+        if isinstance(self.encoder, FeaturesOnly):
+            self._released = EncoderId(self.encoder.name, "")
+        if encoder is not None:
+            self.encoder = _attached(self.encoder, encoder)
+        self.backpacks = BackpackSearch(self.skills, self.manifest.label_spaces)
+        self._reader = AnswerReader(bundle.manifest, self.skills)
+
+    @classmethod
+    def from_bundle(
+        cls,
+        place: Place,
+        *,
+        device: str = "cpu",
+        search: SearchName = "auto",
+        encoder: VideoEncoder | None = None,
+        runtime: Runtime = TORCH,
+    ) -> "Predictor":
+        """Loads and verifies a bundle from a folder or a URL; the rest is the constructor's.
+
+        What comes from a URL is kept where the runtime keeps its measurements.
+
+        Raises:
+            WeightsError: there is no bundle, or it cannot be trusted.
+            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
+            RuntimeUnavailable: what is to run the encoder is not there.
+        """
+        bundle = load_bundle(place, cache=Cache(runtime.cache) if runtime.cache else None)
+        return cls(bundle, device=device, search=search, encoder=encoder, runtime=runtime)
+
+    @property
+    def backbone_passes(self) -> int:
+        """Passes through temporal backbones so far."""
+        return self.skills.backbone_passes
+
+    @property
+    def reach(self) -> int:
+        """Segments on either side of one that may have a say in its answer."""
+        return max(spec.num_segments for spec in self.skills.specs.values())
+
+    @property
+    def forecasts(self) -> frozenset[str]:
+        """Tasks that answer once a clip, from its last segments."""
+        return frozenset(task for task, spec in self.skills.specs.items() if spec.num_future)
+
+    def check(self, request: PredictRequest) -> None:
+        """Looks at a request before any work is done for it.
+
+        Raises:
+            UnknownTask: a task has no skill here.
+            SegmentInvalid: a segment is empty, reversed or outside the clip.
+            FeatureMismatch: the track comes from another encoder.
+        """
+        for task in sorted(request.tasks):
+            if task not in self.tasks:
+                raise UnknownTask(task, self.tasks)
+        made_by, ours = request.track.encoder, self.encoder
+        is_ours = bool(ours.fingerprint) and made_by.fingerprint == ours.fingerprint
+        if not is_ours and made_by != self._released:
+            raise FeatureMismatch(
+                f"this bundle's encoder is {ours.name} {ours.fingerprint[:12]}, "
+                f"the features come from {made_by.name[:64]} {made_by.fingerprint[:12]}"
+            )
+        first_s, last_s = request.track.origin_s, request.track.video_end_s
+        for index, (start_s, end_s) in enumerate(request.segments or ()):
+            if not 0 <= start_s < end_s:
+                raise SegmentInvalid(index, f"needs 0 <= start < end, got [{start_s}, {end_s}]")
+            if end_s <= first_s or end_s > last_s + TOLERANCE_S:
+                raise SegmentInvalid(
+                    index,
+                    f"ends at {end_s} s, but the clip shows frames from {first_s:.3f} to "
+                    f"{last_s:.3f} s",
+                )
+
+    @torch.inference_mode()
+    def predict(self, requests: Sequence[PredictRequest]) -> list[Prediction]:
+        """Answers requests together: one pass of each backbone, whatever their number.
+
+        Raises:
+            ModelError: as `check` does.
+        """
+        for request in requests:
+            self.check(request)
+        segments = [cut_track(r.track, r.segments, r.segment_s) for r in requests]
+        inputs: dict[str, list[Tensor]] = {}
+        for request, cut in zip(requests, segments, strict=True):
+            for task in request.tasks:
+                nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
+                inputs.setdefault(task, []).append(nodes)
+        joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
+        votes: dict[str, Votes] = self.skills(joined) if joined else {}
+        firsts = _first_graphs(requests, segments, self.skills.specs)
+        return [
+            self._assemble(request, cut, votes, first)
+            for request, cut, first in zip(requests, segments, firsts, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+        """Returns a track's segments and the prototypes closest to each.
+
+        Args:
+            request: its track and segments count; tasks do not.
+            look: what to look for.
+
+        Raises:
+            ModelError: as `check` does, or there is no such backpack or perspective.
+        """
+        self.check(request)
+        cut = cut_track(request.track, request.segments, request.segment_s)
+        nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
+        return cut, self.backpacks.of_segments(nodes, look)
+
+    def _assemble(
+        self,
+        request: PredictRequest,
+        cut: list[tuple[float, float]],
+        votes: dict[str, Votes],
+        first: dict[str, int],
+    ) -> Prediction:
+        """Puts one request's answers together; `first` is its first graph in each task's batch."""
+        segments = []
+        for index, bounds in enumerate(cut):
+            mine = {
+                task: graph_votes(votes[task], first[task] + index)
+                for task in self.tasks
+                if task in request.tasks and not self.skills.specs[task].num_future
+            }
+            segments.append(self._reader.segment(bounds, mine, top_k=request.top_k))
+        lta: LtaAnswer | None = None
+        skills: dict[str, ForecastAnswer] = {}
+        for task in self.tasks:
+            spec = self.skills.specs[task]
+            if task not in request.tasks or not spec.num_future:
+                continue
+            observed = list(range(max(0, len(cut) - spec.num_segments), len(cut)))
+            mine_future = graph_votes(votes[task], first[task])
+            top_k = request.top_k
+            if task == LTA.name:
+                lta = self._reader.future(
+                    task, mine_future, observed, top_k=top_k, seed=request.seed
+                )
+            else:
+                skills[task] = self._reader.forecast(task, mine_future, observed, top_k=top_k)
+        return Prediction(segments, lta, skills)
+
+
+def _encoder(
+    bundle: Bundle, input_size: int, device: torch.device, runtime: Runtime
+) -> tuple[VideoEncoder, Choice | None]:
+    spec, file = bundle.manifest.encoder, ENCODER_FILE
+    try:
+        if spec.get("kind") == "features":
+            return FeaturesOnly.from_spec(spec, input_size), None
+        encoder = encoder_from_spec(spec, bundle.encoder).to(device)
+        file = ONNX_FILE
+        return choose_encoder(encoder, bundle.encoder_onnx, runtime)
+    except ValueError as error:
+        expected = f"the encoder {spec.get('name')!r} of the manifest"
+        raise BundleError(file, expected=expected, found=str(error)) from error
+
+
+def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:
+    if not isinstance(own, FeaturesOnly):
+        raise FeatureMismatch(f"this bundle brings its own encoder, {own.name}; name no other")
+    try:
+        return own.made_by(given)
+    except ValueError as error:
+        raise FeatureMismatch(str(error)) from error
+
+
+def _first_graphs(
+    requests: Sequence[PredictRequest],
+    segments: list[list[tuple[float, float]]],
+    specs: dict[str, TaskSpec],
+) -> list[dict[str, int]]:
+    """For every request, the position of its first graph in each task's batch."""
+    total: dict[str, int] = {}
+    firsts = []
+    for request, cut in zip(requests, segments, strict=True):
+        firsts.append({task: total.get(task, 0) for task in request.tasks})
+        for task in request.tasks:
+            total[task] = total.get(task, 0) + (1 if specs[task].num_future else len(cut))
+    return firsts

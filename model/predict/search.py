@@ -1,0 +1,131 @@
+"""BackpackSearch: the prototypes closest to a clip, or to an action, as each task sees them.
+
+What the skills look up on the way to an answer (paper Sec. 3.3), as an answer of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from model.errors import SearchInvalid
+from model.nn.backpack import Backpack
+from model.nn.pooling import select_nodes
+from model.nn.skill_set import SkillSet
+from model.predict.answers import name_prototypes
+from model.predict.outputs import Neighbour
+from model.tasks import AR
+
+
+@dataclass(frozen=True)
+class Look:
+    """What to look for.
+
+    Attributes:
+        perspectives: tasks whose prototypes to search; None: all in the backpack.
+        backbone: whose backpack; None: the first that has one.
+        top_k: prototypes in each list.
+    """
+
+    perspectives: tuple[str, ...] | None = None
+    backbone: str | None = None
+    top_k: int = 5
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What was found.
+
+    Attributes:
+        backbone: whose backpack was searched.
+        nearest: per query, perspective -> prototypes, closest first.
+    """
+
+    backbone: str
+    nearest: list[dict[str, list[Neighbour]]]
+
+
+class BackpackSearch:
+    """Searches the backpacks of one bundle."""
+
+    def __init__(self, skills: SkillSet, labels: Mapping[str, Sequence[str]]) -> None:
+        """Wires the parts.
+
+        Args:
+            skills: hold the backbones and their backpacks.
+            labels: label space -> names by id.
+        """
+        self._skills = skills
+        self._labels = labels
+
+    def of_segments(self, nodes: Tensor, look: Look) -> Matches:
+        """Returns what is closest to segments, seen as the backpack's own actions were.
+
+        Args:
+            nodes: (G, num_segments, S, D_in), observed nodes of AR's graphs, one a segment.
+            look: what to look for.
+
+        Raises:
+            SearchInvalid: there is no such backpack or perspective.
+        """
+        name, backpack = self._choose(look)
+        model = self._skills.models[name]
+        features = model.features({AR.name: nodes}, specs={AR.name: AR})[AR.name]
+        centre = select_nodes(AR, features)[:, 0]  # (G, D)
+        views = {task: model.heads[task](centre) for task in _perspectives(backpack, look)}
+        return Matches(name, self._nearest(backpack, views, look.top_k))
+
+    def of_action(self, verb: str, noun: str, look: Look) -> Matches:
+        """Returns what is closest to the prototypes of one action, that action itself first.
+
+        Raises:
+            SearchInvalid: no prototype has this verb and noun, or there is no such backpack or
+                perspective.
+        """
+        name, backpack = self._choose(look)
+        is_row = (backpack.verb_id == self._label("verb", verb)) & (
+            backpack.noun_id == self._label("noun", noun)
+        )
+        if not is_row.any():
+            raise SearchInvalid("noun", f"the backpack holds no prototype of {verb!r} {noun!r}")
+        row = is_row.nonzero()[:1, 0]
+        prototypes = backpack.prototypes
+        views = {task: prototypes[task][row] for task in _perspectives(backpack, look)}
+        return Matches(name, self._nearest(backpack, views, look.top_k))
+
+    def _choose(self, look: Look) -> tuple[str, Backpack]:
+        filled = {name: b for name, b in self._skills.backpacks.items() if b is not None}
+        if not filled:
+            raise SearchInvalid("backbone", "this bundle has no backpack")
+        name = next(iter(filled)) if look.backbone is None else look.backbone
+        if name not in filled:
+            raise SearchInvalid("backbone", f"expected one of {', '.join(filled)}")
+        return name, filled[name]
+
+    def _label(self, space: str, name: str) -> int:
+        names = list(self._labels[space])
+        if name not in names:
+            raise SearchInvalid(space, f"{name!r} is no {space} of this bundle")
+        return names.index(name)
+
+    def _nearest(
+        self, backpack: Backpack, views: Mapping[str, Tensor], top_k: int
+    ) -> list[dict[str, list[Neighbour]]]:
+        """One dictionary a query, from perspective -> (Q, D)."""
+        queries = len(next(iter(views.values())))
+        nearest: list[dict[str, list[Neighbour]]] = [{} for _ in range(queries)]
+        for task, view in views.items():
+            rows, similarity = backpack.index(task).search(view, top_k)
+            for found, mine, close in zip(nearest, rows.tolist(), similarity.tolist(), strict=True):
+                found[task] = name_prototypes(
+                    backpack, self._labels, list(zip(mine, close, strict=True))
+                )
+        return nearest
+
+
+def _perspectives(backpack: Backpack, look: Look) -> tuple[str, ...]:
+    known = tuple(backpack.prototypes)
+    for index, task in enumerate(look.perspectives or ()):
+        if task not in known:
+            raise SearchInvalid(f"perspectives/{index}", f"expected one of {', '.join(known)}")
+    return look.perspectives or known

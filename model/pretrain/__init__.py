@@ -1,1 +1,0 @@
-"""Training of the small encoder from pixels; what comes after it sees tracks only."""

@@ -1,1 +1,0 @@
-"""What an evaluation shows: tables, figures and one page, made from answers and labels."""

@@ -1,1 +1,0 @@
-"""The paper's tables again, on whatever data is at hand."""

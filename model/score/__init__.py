@@ -1,0 +1,1 @@
+"""Challenge files for the unannotated test sets: python -m model.score."""

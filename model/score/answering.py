@@ -1,0 +1,165 @@
+"""Questions and the track of their video -> answers, in float64.
+
+An answer depends on the bundle, the features, the seed and its own id, and on nothing else. In
+float32 the shape of a batch moves a probability by about 1e-7, enough to turn one of a test set's
+millions of draws now and then, or the choice between two prototypes; in float64 by 1e-16.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from extract.features.track import FeatureTrack
+from extract.features.track_check import track_fault
+from model.config import ModelConfig
+from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
+from model.nn.skill_set import SkillSet, build_skills
+from model.nodes import pick_nodes
+from model.predict.futures import sample_futures, seed_of
+from model.score.test_set import Question
+from model.tasks import Readout, TaskSpec
+from model.train.options import at_temperature
+from weights.bundle import Bundle
+
+
+class Responder:
+    """Answers a test set with one bundle.
+
+    Attributes:
+        config: of the model.
+        depends_on_batch: the model normalises over its batch (`norm="batch"`), so an answer does
+            depend on the batch size.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        seed: int = 0,
+        future_temperature: float | None = None,
+        batch_size: int = 64,
+        device: str = "cpu",
+    ) -> None:
+        """Builds the models of a bundle.
+
+        Args:
+            bundle: loaded and verified.
+            seed: of LTA's sampled futures.
+            future_temperature: they are drawn at; the bundle's if None.
+            batch_size: graphs at once.
+            device: "cpu" or a CUDA device.
+
+        Raises:
+            BundleError: the tensors do not fit the manifest.
+        """
+        manifest = bundle.manifest
+        self._seed, self._batch_size, self._device = seed, batch_size, torch.device(device)
+        self._skills = _in_float64(build_skills(bundle, search="torch"), self._device)
+        self.config = at_temperature(ModelConfig.from_dict(manifest.model), future_temperature)
+        self.depends_on_batch = self.config.norm == "batch"
+        self._labels = manifest.label_spaces
+        self._encoder = manifest.encoder
+
+    def check_tasks(self, tasks: Sequence[str]) -> None:
+        """Looks whether tasks can be answered.
+
+        Raises:
+            UnknownTask: a task has no skill in the bundle.
+        """
+        for task in tasks:
+            if task not in self._skills.specs:
+                raise UnknownTask(task, tuple(self._skills.specs))
+
+    def check_labels(self, taxonomy: Mapping[str, Sequence[str]]) -> None:
+        """Looks whether the bundle's label ids mean what the annotations mean by them.
+
+        Raises:
+            ScoringRefused: they do not. A taxonomy that only adds names at the end is fine.
+        """
+        for space, names in taxonomy.items():
+            ours = self._labels[space]
+            for place, name in enumerate(ours):
+                theirs = repr(names[place]) if place < len(names) else "nothing"
+                if repr(name) != theirs:
+                    raise ScoringRefused(
+                        f"{space} {place} is {name!r} in the bundle and {theirs} in the "
+                        f"annotations' taxonomy ({len(ours)} and {len(names)} names): this bundle "
+                        "was trained on another label space, or another version of the data"
+                    )
+
+    def check_track(self, track: FeatureTrack) -> None:
+        """Looks whether a track is sound and of the bundle's encoder, as far as it can tell.
+
+        Raises:
+            FeatureMismatch: it is not.
+        """
+        if fault := track_fault(track):
+            raise FeatureMismatch(f"features of {track.video_id}: {fault}")
+        width, made_by = track.features.shape[1], track.encoder.fingerprint
+        if width != self.config.input_size:
+            raise FeatureMismatch(
+                f"features of {track.video_id} have {width} numbers, this bundle's model takes "
+                f"{self.config.input_size}"
+            )
+        expected = self._encoder.get("fingerprint")
+        if made_by and expected and made_by != expected:  # a bare tensor does not say who made it
+            raise FeatureMismatch(
+                f"features of {track.video_id} come from {track.encoder.name} {made_by[:12]}, this "
+                f"bundle's encoder is {self._encoder.get('name')} {expected[:12]}"
+            )
+
+    @torch.inference_mode()
+    def answer(
+        self, task: str, questions: Sequence[Question], track: FeatureTrack
+    ) -> dict[str, Any]:
+        """Returns the answers to one task's questions about one video, id -> answer.
+
+        Raises:
+            FeatureMismatch: the track is of another encoder.
+        """
+        self.check_track(track)
+        spec = self._skills.specs[task]
+        answers: dict[str, Any] = {}
+        for first in range(0, len(questions), self._batch_size):
+            batch = questions[first : first + self._batch_size]
+            nodes = self._nodes(spec, batch, track).to(self._device, torch.float64)
+            fused = self._skills({task: nodes})[task].fused()
+            logits = {name: values.cpu() for name, values in fused.items()}
+            for place, question in enumerate(batch):
+                mine = {name: values[place] for name, values in logits.items()}
+                answers[question.id] = self._read(spec, question, mine)
+        return answers
+
+    def _nodes(self, spec: TaskSpec, questions: Sequence[Question], track: FeatureTrack) -> Tensor:
+        """Observed nodes, (G, n, S, D_in).
+
+        Where fewer segments were seen than a graph shows, the first one is repeated.
+        """
+        seen = [q.segments[-spec.num_segments :] for q in questions]
+        padded = [(s[0],) * (spec.num_segments - len(s)) + s for s in seen]
+        rows = torch.full((len(questions),), len(track.features))
+        pick = pick_nodes(spec, torch.tensor(padded), rows, config=self.config)
+        return pick.gather(track.features)
+
+    def _read(self, spec: TaskSpec, question: Question, logits: Mapping[str, Tensor]) -> Any:
+        """Returns one graph's answer as its file has it, from logits, output -> (n, Y)."""
+        if spec.readout is Readout.GRAPH:
+            return bool(logits["state"][0].argmax() == 1)
+        if spec.readout is Readout.NODES:
+            node = int(logits["keyframe"][:, 0].argmax())
+            return node * question.length_frames / spec.num_nodes  # the node's left edge
+        seed = seed_of(self._seed, question.id)
+        futures = sample_futures(logits, config=self.config, seed=seed)
+        return {name: futures[name].tolist() for name in spec.outputs}
+
+
+def _in_float64(skills: SkillSet, device: torch.device) -> SkillSet:
+    """Moves every model and prototype of a skill set."""
+    skills = skills.to(device, torch.float64)
+    skills.backpacks = {
+        name: backpack and backpack.to(device, torch.float64)
+        for name, backpack in skills.backpacks.items()
+    }
+    return skills

@@ -1,0 +1,1 @@
+"""Data sets as training takes them: samples, label spaces, encoder."""

@@ -1,0 +1,204 @@
+"""The tabletop data set from nothing: world -> encoder -> features, each stage made once."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import encoder_from_spec, encoder_spec
+from extract.encoders.torch_encoder import TorchEncoder, load_encoder
+from extract.features.store import FeatureStore
+from model.data.annotations import DataRoot, Split
+from model.data.samples import Samples, Tracks
+from model.data.tracks import read_tracks
+from model.distributed import ALONE, World
+from model.evaluate.scoring import split_samples
+from model.tasks import FIXED_LABELS
+from model.train.datasets.prepared import Prepared
+from model.train.encoder.pretrain import Pretraining, pretrain_on_clips, pretrain_on_images
+from model.train.ledger import Ledger, stage_key
+from model.train.presets import Preset
+from tabletop.files.footage import Footage
+from tabletop.files.world import WORLD_FILE, write_world
+from tabletop.story.script import WORLD_VERSION
+from weights.bundle import load_bundle
+from weights.storage.folders import Place
+
+TYPICAL_S = {
+    "world": 350.0,
+    "footage": 140.0,
+    "images": 1000.0,
+    "encoder": 700.0,
+    "features": 350.0,
+}
+"""Seconds per stage of a full run on two cores: what the estimate of the rest starts from."""
+
+DATA = "tabletop, a generated world (not Ego4D)"
+
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Tabletop:
+    """One preset's world, the encoder trained for it, and its features."""
+
+    def __init__(
+        self, preset: Preset, folder: Path, ledger: Ledger, *, seed: int, workers: int
+    ) -> None:
+        self.preset, self.folder, self.seed, self.workers = preset, folder, seed, workers
+        self.ledger = ledger
+        self.data = DataRoot(folder / "world")
+
+    def prepare(self) -> Prepared:
+        """Runs what has not been run; returns samples of every split, test truth included."""
+        world = self._world()
+        labels = self.data.taxonomy()
+        num_labels = {n: len(names) for n, names in (labels | FIXED_LABELS).items()}
+        encoder, key = self._encoder(num_labels)
+        samples, key = self._samples(encoder, stage_key(world, key))
+        return Prepared(
+            samples=samples,
+            labels=labels,
+            encoder=encoder_spec(encoder),
+            encoder_tensors=encoder.state_dict(),
+            key=key,
+            data=DATA,
+            facts={
+                "licence": "Apache-2.0",
+                "world": asdict(self.preset.world),
+                "scenes": self.preset.scenes,
+                "pretrain": asdict(self.preset.pretrain),
+            },
+        )
+
+    def _world(self) -> str:
+        key = stage_key(self.preset.world)
+
+        def make() -> None:
+            with _Bar("world") as progress:
+                write_world(
+                    self.data.root, self.preset.world, workers=self.workers, progress=progress
+                )
+
+        self.ledger.files("world", key, make)
+        return key
+
+    def _encoder(self, num_labels: dict[str, int]) -> tuple[TorchEncoder, str]:
+        preset = self.preset
+        footage, key = self._footage()
+        torch.manual_seed(self.seed)
+        labels = {name: num_labels[name] for name in ("verb", "noun")}
+        model = Pretraining(preset.swin, labels)
+
+        def trained(
+            stage: str, key: str, train: Callable[..., None], kept: nn.Module
+        ) -> dict[str, Tensor]:
+            def make() -> dict[str, Tensor]:
+                checkpoint = self.ledger.checkpoint(stage, key)
+                how = {"config": preset.pretrain, "seed": self.seed, "checkpoint": checkpoint}
+                train(model, footage, preset.contract, **how, world=self.ledger.world)
+                return dict(kept.state_dict())
+
+            return self.ledger.tensors(stage, key, make)
+
+        shared = replace(preset.pretrain, clips=preset.pretrain.images)
+        key = stage_key(key, preset.contract, preset.swin, shared, self.seed)
+        model.load_state_dict(trained("images", key, pretrain_on_images, model))
+        key = stage_key(key, preset.pretrain)
+        tensors = trained("encoder", key, pretrain_on_clips, model.trunk)
+        return load_encoder(preset.name, preset.swin, preset.contract, tensors), key
+
+    def _footage(self) -> tuple[Footage, str]:
+        config = self.preset.footage
+        footage = Footage(self.folder / "footage", config)
+
+        def draw() -> None:
+            with _Bar("footage", unit="scene") as progress:
+                footage.write(workers=self.workers, progress=progress)
+
+        key = stage_key(WORLD_VERSION, config)
+        self.ledger.files("footage", key, draw)
+        return footage, key
+
+    def _samples(
+        self, encoder: TorchEncoder, upstream: str
+    ) -> tuple[dict[str, dict[str, Samples]], str]:
+        key = stage_key(upstream, encoder.fingerprint)
+        store = FeatureStore(self.folder / "features")
+
+        def make() -> None:
+            fill_store(self.data, store, encoder, self.ledger.world)
+
+        self.ledger.files("features", key, make, shared=True)
+        return world_samples(self.data, store, encoder), key
+
+
+def fill_store(
+    data: DataRoot, store: FeatureStore, encoder: VideoEncoder, world: World = ALONE
+) -> None:
+    """Extracts what a store lacks of a world's videos, of several ranks each its part."""
+    videos = sorted(set().union(*(data.read(split).videos for split in SPLITS)))
+    with _Bar("features", shown=world.is_first) as progress:
+        read_tracks(data, videos[world.part(len(videos))], store, encoder, progress=progress)
+
+
+def world_samples(
+    data: DataRoot, store: FeatureStore, encoder: VideoEncoder
+) -> dict[str, dict[str, Samples]]:
+    """Returns split -> task -> samples of a world, the test split's truth included."""
+    samples: dict[str, dict[str, Samples]] = {}
+    for split in SPLITS:
+        records = data.read(split)
+        tracks = read_tracks(data, records.videos, store, encoder)
+        samples[split] = split_samples(records, Tracks.join(tracks))
+    return samples
+
+
+def prepare_world(root: Path, bundle: Place, features: Place) -> Prepared:
+    """Returns a world that lies on disk, with features by a finished bundle's encoder.
+
+    Args:
+        root: the world's folder.
+        bundle: whose encoder to use, its folder or URL.
+        features: where features lie, a folder or URL; what is missing is extracted.
+
+    Raises:
+        WeightsError: the bundle cannot be used.
+        AnnotationInvalid: there is no world.
+    """
+    data, store = DataRoot(root), FeatureStore(features)
+    loaded = load_bundle(bundle)
+    encoder = encoder_from_spec(loaded.manifest.encoder, loaded.encoder)
+    fill_store(data, store, encoder)
+    config = json.loads((root / WORLD_FILE).read_text())
+    return Prepared(
+        samples=world_samples(data, store, encoder),
+        labels=data.taxonomy(),
+        encoder=loaded.manifest.encoder,
+        encoder_tensors=loaded.encoder,
+        key=stage_key(config, encoder.fingerprint),
+        data=DATA,
+        facts={"licence": "Apache-2.0"},
+    )
+
+
+class _Bar:
+    """A progress bar fed with (done, total)."""
+
+    def __init__(self, label: str, unit: str = "video", *, shown: bool = True) -> None:
+        self._label, self._unit, self._shown = label, unit, shown
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self._bar = tqdm(desc=self._label, unit=self._unit, disable=not self._shown)
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def _advance(self, done: int, total: int) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)

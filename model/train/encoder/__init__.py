@@ -1,0 +1,1 @@
+"""The small tabletop encoder, trained from pixels."""

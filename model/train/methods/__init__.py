@@ -1,0 +1,1 @@
+"""Losses, stages and the methods that are made of them."""

@@ -1,0 +1,290 @@
+"""The stages of learning: multi-task model -> backpack -> one skill per task -> temperatures."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import FitConfig, ModelConfig
+from model.data.samples import Batch, Samples
+from model.evaluate.calibration import Calibration, competing, fit_temperature
+from model.nn.backpack import Backpack, average_per_action
+from model.nn.multitask import MultiTaskModel
+from model.nn.pooling import select_nodes
+from model.nn.skill import Skill, Votes
+from model.nn.skill_set import Backbone
+from model.tasks import AR, TaskSpec
+from model.train.fit import Fitting, backward_of, fit, precision, reshuffled, shuffled
+from model.train.methods.losses import task_loss
+from model.train.methods.pcgrad import pcgrad_backward
+from weights.bundle import fingerprint
+
+EVALUATION_BATCH = 64
+
+TaskModel = Callable[[Tensor], dict[str, Tensor]]
+"""Answers one task: observed nodes (G, n, S, D_in) -> output -> logits (G, m, Y)."""
+
+
+def train_multitask(
+    config: ModelConfig,
+    samples: Mapping[str, Samples],
+    num_labels: Mapping[str, int],
+    fitting: Fitting,
+    *,
+    surgery: bool = False,
+) -> MultiTaskModel:
+    """Returns a model trained on all tasks given, their losses averaged (Sec. 3.2).
+
+    Every step takes one batch of each task through one backbone pass; an epoch is as long as
+    the task with most samples, shorter ones start over. With one task this is the paper's
+    Temporal Graph, and with no temporal layer its MLP.
+
+    Args:
+        config: sizes and choices.
+        samples: task -> training samples.
+        num_labels: label space -> classes.
+        fitting: how.
+        surgery: tasks' conflicting gradients are projected off each other (PCGrad, Table 4).
+    """
+    torch.manual_seed(fitting.seed)
+    fit_config, device, world = fitting.config, fitting.device, fitting.world
+    model = MultiTaskModel(config, [s.spec for s in samples.values()], num_labels).to(device)
+    steps = max(-(-len(s) // fit_config.batch_size) for s in samples.values())
+
+    def batches(generator: torch.Generator) -> Iterator[dict[str, Batch]]:
+        return _side_by_side(samples, config, fitting, steps, generator)
+
+    def losses(batch: dict[str, Batch]) -> Tensor:
+        with precision(fitting):
+            logits = model({task: b.inputs for task, b in batch.items()})
+        each = [
+            task_loss(model.specs[t], logits[t], b.labels, config=fit_config, shares=b.shares)
+            for t, b in batch.items()
+        ]
+        scale = len(each) if fit_config.task_losses == "mean" else 1
+        return torch.stack(each) / scale
+
+    def total(batch: dict[str, Batch]) -> Tensor:
+        return losses(batch).sum()
+
+    if surgery:
+        backward = pcgrad_backward(model.backbone, model, losses, world)
+    else:
+        backward = backward_of(total, model, world)
+    fit(model, batches, backward, fitting, steps_per_epoch=steps, label="+".join(samples))
+    return model.cpu().requires_grad_(False)
+
+
+def _side_by_side(
+    samples: Mapping[str, Samples],
+    config: ModelConfig,
+    fitting: Fitting,
+    steps: int,
+    generator: torch.Generator,
+) -> Iterator[dict[str, Batch]]:
+    """One batch of every task a step; tasks with fewer samples start over, shuffled again."""
+    size = fitting.config.batch_size
+    streams = {
+        task: islice(reshuffled(len(s), size, generator), steps) for task, s in samples.items()
+    }
+    for chosen in zip(*streams.values(), strict=True):
+        yield {
+            task: _draw(samples[task], which, config, fitting, generator)
+            for task, which in zip(streams, chosen, strict=True)
+        }
+
+
+@torch.inference_mode()
+def fill_backpack(model: MultiTaskModel, actions: Samples, *, device: str = "cpu") -> Backpack:
+    """Returns the prototypes of every known task from AR's training samples (Sec. 3.3).
+
+    All samples count, with the vectors evaluation picks, so the result does not depend on luck.
+    """
+    model.eval().to(device)
+    views: dict[str, list[Tensor]] = {task: [] for task in model.heads}
+    verbs, nouns = [], []
+    for which in torch.arange(len(actions)).split(EVALUATION_BATCH):
+        batch = actions.draw(which, model.config)
+        union = model.features({AR.name: batch.inputs.to(device)}, specs={AR.name: AR})
+        centre = select_nodes(AR, union[AR.name])[:, 0]
+        for task, view in model.perspectives(centre).items():
+            views[task].append(view.cpu())
+        verbs.append(batch.labels["verb"][:, 0])
+        nouns.append(batch.labels["noun"][:, 0])
+    model.cpu()
+    joined = {task: torch.cat(parts) for task, parts in views.items()}
+    return average_per_action(
+        joined,
+        torch.cat(verbs),
+        torch.cat(nouns),
+        scale=model.config.prototypes,
+        distance=model.config.distance,
+    )
+
+
+class SkillOnBackbone(nn.Module):
+    """One skill and the backbone under it; only what is trained is a submodule.
+
+    Attributes:
+        skill: the novel task's part.
+        backbone: what it stands on.
+    """
+
+    def __init__(self, skill: Skill, backbone: Backbone, *, tuned: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.skill = skill
+        self._held = (backbone,)  # a tuple hides it from `parameters` and `state_dict`
+        self.tuned = nn.ModuleDict(tuned)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Multi-task model and backpack."""
+        return self._held[0]
+
+    def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Returns the fused logits, output -> (G, n, Y), of observed nodes (G, n, S, D_in)."""
+        model, spec = self.backbone.model, self.skill.spec
+        features = model.features({spec.name: inputs}, specs={spec.name: spec})[spec.name]
+        votes: Votes = self.skill(
+            features, model.heads, self.backbone.backpack, views_learn="heads" in self.tuned
+        )
+        return votes.fused()
+
+
+def tuned_parts(model: MultiTaskModel, fit_config: FitConfig) -> dict[str, nn.Module]:
+    """Returns the parts of a multi-task model that learning a skill on it moves, by name."""
+    moved = {"backbone": fit_config.tune_backbone, "heads": fit_config.tune_heads}
+    return {name: getattr(model, name) for name, moves in moved.items() if moves}
+
+
+def train_skill(
+    backbone: Backbone,
+    spec: TaskSpec,
+    samples: Samples,
+    num_labels: Mapping[str, int],
+    fitting: Fitting,
+    *,
+    perspectives: tuple[str, ...] | None = None,
+) -> SkillOnBackbone:
+    """Returns a task learnt on a backbone with the other tasks' backpack (Sec. 3.3).
+
+    The backbone given is left as it is: where the fitting says that it moves, a copy does.
+
+    Args:
+        backbone: multi-task model and its backpack.
+        spec: the novel task.
+        samples: its training samples.
+        num_labels: label space -> classes.
+        fitting: how, and what else is trained.
+        perspectives: known tasks to listen to; None takes all but the one learnt, () none (then
+            this is fine-tuning with a new head).
+    """
+    torch.manual_seed(fitting.seed)
+    known = [task for task in backbone.model.specs if task != spec.name]
+    if perspectives is not None:
+        known = list(perspectives)
+    skill = Skill(backbone.model.config, spec, known, num_labels)
+    backbone, tuned = _to_tune(backbone, fitting.config)
+    on_device = backbone.to(fitting.device)
+    learner = SkillOnBackbone(skill, on_device, tuned=tuned).to(fitting.device)
+    fit_task(learner, spec, samples, backbone.model.config, fitting, label=f"skill {spec.name}")
+    learner.requires_grad_(False).cpu()
+    return SkillOnBackbone(skill, replace(backbone, model=backbone.model.cpu()), tuned=tuned)
+
+
+def fit_task(
+    learner: nn.Module,
+    spec: TaskSpec,
+    samples: Samples,
+    config: ModelConfig,
+    fitting: Fitting,
+    *,
+    label: str,
+) -> None:
+    """Trains, in place, what answers one task: a call of `learner` with a batch's inputs."""
+
+    def batches(generator: torch.Generator) -> Iterator[Batch]:
+        for which in shuffled(len(samples), fitting.config.batch_size, generator):
+            yield _draw(samples, which, config, fitting, generator)
+
+    def loss(batch: Batch) -> Tensor:
+        with precision(fitting):
+            logits = learner(batch.inputs)
+        return task_loss(spec, logits, batch.labels, config=fitting.config, shares=batch.shares)
+
+    backward = backward_of(loss, learner, fitting.world)
+    steps = -(-len(samples) // fitting.config.batch_size)
+    fit(learner, batches, backward, fitting, steps_per_epoch=steps, label=label)
+
+
+def _to_tune(backbone: Backbone, fit_config: FitConfig) -> tuple[Backbone, dict[str, nn.Module]]:
+    """Returns the backbone to learn on and the parts of it that training moves."""
+    backbone.model.eval()
+    if not tuned_parts(backbone.model, fit_config):
+        return backbone, {}
+    model = copy.deepcopy(backbone.model)
+    tuned = {name: m.requires_grad_(True) for name, m in tuned_parts(model, fit_config).items()}
+    made_by = fingerprint(dict(backbone.model.state_dict()))
+    return replace(backbone, model=model, tuned_from=made_by), tuned
+
+
+@torch.inference_mode()
+def collect_logits(
+    models: Mapping[str, TaskModel], samples: Mapping[str, Samples], config: ModelConfig
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]:
+    """Runs every sample of the tasks that have a model.
+
+    Returns:
+        logits (M, n, Y) and labels (M, n), both task -> output.
+    """
+    logits: dict[str, dict[str, Tensor]] = {}
+    labels: dict[str, dict[str, Tensor]] = {}
+    for task, model in models.items():
+        split = samples[task]
+        found: dict[str, list[Tensor]] = {}
+        truth: dict[str, list[Tensor]] = {}
+        for which in torch.arange(len(split)).split(EVALUATION_BATCH):
+            batch = split.draw(which, config)
+            for name, values in model(batch.inputs).items():
+                found.setdefault(name, []).append(values)
+                truth.setdefault(name, []).append(batch.labels[name])
+        logits[task] = {name: torch.cat(parts) for name, parts in found.items()}
+        labels[task] = {name: torch.cat(parts) for name, parts in truth.items()}
+    return logits, labels
+
+
+def calibrate(
+    logits: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, Calibration]:
+    """Fits one temperature per output on validation logits, "task.output" -> calibration."""
+    fitted = {}
+    for task, outputs in logits.items():
+        for name, values in outputs.items():
+            fitted[f"{task}.{name}"] = fit_temperature(*competing(values, labels[task][name]))
+    return fitted
+
+
+def _draw(
+    samples: Samples,
+    which: Tensor,
+    config: ModelConfig,
+    fitting: Fitting,
+    generator: torch.Generator,
+) -> Batch:
+    """Returns this rank's part of a training batch: rows, crops and lone contexts at random."""
+    fit_config, world = fitting.config, fitting.world
+    batch = samples.draw(
+        which,
+        config,
+        generator=generator,
+        context_dropout=fit_config.context_dropout,
+        keyframe_crop=fit_config.keyframe_crop,
+        part=world.part(len(which)) if world.size > 1 else None,
+    )
+    if fit_config.feature_dropout:
+        batch = replace(batch, inputs=F.dropout(batch.inputs, fit_config.feature_dropout))
+    return batch.to(fitting.device)

@@ -1,0 +1,276 @@
+"""The methods the paper compares, as trainings that build on each other (Tables 1, 2, 4, 6, 7).
+
+A `Part` is one training; `Trainer` carries it out on top of the parts it needs and rebuilds its
+models from the tensors it left behind. Nothing here knows where tensors are kept.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from model.config import FitConfig, Learning, ModelConfig
+from model.data.samples import Samples
+from model.distributed import ALONE, World
+from model.nn.backpack import Backpack
+from model.nn.multitask import MultiTaskModel
+from model.nn.skill import Skill
+from model.nn.skill_set import Backbone, known_skill
+from model.tasks import TASKS
+from model.train.fit import Fitting
+from model.train.methods.stages import (
+    SkillOnBackbone,
+    fill_backpack,
+    train_multitask,
+    train_skill,
+    tuned_parts,
+)
+from model.train.methods.translation import TranslatedTask, Translator, train_translation
+from weights.bundle import fingerprint
+
+Tensors = dict[str, Tensor]
+
+ALL_TASKS = tuple(TASKS)
+
+MULTITASK = ("mlp", "temporal", "mtl", "mtl-pcgrad")
+"""Kinds that train known tasks: alone without or with the graph, together, with surgery."""
+
+SKILLS = ("mtl-ft", "egopack", "egopack-shared")
+"""Kinds that learn one novel task on a multi-task model."""
+
+MOVES_BACKBONE = ("mtl-ft", "egopack")
+"""Skills whose backbone is their own."""
+
+MOVES_HEADS = ("egopack",)
+"""Skills with a backbone of their own that listen to its known tasks' heads."""
+
+NEEDS_OTHERS = (*SKILLS, "mtl-tt")
+"""Kinds that stand on a model of the other tasks."""
+
+TRANSLATIONS = ("tt", "mtl-tt")
+"""Kinds that translate other models' features."""
+
+LABELS = {
+    "mlp": "MLP",
+    "temporal": "Temporal Graph",
+    "mtl": "MTL",
+    "mtl-pcgrad": "MTL + PCGrad",
+    "tt": "Task Translation",
+    "mtl-ft": "MTL + FT",
+    "mtl-tt": "MTL + TT",
+    "egopack": "EgoPack",
+    "egopack-shared": "EgoPack, one shared backbone",
+}
+"""Method -> its name in the paper's tables; the last is ours (one pass answers every task)."""
+
+SERVABLE = tuple(name for name in LABELS if name not in TRANSLATIONS)
+"""Methods whose models a bundle can hold."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One training.
+
+    Attributes:
+        kind: a method, or "backpack".
+        tasks: what it is trained on, or the one task that it learns.
+        change: fields of the `ModelConfig` set otherwise, for ablations.
+    """
+
+    kind: str
+    tasks: tuple[str, ...]
+    change: tuple[tuple[str, int | str | bool], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A file name: "egopack-ar", "mtl-ar+lta", "egopack-pnr@num_neighbours=8"."""
+        changed = "".join(f"@{field}={value}" for field, value in self.change)
+        return f"{self.kind}-{'+'.join(self.tasks)}{changed}"
+
+
+def parts_of(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
+    """Returns the parts whose models answer all tasks given with one method."""
+    if method in ("mtl", "mtl-pcgrad"):
+        return [Part(method, tasks)]
+    return [Part(method, (task,)) for task in tasks]
+
+
+def needs_of(part: Part, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
+    """Returns what a part is built on, in order, when `tasks` are all there are.
+
+    A novel task stands on a model of all *other* tasks (leave one out); `egopack-shared` on one
+    model of all tasks, so that every skill shares its single pass.
+    """
+    if part.kind in MULTITASK:
+        return []
+    if part.kind == "backpack":
+        return [Part("mtl", part.tasks)]
+    if part.kind == "tt":
+        return [Part("temporal", (task,)) for task in tasks]
+    shared = part.kind == "egopack-shared"
+    known = tuple(t for t in tasks if shared or t not in part.tasks)
+    below = [Part("mtl", known)]
+    return [*below, Part("backpack", known)] if part.kind.startswith("egopack") else below
+
+
+def has_backpack(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> bool:
+    """Whether a method fills a backpack, which is made of AR's training samples."""
+    needs = [need for part in parts_of(method, tasks) for need in needs_of(part, tasks)]
+    return any(need.kind == "backpack" for need in needs)
+
+
+def model_of(part: Part, learning: Learning) -> ModelConfig:
+    """Returns the model of a part: no graph for the MLP, an ablation's changes."""
+    config = replace(learning.model, **dict(part.change))  # type: ignore[arg-type]
+    return replace(config, num_layers=0, final_linear=False) if part.kind == "mlp" else config
+
+
+def fit_of(part: Part, learning: Learning) -> FitConfig:
+    """Returns how a part is optimised: only a skill with a backbone of its own moves it."""
+    if part.kind in (*MULTITASK, "backpack"):
+        return learning.multitask
+    if part.kind in TRANSLATIONS:
+        return learning.translation[part.tasks[0]]
+    config = learning.skills[part.tasks[0]]
+    return replace(
+        config,
+        tune_backbone=config.tune_backbone and part.kind in MOVES_BACKBONE,
+        tune_heads=config.tune_heads and part.kind in MOVES_HEADS,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Trainer:
+    """Everything a training depends on but the parts below it.
+
+    Attributes:
+        samples: task -> training samples.
+        num_labels: label space -> classes.
+        learning: model and optimisation.
+        seed: of everything random.
+        device: where to train.
+        progress: shows bars.
+        tasks: all that take part; the backpack is filled from AR's samples whether AR does or not.
+        world: who trains together.
+    """
+
+    samples: Mapping[str, Samples]
+    num_labels: Mapping[str, int]
+    learning: Learning
+    seed: int
+    device: str = "cpu"
+    progress: bool = True
+    tasks: tuple[str, ...] = ALL_TASKS
+    world: World = ALONE
+
+    def needs(self, part: Part) -> list[Part]:
+        """Returns what a part is built on, in order."""
+        return needs_of(part, self.tasks)
+
+    def config(self, part: Part) -> ModelConfig:
+        """Returns the model of a part; see `model_of`."""
+        return model_of(part, self.learning)
+
+    def fit_config(self, part: Part) -> FitConfig:
+        """Returns how a part is optimised; see `fit_of`."""
+        return fit_of(part, self.learning)
+
+    def train(
+        self, part: Part, made: Mapping[Part, Tensors], *, checkpoint: Path | None = None
+    ) -> Tensors:
+        """Returns the tensors of a part.
+
+        Args:
+            part: what to train.
+            made: tensors of the parts it needs.
+            checkpoint: where an unfinished training is kept.
+        """
+        config = self.fit_config(part)
+        fitting = Fitting(config, self.seed, checkpoint, self.device, self.progress, self.world)
+        if part.kind in MULTITASK:
+            samples = {task: self.samples[task] for task in part.tasks}
+            surgery = part.kind == "mtl-pcgrad"
+            model = train_multitask(
+                self.config(part), samples, self.num_labels, fitting, surgery=surgery
+            )
+            return dict(model.state_dict())
+        if part.kind == "backpack":
+            model = self._multitask(self.needs(part)[0], made)
+            actions = self.samples["ar"]
+            return fill_backpack(model, actions, device=self.device).to_tensors("backpack")
+        spec, own = TASKS[part.tasks[0]], self.samples[part.tasks[0]]
+        learner: nn.Module
+        if part.kind in TRANSLATIONS:
+            sources = self._sources(part, made)
+            learner = train_translation(sources, spec, own, self.num_labels, fitting)
+        else:
+            known = () if part.kind == "mtl-ft" else None
+            backbone = self._backbone(part, made)
+            learner = train_skill(backbone, spec, own, self.num_labels, fitting, perspectives=known)
+        return dict(learner.state_dict())
+
+    def models(
+        self, part: Part, made: Mapping[Part, Tensors], backbones: dict[Part, Backbone]
+    ) -> dict[str, nn.Module]:
+        """Returns task -> trained model, a `SkillOnBackbone` or a `TranslatedTask`.
+
+        Args:
+            part: what to rebuild.
+            made: tensors of the part and of those it needs.
+            backbones: frozen backbones rebuilt before, by their parts, so that skills share them;
+                this one is added.
+        """
+        if part.kind in MULTITASK:
+            model = self._multitask(part, made)
+            backbone = backbones.setdefault(part, Backbone(model))
+            return {
+                task: SkillOnBackbone(known_skill(backbone.model, task), backbone, tuned={})
+                for task in part.tasks
+            }
+        task = part.tasks[0]
+        if part.kind in TRANSLATIONS:
+            models = self._sources(part, made)
+            width = self.learning.model.hidden_size
+            translator = Translator(width, TASKS[task], list(models), self.num_labels)
+            translated = TranslatedTask(translator, models)
+            translated.load_state_dict(made[part])
+            return {task: translated.eval().requires_grad_(False)}
+        below = self.needs(part)[-1]
+        fresh = self._backbone(part, made)
+        if not tuned_parts(fresh.model, self.fit_config(part)):
+            fresh = backbones.setdefault(below, fresh)
+        return {task: self._skill(part, fresh, made[part])}
+
+    def _skill(self, part: Part, backbone: Backbone, tensors: Tensors) -> SkillOnBackbone:
+        task = part.tasks[0]
+        known = [t for t in backbone.model.specs if t != task] if backbone.backpack else []
+        skill = Skill(self.config(part), TASKS[task], known, self.num_labels)
+        tuned = tuned_parts(backbone.model, self.fit_config(part))
+        if tuned:
+            made_by = fingerprint(dict(backbone.model.state_dict()))
+            backbone = replace(backbone, tuned_from=made_by)
+        learner = SkillOnBackbone(skill, backbone, tuned=tuned)
+        learner.load_state_dict(tensors)
+        return learner.eval().requires_grad_(False)
+
+    def _multitask(self, part: Part, made: Mapping[Part, Tensors]) -> MultiTaskModel:
+        specs = [TASKS[task] for task in part.tasks]
+        model = MultiTaskModel(self.config(part), specs, self.num_labels)
+        model.load_state_dict(made[part])
+        return model.eval().requires_grad_(False)
+
+    def _backbone(self, part: Part, made: Mapping[Part, Tensors]) -> Backbone:
+        """The frozen model that a skill starts from, with the part's own changes to the config."""
+        mtl, *backpack = self.needs(part)
+        model = self._multitask(mtl, made)
+        model.config = self.config(part)
+        if not backpack:
+            return Backbone(model)
+        distance = model.config.distance
+        tensors = made[backpack[0]]
+        return Backbone(model, Backpack.from_tensors(tensors, "backpack", distance=distance))
+
+    def _sources(self, part: Part, made: Mapping[Part, Tensors]) -> dict[str, MultiTaskModel]:
+        models = [self._multitask(need, made) for need in self.needs(part)]
+        return {task: model for model in models for task in model.specs}

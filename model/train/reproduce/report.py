@@ -1,0 +1,94 @@
+"""Scores of a reproduction -> tables.md, scores.csv, figures and one HTML page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from model.config import ModelConfig
+from model.data.samples import Enumeration
+from model.evaluate.report.exhibits import Exhibit
+from model.evaluate.report.figures import to_png
+from model.evaluate.report.page import render_tables
+from model.evaluate.report.sweep import sweep_exhibit
+from model.evaluate.report.write import write_csv, write_file
+from model.train.reproduce.jobs import Score
+from model.train.reproduce.tables import (
+    Table,
+    aggregate_table,
+    method_table,
+    score_rows,
+    subset_table,
+    sweep_rows,
+)
+
+SPLITS = ("val", "test")
+SWEPT = ("num_neighbours", "interaction_layers")
+
+
+def build_tables(
+    scores: Sequence[Score],
+    methods: Sequence[str],
+    tasks: tuple[str, ...],
+    *,
+    with_paper: bool,
+    lta_windows: Enumeration,
+) -> list[Table]:
+    """Returns the tables that have a row, val before test; the paper's figures are of val.
+
+    Args:
+        scores: of everything that was trained.
+        methods: whose rows are wanted.
+        tasks: all that took part.
+        with_paper: the paper's figures stand beside, LTA's where the windows are the same.
+        lta_windows: which windows the scores are of.
+    """
+    tables = []
+    for split in SPLITS:
+        paper = with_paper and split == "val"
+        tables += [
+            method_table(scores, methods, tasks, split, with_paper=paper, lta_windows=lta_windows),
+            aggregate_table(scores, methods, split),
+            subset_table(scores, split, with_paper=paper, lta_windows=lta_windows),
+        ]
+    return [table for table in tables if table.lines]
+
+
+def build_sweeps(scores: Sequence[Score], config: ModelConfig) -> list[Exhibit]:
+    """Returns Fig. 4, on val: metrics over neighbours and over interaction layers."""
+    sweeps = []
+    for parameter in SWEPT:
+        if any(parameter in dict(score.part.change) for score in scores):
+            default = int(getattr(config, parameter))
+            sweeps.append(sweep_exhibit(sweep_rows(scores, parameter, default, "val")))
+    return sweeps
+
+
+def write_reproduction(
+    folder: Path,
+    scores: Sequence[Score],
+    tables: Sequence[Table],
+    sweeps: Sequence[Exhibit],
+    *,
+    facts: Sequence[str],
+    note: str,
+) -> None:
+    """Writes everything into a folder; the page comes last, so it is whole.
+
+    Args:
+        folder: made where it is not there.
+        scores: every figure, for scores.csv.
+        tables: for tables.md and the page.
+        sweeps: figures of the ablations, each with its CSV.
+        facts: data, seeds, command and time, a line each.
+        note: what a reader must know first.
+    """
+    write_csv(folder / "scores.csv", score_rows(scores))
+    text = "\n\n".join([*facts, *([note] if note else []), *(t.to_markdown() for t in tables)])
+    write_file(folder / "tables.md", text.encode() + b"\n")
+    pictures = {}
+    for sweep in sweeps:
+        write_csv(folder / f"{sweep.name}.csv", sweep.rows)
+        if sweep.figure:
+            pictures[sweep.name] = to_png(sweep.figure)
+            write_file(folder / f"{sweep.name}.png", pictures[sweep.name])
+    page = render_tables("Methods side by side", facts, note, tables, sweeps, pictures)
+    write_file(folder / "report.html", page.encode())

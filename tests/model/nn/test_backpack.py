@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from model.errors import BackpackInvalid
+from model.nn.backpack import Backpack, average_per_action
+from tests.factories import make_backpack
+
+
+def test_a_prototype_is_the_mean_of_its_pairs_perspectives():
+    verb = torch.tensor([2, 0, 2, 2])
+    noun = torch.tensor([1, 3, 1, 0])
+    views = {"ar": torch.randn(4, 5), "pnr": torch.randn(4, 5)}
+    pack = average_per_action(views, verb, noun, search="torch")
+    pairs = list(zip(pack.verb_id.tolist(), pack.noun_id.tolist(), strict=True))
+    assert pairs == [(0, 3), (2, 0), (2, 1)]
+    assert pack.count.tolist() == [1, 1, 2]
+    for task, x in views.items():
+        expected = torch.stack([x[1], x[3], (x[0] + x[2]) / 2])
+        torch.testing.assert_close(pack.prototypes[task], expected)
+
+
+def test_the_order_of_samples_does_not_matter():
+    verb, noun, views = torch.randint(3, (40,)), torch.randint(4, (40,)), torch.randn(40, 5)
+    order = torch.randperm(40)
+    a = average_per_action({"ar": views}, verb, noun)
+    b = average_per_action({"ar": views[order]}, verb[order], noun[order])
+    torch.testing.assert_close(a.prototypes["ar"], b.prototypes["ar"])
+    assert torch.equal(a.count, b.count)
+
+
+def test_a_backpack_survives_the_trip_through_named_tensors():
+    pack = make_backpack(["ar", "lta"])
+    back = Backpack.from_tensors(pack.to_tensors("shared"), "shared")
+    assert set(back.prototypes) == {"ar", "lta"}
+    assert torch.equal(back.prototypes["lta"], pack.prototypes["lta"])
+    assert torch.equal(back.count, pack.count)
+
+
+def test_nothing_collected_is_an_error():
+    empty = torch.zeros(0, dtype=torch.long)
+    with pytest.raises(BackpackInvalid, match="empty"):
+        average_per_action({"ar": torch.zeros(0, 5)}, empty, empty)
+
+
+def test_tasks_that_disagree_on_rows_are_refused():
+    with pytest.raises(BackpackInvalid, match="prototypes of one width"):
+        make_backpack(["ar"]).__class__(
+            {"ar": torch.zeros(2, 3), "lta": torch.zeros(3, 3)}, *[torch.arange(2)] * 3
+        )
+
+
+def test_tensors_without_labels_are_refused():
+    with pytest.raises(BackpackInvalid, match="verb_id"):
+        Backpack.from_tensors({"shared.ar": torch.zeros(2, 3)}, "shared")

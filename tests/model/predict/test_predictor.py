@@ -1,0 +1,213 @@
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from extract.features.track import EncoderId
+from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
+from model.nn.skill_set import build_skills
+from model.predict.predictor import Predictor, PredictRequest
+from tests.factories import make_bundle, make_track
+from weights.bundle import load_bundle, save_bundle
+from weights.errors import BundleError
+
+ALL = frozenset({"ar", "lta", "oscc", "pnr"})
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(make_bundle(), search="torch")
+
+
+def request(predictor, num_frames=240, seed=0, tasks=ALL, **options):
+    made_by = EncoderId("tiny", predictor.encoder.fingerprint)
+    track = make_track(num_frames, seed=seed, encoder=made_by, width=predictor.encoder.dim)
+    return PredictRequest(track, tasks, **options)
+
+
+def close(a, b):
+    """Whether two nested answers agree to 1e-5 in every number and exactly in all else."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(close, a, b))
+    if isinstance(a, float):
+        return abs(a - b) <= 1e-5
+    return a == b
+
+
+def test_all_four_tasks_come_from_one_pass(predictor):
+    before = predictor.backbone_passes
+    answer = predictor.predict([request(predictor)])[0]
+    assert predictor.backbone_passes - before == 1
+    segment = answer.segments[0]
+    assert None not in (segment.ar, segment.oscc, segment.pnr, answer.lta)
+    assert len(answer.lta.steps) == 20
+    assert [len(h) for h in answer.lta.hypotheses] == [20] * 5
+
+
+def test_a_batch_of_requests_is_one_pass_too(predictor):
+    before = predictor.backbone_passes
+    predictor.predict([request(predictor, 240 + 100 * i, seed=i) for i in range(4)])
+    assert predictor.backbone_passes - before == 1
+
+
+def test_a_clip_is_answered_the_same_alone_and_in_a_batch_of_strangers(predictor):
+    requests = [
+        request(predictor, 240, seed=1),
+        request(predictor, 900, seed=2, segment_s=5.0),
+        request(predictor, 400, seed=3, tasks=frozenset({"lta", "pnr"})),
+        request(predictor, 20, seed=4),
+        request(predictor, 600, seed=5, segments=((0.0, 6.0), (4.5, 12.0))),
+    ]
+    together = predictor.predict(requests)
+    for one, answer in zip(requests, together, strict=True):
+        assert close(asdict(predictor.predict([one])[0]), asdict(answer))
+
+
+def test_what_else_is_asked_does_not_change_an_answer(predictor):
+    whole = predictor.predict([request(predictor)])[0]
+    for task in ALL:
+        part = predictor.predict([request(predictor, tasks=frozenset({task}))])[0]
+        if task == "lta":
+            assert close(asdict(part.lta), asdict(whole.lta))
+            assert part.segments[0].ar is None
+        else:
+            ours, theirs = part.segments[0], whole.segments[0]
+            assert close(asdict(getattr(ours, task)), asdict(getattr(theirs, task)))
+            assert part.lta is None
+
+
+def test_the_same_seed_gives_the_same_futures_and_another_does_not(predictor):
+    def futures(seed):
+        return predictor.predict([replace(request(predictor), seed=seed)])[0].lta.hypotheses
+
+    assert futures(3) == futures(3)
+    assert futures(3) != futures(4)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "expected"),
+    [
+        (240, [(0.0, 8.0)]),
+        (20, [(0.0, 20 / 30)]),
+        (270, [(0.0, 9.0)]),  # a remainder shorter than a window joins the segment before it
+        (272, [(0.0, 8.0), (8.0, 272 / 30)]),
+        (480, [(0.0, 8.0), (8.0, 16.0)]),
+        (600, [(0.0, 8.0), (8.0, 16.0), (16.0, 20.0)]),
+    ],
+)
+def test_a_clip_is_cut_every_eight_seconds(predictor, num_frames, expected):
+    answer = predictor.predict([request(predictor, num_frames)])[0]
+    bounds = [(s.start_s, s.end_s) for s in answer.segments]
+    assert bounds == [pytest.approx(pair) for pair in expected]
+
+
+def test_anticipation_observes_the_last_two_segments(predictor):
+    assert predictor.predict([request(predictor, 720)])[0].lta.observed == [1, 2]
+    assert predictor.predict([request(predictor, 240)])[0].lta.observed == [0]
+
+
+def test_ranked_lists_are_sorted_probabilities(predictor):
+    answer = predictor.predict([request(predictor, top_k=5)])[0].segments[0]
+    probabilities = [r.probability for r in answer.ar.verb]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)  # all five verbs are listed
+    assert sum(answer.pnr.scores) == pytest.approx(1, abs=1e-5)
+    assert answer.pnr.probability == max(answer.pnr.scores)
+    node = answer.pnr.scores.index(max(answer.pnr.scores))
+    assert answer.pnr.time_s == pytest.approx(node * 0.5)
+
+
+def test_temperature_flattens_and_keeps_the_order():
+    hot, cold = make_bundle(), make_bundle()
+    cold.manifest.calibration.clear()
+    ours, theirs = Predictor(hot, search="torch"), Predictor(cold, search="torch")
+    a = ours.predict([request(ours)])[0].segments[0].ar.verb
+    b = theirs.predict([request(theirs)])[0].segments[0].ar.verb
+    assert [r.id for r in a] == [r.id for r in b]
+    assert a[0].probability < b[0].probability
+
+
+def test_evidence_names_prototypes_and_votes_of_every_perspective(predictor):
+    answer = predictor.predict([request(predictor, top_k=3)])[0]
+    evidence = answer.segments[0].evidence
+    assert set(evidence.neighbours) == {"ar", "oscc", "pnr"}
+    assert set(evidence.neighbours["ar"]) == {"lta", "oscc", "pnr"}
+    closest = evidence.neighbours["ar"]["lta"]
+    assert len(closest) == 3
+    assert [n.similarity for n in closest] == sorted((n.similarity for n in closest), reverse=True)
+    assert set(evidence.votes) == {"ar.verb", "ar.noun", "oscc.state", "pnr.keyframe"}
+    assert set(evidence.votes["ar.verb"]) == {"own", "lta", "oscc", "pnr"}
+    assert set(answer.lta.evidence.votes) == {"lta.verb", "lta.noun"}
+
+
+def test_faiss_and_torch_search_give_the_same_answers():
+    a, b = (Predictor(make_bundle(), search=s) for s in ("torch", "faiss"))
+    assert close(asdict(a.predict([request(a)])[0]), asdict(b.predict([request(b)])[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"tasks": frozenset({"ar", "dance"})}, UnknownTask),
+        ({"segments": ((0.0, 8.5),)}, SegmentInvalid),
+        ({"segments": ((0.0, 4.0), (5.0, 5.0))}, SegmentInvalid),
+        ({"segments": ((-1.0, 4.0),)}, SegmentInvalid),
+        ({"segments": ((float("nan"), 4.0),)}, SegmentInvalid),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_refused_by_name(predictor, options, error):
+    with pytest.raises(error):
+        predictor.predict([request(predictor, **options)])
+
+
+def test_features_of_another_encoder_are_refused(predictor):
+    track = make_track(width=predictor.encoder.dim)
+    with pytest.raises(FeatureMismatch, match="tiny"):
+        predictor.predict([PredictRequest(track, ALL)])
+
+
+def test_a_saved_bundle_answers_as_the_one_in_memory(predictor, tmp_path):
+    save_bundle(make_bundle(), tmp_path / "b")
+    loaded = Predictor.from_bundle(tmp_path / "b", search="torch")
+    ours = predictor.predict([request(predictor)])[0]
+    assert asdict(loaded.predict([request(loaded)])[0]) == asdict(ours)
+    assert len(loaded.sha256) == 64
+
+
+def test_a_tensor_of_the_wrong_shape_is_refused_by_name(tmp_path):
+    bundle = make_bundle()
+    bundle.skills["oscc"]["head.layers.0.bias"] = torch.zeros(3)
+    save_bundle(bundle, tmp_path / "b")
+    with pytest.raises(BundleError, match=r"skill-oscc.*head\.layers\.0\.bias.*\(8,\)"):
+        build_skills(load_bundle(tmp_path / "b"))
+
+
+def test_a_backpack_of_another_backbone_is_refused(tmp_path):
+    bundle = make_bundle()
+    bundle.manifest.backbones["shared"]["backpack_fingerprint"] = "0" * 64
+    with pytest.raises(BundleError, match=r"backpack\.safetensors"):
+        build_skills(bundle)
+
+
+def test_a_backpack_without_prototypes_is_refused():
+    bundle = make_bundle()
+    bundle.backpack.clear()
+    with pytest.raises(BundleError, match=r"backpack\.safetensors"):
+        build_skills(bundle)
+
+
+def test_an_encoder_that_is_not_the_manifests_is_refused():
+    bundle = make_bundle()
+    name = next(iter(bundle.encoder))
+    bundle.encoder[name] = bundle.encoder[name] + 1
+    with pytest.raises(BundleError, match=r"encoder\.safetensors.*fingerprint"):
+        Predictor(bundle)
+
+
+def test_an_unknown_model_setting_is_refused():
+    bundle = make_bundle()
+    bundle.manifest.model["gates"] = 3
+    with pytest.raises(BundleError, match=r"manifest\.json.*gates"):
+        build_skills(bundle)
