@@ -25,7 +25,7 @@ from extract.decode.clip import Limits
 from extract.features.extractor import track_from, windows_of
 from extract.sandbox.pool import DecodePool
 from model.predict.predictor import Predictor, PredictRequest
-from server.settings import Settings
+from server.settings.settings import Settings
 
 WARM_UP = 3
 STAGES = ("queue_ms", "decode_ms", "features_ms", "reason_ms")

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from server.app import create_app
-from server.settings import Settings
+from server.api.app import create_app
+from server.settings.settings import Settings
 
 Schema = dict[str, Any]
 REF = "#/components/schemas/"

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from server.settings import SHIPPED_BUNDLE, Settings
+from server.settings.settings import SHIPPED_BUNDLE, Settings
 
 HEAD = """# Settings
 

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from server.settings import Settings
+    from server.settings.settings import Settings
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -21,8 +21,8 @@ def main(argv: list[str] | None = None) -> int:
     from pydantic import ValidationError
     from pydantic_settings import CliApp
 
-    from server import logs
-    from server.settings import Settings
+    from server.settings.settings import Settings
+    from server.telemetry import logs
 
     try:
         settings = CliApp.run(Settings, cli_args=sys.argv[1:] if argv is None else argv)
@@ -43,11 +43,11 @@ def main(argv: list[str] | None = None) -> int:
 def _serve(settings: "Settings") -> str | None:
     """Serves in this process or, if asked to, on Ray; returns why it could not."""
     if not settings.ray:
-        from server.process import serve
+        from server.api.serve import serve
 
         return serve(settings)
     try:
-        from server.cluster.running import serve_on_ray
+        from server.cluster.launch import serve_on_ray
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "ray":
             raise

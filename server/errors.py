@@ -29,8 +29,8 @@ ServerError
 
 from extract import errors as extract_errors
 from model import errors as model_errors
-from server import kinds
-from server.kinds import Kind
+from server import problem_types as kinds
+from server.problem_types import Kind
 from weights import errors as weights_errors
 
 

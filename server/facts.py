@@ -5,11 +5,11 @@ from typing import Any
 
 from model.predict.predictor import Predictor
 from model.tasks import FIXED_LABELS
-from server.fact_schemas import Encoder, Limits, ModelFacts, Skill, Taxonomy
-from server.multipart import MAX_OPTIONS_BYTES
-from server.options import MAX_NAMES, MAX_TOP_K
-from server.schemas import ModelIdentity
-from server.settings import Settings
+from server.api.uploads.bodies import MAX_OPTIONS_BYTES
+from server.schemas.metadata import Encoder, Limits, ModelFacts, Skill, Taxonomy
+from server.schemas.options import MAX_NAMES, MAX_TOP_K
+from server.schemas.prediction import ModelIdentity
+from server.settings.settings import Settings
 
 MAX_INFERENCE_JSON_BYTES = 16 << 20
 """Of the JSON of one inference below `/v2`; binary tensors come after it and are bodies."""

@@ -4,7 +4,7 @@ from extract.encoders.precomputed import FeaturesOnly
 from extract.named import load_named_encoder
 from extract.runtime.choose import Runtime, choose_encoder
 from model.predict.predictor import Predictor
-from server.settings import Settings
+from server.settings.settings import Settings
 from weights.bundle import ENCODER_FILE
 from weights.errors import BundleError
 

@@ -12,12 +12,12 @@ from starlette.responses import Response
 
 from extract.errors import ExtractError
 from model.errors import ModelError
-from server import logs
 from server.errors import FieldInvalid, ServerError
-from server.kinds import BY_STATUS, DRAINING, INTERNAL, Kind
-from server.options import field_errors
-from server.refusals import Problem, describe
-from server.schemas import FieldProblem, ProblemBody
+from server.problem_types import BY_STATUS, DRAINING, INTERNAL, Kind
+from server.schemas.options import field_errors
+from server.schemas.prediction import FieldProblem, ProblemBody
+from server.schemas.problems import Problem, describe
+from server.telemetry import logs
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from model.errors import UnknownTask
 from model.predict.predictor import Predictor, PredictRequest
 from model.predict.search import Look
 from server.errors import FieldInvalid
-from server.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
+from server.schemas.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
 
 
 def check_tasks(options: PredictOptions, predictor: Predictor) -> None:

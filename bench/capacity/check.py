@@ -29,11 +29,11 @@ from bench.load.stopping import run_until_stopped, stop_in_order
 from bench.load.target import Target
 from clients.local import LocalServer, check_stopped
 from extract.sandbox.pool import DecodePool
-from server.decoding import limits_of
-from server.engine import CLIPS_AHEAD
+from server.engine.decode_stage import limits_of
+from server.engine.engine import CLIPS_AHEAD
 from server.loading import load_predictor
-from server.model_thread import NICENESS
-from server.settings import Settings
+from server.scheduling.model_thread import NICENESS
+from server.settings.settings import Settings
 
 SHARES = (0.4, 0.7, 0.9)
 CALLERS = 16

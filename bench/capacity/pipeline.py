@@ -1,7 +1,7 @@
 """The server's road as a simulation: admission, decoders, micro-batches, one thread, cores.
 
-It follows `server.admission`, `server.sight` and `server.batcher` step by step; what they do to
-clips is a number of seconds here.
+It follows `server.scheduling` and `server.engine.feature_stage` step by step; what they do to clips
+is a number of seconds here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.capacity.cores import Cores, Session
 from bench.capacity.stages import Box, Stages
-from server.admission import TYPICAL_WINDOWS
+from server.scheduling.admission import TYPICAL_WINDOWS
 
 if TYPE_CHECKING:
     from simpy import Environment, Event
@@ -141,7 +141,7 @@ class Pipeline:
 
 
 class _Queue:
-    """What waits is run together, up to a size; as `server.batcher` has it, without priorities."""
+    """What waits is run together, up to a size; as the micro-batcher has it, without priorities."""
 
     def __init__(
         self, env: Environment, run: Any, most: int, wait_s: float = 0.0, more: Any = bool

@@ -31,7 +31,7 @@ from extract.encoders.load import encoder_from_spec, encoder_spec
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from extract.encoders.torch_encoder import TorchEncoder
 from model.predict.predictor import Predictor
-from server.settings import SHIPPED_BUNDLE, Settings
+from server.settings.settings import SHIPPED_BUNDLE, Settings
 from weights.bundle import load_bundle, save_bundle
 
 GOAL = 1.8
@@ -194,7 +194,7 @@ def _encoders(bundle: Path, *counts: int) -> Iterator[dict[int, Any]]:
 
     from server.cluster.app import encoder_deployment
     from server.cluster.messages import Tuning
-    from server.cluster.remote import EncoderPool
+    from server.cluster.remote_encoder import EncoderPool
 
     pools = {}
     sha256 = load_bundle(bundle).sha256

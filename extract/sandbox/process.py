@@ -250,7 +250,7 @@ def _nameless_file() -> int:
 
 def _environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
-    root = str(Path(__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     return {**passed, **_SET_VARIABLES, "PYTHONPATH": os.pathsep.join([root, *sys.path])}
 
 

@@ -11,10 +11,10 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig
 
 from server import __version__
-from server.cluster.encoder import Encoder
-from server.cluster.front import Front
+from server.cluster.encoder_deployment import Encoder
+from server.cluster.frontend_deployment import Front
 from server.cluster.messages import Tuning
-from server.settings import Settings
+from server.settings.settings import Settings
 
 NAME = "egopack"
 """Of the application."""

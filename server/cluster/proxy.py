@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.kinds import DEADLINE, Kind
+from server.problem_types import DEADLINE, Kind
 
 logger = logging.getLogger(__name__)
 

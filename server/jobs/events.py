@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 
-from server.events import HEARTBEAT_S
+from server.api.sse import HEARTBEAT_S
 from server.jobs.records import Event
 from server.jobs.store import JobStore
 

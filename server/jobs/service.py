@@ -5,19 +5,19 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from server.engine import Engine
+from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
 from server.jobs.database import Database
 from server.jobs.deliveries import DeliveryQueue
 from server.jobs.files import JobFiles
-from server.jobs.keys import KeyBook
+from server.jobs.idempotency import KeyBook
 from server.jobs.records import Job
-from server.jobs.runner import POLL_S, JobRunner
-from server.jobs.safe_http import SafeClient
+from server.jobs.serialize import body_of
+from server.jobs.ssrf_safe_client import SafeClient
 from server.jobs.store import JobStore
-from server.jobs.views import body_of
 from server.jobs.webhooks import Announcer
-from server.settings import Settings
+from server.jobs.worker import POLL_S, JobRunner
+from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from standardwebhooks import Webhook
 
 from server.jobs.deliveries import DeliveryQueue
 from server.jobs.records import Delivery, Job
-from server.jobs.safe_http import DeliveryFailed, SafeClient, UrlRefused
-from server.metrics import Metrics
+from server.jobs.ssrf_safe_client import DeliveryFailed, SafeClient, UrlRefused
+from server.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

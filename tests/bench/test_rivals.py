@@ -12,7 +12,7 @@ import pytest
 
 from bench.rivals import calls
 from bench.rivals.running import Rival, first_answer, missing, rivals, running
-from server.settings import SHIPPED_BUNDLE
+from server.settings.settings import SHIPPED_BUNDLE
 from tests.extract.clips import noisy_frames, write_clip
 
 

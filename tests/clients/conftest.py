@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from server.examples import PREDICTION
+from server.schemas.examples import PREDICTION
 
 
 @pytest.fixture

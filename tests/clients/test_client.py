@@ -21,7 +21,7 @@ from clients.errors import (
 )
 from clients.results import Progress
 from extract.features.store import FeatureStore
-from server.app import create_app
+from server.api.app import create_app
 from tests.clients.awaited import Awaited
 from tests.server.fakes import clip, make_engine, make_settings
 from tests.server.in_process import AppTransport

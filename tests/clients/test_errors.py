@@ -3,8 +3,8 @@ import re
 from typing import Any
 
 from clients import errors
-from server import kinds
-from server.kinds import Kind
+from server import problem_types as kinds
+from server.problem_types import Kind
 
 
 def test_every_error_is_a_client_error_and_drawn_in_the_tree():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clients import exports
 from clients.results import PredictionResult
-from server.examples import PREDICTION
+from server.schemas.examples import PREDICTION
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from clients import results
 from clients.errors import ServerFault
 from clients.results import PredictionResult
-from server import schemas
+from server.schemas import prediction as schemas
 
 
 def plain(value):

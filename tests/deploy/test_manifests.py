@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from docsite.commands import parser_of
-from server.settings import Settings
+from server.settings.settings import Settings
 
 with warnings.catch_warnings():  # importing Ray Serve warns of its own use of pydantic
     warnings.simplefilter("ignore")

@@ -42,7 +42,7 @@ def refused_setting(call):
     from pydantic import ValidationError
     from pydantic_settings import CliApp
 
-    from server.settings import Settings
+    from server.settings.settings import Settings
 
     arguments = list(call.arguments)
     if "--help" in arguments:

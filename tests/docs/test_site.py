@@ -10,8 +10,8 @@ import pytest
 from docsite import http, settings
 from docsite.hooks import GENERATED
 from docsite.notebooks import pages as notebook_pages
-from server.app import create_app
-from server.settings import Settings
+from server.api.app import create_app
+from server.settings.settings import Settings
 from tests.docs.pages import PAGES, ROOT
 from tests.docs.test_links import anchor_of
 

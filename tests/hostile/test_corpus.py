@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from clients.local import LocalServer
-from server.schemas import ProblemBody
+from server.schemas.prediction import ProblemBody
 from tests.extract.clips import noisy_frames, write_clip, write_numbered
 from tests.hostile.corpus import CORPUS
 from tests.hostile.specimen import Bait

@@ -20,7 +20,7 @@ from model.train.__main__ import fit
 from model.train.methods.stages import fill_backpack
 from model.train.presets import EGO4D
 from server.loading import load_predictor
-from server.settings import Settings
+from server.settings.settings import Settings
 from tests.authors_code import (
     authors_answer,
     authors_error_s,

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from server.app import create_app
-from server.engine import Engine
-from server.schemas import ProblemBody
+from server.api.app import create_app
+from server.engine.engine import Engine
+from server.schemas.prediction import ProblemBody
 from tests.server.fakes import FakePool, FakePredictor, make_engine, make_settings
 from tests.server.in_process import AppTransport
 

@@ -23,9 +23,9 @@ from model.predict.predictor import Predictor, PredictRequest
 from model.predict.search import Look, Matches
 from model.tasks import TASKS as ALL_TASKS
 from model.track_nodes import Bounds, cut_track
-from server.engine import CANARY, Engine
-from server.settings import Settings
-from server.telemetry import Telemetry
+from server.engine.engine import CANARY, Engine
+from server.settings.settings import Settings
+from server.telemetry.telemetry import Telemetry
 from weights.bundle.manifest import Manifest
 
 CONTRACT = FeatureContract(crop_height=4, crop_width=4, short_side=4, resize="decoder")
@@ -273,7 +273,7 @@ if __name__ == "__main__":  # a server process with a fake model, for tests of i
     import signal
     import sys
 
-    from server.process import serve
+    from server.api.serve import serve
 
     given = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
     settings = make_settings(**{"port": 0, "max_upload_mb": 8, "drain_delay_s": 0} | given)

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from model.errors import FeatureMismatch
-from server.app import create_app
-from server.engine import Engine
+from server.api.app import create_app
+from server.engine.engine import Engine
 from server.loading import load_predictor
 from tests.extract.clips import noisy_frames, write_clip
 from tests.factories import TINY, make_bundle

@@ -7,9 +7,10 @@ from extract import errors as extract_errors
 from extract.errors import DecodeStalled, DecodeTimeout, RejectCode, VideoRejected
 from model import errors as model_errors
 from model.errors import SegmentInvalid, UnknownTask
-from server import errors, kinds
+from server import errors
+from server import problem_types as kinds
 from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, kind_of
-from server.refusals import describe
+from server.schemas.problems import describe
 from weights import errors as weights_errors
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from server.oip.schemas import InferResponse, ModelMetadata
+from server.api.oip.schemas import InferResponse, ModelMetadata
 from tests.server.conftest import assert_problem
 from tests.server.fakes import clip
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from server.edge import OPEN_PATHS
-from server.metrics import Metrics
-from server.settings import Settings
+from server.api.middleware import OPEN_PATHS
+from server.settings.settings import Settings
+from server.telemetry.metrics import Metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [DOCS / "ops.md", DOCS / "ops" / "grafana.json", DOCS / "ops" / "alerts.yml"]

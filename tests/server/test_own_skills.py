@@ -9,9 +9,9 @@ from clients.report import describe
 from clients.results import PredictionResult
 from model.predict.predictor import Predictor
 from model.train.__main__ import main as train
-from server import schemas
-from server.app import create_app
-from server.engine import Engine
+from server.api.app import create_app
+from server.engine.engine import Engine
+from server.schemas import prediction as schemas
 from tests.extract.clips import noisy_frames, write_clip
 from tests.factories import make_bundle
 from tests.own_tasks import KINDS, write_features, write_labels, write_task

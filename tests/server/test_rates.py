@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from server.errors import RateLimited
 from server.rates import Rates, neighbourhood
-from server.settings import Settings
+from server.settings.settings import Settings
 from tests.server.conftest import assert_problem
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from clients.results import PredictionResult
 from model.predict.predictor import PredictRequest
-from server.app import create_app
-from server.engine import Engine
+from server.api.app import create_app
+from server.engine.engine import Engine
 from tests.extract.clips import noisy_frames, write_audio_only, write_clip, write_numbered
 from tests.factories import make_bundle
 from tests.server.conftest import assert_problem

@@ -14,7 +14,7 @@ from clients.client import EgoPackClient
 from extract.features.extractor import track_from
 from extract.features.track_file import track_bytes
 from extract.windows import cut_windows
-from server.app import create_app
+from server.api.app import create_app
 from tests.server.fakes import CONTRACT, FakeEncoder, clip, make_engine, make_settings
 from tests.server.loopback import listening
 

@@ -20,7 +20,7 @@ from extract.runtime.onnx_encoder import WINDOWS_TOGETHER, OnnxEncoder
 from extract.runtime.onnx_export import export_encoder, made_up_windows
 from weights.bundle import load_bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "weights" / "tabletop"
 
 

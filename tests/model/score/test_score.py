@@ -36,7 +36,7 @@ from tests.model.challenge import (
 )
 from weights.bundle import load_bundle, save_bundle
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

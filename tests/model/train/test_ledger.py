@@ -9,7 +9,7 @@ import pytest
 
 from model.train.ledger import Ledger, Stopwatch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_an_interrupted_stage_counts_the_time_before_the_interruption(tmp_path):

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.cluster.launch import PROXY_VARIABLE
 from server.cluster.proxy import CALLBACK
-from server.cluster.running import PROXY_VARIABLE
-from server.settings import SHIPPED_BUNDLE
+from server.settings.settings import SHIPPED_BUNDLE
 from tests.cluster.nodes import Cluster, Node, cluster
 from weights.bundle import load_bundle, save_bundle
 

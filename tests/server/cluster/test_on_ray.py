@@ -13,8 +13,8 @@ import httpx
 import pytest
 from safetensors.torch import load
 
-from server.app import create_app
-from server.engine import Engine
+from server.api.app import create_app
+from server.engine.engine import Engine
 from tests.server.cluster.conftest import wait_for
 from tests.server.conftest import assert_problem
 from tests.server.fakes import make_settings

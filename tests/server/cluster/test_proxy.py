@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import PlainTextResponse, Response
 
 from server.cluster.proxy import Problems
-from server.schemas import ProblemBody
+from server.schemas.prediction import ProblemBody
 
 
 def ask(app, path="/v1/predictions"):

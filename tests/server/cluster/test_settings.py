@@ -4,7 +4,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from server.settings import Settings
+from server.settings.settings import Settings
 
 
 def test_several_front_ends_need_a_database_that_can_be_shared(tmp_path):

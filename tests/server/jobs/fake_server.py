@@ -5,12 +5,12 @@ import sys
 from typing import Any
 from unittest import mock
 
-from server.process import serve
+from server.api.serve import serve
 from tests.server.fakes import make_engine, make_settings
 from tests.server.jobs.fake_stream import FakeStream
 
 if __name__ == "__main__":
     values: dict[str, Any] = json.loads(sys.argv[1])
     settings = make_settings(port=0, **values)
-    with mock.patch("server.long_road.VideoStream", FakeStream):
+    with mock.patch("server.engine.long_video.VideoStream", FakeStream):
         sys.exit(1 if serve(settings, make_engine(settings)) else 0)

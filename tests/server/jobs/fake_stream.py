@@ -11,7 +11,7 @@ from extract.contract import FeatureContract
 from extract.decode.clip import StreamFacts
 from extract.errors import DecoderDied
 from extract.features.extractor import windows_of
-from server.settings import Settings
+from server.settings.settings import Settings
 from tests.server.fakes import FakePool, make_clip
 
 

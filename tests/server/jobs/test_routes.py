@@ -18,7 +18,7 @@ def serve_jobs(serve, monkeypatch):
     """As `serve`, with videos that are lines of text."""
     from tests.server.jobs.fake_stream import FakeStream
 
-    monkeypatch.setattr("server.long_road.VideoStream", FakeStream)
+    monkeypatch.setattr("server.engine.long_video.VideoStream", FakeStream)
     return serve
 
 

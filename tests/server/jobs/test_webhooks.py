@@ -9,10 +9,10 @@ from standardwebhooks import Webhook
 
 from server.jobs.database import DELIVERIES, Database
 from server.jobs.deliveries import BACKOFF_S, DeliveryQueue
-from server.jobs.safe_http import SafeClient
+from server.jobs.ssrf_safe_client import SafeClient
 from server.jobs.store import JobStore
 from server.jobs.webhooks import Announcer, check_secret
-from server.metrics import Metrics
+from server.telemetry.metrics import Metrics
 from tests.server.jobs.receiver import receiving
 from tests.server.jobs.test_store import new_job
 

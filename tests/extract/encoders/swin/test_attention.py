@@ -16,7 +16,7 @@ from extract.encoders.swin.trunk import TABLETOP_SWIN, SwinConfig, build_trunk
 from extract.encoders.swin.window_boxes import box_kinds
 from extract.encoders.torch_encoder import TorchEncoder, load_encoder
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "tabletop" / "encoder.safetensors"
+SHIPPED = Path(__file__).parents[4] / "weights" / "tabletop" / "encoder.safetensors"
 
 LARGE = SwinConfig((2, 4, 4), 8, (2, 2, 2), (1, 2, 4), (8, 7, 7))
 SMALL = SwinConfig((4, 8, 8), 12, (2, 2, 2), (1, 2, 4), (4, 3, 4))

@@ -1,0 +1,1 @@
+"""The ASGI application: middleware, uploads, routes, SSE, OpenAPI, Open Inference Protocol."""

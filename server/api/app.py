@@ -1,0 +1,100 @@
+"""create_app: the ASGI application, from settings and an engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from server import __version__, facts, problems
+from server.api import openapi, page
+from server.api.access import Keys
+from server.api.job_intake import Intake
+from server.api.middleware import Edge
+from server.api.routes import backpack, features, health, metrics, models, oip, predictions
+from server.api.routes import jobs as job_routes
+from server.api.uploads.receive import Spool
+from server.api.uploads.spool import Quota
+from server.engine.engine import Engine
+from server.jobs.service import Jobs
+from server.settings.settings import Settings
+
+ROUTERS = (
+    predictions.router,
+    job_routes.router,
+    features.router,
+    backpack.router,
+    models.router,
+    oip.router,
+    health.router,
+)
+"""In the order the API reference lists them."""
+
+DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
+(`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
+with the evidence for each; skills that were added to the bundle answer beside them, under
+`skills`. Errors are `application/problem+json`; switch on their `code`."""
+
+
+def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
+    """Returns the application; its engine starts and stops with it.
+
+    Args:
+        settings: limits, key, folders.
+        engine: what answers; by default the one the settings describe.
+    """
+    engine = engine or Engine.from_settings(settings)
+    spool = Spool(
+        settings.spool_dir,
+        max_bytes=settings.max_upload_bytes,
+        timeout_s=settings.upload_timeout_s,
+        quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
+        telemetry=engine.telemetry,
+    )
+    limits = facts.limits(settings).model_dump()
+    keys = Keys(lambda: settings.keys)
+    jobs = Jobs(engine, limits)
+    intake = Intake(engine, jobs)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(lambda: spool.folder)  # sweeps up after servers that were killed
+        # In the background, so that /livez answers and /readyz says "starting" meanwhile.
+        await jobs.start()
+        starting = asyncio.create_task(engine.start())
+        try:
+            yield
+        finally:
+            await jobs.stop()  # puts back what is under way, while the engine is still there
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await engine.stop()
+            intake.close()
+            spool.close()
+
+    app = FastAPIOffline(
+        title="EgoPack Server",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,  # it would name the host that a proxy asked for
+        static_url="/docs/static",
+    )
+    app.state.engine = engine
+    app.state.keys = keys
+    app.state.spool = spool
+    app.state.jobs = jobs
+    app.state.intake = intake
+    problems.install(app, limits)
+    for router in ROUTERS:
+        app.include_router(router)
+    if settings.metrics_port is None:
+        app.include_router(metrics.router)
+    page.install(app)
+    app.add_middleware(
+        Edge, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry
+    )
+    openapi.install(app, has_key=settings.has_keys)
+    return app

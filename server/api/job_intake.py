@@ -1,0 +1,164 @@
+"""Intake: a request that prefers to come back -> a job, on disk and in the store before it is told.
+
+A kill at any moment leaves either a job or nothing: the file comes first, then the record.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+from starlette.requests import Request
+
+from server.api.clip_request import BOTH, check_no_track, options_of, timeout_of
+from server.api.middleware import CALLER
+from server.api.uploads.receive import Spool, Upload
+from server.engine.engine import Engine
+from server.engine.uploaded_features import read_features
+from server.errors import (
+    FeaturesTooLong,
+    FieldInvalid,
+    KeyReused,
+    NotFound,
+    QueueFull,
+    VideoTooLong,
+)
+from server.jobs.files import sha256_of
+from server.jobs.idempotency import Use
+from server.jobs.records import Job, NewJob
+from server.jobs.service import Jobs
+from server.jobs.ssrf_safe_client import UrlRefused
+from server.schemas.options import PredictOptions, PredictQuery
+
+RETRY_AFTER_S = 30
+"""Jobs take minutes: there is no use in coming back sooner."""
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Intake:
+    """Receives bodies of jobs, in a folder of their own with limits of their own."""
+
+    def __init__(self, engine: Engine, jobs: Jobs) -> None:
+        self._engine, self._jobs = engine, jobs
+        self._settings = engine.settings
+        self._spool = Spool(
+            jobs.files.incoming,
+            max_bytes=self._settings.job_max_upload_bytes,
+            timeout_s=self._settings.job_upload_timeout_s,
+        )
+
+    def close(self) -> None:
+        """Removes what was being received."""
+        self._spool.close()
+
+    async def accept(self, request: Request, query: PredictQuery) -> Job:
+        """Returns the job that a request has become, or had become when it was sent before.
+
+        Raises:
+            ServerError: there is no room, or body, choices or key are at fault.
+        """
+        self._engine.life.require_open()
+        await self._check_room()
+        caller, key = caller_of(request), _key_of(request)
+        async with self._held(caller, key) as earlier:
+            async with self._spool.receive(request, BOTH) as upload:
+                options = options_of(query, upload.options)
+                await self._check(options, upload)
+                new = await self._describe(upload, options, caller)
+                body_sha256 = _body_hash(new)
+                if earlier is not None:
+                    return await self._again(earlier, body_sha256, caller)
+                self._jobs.files.adopt(upload.path, new.id)
+            try:
+                job = await asyncio.to_thread(
+                    self._jobs.store.add, new, now_s=time.time(), key=key, body_sha256=body_sha256
+                )
+            except BaseException:
+                self._jobs.files.drop_input(new.id)
+                raise
+        self._jobs.wake()
+        return job
+
+    async def _check_room(self) -> None:
+        count, size_bytes = await asyncio.to_thread(self._jobs.store.waiting)
+        settings = self._settings
+        if count >= settings.max_jobs or size_bytes >= settings.job_storage_bytes:
+            raise QueueFull(RETRY_AFTER_S)
+
+    @asynccontextmanager
+    async def _held(self, caller: str, key: str | None) -> AsyncIterator[Use | None]:
+        """Holds an idempotency key while its body comes in; yields its earlier use."""
+        if key is None:
+            yield None
+            return
+        keys, hold_s = self._jobs.keys, 2 * self._settings.job_upload_timeout_s
+        now_s = time.time()
+        earlier = await asyncio.to_thread(keys.reserve, caller, key, now_s=now_s, hold_s=hold_s)
+        try:
+            yield earlier
+        except BaseException:
+            if earlier is None:
+                await asyncio.shield(asyncio.to_thread(keys.release, caller, key))
+            raise
+
+    async def _check(self, options: PredictOptions, upload: Upload) -> None:
+        """What can be refused now is refused now."""
+        self._engine.long_road.check(options)
+        timeout_of(options, self._settings.job_timeout_s)
+        if options.webhook_url is not None:
+            if self._jobs.client is None:
+                raise FieldInvalid(("/webhook_url", "this server sends no webhooks"))
+            try:
+                self._jobs.client.check(options.webhook_url)
+            except UrlRefused as error:
+                raise FieldInvalid(("/webhook_url", str(error))) from error
+        if upload.kind == "features":
+            check_no_track(options)
+            encoder, limit_s = self._engine.predictor.encoder, self._settings.job_max_duration_s
+            try:
+                await asyncio.to_thread(read_features, upload.path, encoder, max_duration_s=limit_s)
+            except FeaturesTooLong as error:
+                raise VideoTooLong(str(error)) from error
+
+    async def _describe(self, upload: Upload, options: PredictOptions, caller: str) -> NewJob:
+        request = options.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        return NewJob(
+            id=uuid4().hex,
+            caller=caller,
+            request=request,
+            input_kind=upload.kind,
+            input_bytes=upload.size_bytes,
+            input_sha256=await asyncio.to_thread(sha256_of, upload.path),
+            webhook_url=request.pop("webhook_url", None),  # may hold a token; told to nobody
+        )
+
+    async def _again(self, earlier: Use, body_sha256: str, caller: str) -> Job:
+        if earlier.body_sha256 != body_sha256:
+            raise KeyReused("send another Idempotency-Key with another body")
+        job = await asyncio.to_thread(self._jobs.store.get, earlier.job_id, caller)
+        if job is None:
+            raise NotFound("the job of this Idempotency-Key was forgotten just now")
+        return job
+
+
+def caller_of(request: Request) -> str:
+    """Returns who asks: jobs are shown to the name of key they were sent with, and to no other."""
+    return str(request.scope.get(CALLER, ""))
+
+
+def _key_of(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise FieldInvalid(("/idempotency-key", "give 1 to 255 visible ASCII characters"))
+    return key
+
+
+def _body_hash(new: NewJob) -> str:
+    """Everything that decides what the job is; the framing of a form does not."""
+    facts = [new.input_kind, new.input_sha256, new.request, new.webhook_url]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

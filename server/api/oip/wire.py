@@ -1,0 +1,203 @@
+"""Tensors on the wire: JSON, with the binary tensor data extension in both directions.
+
+A binary body is the JSON, whose length a header gives, and then each binary tensor's bytes. A
+tensor of strings is, for each one, its length as four bytes, least significant first, and itself.
+"""
+
+import base64
+import binascii
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from server.api.oip.schemas import InferRequest, InferResponse, InputTensor, OutputTensor
+from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest
+from server.facts import MAX_INFERENCE_JSON_BYTES
+from server.schemas.options import parse_options
+from server.spool_file import SpoolFile
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+LENGTH_BYTES = 4
+
+Array = np.ndarray
+
+
+class InferSink:
+    """Takes an inference as it comes: its JSON to memory, the bytes after it to a file.
+
+    The first four bytes after the JSON stay in memory too: of a clip they are its length, and the
+    file is the clip.
+    """
+
+    def __init__(self, file: SpoolFile, header_length: str | None) -> None:
+        """Prepares to read one body.
+
+        Args:
+            file: takes what comes after the JSON.
+            header_length: bytes of JSON, as the header says; None where there is nothing else.
+
+        Raises:
+            MalformedRequest: the header is no length.
+            BodyTooLarge: more JSON than the limit.
+        """
+        if header_length is not None and not header_length.isdecimal():
+            raise MalformedRequest(f"expected a number in {HEADER_LENGTH}")
+        self._file = file
+        self._left = math.inf if header_length is None else int(header_length)
+        self._json, self._lead = bytearray(), bytearray()
+        if self._left < math.inf:
+            self._check(self._left)
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes.
+
+        Raises:
+            BodyTooLarge: more JSON than the limit.
+        """
+        rest = memoryview(chunk)
+        if self._left:
+            taken = min(self._left, len(rest))
+            self._check(len(self._json) + taken)
+            self._json += rest[: int(taken)]
+            self._left -= taken
+            rest = rest[int(taken) :]
+        missing = LENGTH_BYTES - len(self._lead)
+        self._lead += rest[:missing]
+        if len(rest) > missing:
+            self._file.add(bytes(rest[missing:]))
+
+    def finish(self) -> None:
+        """Hears that there are no more bytes.
+
+        Raises:
+            MalformedRequest: there were fewer than the header says.
+        """
+        if 0 < self._left < math.inf:
+            raise MalformedRequest(f"the body ends before {HEADER_LENGTH} is reached")
+
+    @staticmethod
+    def _check(size: float) -> None:
+        if size > MAX_INFERENCE_JSON_BYTES:
+            raise BodyTooLarge(f"the JSON is larger than {MAX_INFERENCE_JSON_BYTES} bytes")
+
+    def request(self) -> InferRequest:
+        """Returns the JSON, checked.
+
+        Raises:
+            MalformedRequest: it is not JSON.
+            FieldInvalid: it is not an inference.
+        """
+        return parse_options(bytes(self._json), InferRequest)
+
+    def binary(self, tensor: InputTensor, size_bytes: int) -> bytes | None:
+        """Returns the first four bytes of the tensor's binary data; None where it is in the JSON.
+
+        Raises:
+            FieldInvalid: its size is not that of what came, or it is in both places or neither.
+        """
+        declared = tensor.parameters.get("binary_data_size")
+        came = len(self._lead) + size_bytes
+        if (declared is None) == (tensor.data is None):
+            raise FieldInvalid(("/inputs/0/data", "send the data in the JSON or after it"))
+        if (declared or 0) != came:
+            where = "/inputs/0/parameters/binary_data_size"
+            raise FieldInvalid((where, f"{came} bytes came after the JSON"))
+        return None if declared is None else bytes(self._lead)
+
+
+def read_matrix(tensor: InputTensor, lead: bytes | None, path: Path) -> Array:
+    """Returns the features sent, (L, D) float32.
+
+    Args:
+        tensor: describes them, or holds them.
+        lead: the first bytes of those after the JSON.
+        path: the others.
+
+    Raises:
+        FieldInvalid: they are not of the shape or type they say.
+    """
+    if tensor.datatype != "FP32" or len(tensor.shape) != 2:
+        raise FieldInvalid(("/inputs/0", "expected `features` as FP32 of shape [L, D]"))
+    size = math.prod(tensor.shape)
+    try:
+        if lead is not None:
+            values = np.frombuffer(lead + path.read_bytes(), "<f4").copy()
+        else:
+            with np.errstate(over="ignore"):  # an infinity is refused with the others
+                values = np.asarray(tensor.data, np.float64).astype(np.float32).reshape(-1)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FieldInvalid(("/inputs/0/data", "expected numbers in rows of one length")) from error
+    if values.size != size:
+        raise FieldInvalid(("/inputs/0/shape", f"{values.size} numbers came, not {size}"))
+    return values.reshape(tensor.shape)
+
+
+def read_clip(tensor: InputTensor, lead: bytes | None, path: Path) -> Path:
+    """Returns where the clip is; one sent as base64 is written there first.
+
+    Args:
+        tensor: describes it, or holds it.
+        lead: its length in bytes, as sent.
+        path: the clip, if it came after the JSON.
+
+    Raises:
+        FieldInvalid: it is not one string, or not of the length it says.
+    """
+    if tensor.datatype != "BYTES" or math.prod(tensor.shape) != 1:
+        raise FieldInvalid(("/inputs/0", "expected `video` as BYTES of shape [1]"))
+    if lead is not None:
+        if int.from_bytes(lead, "little") != path.stat().st_size or len(lead) != LENGTH_BYTES:
+            raise FieldInvalid(("/inputs/0", "expected the clip's length, and then the clip"))
+        return path
+    text: Any = tensor.data
+    while isinstance(text, list) and len(text) == 1:
+        text = text[0]
+    try:
+        path.write_bytes(base64.b64decode(text, validate=True))
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise FieldInvalid(("/inputs/0/data", "expected one clip as base64")) from error
+    return path
+
+
+def write(
+    response: InferResponse, arrays: Mapping[str, Array], binary: Sequence[str]
+) -> tuple[bytes, int | None]:
+    """Returns a body, and the length of its JSON where anything comes after it.
+
+    Args:
+        response: its outputs have names, shapes and types.
+        arrays: their data by name.
+        binary: names of those whose data comes after the JSON.
+    """
+    after = {name: _to_bytes(arrays[name]) for name in binary}
+    outputs = [
+        output.model_copy(
+            update={"parameters": {"binary_data_size": len(after[output.name])}}
+            if output.name in after
+            else {"data": arrays[output.name].reshape(-1).tolist()}
+        )
+        for output in response.outputs
+    ]
+    whole = response.model_copy(update={"outputs": outputs})
+    text = whole.model_dump_json(exclude_none=True).encode()
+    return b"".join([text, *after.values()]), len(text) if after else None
+
+
+def described(name: str, datatype: str, array: Array) -> OutputTensor:
+    """Returns what is said of an output tensor, without its data."""
+    return OutputTensor(name=name, datatype=datatype, shape=list(array.shape))
+
+
+def _to_bytes(array: Array) -> bytes:
+    if array.dtype == object:
+        return b"".join(_strings(array))
+    return array.astype(array.dtype.newbyteorder("<")).tobytes()
+
+
+def _strings(array: Array) -> Iterator[bytes]:
+    for text in array.reshape(-1).tolist():
+        data = text.encode()
+        yield len(data).to_bytes(LENGTH_BYTES, "little") + data

@@ -1,0 +1,232 @@
+"""The parts of the OpenAPI document that FastAPI cannot see: bodies read by hand, problems."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from server import problem_types as kinds
+from server.api.oip.schemas import Failure, InferRequest
+from server.api.oip.wire import HEADER_LENGTH
+from server.api.uploads.bodies import Kind
+from server.api.uploads.receive import SAFETENSORS
+from server.problems import MEDIA_TYPE, body_of
+from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
+from server.schemas.prediction import ProblemBody
+from server.schemas.problems import Problem
+
+ANYWHERE = (
+    kinds.MALFORMED,
+    kinds.UNAUTHENTICATED,
+    kinds.TOO_LARGE,
+    kinds.RATE_LIMITED,
+    kinds.INTERNAL,
+)
+"""What any endpoint may answer."""
+
+FOR_VIDEOS = (
+    kinds.UNSUPPORTED,
+    kinds.INVALID_FIELD,
+    kinds.UNDECODABLE,
+    kinds.NO_STREAM,
+    kinds.TOO_SHORT,
+    kinds.TOO_LONG,
+    kinds.TOO_LARGE_FOR_SYNC,
+    kinds.TOO_MANY_PIXELS,
+    kinds.FRAME_RATE,
+    kinds.CODEC,
+    kinds.QUEUE_FULL,
+    kinds.STARTING,
+    kinds.DRAINING,
+    kinds.UNHEALTHY,
+    kinds.OUT_OF_MEMORY,
+    kinds.NO_DECODER,
+    kinds.DEADLINE,
+)
+"""What an endpoint that takes a clip may answer besides."""
+
+FOR_CLIPS = (*FOR_VIDEOS, kinds.FEATURES)
+"""What an endpoint that takes a clip or its features may answer besides."""
+
+FOR_SEARCHES = FOR_CLIPS
+"""What a search may answer besides."""
+
+JSON = "application/json"
+_REF = "#/components/schemas/"
+_BYTES = {"type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"}
+_PARTS: dict[Kind, dict[str, Any]] = {
+    "video": {**_BYTES, "description": "The clip: mp4, mov, mkv or webm."},
+    "features": {
+        "type": "string",
+        "minLength": 1,
+        "contentMediaType": SAFETENSORS,
+        "description": "Instead of the clip: its features, as `/v1/features` gives them.",
+    },
+}
+
+
+def _clip_body(options: type[BaseModel], *bodies: Kind) -> dict[str, Any]:
+    """Returns the description of a body that is, or holds, a clip or its features."""
+    form: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            **{kind: _PARTS[kind] for kind in bodies},
+            "request": {"$ref": f"{_REF}{options.__name__}"},
+        },
+        "oneOf": [{"required": [kind]} for kind in bodies],
+    }
+    content: dict[str, Any] = {
+        "multipart/form-data": {
+            "schema": form,
+            "encoding": {"request": {"contentType": JSON}},
+        },
+        "video/*": {"schema": {**_BYTES, "contentMediaType": "video/*"}},
+        "application/octet-stream": {"schema": _BYTES},
+    }
+    if "features" in bodies:
+        content[SAFETENSORS] = {"schema": {**_BYTES, "contentMediaType": SAFETENSORS}}
+    return {
+        "required": True,
+        "description": "The clip, as one part of a form or as the whole body.",
+        "content": content,
+    }
+
+
+VIDEO_BODY = _clip_body(ClipOptions, "video")
+CLIP_BODY = _clip_body(PredictOptions, "video", "features")
+SEARCH_BODY = _clip_body(SearchOptions, "video", "features")
+SEARCH_BODY["description"] += " Or an action, as JSON."
+SEARCH_BODY["content"][JSON] = {"schema": {"$ref": f"{_REF}{ActionOptions.__name__}"}}
+
+INFER_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": HEADER_LENGTH,
+            "in": "header",
+            "description": "Bytes of JSON, where binary tensor data comes after it.",
+            "schema": {"type": "integer", "minimum": 0},
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "description": "The protocol's JSON; binary tensor data may come after it.",
+        "content": {
+            JSON: {"schema": {"$ref": f"{_REF}{InferRequest.__name__}"}},
+            "application/octet-stream": {"schema": _BYTES},
+        },
+    },
+}
+
+BODIES = (ClipOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
+"""Shapes that are read by hand, so that FastAPI does not list them."""
+
+
+ASYNC_HEADERS: list[dict[str, Any]] = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`respond-async`: answer with a job; `wait=N`: after N seconds at most.",
+        "schema": {"type": "string"},
+        "example": "respond-async, wait=5",
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Of a job: sent again with the same body, it gives the same job again.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+]
+"""What makes a request for a prediction a job."""
+
+ACCEPTED_HEADERS = {
+    "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "RFC 7240.", "schema": {"type": "string"}},
+}
+
+
+def problems(*rows: kinds.Kind) -> dict[int | str, dict[str, Any]]:
+    """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for kind in sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
+        example = body_of(Problem(kind, kind.title), "0f3c9a")
+        entry = responses.setdefault(
+            kind.status,
+            {
+                "description": "",
+                "content": {
+                    MEDIA_TYPE: {
+                        "schema": {"$ref": f"{_REF}{ProblemBody.__name__}"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        entry["description"] = f"{entry['description']} `{kind.slug}`: {kind.title}".strip()
+        entry["content"][MEDIA_TYPE]["examples"][kind.slug] = {
+            "summary": kind.title,
+            "value": example.model_dump(exclude_none=True),
+        }
+        if kind.status in (429, 503):
+            entry["headers"] = {
+                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            }
+    return responses
+
+
+def answer(example: Any) -> dict[int | str, dict[str, Any]]:
+    """Returns the entry of `responses` that shows what an answer looks like."""
+    return {200: {"content": {JSON: {"example": example}}}}
+
+
+def failures(*rows: kinds.Kind) -> dict[int | str, dict[str, Any]]:
+    """Returns the `responses` of an endpoint of the Open Inference Protocol."""
+    responses = problems(*rows)
+    for entry in responses.values():
+        examples = entry["content"].pop(MEDIA_TYPE)["examples"]
+        for example in examples.values():
+            example["value"] = {"error": example["summary"]}
+        schema = {"$ref": f"{_REF}{Failure.__name__}"}
+        entry["content"][JSON] = {"schema": schema, "examples": examples}
+    return responses
+
+
+def install(app: FastAPI, *, has_key: bool) -> None:
+    """Makes the app describe itself whole.
+
+    Args:
+        app: whose routes are complete.
+        has_key: callers need an API key.
+    """
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, has_key=has_key)
+        return app.openapi_schema
+
+    app.openapi = describe  # type: ignore[method-assign]
+
+
+def _document(app: FastAPI, *, has_key: bool) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    _, extra = models_json_schema(
+        [
+            (ProblemBody, "serialization"),
+            (Failure, "serialization"),
+            *((body, "validation") for body in BODIES),
+        ],
+        ref_template=_REF + "{model}",
+    )
+    components = document.setdefault("components", {})
+    components["schemas"] = {**components.get("schemas", {}), **extra["$defs"]}
+    # FastAPI describes its own 422 wherever there is a parameter; ours replaces it everywhere.
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(unused, None)
+    if has_key:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"key": []}]
+    return document

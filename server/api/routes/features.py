@@ -1,0 +1,55 @@
+"""A clip's features, to keep or to send back instead of the clip."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from extract.features.track_file import track_bytes
+from server import problem_types as kinds
+from server.api.clip_request import accepted, engine_of, receive_clip, unless_gone
+from server.api.openapi import FOR_VIDEOS, VIDEO_BODY, problems
+from server.api.uploads.receive import SAFETENSORS
+from server.engine import responses as answers
+from server.schemas.options import ClipQuery
+
+router = APIRouter()
+
+
+@router.post(
+    "/v1/features",
+    operation_id="create_features",
+    tags=["predictions"],
+    summary="Turn one clip into features",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "safetensors: `features` (L, D) float32, `start_s` and `end_s` (L,) "
+            "float64, and in its metadata what made them and of how many frames.",
+            "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **problems(*FOR_VIDEOS, kinds.NOT_ACCEPTABLE),
+    },
+    openapi_extra={"requestBody": VIDEO_BODY},
+)
+async def create_features(request: Request, query: Annotated[ClipQuery, Query()]) -> Response:
+    """Decodes the clip and encodes its windows, as every prediction begins.
+
+    The file can be sent to `/v1/predictions` and `/v1/backpack/search` in the clip's place, as
+    often as there are questions, and is in the format of stored features.
+    """
+    accepted(request, (SAFETENSORS,))
+    engine = engine_of(request)
+    async with receive_clip(request, query, ("video",)) as call:
+        seen = await unless_gone(
+            request, engine.features(call.source, call.options, deadline_s=call.deadline_s)
+        )
+    total_s = asyncio.get_running_loop().time() - call.started_s
+    return Response(
+        track_bytes(seen.track),
+        media_type=SAFETENSORS,
+        headers={
+            "Content-Disposition": 'attachment; filename="clip.safetensors"',
+            "Server-Timing": answers.server_timing(answers.timings(seen.times, total_s)),
+        },
+    )

@@ -1,0 +1,167 @@
+"""The Open Inference Protocol's paths, for tools that speak nothing else."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+
+from server import __version__
+from server import problem_types as kinds
+from server.api.clip_request import engine_of, spool_of, timeout_of, unless_gone
+from server.api.oip import schemas
+from server.api.oip.inference import Inference
+from server.api.oip.tensors import outputs_of
+from server.api.oip.wire import HEADER_LENGTH, InferSink
+from server.api.openapi import FOR_CLIPS, INFER_BODY, JSON, answer, failures
+from server.errors import NotFound
+from server.schemas.examples import INFERENCE, OIP_MODEL, OIP_MODEL_READY, OIP_SERVER
+
+router = APIRouter(prefix="/v2", tags=["inference protocol"])
+
+FOR_MODELS = (kinds.NOT_FOUND, kinds.INVALID_FIELD, kinds.STARTING)
+EXTENSIONS = ["binary_tensor_data"]
+
+
+@router.get("", operation_id="oip_server_metadata", responses={**answer(OIP_SERVER), **failures()})
+async def get_server() -> schemas.ServerMetadata:
+    """Says who answers."""
+    return schemas.ServerMetadata(name="egopack", version=__version__, extensions=EXTENSIONS)
+
+
+@router.get(
+    "/health/live",
+    operation_id="oip_server_live",
+    responses={**answer({"live": True}), **failures()},
+)
+async def get_live() -> schemas.Live:
+    """Says that the process answers."""
+    return schemas.Live(live=True)
+
+
+@router.get(
+    "/health/ready",
+    operation_id="oip_server_ready",
+    responses={**answer({"ready": True}), **failures(kinds.STARTING, kinds.DRAINING)},
+)
+async def get_ready(request: Request) -> schemas.Ready:
+    """Says whether a clip sent now would be answered."""
+    engine_of(request).life.require_ready()
+    return schemas.Ready(ready=True)
+
+
+@router.get(
+    "/models/{name}",
+    operation_id="oip_model_metadata",
+    responses={**answer(OIP_MODEL), **failures(*FOR_MODELS)},
+)
+async def get_model(name: str, request: Request) -> schemas.ModelMetadata:
+    """Says which tensors a model takes and gives."""
+    predictor = engine_of(request).predictor
+    _require(request, name)
+    features = schemas.TensorMetadata(
+        name="features", datatype="FP32", shape=[-1, predictor.encoder.dim]
+    )
+    return schemas.ModelMetadata(
+        name=predictor.name,
+        versions=[predictor.version],
+        platform="egopack",
+        inputs=[features, schemas.TensorMetadata(name="video", datatype="BYTES", shape=[1])],
+        outputs=[
+            schemas.TensorMetadata(name=o.name, datatype=o.datatype, shape=list(o.shape))
+            for o in outputs_of(predictor)
+        ],
+    )
+
+
+@router.get(
+    "/models/{name}/versions/{version}",
+    operation_id="oip_model_version_metadata",
+    responses={**answer(OIP_MODEL), **failures(*FOR_MODELS)},
+)
+async def get_model_version(name: str, version: str, request: Request) -> schemas.ModelMetadata:
+    """Says which tensors one version of a model takes and gives."""
+    _require(request, name, version)
+    return await get_model(name, request)
+
+
+@router.get(
+    "/models/{name}/ready",
+    operation_id="oip_model_ready",
+    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, kinds.DRAINING)},
+)
+async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
+    """Says whether a model would answer now."""
+    _require(request, name)
+    engine_of(request).life.require_ready()
+    return schemas.ModelReady(name=name, ready=True)
+
+
+@router.get(
+    "/models/{name}/versions/{version}/ready",
+    operation_id="oip_model_version_ready",
+    responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, kinds.DRAINING)},
+)
+async def get_model_version_ready(name: str, version: str, request: Request) -> schemas.ModelReady:
+    """Says whether one version of a model would answer now."""
+    _require(request, name, version)
+    return await get_model_ready(name, request)
+
+
+@router.post(
+    "/models/{name}/infer",
+    operation_id="oip_infer",
+    response_model=schemas.InferResponse,
+    responses={**answer(INFERENCE), **failures(kinds.NOT_FOUND, *FOR_CLIPS)},
+    openapi_extra=INFER_BODY,
+)
+async def infer(name: str, request: Request) -> Response:
+    """Answers one clip, given as `video` or as `features`, with tensors.
+
+    Only the tasks behind the outputs asked for are answered. With the binary tensor data
+    extension, the clip follows the JSON as it is; otherwise it is base64 inside it.
+    """
+    engine = engine_of(request)
+    loop = asyncio.get_running_loop()
+    started_s = loop.time()
+    _require(request, name)
+    header_length = request.headers.get(HEADER_LENGTH)
+    with engine.admit():
+        async with spool_of(request).hold(request, lambda file: InferSink(file, header_length)) as (
+            path,
+            size_bytes,
+            sink,
+        ):
+            asked = Inference(sink.request(), engine.predictor)
+            deadline_s = started_s + timeout_of(asked.options, engine.settings.timeout_s)
+            source = await asked.source(sink, path, size_bytes, engine.settings)
+            work = engine.predict(source, asked.options, deadline_s=deadline_s)
+            outcome = await unless_gone(request, work)
+    body, json_length = asked.answer(outcome)
+    if json_length is None:
+        return Response(body, media_type=JSON)
+    headers = {HEADER_LENGTH: str(json_length)}
+    return Response(body, media_type="application/octet-stream", headers=headers)
+
+
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    operation_id="oip_version_infer",
+    response_model=schemas.InferResponse,
+    responses={**answer(INFERENCE), **failures(kinds.NOT_FOUND, *FOR_CLIPS)},
+    openapi_extra=INFER_BODY,
+)
+async def infer_version(name: str, version: str, request: Request) -> Response:
+    """Answers one clip with tensors, by one version of a model."""
+    _require(request, name, version)
+    return await infer(name, request)
+
+
+def _require(request: Request, name: str, version: str | None = None) -> None:
+    """Raises unless the model is the one being served.
+
+    Raises:
+        NotFound: it is not, or not in this version.
+        NotReady: none is yet.
+    """
+    predictor = engine_of(request).predictor
+    if name != predictor.name or version not in (None, predictor.version):
+        raise NotFound("no model of this name and version is being served; see /v1/models")

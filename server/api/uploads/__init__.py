@@ -1,0 +1,1 @@
+"""Request bodies to bounded files in the spool directory."""

@@ -1,0 +1,113 @@
+"""Front: a Ray Serve deployment that is the whole server but for its encoder.
+
+The same application around the same engine as `python -m server` runs; only what it loads differs.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+
+from extract.sandbox.pool import DecodePool
+from model.predict.predictor import Predictor
+from server.api.access import Keys
+from server.api.app import create_app
+from server.api.serve import SWITCH_S
+from server.cluster.messages import Tuning
+from server.cluster.remote_encoder import EncoderPool, load_predictor
+from server.engine.decode_stage import limits_of
+from server.engine.engine import Engine
+from server.settings.settings import Settings
+from server.telemetry import logs
+from server.telemetry.telemetry import Telemetry
+from server.telemetry.tracing import Tracing
+from weights.bundle.files import manifest_sha256
+from weights.storage.folders import Place, as_place
+
+logger = logging.getLogger(__name__)
+
+
+@serve.ingress()
+class Front:
+    """One replica; it takes requests once a canary came back from its engine."""
+
+    def __init__(self, settings: Settings, encoders: Any) -> None:
+        """Wires the engine; the application's own life starts it.
+
+        Args:
+            settings: as for a server of one process.
+            encoders: handle of the `Encoder` deployment.
+
+        Raises:
+            ValueError: it is one of several, and they could not share their jobs.
+        """
+        logs.configure(settings.log_level)
+        sys.setswitchinterval(SWITCH_S)
+        settings.require_shared_jobs(serve.get_replica_context().world_size)
+        # The GPU, if there is one, is the encoders'.
+        self._settings = settings.model_copy(update={"device": "cpu"})
+        self._pool = EncoderPool(
+            encoders, shares=settings.most_encoders, patience_s=settings.encoder_timeout_s
+        )
+        self._tuning: Tuning | None = None
+        self._is_tuned = threading.Event()
+        self._reloading: asyncio.Task[None] | None = None
+        self._engine = Engine(
+            self._settings,
+            load=self._load,
+            pool=DecodePool(
+                workers=settings.decode_workers,
+                limits=limits_of(settings),
+                clips_per_worker=settings.clips_per_worker,
+                reader=settings.reader,
+            ),
+            telemetry=Telemetry(tracing=Tracing.from_environment()),
+            look=lambda: manifest_sha256(self._bundle),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Serve asks for the application once, after the constructor."""
+        app = create_app(self._settings, self._engine)
+        self._keys: Keys = app.state.keys
+        return app
+
+    async def reconfigure(self, values: dict[str, Any]) -> None:
+        """Waits for the engine at first; later reads keys and bundle again, as on `SIGHUP`.
+
+        Args:
+            values: of a `Tuning`.
+
+        Raises:
+            RuntimeError: the engine could not start.
+        """
+        before, self._tuning = self._tuning, Tuning(**values)
+        self._is_tuned.set()
+        if self._tuning.is_leaving:
+            self._engine.life.retire()
+        if before is None:
+            while self._engine.life.state == "starting":
+                await asyncio.sleep(0.05)
+            await self.check_health()
+        elif (before.bundle, before.revision) != (self._tuning.bundle, self._tuning.revision):
+            self._keys.read_again()
+            self._reloading = asyncio.create_task(self._engine.reload())
+
+    async def check_health(self) -> None:
+        """Raises if only another process could help; encoders that are lost are not our fault."""
+        if self._engine.life.failure is not None:
+            raise RuntimeError("the engine is broken") from self._engine.life.failure
+
+    def _load(self) -> Predictor:
+        """Runs on the engine's threads."""
+        self._is_tuned.wait()
+        return load_predictor(self._bundle, self._pool)
+
+    @property
+    def _bundle(self) -> Place:
+        assert self._tuning is not None
+        given = self._tuning.bundle
+        return self._settings.bundle if given is None else as_place(given)

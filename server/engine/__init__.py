@@ -1,0 +1,1 @@
+"""Decode, encode, reason: one clip or a long video; health and reload."""

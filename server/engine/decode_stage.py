@@ -1,0 +1,179 @@
+"""The decode stage: clips become windows in processes that can be killed, a few at a time."""
+
+import asyncio
+import logging
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from extract.contract import FeatureContract
+from extract.decode.clip import DecodedClip, Limits
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
+from extract.features.extractor import windows_of
+from extract.sandbox.pool import DecodePool
+from server.errors import DeadlineExceeded
+from server.settings.settings import Settings
+from server.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+CLOCK_SLACK_S = 0.02
+"""Two clocks may disagree by this much on whether a deadline has passed."""
+
+_REASONS = {
+    "not-a-video": "unsupported",
+    "unsupported-container": "unsupported",
+    "unsupported-codec": "unsupported",
+    "no-video-track": "unsupported",
+    "damaged": "corrupt",
+}
+"""Why a clip is rejected, in fewer words; all else goes beyond a limit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A decoded clip as windows.
+
+    Attributes:
+        clip: what was decoded.
+        windows: (L, T, H, W, 3) frames.
+        starts: L first frames.
+        waited_s: until a decoder was free.
+        ran_s: decoding and cutting.
+    """
+
+    clip: DecodedClip
+    windows: Tensor
+    starts: list[int]
+    waited_s: float
+    ran_s: float
+
+
+class DecodeStage:
+    """One thread per decoder waits for it, so that the event loop waits for none."""
+
+    def __init__(self, pool: DecodePool, workers: int, metrics: Metrics) -> None:
+        """Wires the stage; `start` starts the processes.
+
+        Args:
+            pool: decodes in processes that can be killed.
+            workers: clips decoded side by side.
+            metrics: where clips and failures are counted.
+        """
+        self.pool = pool
+        self._metrics = metrics
+        self._threads = ThreadPoolExecutor(workers, "decode")
+
+    async def start(self) -> None:
+        """Starts the decoding processes."""
+        await asyncio.to_thread(self.pool.start)
+
+    async def stop(self) -> None:
+        """Ends threads and processes; what still waited is dropped."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self.pool.close)
+
+    async def cut(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        *,
+        deadline_s: float,
+        video_track: int | None = None,
+    ) -> Cut:
+        """Decodes a clip and cuts it; a worker that dies gets one more chance.
+
+        It may have been killed for its neighbour's sins; bytes that kill two are at fault.
+
+        Args:
+            path: the clip on disk.
+            contract: of the encoder the windows are for.
+            deadline_s: on the running loop's clock.
+            video_track: which of the file's video tracks; None takes the one marked as default.
+
+        Raises:
+            ExtractError: the clip cannot be decoded.
+            DeadlineExceeded: the deadline passed first.
+        """
+        loop = asyncio.get_running_loop()
+        for attempt in (1, 2):
+            left_s = deadline_s - loop.time()
+            if left_s <= 0:
+                raise DeadlineExceeded("the deadline passed before decoding")
+            try:
+                cut = await loop.run_in_executor(
+                    self._threads,
+                    self._run,
+                    path,
+                    contract,
+                    video_track,
+                    time.perf_counter(),
+                    left_s,
+                )
+            except DecoderDied as error:
+                self._metrics.decoder_restarts.labels("crash").inc()
+                if attempt == 2:
+                    self._count(error)
+                    raise
+                logger.warning("a decoder died; trying once more")
+            except (VideoRejected, DecodeTimeout) as error:
+                self._count(error)
+                raise
+            else:
+                self._metrics.decoded_frames.inc(cut.clip.info.frames_decoded)
+                return cut
+        raise AssertionError("the second attempt returns or raises")
+
+    def _count(self, error: VideoRejected | DecodeTimeout | DecoderDied) -> None:
+        match error:
+            case VideoRejected():
+                reason = _REASONS.get(error.code, "limits")
+            case DecodeTimeout():
+                reason = "timeout"
+                self._metrics.decoder_restarts.labels(reason).inc()
+            case DecoderDied():
+                reason = "crash"
+        self._metrics.decode_failures.labels(reason).inc()
+
+    def _run(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        video_track: int | None,
+        asked_s: float,
+        left_s: float,
+    ) -> Cut:
+        """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
+        started_s = time.perf_counter()
+        left_s -= started_s - asked_s
+        if left_s <= 0:
+            raise DeadlineExceeded("the deadline passed before decoding")
+        try:
+            clip = self.pool.decode(path, contract, timeout_s=left_s, video_track=video_track)
+        except (DecodeTimeout, DecoderUnavailable) as error:
+            # Either the request ran out of time, or the decoder's own limit came first.
+            if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
+                raise DeadlineExceeded("the deadline passed while decoding") from error
+            raise
+        windows, starts = windows_of(clip.frames, contract, clip.num_frames)
+        ran_s = time.perf_counter() - started_s
+        return Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Returns what one clip may cost that is answered while its caller waits."""
+    return Limits(
+        max_duration_s=settings.max_duration_s,
+        max_frames=settings.max_frames,
+        max_pixels=settings.max_pixels,
+        max_fps=settings.max_fps,
+        max_clip_pixels=settings.max_clip_pixels,
+        decode_wall_s=settings.decode_wall_s,
+        cpu_s=math.ceil(2 * settings.decode_wall_s),
+        memory_mb=settings.decode_memory_mb,
+    )

@@ -1,0 +1,182 @@
+"""A video of any length -> batches of windows, in a memory that does not grow with it.
+
+It is decoded in a process of its own that is slower than nobody: the kernel lets others go first.
+"""
+
+import logging
+import math
+import selectors
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from extract.contract import FeatureContract
+from extract.decode.clip import Limits, StreamFacts
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
+from extract.features.extractor import WindowCutter
+from extract.sandbox.process import DecodeProcess
+from extract.sandbox.stream import FrameStream
+from extract.windows import cut_windows
+from server.niceness import make_nicer
+from server.settings.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_BATCH_BYTES = 256 * 1024 * 1024
+_NICE = 15
+
+
+class VideoStream:
+    """One video being decoded; used by one thread at a time, but for `stop`.
+
+    Attributes:
+        num_windows: of the whole video; 0 until its packets have been looked at.
+        num_frames: on the contract's clock, so far.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        contract: FeatureContract,
+        settings: Settings,
+        video_track: int | None = None,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            path: the video.
+            contract: of the encoder the windows are for.
+            settings: what a job may cost.
+            video_track: which of the file's video tracks; None takes the one marked as default.
+        """
+        self.num_windows = 0
+        self._path = path
+        self._contract = contract
+        self._video_track = video_track
+        self._stall_s = settings.job_stall_s
+        self._batch_windows = settings.job_batch_windows
+        self._limits = limits_of(settings)
+        self._blocks: deque[np.ndarray] = deque()
+        self._lock = threading.Lock()  # held to start the process, and to stop it
+        self._is_stopped = False
+        self._process: DecodeProcess | None = None
+        self._stream: FrameStream | None = None
+        self._expected: int | None = None
+        self.restart()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames so far."""
+        return self._cutter.num_frames
+
+    @property
+    def facts(self) -> StreamFacts:
+        """What is known of the video after its last batch."""
+        assert self._stream is not None
+        assert self._stream.facts is not None
+        return self._stream.facts
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Yields all windows, (n, T, H, W, 3) frames, a few at a time; waits for the decoder.
+
+        Raises:
+            DecoderUnavailable: no process can be started.
+            VideoRejected: the file is no acceptable video.
+            DecoderDied: the process crashed on it, or was stopped.
+            DecodeStalled: nothing came for too long.
+        """
+        batch: list[np.ndarray] = []
+        for window in self._windows():
+            batch.append(window)
+            if len(batch) >= max(1, min(self._batch_windows, _BATCH_BYTES // window.nbytes)):
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+
+    def stop(self) -> None:
+        """Kills the process, from any thread; whoever waits for it sees it die."""
+        with self._lock:
+            self._is_stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+    def close(self) -> None:
+        """Ends the process and frees what is ours; after `stop`."""
+        if self._process is not None:
+            self._process.end()
+
+    def expect(self, num_frames: int) -> None:
+        """Hears how long the video is, of which those frames will come that windows look at."""
+        self._expected = num_frames
+        self.restart()
+        contract = self._contract
+        self.num_windows = len(
+            cut_windows(
+                num_frames,
+                window_frames=contract.window_frames,
+                stride_frames=contract.stride_frames,
+            )
+        )
+
+    def append(self, block: np.ndarray) -> None:
+        """Takes the next frames."""
+        self._blocks.append(block)
+
+    def restart(self) -> None:
+        """Forgets all frames: they come again from the beginning."""
+        self._blocks.clear()
+        self._cutter: WindowCutter[np.ndarray] = WindowCutter(self._contract, self._expected)
+
+    def _windows(self) -> Iterator[np.ndarray]:
+        process = self._start()
+        stream = self._stream = FrameStream(
+            process,
+            self._path,
+            self._contract,
+            "pyav",
+            video_track=self._video_track,
+            wants_facts=True,
+        )
+        has_ended = False
+        while not has_ended:
+            self._wait(process)
+            has_ended = stream.pour(self)
+            while self._blocks:
+                yield from map(np.stack, self._cutter.push(self._blocks.popleft()))
+        yield from map(np.stack, self._cutter.finish())
+
+    def _start(self) -> DecodeProcess:
+        with self._lock:
+            if self._is_stopped:
+                raise DecoderDied("it was stopped before it began")
+            try:
+                self._process = DecodeProcess(self._limits)
+            except OSError as error:
+                raise DecoderUnavailable("a decoding process cannot be started") from error
+            make_nicer(self._process.pid, _NICE)
+            return self._process
+
+    def _wait(self, process: DecodeProcess) -> None:
+        """Waits for news of the process."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process, selectors.EVENT_READ)
+            if not selector.select(self._stall_s):
+                raise DecodeStalled(f"no frame came for {self._stall_s:g} s")
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Returns what the video of a job may cost its decoder."""
+    return Limits(
+        max_duration_s=settings.job_max_duration_s,
+        max_frames=math.ceil(settings.job_max_duration_s * settings.max_fps),
+        max_fps=settings.max_fps,
+        max_pixels=settings.max_pixels,
+        max_output_mb=1024,  # a ring of blocks, whatever the length
+        is_stream=True,
+        cpu_s=math.ceil(settings.job_timeout_s),
+        memory_mb=settings.decode_memory_mb,
+    )

@@ -1,0 +1,1 @@
+"""Admission control, the micro-batcher, the model's thread, retries out of memory."""

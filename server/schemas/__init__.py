@@ -1,0 +1,1 @@
+"""Request options and response bodies."""

@@ -1,0 +1,1 @@
+"""Every EGOPACK_* setting, and the checks on them."""

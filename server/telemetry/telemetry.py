@@ -1,0 +1,39 @@
+"""What the parts report to: metrics and spans at once, so that the two never disagree."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from opentelemetry.trace import Span
+
+from server.telemetry.metrics import Flush, Metrics, Stage
+from server.telemetry.tracing import Tracing
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """The two places where events are seen."""
+
+    metrics: Metrics = field(default_factory=Metrics)
+    tracing: Tracing = field(default_factory=Tracing)
+
+    def stage(self, stage: Stage, seconds: float) -> None:
+        """Reports a stage of the current request that has just ended."""
+        self.metrics.stage_s.labels(stage).observe(seconds)
+        self.tracing.stage(stage, seconds)
+
+    @contextmanager
+    def batch(
+        self, queue: str, flush: Flush, spans: Sequence[Span], windows: int | None
+    ) -> Iterator[None]:
+        """Reports a batch around its run.
+
+        Args:
+            queue: which queue it comes from.
+            flush: why it was closed.
+            spans: of the requests in it.
+            windows: in it, where that is what it holds.
+        """
+        self.metrics.count_batch(queue, flush, windows)
+        with self.tracing.batch(queue, spans, requests=len(spans), flush=flush):
+            yield

@@ -1,0 +1,77 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.api.uploads.spool import PREFIX, Folder, Quota
+from server.errors import QueueFull
+
+
+def old(path):
+    path.mkdir(parents=True)
+    (path / "clip").write_bytes(b"x")
+    os.utime(path, (0, 0))
+    return path
+
+
+def test_what_a_dead_server_left_is_swept_up_and_nothing_else(tmp_path):
+    living = Folder(tmp_path)
+    os.utime(living.path, (0, 0))
+    dead, foreign = old(tmp_path / f"{PREFIX}dead"), old(tmp_path / "other")
+    young = tmp_path / f"{PREFIX}young"
+    young.mkdir()
+    (tmp_path / f"{PREFIX}link").symlink_to(foreign)
+    mine = Folder(tmp_path)
+    assert mine.path.is_dir()
+    assert not dead.exists()
+    assert living.path.exists()
+    assert young.exists()
+    assert (foreign / "clip").exists()
+    living.remove()
+    mine.remove()
+    assert not mine.path.samefile(tmp_path)
+    mine.remove()
+
+
+def test_a_killed_process_holds_its_folder_no_longer(tmp_path):
+    code = f"""
+from pathlib import Path
+import os
+from server.api.uploads.spool import Folder
+folder = Folder(Path({str(tmp_path)!r}))
+(folder.path / "clip").write_bytes(b"x")
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (left,) = tmp_path.iterdir()
+    os.utime(left, (0, 0))
+    folder = Folder(tmp_path)
+    made = folder.path
+    assert list(tmp_path.iterdir()) == [made]
+    folder.remove()
+
+
+@given(st.lists(st.lists(st.integers(0, 50), max_size=5), max_size=8))
+def test_a_quota_is_never_exceeded_and_all_of_it_comes_back(bodies):
+    quota, shares, expected = Quota(100, lambda: 7), [], []
+    for sizes in bodies:
+        share, held = quota.share(), 0
+        for size in sizes:
+            grown = max(held, size)
+            if sum(expected) + grown > 100:
+                with pytest.raises(QueueFull) as caught:
+                    share.grow_to(size)
+                assert caught.value.retry_after_s == 7
+                break
+            share.grow_to(size)
+            held = grown
+        shares.append(share)
+        expected.append(held)
+        assert quota.held == sum(expected) <= 100
+    for share in shares:
+        with share:
+            pass
+    assert quota.held == 0

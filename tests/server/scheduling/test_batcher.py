@@ -1,0 +1,283 @@
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from server.errors import DeadlineExceeded, Draining, QueueFull
+from server.scheduling.batcher import HIGH_TURNS, Batcher
+
+FOREVER_S = 1e9
+
+
+class Doubler:
+    """Doubles numbers; `gate` holds the thread, -1 is a poisoned item."""
+
+    def __init__(self):
+        self.batches = []
+        self.threads = set()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, items):
+        self.gate.wait(5)
+        self.batches.append(list(items))
+        self.threads.add(threading.get_ident())
+        if -1 in items:
+            raise ValueError("poison")
+        return [2 * item for item in items]
+
+
+@asynccontextmanager
+async def running(run, **options):
+    with ThreadPoolExecutor(1) as executor:
+        batcher = Batcher(run, executor=executor, **{"max_cost": 8, "capacity": 100} | options)
+        batcher.start()
+        try:
+            yield batcher
+        finally:
+            await batcher.stop()
+
+
+async def held(batcher, run, count=1):
+    """Occupies the thread, so that what comes next waits."""
+    run.gate.clear()
+    first = [asyncio.create_task(batcher.submit(100, deadline_s=FOREVER_S)) for _ in range(count)]
+    await asyncio.sleep(0.02)
+    return first
+
+
+def test_everyone_gets_their_own_answer_from_one_thread():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            done = await asyncio.gather(
+                *(batcher.submit(n, deadline_s=FOREVER_S) for n in range(50))
+            )
+        assert [d.value for d in done] == [2 * n for n in range(50)]
+        assert len(run.threads) == 1
+        assert sorted(n for batch in run.batches for n in batch) == list(range(50))
+        assert max(map(len, run.batches)) == 8
+
+    asyncio.run(main())
+
+
+def test_items_that_wait_together_run_together_up_to_the_cost():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            first = await held(batcher, run)
+            rest = [
+                asyncio.create_task(batcher.submit(n, deadline_s=FOREVER_S, cost=3))
+                for n in range(3)
+            ]
+            await asyncio.sleep(0)
+            run.gate.set()
+            await asyncio.gather(*first, *rest)
+        assert run.batches == [[100], [0, 1], [2]]
+
+    asyncio.run(main())
+
+
+def test_an_item_dearer_than_a_batch_runs_alone():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            done = await batcher.submit(1, deadline_s=FOREVER_S, cost=99)
+        assert done.value == 2
+
+    asyncio.run(main())
+
+
+def test_it_waits_for_mates_only_while_more_are_coming():
+    async def main(is_more_coming):
+        run = Doubler()
+        options = {"max_wait_s": 0.2, "is_more_coming": lambda: is_more_coming}
+        async with running(run, **options) as batcher:
+            first = asyncio.create_task(batcher.submit(1, deadline_s=FOREVER_S))
+            await asyncio.sleep(0.05)
+            second = asyncio.create_task(batcher.submit(2, deadline_s=FOREVER_S))
+            await asyncio.gather(first, second)
+        return run.batches
+
+    assert asyncio.run(main(True)) == [[1, 2]]
+    assert asyncio.run(main(False)) == [[1], [2]]
+
+
+def test_a_cancelled_item_never_runs():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            first = await held(batcher, run)
+            doomed = asyncio.create_task(batcher.submit(7, deadline_s=FOREVER_S))
+            await asyncio.sleep(0)
+            doomed.cancel()
+            await asyncio.gather(doomed, return_exceptions=True)
+            run.gate.set()
+            await asyncio.gather(*first)
+            assert (await batcher.submit(8, deadline_s=FOREVER_S)).value == 16
+        assert [7] not in run.batches
+
+    asyncio.run(main())
+
+
+def test_an_expired_item_never_runs():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            first = await held(batcher, run)
+            soon_s = asyncio.get_running_loop().time() + 0.01
+            late = asyncio.create_task(batcher.submit(7, deadline_s=soon_s))
+            await asyncio.sleep(0.03)
+            run.gate.set()
+            with pytest.raises(DeadlineExceeded):
+                await late
+            await asyncio.gather(*first)
+        assert run.batches == [[100]]
+
+    asyncio.run(main())
+
+
+def test_a_full_queue_refuses_at_once_and_recovers():
+    async def main():
+        run = Doubler()
+        async with running(run, capacity=2) as batcher:
+            first = await held(batcher, run)
+            waiting = [
+                asyncio.create_task(batcher.submit(n, deadline_s=FOREVER_S)) for n in range(2)
+            ]
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFull):
+                await batcher.submit(9, deadline_s=FOREVER_S)
+            run.gate.set()
+            await asyncio.gather(*first, *waiting)
+            assert (await batcher.submit(9, deadline_s=FOREVER_S)).value == 18
+
+    asyncio.run(main())
+
+
+def test_a_bad_item_fails_alone():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            first = await held(batcher, run)
+            mixed = [
+                asyncio.create_task(batcher.submit(n, deadline_s=FOREVER_S)) for n in (1, -1, 2)
+            ]
+            await asyncio.sleep(0)
+            run.gate.set()
+            one, bad, two = await asyncio.gather(*mixed, return_exceptions=True)
+            await asyncio.gather(*first)
+        assert (one.value, two.value) == (2, 4)
+        assert isinstance(bad, ValueError)
+
+    asyncio.run(main())
+
+
+def test_a_function_that_loses_items_fails_its_callers_and_not_the_queue():
+    async def main():
+        answers = iter([[], [1]])
+        async with running(lambda items: next(answers)) as batcher:
+            with pytest.raises(RuntimeError, match="came back with 0"):
+                await batcher.submit(1, deadline_s=FOREVER_S)
+            assert (await batcher.submit(1, deadline_s=FOREVER_S)).value == 1
+
+    asyncio.run(main())
+
+
+def test_what_still_waits_at_the_stop_is_told_so():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            first = await held(batcher, run)
+            waiting = asyncio.create_task(batcher.submit(1, deadline_s=FOREVER_S))
+            await asyncio.sleep(0)
+            await batcher.stop()
+            with pytest.raises(Draining):
+                await waiting
+            run.gate.set()
+            for task in first:
+                task.cancel()
+
+    asyncio.run(main())
+
+
+def test_waiting_and_running_are_timed_apart():
+    async def main():
+        run = Doubler()
+        async with running(run) as batcher:
+            first = await held(batcher, run)
+            second = asyncio.create_task(batcher.submit(1, deadline_s=FOREVER_S))
+            await asyncio.sleep(0.05)
+            run.gate.set()
+            done = await second
+            await asyncio.gather(*first)
+            assert done.waited_s >= 0.04
+            assert done.ran_s < done.waited_s
+
+    asyncio.run(main())
+
+
+class Turns:
+    """Notes whose batch ran; items are (priority, number)."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, items):
+        self.batches.append(list(items))
+        return [0] * len(items)
+
+    @property
+    def priorities(self):
+        return "".join("L" if batch[0][0] else "H" for batch in self.batches)
+
+
+def fill(batcher, items):
+    return [
+        batcher.enqueue((is_low, n), deadline_s=FOREVER_S, is_low=is_low)
+        for n, is_low in enumerate(items)
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(items=st.lists(st.booleans(), max_size=80), max_cost=st.integers(1, 5))
+def test_high_goes_first_and_low_is_never_starved(items, max_cost):
+    async def main():
+        run = Turns()
+        async with running(run, max_cost=max_cost, max_low_cost=2) as batcher:
+            await asyncio.gather(*fill(batcher, items))
+        return run
+
+    run = asyncio.run(main())
+    for batch in run.batches:  # priorities do not share a batch
+        assert len({is_low for is_low, _ in batch}) == 1
+        assert len(batch) <= (2 if batch[0][0] else max_cost)
+    for is_low in (False, True):  # first come, first served among equals
+        ran = [n for batch in run.batches for low, n in batch if low == is_low]
+        assert ran == [n for n, low in enumerate(items) if low == is_low]
+    order = run.priorities
+    head = order.rstrip("L")  # from there on nobody of high priority waited
+    assert "LL" not in head
+    assert all(len(run_) == HIGH_TURNS for run_ in head.split("L")[:-1])
+    if "L" in order:
+        assert len(order) - len(order.lstrip("H")) <= HIGH_TURNS
+
+
+def test_one_of_high_priority_waits_for_one_low_batch_at_most():
+    async def main():
+        run = Doubler()
+        async with running(run, max_low_cost=1) as batcher:
+            run.gate.clear()  # the first one begins, and is held
+            low = [batcher.enqueue(n, deadline_s=FOREVER_S, is_low=True) for n in range(20)]
+            await asyncio.sleep(0.02)
+            high = batcher.enqueue(100, deadline_s=FOREVER_S)
+            run.gate.set()
+            await high
+            assert run.batches.index([100]) == 1
+            await asyncio.gather(*low)
+
+    asyncio.run(main())

@@ -1,0 +1,62 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.errors import OutOfMemory
+from server.scheduling.out_of_memory import is_device_error, items_in_halves, rows_in_halves
+
+
+class Small:
+    """Doubles what fits; more than `room` at once is out of memory."""
+
+    def __init__(self, room):
+        self.room, self.calls, self.told = room, [], 0
+
+    def __call__(self, values):
+        self.calls.append(len(values))
+        if len(values) > self.room:
+            raise torch.OutOfMemoryError("full")
+        return values * 2 if isinstance(values, torch.Tensor) else [2 * v for v in values]
+
+    def tell(self):
+        self.told += 1
+
+
+@given(count=st.integers(1, 40), room=st.integers(0, 40))
+def test_a_batch_that_does_not_fit_runs_in_halves_with_the_same_result(count, room):
+    rows, items = torch.arange(count), list(range(count))
+    for run_in_halves, values in ((rows_in_halves, rows), (items_in_halves, items)):
+        small = Small(room)
+        half = (count + 1) // 2
+        if room < half:
+            with pytest.raises(OutOfMemory):
+                run_in_halves(small, values, small.tell)
+            assert small.told == 2
+        else:
+            assert list(run_in_halves(small, values, small.tell)) == [2 * n for n in range(count)]
+            assert small.told == (room < count)
+        assert max(small.calls[1:], default=0) <= half
+
+
+def test_other_errors_pass_unchanged():
+    def fail(_):
+        raise ValueError("poison")
+
+    with pytest.raises(ValueError, match="poison"):
+        rows_in_halves(fail, torch.zeros(2), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_device"),
+    [
+        (torch.OutOfMemoryError("full"), True),
+        (MemoryError(), True),
+        (torch.AcceleratorError("launch failure"), True),
+        (OutOfMemory("x"), True),
+        (RuntimeError("shape"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_trouble_with_the_device_is_told_from_the_rest(error, is_device):
+    assert is_device_error(error) == is_device

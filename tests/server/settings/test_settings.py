@@ -1,0 +1,53 @@
+import pytest
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from server.settings.settings import Settings, is_loopback
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOST", "PORT", "API_KEY", "INSECURE_NO_AUTH"):
+        monkeypatch.delenv(f"EGOPACK_{name}", raising=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
+def test_loopback_needs_no_key(host):
+    assert is_loopback(host)
+    assert Settings(host=host).api_key is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.7", "example.org", ""])
+def test_other_addresses_need_a_key_or_an_explicit_word(host):
+    with pytest.raises(ValidationError, match="EGOPACK_API_KEY"):
+        Settings(host=host)
+    assert Settings(host=host, api_key="k").host == host
+    assert Settings(host=host, insecure_no_auth=True).host == host
+
+
+def test_an_empty_key_is_not_a_key():
+    with pytest.raises(ValidationError, match="empty"):
+        Settings(host="0.0.0.0", api_key="")
+
+
+def test_settings_come_from_the_environment_and_flags_win(monkeypatch):
+    monkeypatch.setenv("EGOPACK_PORT", "9001")
+    monkeypatch.setenv("EGOPACK_API_KEY", "sesame")
+    assert Settings().port == 9001
+    settings = CliApp.run(Settings, cli_args=["--port", "9002", "--max-upload-mb", "2"])
+    assert (settings.port, settings.max_upload_bytes) == (9002, 2 * 2**20)
+    assert settings.api_key.get_secret_value() == "sesame"
+
+
+def test_the_key_is_not_shown_with_the_settings():
+    assert "sesame" not in repr(Settings(api_key="sesame"))
+
+
+def test_every_setting_has_a_flag_with_a_description(capsys):
+    with pytest.raises(SystemExit) as stop:
+        CliApp.run(Settings, cli_args=["--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert field.description
