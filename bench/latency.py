@@ -20,7 +20,7 @@ import torch
 
 from clients.client import EgoPackClient
 from clients.local import LocalServer, check_stopped
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 from extract.decode.clip import Limits
 from extract.features.extractor import track_from, windows_of
 from extract.sandbox.pool import DecodePool

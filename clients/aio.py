@@ -5,9 +5,9 @@ from typing import Self
 
 import httpx
 
+from clients.api.session import Patience
+from clients.api.transport import AsyncPort
 from clients.calls import Calls, headers_of, may_use_proxy
-from clients.ports import AsyncPort
-from clients.session import Patience
 
 
 class AsyncEgoPackClient(Calls):

@@ -2,8 +2,8 @@
 
 import httpx
 
-from clients.job_calls import JobCalls
-from clients.questions import Questions
+from clients.api.clip_calls import Questions
+from clients.api.job_calls import JobCalls
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 

@@ -7,9 +7,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
+from clients.api.session import Patience
+from clients.api.transport import BlockingPort, finish, iterate
 from clients.calls import Calls, headers_of, may_use_proxy
-from clients.ports import BlockingPort, finish, iterate
-from clients.session import Patience
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ def _yields(
 class EgoPackClient:
     """Calls one server; use it as a context manager, or close it.
 
-    `clients.questions` and `clients.job_calls` say what each call takes and gives.
+    `clients.api.clip_calls` and `clients.api.job_calls` say what each call takes and gives.
     """
 
     predict = _returns(Calls.predict)

@@ -18,10 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from clients.api.requests import new_key
 from clients.errors import ClientError
-from clients.files import DRAFT, write_whole
-from clients.outgoing import new_key
-from clients.results import PredictionResult
+from clients.output.files import DRAFT, write_whole
+from clients.results.predictions import PredictionResult
 
 _ENDING = ".json"
 _MAX_BYTES = 255 - len(f".{_ENDING}{DRAFT}")

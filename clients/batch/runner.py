@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from clients.aio import AsyncEgoPackClient
+from clients.api.requests import Choices
 from clients.batch.folder import BatchFolder
 from clients.errors import KeyRefused, NeedsJob, Rejected, ServerFault
-from clients.outgoing import Choices
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 
 MAX_RETRIES = 30
 """A batch has time: it comes back to a busy server for as long as the server is there."""

@@ -4,9 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
-from clients.commands import choices, connection
+from clients.commands import arguments as choices
+from clients.commands import connection
 from clients.errors import ServerFault
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,10 @@ import argparse
 import dataclasses
 import json
 
-from clients.commands import bars, choices, connection
-from clients.outgoing import SearchChoices
-from clients.results import BackpackMatches
+from clients.api.requests import SearchChoices
+from clients.commands import arguments as choices
+from clients.commands import bars, connection
+from clients.results.predictions import BackpackMatches
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from clients.outgoing import SentSoFar
+from clients.api.requests import SentSoFar
 
 
 @contextmanager

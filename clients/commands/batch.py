@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from clients.api.requests import Choices, given
 from clients.batch.clips import find_clips
 from clients.batch.folder import BatchFolder
 from clients.batch.runner import MAX_RETRIES, BatchRunner
-from clients.commands import choices, connection
+from clients.commands import arguments as choices
+from clients.commands import connection
 from clients.errors import ServerFault
-from clients.outgoing import Choices, given
 
 EXIT_SOME_FAILED = 3
 

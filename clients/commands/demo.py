@@ -5,7 +5,7 @@ from pathlib import Path
 
 from clients.client import EgoPackClient
 from clients.local import LocalServer, check_stopped
-from clients.report import Truth, describe
+from clients.output.text import Truth, describe
 
 SAMPLE = Path(__file__).parents[1] / "sample"
 

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from clients import exports
 from clients.commands import answers
-from clients.files import write_whole
+from clients.output import formats as exports
+from clients.output.files import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from clients.commands import bars, connection
-from clients.files import write_whole
+from clients.output.files import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

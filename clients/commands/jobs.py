@@ -10,11 +10,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from clients.client import EgoPackClient
-from clients.commands import bars, choices, connection
-from clients.files import write_whole
-from clients.jobs import Job
-from clients.report import describe
-from clients.results import PredictionResult, Progress
+from clients.commands import arguments as choices
+from clients.commands import bars, connection
+from clients.output.files import write_whole
+from clients.output.text import describe
+from clients.results.jobs import Job
+from clients.results.predictions import PredictionResult, Progress
 
 EXIT_FAILED = 1
 STATES = ("queued", "running", "succeeded", "failed", "canceled", "expired")

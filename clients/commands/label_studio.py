@@ -4,7 +4,8 @@ import argparse
 import logging
 import os
 
-from clients.commands import choices, connection
+from clients.commands import arguments as choices
+from clients.commands import connection
 from clients.label_studio.backend import Backend, BackendServer
 from clients.label_studio.clips import Clips
 

@@ -5,8 +5,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-from clients.commands import bars, choices, connection
-from clients.report import Truth, describe
+from clients.commands import arguments as choices
+from clients.commands import bars, connection
+from clients.output.text import Truth, describe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

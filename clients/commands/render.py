@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from clients.commands import answers
-from clients.render import render
+from clients.output.video import render
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from clients.client import EgoPackClient
 from clients.doctor.findings import Finding, well, wrong
 from clients.errors import Busy, ClientError, KeyRefused, Unreachable
-from clients.results import Limits
+from clients.results.predictions import Limits
 
 
 def check_server(client: EgoPackClient, sample: Path) -> Iterator[Finding]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from clients.api.requests import Choices
 from clients.client import EgoPackClient
 from clients.errors import ClientError
 from clients.label_studio.clips import Clips
 from clients.label_studio.interface import Interface
-from clients.outgoing import Choices
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 from xml.etree import ElementTree
 
-from clients.exports import score_of, to_label_studio
-from clients.results import PredictionResult
+from clients.output.formats import score_of, to_label_studio
+from clients.results.predictions import PredictionResult
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import clients.ports
+import clients.api.transport
 from clients.client import EgoPackClient
 from clients.errors import (
     BadClip,
@@ -19,7 +19,7 @@ from clients.errors import (
     TimedOut,
     Unreachable,
 )
-from clients.results import Progress
+from clients.results.predictions import Progress
 from extract.features.store import FeatureStore
 from server.api.app import create_app
 from tests.clients.awaited import Awaited

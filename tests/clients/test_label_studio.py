@@ -5,12 +5,12 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from clients import exports
 from clients.client import EgoPackClient
 from clients.label_studio.backend import Backend, BackendServer
 from clients.label_studio.clips import Clips
 from clients.label_studio.interface import Interface
-from clients.results import PredictionResult
+from clients.output import formats as exports
+from clients.results.predictions import PredictionResult
 
 CONFIG = """
 <View>

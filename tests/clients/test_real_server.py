@@ -10,7 +10,7 @@ from clients.client import EgoPackClient
 from clients.commands.demo import SAMPLE
 from clients.errors import Busy
 from clients.local import LocalServer
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 from tests.clients.awaited import Awaited
 
 CLIP = SAMPLE / "clip.mp4"

@@ -5,8 +5,8 @@ import logging
 import time
 from pathlib import Path
 
-from clients import exports
-from clients.results import PredictionResult
+from clients.output import formats as exports
+from clients.results.predictions import PredictionResult
 from tests import chromium
 from tests.ecosystem.foreign import environment, free_port, running
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from clients import exports
-from clients.results import PredictionResult
+from clients.output import formats as exports
+from clients.results.predictions import PredictionResult
 from tests import chromium
 from tests.ecosystem.foreign import environment, free_port, running
 

@@ -5,8 +5,8 @@ import time
 import httpx
 import pytest
 
-from clients.report import describe
-from clients.results import PredictionResult
+from clients.output.text import describe
+from clients.results.predictions import PredictionResult
 from model.predict.predictor import Predictor
 from model.train.__main__ import main as train
 from server.api.app import create_app

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 from model.predict.predictor import PredictRequest
 from server.api.app import create_app
 from server.engine.engine import Engine

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 from server.schemas.prediction import Prediction
 from tests.server.conftest import assert_problem
 from tests.server.fakes import clip

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clients.results import PredictionResult
+from clients.results.predictions import PredictionResult
 from tests.extract.odd_clips import IN_ORDER, ODD_CLIPS, encoded
 from tests.factories import make_bundle
 from tests.server.conftest import assert_problem

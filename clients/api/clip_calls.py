@@ -6,9 +6,7 @@ from contextlib import aclosing
 from typing import Unpack
 from urllib.parse import quote
 
-from clients.errors import Busy, Unreachable, error_of
-from clients.jobs import Problem
-from clients.outgoing import (
+from clients.api.requests import (
     EVENT_STREAM,
     Choices,
     Clip,
@@ -19,7 +17,10 @@ from clients.outgoing import (
     about_clip,
     given,
 )
-from clients.results import (
+from clients.api.session import Deadline, Session, data_of
+from clients.errors import Busy, Unreachable, error_of
+from clients.results.jobs import Problem
+from clients.results.predictions import (
     BackpackMatches,
     Limits,
     ModelFacts,
@@ -28,7 +29,6 @@ from clients.results import (
     Progress,
     Taxonomy,
 )
-from clients.session import Deadline, Session, data_of
 
 READY_POLL_S = 0.1
 
@@ -54,7 +54,7 @@ class Questions(Session):
             clip: a file.
             features: in the clip's place, what `features` gave.
             progress: hears how many bytes of how many are sent.
-            choices: what to ask, as `clients.outgoing.Choices` lists it.
+            choices: what to ask, as `clients.api.requests.Choices` lists it.
 
         Raises:
             Rejected: the clip or a choice is at fault.
@@ -81,7 +81,7 @@ class Questions(Session):
             clip: a file.
             features: in the clip's place, what `features` gave.
             progress: hears how many bytes of how many are sent.
-            choices: what to ask, as `clients.outgoing.Choices` lists it.
+            choices: what to ask, as `clients.api.requests.Choices` lists it.
 
         Raises:
             ClientError, OSError: as `predict` does.
@@ -141,7 +141,7 @@ class Questions(Session):
             clip: a file.
             features: in the clip's place, what `features` gave.
             progress: hears how many bytes of how many are sent.
-            choices: where to look, as `clients.outgoing.SearchChoices` lists it.
+            choices: where to look, as `clients.api.requests.SearchChoices` lists it.
 
         Raises:
             ClientError, OSError: as `predict` does.

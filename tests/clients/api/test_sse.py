@@ -3,7 +3,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.sse import EventReader, ServerEvent
+from clients.api.sse import EventReader, ServerEvent
 
 # Every character that may stand in JSON as it is, those that end lines elsewhere included.
 text = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\u2028\u2029\x85"))

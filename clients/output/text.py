@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clients.results import Evidence, JointAction, Lta, PredictionResult, Ranked, Segment
+from clients.results.predictions import (
+    Evidence,
+    JointAction,
+    Lta,
+    PredictionResult,
+    Ranked,
+    Segment,
+)
 
 WIDTH = 34
 

@@ -3,9 +3,9 @@ import json
 
 import pytest
 
-from clients import results
 from clients.errors import ServerFault
-from clients.results import PredictionResult
+from clients.results import predictions as results
+from clients.results.predictions import PredictionResult
 from server.schemas import prediction as schemas
 
 

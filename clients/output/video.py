@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image, ImageDraw, ImageFont
 
-from clients.results import PredictionResult, Segment
+from clients.results.predictions import PredictionResult, Segment
 
 BACK, TEXT, SOFT = (24, 28, 32), (235, 238, 240), (150, 158, 166)
 ACTION, CHANGE, INSTANT, HEAD = (23, 92, 108), (176, 111, 28), (167, 139, 250), (255, 180, 171)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from clients.outgoing import Choices, given
+from clients.api.requests import Choices, given
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

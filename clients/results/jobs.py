@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from clients.parsing import Parsed
-from clients.results import Progress
+from clients.results.parsing import Parsed
+from clients.results.predictions import Progress
 
 LIVE = frozenset({"queued", "running"})
 """States of a job that has not ended; the others are ends."""

@@ -6,9 +6,7 @@ from contextlib import aclosing
 from typing import Unpack
 from urllib.parse import quote
 
-from clients.errors import Busy, ServerFault, Unreachable
-from clients.jobs import Job, JobEvent, JobPage, Problem
-from clients.outgoing import (
+from clients.api.requests import (
     EVENT_STREAM,
     Choices,
     Clip,
@@ -19,9 +17,11 @@ from clients.outgoing import (
     given,
     new_key,
 )
-from clients.results import PredictionResult, Progress
-from clients.session import Deadline, Session, data_of
-from clients.sse import ServerEvent
+from clients.api.session import Deadline, Session, data_of
+from clients.api.sse import ServerEvent
+from clients.errors import Busy, ServerFault, Unreachable
+from clients.results.jobs import Job, JobEvent, JobPage, Problem
+from clients.results.predictions import PredictionResult, Progress
 
 OUTAGE_S = 300.0
 """A server that went away while it was listened to is given this long to come back."""
@@ -52,7 +52,7 @@ class JobCalls(Session):
             progress: hears how many bytes of how many are sent.
             webhook_url: who is told of the end.
             idempotency_key: the same key and clip give the same job; default: a new key.
-            choices: what to ask, as `clients.outgoing.Choices` lists it.
+            choices: what to ask, as `clients.api.requests.Choices` lists it.
 
         Raises:
             ClientError, OSError: as `predict` does.

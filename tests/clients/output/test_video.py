@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clients.render import HEAD, Panel, render
-from clients.results import PredictionResult
+from clients.output.video import HEAD, Panel, render
+from clients.results.predictions import PredictionResult
 from tests.extract.clips import numbered_frame, read_number, write_audio_only, write_clip
 from tests.extract.ffmpeg_program import ffmpeg
 from tests.extract.odd_clips import ORIENTATIONS, SHAPES, TRACKS, numbered

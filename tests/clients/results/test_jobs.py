@@ -4,11 +4,11 @@ import re
 import httpx
 import pytest
 
-import clients.ports
+import clients.api.transport
 from clients.client import EgoPackClient
 from clients.errors import BadClip, NotFinished, NotFound, ServerFault, TimedOut, Unreachable
-from clients.jobs import Job, JobEvent
-from clients.results import Progress
+from clients.results.jobs import Job, JobEvent
+from clients.results.predictions import Progress
 from tests.clients.awaited import Awaited
 from tests.clients.stub import serving
 
@@ -172,7 +172,7 @@ def test_waiting_may_be_given_up_and_the_job_goes_on(made):
 
 @both
 def test_a_server_that_stays_away_is_given_up(no_naps, made, monkeypatch):
-    monkeypatch.setattr("clients.job_calls.OUTAGE_S", 0.2)
+    monkeypatch.setattr("clients.api.job_calls.OUTAGE_S", 0.2)
 
     def handler(request):
         if request.url.path.endswith("/events"):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients import exports
-from clients.results import PredictionResult
+from clients.output import formats as exports
+from clients.results.predictions import PredictionResult
 from server.schemas.examples import PREDICTION
 
 

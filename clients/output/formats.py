@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-from clients.results import PredictionResult, Segment
+from clients.results.predictions import PredictionResult, Segment
 
 CONTROL = "actions"
 """Name of the TimelineLabels control that the predictions are for."""

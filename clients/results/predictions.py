@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from clients.parsing import Parsed
+from clients.results.parsing import Parsed
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.report import Truth, describe, edit_distances, levenshtein
-from clients.results import JointAction, PredictionResult
+from clients.output.text import Truth, describe, edit_distances, levenshtein
+from clients.results.predictions import JointAction, PredictionResult
 
 words = st.lists(st.sampled_from("abcd"), max_size=12)
 

@@ -4,9 +4,9 @@ import inspect
 import pytest
 
 from clients.aio import AsyncEgoPackClient
+from clients.api.transport import finish, iterate
 from clients.calls import Calls
 from clients.client import EgoPackClient
-from clients.ports import finish, iterate
 
 
 def calls_of(cls):

@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
+from clients.api.requests import Outgoing
+from clients.api.sse import EventReader, ServerEvent
+from clients.api.transport import Port
 from clients.errors import Busy, ClientError, ServerFault, TimedOut, Unreachable, error_of
-from clients.outgoing import Outgoing
-from clients.ports import Port
-from clients.sse import EventReader, ServerEvent
 
 MAX_WAIT_S = 60.0
 """Longest single wait a server may ask for; one that asks for more is busy."""

@@ -1,0 +1,1 @@
+"""Transport, retries, server-sent events and every call."""

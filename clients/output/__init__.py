@@ -1,0 +1,1 @@
+"""Answers as text, on the video, and in other tools' formats."""
