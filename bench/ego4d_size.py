@@ -26,12 +26,12 @@ from model.data.samples import Samples, Tracks
 from model.data.tracks import load_tracks
 from model.evaluate.scoring import score_logits, split_samples
 from model.nn.multitask import MultiTaskModel
-from model.nn.skill_set import Backbone, known_skill
+from model.nn.skill_set import Backbone, skill_from_multitask
 from model.score.__main__ import main as score_test_set
 from model.tasks import FIXED_LABELS
 from model.train.assemble import assemble, group_skills
 from model.train.datasets.prepared import Prepared
-from model.train.fit import Fitting
+from model.train.fit import FitJob
 from model.train.methods.stages import SkillOnBackbone, collect_logits, train_multitask
 from weights.bundle import save_bundle
 
@@ -93,7 +93,7 @@ def _train(
     config = ModelConfig(input_size=tracks.features.shape[1], hidden_size=arguments.hidden_size)
     num_labels = {name: len(names) for name, names in (data.taxonomy() | FIXED_LABELS).items()}
     fit_config = FitConfig(epochs=1, learning_rate=1e-4, batch_size=arguments.batch_size)
-    fitting = Fitting(fit_config, seed=arguments.seed, device=arguments.device)
+    fitting = FitJob(fit_config, seed=arguments.seed, device=arguments.device)
     return train_multitask(config, train, num_labels, fitting)
 
 
@@ -108,7 +108,9 @@ def _score(
 ) -> None:
     """Puts the trained tasks into a bundle and has the scoring command answer the test split."""
     held = Backbone(model)
-    skills = {t: SkillOnBackbone(known_skill(model, t), held, tuned={}) for t in model.specs}
+    skills = {
+        t: SkillOnBackbone(skill_from_multitask(model, t), held, tuned={}) for t in model.specs
+    }
     encoder = {"name": FEATURES, "kind": "features"}
     labels = data.taxonomy()
     prepared = Prepared(samples, labels, encoder, {}, "", "noise", {"licence": "none"})

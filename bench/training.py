@@ -28,7 +28,7 @@ from model.data.samples import Batch, Samples, Tracks
 from model.nn.multitask import MultiTaskModel
 from model.nn.pooling import select_nodes
 from model.tasks import TASKS, Readout, TaskSpec
-from model.train.fit import Fitting
+from model.train.fit import FitJob
 from model.train.methods.losses import task_loss
 from model.train.methods.stages import train_multitask
 from model.train.presets import AUTHORS
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     theirs_s: list[tuple[float, float]] = []
     few = {t: first(s, arguments.steps * arguments.batch_size) for t, s in samples.items()}
     for turn in tqdm(range(arguments.rounds + 1), desc="training", unit="round"):
-        mine = our_steps(few, config, Fitting(fit_config, seed=turn, progress=False))
+        mine = our_steps(few, config, FitJob(fit_config, seed=turn, progress=False))
         other = [their_step(theirs, optimizer, loaders) for _ in range(arguments.steps)]
         if turn:
             ours_s += mine
@@ -138,7 +138,7 @@ class Watched(Samples):
 
 
 def our_steps(
-    samples: dict[str, Samples], config: ModelConfig, fitting: Fitting
+    samples: dict[str, Samples], config: ModelConfig, fitting: FitJob
 ) -> list[tuple[float, float]]:
     """Trains one epoch of a few samples as ever, and returns what each step but the last took."""
     task = next(iter(samples))

@@ -5,7 +5,7 @@ from typing import Self
 
 import httpx
 
-from clients.api.session import Patience
+from clients.api.session import RetryPolicy
 from clients.api.transport import AsyncPort
 from clients.calls import Calls, headers_of, may_use_proxy
 
@@ -45,7 +45,7 @@ class AsyncEgoPackClient(Calls):
             transport=transport,
             trust_env=may_use_proxy(base_url),
         )
-        patience = Patience(connect_s, timeout_s, total_s, max_retries)
+        patience = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
         super().__init__(AsyncPort(self._http), patience)
 
     async def __aenter__(self) -> Self:

@@ -2,13 +2,13 @@
 
 import httpx
 
-from clients.api.clip_calls import Questions
+from clients.api.clip_calls import ClipCalls
 from clients.api.job_calls import JobCalls
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class Calls(Questions, JobCalls):
+class Calls(ClipCalls, JobCalls):
     """The calls behind whichever port they are given."""
 
 

@@ -7,8 +7,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from clients.api.session import Patience
-from clients.api.transport import BlockingPort, finish, iterate
+from clients.api.session import RetryPolicy
+from clients.api.transport import BlockingPort, iterate_sync, run_sync
 from clients.calls import Calls, headers_of, may_use_proxy
 
 P = ParamSpec("P")
@@ -21,7 +21,7 @@ def _returns(
     """A call that returns once it is answered."""
 
     def blocking(self: "EgoPackClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return finish(call(self._calls, *args, **kwargs))
+        return run_sync(call(self._calls, *args, **kwargs))
 
     functools.update_wrapper(blocking, call)
     return blocking
@@ -33,7 +33,7 @@ def _yields(
     """A call to go through with `for`."""
 
     def blocking(self: "EgoPackClient", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        return iterate(call(self._calls, *args, **kwargs))
+        return iterate_sync(call(self._calls, *args, **kwargs))
 
     functools.update_wrapper(blocking, call)
     return blocking
@@ -93,7 +93,7 @@ class EgoPackClient:
             transport=transport,
             trust_env=may_use_proxy(base_url),
         )
-        patience = Patience(connect_s, timeout_s, total_s, max_retries)
+        patience = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
         self._calls = Calls(BlockingPort(self._http), patience)
 
     def __enter__(self) -> Self:

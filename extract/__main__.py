@@ -29,7 +29,7 @@ from extract.dataset.options import parse_options
 from extract.dataset.pipeline import Outcome, Progress, extract_videos
 from extract.dataset.progress import ProgressBar
 from extract.dataset.report import Entry, RunReport, kept_notices, report_name
-from extract.dataset.results import Ended, Results
+from extract.dataset.results import Results, VideoDone
 from extract.dataset.signals import StopSignals
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_options(arguments, __doc__)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        videos = _as_asked(shard_of(find_videos(options.videos), *options.shard), options)
+        videos = _apply_options(shard_of(find_videos(options.videos), *options.shard), options)
         _check_reader(options.reader)
         encoder = describe_encoder(options) if options.engine == "ray" else load_encoder(options)
         earlier = _earlier_report(options, encoder)
@@ -124,23 +124,23 @@ def _ended(
     encoder: VideoEncoder,
     options: argparse.Namespace,
     signals: StopSignals,
-) -> Iterator[Ended]:
+) -> Iterator[VideoDone]:
     """Has the engine do the work, and shows how far it is."""
-    engine = _with_ray if options.engine == "ray" else _here
+    engine = _with_ray if options.engine == "ray" else _run_locally
     with ProgressBar(todo) as bar:
         for news in engine(bar.longest_first, results, encoder, options, signals):
             bar.update(news)
-            if isinstance(news, Ended):
+            if isinstance(news, VideoDone):
                 yield news
 
 
-def _here(
+def _run_locally(
     videos: Sequence[Video],
     results: Results,
     encoder: VideoEncoder,
     options: argparse.Namespace,
     signals: StopSignals,
-) -> Iterator[Ended | Progress]:
+) -> Iterator[VideoDone | Progress]:
     workers, threads = divide_cores(len(videos), options.workers)
     torch.set_num_threads(threads)
     for news in extract_videos(
@@ -160,7 +160,7 @@ def _with_ray(
     encoder: VideoEncoder,
     options: argparse.Namespace,
     signals: StopSignals,
-) -> Iterator[Ended | Progress]:
+) -> Iterator[VideoDone | Progress]:
     from extract.cluster.extraction import extract_with_ray
 
     return extract_with_ray(videos, encoder, options, signals.is_stopped)
@@ -209,7 +209,7 @@ def _earlier_report(options: argparse.Namespace, encoder: VideoEncoder) -> RunRe
     return earlier
 
 
-def _as_asked(videos: list[Video], options: argparse.Namespace) -> list[Video]:
+def _apply_options(videos: list[Video], options: argparse.Namespace) -> list[Video]:
     """The videos with what the command line says of all of them."""
     videos = [replace(video, video_track=options.video_track) for video in videos]
     if options.stereo == "auto":

@@ -59,7 +59,7 @@ class World:
         """Returns which of `count` things in a row are this rank's; perhaps none."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce_sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Returns the sums over all ranks, bit for bit the same on each: one buffer, one message.
 
         Args:
@@ -81,12 +81,12 @@ class World:
             loss: of this rank's part, a scalar.
         """
         used = [p for p in module.parameters() if p.grad is not None]
-        *sums, total = self.add_up([*(p.grad for p in used if p.grad is not None), loss])
+        *sums, total = self.all_reduce_sum([*(p.grad for p in used if p.grad is not None), loss])
         for parameter, gradient in zip(used, sums, strict=True):
             parameter.grad = gradient
         return total
 
-    def greatest(self, number: int) -> int:
+    def all_reduce_max(self, number: int) -> int:
         """Returns the greatest of all ranks' numbers."""
         if self.size == 1:
             return number
@@ -119,7 +119,7 @@ class World:
         self.gather(None)
 
     @contextmanager
-    def first_goes_first(self) -> Iterator[None]:
+    def rank_zero_first(self) -> Iterator[None]:
         """Lets the first rank through, then the others: what it wrote they only read."""
         if not self.is_first:
             self.wait()
@@ -169,11 +169,11 @@ class _SumOverRanks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.world = ranks_of_batch()
-        return ctx.world.add_up([x])[0]  # type: ignore[no-any-return]
+        return ctx.world.all_reduce_sum([x])[0]  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return ctx.world.add_up([gradient])[0]  # type: ignore[no-any-return]
+        return ctx.world.all_reduce_sum([gradient])[0]  # type: ignore[no-any-return]
 
 
 def ranks_started() -> int:

@@ -1,8 +1,8 @@
 """A track and its segments -> the S vectors of every node.
 
-All tasks reduce to one thing: which rows of a feature matrix, mixed how. A `Pick` says so for a
-whole batch at once, so nothing here loops over samples. Training draws rows at random; serving and
-evaluation take evenly spaced ones, as the authors' code does.
+All tasks reduce to one thing: which rows of a feature matrix, mixed how. A `RowSelection` says so
+for a whole batch at once, so nothing here loops over samples. Training draws rows at random;
+serving and evaluation take evenly spaced ones, as the authors' code does.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TOLERANCE_S = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Pick:
+class RowSelection:
     """Rows to read for every vector of every node.
 
     Attributes:
@@ -35,17 +35,17 @@ class Pick:
     upper: Tensor | None = None
     weight: Tensor | None = None
 
-    def part(self, graphs: slice) -> "Pick":
+    def part(self, graphs: slice) -> "RowSelection":
         """Returns the picks of some of the graphs."""
         upper = None if self.upper is None else self.upper[graphs]
         weight = None if self.weight is None else self.weight[graphs]
-        return Pick(self.lower[graphs], upper, weight)
+        return RowSelection(self.lower[graphs], upper, weight)
 
-    def shifted(self, offset: Tensor) -> "Pick":
+    def shifted(self, offset: Tensor) -> "RowSelection":
         """Returns the same picks with rows counted from another origin, one offset a graph."""
         by = offset.view(-1, 1, 1)
         upper = None if self.upper is None else self.upper + by
-        return Pick(self.lower + by, upper, self.weight)
+        return RowSelection(self.lower + by, upper, self.weight)
 
     def gather(self, features: Tensor) -> Tensor:
         """Returns the picked vectors, (..., N, V, D_in) float32, from features (R, D_in).
@@ -99,7 +99,7 @@ def pick_nodes(
     *,
     config: ModelConfig,
     generator: torch.Generator | None = None,
-) -> Pick:
+) -> RowSelection:
     """Returns what to read for the nodes of every graph, future nodes not included.
 
     Args:
@@ -113,11 +113,11 @@ def pick_nodes(
     first, count = segment_rows(spec, segments, rows, config=config)
     vectors = config.vectors_per_node
     if spec.sampling is Sampling.ACTIONS:
-        return Pick(first.unsqueeze(-1) + _spread(count, vectors, generator))
+        return RowSelection(first.unsqueeze(-1) + _spread(count, vectors, generator))
     first, count = first[:, 0], count[:, 0]
     if spec.sampling is Sampling.UNIFORM:
         step = _sorted_steps(count, spec.num_nodes * vectors, config, generator)
-        return Pick((first.unsqueeze(-1) + step).unflatten(-1, (spec.num_nodes, vectors)))
+        return RowSelection((first.unsqueeze(-1) + step).unflatten(-1, (spec.num_nodes, vectors)))
     if config.windows == "overlapping":  # an instant's neighbours may lie outside its segment
         first, count = torch.zeros_like(first), num_rows
     return _instants(segments[:, 0], first, count, spec.num_nodes, config=config)
@@ -180,7 +180,7 @@ def _distinct_steps(count: Tensor, picks: int, generator: torch.Generator) -> Te
 
 def _instants(
     segments: Tensor, first: Tensor, count: Tensor, nodes: int, *, config: ModelConfig
-) -> Pick:
+) -> RowSelection:
     """Features at equally spaced instants, interpolated between neighbouring windows."""
     anchor = WINDOW_FRAMES / 2 if config.instants == "centre" else 0.0
     low, last = first.unsqueeze(-1), (first + count - 1).unsqueeze(-1)
@@ -188,4 +188,4 @@ def _instants(
     row = torch.minimum(torch.maximum(row, low.float()), last.float())
     lower = row.floor().long()
     upper = torch.minimum(lower + 1, last)
-    return Pick(lower.unsqueeze(-1), upper.unsqueeze(-1), (row - lower).unsqueeze(-1))
+    return RowSelection(lower.unsqueeze(-1), upper.unsqueeze(-1), (row - lower).unsqueeze(-1))

@@ -1,4 +1,4 @@
-"""From prepared data to a bundle: parts trained on a workbench, scored, put together."""
+"""From prepared data to a bundle: parts trained, scored, put together."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -8,8 +8,8 @@ from model.train.assemble import assemble, group_skills, score
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger, stage_key
 from model.train.methods.stages import SkillOnBackbone
-from model.train.methods.trainer import ALL_TASKS, Part, Trainer, parts_of
-from model.train.pipeline import Workbench, plan
+from model.train.methods.trainer import ALL_TASKS, Trainer, Training, parts_of
+from model.train.pipeline import TrainingPipeline, plan
 from weights.bundle import Bundle
 
 TYPICAL_S = {"mtl": 150.0, "mtl-pcgrad": 300.0, "backpack": 2.0}
@@ -18,7 +18,9 @@ TYPICAL_S = {"mtl": 150.0, "mtl-pcgrad": 300.0, "backpack": 2.0}
 TYPICAL_SKILL_S = 55.0
 
 
-def typical_seconds(parts: Sequence[Part], tasks: tuple[str, ...] = ALL_TASKS) -> dict[str, float]:
+def typical_seconds(
+    parts: Sequence[Training], tasks: tuple[str, ...] = ALL_TASKS
+) -> dict[str, float]:
     """Returns how long each part, and what it needs, may take: where estimates start from."""
     return {p.name: TYPICAL_S.get(p.kind, TYPICAL_SKILL_S) for p in plan(parts, tasks)}
 
@@ -53,7 +55,7 @@ def learn_bundle(
     train = prepared.samples["train"]
     world = ledger.world
     trainer = Trainer(train, prepared.num_labels, learning, seed, device, tasks=tasks, world=world)
-    bench = Workbench(trainer, ledger, prepared.key)
+    bench = TrainingPipeline(trainer, ledger, prepared.key)
     parts = parts_of(method, tasks)
     models = cast(dict[str, SkillOnBackbone], bench.models(parts))
     skills = group_skills(models)

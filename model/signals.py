@@ -15,19 +15,19 @@ class Request:
 
     Attributes:
         signum: the first signal that came; 0 while none has.
-        is_heeded: whether somebody acts on it.
+        is_handled: whether somebody acts on it.
     """
 
     def __init__(self) -> None:
         self.signum = 0
-        self.is_heeded = False
+        self.is_handled = False
 
     def _note(self, signum: int, _: FrameType | None) -> None:
         self.signum = self.signum or signum
 
 
 @contextmanager
-def put_off(*, active: bool = True) -> Iterator[Request]:
+def deferred_signals(*, active: bool = True) -> Iterator[Request]:
     """Only notes SIGTERM and SIGINT while inside; one that nobody heeded takes effect afterwards.
 
     Args:
@@ -44,5 +44,5 @@ def put_off(*, active: bool = True) -> Iterator[Request]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-    if request.signum and not request.is_heeded:
+    if request.signum and not request.is_handled:
         os.kill(os.getpid(), request.signum)

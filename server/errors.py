@@ -30,7 +30,7 @@ ServerError
 from extract import errors as extract_errors
 from model import errors as model_errors
 from server import problem_types as kinds
-from server.problem_types import Kind
+from server.problem_types import ProblemType
 from weights import errors as weights_errors
 
 
@@ -156,7 +156,7 @@ class CallerGone(ServerError):
     """The caller hung up."""
 
 
-TABLE: dict[type[Exception], Kind] = {
+TABLE: dict[type[Exception], ProblemType] = {
     MalformedRequest: kinds.MALFORMED,
     Unauthenticated: kinds.UNAUTHENTICATED,
     NotFound: kinds.NOT_FOUND,
@@ -217,7 +217,7 @@ TABLE: dict[type[Exception], Kind] = {
     weights_errors.WeightsError: kinds.INTERNAL,
 }
 
-REJECTED: dict[str, Kind] = {
+REJECTED: dict[str, ProblemType] = {
     "not-a-video": kinds.UNSUPPORTED,
     "unsupported-container": kinds.UNSUPPORTED,
     "unsupported-codec": kinds.CODEC,
@@ -233,7 +233,7 @@ REJECTED: dict[str, Kind] = {
 }
 
 
-def kind_of(error: BaseException) -> Kind:
+def kind_of(error: BaseException) -> ProblemType:
     """Returns the row of the nearest class in the table; anything unknown is our fault."""
     if isinstance(error, extract_errors.VideoRejected):
         return REJECTED.get(error.code, kinds.UNDECODABLE)

@@ -11,7 +11,7 @@ from server.errors import Draining, NotReady, Unhealthy
 State = Literal["starting", "ready", "leaving", "draining", "broken"]
 
 
-class Life:
+class Lifecycle:
     """The state, and what it means for new work.
 
     Attributes:
@@ -25,13 +25,13 @@ class Life:
         self.failure: BaseException | None = None
         self.is_healthy = True
 
-    def begin(self) -> bool:
+    def start(self) -> bool:
         """Becomes ready, unless told to stop meanwhile; returns whether it is."""
         if self.state == "starting":
             self.state = "ready"
         return self.state == "ready"
 
-    def retire(self) -> None:
+    def stop_advertising(self) -> None:
         """Asks balancers to look elsewhere, while whoever comes is still served."""
         if self.state in ("starting", "ready"):
             self.state = "leaving"

@@ -1,6 +1,6 @@
 """The bundle on disk -> the predictor that is to answer for it."""
 
-from extract.encoders.precomputed import FeaturesOnly
+from extract.encoders.precomputed import PrecomputedFeatures
 from extract.named import load_named_encoder
 from extract.runtime.choose import Runtime, choose_encoder
 from model.predict.predictor import Predictor
@@ -32,7 +32,7 @@ def load_predictor(settings: Settings) -> Predictor:
     predictor = Predictor.from_bundle(
         settings.bundle, device=settings.device, encoder=encoder, runtime=runtime
     )
-    if isinstance(predictor.encoder, FeaturesOnly):
+    if isinstance(predictor.encoder, PrecomputedFeatures):
         name = predictor.encoder.name
         found = f"none: this bundle answers for {name} features; set `encoder` to who makes them"
         raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)

@@ -6,7 +6,7 @@ LEAST = 19
 """The niceness of who always goes last."""
 
 
-def make_nicer(task: int, levels: int) -> None:
+def raise_niceness(task: int, levels: int) -> None:
     """Makes a thread or process nicer than the caller is; never less nice, which takes privileges.
 
     Args:

@@ -15,7 +15,7 @@ PIECE_SEGMENTS = 16
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class Chunk:
     """A part of a question.
 
     Attributes:
@@ -27,11 +27,11 @@ class Piece:
 
     request: PredictRequest
     first: int
-    margin: int
+    overlap: int
     count: int
 
 
-def pieces_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Piece]:
+def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Chunk]:
     """Returns the pieces of a question, in order; the last one asks about the future too.
 
     Args:
@@ -49,16 +49,16 @@ def pieces_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predict
             segments=tuple(cut[first : end + predictor.reach]),
             tasks=request.tasks if end == len(cut) else here,
         )
-        pieces.append(Piece(part, first, start - first, end - start))
+        pieces.append(Chunk(part, first, start - first, end - start))
     return pieces
 
 
-def joined(pieces: Sequence[Piece], answers: Sequence[Prediction]) -> Prediction:
+def joined(pieces: Sequence[Chunk], answers: Sequence[Prediction]) -> Prediction:
     """Returns the answer to the whole question."""
     segments = [
         segment
         for piece, answer in zip(pieces, answers, strict=True)
-        for segment in answer.segments[piece.margin : piece.margin + piece.count]
+        for segment in answer.segments[piece.overlap : piece.overlap + piece.count]
     ]
     first, last = pieces[-1].first, answers[-1]
     lta = last.lta

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Kind:
+class ProblemType:
     """One row of the contract with callers.
 
     Attributes:
@@ -22,76 +22,84 @@ class Kind:
     limits: tuple[str, ...] = ()
 
 
-MALFORMED = Kind(400, "malformed-request", "The request cannot be read.")
-UNAUTHENTICATED = Kind(401, "unauthenticated", "A valid API key is needed.")
-NOT_FOUND = Kind(404, "not-found", "There is nothing here.")
-METHOD_NOT_ALLOWED = Kind(405, "method-not-allowed", "This path does not take this method.")
-NOT_ACCEPTABLE = Kind(406, "not-acceptable", "No content type of the answer is accepted.")
-KEY_IN_PROGRESS = Kind(
+MALFORMED = ProblemType(400, "malformed-request", "The request cannot be read.")
+UNAUTHENTICATED = ProblemType(401, "unauthenticated", "A valid API key is needed.")
+NOT_FOUND = ProblemType(404, "not-found", "There is nothing here.")
+METHOD_NOT_ALLOWED = ProblemType(405, "method-not-allowed", "This path does not take this method.")
+NOT_ACCEPTABLE = ProblemType(406, "not-acceptable", "No content type of the answer is accepted.")
+KEY_IN_PROGRESS = ProblemType(
     409, "idempotency-in-progress", "A request with this key is being received.", True
 )
-NOT_FINISHED = Kind(409, "job-not-finished", "The job has no result.")
-RESULT_EXPIRED = Kind(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
-TOO_LARGE = Kind(
+NOT_FINISHED = ProblemType(409, "job-not-finished", "The job has no result.")
+RESULT_EXPIRED = ProblemType(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
+TOO_LARGE = ProblemType(
     413,
     "body-too-large",
     "The body is larger than the limit.",
     limits=("max_upload_bytes",),
 )
-UNSUPPORTED = Kind(415, "unsupported-media", "The body is of a type the server does not read.")
-INVALID_FIELD = Kind(422, "invalid-field", "A field of the request is wrong.")
-UNDECODABLE = Kind(
+UNSUPPORTED = ProblemType(
+    415, "unsupported-media", "The body is of a type the server does not read."
+)
+INVALID_FIELD = ProblemType(422, "invalid-field", "A field of the request is wrong.")
+UNDECODABLE = ProblemType(
     422, "undecodable-video", "The video cannot be decoded.", limits=("decode_wall_s",)
 )
-NO_STREAM = Kind(422, "no-video-stream", "The file holds no video stream.")
-TOO_SHORT = Kind(422, "too-short", "The video is too short.")
-TOO_LONG = Kind(
+NO_STREAM = ProblemType(422, "no-video-stream", "The file holds no video stream.")
+TOO_SHORT = ProblemType(422, "too-short", "The video is too short.")
+TOO_LONG = ProblemType(
     422,
     "too-long-for-sync",
     "The video is too long to be answered while the caller waits.",
     limits=("max_duration_s", "max_frames"),
 )
-TOO_LONG_FOR_JOB = Kind(
+TOO_LONG_FOR_JOB = ProblemType(
     422, "too-long", "The video is longer than a job may be.", limits=("job_max_duration_s",)
 )
-KEY_REUSED = Kind(
+KEY_REUSED = ProblemType(
     422, "idempotency-key-reused", "This Idempotency-Key was sent before, with another body."
 )
-TOO_MANY_PIXELS = Kind(
+TOO_MANY_PIXELS = ProblemType(
     422, "too-many-pixels", "The frames are larger than the limit.", limits=("max_pixels",)
 )
-TOO_LARGE_FOR_SYNC = Kind(
+TOO_LARGE_FOR_SYNC = ProblemType(
     422,
     "too-large-for-sync",
     "The video has too many pixels in all to be answered while the caller waits.",
     limits=("max_clip_pixels",),
 )
-FRAME_RATE = Kind(
+FRAME_RATE = ProblemType(
     422, "frame-rate-too-high", "The frame rate is higher than the limit.", limits=("max_fps",)
 )
-CODEC = Kind(422, "codec-not-allowed", "The video's codec is not accepted.")
-FEATURES = Kind(422, "unusable-features", "The features are not this encoder's.")
-QUEUE_FULL = Kind(
+CODEC = ProblemType(422, "codec-not-allowed", "The video's codec is not accepted.")
+FEATURES = ProblemType(422, "unusable-features", "The features are not this encoder's.")
+QUEUE_FULL = ProblemType(
     429,
     "queue-full",
     "The server is full; come back later.",
     True,
     ("max_requests", "max_queued_windows", "max_spool_bytes"),
 )
-RATE_LIMITED = Kind(429, "rate-limited", "You ask more often than you may.", is_retryable=True)
-CALLER_GONE = Kind(499, "caller-gone", "The caller hung up.")
-INTERNAL = Kind(500, "internal", "The server failed; the fault is ours.")
-STARTING = Kind(503, "starting", "The server is not ready yet.", is_retryable=True)
-DRAINING = Kind(503, "draining", "The server is stopping.", is_retryable=True)
-NO_JOBS = Kind(503, "jobs-unavailable", "The store of jobs does not answer.", is_retryable=True)
-UNHEALTHY = Kind(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
-OUT_OF_MEMORY = Kind(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
-NO_DECODER = Kind(503, "decoder-unavailable", "No decoder can be started.", is_retryable=True)
-DEADLINE = Kind(
+RATE_LIMITED = ProblemType(
+    429, "rate-limited", "You ask more often than you may.", is_retryable=True
+)
+CALLER_GONE = ProblemType(499, "caller-gone", "The caller hung up.")
+INTERNAL = ProblemType(500, "internal", "The server failed; the fault is ours.")
+STARTING = ProblemType(503, "starting", "The server is not ready yet.", is_retryable=True)
+DRAINING = ProblemType(503, "draining", "The server is stopping.", is_retryable=True)
+NO_JOBS = ProblemType(
+    503, "jobs-unavailable", "The store of jobs does not answer.", is_retryable=True
+)
+UNHEALTHY = ProblemType(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
+OUT_OF_MEMORY = ProblemType(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
+NO_DECODER = ProblemType(
+    503, "decoder-unavailable", "No decoder can be started.", is_retryable=True
+)
+DEADLINE = ProblemType(
     504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)
 )
 
-BY_STATUS: dict[int, Kind] = {
+BY_STATUS: dict[int, ProblemType] = {
     kind.status: kind
     for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE)
 }

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server.errors import FieldInvalid, ServerError
-from server.problem_types import BY_STATUS, DRAINING, INTERNAL, Kind
+from server.problem_types import BY_STATUS, DRAINING, INTERNAL, ProblemType
 from server.schemas.options import field_errors
 from server.schemas.prediction import FieldProblem, ProblemBody
-from server.schemas.problems import Problem, describe
+from server.schemas.problems import Problem, problem_from
 from server.telemetry import logs
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ OIP_FOLDER = "/v2"
 """Below it the Open Inference Protocol is spoken, whose errors are `{"error": "..."}`."""
 
 
-def type_uri(kind: Kind) -> str:
+def type_uri(kind: ProblemType) -> str:
     """Stable name of a kind of problem."""
     return f"urn:egopack:problem:{kind.slug}"
 
@@ -73,7 +73,7 @@ def current_request() -> str:
 
 def look_into(error: BaseException, limits: Mapping[str, float]) -> Problem:
     """Returns what to tell the caller; what is our fault goes to the log in full."""
-    problem = describe(error, limits)
+    problem = problem_from(error, limits)
     logs.note(problem=problem.kind)
     if problem.kind is INTERNAL:
         logger.error("unexpected %s", type(error).__name__, exc_info=error)

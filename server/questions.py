@@ -3,7 +3,7 @@
 from extract.features.track import FeatureTrack
 from model.errors import UnknownTask
 from model.predict.predictor import Predictor, PredictRequest
-from model.predict.search import Look
+from model.predict.search import SearchQuery
 from server.errors import FieldInvalid
 from server.schemas.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
 
@@ -50,7 +50,7 @@ def predict_request(
     )
 
 
-def look_of(options: SearchOptions | ActionOptions) -> Look:
+def look_of(options: SearchOptions | ActionOptions) -> SearchQuery:
     """Returns what to look for in the backpack."""
     asked = None if options.perspectives is None else tuple(options.perspectives)
-    return Look(asked, options.backbone, options.top_k)
+    return SearchQuery(asked, options.backbone, options.top_k)

@@ -44,7 +44,7 @@ class Rates:
                 raise RateLimited(max(1, math.ceil(reset_s - time.time())))
 
 
-def neighbourhood(address: str) -> str:
+def rate_limit_key(address: str) -> str:
     """Returns what counts as one caller: an IPv4 address, or a /64 of IPv6, handed out whole."""
     try:
         found = ipaddress.ip_address(address)

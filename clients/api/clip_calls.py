@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from clients.api.requests import (
     EVENT_STREAM,
+    ApiRequest,
     Choices,
     Clip,
     Features,
-    Outgoing,
     SearchChoices,
-    SentSoFar,
+    UploadProgress,
     about_clip,
-    given,
+    without_none,
 )
 from clients.api.session import Deadline, Session, data_of
 from clients.errors import Busy, Unreachable, error_of
@@ -33,7 +33,7 @@ from clients.results.predictions import (
 READY_POLL_S = 0.1
 
 
-class Questions(Session):
+class ClipCalls(Session):
     """What can be asked while one waits for the answer.
 
     Every call raises a ClientError, as `clients.errors` draws them, and OSError where a file
@@ -45,7 +45,7 @@ class Questions(Session):
         clip: Clip | None = None,
         *,
         features: Features | None = None,
-        progress: SentSoFar | None = None,
+        progress: UploadProgress | None = None,
         **choices: Unpack[Choices],
     ) -> PredictionResult:
         """Returns the answers about a clip; it is read from disk as it is sent.
@@ -72,7 +72,7 @@ class Questions(Session):
         clip: Clip | None = None,
         *,
         features: Features | None = None,
-        progress: SentSoFar | None = None,
+        progress: UploadProgress | None = None,
         **choices: Unpack[Choices],
     ) -> AsyncGenerator[Progress | PredictionResult, None]:
         """Yields how far the server has come, then the answers.
@@ -110,7 +110,7 @@ class Questions(Session):
         self,
         clip: Clip,
         *,
-        progress: SentSoFar | None = None,
+        progress: UploadProgress | None = None,
         timeout_s: float | None = None,
     ) -> bytes:
         """Returns a clip's features as a safetensors file, to keep or to ask with.
@@ -132,7 +132,7 @@ class Questions(Session):
         clip: Clip | None = None,
         *,
         features: Features | None = None,
-        progress: SentSoFar | None = None,
+        progress: UploadProgress | None = None,
         **choices: Unpack[SearchChoices],
     ) -> BackpackMatches:
         """Returns the prototypes closest to a clip, segment by segment.
@@ -171,13 +171,13 @@ class Questions(Session):
             ClientError: as `predict` does.
         """
         action = {"verb": verb, "noun": noun, "top_k": top_k, "backbone": backbone}
-        choices = given({**action, "perspectives": perspectives})
-        outgoing = Outgoing("POST", "/v1/backpack/search", json=choices)
+        choices = without_none({**action, "perspectives": perspectives})
+        outgoing = ApiRequest("POST", "/v1/backpack/search", json=choices)
         return BackpackMatches.from_dict(await self._json(outgoing))
 
     async def models(self) -> list[ModelFacts]:
         """Returns what is being served."""
-        return Models.from_dict(await self._json(Outgoing("GET", "/v1/models"))).models
+        return Models.from_dict(await self._json(ApiRequest("GET", "/v1/models"))).models
 
     async def model(self, name: str) -> ModelFacts:
         """Returns what one served model says of itself.
@@ -189,15 +189,15 @@ class Questions(Session):
             NotFound: it is not being served.
         """
         path = f"/v1/models/{quote(name, safe='')}"
-        return ModelFacts.from_dict(await self._json(Outgoing("GET", path)))
+        return ModelFacts.from_dict(await self._json(ApiRequest("GET", path)))
 
     async def limits(self) -> Limits:
         """Returns the limits in force."""
-        return Limits.from_dict(await self._json(Outgoing("GET", "/v1/limits")))
+        return Limits.from_dict(await self._json(ApiRequest("GET", "/v1/limits")))
 
     async def taxonomy(self) -> dict[str, list[str]]:
         """Returns the names of every label space by id."""
-        body = await self._json(Outgoing("GET", "/v1/taxonomy"))
+        body = await self._json(ApiRequest("GET", "/v1/taxonomy"))
         return Taxonomy.from_dict(body).label_spaces
 
     async def wait_ready(self, timeout_s: float = 60.0) -> None:
@@ -213,7 +213,7 @@ class Questions(Session):
         until_s = time.monotonic() + timeout_s
         while True:
             try:
-                response = await self._once(Outgoing("GET", "/readyz"), self._deadline())
+                response = await self._once(ApiRequest("GET", "/readyz"), self._deadline())
             except (Busy, Unreachable):
                 if time.monotonic() >= until_s:
                     raise

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from clients.api.requests import (
     EVENT_STREAM,
+    ApiRequest,
     Choices,
     Clip,
     Features,
-    Outgoing,
-    SentSoFar,
+    UploadProgress,
     about_clip,
-    given,
     new_key,
+    without_none,
 )
 from clients.api.session import Deadline, Session, data_of
 from clients.api.sse import ServerEvent
@@ -37,7 +37,7 @@ class JobCalls(Session):
         clip: Clip | None = None,
         *,
         features: Features | None = None,
-        progress: SentSoFar | None = None,
+        progress: UploadProgress | None = None,
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
         **choices: Unpack[Choices],
@@ -76,7 +76,7 @@ class JobCalls(Session):
         Raises:
             NotFound: there is none, or it was sent with another key.
         """
-        return Job.from_dict(await self._json(Outgoing("GET", _path(job_id))))
+        return Job.from_dict(await self._json(ApiRequest("GET", _path(job_id))))
 
     async def job_page(
         self, *, limit: int = 20, cursor: str | None = None, state: str | None = None
@@ -88,8 +88,8 @@ class JobCalls(Session):
             cursor: `next` of the page before.
             state: only jobs in this state.
         """
-        params = given({"limit": limit, "cursor": cursor, "state": state})
-        return JobPage.from_dict(await self._json(Outgoing("GET", "/v1/jobs", params=params)))
+        params = without_none({"limit": limit, "cursor": cursor, "state": state})
+        return JobPage.from_dict(await self._json(ApiRequest("GET", "/v1/jobs", params=params)))
 
     async def jobs(
         self, *, state: str | None = None, page_size: int = 100
@@ -128,7 +128,7 @@ class JobCalls(Session):
         while True:
             known = after
             try:
-                outgoing = Outgoing("GET", f"{_path(job_id)}/events", headers=_since(after))
+                outgoing = ApiRequest("GET", f"{_path(job_id)}/events", headers=_since(after))
                 async with aclosing(self._listen(outgoing, deadline)) as events:
                     async for event in events:
                         heard = _event(event)
@@ -187,7 +187,7 @@ class JobCalls(Session):
             ResultGone: its result was kept for as long as promised.
             ClientError: why it failed.
         """
-        body = await self._json(Outgoing("GET", f"{_path(job_id)}/result"))
+        body = await self._json(ApiRequest("GET", f"{_path(job_id)}/result"))
         return PredictionResult.from_dict(body)
 
     async def cancel(self, job_id: str) -> Job:
@@ -199,7 +199,7 @@ class JobCalls(Session):
         Raises:
             NotFound: there is none, or it was sent with another key.
         """
-        return Job.from_dict(await self._json(Outgoing("POST", f"{_path(job_id)}/cancel")))
+        return Job.from_dict(await self._json(ApiRequest("POST", f"{_path(job_id)}/cancel")))
 
 
 def _path(job_id: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypedDict
 
-SentSoFar = Callable[[int, int], None]
+UploadProgress = Callable[[int, int], None]
 """Hears how many bytes of how many are on their way."""
 
 Clip = Path | str
@@ -75,11 +75,11 @@ class Upload:
 
     part: Literal["video", "features"]
     source: Clip | bytes
-    progress: SentSoFar | None = None
+    progress: UploadProgress | None = None
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class ApiRequest:
     """One request.
 
     Everything we ask may be asked again: questions change nothing, and a job carries a key.
@@ -124,7 +124,7 @@ class _Watched:
     """A file as httpx reads it, watched."""
 
     def __init__(
-        self, file: BinaryIO, progress: SentSoFar | None, check: Callable[[], None]
+        self, file: BinaryIO, progress: UploadProgress | None, check: Callable[[], None]
     ) -> None:
         self._file, self._progress, self._check = file, progress, check
         self._size = file.seek(0, os.SEEK_END)
@@ -149,9 +149,9 @@ def about_clip(
     features: Features | None,
     choices: Mapping[str, Any],
     *,
-    progress: SentSoFar | None = None,
+    progress: UploadProgress | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Outgoing:
+) -> ApiRequest:
     """Returns a request about a clip, or about the features that were made of it.
 
     Args:
@@ -174,10 +174,12 @@ def about_clip(
         if clip is not None
         else Upload("features", features if features is not None else b"", progress)
     )
-    return Outgoing("POST", path, headers=headers or {}, json=given(choices), upload=upload)
+    return ApiRequest(
+        "POST", path, headers=headers or {}, json=without_none(choices), upload=upload
+    )
 
 
-def given(choices: Mapping[str, Any]) -> dict[str, Any]:
+def without_none(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the choices that were made, as JSON spells them."""
     names = {"parts": "return"}
     return {names.get(name, name): value for name, value in choices.items() if value is not None}

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 
-from clients.api.requests import Outgoing
+from clients.api.requests import ApiRequest
 from clients.api.sse import EventReader, ServerEvent
-from clients.api.transport import Port
+from clients.api.transport import Transport
 from clients.errors import Busy, ClientError, ServerFault, TimedOut, Unreachable, error_of
 
 MAX_WAIT_S = 60.0
@@ -32,7 +32,7 @@ KEY_IN_PROGRESS = "idempotency-in-progress"
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to put up with what.
 
     Attributes:
@@ -72,15 +72,15 @@ class Deadline:
 class Session:
     """What every call goes through; knows HTTP and no endpoint."""
 
-    def __init__(self, port: Port, patience: Patience) -> None:
+    def __init__(self, port: Transport, patience: RetryPolicy) -> None:
         self._port = port
         self._patience = patience
 
-    async def _json(self, outgoing: Outgoing) -> dict[str, Any]:
+    async def _json(self, outgoing: ApiRequest) -> dict[str, Any]:
         """Returns the JSON object that answers."""
         return json_of(await self._ask(outgoing))
 
-    async def _ask(self, outgoing: Outgoing) -> httpx.Response:
+    async def _ask(self, outgoing: ApiRequest) -> httpx.Response:
         """Returns a success, whole."""
         deadline = Deadline(self._patience.total_s)
         response = await self._send(outgoing, deadline)
@@ -93,7 +93,7 @@ class Session:
         return response
 
     async def _listen(
-        self, outgoing: Outgoing, deadline: Deadline
+        self, outgoing: ApiRequest, deadline: Deadline
     ) -> AsyncGenerator[ServerEvent, None]:
         """Yields the events of a stream until it ends, or breaks."""
         response = await self._send(outgoing, deadline)
@@ -109,7 +109,7 @@ class Session:
         finally:
             await self._port.close(response)
 
-    async def _send(self, outgoing: Outgoing, deadline: Deadline) -> httpx.Response:
+    async def _send(self, outgoing: ApiRequest, deadline: Deadline) -> httpx.Response:
         """Returns a success of which the head is here, after as many tries as are allowed."""
         for attempt in itertools.count():
             try:
@@ -122,7 +122,7 @@ class Session:
             await self._port.sleep(wait_s)
         raise AssertionError("counting does not end")
 
-    async def _once(self, outgoing: Outgoing, deadline: Deadline) -> httpx.Response:
+    async def _once(self, outgoing: ApiRequest, deadline: Deadline) -> httpx.Response:
         deadline.check()
         silence_s = min(self._patience.silence_s, deadline.left_s)
         timeout = httpx.Timeout(silence_s, connect=min(self._patience.connect_s, silence_s))

@@ -13,7 +13,7 @@ import httpx
 T = TypeVar("T")
 
 
-class Port(Protocol):
+class Transport(Protocol):
     """What is needed of a client of httpx."""
 
     def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
@@ -87,7 +87,7 @@ class BlockingPort:
         time.sleep(seconds)
 
 
-def finish(work: Coroutine[Any, Any, T]) -> T:
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
     """Returns what a coroutine behind a `BlockingPort` returns; it never waits, so one step does.
 
     Raises:
@@ -102,17 +102,17 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("only what is behind a BlockingPort can be finished without a loop")
 
 
-def iterate(items: AsyncGenerator[T, None]) -> Iterator[T]:
+def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
     """Yields what an asynchronous generator behind a `BlockingPort` yields."""
     try:
         while True:
             try:
-                item = finish(_next(items))
+                item = run_sync(_next(items))
             except StopAsyncIteration:
                 return
             yield item
     finally:
-        finish(_close(items))
+        run_sync(_close(items))
 
 
 async def _next(items: AsyncGenerator[T, None]) -> T:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from clients.api.requests import Choices, given
+from clients.api.requests import Choices, without_none
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def source_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """
     if (arguments.clip is None) == (arguments.features is None):
         raise ValueError("give a clip or --features FILE, one of the two")
-    return given({"clip": arguments.clip, "features": arguments.features})
+    return without_none({"clip": arguments.clip, "features": arguments.features})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from clients.api.requests import SentSoFar
+from clients.api.requests import UploadProgress
 
 
 @contextmanager
-def sending(path: Path) -> Iterator[SentSoFar]:
+def sending(path: Path) -> Iterator[UploadProgress]:
     """Yields what hears of an upload and draws it; nothing is drawn where nobody would see it.
 
     Args:

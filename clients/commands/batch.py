@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from clients.api.requests import Choices, given
+from clients.api.requests import Choices, without_none
 from clients.batch.clips import find_clips
 from clients.batch.folder import BatchFolder
 from clients.batch.runner import MAX_RETRIES, BatchRunner
@@ -70,7 +70,7 @@ async def _ask(
             raise ServerFault("the server serves no model")
         served = models[0]
         identity = {"name": served.name, "version": served.version, "sha256": served.sha256}
-        folder.begin(identity, given(wanted))
+        folder.begin(identity, without_none(wanted))
         left = {
             name: clip
             for name, clip in clips.items()

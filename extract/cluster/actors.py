@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from extract.cluster.session import Room
+from extract.cluster.session import Resources
 from extract.errors import ClusterFailed
 
 _TICK_S = 0.25
@@ -57,7 +57,7 @@ class GivenUp:
     id: str
 
 
-class Crew:
+class ActorPool:
     """Actors that all do the same.
 
     Args:
@@ -67,7 +67,7 @@ class Crew:
         together: units in the hands of an actor at once.
     """
 
-    def __init__(self, ray: Any, make: Callable[[], Work], room: Room, *, together: int = 1):
+    def __init__(self, ray: Any, make: Callable[[], Work], room: Resources, *, together: int = 1):
         self._ray, self._make, self._room, self._together = ray, make, room, together
 
     def run(
@@ -133,7 +133,9 @@ class Crew:
 
         here = self._ray.get_runtime_context().get_node_id()
         where = NodeAffinitySchedulingStrategy(here, soft=False)
-        return self._ray.remote(num_cpus=0)(Board).options(scheduling_strategy=where).remote()
+        return (
+            self._ray.remote(num_cpus=0)(ProgressBoard).options(scheduling_strategy=where).remote()
+        )
 
     def _dataset(self, units: Mapping[str, Any], together: int, board: Any) -> Any:
         rows = [{"id": id, "unit": pickle.dumps(unit)} for id, unit in units.items()]
@@ -146,7 +148,7 @@ class Crew:
         with warnings.catch_warnings():  # Ray 2.60 has no other way to say max_task_retries
             warnings.simplefilter("ignore")
             return self._ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-                CrewMember,
+                ActorWorker,
                 batch_size=together,
                 compute=strategy,
                 fn_constructor_kwargs={"make": self._make, "board": board},
@@ -156,7 +158,7 @@ class Crew:
             )
 
 
-class CrewMember:
+class ActorWorker:
     """What Ray Data calls in an actor: units in, results out; an exception is a result, too."""
 
     def __init__(self, make: Callable[[], Work], board: Any) -> None:
@@ -187,7 +189,7 @@ class CrewMember:
         self._board.tell.remote(id, news)
 
 
-class Board:
+class ProgressBoard:
     """The latest news of each unit, until they are taken; an actor beside the driver."""
 
     def __init__(self) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from extract.cluster.actors import Begun, Crew, Done, GivenUp, Tell
-from extract.cluster.session import check_paths, everywhere, find_room, ray_session
-from extract.dataset.pipeline import Lanes, Outcome, Progress
+from extract.cluster.actors import ActorPool, Begun, Done, GivenUp, Tell
+from extract.cluster.session import absolute_place, check_paths, find_room, ray_session
+from extract.dataset.pipeline import ExtractionPipeline, Outcome, Progress
 from extract.dataset.report import Entry
-from extract.dataset.results import Ended, Results
+from extract.dataset.results import Results, VideoDone
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
 from extract.errors import ClusterFailed
@@ -31,7 +31,7 @@ def extract_with_ray(
     encoder: VideoEncoder,
     options: argparse.Namespace,
     is_stopped: Callable[[], bool],
-) -> Iterator[Ended | Progress]:
+) -> Iterator[VideoDone | Progress]:
     """Yields what becomes of each video, in the order they end, and progress in between.
 
     Args:
@@ -53,7 +53,7 @@ def extract_with_ray(
         make = functools.partial(FeatureActor, _absolute(options), encoder.fingerprint, lanes)
         by_id = {video.id: video for video in videos}
         units = {id: replace(video, path=video.path.absolute()) for id, video in by_id.items()}
-        for news in Crew(ray, make, room, together=lanes).run(units, is_stopped):
+        for news in ActorPool(ray, make, room, together=lanes).run(units, is_stopped):
             yield _of_video(by_id[news.id], news)
 
 
@@ -61,23 +61,25 @@ def _absolute(options: argparse.Namespace) -> argparse.Namespace:
     """Returns options that mean the same wherever an actor's working folder is."""
     encoder = Path(options.encoder)
     paths = {
-        "out": everywhere(options.out),
+        "out": absolute_place(options.out),
         "weights": options.weights.absolute(),
         "encoder": str(encoder.absolute()) if encoder.is_dir() else options.encoder,
     }
     return argparse.Namespace(**{**vars(options), **paths})
 
 
-def _of_video(video: Video, news: Begun | Done | GivenUp) -> Ended | Progress:
+def _of_video(video: Video, news: Begun | Done | GivenUp) -> VideoDone | Progress:
     match news:
         case Begun():
             share, num_windows = news.news or (0.0, 0)
             return Progress(video, share, num_windows)
         case Done():
-            return Ended(video, replace(news.result, path=str(video.path)))
+            return VideoDone(video, replace(news.result, path=str(video.path)))
         case GivenUp():
             detail = "the process that extracted it died, and so did the one that tried it again"
-            return Ended(video, Entry("failed", str(video.path), why="worker-died", detail=detail))
+            return VideoDone(
+                video, Entry("failed", str(video.path), why="worker-died", detail=detail)
+            )
 
 
 class FeatureActor:
@@ -102,7 +104,7 @@ class FeatureActor:
                 f"was started ({fingerprint[:12]}): give every node the same weights and release"
             )
         self._results = Results(options.out, encoder, format=options.format, half=options.half)
-        self._lanes = Lanes(
+        self._lanes = ExtractionPipeline(
             encoder, lanes, batch_windows=options.batch_windows, reader=options.reader
         )
 

@@ -30,7 +30,7 @@ _QUIET = {
 
 
 @dataclass(frozen=True)
-class Room:
+class Resources:
     """What an actor takes, and how many of them there are to be.
 
     Attributes:
@@ -92,7 +92,7 @@ def ray_session(address: str | None) -> Iterator[Any]:
                 ray.shutdown()
 
 
-def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Room:
+def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Resources:
     """Returns how many actors there is room for, if not so many as asked for.
 
     Args:
@@ -115,10 +115,10 @@ def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Ro
     fitting = sum(
         min(int(node.get("CPU", 0)) // cpus, int(node["GPU"]) if gpus else 10**6) for node in nodes
     )
-    return Room(actors or fitting, cpus, int(gpus))
+    return Resources(actors or fitting, cpus, int(gpus))
 
 
-def everywhere(place: Place) -> Place:
+def absolute_place(place: Place) -> Place:
     """Returns a place as a process in another working folder would say it."""
     return place.absolute() if isinstance(place, Path) else place
 

@@ -92,7 +92,7 @@ def extract_videos(
     Raises:
         DecoderUnavailable: a process cannot be started.
     """
-    with Lanes(
+    with ExtractionPipeline(
         encoder,
         min(workers, len(videos)),
         batch_windows=batch_windows,
@@ -102,7 +102,7 @@ def extract_videos(
         yield from lanes.extract(videos, is_stopped)
 
 
-class Lanes:
+class ExtractionPipeline:
     """Decoding processes that stay for the next videos, and the encoder they share.
 
     Used as a context manager, or until `close`.
@@ -118,9 +118,9 @@ class Lanes:
         limits: Limits = TRUSTED,
     ) -> None:
         """Starts no process yet; `count` is of videos at once, the rest as in `extract_videos`."""
-        self._lanes = [_Lane(encoder, batch_windows, reader, limits) for _ in range(count)]
+        self._lanes = [_DecodeSlot(encoder, batch_windows, reader, limits) for _ in range(count)]
 
-    def __enter__(self) -> "Lanes":
+    def __enter__(self) -> "ExtractionPipeline":
         return self
 
     def __exit__(
@@ -154,7 +154,7 @@ class Lanes:
                 if lane in readable:
                     yield lane.advance()
                 elif lane.is_stalled():
-                    yield lane.give_up()
+                    yield lane.fail_stalled()
 
     def close(self) -> None:
         """Ends the processes, whatever they are at."""
@@ -162,7 +162,7 @@ class Lanes:
             lane.close()
 
 
-class _Lane:
+class _DecodeSlot:
     """One decoding process and the video it is at; also the sink of that video's frames."""
 
     def __init__(
@@ -215,7 +215,7 @@ class _Lane:
         """Uses the frames that are there; an error of the video's own is its outcome."""
         assert self.video is not None
         try:
-            if self._stream.pour(self):
+            if self._stream.drain_into(self):
                 track = self._builder.finish(video_id=self.video.id, info=self._stream.info)
                 return self._ended(track, None, self._stream.notices)
         except ExtractError as error:
@@ -224,7 +224,7 @@ class _Lane:
         share = min(1.0, self._num_frames / self._expected) if self._expected else 0.0
         return Progress(self.video, share, self._builder.num_windows)
 
-    def give_up(self) -> Outcome:
+    def fail_stalled(self) -> Outcome:
         """Ends a video whose decoder hangs."""
         return self._ended(None, DecodeStalled(f"no frame came for {_STALL_S:.0f} s"))
 
@@ -270,7 +270,7 @@ class _Lane:
         return outcome
 
 
-def _readable(lanes: Sequence[_Lane]) -> set[_Lane]:
+def _readable(lanes: Sequence[_DecodeSlot]) -> set[_DecodeSlot]:
     """Those that have frames or news, after a short wait."""
     with selectors.DefaultSelector() as selector:
         for lane in lanes:

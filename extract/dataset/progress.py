@@ -6,7 +6,7 @@ from types import TracebackType
 from tqdm import tqdm
 
 from extract.dataset.pipeline import Progress
-from extract.dataset.results import Ended
+from extract.dataset.results import VideoDone
 from extract.dataset.video_lists import Video
 
 _FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
@@ -41,7 +41,7 @@ class ProgressBar:
     ) -> None:
         self._bar.close()
 
-    def update(self, news: Ended | Progress) -> None:
+    def update(self, news: VideoDone | Progress) -> None:
         """Takes what happened to a video."""
         video = news.video
         before = self._under_way.pop(video.id, None)

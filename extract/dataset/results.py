@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ended:
+class VideoDone:
     """A video that is done with, its features on disk or its failure understood."""
 
     video: Video
@@ -49,7 +49,7 @@ class Results:
         self.store = FeatureStore(folder)
         self._encoder, self._format, self._half = encoder, format, half
 
-    def keep(self, outcome: Outcome) -> Ended:
+    def keep(self, outcome: Outcome) -> VideoDone:
         """Writes what became of a video; a failure to write it is the video's."""
         video, error, track = outcome.video, outcome.error, outcome.track
         path, seconds = str(video.path), round(outcome.seconds, 3)
@@ -60,12 +60,12 @@ class Results:
                 else:
                     self.store.write(track)
                 rows, notices = len(track.features), outcome.notices
-                return Ended(video, Entry("written", path, rows, seconds, notices=notices))
+                return VideoDone(video, Entry("written", path, rows, seconds, notices=notices))
             except (OSError, FeatureFileInvalid) as failure:
                 error = failure
         assert error is not None
         why, detail = reason(error)
-        return Ended(video, Entry("failed", path, 0, seconds, why, detail))
+        return VideoDone(video, Entry("failed", path, 0, seconds, why, detail))
 
     def windows_of(self, video: Video) -> int | None:
         """Returns the rows of a finished video: whole, of this encoder, as many as its frames make.

@@ -17,7 +17,7 @@ import numpy as np
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits, Reader
 from extract.decode.orientation import UPRIGHT, Orientation
-from extract.decode.pyav.frame_skipping import thinned
+from extract.decode.pyav.frame_skipping import without_skippable
 from extract.decode.read_plan import PacketReport
 from extract.geometry import crop_offset, resized_size
 
@@ -130,7 +130,7 @@ class DecordReader:
         decord = load_decord()
         errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
         try:
-            less = thinned(self._path, self._report, repeats, self._limits)
+            less = without_skippable(self._path, self._report, repeats, self._limits)
             indices = np.arange(len(self._report.times_s)) if less is None else less.kept
             # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
             reader = decord.VideoReader(

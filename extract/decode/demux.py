@@ -67,7 +67,7 @@ def scan_packets(
     Raises:
         VideoRejected: not readable as its container, no such track, or a codec not accepted.
     """
-    with opened(path, container, limits) as source:
+    with open_container(path, container, limits) as source:
         video_track = choose_track(source, video_track)
         stream = source.streams.video[video_track]
         codec = _codec_of(stream)
@@ -171,7 +171,7 @@ def _is_doubtful(
 
 
 @contextmanager
-def opened(
+def open_container(
     path: Path, container: Container, limits: Limits, hwaccel: HWAccel | None = None
 ) -> Iterator[InputContainer]:
     """Gives a file opened as the container its first bytes say it is, and as nothing else.

@@ -6,7 +6,7 @@ import numpy as np
 
 from extract.contract import FeatureContract
 from extract.decode.clip import Notice
-from extract.decode.read_plan import PacketReport, ReadPlan, damage_of
+from extract.decode.read_plan import PacketReport, ReadPlan, share_lost
 from extract.decode.reader import VideoReader
 from extract.decode.resample import is_on_clock
 
@@ -60,7 +60,7 @@ def notices_of(
         )
     if has_fallen_back:
         yield Notice("reader-fallback", "decord gave up, PyAV read the clip")
-    if (damage := damage_of(report, plan, reader)) > 0:
+    if (damage := share_lost(report, plan, reader)) > 0:
         yield Notice("damaged", lost(damage))
     if (count := len(plan.ticks)) < contract.window_frames:
         detail = f"the clip has {count} frames; the last one was repeated to fill a window"

@@ -11,7 +11,7 @@ import numpy as np
 
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits
-from extract.decode.resample import Clock, plan_frames, read_clock, ticks_per_second
+from extract.decode.resample import SourceTimes, read_clock, resample, ticks_per_second
 from extract.decode.sniff import Container
 from extract.errors import VideoRejected
 from extract.geometry import resized_size
@@ -120,7 +120,7 @@ class ReadPlan:
         repeats: (n,) int64, on how many wanted ticks each source frame is shown.
     """
 
-    clock: Clock
+    clock: SourceTimes
     start_s: float
     ticks_per_s: float
     ticks: np.ndarray
@@ -175,7 +175,7 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
             "too-long",
             f"the clip lasts {clock.end_s:.1f} s, at most {limits.max_duration_s:g} s are accepted",
         )
-    ticks = plan_frames(clock, contract.fps)  # at least one
+    ticks = resample(clock, contract.fps)  # at least one
     wanted = wanted_frames(len(ticks), contract)
     repeats = np.bincount(ticks[wanted], minlength=len(report.times_s))
     _check_output(int(wanted.sum()), contract, limits)
@@ -196,7 +196,7 @@ def check_frame(width: int, height: int, contract: FeatureContract, limits: Limi
         check_frame_pixels(*resized_size(width, height, contract), limits)
 
 
-def damage_of(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> float:
+def share_lost(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> float:
     """Returns the share of the frames needed that are missing or spoilt, at least.
 
     Frames that nobody wants are missed only where the file does not hold them: there nothing tells
@@ -278,7 +278,7 @@ def _check_all_pixels(report: PacketReport, limits: Limits) -> None:
         )
 
 
-def _check_rate(clock: Clock, unit_s: float, limits: Limits) -> None:
+def _check_rate(clock: SourceTimes, unit_s: float, limits: Limits) -> None:
     """Times are rounded to the container's unit, by up to one in all between first and last."""
     count = len(clock.times_s)
     longest_s = clock.end_s + unit_s

@@ -10,7 +10,7 @@ _JITTER = 0.5  # of a frame; containers round times to a millisecond or worse
 
 
 @dataclass(frozen=True, eq=False)
-class Clock:
+class SourceTimes:
     """When a source shows its frames.
 
     Attributes:
@@ -35,7 +35,7 @@ class Clock:
 
 def read_clock(
     times_s: np.ndarray, *, declared_rate: float | None, last_s: float | None = None
-) -> Clock:
+) -> SourceTimes:
     """Returns the clock of a source.
 
     A time that is missing, doubled or out of order is set evenly between its neighbours' times.
@@ -61,7 +61,7 @@ def read_clock(
     else:
         is_constant = False
     end_s = float(times_s[-1] + last_s)
-    return Clock(times_s, end_s, is_constant, start_s, num_repaired)
+    return SourceTimes(times_s, end_s, is_constant, start_s, num_repaired)
 
 
 def repaired(times_s: np.ndarray, gap_s: float) -> tuple[np.ndarray, int]:
@@ -112,12 +112,12 @@ def _longest_increase(times_s: np.ndarray) -> np.ndarray:
     return np.array(run[::-1], dtype=np.int64)
 
 
-def is_on_clock(clock: Clock, fps: int) -> bool:
+def is_on_clock(clock: SourceTimes, fps: int) -> bool:
     """Tells whether frames are used as they are: constant rate, within 0.05 of `fps`."""
     return clock.is_constant and abs(clock.rate - fps) < _RATE_TOLERANCE
 
 
-def ticks_per_second(clock: Clock, fps: int, unit_s: float) -> float:
+def ticks_per_second(clock: SourceTimes, fps: int, unit_s: float) -> float:
     """Returns how many ticks of the contract's clock a second of the source has.
 
     A source that is on the clock has as many as frames: 29.97 of one that claims no more.
@@ -135,7 +135,7 @@ def ticks_per_second(clock: Clock, fps: int, unit_s: float) -> float:
     return clock.rate
 
 
-def plan_frames(clock: Clock, fps: int) -> np.ndarray:
+def resample(clock: SourceTimes, fps: int) -> np.ndarray:
     """Returns which source frame is shown at every tick, (m,) int64, never decreasing.
 
     A source that is on the clock is taken as it is. Otherwise tick i stands for the instant i / fps

@@ -24,9 +24,9 @@ from extract.decode.read_plan import (
     PacketReport,
     ReadPlan,
     check_packets,
-    damage_of,
     is_misplanned,
     plan_reading,
+    share_lost,
 )
 from extract.decode.reader import VideoReader, open_reader
 from extract.decode.sniff import sniff_file
@@ -167,14 +167,14 @@ class _Work:
         sink.restart()
         has_fallen_back = False
         try:
-            _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+            _read_into(_checked(reader, report, plan, contract), plan, contract, sink)
         except DecordTrouble as error:
             if self.choice == "decord":
                 raise VideoRejected("reader-refused", "decord gave up on the clip") from error
             sink.restart()
             has_fallen_back = True
             reader = PyavReader(self.path, report, contract, limits)
-            _pour(_checked(reader, report, plan, contract), plan, contract, sink)
+            _read_into(_checked(reader, report, plan, contract), plan, contract, sink)
         notices = notices_of(report, plan, reader, contract, has_fallen_back=has_fallen_back)
         times_s = plan.start_s + plan.clock.times_s[plan.ticks]
         return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
@@ -187,13 +187,13 @@ def _checked(
     yield from reader.frames(plan.repeats)
     if is_misplanned(report, plan, reader):
         raise _Misplanned
-    damage = damage_of(report, plan, reader)
+    damage = share_lost(report, plan, reader)
     is_short = len(plan.ticks) < contract.window_frames
     if damage > MAX_LOST or (damage > 0 and is_short):
         raise VideoRejected("damaged", lost(damage))
 
 
-def _pour(
+def _read_into(
     frames: Iterable[tuple[int, np.ndarray]],
     plan: ReadPlan,
     contract: FeatureContract,

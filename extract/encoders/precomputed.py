@@ -18,7 +18,7 @@ MADE_BY = {
 
 
 @dataclass(frozen=True)
-class FeaturesOnly:
+class PrecomputedFeatures:
     """A `VideoEncoder` known by its features alone: it can be asked for by name and not run.
 
     Attributes:
@@ -34,7 +34,7 @@ class FeaturesOnly:
     contract: FeatureContract = OMNIVORE
 
     @classmethod
-    def from_spec(cls, spec: Mapping[str, Any], dim: int) -> "FeaturesOnly":
+    def from_spec(cls, spec: Mapping[str, Any], dim: int) -> "PrecomputedFeatures":
         """Reads a manifest's `encoder` entry of kind "features".
 
         Raises:

@@ -17,7 +17,7 @@ from extract.encoders.encoder import VideoEncoder
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
 from extract.runtime.compiled import Way, prepare
-from extract.runtime.measurements import Times, machine_facts, recall, remember
+from extract.runtime.measurements import Times, load, machine_facts, save
 from extract.runtime.onnx_encoder import VERSION, OnnxEncoder, available_providers
 from extract.runtime.onnx_export import TOLERANCE, greatest_difference, made_up_windows
 
@@ -180,7 +180,7 @@ def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[Vide
         "onnxruntime": VERSION,
         "provider": provider,
     }
-    times = recall(runtime.cache, facts)
+    times = load(runtime.cache, facts)
     source = "measured before"
     if times is None:
         windows = made_up_windows(encoder.contract, 2)
@@ -188,7 +188,7 @@ def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[Vide
         if not difference <= TOLERANCE:
             return encoder, _torch(encoder, f"ONNX Runtime's features differ by {difference:.1e}")
         times, source = measure({"torch": encoder, "onnx": other}), "measured now"
-        remember(runtime.cache, facts, times)
+        save(runtime.cache, facts, times)
     gain = times_faster(times)
     reason = f"{source}: ONNX Runtime is {gain:.2f} times as fast, {MARGIN} times are asked for"
     if gain < MARGIN:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from extract.encoders.swin.static_shapes import fix
+from extract.encoders.swin.static_shapes import specialise
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.runtime.precision import LEAST_COSINE, in_precision, least_cosine
 
@@ -151,7 +151,7 @@ def _traced(trunk: nn.Module, shape: tuple[int, ...]) -> Run:
     """
     with torch.inference_mode(False), torch.no_grad():
         pixels = _probe(trunk, shape)
-        run: Run = torch.export.export(fix(trunk, pixels), (pixels,)).module()
+        run: Run = torch.export.export(specialise(trunk, pixels), (pixels,)).module()
     return run
 
 

@@ -31,7 +31,7 @@ def machine_facts(device: torch.device) -> dict[str, object]:
     }
 
 
-def recall(folder: Path | None, facts: Mapping[str, object]) -> Times | None:
+def load(folder: Path | None, facts: Mapping[str, object]) -> Times | None:
     """Returns what was measured under the same facts, or None.
 
     Args:
@@ -49,7 +49,7 @@ def recall(folder: Path | None, facts: Mapping[str, object]) -> Times | None:
         return None
 
 
-def remember(folder: Path | None, facts: Mapping[str, object], times: Times) -> None:
+def save(folder: Path | None, facts: Mapping[str, object], times: Times) -> None:
     """Keeps a measurement; a reader sees all of it or nothing.
 
     Args:

@@ -21,7 +21,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from extract.contract import FeatureContract
 from extract.encoders.swin.trunk import SwinConfig
-from extract.encoders.swin.window_boxes import BoxKind, Size, box_kinds
+from extract.encoders.swin.window_boxes import RegionShape, Size, box_kinds
 
 INPUT, OUTPUT = "windows", "features"
 PRODUCER = "extract.onnx_graph"  # in the bytes of graphs that are stored already
@@ -228,7 +228,7 @@ class _SwinWriter(_Writer):
         return self.reshape(self.op("Gather", x, self.rows(places[:-1]), axis=1), -1, self.width)
 
     def _attend_in_boxes(
-        self, x: str, kind: BoxKind, name: str, heads: int, qkv: Sequence[tuple[str, str]]
+        self, x: str, kind: RegionShape, name: str, heads: int, qkv: Sequence[tuple[str, str]]
     ) -> str:
         """(B, N, C) -> (B, W*L, C) for the boxes of one kind."""
         count, length = kind.tokens.shape

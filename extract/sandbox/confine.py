@@ -54,7 +54,7 @@ def confine(limits: Limits) -> dict[str, bool]:
     }
 
 
-def step_back(levels: int) -> None:
+def lower_priority(levels: int) -> None:
     """Lets whoever answers callers go first; what time is left is this process's as before.
 
     Args:

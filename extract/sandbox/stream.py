@@ -73,7 +73,7 @@ class FrameStream:
             }
         )
 
-    def pour(self, sink: FrameSink) -> bool:
+    def drain_into(self, sink: FrameSink) -> bool:
         """Sends on what is there by now, waiting for the first of it; True after the last frame.
 
         Raises:

@@ -20,7 +20,7 @@ import numpy as np
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits
 from extract.errors import VideoRejected
-from extract.sandbox.confine import allow_cpu, confine, step_back
+from extract.sandbox.confine import allow_cpu, confine, lower_priority
 
 if TYPE_CHECKING:  # at run time only under the limits
     from extract.decode.video import FrameSink
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     # Libraries print; replies need a stream of their own.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    step_back(NICENESS)
+    lower_priority(NICENESS)
     measures = confine(limits)
     # Only now: under the limits, and before the first clip has to wait for it.
     from extract.decode.decord_reader import load_decord

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
-from extract.encoders.precomputed import FeaturesOnly
+from extract.encoders.precomputed import PrecomputedFeatures
 from extract.errors import ExtractError
 from extract.features.extractor import Extractor
 from extract.features.ids import as_id
@@ -64,7 +64,7 @@ def read_tracks(
     progress: Progress | None = None,
 ) -> list[FeatureTrack]:
     """Returns the tracks of a data set's videos, in order; see `read_files` and `load_tracks`."""
-    is_released = isinstance(encoder, FeaturesOnly)
+    is_released = isinstance(encoder, PrecomputedFeatures)
     return read_files(
         videos,
         store,
@@ -115,7 +115,7 @@ def read_files(
         VideosUnreadable: videos cannot be read; after the tracks of the others are stored.
     """
     check = check or FeatureCheck(needed=needed_by(encoder))
-    is_released = isinstance(encoder, FeaturesOnly)
+    is_released = isinstance(encoder, PrecomputedFeatures)
     tracks: dict[str, FeatureTrack] = {}
     todo: list[str] = []
 

@@ -18,14 +18,14 @@ from model.errors import AnnotationInvalid, ModelError
 from model.evaluate.paper import WINDOWS, learnt_from_ego4d
 from model.evaluate.report.collect import TaskAnswers, answer_split
 from model.evaluate.report.exhibits import (
-    Exhibit,
+    ReportItem,
     agreement_exhibits,
     calibration_exhibits,
     class_exhibits,
     closest_exhibits,
 )
 from model.evaluate.report.page import RunFacts
-from model.evaluate.report.results import Measuring, SplitResult, measure
+from model.evaluate.report.results import MeasureConfig, SplitResult, measure
 from model.evaluate.report.write import write_json, write_report
 from model.evaluate.samples import SampleSource
 from model.evaluate.tables import format_table
@@ -64,7 +64,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
     """Scores a bundle on the splits asked for and prints a table of each."""
     data = DataRoot.find(arguments.data, arguments.version)
     calibration = predictor.manifest.calibration
-    how = Measuring(
+    how = MeasureConfig(
         at_temperature(predictor.config, arguments.future_temperature),
         {key: value["temperature"] for key, value in calibration.items()},
         seed=arguments.seed,
@@ -227,8 +227,8 @@ def _exhibits(
     predictor: Predictor,
     answers: dict[str, TaskAnswers],
     samples: dict[str, Samples],
-    how: Measuring,
-) -> list[Exhibit]:
+    how: MeasureConfig,
+) -> list[ReportItem]:
     skills = predictor.skills
     labels = predictor.manifest.label_spaces | FIXED_LABELS
     backpacks = {

@@ -9,7 +9,7 @@ from torch_geometric.nn import SAGEConv
 
 from model.config import ModelConfig
 from model.distributed import mean_over_ranks, ranks_of_batch
-from model.nn.graphs import Union
+from model.nn.graphs import GraphBatch
 from model.nn.pooling import NodePooling
 
 NEGATIVE_SLOPE = 0.2  # of the LeakyReLU after every layer (authors' code)
@@ -53,7 +53,7 @@ class BatchNorm(nn.Module):
 class UnionSAGE(SAGEConv):  # type: ignore[misc]
     """PyG's GraphSAGE, told the union in place of its edges: the same mean without a scatter."""
 
-    def propagate(self, union: Union, *, x: tuple[Tensor, Tensor], size: None) -> Tensor:
+    def propagate(self, union: GraphBatch, *, x: tuple[Tensor, Tensor], size: None) -> Tensor:
         """Returns the mean over neighbours, (N, D), of the projected nodes, x[0]."""
         return union.mean(x[0])
 
@@ -80,7 +80,7 @@ class TemporalBackbone(nn.Module):
         self.last = nn.Linear(width, width) if config.final_linear else nn.Identity()
         self.passes = 0
 
-    def forward(self, union: Union) -> Tensor:
+    def forward(self, union: GraphBatch) -> Tensor:
         """Returns the features of every node, (N, D), in one pass over all tasks' graphs."""
         self.passes += 1
         pooled: Tensor = self.pooling(union.xs, union.origin)  # (N, D)

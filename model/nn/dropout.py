@@ -31,11 +31,11 @@ class Dropout(nn.Module):
             return x
         if x.is_cuda:
             return F.dropout(x, self.share)
-        kept = toss(x.numel(), self.share).view(x.shape)
+        kept = dropout_mask(x.numel(), self.share).view(x.shape)
         return x * (kept / (1 - self.share))
 
 
-def toss(count: int, share: float) -> Tensor:
+def dropout_mask(count: int, share: float) -> Tensor:
     """Returns which of `count` values stay, bool: each is dropped with probability `share`."""
     numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
     return numbers.view(torch.int16)[:count] >= round(share * SIDES) - SIDES // 2

@@ -16,7 +16,7 @@ from model.tasks import TaskSpec
 
 
 @dataclass(frozen=True, eq=False)
-class Union:
+class GraphBatch:
     """Disjoint union of temporal graphs.
 
     Attributes:
@@ -68,7 +68,7 @@ def build_mean(spec: TaskSpec, config: ModelConfig) -> Tensor:
     return hears / hears.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) -> Union:
+def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) -> GraphBatch:
     """Joins the graphs of several tasks.
 
     Args:
@@ -89,4 +89,4 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
         means[spec.name] = build_mean(spec, config).to(distinct)
         sizes[spec.name] = graphs * spec.num_nodes
         offset += graphs * per_graph
-    return Union(tuple(xs), torch.cat(origins), torch.cat(positions), means, sizes)
+    return GraphBatch(tuple(xs), torch.cat(origins), torch.cat(positions), means, sizes)

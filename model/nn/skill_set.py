@@ -39,7 +39,7 @@ class Backbone:
         return Backbone(self.model.to(device), backpack, self.tuned_from)
 
 
-def known_skill(model: MultiTaskModel, task: str) -> Skill:
+def skill_from_multitask(model: MultiTaskModel, task: str) -> Skill:
     """Returns a known task of a multi-task model as a skill without perspectives."""
     skill = Skill(model.config, model.specs[task], (), model.num_labels)
     skill.head.load_state_dict(model.heads[task].state_dict())

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
 from extract.encoders.load import encoder_from_spec
-from extract.encoders.precomputed import FeaturesOnly
+from extract.encoders.precomputed import PrecomputedFeatures
 from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.choose import TORCH, Choice, Runtime, choose_encoder
 from model.config import ModelConfig
@@ -19,7 +19,7 @@ from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import TOLERANCE_S
 from model.predict.answers import AnswerReader, graph_votes
 from model.predict.outputs import ForecastAnswer, LtaAnswer, Prediction
-from model.predict.search import BackpackSearch, Look, Matches
+from model.predict.search import BackpackSearch, SearchQuery, SearchResult
 from model.tasks import AR, LTA, TaskSpec
 from model.track_nodes import Bounds, cut_track, nodes_on
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
@@ -97,7 +97,7 @@ class Predictor:
         self.config = ModelConfig.from_dict(bundle.manifest.model)
         self.encoder, self.runtime = _encoder(bundle, self.config.input_size, self.device, runtime)
         self._released: EncoderId | None = None  # who made tracks that do not say more
-        if isinstance(self.encoder, FeaturesOnly):
+        if isinstance(self.encoder, PrecomputedFeatures):
             self._released = EncoderId(self.encoder.name, "")
         if encoder is not None:
             self.encoder = _attached(self.encoder, encoder)
@@ -194,7 +194,9 @@ class Predictor:
         ]
 
     @torch.inference_mode()
-    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+    def search(
+        self, request: PredictRequest, look: SearchQuery
+    ) -> tuple[list[Bounds], SearchResult]:
         """Returns a track's segments and the prototypes closest to each.
 
         Args:
@@ -249,7 +251,7 @@ def _encoder(
     spec, file = bundle.manifest.encoder, ENCODER_FILE
     try:
         if spec.get("kind") == "features":
-            return FeaturesOnly.from_spec(spec, input_size), None
+            return PrecomputedFeatures.from_spec(spec, input_size), None
         encoder = encoder_from_spec(spec, bundle.encoder).to(device)
         file = ONNX_FILE
         return choose_encoder(encoder, bundle.encoder_onnx, runtime)
@@ -259,7 +261,7 @@ def _encoder(
 
 
 def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:
-    if not isinstance(own, FeaturesOnly):
+    if not isinstance(own, PrecomputedFeatures):
         raise FeatureMismatch(f"this bundle brings its own encoder, {own.name}; name no other")
     try:
         return own.made_by(given)

@@ -18,7 +18,7 @@ from model.tasks import AR
 
 
 @dataclass(frozen=True)
-class Look:
+class SearchQuery:
     """What to look for.
 
     Attributes:
@@ -33,7 +33,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Matches:
+class SearchResult:
     """What was found.
 
     Attributes:
@@ -58,7 +58,7 @@ class BackpackSearch:
         self._skills = skills
         self._labels = labels
 
-    def of_segments(self, nodes: Tensor, look: Look) -> Matches:
+    def of_segments(self, nodes: Tensor, look: SearchQuery) -> SearchResult:
         """Returns what is closest to segments, seen as the backpack's own actions were.
 
         Args:
@@ -73,9 +73,9 @@ class BackpackSearch:
         features = model.features({AR.name: nodes}, specs={AR.name: AR})[AR.name]
         centre = select_nodes(AR, features)[:, 0]  # (G, D)
         views = {task: model.heads[task](centre) for task in _perspectives(backpack, look)}
-        return Matches(name, self._nearest(backpack, views, look.top_k))
+        return SearchResult(name, self._nearest(backpack, views, look.top_k))
 
-    def of_action(self, verb: str, noun: str, look: Look) -> Matches:
+    def of_action(self, verb: str, noun: str, look: SearchQuery) -> SearchResult:
         """Returns what is closest to the prototypes of one action, that action itself first.
 
         Raises:
@@ -91,9 +91,9 @@ class BackpackSearch:
         row = is_row.nonzero()[:1, 0]
         prototypes = backpack.prototypes
         views = {task: prototypes[task][row] for task in _perspectives(backpack, look)}
-        return Matches(name, self._nearest(backpack, views, look.top_k))
+        return SearchResult(name, self._nearest(backpack, views, look.top_k))
 
-    def _choose(self, look: Look) -> tuple[str, Backpack]:
+    def _choose(self, look: SearchQuery) -> tuple[str, Backpack]:
         filled = {name: b for name, b in self._skills.backpacks.items() if b is not None}
         if not filled:
             raise SearchInvalid("backbone", "this bundle has no backpack")
@@ -123,7 +123,7 @@ class BackpackSearch:
         return nearest
 
 
-def _perspectives(backpack: Backpack, look: Look) -> tuple[str, ...]:
+def _perspectives(backpack: Backpack, look: SearchQuery) -> tuple[str, ...]:
     known = tuple(backpack.prototypes)
     for index, task in enumerate(look.perspectives or ()):
         if task not in known:

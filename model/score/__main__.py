@@ -18,25 +18,25 @@ from typing import Any
 
 from tqdm import tqdm
 
-from extract.cluster.session import everywhere
+from extract.cluster.session import absolute_place
 from extract.errors import ExtractError
 from extract.features.ids import as_id
 from extract.features.store import FeatureStore
 from model.data.annotated import annotated_in
 from model.data.annotations import DataRoot
 from model.errors import ModelError, ScoringRefused
-from model.score.answering import Responder
+from model.score.answering import ChallengeAnswerer
 from model.score.cluster import Cluster, Recipe, Waiting
 from model.score.features import FeatureSource
 from model.score.grade import Metrics, grade
 from model.score.options import parse_options
 from model.score.prior import Prior
-from model.score.progress_file import Facts, PartFile
+from model.score.progress_file import Facts, ProgressFile
 from model.score.submission import Layout, report, write_submission
 from model.score.test_set import (
     CHALLENGES,
     FIRST_OBSERVED,
-    Question,
+    ChallengeItem,
     open_annotations,
     questions_of,
     read_questions,
@@ -68,7 +68,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
         for task in arguments.tasks
     ]
     bundle = load_bundle(arguments.bundle)
-    responder = Responder(
+    responder = ChallengeAnswerer(
         bundle,
         seed=arguments.seed,
         future_temperature=arguments.future_temperature,
@@ -91,7 +91,7 @@ def _score(data: DataRoot, arguments: argparse.Namespace) -> int:
         for layout in layouts:
             path = arguments.out / PART_FOLDER / f"{layout.task}.jsonl"
             header = {"task": layout.task, "questions": _digest(layout), **facts}
-            parts[layout.task] = part = stack.enter_context(PartFile(path, header))
+            parts[layout.task] = part = stack.enter_context(ProgressFile(path, header))
             if part.changed:
                 changed = ", ".join(part.changed)
                 print(f"{layout.task}: starts over, changed: {changed}", file=sys.stderr)
@@ -117,7 +117,7 @@ def read_layout(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) ->
     return _layout(data, task, read_questions(data, task, observed=observed))
 
 
-def _layout(data: DataRoot, task: str, questions: list[Question]) -> Layout:
+def _layout(data: DataRoot, task: str, questions: list[ChallengeItem]) -> Layout:
     names = data.taxonomy() if task == LTA.name else {}
     if not questions:
         print(f"{task}: the test file asks for nothing", file=sys.stderr)
@@ -125,14 +125,14 @@ def _layout(data: DataRoot, task: str, questions: list[Question]) -> Layout:
 
 
 def unanswered(
-    layouts: Sequence[Layout], parts: Mapping[str, PartFile]
-) -> dict[str, dict[str, list[Question]]]:
+    layouts: Sequence[Layout], parts: Mapping[str, ProgressFile]
+) -> dict[str, dict[str, list[ChallengeItem]]]:
     """Returns what is left to answer, video -> task -> questions, videos sorted.
 
     A video is answered whole or not at all, so that a batch does not depend on where an earlier
     run was interrupted.
     """
-    waiting: dict[str, dict[str, list[Question]]] = {}
+    waiting: dict[str, dict[str, list[ChallengeItem]]] = {}
     for layout in layouts:
         for question in layout.questions:
             of_video = waiting.setdefault(question.video_uid, {})
@@ -150,9 +150,9 @@ def unanswered(
 
 
 def respond(
-    responder: Responder,
+    responder: ChallengeAnswerer,
     waiting: Waiting,
-    parts: Mapping[str, PartFile],
+    parts: Mapping[str, ProgressFile],
     store: FeatureStore,
     *,
     cluster: Cluster | None = None,
@@ -178,9 +178,9 @@ def _cluster(bundle: Bundle, arguments: argparse.Namespace) -> Cluster | None:
     if arguments.engine == "local":
         return None
     recipe = Recipe(
-        everywhere(arguments.bundle),
+        absolute_place(arguments.bundle),
         bundle.sha256,
-        everywhere(arguments.features),
+        absolute_place(arguments.features),
         seed=arguments.seed,
         future_temperature=arguments.future_temperature,
         batch_size=arguments.batch_size,
@@ -191,7 +191,7 @@ def _cluster(bundle: Bundle, arguments: argparse.Namespace) -> Cluster | None:
 
 def _write(
     layout: Layout,
-    part: PartFile,
+    part: ProgressFile,
     gone: Collection[str],
     prior: Prior | None,
     arguments: argparse.Namespace,
@@ -214,7 +214,7 @@ def _write(
     return True
 
 
-def _missing(task: str, questions: Sequence[Question], prior: Prior | None) -> Facts:
+def _missing(task: str, questions: Sequence[ChallengeItem], prior: Prior | None) -> Facts:
     """Says on standard error what was not looked at, and returns what the result says of it."""
     if not questions:
         return {}

@@ -18,13 +18,13 @@ from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import pick_nodes
 from model.predict.futures import sample_futures, seed_of
-from model.score.test_set import Question
+from model.score.test_set import ChallengeItem
 from model.tasks import Readout, TaskSpec
 from model.train.options import at_temperature
 from weights.bundle import Bundle
 
 
-class Responder:
+class ChallengeAnswerer:
     """Answers a test set with one bundle.
 
     Attributes:
@@ -112,7 +112,7 @@ class Responder:
 
     @torch.inference_mode()
     def answer(
-        self, task: str, questions: Sequence[Question], track: FeatureTrack
+        self, task: str, questions: Sequence[ChallengeItem], track: FeatureTrack
     ) -> dict[str, Any]:
         """Returns the answers to one task's questions about one video, id -> answer.
 
@@ -132,7 +132,9 @@ class Responder:
                 answers[question.id] = self._read(spec, question, mine)
         return answers
 
-    def _nodes(self, spec: TaskSpec, questions: Sequence[Question], track: FeatureTrack) -> Tensor:
+    def _nodes(
+        self, spec: TaskSpec, questions: Sequence[ChallengeItem], track: FeatureTrack
+    ) -> Tensor:
         """Observed nodes, (G, n, S, D_in).
 
         Where fewer segments were seen than a graph shows, the first one is repeated.
@@ -143,7 +145,7 @@ class Responder:
         pick = pick_nodes(spec, torch.tensor(padded), rows, config=self.config)
         return pick.gather(track.features)
 
-    def _read(self, spec: TaskSpec, question: Question, logits: Mapping[str, Tensor]) -> Any:
+    def _read(self, spec: TaskSpec, question: ChallengeItem, logits: Mapping[str, Tensor]) -> Any:
         """Returns one graph's answer as its file has it, from logits, output -> (n, Y)."""
         if spec.readout is Readout.GRAPH:
             return bool(logits["state"][0].argmax() == 1)

@@ -1,7 +1,8 @@
 """The engine `ray` of `python -m model.score`: the questions about a video, answered by an actor.
 
-Each actor is a `Responder` that reads tracks itself; questions go in and answers come out. Whoever
-started the run keeps them, so the part files have one writer, as they have without a cluster.
+Each actor is a `ChallengeAnswerer` that reads tracks itself; questions go in and answers come out.
+Whoever started the run keeps them, so the part files have one writer, as they have without a
+cluster.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,18 +11,18 @@ from typing import Any
 
 import torch
 
-from extract.cluster.actors import Crew, Done, GivenUp, Tell, Work
+from extract.cluster.actors import ActorPool, Done, GivenUp, Tell, Work
 from extract.cluster.session import check_paths, find_room, ray_session
 from extract.errors import ClusterFailed
 from extract.features.ids import as_id
 from extract.features.store import FeatureStore
 from model.errors import ScoringRefused
-from model.score.answering import Responder
-from model.score.test_set import Question
+from model.score.answering import ChallengeAnswerer
+from model.score.test_set import ChallengeItem
 from weights.bundle import load_bundle
 from weights.storage.folders import Place
 
-Waiting = Mapping[str, Mapping[str, Sequence[Question]]]
+Waiting = Mapping[str, Mapping[str, Sequence[ChallengeItem]]]
 """Video -> task -> questions."""
 
 Keep = Callable[[str, Mapping[str, Any]], None]
@@ -61,7 +62,7 @@ class Recipe:
         bundle = load_bundle(self.bundle)
         if bundle.sha256 != self.sha256:
             raise ScoringRefused(f"{self.bundle} is another bundle here: {bundle.sha256[:12]}")
-        responder = Responder(
+        responder = ChallengeAnswerer(
             bundle,
             seed=self.seed,
             future_temperature=self.future_temperature,
@@ -106,7 +107,7 @@ class Cluster:
         with ray_session(self.address) as ray:
             room = find_room(ray, cpus=1, wants_gpu=wants_gpu, actors=self.actors)
             check_paths(ray, [self.recipe.bundle, self.recipe.features])
-            for news in Crew(ray, self.recipe, room).run(waiting, is_stopped=lambda: False):
+            for news in ActorPool(ray, self.recipe, room).run(waiting, is_stopped=lambda: False):
                 if isinstance(news, Done):
                     for task, answers in news.result.items():
                         keep(task, answers)

@@ -21,14 +21,14 @@ from model.data.missing import fetch_features, fetch_videos
 from model.data.tracks import check_of, extract_files
 from model.data.video_files import locate_videos
 from model.errors import ScoringRefused
-from model.score.test_set import Question
+from model.score.test_set import ChallengeItem
 from weights.bundle import Bundle
 
 MissingAnswers = Literal["refuse", "fill", "skip"]
 """What becomes of questions about videos without features: no file is written, they are answered
 with what training saw most, or they are left out."""
 
-Questions = Mapping[str, Mapping[str, Sequence[Question]]]
+Questions = Mapping[str, Mapping[str, Sequence[ChallengeItem]]]
 """Video -> task -> questions."""
 
 

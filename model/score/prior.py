@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.predict.futures import seed_of
-from model.score.test_set import NUM_STEPS, Question
+from model.score.test_set import NUM_STEPS, ChallengeItem
 from model.tasks import LTA, NUM_HYPOTHESES, OSCC, PNR
 from weights.bundle import Bundle
 
@@ -50,18 +50,18 @@ class Prior:
             return "no change" if self._changes is None else "majority of training"
         return "middle of the segment"
 
-    def answers(self, task: str, questions: Sequence[Question]) -> dict[str, Any]:
+    def answers(self, task: str, questions: Sequence[ChallengeItem]) -> dict[str, Any]:
         """Returns an answer for each question, id -> answer, as the task's file has it."""
         answer = {LTA.name: self._futures, OSCC.name: self._state, PNR.name: self._frame}[task]
         return {question.id: answer(question) for question in questions}
 
-    def _state(self, _: Question) -> bool:
+    def _state(self, _: ChallengeItem) -> bool:
         return bool(self._changes)
 
-    def _frame(self, question: Question) -> float:
+    def _frame(self, question: ChallengeItem) -> float:
         return question.length_frames / 2
 
-    def _futures(self, question: Question) -> dict[str, list[list[int]]]:
+    def _futures(self, question: ChallengeItem) -> dict[str, list[list[int]]]:
         generator = torch.Generator().manual_seed(seed_of(self._seed, question.id))
         shape = (NUM_HYPOTHESES, NUM_STEPS)
         if self._pairs is None:

@@ -16,7 +16,7 @@ from model.errors import ScoringRefused
 Facts = dict[str, Any]
 
 
-class PartFile:
+class ProgressFile:
     """A growing file of answers.
 
     Attributes:
@@ -45,7 +45,7 @@ class PartFile:
             raise ScoringRefused(f"another run is writing {path}; wait for it or end it") from error
         self._resume(header)
 
-    def __enter__(self) -> "PartFile":
+    def __enter__(self) -> "ProgressFile":
         return self
 
     def __exit__(

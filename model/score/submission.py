@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model.score.test_set import NUM_STEPS, Question
+from model.score.test_set import NUM_STEPS, ChallengeItem
 from model.tasks import LTA, NUM_HYPOTHESES, OSCC, PNR
 
 ANSWER_FIELD = {OSCC.name: "state_change", PNR.name: "pnr_frame"}
@@ -51,7 +51,7 @@ class Layout:
     """
 
     task: str
-    questions: Sequence[Question]
+    questions: Sequence[ChallengeItem]
     num_labels: Mapping[str, int]
 
     @property
@@ -157,7 +157,7 @@ class _Pairs(list[tuple[str, Any]]):
 _Found = Iterator[tuple[str, str]]  # kind, detail
 
 
-def _check_futures(answer: Any, _: Question, num_labels: Mapping[str, int]) -> _Found:
+def _check_futures(answer: Any, _: ChallengeItem, num_labels: Mapping[str, int]) -> _Found:
     if not isinstance(answer, _Pairs) or sorted(k for k, _ in answer) != sorted(HEADS):
         yield "layout", f'expected {{"verb": ..., "noun": ...}}, got {_say(answer)}'
         return
@@ -175,19 +175,19 @@ def _check_futures(answer: Any, _: Question, num_labels: Mapping[str, int]) -> _
                 yield "label", f"{head}[{k}][{z}]: expected an integer 0-{bound}, got {_say(label)}"
 
 
-def _check_state(answer: Any, _: Question, __: Mapping[str, int]) -> _Found:
+def _check_state(answer: Any, _: ChallengeItem, __: Mapping[str, int]) -> _Found:
     if not isinstance(answer, bool):
         yield "value", f"expected true or false, got {_say(answer)}"
 
 
-def _check_frame(answer: Any, question: Question, _: Mapping[str, int]) -> _Found:
+def _check_frame(answer: Any, question: ChallengeItem, _: Mapping[str, int]) -> _Found:
     is_number = isinstance(answer, int | float) and not isinstance(answer, bool)
     if not is_number or not 0 <= answer <= question.length_frames:  # NaN fails every comparison
         bound = question.length_frames
         yield "value", f"expected frames from the segment's start, 0-{bound}, got {_say(answer)}"
 
 
-_CHECKS: dict[str, Callable[[Any, Question, Mapping[str, int]], _Found]] = {
+_CHECKS: dict[str, Callable[[Any, ChallengeItem, Mapping[str, int]], _Found]] = {
     LTA.name: _check_futures,
     OSCC.name: _check_state,
     PNR.name: _check_frame,

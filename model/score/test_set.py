@@ -20,7 +20,7 @@ FIRST_OBSERVED = 8
 
 
 @dataclass(frozen=True)
-class Question:
+class ChallengeItem:
     """One entry a challenge file must hold.
 
     Attributes:
@@ -78,7 +78,9 @@ def open_annotations(path: Path, version: str | None = None) -> DataRoot:
         raise AnnotationInvalid(f"{path} itself holds no {names}, and as a root {error}") from error
 
 
-def read_questions(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) -> list[Question]:
+def read_questions(
+    data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED
+) -> list[ChallengeItem]:
     """Returns everything a task's challenge file must answer; see `questions_of`.
 
     Raises:
@@ -90,7 +92,7 @@ def read_questions(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED)
 
 def questions_of(
     records: SplitRecords, task: str, *, observed: int = FIRST_OBSERVED
-) -> list[Question]:
+) -> list[ChallengeItem]:
     """Returns what a task asks about the records of the unannotated test files.
 
     Args:
@@ -103,17 +105,18 @@ def questions_of(
     if task == LTA.name:
         return list(_windows(records.actions, observed))
     return [
-        Question(r.unique_id, r.video_uid, ((r.start_frame, r.end_frame),)) for r in records.changes
+        ChallengeItem(r.unique_id, r.video_uid, ((r.start_frame, r.end_frame),))
+        for r in records.changes
     ]
 
 
-def _windows(actions: list[ActionRecord], observed: int) -> Iterator[Question]:
+def _windows(actions: list[ActionRecord], observed: int) -> Iterator[ChallengeItem]:
     for clip in group_by_clip(actions):
         records = [actions[p] for p in clip]
         bounds = tuple((r.start_frame, r.end_frame) for r in records)
         for last in range(observed - 1, len(records) - NUM_STEPS):
             record = records[last]
-            yield Question(window_id(record), record.video_uid, bounds[: last + 1])
+            yield ChallengeItem(window_id(record), record.video_uid, bounds[: last + 1])
 
 
 def window_id(last: ActionRecord) -> str:

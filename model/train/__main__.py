@@ -92,7 +92,7 @@ def _train(arguments: argparse.Namespace, world: World, device: str) -> None:
         prepared = _tabletop(preset, folder, ledger, arguments)
     else:
         ledger = Ledger(folder, typical, world)
-        with world.first_goes_first():  # it packs the features, the others map the pack
+        with world.rank_zero_first():  # it packs the features, the others map the pack
             prepared = prepare_ego4d(
                 arguments.data,
                 arguments.features or FEATURES,

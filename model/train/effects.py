@@ -12,7 +12,7 @@ from model.train.methods.trainer import (
     MULTITASK,
     SKILLS,
     TRANSLATIONS,
-    Part,
+    Training,
     fit_of,
     model_of,
 )
@@ -21,11 +21,11 @@ from model.train.options import FIT
 
 
 @dataclass(frozen=True)
-class Training:
-    """One part and its settings.
+class ConfiguredTraining:
+    """One training and its settings.
 
     Attributes:
-        kind: of the part.
+        kind: of the training.
         specs: of the tasks it is trained on, or learns.
         model: its model.
         fit: its optimisation.
@@ -69,7 +69,7 @@ class Rule:
         needs: what such a training is, in words.
     """
 
-    matters: Callable[[Training], bool]
+    matters: Callable[[ConfiguredTraining], bool]
     needs: str
 
 
@@ -147,7 +147,7 @@ RULES: dict[str, Rule] = {
 """Every field of the configs, those of `FitConfig` behind `FIT`, and when it matters."""
 
 
-def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[Part]) -> None:
+def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[Training]) -> None:
     """Looks, before any work, whether every setting has an effect on what will be trained.
 
     Args:
@@ -159,7 +159,7 @@ def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[
         SettingInvalid: nothing looks at a setting, or a model cannot be built with them.
     """
     trainings = [
-        Training(
+        ConfiguredTraining(
             part.kind,
             tuple(TASKS[task] for task in part.tasks),
             model_of(part, learning),

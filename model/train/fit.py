@@ -21,7 +21,7 @@ from tqdm import tqdm
 from model.config import FitConfig
 from model.distributed import ALONE, World
 from model.errors import Stopped
-from model.signals import put_off
+from model.signals import deferred_signals
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ BatchT = TypeVar("BatchT")
 
 
 @dataclass(frozen=True)
-class Fitting:
+class FitJob:
     """One training to carry out.
 
     Attributes:
@@ -50,7 +50,7 @@ class Fitting:
 
 
 @dataclass
-class Position:
+class TrainState:
     """Where a training stands.
 
     Attributes:
@@ -69,7 +69,7 @@ def fit(
     module: nn.Module,
     batches: Callable[[torch.Generator], Iterator[BatchT]],
     backward: Callable[[BatchT], Tensor],
-    fitting: Fitting,
+    fitting: FitJob,
     *,
     steps_per_epoch: int,
     label: str,
@@ -103,7 +103,11 @@ def fit(
         mininterval=1.0,
         disable=not (fitting.progress and world.is_first),
     )
-    with bar, world.sharing_batches(), put_off(active=fitting.checkpoint is not None) as request:
+    with (
+        bar,
+        world.sharing_batches(),
+        deferred_signals(active=fitting.checkpoint is not None) as request,
+    ):
         while at.epoch < config.epochs:
             module.train()
             for batch in _rest_of_epoch(batches, at, fitting):
@@ -116,21 +120,23 @@ def fit(
                 optimizer.step()
                 at.losses.append(value)
                 bar.update()
-                if fitting.checkpoint is not None and (signum := world.greatest(request.signum)):
-                    request.is_heeded = True
-                    at.coins = world.gather(_coins(fitting.device))
+                if fitting.checkpoint is not None and (
+                    signum := world.all_reduce_max(request.signum)
+                ):
+                    request.is_handled = True
+                    at.coins = world.gather(_rng_states(fitting.device))
                     _write(module, optimizer, fitting, at)
                     world.wait()
                     raise Stopped(signum, label, step + 1, total)
             mean = torch.stack(at.losses).mean().item()
-            at = Position(at.epoch + 1)
+            at = TrainState(at.epoch + 1)
             bar.set_postfix(epoch=f"{at.epoch}/{config.epochs}", loss=f"{mean:.3f}")
             logger.debug("%s: epoch %d of %d, loss %.9g", label, at.epoch, config.epochs, mean)
             _write(module, optimizer, fitting, at)
     module.eval()
 
 
-def precision(fitting: Fitting) -> torch.autocast:
+def precision(fitting: FitJob) -> torch.autocast:
     """Returns the context a forward pass runs in: float32, or bfloat16 products on a GPU."""
     kind = torch.device(fitting.device).type
     is_mixed = kind == "cuda" and fitting.config.precision == "mixed"
@@ -194,7 +200,7 @@ def _set_rate(
 
 
 def _rest_of_epoch(
-    batches: Callable[[torch.Generator], Iterator[BatchT]], at: Position, fitting: Fitting
+    batches: Callable[[torch.Generator], Iterator[BatchT]], at: TrainState, fitting: FitJob
 ) -> Iterator[BatchT]:
     """Yields the epoch's batches but those done; every rank draws the same and tosses its own."""
     rank = fitting.world.rank
@@ -212,7 +218,7 @@ def _reseed(seed: int, epoch: int, rank: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed + 1)
 
 
-def _coins(device: str) -> list[Tensor]:
+def _rng_states(device: str) -> list[Tensor]:
     on_gpu = [torch.cuda.get_rng_state(device)] if device != "cpu" else []
     return [torch.get_rng_state(), *on_gpu]
 
@@ -223,7 +229,7 @@ def _set_coins(coins: list[Tensor], device: str) -> None:
         torch.cuda.set_rng_state(coins[1], device)
 
 
-def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, fitting: Fitting) -> Position:
+def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, fitting: FitJob) -> TrainState:
     """Every rank goes on from what the first one reads: nobody else need see the file."""
     checkpoint = fitting.checkpoint
 
@@ -234,17 +240,17 @@ def _resume(module: nn.Module, optimizer: torch.optim.Optimizer, fitting: Fittin
 
     state = fitting.world.once(read)
     if checkpoint is None or state is None:
-        return Position()
+        return TrainState()
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
     losses = [value.to(fitting.device) for value in state.get("losses", [])]
-    at = Position(state["epoch"], losses, state.get("coins", []))
+    at = TrainState(state["epoch"], losses, state.get("coins", []))
     logger.info("resumed %s after epoch %d and %d steps", checkpoint.name, at.epoch, len(at.losses))
     return at
 
 
 def _write(
-    module: nn.Module, optimizer: torch.optim.Optimizer, fitting: Fitting, at: Position
+    module: nn.Module, optimizer: torch.optim.Optimizer, fitting: FitJob, at: TrainState
 ) -> None:
     checkpoint = fitting.checkpoint
     if checkpoint is None or not fitting.world.is_first:

@@ -132,7 +132,7 @@ class Ledger:
 
     def _mark(self, stage: str, key: str, value: object = None) -> None:
         """Notes that a stage is done; other ranks wait, for they read what lies there next."""
-        with self.world.first_goes_first():
+        with self.world.rank_zero_first():
             if self.world.is_first:
                 self._note(stage, key, value)
 

@@ -6,10 +6,10 @@ from torch import nn
 
 from model.nn.skill_set import Backbone
 from model.train.ledger import Ledger, stage_key
-from model.train.methods.trainer import ALL_TASKS, Part, Tensors, Trainer, needs_of
+from model.train.methods.trainer import ALL_TASKS, Tensors, Trainer, Training, needs_of
 
 
-class Workbench:
+class TrainingPipeline:
     """Trains parts and whatever they need, unless that was done before."""
 
     def __init__(self, trainer: Trainer, ledger: Ledger, upstream: str) -> None:
@@ -21,10 +21,10 @@ class Workbench:
             upstream: key of the samples; another one makes everything again.
         """
         self.trainer, self.ledger, self._upstream = trainer, ledger, upstream
-        self._made: dict[Part, Tensors] = {}
-        self._backbones: dict[Part, Backbone] = {}
+        self._made: dict[Training, Tensors] = {}
+        self._backbones: dict[Training, Backbone] = {}
 
-    def key(self, part: Part) -> str:
+    def key(self, part: Training) -> str:
         """Returns the hash of everything a part depends on."""
         below = [self.key(need) for need in self.trainer.needs(part)]
         trainer = self.trainer
@@ -37,7 +37,7 @@ class Workbench:
             trainer.seed,
         )
 
-    def tensors(self, part: Part) -> Tensors:
+    def tensors(self, part: Training) -> Tensors:
         """Returns a part's tensors; trains it, and the parts it needs, if that was not done."""
         if part not in self._made:
             below = {need: self.tensors(need) for need in self.trainer.needs(part)}
@@ -48,7 +48,7 @@ class Workbench:
             )
         return self._made[part]
 
-    def models(self, parts: Sequence[Part]) -> dict[str, nn.Module]:
+    def models(self, parts: Sequence[Training]) -> dict[str, nn.Module]:
         """Returns task -> model; models with the same frozen backbone share it."""
         found: dict[str, nn.Module] = {}
         for part in parts:
@@ -57,9 +57,9 @@ class Workbench:
         return found
 
 
-def plan(parts: Sequence[Part], tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
+def plan(parts: Sequence[Training], tasks: tuple[str, ...] = ALL_TASKS) -> list[Training]:
     """Returns the parts and everything they need, each once, in an order that can be made."""
-    ordered: dict[Part, None] = {}
+    ordered: dict[Training, None] = {}
     for part in parts:
         for need in needs_of(part, tasks):
             ordered |= dict.fromkeys(plan([need], tasks))

@@ -11,11 +11,11 @@ from server import __version__, facts, problems
 from server.api import openapi, page
 from server.api.access import Keys
 from server.api.job_intake import Intake
-from server.api.middleware import Edge
+from server.api.middleware import GatewayMiddleware
 from server.api.routes import backpack, features, health, metrics, models, oip, predictions
 from server.api.routes import jobs as job_routes
-from server.api.uploads.receive import Spool
-from server.api.uploads.spool import Quota
+from server.api.uploads.receive import UploadReceiver
+from server.api.uploads.spool import DiskQuota
 from server.engine.engine import Engine
 from server.jobs.service import Jobs
 from server.settings.settings import Settings
@@ -45,11 +45,11 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         engine: what answers; by default the one the settings describe.
     """
     engine = engine or Engine.from_settings(settings)
-    spool = Spool(
+    spool = UploadReceiver(
         settings.spool_dir,
         max_bytes=settings.max_upload_bytes,
         timeout_s=settings.upload_timeout_s,
-        quota=Quota(settings.max_spool_bytes, engine.admission.retry_after_s),
+        quota=DiskQuota(settings.max_spool_bytes, engine.admission.retry_after_s),
         telemetry=engine.telemetry,
     )
     limits = facts.limits(settings).model_dump()
@@ -94,7 +94,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         app.include_router(metrics.router)
     page.install(app)
     app.add_middleware(
-        Edge, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry
+        GatewayMiddleware, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry
     )
     openapi.install(app, has_key=settings.has_keys)
     return app

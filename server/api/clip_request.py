@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 
-from server.api.uploads.bodies import Kind
-from server.api.uploads.receive import Spool
+from server.api.uploads.bodies import BodyKind
+from server.api.uploads.receive import UploadReceiver
 from server.engine.engine import Engine
 from server.engine.request import Source
 from server.engine.uploaded_features import read_features
@@ -19,11 +19,11 @@ from server.schemas.options import ClipOptions, Query, TimedOptions
 T = TypeVar("T")
 Options = TypeVar("Options", bound=ClipOptions)
 
-BOTH: tuple[Kind, ...] = ("video", "features")
+BOTH: tuple[BodyKind, ...] = ("video", "features")
 
 
 @dataclass(frozen=True, eq=False)
-class Call(Generic[Options]):
+class ClipRequest(Generic[Options]):
     """A request whose body has arrived.
 
     Attributes:
@@ -45,16 +45,16 @@ def engine_of(request: Request) -> Engine:
     return engine
 
 
-def spool_of(request: Request) -> Spool:
+def spool_of(request: Request) -> UploadReceiver:
     """Returns where the app keeps bodies."""
-    spool: Spool = request.app.state.spool
+    spool: UploadReceiver = request.app.state.spool
     return spool
 
 
 @asynccontextmanager
 async def receive_clip(
-    request: Request, query: Query[Options], kinds: tuple[Kind, ...] = BOTH
-) -> AsyncIterator[Call[Options]]:
+    request: Request, query: Query[Options], kinds: tuple[BodyKind, ...] = BOTH
+) -> AsyncIterator[ClipRequest[Options]]:
     """Yields the call once it is admitted and its body is here; holds its place until the end.
 
     Raises:
@@ -75,7 +75,7 @@ async def receive_clip(
                     engine.predictor.encoder,
                     max_duration_s=engine.settings.max_duration_s,
                 )
-            yield Call(source, options, started_s, deadline_s)
+            yield ClipRequest(source, options, started_s, deadline_s)
 
 
 def options_of(query: Query[Options], part: bytes | None) -> Options:

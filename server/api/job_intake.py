@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from server.api.clip_request import BOTH, check_no_track, options_of, timeout_of
 from server.api.middleware import CALLER
-from server.api.uploads.receive import Spool, Upload
+from server.api.uploads.receive import Upload, UploadReceiver
 from server.engine.engine import Engine
 from server.engine.uploaded_features import read_features
 from server.errors import (
@@ -28,7 +28,7 @@ from server.errors import (
     VideoTooLong,
 )
 from server.jobs.files import sha256_of
-from server.jobs.idempotency import Use
+from server.jobs.idempotency import EarlierUse
 from server.jobs.records import Job, NewJob
 from server.jobs.service import Jobs
 from server.jobs.ssrf_safe_client import UrlRefused
@@ -46,7 +46,7 @@ class Intake:
     def __init__(self, engine: Engine, jobs: Jobs) -> None:
         self._engine, self._jobs = engine, jobs
         self._settings = engine.settings
-        self._spool = Spool(
+        self._spool = UploadReceiver(
             jobs.files.incoming,
             max_bytes=self._settings.job_max_upload_bytes,
             timeout_s=self._settings.job_upload_timeout_s,
@@ -91,7 +91,7 @@ class Intake:
             raise QueueFull(RETRY_AFTER_S)
 
     @asynccontextmanager
-    async def _held(self, caller: str, key: str | None) -> AsyncIterator[Use | None]:
+    async def _held(self, caller: str, key: str | None) -> AsyncIterator[EarlierUse | None]:
         """Holds an idempotency key while its body comes in; yields its earlier use."""
         if key is None:
             yield None
@@ -137,7 +137,7 @@ class Intake:
             webhook_url=request.pop("webhook_url", None),  # may hold a token; told to nobody
         )
 
-    async def _again(self, earlier: Use, body_sha256: str, caller: str) -> Job:
+    async def _again(self, earlier: EarlierUse, body_sha256: str, caller: str) -> Job:
         if earlier.body_sha256 != body_sha256:
             raise KeyReused("send another Idempotency-Key with another body")
         job = await asyncio.to_thread(self._jobs.store.get, earlier.job_id, caller)

@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.api.access import Keys
 from server.api.negotiation import preference_of
 from server.errors import BodyTooLarge
-from server.problem_types import CALLER_GONE, Kind
+from server.problem_types import CALLER_GONE, ProblemType
 from server.problems import respond_to
-from server.rates import Rates, neighbourhood
+from server.rates import Rates, rate_limit_key
 from server.settings.settings import Settings
 from server.telemetry import logs
 from server.telemetry.telemetry import Telemetry
@@ -76,7 +76,7 @@ class _Answer:
         await self._send(message)
 
 
-class Edge:
+class GatewayMiddleware:
     """Wraps the app."""
 
     def __init__(
@@ -135,7 +135,7 @@ class Edge:
         path = scope["path"]
         if path not in self._open and not path.startswith(OPEN_FOLDERS):
             caller = self._keys.caller(headers)
-            address = neighbourhood((scope.get("client") or ("",))[0])
+            address = rate_limit_key((scope.get("client") or ("",))[0])
             # First the rate, so that guessing keys is slow too.
             self._rates.check(f"key {caller}" if caller else f"address {address}")
             self._keys.require(caller)
@@ -161,7 +161,7 @@ class Edge:
         span: Span,
     ) -> None:
         """One log line, one count, one span."""
-        problem: Kind | None = notes.pop("problem", None)
+        problem: ProblemType | None = notes.pop("problem", None)
         endpoint = getattr(scope.get("route"), "operation_id", None) or "none"
         self._telemetry.metrics.count_answer(endpoint, status, problem, ran_s)
         if problem is not None:

@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 from server import problem_types as kinds
 from server.api.oip.schemas import Failure, InferRequest
 from server.api.oip.wire import HEADER_LENGTH
-from server.api.uploads.bodies import Kind
+from server.api.uploads.bodies import BodyKind
 from server.api.uploads.receive import SAFETENSORS
 from server.problems import MEDIA_TYPE, body_of
 from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
@@ -56,7 +56,7 @@ FOR_SEARCHES = FOR_CLIPS
 JSON = "application/json"
 _REF = "#/components/schemas/"
 _BYTES = {"type": "string", "minLength": 1, "contentMediaType": "application/octet-stream"}
-_PARTS: dict[Kind, dict[str, Any]] = {
+_PARTS: dict[BodyKind, dict[str, Any]] = {
     "video": {**_BYTES, "description": "The clip: mp4, mov, mkv or webm."},
     "features": {
         "type": "string",
@@ -67,7 +67,7 @@ _PARTS: dict[Kind, dict[str, Any]] = {
 }
 
 
-def _clip_body(options: type[BaseModel], *bodies: Kind) -> dict[str, Any]:
+def _clip_body(options: type[BaseModel], *bodies: BodyKind) -> dict[str, Any]:
     """Returns the description of a body that is, or holds, a clip or its features."""
     form: dict[str, Any] = {
         "type": "object",
@@ -147,7 +147,7 @@ ACCEPTED_HEADERS = {
 }
 
 
-def problems(*rows: kinds.Kind) -> dict[int | str, dict[str, Any]]:
+def problems(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
@@ -181,7 +181,7 @@ def answer(example: Any) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {JSON: {"example": example}}}}
 
 
-def failures(*rows: kinds.Kind) -> dict[int | str, dict[str, Any]]:
+def failures(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint of the Open Inference Protocol."""
     responses = problems(*rows)
     for entry in responses.values():

@@ -63,7 +63,7 @@ class _Server(uvicorn.Server):
         if self._drain_at_s is not None:
             self.config.app.state.spool.close()  # type: ignore[union-attr]
             os._exit(EXIT_SIGNALLED + sig)  # not even threads that decode are waited for
-        self._engine.life.retire()
+        self._engine.life.stop_advertising()
         wait_s = self._settings.drain_delay_s if sig == signal.SIGTERM else 0.0
         self._drain_at_s = time.monotonic() + wait_s
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from extract.encoders.encoder import VideoEncoder
 from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
-from server.scheduling.out_of_memory import is_out_of_memory, rows_in_halves
+from server.scheduling.out_of_memory import is_out_of_memory, run_rows_or_split
 
 KEPT = 2
 """Bundles: the newest, and the one that requests still inside began with."""
@@ -166,7 +166,7 @@ class _Proven:
         windows = torch.from_numpy(np.concatenate([item.windows for item in items]))
         return torch.cat(
             [
-                rows_in_halves(
+                run_rows_or_split(
                     lambda part: self._encoder.encode(part).cpu(), part, on_out_of_memory
                 )
                 for part in windows.split(max_windows)

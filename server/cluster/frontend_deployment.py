@@ -87,7 +87,7 @@ class Front:
         before, self._tuning = self._tuning, Tuning(**values)
         self._is_tuned.set()
         if self._tuning.is_leaving:
-            self._engine.life.retire()
+            self._engine.life.stop_advertising()
         if before is None:
             while self._engine.life.state == "starting":
                 await asyncio.sleep(0.05)

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.problem_types import DEADLINE, Kind
+from server.problem_types import DEADLINE, ProblemType
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ RAYS_OWN = "/-/"
 OURS = "x-content-type-options"
 """A header that the application puts on everything it says, and the proxy on nothing."""
 
-NO_FRONT_END = Kind(503, "no-front-end", "Nobody takes requests now.", is_retryable=True)
+NO_FRONT_END = ProblemType(503, "no-front-end", "Nobody takes requests now.", is_retryable=True)
 RETRY_AFTER_S = "5"
 
 

@@ -18,12 +18,19 @@ from model.predict.predictor import Predictor
 from server.deadlines import until
 from server.engine.bundle_loader import Reloader
 from server.engine.decode_stage import DecodeStage, limits_of
-from server.engine.feature_stage import Sight
-from server.engine.health import Watch
-from server.engine.long_video import LongRoad
-from server.engine.request import Outcome, Progress, Seen, Source, Tell, tell_nobody
+from server.engine.feature_stage import FeatureStage
+from server.engine.health import Watchdog
+from server.engine.long_video import LongVideoPipeline
+from server.engine.request import (
+    ClipFeatures,
+    ClipResult,
+    Progress,
+    ProgressCallback,
+    Source,
+    no_progress,
+)
 from server.engine.search import BackpackSearch
-from server.life import Life
+from server.life import Lifecycle
 from server.loading import load_predictor
 from server.questions import check_segments, check_tasks, predict_request
 from server.scheduling.admission import Admission
@@ -75,11 +82,11 @@ class Engine:
         """
         self.settings = settings
         self.telemetry = telemetry or Telemetry()
-        self.life = Life()
+        self.life = Lifecycle()
         self.admission = Admission(
             max_requests=settings.max_requests, max_windows=settings.max_queued_windows
         )
-        self._watch = Watch(
+        self._watch = Watchdog(
             self._send_canary,
             life=self.life,
             metrics=self.telemetry.metrics,
@@ -93,15 +100,15 @@ class Engine:
             load,
             lambda: self._sight.coming,
             telemetry=self.telemetry,
-            on_trouble=self._watch.doubt,
+            on_trouble=self._watch.suspect,
         )
-        self._sight = Sight(
+        self._sight = FeatureStage(
             self._decode, self._model, self.telemetry, settings.decode_workers + CLIPS_AHEAD
         )
         self.backpack = BackpackSearch(
             self._sight, self._model, self.admission, settings.max_segments
         )
-        self.long_road = LongRoad(settings, self._model, self.admission)
+        self.long_road = LongVideoPipeline(settings, self._model, self.admission)
         self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics, look)
         self._show_gauges()
 
@@ -146,7 +153,7 @@ class Engine:
             self.life.fail(cause)
             logger.error("cannot serve: %s", cause, exc_info=cause)
             return
-        if self.life.begin():
+        if self.life.start():
             self._tasks.append(asyncio.create_task(self._watch.run()))
             if self.settings.reload_every_s:
                 self._tasks.append(asyncio.create_task(self._follow()))
@@ -214,8 +221,8 @@ class Engine:
         options: PredictOptions,
         *,
         deadline_s: float,
-        tell: Tell = tell_nobody,
-    ) -> Outcome:
+        tell: ProgressCallback = no_progress,
+    ) -> ClipResult:
         """Answers one clip.
 
         Args:
@@ -238,12 +245,12 @@ class Engine:
         async with until(deadline_s):
             outcome = await self._answer(source, options, deadline_s, tell)
         if outcome.clip is not None:
-            self._watch.prove()
+            self._watch.confirm()
         return outcome
 
     async def features(
         self, source: Source, options: ClipOptions | None = None, *, deadline_s: float
-    ) -> Seen:
+    ) -> ClipFeatures:
         """Returns a clip's features.
 
         Args:
@@ -257,7 +264,7 @@ class Engine:
         """
         async with until(deadline_s):
             with self.admission.work() as work:
-                return await self._sight.see(
+                return await self._sight.extract(
                     source,
                     options or ClipOptions(),
                     self.predictor,
@@ -268,14 +275,14 @@ class Engine:
     async def _send_canary(self) -> None:
         """Takes the canary through every stage; whoever sends it may give up sooner."""
         deadline_s = asyncio.get_running_loop().time() + self.settings.timeout_s
-        await self._answer(CANARY, PredictOptions(), deadline_s, tell_nobody)
+        await self._answer(CANARY, PredictOptions(), deadline_s, no_progress)
 
     async def _answer(
-        self, source: Source, options: PredictOptions, deadline_s: float, tell: Tell
-    ) -> Outcome:
+        self, source: Source, options: PredictOptions, deadline_s: float, tell: ProgressCallback
+    ) -> ClipResult:
         predictor = self.predictor
         with self.admission.work() as work:
-            seen = await self._sight.see(
+            seen = await self._sight.extract(
                 source, options, predictor, work=work, deadline_s=deadline_s, tell=tell
             )
             tasks = frozenset(options.tasks or predictor.tasks)
@@ -288,4 +295,4 @@ class Engine:
         queue_s = seen.times.queue_s + reasoned.waited_s
         self.telemetry.stage("queue", queue_s)
         times = replace(seen.times, queue_s=queue_s, reason_s=reasoned.ran_s)
-        return Outcome(predictor, seen.clip, seen.track, reasoned.value, times)
+        return ClipResult(predictor, seen.clip, seen.track, reasoned.value, times)

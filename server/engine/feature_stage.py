@@ -14,15 +14,22 @@ from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from model.predict.predictor import Predictor
 from server.engine.decode_stage import Cut, DecodeStage
-from server.engine.request import Progress, Seen, Source, StageTimes, Tell, tell_nobody
-from server.scheduling.admission import Work
-from server.scheduling.batcher import Done, every
+from server.engine.request import (
+    ClipFeatures,
+    Progress,
+    ProgressCallback,
+    Source,
+    StageTimes,
+    no_progress,
+)
+from server.scheduling.admission import ActiveClip
+from server.scheduling.batcher import Completed, every
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ClipOptions
 from server.telemetry.telemetry import Telemetry
 
 
-class Sight:
+class FeatureStage:
     """Decoders and encoder in a row, with so many clips between them and no more.
 
     Attributes:
@@ -45,16 +52,16 @@ class Sight:
         self._in_memory = asyncio.Semaphore(clips)
         self.coming = 0
 
-    async def see(
+    async def extract(
         self,
         source: Source,
         options: ClipOptions,
         predictor: Predictor,
         *,
-        work: Work,
+        work: ActiveClip,
         deadline_s: float,
-        tell: Tell = tell_nobody,
-    ) -> Seen:
+        tell: ProgressCallback = no_progress,
+    ) -> ClipFeatures:
         """Returns a clip's features; what came as features is seen as it is.
 
         Args:
@@ -71,7 +78,7 @@ class Sight:
         """
         if isinstance(source, FeatureTrack):
             work.windows = 0
-            return Seen(source)
+            return ClipFeatures(source)
         asked_s = time.perf_counter()
         async with self._in_memory:
             held_s = time.perf_counter() - asked_s
@@ -95,11 +102,11 @@ class Sight:
             features_s=sum(part.ran_s for part in parts),
         )
         self._telemetry.stage("features", times.features_s)
-        return Seen(track, cut.clip, times)
+        return ClipFeatures(track, cut.clip, times)
 
     async def _enqueue(
         self, path: Path, options: ClipOptions, predictor: Predictor, deadline_s: float
-    ) -> tuple[Cut, list[asyncio.Future[Done[Tensor]]]]:
+    ) -> tuple[Cut, list[asyncio.Future[Completed[Tensor]]]]:
         """Decodes a clip and puts its windows into the encoder's queue."""
         self.coming += 1
         try:
@@ -113,12 +120,12 @@ class Sight:
 
 
 async def _all_of(
-    queued: list[asyncio.Future[Done[Tensor]]], tell: Tell, *, total: int
-) -> list[Done[Tensor]]:
+    queued: list[asyncio.Future[Completed[Tensor]]], tell: ProgressCallback, *, total: int
+) -> list[Completed[Tensor]]:
     """Returns every part of a clip's features, telling of each as it comes."""
     done = 0
 
-    def count(part: asyncio.Future[Done[Tensor]]) -> None:
+    def count(part: asyncio.Future[Completed[Tensor]]) -> None:
         nonlocal done
         if not part.cancelled() and part.exception() is None:
             done += len(part.result().value)

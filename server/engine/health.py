@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from server.life import Life
+from server.life import Lifecycle
 from server.scheduling.out_of_memory import is_device_error
 from server.telemetry.metrics import Metrics
 
@@ -22,14 +22,14 @@ RETRY_S = 1.0
 """Between a canary that failed and the next."""
 
 
-class Watch:
+class Watchdog:
     """Sends canaries while nobody else proves that the server works."""
 
     def __init__(
         self,
         send: Callable[[], Awaitable[object]],
         *,
-        life: Life,
+        life: Lifecycle,
         metrics: Metrics,
         every_s: float,
         timeout_s: float,
@@ -49,19 +49,19 @@ class Watch:
         self._due_s = 0.0
         self._failures = 0
 
-    def prove(self) -> None:
+    def confirm(self) -> None:
         """A clip has been answered."""
         self._failures = 0
         self._life.is_healthy = True
         self._due_s = time.monotonic() + self._every_s
 
-    def doubt(self) -> None:
+    def suspect(self) -> None:
         """The device made trouble: look at once."""
         self._doubted.set()
 
     async def run(self) -> None:
         """Watches until cancelled, or until the device is lost."""
-        self.prove()
+        self.confirm()
         while self._life.failure is None:
             await self._until_due()
             await self._look()
@@ -82,7 +82,7 @@ class Watch:
             self._fail(error)
         else:
             self._metrics.canary_s.observe(time.monotonic() - started_s)
-            self.prove()
+            self.confirm()
 
     def _fail(self, error: Exception) -> None:
         self._metrics.canary_failures.inc()

@@ -20,13 +20,20 @@ from extract.windows import cut_windows
 from model.predict.predictor import Predictor
 from model.track_nodes import cut_track
 from server.deadlines import until
-from server.engine.request import Outcome, Progress, Seen, Source, StageTimes, Tell
+from server.engine.request import (
+    ClipFeatures,
+    ClipResult,
+    Progress,
+    ProgressCallback,
+    Source,
+    StageTimes,
+)
 from server.engine.window_stream import VideoStream
 from server.errors import FieldInvalid, VideoTooLong
-from server.pieces import joined, pieces_of
+from server.pieces import chunks_of, joined
 from server.questions import check_segments, check_tasks, predict_request
 from server.scheduling.admission import Admission
-from server.scheduling.batcher import Done
+from server.scheduling.batcher import Completed
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ClipOptions, PredictOptions
 from server.settings.settings import Settings
@@ -36,7 +43,7 @@ GIVE_WAY_S = 0.5
 not only the first places in the queue; a job on a server that is never idle still gets on."""
 
 
-class LongRoad:
+class LongVideoPipeline:
     """Decoder, encoder and model in a row for one job at a time each."""
 
     def __init__(self, settings: Settings, model: ModelThread, admission: Admission) -> None:
@@ -62,8 +69,8 @@ class LongRoad:
         check_segments(options, self._settings.job_max_segments)
 
     async def predict(
-        self, source: Source, options: PredictOptions, *, timeout_s: float, tell: Tell
-    ) -> Outcome:
+        self, source: Source, options: PredictOptions, *, timeout_s: float, tell: ProgressCallback
+    ) -> ClipResult:
         """Answers one video.
 
         Args:
@@ -83,10 +90,10 @@ class LongRoad:
             return await self._answer(source, options, deadline_s, tell)
 
     async def _answer(
-        self, source: Source, options: PredictOptions, deadline_s: float, tell: Tell
-    ) -> Outcome:
+        self, source: Source, options: PredictOptions, deadline_s: float, tell: ProgressCallback
+    ) -> ClipResult:
         predictor = self._model.predictor
-        seen = Seen(source) if isinstance(source, FeatureTrack) else None
+        seen = ClipFeatures(source) if isinstance(source, FeatureTrack) else None
         if seen is None:
             assert isinstance(source, Path)
             seen = await self._see(predictor, source, options, deadline_s, tell)
@@ -99,7 +106,7 @@ class LongRoad:
         predictor.check(request)
         windows = len(seen.track.features)
         tell(Progress("reasoning", windows, windows))
-        pieces = pieces_of(request, cut, predictor)
+        pieces = chunks_of(request, cut, predictor)
         done = [
             await self._model.reason(predictor, piece.request, deadline_s=deadline_s, is_low=True)
             for piece in pieces
@@ -110,7 +117,7 @@ class LongRoad:
             reason_s=sum(part.ran_s for part in done),
         )
         answer = joined(pieces, [part.value for part in done])
-        return Outcome(predictor, seen.clip, seen.track, answer, times)
+        return ClipResult(predictor, seen.clip, seen.track, answer, times)
 
     async def _see(
         self,
@@ -118,8 +125,8 @@ class LongRoad:
         path: Path,
         options: ClipOptions,
         deadline_s: float,
-        tell: Tell,
-    ) -> Seen:
+        tell: ProgressCallback,
+    ) -> ClipFeatures:
         """A video's features; a decoder that dies gets one more chance, as with short clips."""
         try:
             try:
@@ -137,19 +144,19 @@ class LongRoad:
         path: Path,
         options: ClipOptions,
         deadline_s: float,
-        tell: Tell,
-    ) -> Seen:
+        tell: ProgressCallback,
+    ) -> ClipFeatures:
         """Encodes windows as they come; the decoder waits while too many are unread."""
         encoder = predictor.encoder
         started_s = time.perf_counter()
         stream = VideoStream(path, encoder.contract, self._settings, options.video_track)
         thread = ThreadPoolExecutor(1, "job-decode")
-        parts: list[Done[Tensor]] = []
+        parts: list[Completed[Tensor]] = []
         count = 0
         try:
             batches, loop = stream.batches(), asyncio.get_running_loop()
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
-                await self._admission.give_way(GIVE_WAY_S)
+                await self._admission.wait_until_idle(GIVE_WAY_S)
                 queued = self._model.enqueue_windows(
                     predictor, torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
                 )
@@ -176,4 +183,4 @@ class LongRoad:
         features_s = sum(part.ran_s for part in parts)
         queue_s = sum(part.waited_s for part in parts)
         rest_s = max(0.0, time.perf_counter() - started_s - features_s - queue_s)
-        return Seen(track, stream.facts, StageTimes(queue_s, rest_s, features_s))
+        return ClipFeatures(track, stream.facts, StageTimes(queue_s, rest_s, features_s))

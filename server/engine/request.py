@@ -32,10 +32,10 @@ class Progress:
     total: int = 0
 
 
-Tell = Callable[[Progress], None]
+ProgressCallback = Callable[[Progress], None]
 
 
-def tell_nobody(_: Progress) -> None:
+def no_progress(_: Progress) -> None:
     """For requests whose caller waits for the answer alone."""
 
 
@@ -50,7 +50,7 @@ class StageTimes:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class ClipFeatures:
     """A clip as the model sees it.
 
     Attributes:
@@ -65,7 +65,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class ClipResult:
     """Everything known about a clip once it is answered."""
 
     predictor: Predictor
@@ -77,7 +77,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """The prototypes closest to a clip's segments, or to an action.
 
     Attributes:

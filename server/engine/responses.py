@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from model.predict import outputs
 from model.predict.predictor import Predictor
 from server import facts
-from server.engine.request import Found, Outcome, Progress, StageTimes
+from server.engine.request import ClipResult, Progress, SearchResult, StageTimes
 from server.schemas import prediction as schemas
 from server.schemas.options import PredictOptions
 
 
 def prediction(
-    outcome: Outcome,
+    outcome: ClipResult,
     options: PredictOptions,
     predictor: Predictor,
     *,
@@ -53,7 +53,7 @@ def prediction(
     )
 
 
-def matches(found: Found, predictor: Predictor, total_s: float) -> schemas.BackpackMatches:
+def matches(found: SearchResult, predictor: Predictor, total_s: float) -> schemas.BackpackMatches:
     """Returns the answer to one search.
 
     Args:
@@ -98,7 +98,7 @@ def server_timing(times: schemas.Timings) -> str:
 
 
 def _segment(
-    found: outputs.SegmentAnswer, outcome: Outcome, options: PredictOptions
+    found: outputs.SegmentAnswer, outcome: ClipResult, options: PredictOptions
 ) -> schemas.Segment:
     return schemas.Segment(
         start_s=found.start_s,
@@ -121,7 +121,7 @@ def _segment(
 
 
 def _instant(
-    found: outputs.InstantAnswer, outcome: Outcome, options: PredictOptions
+    found: outputs.InstantAnswer, outcome: ClipResult, options: PredictOptions
 ) -> schemas.Pnr:
     return schemas.Pnr(
         time_s=found.time_s,
@@ -131,7 +131,7 @@ def _instant(
     )
 
 
-def source_frame(outcome: Outcome, time_s: float) -> int:
+def source_frame(outcome: ClipResult, time_s: float) -> int:
     """Returns the index, in the file sent, of the frame shown at an instant.
 
     Args:

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from server.deadlines import until
-from server.engine.feature_stage import Sight
-from server.engine.request import Found, Source, StageTimes
+from server.engine.feature_stage import FeatureStage
+from server.engine.request import SearchResult, Source, StageTimes
 from server.questions import check_segments, look_of, predict_request
 from server.scheduling.admission import Admission
 from server.scheduling.model_thread import ModelThread
@@ -15,7 +15,7 @@ class BackpackSearch:
     """Searches on the model's thread, in between the batches that answer tasks."""
 
     def __init__(
-        self, sight: Sight, model: ModelThread, admission: Admission, max_segments: int
+        self, sight: FeatureStage, model: ModelThread, admission: Admission, max_segments: int
     ) -> None:
         """Wires the parts.
 
@@ -28,7 +28,9 @@ class BackpackSearch:
         self._sight, self._model, self._admission = sight, model, admission
         self._max_segments = max_segments
 
-    async def of_clip(self, source: Source, options: SearchOptions, *, deadline_s: float) -> Found:
+    async def of_clip(
+        self, source: Source, options: SearchOptions, *, deadline_s: float
+    ) -> SearchResult:
         """Returns the prototypes closest to a clip's segments.
 
         Raises:
@@ -40,16 +42,16 @@ class BackpackSearch:
         look, predictor = look_of(options), self._model.predictor
         async with until(deadline_s):
             with self._admission.work() as work:
-                seen = await self._sight.see(
+                seen = await self._sight.extract(
                     source, options, predictor, work=work, deadline_s=deadline_s
                 )
                 request = predict_request(seen.track, options, tasks=frozenset())
                 ran = await self._model.run(predictor, lambda owner: owner.search(request, look))
         segments, matches = ran.value
         times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
-        return Found(predictor, matches.backbone, matches.nearest, segments, times)
+        return SearchResult(predictor, matches.backbone, matches.nearest, segments, times)
 
-    async def of_action(self, options: ActionOptions, *, deadline_s: float) -> Found:
+    async def of_action(self, options: ActionOptions, *, deadline_s: float) -> SearchResult:
         """Returns the prototypes closest to those of one action.
 
         Raises:
@@ -64,4 +66,4 @@ class BackpackSearch:
                 lambda owner: owner.backpacks.of_action(options.verb, options.noun, look),
             )
         times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
-        return Found(predictor, ran.value.backbone, ran.value.nearest, [], times)
+        return SearchResult(predictor, ran.value.backbone, ran.value.nearest, [], times)

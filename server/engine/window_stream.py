@@ -20,7 +20,7 @@ from extract.features.extractor import WindowCutter
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
 from extract.windows import cut_windows
-from server.niceness import make_nicer
+from server.niceness import raise_niceness
 from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class VideoStream:
         has_ended = False
         while not has_ended:
             self._wait(process)
-            has_ended = stream.pour(self)
+            has_ended = stream.drain_into(self)
             while self._blocks:
                 yield from map(np.stack, self._cutter.push(self._blocks.popleft()))
         yield from map(np.stack, self._cutter.finish())
@@ -157,7 +157,7 @@ class VideoStream:
                 self._process = DecodeProcess(self._limits)
             except OSError as error:
                 raise DecoderUnavailable("a decoding process cannot be started") from error
-            make_nicer(self._process.pid, _NICE)
+            raise_niceness(self._process.pid, _NICE)
             return self._process
 
     def _wait(self, process: DecodeProcess) -> None:

@@ -9,7 +9,7 @@ BACKOFF_S = (5.0, 30.0, 120.0, 600.0, 1800.0, 7200.0, 21600.0)
 """Waits between tries; after the last one we give up: about nine hours in all."""
 
 
-class DeliveryQueue:
+class WebhookOutbox:
     """Who is to be told what, and when to try again; blocking."""
 
     def __init__(self, database: Database) -> None:

@@ -10,7 +10,7 @@ from server.jobs.database import KEYS, Database
 
 
 @dataclass(frozen=True)
-class Use:
+class EarlierUse:
     """An earlier use of a key.
 
     Attributes:
@@ -22,13 +22,13 @@ class Use:
     body_sha256: str
 
 
-class KeyBook:
+class IdempotencyKeys:
     """Which keys are taken; blocking."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def reserve(self, caller: str, key: str, *, now_s: float, hold_s: float) -> Use | None:
+    def reserve(self, caller: str, key: str, *, now_s: float, hold_s: float) -> EarlierUse | None:
         """Returns an earlier use of the key; otherwise holds it for a body that is coming.
 
         Args:
@@ -50,7 +50,7 @@ class KeyBook:
                 return None
             found = db.execute(select(KEYS).where(mine).with_for_update()).mappings().one_or_none()
             if found is not None and found["job_id"] is not None:
-                return Use(found["job_id"], found["body_sha256"])
+                return EarlierUse(found["job_id"], found["body_sha256"])
             if found is None or found["reserved_until_s"] >= now_s:
                 raise KeyInProgress("a request with this Idempotency-Key is being received")
             db.execute(update(KEYS).where(mine).values(**held))

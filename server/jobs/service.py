@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
 from server.jobs.database import Database
-from server.jobs.deliveries import DeliveryQueue
+from server.jobs.deliveries import WebhookOutbox
 from server.jobs.files import JobFiles
-from server.jobs.idempotency import KeyBook
+from server.jobs.idempotency import IdempotencyKeys
 from server.jobs.records import Job
 from server.jobs.serialize import body_of
-from server.jobs.ssrf_safe_client import SafeClient
+from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
-from server.jobs.webhooks import Announcer
-from server.jobs.worker import POLL_S, JobRunner
+from server.jobs.webhooks import WebhookSender
+from server.jobs.worker import POLL_S, JobWorker
 from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Jobs:
         engine: Engine,
         limits: Mapping[str, float],
         *,
-        client: SafeClient | None = None,
+        client: SsrfSafeClient | None = None,
     ) -> None:
         """Wires the parts; nothing is opened before `start`.
 
@@ -61,14 +61,14 @@ class Jobs:
         self.settings = settings = engine.settings
         self._database = _database(settings)
         self.store = JobStore(self._database)
-        self.keys = KeyBook(self._database)
+        self.keys = IdempotencyKeys(self._database)
         self.files = JobFiles(settings.state_dir)
-        self.client: SafeClient | None = None
-        self._announcer: Announcer | None = None
+        self.client: SsrfSafeClient | None = None
+        self._announcer: WebhookSender | None = None
         if settings.webhook_secret is not None:
             self.client = client or _client(settings)
-            self._announcer = Announcer(
-                DeliveryQueue(self._database),
+            self._announcer = WebhookSender(
+                WebhookOutbox(self._database),
                 self.client,
                 settings.webhook_secret.get_secret_value(),
                 find=self.store.get,
@@ -76,7 +76,7 @@ class Jobs:
                 timeout_s=settings.webhook_timeout_s,
                 metrics=engine.telemetry.metrics,
             )
-        self._runner = JobRunner(engine, self.store, self.files, limits)
+        self._runner = JobWorker(engine, self.store, self.files, limits)
         self._living: asyncio.Task[None] | None = None
 
     @property
@@ -167,7 +167,7 @@ class Jobs:
             self.files.drop_result(job.result or "")
         self.store.purge(ended_before_s=now_s - self.settings.job_record_s)
         self.keys.purge(now_s=now_s)
-        inputs, results = self.store.holdings()
+        inputs, results = self.store.referenced_files()
         swept = self.files.sweep(
             live_inputs=inputs,
             results=results,
@@ -197,8 +197,8 @@ def _database(settings: Settings) -> Database:
     return Database(settings.job_database.get_secret_value())
 
 
-def _client(settings: Settings) -> SafeClient:
-    return SafeClient(
+def _client(settings: Settings) -> SsrfSafeClient:
+    return SsrfSafeClient(
         timeout_s=settings.webhook_timeout_s,
         allow_http=settings.webhook_allow_http,
         allow_private=settings.webhook_allow_private,

@@ -47,7 +47,7 @@ class DeliveryFailed(Exception):
     """It was tried, and the peer did not take it; the message names no address."""
 
 
-class SafeClient:
+class SsrfSafeClient:
     """Posts small bodies to public HTTPS addresses."""
 
     def __init__(

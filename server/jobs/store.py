@@ -36,7 +36,7 @@ class JobStore:
         job = Job(**values, created_s=now_s)
         with self._database.transaction() as db:
             db.execute(insert(JOBS).values(**_row(job)))
-            _tell(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
+            _append_event(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
             if key is not None:
                 tied = {"job_id": job.id, "body_sha256": body_sha256}
                 mine = and_(KEYS.c.caller == new.caller, KEYS.c.key == key)
@@ -84,7 +84,7 @@ class JobStore:
         with self._database.transaction() as db:
             _write(db, job, values)
             if progress is not None:
-                _tell(db, job.id, "progress", progress)
+                _append_event(db, job.id, "progress", progress)
 
     def succeed(self, job: Job, result: str, *, now_s: float, expires_s: float) -> None:
         """Ends a claimed job with a result.
@@ -118,7 +118,7 @@ class JobStore:
             values["attempt"] = JOBS.c.attempt - 1
         with self._database.transaction() as db:
             _write(db, job, values)
-            _tell(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
+            _append_event(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
 
     def cancel(self, job_id: str, caller: str, *, now_s: float) -> Job | None:
         """Ends a job that has not ended yet; returns it as it is now."""
@@ -132,8 +132,8 @@ class JobStore:
             row = db.execute(live).mappings().one_or_none()
             if row is not None:
                 job = Job(**row)
-                _tell(db, job.id, "canceled", {"state": "canceled"})
-                _announce(db, job, now_s)
+                _append_event(db, job.id, "canceled", {"state": "canceled"})
+                _enqueue_webhook(db, job, now_s)
                 return job
         return self.get(job_id, caller)
 
@@ -187,7 +187,7 @@ class JobStore:
             count, size_bytes = db.execute(total.where(JOBS.c.state.in_(LIVE))).one()
             return int(count), int(size_bytes)
 
-    def holdings(self) -> tuple[set[str], set[str]]:
+    def referenced_files(self) -> tuple[set[str], set[str]]:
         """Returns the jobs whose input is still needed, and the results still to be had."""
         with self._database.transaction() as db:
             live = db.execute(select(JOBS.c.id).where(JOBS.c.state.in_(LIVE))).scalars()
@@ -223,8 +223,8 @@ class JobStore:
     ) -> None:
         with self._database.transaction() as db:
             _write(db, job, {**values, "finished_s": now_s, "lease_expires_s": None})
-            _tell(db, job.id, event, data)
-            _announce(db, job, now_s)
+            _append_event(db, job.id, event, data)
+            _enqueue_webhook(db, job, now_s)
 
 
 def _is_orphaned(now_s: float) -> ColumnElement[bool]:
@@ -242,14 +242,14 @@ def _write(db: Connection, job: Job, values: dict[str, Any]) -> None:
         raise LeaseLost("the job was canceled, or another worker has it")
 
 
-def _tell(db: Connection, job_id: str, name: str, data: dict[str, Any]) -> None:
+def _append_event(db: Connection, job_id: str, name: str, data: dict[str, Any]) -> None:
     """Appends an event; the job's row is locked by the same transaction, so numbers are unique."""
     last = select(func.coalesce(func.max(EVENTS.c.seq), 0)).where(EVENTS.c.job_id == job_id)
     seq = db.execute(last).scalar_one() + 1
     db.execute(insert(EVENTS).values(job_id=job_id, seq=seq, name=name, data=data))
 
 
-def _announce(db: Connection, job: Job, now_s: float) -> None:
+def _enqueue_webhook(db: Connection, job: Job, now_s: float) -> None:
     """Has the end of a job delivered, in the same transaction as the end: once, or not at all."""
     if job.webhook_url is not None:
         db.execute(

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
 
-from server.jobs.deliveries import DeliveryQueue
+from server.jobs.deliveries import WebhookOutbox
 from server.jobs.records import Delivery, Job
-from server.jobs.ssrf_safe_client import DeliveryFailed, SafeClient, UrlRefused
+from server.jobs.ssrf_safe_client import DeliveryFailed, SsrfSafeClient, UrlRefused
 from server.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -20,13 +20,13 @@ Describe = Callable[[Job], dict[str, object]]
 """What callers are told of a job."""
 
 
-class Announcer:
+class WebhookSender:
     """Sends what is due, one message at a time."""
 
     def __init__(
         self,
-        queue: DeliveryQueue,
-        client: SafeClient,
+        queue: WebhookOutbox,
+        client: SsrfSafeClient,
         secret: str,
         *,
         find: Callable[[str], Job | None],

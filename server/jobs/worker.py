@@ -31,7 +31,7 @@ POLL_S = 1.0
 T = TypeVar("T")
 
 
-class JobRunner:
+class JobWorker:
     """A few workers, each with one job at a time."""
 
     def __init__(
@@ -107,7 +107,7 @@ class JobRunner:
         """Returns the answer; gives up as soon as the lease is lost."""
         if job.attempt > self._settings.job_max_attempts:
             raise RuntimeError(f"the server died {job.attempt - 1} times over this job")
-        news = _News()
+        news = _ProgressBuffer()
         work = asyncio.create_task(self._answer(job, news))
         lease = asyncio.create_task(self._hold(job, news))
         self._working[job.id] = work
@@ -124,7 +124,7 @@ class JobRunner:
             lease.cancel()
             await asyncio.gather(work, lease, return_exceptions=True)
 
-    async def _answer(self, job: Job, news: "_News") -> bytes:
+    async def _answer(self, job: Job, news: "_ProgressBuffer") -> bytes:
         """Returns the answer as callers get it."""
         options = PredictOptions.model_validate(job.request)
         started_s = time.perf_counter()
@@ -152,7 +152,7 @@ class JobRunner:
         )
         return answer.model_dump_json(exclude_none=True).encode()
 
-    async def _hold(self, job: Job, news: "_News") -> None:
+    async def _hold(self, job: Job, news: "_ProgressBuffer") -> None:
         """Renews the lease until it is lost, with what news there are."""
         lease_s = self._settings.job_lease_s
         expires_s = time.time() + lease_s
@@ -168,7 +168,7 @@ class JobRunner:
                         raise LeaseLost("the store did not answer for too long") from None
             await asyncio.sleep(min(POLL_S, lease_s / 3))
 
-    async def _renew(self, job: Job, news: "_News") -> None:
+    async def _renew(self, job: Job, news: "_ProgressBuffer") -> None:
         lease_s, latest = self._settings.job_lease_s, news.take()
         await asyncio.to_thread(
             self._store.renew, job, now_s=time.time(), lease_s=lease_s, progress=latest
@@ -228,7 +228,7 @@ class JobRunner:
                 await asyncio.sleep(POLL_S)
 
 
-class _News:
+class _ProgressBuffer:
     """The latest progress of a job, told in between others' writes to the store."""
 
     def __init__(self) -> None:

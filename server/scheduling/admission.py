@@ -83,7 +83,7 @@ class Throughput:
 
 
 @dataclass(eq=False)
-class Work:
+class ActiveClip:
     """A clip being answered.
 
     Attributes:
@@ -115,12 +115,12 @@ class Admission:
         self._max_requests, self._max_windows = max_requests, max_windows
         self._jitter = jitter
         self._throughput = Throughput(clock)
-        self._working: set[Work] = set()
+        self._working: set[ActiveClip] = set()
         self._is_quiet = asyncio.Event()
         self._is_quiet.set()
         self.requests = 0
 
-    async def give_way(self, longest_s: float) -> None:
+    async def wait_until_idle(self, longest_s: float) -> None:
         """Waits while clips are being answered, but not for ever: who is never alone gets on too.
 
         Args:
@@ -162,9 +162,9 @@ class Admission:
             self.requests -= 1
 
     @contextmanager
-    def work(self) -> Iterator[Work]:
+    def work(self) -> Iterator[ActiveClip]:
         """Measures one clip's way from the queue to its answer."""
-        work = Work()
+        work = ActiveClip()
         self._working.add(work)
         self._is_quiet.clear()
         self._throughput.begin()

@@ -4,7 +4,7 @@ Generic: it joins items that wait at the same time into one call on the thread t
 model. It has never heard of video, and an answer never depends on an item's batch mates.
 
 Items of low priority run when no other waits; but they never wait for ever, for after
-`HIGH_TURNS` batches in a row that went before them comes one of theirs.
+`MAX_CONSECUTIVE_HIGH` batches in a row that went before them comes one of theirs.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from server.telemetry.metrics import Flush
 
 logger = logging.getLogger(__name__)
 
-HIGH_TURNS = 8
+MAX_CONSECUTIVE_HIGH = 8
 """Batches of high priority that may go before one of low priority that waits."""
 
 In = TypeVar("In")
@@ -32,7 +32,7 @@ Out = TypeVar("Out")
 
 
 @dataclass(frozen=True)
-class Done(Generic[Out]):
+class Completed(Generic[Out]):
     """A result, how long its item waited for its turn, and how long the batch ran."""
 
     value: Out
@@ -46,7 +46,7 @@ class _Item(Generic[In, Out]):
     cost: int
     deadline_s: float
     enqueued_s: float
-    future: asyncio.Future[Done[Out]] = field(repr=False)
+    future: asyncio.Future[Completed[Out]] = field(repr=False)
     span: Span = field(default_factory=get_current_span, repr=False)
 
 
@@ -129,7 +129,7 @@ class Batcher(Generic[In, Out]):
 
     def enqueue(
         self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
-    ) -> asyncio.Future[Done[Out]]:
+    ) -> asyncio.Future[Completed[Out]]:
         """Returns the future of the item's result; cancelling it takes the item out again.
 
         It fails with `DeadlineExceeded` if the item's turn comes too late.
@@ -154,7 +154,7 @@ class Batcher(Generic[In, Out]):
 
     async def submit(
         self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
-    ) -> Done[Out]:
+    ) -> Completed[Out]:
         """Returns the item's result once a batch with it has run; otherwise as `enqueue`.
 
         Raises:
@@ -178,7 +178,7 @@ class Batcher(Generic[In, Out]):
         if not self._low:
             self._turns = 0
             return self._high or None
-        if self._high and self._turns < HIGH_TURNS:
+        if self._high and self._turns < MAX_CONSECUTIVE_HIGH:
             self._turns += 1
             return self._high
         self._turns = 0
@@ -240,7 +240,7 @@ class Batcher(Generic[In, Out]):
         ran_s = loop.time() - started_s
         for item, value in zip(batch, values, strict=True):
             if not item.future.done():
-                item.future.set_result(Done(value, started_s - item.enqueued_s, ran_s))
+                item.future.set_result(Completed(value, started_s - item.enqueued_s, ran_s))
 
     async def _settle_failure(self, batch: list[_Item[In, Out]], error: Exception) -> None:
         """One bad item must not fail its batch mates: after a failure, each runs alone."""
@@ -253,7 +253,7 @@ class Batcher(Generic[In, Out]):
             batch[0].future.set_exception(error)
 
 
-async def every(queued: Sequence[asyncio.Future[Done[Out]]]) -> list[Done[Out]]:
+async def every(queued: Sequence[asyncio.Future[Completed[Out]]]) -> list[Completed[Out]]:
     """Returns all results; when one fails or nobody waits any more, the rest never start."""
     try:
         return await asyncio.gather(*queued)

@@ -22,9 +22,9 @@ from extract.encoders.encoder import VideoEncoder
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
 from server.errors import NotReady
-from server.niceness import make_nicer
-from server.scheduling.batcher import Around, Batcher, Done
-from server.scheduling.out_of_memory import is_device_error, items_in_halves, rows_in_halves
+from server.niceness import raise_niceness
+from server.scheduling.batcher import Around, Batcher, Completed
+from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 from server.settings.settings import Settings
 from server.telemetry.telemetry import Telemetry
 
@@ -119,7 +119,7 @@ class ModelThread:
 
     def enqueue_windows(
         self, predictor: Predictor, windows: Tensor, *, deadline_s: float, is_low: bool = False
-    ) -> list[asyncio.Future[Done[Tensor]]]:
+    ) -> list[asyncio.Future[Completed[Tensor]]]:
         """Returns futures of a clip's features, one for each batchful of its windows.
 
         Args:
@@ -142,7 +142,7 @@ class ModelThread:
         *,
         deadline_s: float,
         is_low: bool = False,
-    ) -> Done[Prediction]:
+    ) -> Completed[Prediction]:
         """Returns the answers to one request.
 
         Args:
@@ -158,15 +158,15 @@ class ModelThread:
         asked = (predictor, request)
         return await self._reason.submit(asked, deadline_s=deadline_s, is_low=is_low)
 
-    async def run(self, predictor: Predictor, work: Callable[[Predictor], T]) -> Done[T]:
+    async def run(self, predictor: Predictor, work: Callable[[Predictor], T]) -> Completed[T]:
         """Returns what a small piece of work with a predictor returns, once its turn comes."""
         asked_s = time.perf_counter()
 
-        def timed() -> Done[T]:
+        def timed() -> Completed[T]:
             started_s = time.perf_counter()
             with _cpu_threads(1), self._trouble():
                 value = work(predictor)
-            return Done(value, started_s - asked_s, time.perf_counter() - started_s)
+            return Completed(value, started_s - asked_s, time.perf_counter() - started_s)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
@@ -179,7 +179,7 @@ class ModelThread:
             encoder = parts[indices[0]][0].encoder
             same = [parts[index][1] for index in indices]
             with _cpu_threads(spare), self._trouble():
-                rows = rows_in_halves(
+                rows = run_rows_or_split(
                     partial(_rows, encoder),
                     torch.cat(same) if len(same) > 1 else same[0],
                     self._shrink,
@@ -196,7 +196,7 @@ class ModelThread:
             requests = [asked[index][1] for index in indices]
             # Its many small operations lose more by meeting than they win.
             with _cpu_threads(1), self._trouble():
-                found = items_in_halves(predictor.predict, requests, self._shrink)
+                found = run_items_or_split(predictor.predict, requests, self._shrink)
             answers |= dict(zip(indices, found, strict=True))
         return [answers[index] for index in range(len(asked))]
 
@@ -258,4 +258,4 @@ def _cpu_threads(count: int) -> Iterator[None]:
 def _step_back() -> None:
     """Lets the event loop's thread go first; on Linux, niceness is a thread's own."""
     if sys.platform == "linux":
-        make_nicer(threading.get_native_id(), NICENESS)
+        raise_niceness(threading.get_native_id(), NICENESS)

@@ -23,7 +23,7 @@ def is_device_error(error: BaseException) -> bool:
     return is_out_of_memory(error) or isinstance(error, torch.AcceleratorError)
 
 
-def rows_in_halves(
+def run_rows_or_split(
     run: Callable[[Tensor], Tensor], rows: Tensor, on_out_of_memory: Callable[[], None]
 ) -> Tensor:
     """Returns `run(rows)`; if it does not fit the memory, runs each half by itself.
@@ -40,10 +40,10 @@ def rows_in_halves(
     return torch.cat(_in_parts(run, rows, halves, on_out_of_memory))
 
 
-def items_in_halves(
+def run_items_or_split(
     run: Callable[[list[In]], Sequence[Out]], items: list[In], on_out_of_memory: Callable[[], None]
 ) -> list[Out]:
-    """As `rows_in_halves`, for lists."""
+    """As `run_rows_or_split`, for lists."""
     half = (len(items) + 1) // 2
     halves = [part for part in (items[:half], items[half:]) if part]
     return list(itertools.chain(*_in_parts(run, items, halves, on_out_of_memory)))

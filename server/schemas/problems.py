@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 from extract import errors as extract_errors
 from model import errors as model_errors
 from server.errors import FieldInvalid, ServerError, kind_of
-from server.problem_types import INTERNAL, TOO_LARGE_FOR_SYNC, TOO_LONG, Kind
+from server.problem_types import INTERNAL, TOO_LARGE_FOR_SYNC, TOO_LONG, ProblemType
 
 
 @dataclass(frozen=True)
 class Problem:
     """One occurrence: what a caller is told, free of paths, tracebacks and decoder text."""
 
-    kind: Kind
+    kind: ProblemType
     detail: str
     errors: tuple[tuple[str, str], ...] = ()
     retry_after_s: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
 
 
-def describe(error: BaseException, limits: Mapping[str, float] | None = None) -> Problem:
+def problem_from(error: BaseException, limits: Mapping[str, float] | None = None) -> Problem:
     """Returns what to tell the caller about an exception.
 
     Args:
@@ -38,7 +38,7 @@ def describe(error: BaseException, limits: Mapping[str, float] | None = None) ->
     )
 
 
-def _detail(error: BaseException, kind: Kind) -> str:
+def _detail(error: BaseException, kind: ProblemType) -> str:
     """Only messages written for callers leave; every other exception gets its row's title."""
     match error:
         case extract_errors.VideoRejected():
@@ -62,7 +62,7 @@ def _detail(error: BaseException, kind: Kind) -> str:
             return kind.title
 
 
-def _way_out(error: BaseException, kind: Kind, limits: Mapping[str, float]) -> str:
+def _way_out(error: BaseException, kind: ProblemType, limits: Mapping[str, float]) -> str:
     """What to do about a refusal that a job would not make."""
     is_slow = isinstance(error, extract_errors.DecodeTimeout)
     is_slow = is_slow and not isinstance(error, extract_errors.DecodeStalled)

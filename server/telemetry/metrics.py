@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 
 from server import problem_types as kinds
 from server.jobs.records import State
-from server.problem_types import Kind
+from server.problem_types import ProblemType
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
 """To beyond the longest deadline."""
@@ -93,7 +93,9 @@ class Metrics:
             "model_info", "1 for the bundle served.", "name", "version", "sha256"
         )
 
-    def count_answer(self, endpoint: str, status: int, problem: Kind | None, ran_s: float) -> None:
+    def count_answer(
+        self, endpoint: str, status: int, problem: ProblemType | None, ran_s: float
+    ) -> None:
         """Counts one request that is over.
 
         Args:
@@ -146,7 +148,7 @@ class Metrics:
         return encode(self.registry), content_type
 
 
-def reason_of(status: int, problem: Kind | None) -> str:
+def reason_of(status: int, problem: ProblemType | None) -> str:
     """Why a request has no answer, in one of six words."""
     slug = "" if problem is None else problem.slug
     if status == kinds.CALLER_GONE.status:

@@ -41,7 +41,7 @@ _NATURAL: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float,
 }
 
 
-class Fold:
+class SplitRng:
     """Draws numbers that no other split can draw."""
 
     def __init__(self, split: str, rng: np.random.Generator) -> None:
@@ -131,7 +131,7 @@ def mix(p: Color, q: Color, u: float) -> Color:
 
 def draw_looks(split: str, rng: np.random.Generator) -> Looks:
     """Returns the looks of one video."""
-    fold = Fold(split, rng)
+    fold = SplitRng(split, rng)
     skin_depth = fold.unit()
     table_hue, table_value = fold.within(0.03, 0.14), fold.within(0.28, 0.85)
     table = TABLES[int(rng.integers(len(TABLES)))]
@@ -162,7 +162,7 @@ def draw_looks(split: str, rng: np.random.Generator) -> Looks:
     )  # fmt: skip
 
 
-def _look(noun: str, fold: Fold, rng: np.random.Generator) -> Look:
+def _look(noun: str, fold: SplitRng, rng: np.random.Generator) -> Look:
     if noun in _NATURAL:
         main = hsv(*(fold.around(middle, spread) for middle, spread in _NATURAL[noun]))
     else:

@@ -23,7 +23,7 @@ def use_one_thread() -> None:
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Shapes:
     """Polygons and lines in local coordinates, drawn once and then printed anywhere.
 
     Attributes:
@@ -35,7 +35,7 @@ class Sketch:
     shapes: tuple[tuple[int, int, float, Color], ...]
 
 
-class Pencil:
+class ShapeBuilder:
     """Draws a sketch."""
 
     def __init__(self) -> None:
@@ -43,10 +43,10 @@ class Pencil:
         self._shapes: list[tuple[int, int, float, Color]] = []
         self._count = 0
 
-    def sketch(self) -> Sketch:
+    def sketch(self) -> Shapes:
         """Returns what has been drawn so far."""
         points = np.concatenate(self._points) if self._points else np.zeros((0, 2))
-        return Sketch(points, tuple(self._shapes))
+        return Shapes(points, tuple(self._shapes))
 
     def _add(self, points: Points, width: float, color: Color) -> None:
         array = np.asarray(points, dtype=np.float64)
@@ -71,7 +71,7 @@ class Pencil:
         self._add(points, width, color)
 
 
-class Brush:
+class Canvas:
     """Prints sketches on an image, in place.
 
     Attributes:
@@ -88,7 +88,7 @@ class Brush:
         self._scale = math.sqrt(abs(a * d - b * c))
 
     def print(
-        self, sketch: Sketch, x: float, y: float, angle: float = 0.0, sx: float = 1.0,
+        self, sketch: Shapes, x: float, y: float, angle: float = 0.0, sx: float = 1.0,
         sy: float = 1.0,
     ) -> None:  # fmt: skip
         """Prints a sketch with its origin at (x, y), turned and scaled."""

@@ -16,12 +16,14 @@ from tabletop.drawing.appearance import (
     mix,
     pale,
 )
-from tabletop.drawing.canvas import Pencil
+from tabletop.drawing.canvas import ShapeBuilder
 from tabletop.motion.poses import part_at
 from tabletop.motion.scene import Flags
 
 
-def _tub(pencil: Pencil, top: float, bottom: float, y0: float, y1: float, color: Color) -> None:
+def _tub(
+    pencil: ShapeBuilder, top: float, bottom: float, y0: float, y1: float, color: Color
+) -> None:
     """A round vessel's outside: half widths at its top and bottom edges."""
     curve = 0.28 * bottom
     base = [(bottom * math.cos(a), y1 + curve * math.sin(a)) for a in HALF_TURN]
@@ -31,7 +33,7 @@ def _tub(pencil: Pencil, top: float, bottom: float, y0: float, y1: float, color:
 
 
 def draw_stain(
-    pencil: Pencil, x: float, y: float, size: float, amount: float, ground: Color
+    pencil: ShapeBuilder, x: float, y: float, size: float, amount: float, ground: Color
 ) -> None:
     """Five spots of dirt; `amount` from 0 to 1 sets how far they stand out from the ground."""
     color = mix(ground, STAIN, min(1.0, amount) * 0.9)
@@ -40,7 +42,7 @@ def draw_stain(
         pencil.disc(x + dx * size, y + dy * size, r * size, 0.72 * r * size, color)
 
 
-def draw_bottle(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_bottle(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """A bottle without its cap."""
     color = look.main
     right = [(0.022, -0.135), (0.025, -0.075), (0.058, -0.03), (0.058, 0.125), (0.045, 0.14)]
@@ -52,7 +54,7 @@ def draw_bottle(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.disc(0.0, -0.135, 0.022, 0.009, INK)
 
 
-def draw_bottle_cap(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_bottle_cap(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """The cap, on the neck or beside the bottle."""
     x, y = part_at("bottle", flags["open"])
     cap = dark(look.accent, 0.15)
@@ -60,7 +62,7 @@ def draw_bottle_cap(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.disc(x, y - 0.016, 0.028, 0.011, pale(cap, 0.25))
 
 
-def draw_bowl(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_bowl(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """A bowl, with what is poured or cracked into it."""
     color = pale(look.main, 0.2)
     _tub(pencil, 0.145, 0.065, -0.03, 0.085, color)
@@ -76,7 +78,7 @@ def draw_bowl(pencil: Pencil, look: Look, flags: Flags) -> None:
         pencil.disc(0.01, -0.022, 0.045 * flags["yolk"], 0.024, YOLK)
 
 
-def draw_cup(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_cup(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """A cup with a handle and its drink."""
     color = look.main
     loop = [(0.055, -0.045), (0.115, -0.04), (0.12, 0.03), (0.055, 0.06)]
@@ -92,7 +94,7 @@ def draw_cup(pencil: Pencil, look: Look, flags: Flags) -> None:
         pencil.disc(-0.015, -0.061, 0.016 * fill, 0.006, pale(DRINK, 0.5))
 
 
-def draw_jar(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_jar(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """A glass jar without its lid."""
     glass = mix(GLASS, look.main, 0.25)
     _tub(pencil, 0.085, 0.08, -0.075, 0.10, glass)
@@ -103,7 +105,7 @@ def draw_jar(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.disc(0.0, -0.072, 0.066, 0.023, dark(look.main, 0.55))
 
 
-def draw_jar_lid(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_jar_lid(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """The lid, on the jar or beside it."""
     x, y = part_at("jar", flags["open"])
     pencil.poly([(x - 0.088, y - 0.016), (x + 0.088, y - 0.016), (x + 0.086, y + 0.02),
@@ -112,7 +114,7 @@ def draw_jar_lid(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.disc(x, y - 0.016, 0.066, 0.022, pale(look.accent, 0.1))
 
 
-def draw_jug(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_jug(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """A jug with a handle and its drink."""
     color = pale(look.main, 0.15)
     pencil.line([(0.06, -0.10), (0.135, -0.075), (0.135, 0.035), (0.075, 0.075)], 0.026,
@@ -127,7 +129,7 @@ def draw_jug(pencil: Pencil, look: Look, flags: Flags) -> None:
         pencil.line([(-0.085, 0.04), (0.085, 0.04)], 0.016, look.accent)
 
 
-def draw_plate(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_plate(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """A plate with a rim, some with a ring."""
     color = look.main
     pencil.disc(0.0, 0.008, 0.165, 0.105, dark(color, 0.35))

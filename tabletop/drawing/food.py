@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tabletop.drawing.appearance import FLESH, HALF_TURN, Look, dark, mix, pale
-from tabletop.drawing.canvas import Pencil
+from tabletop.drawing.canvas import ShapeBuilder
 from tabletop.motion.scene import Flags
 
 
@@ -19,7 +19,7 @@ def _pieces(count: float, low: float, high: float) -> list[tuple[float, float, f
     return [(a, b, shift) for a, b, shift in pieces]
 
 
-def draw_bread(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_bread(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """Draws the noun it is named after."""
     crust, crumb = look.main, pale(look.main, 0.6)
     for i, (a, b, shift) in enumerate(_pieces(flags["cuts"], -0.13, 0.12)):
@@ -34,7 +34,7 @@ def draw_bread(pencil: Pencil, look: Look, flags: Flags) -> None:
             pencil.line([(x, -0.05), (x + 0.018, -0.01)], 0.007, dark(crust, 0.3))
 
 
-def _root(pencil: Pencil, look: Look, flags: Flags, ends: tuple[float, float]) -> None:
+def _root(pencil: ShapeBuilder, look: Look, flags: Flags, ends: tuple[float, float]) -> None:
     """Carrots and cucumbers: half widths at the left and right ends."""
     skin = mix(look.main, FLESH, 0.78 * flags["peeled"])
     flesh = pale(mix(look.main, FLESH, 0.6), 0.2)
@@ -52,7 +52,7 @@ def _root(pencil: Pencil, look: Look, flags: Flags, ends: tuple[float, float]) -
         pencil.line(curl[: 2 + round(3 * flags["peeled"])], 0.02, look.main)
 
 
-def draw_carrot(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_carrot(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """Draws the noun it is named after."""
     left = -0.145 - 0.02 * min(1.0, flags["cuts"]) - 0.04 * max(0.0, flags["cuts"] - 1.0)
     for dy in (-0.035, 0.0, 0.03):
@@ -63,7 +63,7 @@ def draw_carrot(pencil: Pencil, look: Look, flags: Flags) -> None:
             pencil.line([(x, -0.03), (x + 0.006, -0.01)], 0.006, dark(look.main, 0.25))
 
 
-def draw_cucumber(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_cucumber(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """Draws the noun it is named after."""
     _root(pencil, look, flags, (0.036, 0.033))
     if flags["peeled"] < 0.5 and not flags["cuts"]:
@@ -71,7 +71,7 @@ def draw_cucumber(pencil: Pencil, look: Look, flags: Flags) -> None:
             pencil.line([(-0.12, y), (0.12, y)], 0.006, pale(look.main, 0.25))
 
 
-def draw_egg(pencil: Pencil, look: Look, flags: Flags) -> None:
+def draw_egg(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     """Draws the noun it is named after."""
     apart = flags["cracked"]
     if apart < 0.02:

@@ -3,7 +3,7 @@
 import math
 
 from tabletop.drawing.appearance import Color, Looks, mix
-from tabletop.drawing.canvas import Brush, Pencil, Sketch
+from tabletop.drawing.canvas import Canvas, ShapeBuilder, Shapes
 from tabletop.motion.poses import XY
 
 _SHOULDERS: tuple[XY, XY] = ((-0.52, 1.02), (0.52, 1.02))
@@ -15,9 +15,9 @@ _CURL = {"open": 0.9, "grip": 0.55, "point": 0.35, "flat": 1.0}
 POSES = tuple(_CURL)
 
 
-def sketch_palm(looks: Looks, pose: str) -> Sketch:
+def sketch_palm(looks: Looks, pose: str) -> Shapes:
     """Returns a right hand with its wrist at the origin, fingers up, thumb on the left."""
-    skin, width, pencil = looks.skin, 0.027 * looks.finger_width, Pencil()
+    skin, width, pencil = looks.skin, 0.027 * looks.finger_width, ShapeBuilder()
     shade = _shade(looks)
     fingers = []
     for i, (x, turn, reach) in enumerate(_FINGERS):
@@ -44,7 +44,7 @@ def _shade(looks: Looks) -> Color:
 
 
 def draw_hand(
-    brush: Brush, looks: Looks, palms: dict[str, Sketch], side: int, at: XY, pose: str
+    brush: Canvas, looks: Looks, palms: dict[str, Shapes], side: int, at: XY, pose: str
 ) -> None:
     """Draws one arm whose fingers close around a point.
 

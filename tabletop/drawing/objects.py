@@ -14,7 +14,7 @@ from tabletop.drawing.appearance import (
     mix,
     pale,
 )
-from tabletop.drawing.canvas import Pencil
+from tabletop.drawing.canvas import ShapeBuilder
 from tabletop.drawing.containers import (
     draw_bottle,
     draw_bottle_cap,
@@ -31,7 +31,7 @@ from tabletop.motion.poses import part_at
 from tabletop.motion.scene import Flags
 
 
-def _book(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _book(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     opened = flags["open"]
     pencil.box(-0.095, -0.135, 0.105, 0.125, dark(look.main))
     pencil.box(-0.09, -0.13, 0.10, 0.115, WHITE)
@@ -57,7 +57,7 @@ def _book(pencil: Pencil, look: Look, flags: Flags) -> None:
         draw_stain(pencil, 0.03, 0.03, 0.9, flags["stain"], look.main)
 
 
-def _carton(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _carton(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     color = look.main
     pencil.box(-0.125, -0.03, 0.125, 0.12, color)
     pencil.box(0.07, -0.03, 0.125, 0.12, dark(color, 0.18))
@@ -79,7 +79,12 @@ def _carton(pencil: Pencil, look: Look, flags: Flags) -> None:
 
 
 def _sheet(
-    pencil: Pencil, look: Look, flags: Flags, name: str, size: tuple[float, float], wave: float
+    pencil: ShapeBuilder,
+    look: Look,
+    flags: Flags,
+    name: str,
+    size: tuple[float, float],
+    wave: float,
 ) -> float:
     """Cloth and paper: the right half folds over to the left. Returns the visible right edge."""
     w, h = size
@@ -102,7 +107,7 @@ def _sheet(
     return 0.0
 
 
-def _cloth(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _cloth(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     right = _sheet(pencil, look, flags, "cloth", (0.15, 0.105), 0.008)
     stripe = look.accent if flags["folded"] < 0.5 else pale(look.accent, 0.3)
     for y in (-0.06, 0.0, 0.06):
@@ -110,7 +115,7 @@ def _cloth(pencil: Pencil, look: Look, flags: Flags) -> None:
             pencil.line([(-0.145, y), (right - 0.006, y)], 0.02, stripe)
 
 
-def _paper(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _paper(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     right = _sheet(pencil, look, flags, "paper", (0.12, 0.135), 0.0)
     if flags["folded"] < 0.03:
         for i in range(6):
@@ -120,7 +125,7 @@ def _paper(pencil: Pencil, look: Look, flags: Flags) -> None:
         pencil.line([(0.0, -0.13), (0.0, 0.13)], 0.01, dark(look.main, 0.25))
 
 
-def _knife(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _knife(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     handle = dark(look.accent, 0.45)
     pencil.poly([(-0.02, 0.02), (-0.03, -0.11), (0.0, -0.165), (0.016, -0.13), (0.016, 0.02)],
                look.main)  # fmt: skip
@@ -130,21 +135,21 @@ def _knife(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.disc(0.0, 0.10, 0.005, 0.005, pale(handle))
 
 
-def _spoon(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _spoon(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     stem = look.main if look.variant else mix((170, 118, 66), look.main, 0.25)
     pencil.line([(0.0, -0.05), (0.0, 0.13)], 0.022, stem)
     pencil.disc(0.0, -0.10, 0.042, 0.06, stem)
     pencil.disc(0.0, -0.10, 0.028, 0.043, dark(stem, 0.28))
 
 
-def _sponge(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _sponge(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     pencil.box(-0.09, -0.055, 0.09, 0.02, look.main)
     pencil.box(-0.09, 0.02, 0.09, 0.055, dark(look.accent, 0.15))
     for x, y in ((-0.06, -0.03), (-0.02, -0.01), (0.03, -0.035), (0.06, -0.01), (0.0, -0.04)):
         pencil.disc(x, y, 0.009, 0.007, dark(look.main, 0.35))
 
 
-def _lamp(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _lamp(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     on = flags["on"] > 0.5
     metal = dark(look.accent, 0.35)
     pencil.disc(0.0, 0.11, 0.085, 0.032, metal)
@@ -155,7 +160,7 @@ def _lamp(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.disc(0.0, -0.02, 0.115, 0.026, (255, 252, 214) if on else dark(look.main, 0.6))
 
 
-def _radio(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _radio(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     on = flags["on"] > 0.5
     pencil.line([(0.10, -0.08), (0.15, -0.175)], 0.009, STEEL)
     pencil.box(-0.145, -0.085, 0.145, 0.095, look.main)
@@ -170,13 +175,13 @@ def _radio(pencil: Pencil, look: Look, flags: Flags) -> None:
         pencil.disc(x, 0.04, 0.015, 0.015, pale(look.accent, 0.2))
 
 
-def _brick(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _brick(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     _block(pencil, 0.0, 0.045, look.main)
     x, y = part_at("brick", flags["apart"])
     _block(pencil, x, y + 0.02, look.accent)
 
 
-def _block(pencil: Pencil, x: float, y: float, color: Color) -> None:
+def _block(pencil: ShapeBuilder, x: float, y: float, color: Color) -> None:
     pencil.box(x - 0.085, y - 0.03, x + 0.085, y + 0.045, color)
     pencil.box(x - 0.085, y + 0.03, x + 0.085, y + 0.045, dark(color, 0.3))
     pencil.poly([(x - 0.085, y - 0.03), (x - 0.068, y - 0.06), (x + 0.068, y - 0.06),
@@ -186,7 +191,7 @@ def _block(pencil: Pencil, x: float, y: float, color: Color) -> None:
         pencil.disc(x + dx, y - 0.062, 0.015, 0.007, pale(color, 0.45))
 
 
-def _pen(pencil: Pencil, look: Look, flags: Flags) -> None:
+def _pen(pencil: ShapeBuilder, look: Look, flags: Flags) -> None:
     pencil.line([(-0.125, 0.0), (0.06, 0.0)], 0.034, look.main)
     pencil.line([(-0.06, -0.006), (0.03, -0.006)], 0.008, pale(look.main, 0.6))
     pencil.poly([(0.07, -0.016), (0.12, 0.0), (0.07, 0.016)], STEEL)
@@ -195,7 +200,7 @@ def _pen(pencil: Pencil, look: Look, flags: Flags) -> None:
     pencil.line([(x - 0.02, y - 0.024), (x + 0.035, y - 0.024)], 0.009, pale(look.accent, 0.5))
 
 
-DRAW: dict[str, Callable[[Pencil, Look, Flags], None]] = {
+DRAW: dict[str, Callable[[ShapeBuilder, Look, Flags], None]] = {
     "book": _book, "bottle": draw_bottle, "bowl": draw_bowl, "box": _carton, "bread": draw_bread,
     "brick": _brick, "carrot": draw_carrot, "cloth": _cloth, "cucumber": draw_cucumber,
     "cup": draw_cup, "egg": draw_egg, "jar": draw_jar, "jug": draw_jug, "knife": _knife,

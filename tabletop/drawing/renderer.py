@@ -6,10 +6,10 @@ import numpy as np
 
 from tabletop.drawing.appearance import Looks, mix
 from tabletop.drawing.canvas import (
-    Brush,
+    Canvas,
     Image,
-    Pencil,
-    Sketch,
+    ShapeBuilder,
+    Shapes,
     blend,
     enlarge,
     expose,
@@ -62,7 +62,7 @@ class Renderer:
         noise = noise + rng.normal(0.0, 0.5 * looks.noise, (_NOISES, height, width, 3))
         self._noise = np.clip(noise, 0, 40).astype(np.uint8)
         self._palms = {pose: sketch_palm(looks, pose) for pose in POSES}
-        self._drawn: dict[tuple[object, ...], tuple[Sketch, Sketch | None]] = {}
+        self._drawn: dict[tuple[object, ...], tuple[Shapes, Shapes | None]] = {}
         self._last: tuple[int, Moment] | None = None
 
     def frame(self, index: int) -> Image:
@@ -81,11 +81,11 @@ class Renderer:
         )
         if speed > _BLUR_SPEED:
             ghost = image.copy()
-            self._draw_live(Brush(ghost, view), self._scene.at(index - 0.5))
-            self._draw_live(Brush(image, view), moment)
+            self._draw_live(Canvas(ghost, view), self._scene.at(index - 0.5))
+            self._draw_live(Canvas(image, view), moment)
             image = blend(image, ghost)
         else:
-            self._draw_live(Brush(image, view), moment)
+            self._draw_live(Canvas(image, view), moment)
         dx = self._flip * (moment.camera[0] - before.camera[0]) * self._height
         dy = (moment.camera[1] - before.camera[1]) * self._height
         if math.hypot(dx, dy) > _SMEAR_PX:
@@ -102,7 +102,7 @@ class Renderer:
         """
         moment = self._scene.at(index)
         scale = np.array([[width / self._width], [height / self._height]])
-        brush = Brush(np.zeros((height, width), np.uint8), self._view(moment) * scale, ink=0)
+        brush = Canvas(np.zeros((height, width), np.uint8), self._view(moment) * scale, ink=0)
         for thing in (*moment.still, *moment.live):
             brush.ink = 1 + NOUNS.index(thing.noun)
             if thing.noun == moment.acted_on:
@@ -123,11 +123,11 @@ class Renderer:
 
     def _set_table(self, moment: Moment) -> None:
         self._canvas, self._canvas_key = self._table.copy(), moment.still_key
-        brush = Brush(self._canvas, self._paint)
+        brush = Canvas(self._canvas, self._paint)
         for thing in moment.still:
             self._draw_thing(brush, thing)
 
-    def _draw_thing(self, brush: Brush, thing: Thing) -> None:
+    def _draw_thing(self, brush: Canvas, thing: Thing) -> None:
         look = self._looks.things[thing.noun]
         size = look.size * (1.0 + _LIFT_ZOOM * thing.lift)
         wide, high, off = SHADOWS.get(thing.noun, TALL_SHADOW)
@@ -143,19 +143,19 @@ class Renderer:
         elif loose is not None:
             brush.print(loose, thing.x, thing.y, thing.angle, size * look.aspect, size)
 
-    def _sketches(self, thing: Thing) -> tuple[Sketch, Sketch | None]:
+    def _sketches(self, thing: Thing) -> tuple[Shapes, Shapes | None]:
         key = (thing.noun, *(round(_STEPS * value) for value in thing.flags.values()))
         if key not in self._drawn:
             flags = {flag: round(_STEPS * v) / _STEPS for flag, v in thing.flags.items()}
-            look, body = self._looks.things[thing.noun], Pencil()
+            look, body = self._looks.things[thing.noun], ShapeBuilder()
             DRAW[thing.noun](body, look, flags)
-            loose = Pencil() if thing.noun in DRAW_LOOSE else None
+            loose = ShapeBuilder() if thing.noun in DRAW_LOOSE else None
             if loose is not None:
                 DRAW_LOOSE[thing.noun](loose, look, flags)
             self._drawn[key] = (body.sketch(), None if loose is None else loose.sketch())
         return self._drawn[key]
 
-    def _draw_live(self, brush: Brush, moment: Moment) -> None:
+    def _draw_live(self, brush: Canvas, moment: Moment) -> None:
         for thing in moment.live:
             self._draw_thing(brush, thing)
         if moment.stream is not None:
@@ -178,12 +178,12 @@ class Renderer:
         u = np.clip(pattern, 0.0, 1.0)[:, :, None]
         table = np.array(looks.table_color) * (1 - u) + np.array(looks.table_accent) * u
         image = np.clip(table, 0, 255).astype(np.uint8)
-        brush = Brush(image, self._paint)
-        edge = Pencil()
+        brush = Canvas(image, self._paint)
+        edge = ShapeBuilder()
         edge.box(-2.0, -2.0, 2.0, -0.62, mix(looks.table_accent, (20, 20, 26), 0.65))
         brush.print(edge.sketch(), 0.0, 0.0)
         for x, y, size, angle, color in looks.clutter:
-            pencil = Pencil()
+            pencil = ShapeBuilder()
             if size < 0.035:
                 pencil.disc(0.0, 0.0, size, size * 0.8, color)
             else:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tabletop.files.annotations import annotate_changes
-from tabletop.story.episode import Plot
+from tabletop.story.episode import Episode
 from tabletop.story.recipes import SPLITS
 from tabletop.story.rules import Step
 from tabletop.story.script import Script, WorldConfig, rng_of, write_plot
@@ -43,7 +43,7 @@ def _count(scripts: Sequence[Script], split: str, config: WorldConfig) -> dict[s
     }
 
 
-def _oracle(plots: Sequence[Plot], config: WorldConfig) -> dict[str, float]:
+def _oracle(plots: Sequence[Episode], config: WorldConfig) -> dict[str, float]:
     """Returns ED@20 of the world's own generator, resumed from its full state.
 
     The generator knows the recipes, the state of every object and where in a recipe it is, so no

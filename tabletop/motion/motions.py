@@ -9,9 +9,9 @@ from tabletop.motion.poses import (
     RAMP_S,
     REST,
     XY,
-    Beat,
     Cue,
     Placed,
+    Pose,
     between,
     ease,
     part_at,
@@ -23,8 +23,8 @@ from tabletop.motion.poses import (
 from tabletop.story.rules import INVERSE, TOOLS
 
 
-def _take(cue: Cue, s: float) -> Beat:
-    beat = Beat()
+def _take(cue: Cue, s: float) -> Pose:
+    beat = Pose()
     if cue.noun in TOOLS:
         held = plus(REST[1], 0.0, -GRIP_TO_TOOL)
         x, y = between(cue.begin, held, ease(s, cue.key, 0.97))
@@ -55,9 +55,9 @@ def _take(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _open(cue: Cue, s: float) -> Beat:
+def _open(cue: Cue, s: float) -> Pose:
     """Opens, detaches and folds: the main hand works the part, then carries it along its path."""
-    beat = Beat(change=ramp(cue, s))
+    beat = Pose(change=ramp(cue, s))
     carried = min(cue.key + (RAMP_S + 0.1) / cue.duration_s, 0.84)
     dx, dy = part_at(cue.noun, beat.change)
     if cue.noun in ("jar", "bottle"):
@@ -78,8 +78,8 @@ def _open(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _press(cue: Cue, s: float) -> Beat:
-    beat = Beat(change=1.0 if s >= cue.key else 0.0)
+def _press(cue: Cue, s: float) -> Pose:
+    beat = Pose(change=1.0 if s >= cue.key else 0.0)
     down = 0.03 * (ease(s, cue.key - 0.08, cue.key) - ease(s, cue.key, cue.key + 0.08))
     at = plus(cue.begin, 0.05 if cue.noun == "radio" else 0.0, 0.07 + down)
     beat.hands[cue.hand] = visit(REST[cue.hand], at, s, cue.key - 0.1, cue.key + 0.14)
@@ -87,7 +87,7 @@ def _press(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _with_tool(beat: Beat, tool: str, tip: XY, angle: float, s: float, a: float, b: float) -> None:
+def _with_tool(beat: Pose, tool: str, tip: XY, angle: float, s: float, a: float, b: float) -> None:
     """Puts the tool's working end at `tip` between fractions a and b, the hand behind it."""
     held = plus(REST[1], 0.0, -GRIP_TO_TOOL)
     reach = 0.0 if tool == "sponge" else 0.085
@@ -101,8 +101,8 @@ def _with_tool(beat: Beat, tool: str, tip: XY, angle: float, s: float, a: float,
     beat.poses[1] = "grip"
 
 
-def _cut(cue: Cue, s: float) -> Beat:
-    beat = Beat(change=ramp(cue, s, 0.25))
+def _cut(cue: Cue, s: float) -> Pose:
+    beat = Pose(change=ramp(cue, s, 0.25))
     stroke = abs(swing(cue, s, 0.2, 0.84, 0.9 + 0.4 * cue.style[0]))
     x = cue.begin[0] + (0.04 if cue.noun == "bread" else 0.03) + 0.01 * stroke
     _with_tool(beat, "knife", (x, cue.begin[1] + 0.035 - 0.10 * stroke), -0.35, s, 0.18, 0.86)
@@ -111,8 +111,8 @@ def _cut(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _peel(cue: Cue, s: float) -> Beat:
-    beat = Beat(change=ramp(cue, s, 0.3))
+def _peel(cue: Cue, s: float) -> Pose:
+    beat = Pose(change=ramp(cue, s, 0.3))
     stroke = swing(cue, s, 0.2, 0.84, 0.9 + 0.4 * cue.style[0])
     tip = (cue.begin[0] + 0.035 + 0.085 * stroke, cue.begin[1] - 0.01)
     _with_tool(beat, "knife", tip, -1.0, s, 0.18, 0.86)
@@ -121,8 +121,8 @@ def _peel(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _wipe(cue: Cue, s: float) -> Beat:
-    beat = Beat(change=ramp(cue, s, 0.3))
+def _wipe(cue: Cue, s: float) -> Pose:
+    beat = Pose(change=ramp(cue, s, 0.3))
     side = swing(cue, s, 0.18, 0.84, 1.3 + 0.7 * cue.style[0])
     drift = 0.03 * math.sin(5.0 * s + 6.0 * cue.style[1])
     tip = (cue.begin[0] + 0.02 + 0.13 * side, cue.begin[1] + drift)
@@ -132,8 +132,8 @@ def _wipe(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _stir(cue: Cue, s: float) -> Beat:
-    beat = Beat()
+def _stir(cue: Cue, s: float) -> Pose:
+    beat = Pose()
     turn = 2.0 * math.pi * (1.2 + 0.8 * cue.style[0]) * s * cue.duration_s
     if cue.style[1] < 0.5:
         turn = -turn
@@ -146,9 +146,9 @@ def _stir(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _pour(cue: Cue, s: float) -> Beat:
+def _pour(cue: Cue, s: float) -> Pose:
     assert cue.target is not None
-    beat = Beat(change=ramp(cue, s, 0.8))
+    beat = Pose(change=ramp(cue, s, 0.8))
     side = 1.0 if cue.hand else -1.0  # the mouth points away from the pouring hand
     over = plus(cue.target_at, 0.155 * side, -0.15)
     u = ease(s, 0.2, 0.36) - ease(s, 0.76, 0.88)
@@ -169,8 +169,8 @@ def _pour(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _crack(cue: Cue, s: float) -> Beat:
-    beat = Beat(change=ramp(cue, s, 0.3))
+def _crack(cue: Cue, s: float) -> Pose:
+    beat = Pose(change=ramp(cue, s, 0.3))
     rim = plus(cue.target_at, 0.02, -0.10)
     u = ease(s, 0.18, 0.32) - ease(s, cue.key + 0.14, 0.86)
     knock = abs(swing(cue, s, 0.32, cue.key, 1.0 + 0.5 * cue.style[0]))
@@ -188,8 +188,8 @@ def _crack(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _shake(cue: Cue, s: float) -> Beat:
-    beat = Beat()
+def _shake(cue: Cue, s: float) -> Pose:
+    beat = Pose()
     up = ease(s, 0.2, 0.3) - ease(s, 0.76, 0.86)
     jolt = swing(cue, s, 0.28, 0.78, 2.6 + 1.2 * cue.style[0])
     x, y = between(cue.begin, (0.85 * cue.begin[0], min(cue.begin[1] + 0.18, 0.10)), up)
@@ -199,8 +199,8 @@ def _shake(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _inspect(cue: Cue, s: float) -> Beat:
-    beat = Beat()
+def _inspect(cue: Cue, s: float) -> Pose:
+    beat = Pose()
     up = ease(s, 0.2, 0.34) - ease(s, 0.74, 0.86)
     turn = swing(cue, s, 0.3, 0.78, 0.4 + 0.25 * cue.style[0])
     x, y = between(cue.begin, (0.85 * cue.begin[0], min(cue.begin[1] + 0.2, 0.12)), up)
@@ -213,7 +213,7 @@ def _inspect(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _carry(beat: Beat, cue: Cue, s: float, thing: Placed) -> None:
+def _carry(beat: Pose, cue: Cue, s: float, thing: Placed) -> None:
     """The hand fetches the thing, goes with it and comes back alone."""
     beat.things[cue.noun] = thing
     at = (thing.x + (0.045 if cue.hand else -0.045), thing.y + 0.035)
@@ -224,8 +224,8 @@ def _carry(beat: Beat, cue: Cue, s: float, thing: Placed) -> None:
     beat.poses[cue.hand] = "grip" if 0.15 < s < 0.88 else "open"
 
 
-def _move(cue: Cue, s: float) -> Beat:
-    beat = Beat()
+def _move(cue: Cue, s: float) -> Pose:
+    beat = Pose()
     x, y = between(cue.begin, cue.finish, ease(s, 0.26, 0.74))
     _carry(beat, cue, s, Placed(x, y, 0.06 * math.sin(math.pi * s) * (cue.style[0] - 0.5)))
     if cue.style[1] < 0.5:
@@ -233,8 +233,8 @@ def _move(cue: Cue, s: float) -> Beat:
     return beat
 
 
-def _touch(cue: Cue, s: float) -> Beat:
-    beat = Beat()
+def _touch(cue: Cue, s: float) -> Pose:
+    beat = Pose()
     tap = abs(swing(cue, s, 0.22, 0.80, 0.7 + 0.5 * cue.style[0]))
     slide = 0.05 * math.sin(7.0 * s + 6.0 * cue.style[1])
     at = plus(cue.begin, slide + 0.02, 0.045 - 0.07 * tap)
@@ -243,7 +243,7 @@ def _touch(cue: Cue, s: float) -> Beat:
     return beat
 
 
-_MOTIONS: dict[str, Callable[[Cue, float], Beat]] = {
+_MOTIONS: dict[str, Callable[[Cue, float], Pose]] = {
     "crack": _crack,
     "cut": _cut,
     "detach": _open,
@@ -262,7 +262,7 @@ _MOTIONS: dict[str, Callable[[Cue, float], Beat]] = {
 }
 
 
-def perform(cue: Cue, s: float) -> Beat:
+def perform(cue: Cue, s: float) -> Pose:
     """Returns the instant at a fraction s of the action.
 
     An inverse verb is its partner run backwards, so that only the order in time tells them apart.

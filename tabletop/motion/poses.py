@@ -78,7 +78,7 @@ class Placed:
 
 
 @dataclass
-class Beat:
+class Pose:
     """What an action makes of one instant; whatever is absent stays as it was.
 
     Attributes:

@@ -11,7 +11,7 @@ _FIDGET_CHANCE = 0.1  # of doing something for no reason before a step
 _TIDY_CHANCE = 0.12  # of clearing the place in front after a recipe
 
 
-class Dice:
+class Choices:
     """Seeded choices that affect which actions happen; counts their entropy and can replay them.
 
     Attributes:
@@ -43,7 +43,7 @@ class Dice:
         return self.choose((1.0 - chance, chance)) == 1
 
 
-class Play:
+class Simulator:
     """Acts recipes out on one table until enough has been done.
 
     Attributes:
@@ -52,7 +52,9 @@ class Play:
         recipes: what each step was done for.
     """
 
-    def __init__(self, split: str, repertoire: tuple[str, ...], table: Table, dice: Dice) -> None:
+    def __init__(
+        self, split: str, repertoire: tuple[str, ...], table: Table, dice: Choices
+    ) -> None:
         self._split = split
         self._repertoire = repertoire
         self._table = table
@@ -113,7 +115,7 @@ class Play:
 
 
 @dataclass(frozen=True)
-class Plot:
+class Episode:
     """What happens in one video, without times, and how predictable it was.
 
     Attributes:
@@ -135,7 +137,7 @@ class Plot:
 
     def retold(self, num_known: int, rng: np.random.Generator) -> tuple[Step, ...]:
         """Returns another story that the generator could have told after the first steps."""
-        dice = Dice(rng, self.outcomes[: self.marks[num_known - 1]])
-        play = Play(self.split, self.repertoire, self.initial.copy(), dice)
+        dice = Choices(rng, self.outcomes[: self.marks[num_known - 1]])
+        play = Simulator(self.split, self.repertoire, self.initial.copy(), dice)
         play.run(len(self.steps))
         return tuple(play.steps)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from tabletop.story.episode import Dice, Play, Plot
+from tabletop.story.episode import Choices, Episode, Simulator
 from tabletop.story.recipes import DESK, FAVOUR, KITCHEN, SPLITS, nouns_of
 from tabletop.story.rules import CHANGING, FIXED, FLAGS, INVERSE, NOUNS, TOOLS, Table
 
@@ -110,7 +110,7 @@ def rng_of(config: WorldConfig, split: str, index: int, purpose: int) -> np.rand
     return np.random.default_rng([WORLD_VERSION, config.seed, SPLITS.index(split), index, purpose])
 
 
-def write_plot(config: WorldConfig, split: str, index: int) -> Plot:
+def write_plot(config: WorldConfig, split: str, index: int) -> Episode:
     """Returns what happens in one video."""
     rng = rng_of(config, split, index, 0)
     repertoire, nouns = _cast(rng)
@@ -122,10 +122,10 @@ def write_plot(config: WorldConfig, split: str, index: int) -> Plot:
     if initial.flags.get("bowl", {}).get("stain") and "sponge" not in nouns:
         initial.flags["bowl"]["stain"] = 0
     num_actions = int(rng.integers(config.actions_per_video[0], config.actions_per_video[1] + 1))
-    dice = Dice(rng)
-    play = Play(split, repertoire, initial.copy(), dice)
+    dice = Choices(rng)
+    play = Simulator(split, repertoire, initial.copy(), dice)
     play.run(num_actions)
-    return Plot(
+    return Episode(
         split, repertoire, initial, tuple(play.steps), tuple(play.marks), tuple(play.recipes),
         tuple(dice.taken), dice.bits / num_actions,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Any
 
 from clients import errors
 from server import problem_types as kinds
-from server.problem_types import Kind
+from server.problem_types import ProblemType
 
 
 def test_every_error_is_a_client_error_and_drawn_in_the_tree():
@@ -16,13 +16,13 @@ def test_every_error_is_a_client_error_and_drawn_in_the_tree():
 
 
 def test_every_slug_we_tell_apart_is_one_that_the_server_sends_with_a_fitting_status():
-    known = {one.slug: one for one in vars(kinds).values() if isinstance(one, Kind)}
+    known = {one.slug: one for one in vars(kinds).values() if isinstance(one, ProblemType)}
     for code, cls in errors.BY_CODE.items():
         assert issubclass(cls, errors._by_status(known[code].status)), code
 
 
 def test_whatever_the_server_may_answer_becomes_the_right_kind_of_error():
-    for kind in (one for one in vars(kinds).values() if isinstance(one, Kind)):
+    for kind in (one for one in vars(kinds).values() if isinstance(one, ProblemType)):
         problem = {"code": kind.slug, "detail": "why", "request_id": "r", "limits": {"x": 1}}
         error = errors.error_of(kind.status, problem, 3.0)
         if kind.is_retryable and kind.status in (429, 503):

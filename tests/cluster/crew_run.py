@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from extract.cluster.actors import Begun, Crew, Done, Tell, Work
-from extract.cluster.session import Room, check_paths, ray_session
+from extract.cluster.actors import ActorPool, Begun, Done, Tell, Work
+from extract.cluster.session import Resources, check_paths, ray_session
 from extract.errors import ClusterFailed
 
 POISON = ("poison-1", "poison-2")
@@ -56,7 +56,7 @@ def run(ray: Any, scenario: str) -> dict[str, Any]:
     make, ids = SCENARIOS[scenario]
     done: dict[str, str] = {}
     given_up, begun, failed = [], Counter[str](), None
-    crew = Crew(ray, make, Room(actors=2, cpus=1, gpus=0), together=3)
+    crew = ActorPool(ray, make, Resources(actors=2, cpus=1, gpus=0), together=3)
     try:
         for news in crew.run({id: id for id in ids}, lambda: False):
             if isinstance(news, Begun):

@@ -96,7 +96,7 @@ def test_clips_jobs_and_extraction_decode_an_odd_file_alike(clip, pool, process,
     stream = FrameStream(
         process, made(clip), EVERY, "pyav", video_track=clip.asked, wants_facts=True
     )
-    while not stream.pour(sink):
+    while not stream.drain_into(sink):
         pass
     assert np.array_equal(one.frames, frames)
     assert np.array_equal(np.concatenate(sink.blocks), frames)

@@ -16,7 +16,7 @@ from model.evaluate.scoring import per_sample
 from model.nn.skill_set import build_skills
 from model.predict.predictor import Predictor, PredictRequest
 from model.tasks import TASKS
-from model.train.__main__ import fit
+from model.train import fit
 from model.train.methods.stages import fill_backpack
 from model.train.presets import EGO4D
 from server.loading import load_predictor
@@ -202,9 +202,9 @@ def test_their_preset_trains_in_full_precision_on_a_gpu(monkeypatch):
     for name, mixed in (("authors", False), ("paper", True)):
         asked.clear()
         for config in fits[name]:
-            fit.precision(fit.Fitting(config, 0, device="cuda:0"))
+            fit.precision(fit.FitJob(config, 0, device="cuda:0"))
         assert [(kind, how["enabled"]) for kind, how in asked] == [("cuda", mixed)] * 9
-        fit.precision(fit.Fitting(fits[name][0], 0, device="cpu"))
+        fit.precision(fit.FitJob(fits[name][0], 0, device="cpu"))
         assert asked[-1][1]["enabled"] is False
 
 

@@ -13,7 +13,7 @@ from model.distributed import ALONE, World, _own_gpu, joined, mean_over_ranks
 from model.errors import RanksWrong
 from model.tasks import TASKS
 from model.train.__main__ import main as train
-from model.train.fit import Fitting, Position, _rest_of_epoch
+from model.train.fit import FitJob, TrainState, _rest_of_epoch
 from model.train.methods.losses import IGNORE, task_loss
 from tests.factories import NUM_LABELS, TINY
 from tests.model.samples import make_samples
@@ -131,8 +131,8 @@ def test_a_part_without_labels_costs_nothing_and_gives_every_parameter_a_gradien
 def test_ranks_draw_the_same_batches_and_toss_different_coins():
     drawn, tossed = [], []
     for rank in range(2):
-        fitting = Fitting(FIT, 0, world=World(rank, 2))
-        drawn += _rest_of_epoch(lambda g: iter([torch.rand(4, generator=g)]), Position(), fitting)
+        fitting = FitJob(FIT, 0, world=World(rank, 2))
+        drawn += _rest_of_epoch(lambda g: iter([torch.rand(4, generator=g)]), TrainState(), fitting)
         tossed.append(torch.rand(4))
     assert torch.equal(*drawn)
     assert not torch.equal(*tossed)
@@ -140,8 +140,8 @@ def test_ranks_draw_the_same_batches_and_toss_different_coins():
 
 def test_without_others_nothing_is_exchanged():
     grads = [torch.ones(2), torch.zeros(())]
-    assert all(a is b for a, b in zip(ALONE.add_up(grads), grads, strict=True))
-    assert ALONE.once(lambda: 3) == ALONE.greatest(3) == ALONE.gather(3)[0] == 3
+    assert all(a is b for a, b in zip(ALONE.all_reduce_sum(grads), grads, strict=True))
+    assert ALONE.once(lambda: 3) == ALONE.all_reduce_max(3) == ALONE.gather(3)[0] == 3
     assert float(mean_over_ranks(torch.arange(5.0))) == 2.0
     with joined("cuda:7") as (world, device):
         assert (world, device) == (ALONE, "cuda:7")

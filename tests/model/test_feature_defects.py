@@ -21,9 +21,9 @@ from model.data.annotations import FEATURES
 from model.evaluate.__main__ import main as evaluate
 from model.predict.predictor import Predictor
 from model.score.__main__ import main as score
-from model.score.answering import Responder
+from model.score.answering import ChallengeAnswerer
+from model.train import pipeline
 from model.train.__main__ import main as train
-from model.train.__main__ import pipeline as workbench
 from tests.factories import make_bundle, make_track
 from tests.model.feature_tree import FRAMES, VIDEOS, write_tree
 from tests.own_tasks import write_features, write_labels, write_task
@@ -52,8 +52,8 @@ def run(tree, bundle_at, monkeypatch, tmp_path):
     def too_late(*_, **__):
         raise AssertionError("the command went on")
 
-    monkeypatch.setattr(workbench.Workbench, "models", too_late)
-    monkeypatch.setattr(Responder, "answer", too_late)
+    monkeypatch.setattr(pipeline.TrainingPipeline, "models", too_late)
+    monkeypatch.setattr(ChallengeAnswerer, "answer", too_late)
     monkeypatch.setattr("model.evaluate.__main__.answer_split", too_late)
     root, bundle, out = str(tree.root), str(bundle_at), str(tmp_path / "out")
     commands = {

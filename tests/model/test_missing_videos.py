@@ -15,7 +15,7 @@ from model.errors import AnnotationInvalid, FeaturesMissing
 from model.evaluate.__main__ import main as evaluate
 from model.score.__main__ import main as score
 from model.score.prior import Prior
-from model.score.test_set import Question
+from model.score.test_set import ChallengeItem
 from model.train.__main__ import main as train
 from model.train.datasets.ego4d import prepare_ego4d
 from tests.extract.clips import noisy_frames, write_clip
@@ -172,7 +172,7 @@ def test_a_broken_file_is_no_missing_one(tree, answer, capsys):
 
 
 def question(number=0):
-    return Question(f"c_{number}", "gone", ((0, 100), (300, 541)))
+    return ChallengeItem(f"c_{number}", "gone", ((0, 100), (300, 541)))
 
 
 def test_a_prior_draws_pairs_as_training_saw_them(bundle):

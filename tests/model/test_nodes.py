@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import ModelConfig
-from model.nodes import Pick, add_future, pick_nodes, segment_rows
+from model.nodes import RowSelection, add_future, pick_nodes, segment_rows
 from model.tasks import AR, LTA, OSCC, PNR, TASKS
 
 CONFIG = ModelConfig(input_size=4)
@@ -223,7 +223,7 @@ def test_pnr_as_the_authors_read_it():
 
 def test_half_precision_rows_come_out_as_floats_of_the_same_value():
     features = torch.randn(20, 4).half()
-    for found in (Pick(torch.tensor([[[0, 7]]])), pick(PNR, [[[0, 240]]], 20)):
+    for found in (RowSelection(torch.tensor([[[0, 7]]])), pick(PNR, [[[0, 240]]], 20)):
         got = found.gather(features)
         assert got.dtype == torch.float32
         assert torch.equal(got, found.gather(features.float()))

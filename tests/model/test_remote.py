@@ -7,8 +7,8 @@ import pytest
 from model.data.annotations import DataRoot
 from model.data.tracks import load_tracks
 from model.errors import FeaturesMissing
-from model.evaluate.__main__ import __main__ as evaluate
-from model.score.__main__ import __main__ as score
+from model.evaluate import __main__ as evaluate
+from model.score import __main__ as score
 from tests.model.challenge import make_challenge, options, read_files
 from tests.model.evaluate.test_evaluate import world  # noqa: F401
 from weights.__main__ import main as weights

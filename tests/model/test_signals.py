@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from model.signals import ENDING, put_off
+from model.signals import ENDING, deferred_signals
 
 
 class Taken(Exception):
@@ -26,7 +26,7 @@ def test_a_signal_waits_inside_and_is_not_lost(signum):
     done = []
 
     def work():
-        with put_off() as request:
+        with deferred_signals() as request:
             signal.raise_signal(signum)
             done.append(request.signum)
 
@@ -36,22 +36,22 @@ def test_a_signal_waits_inside_and_is_not_lost(signum):
 
 
 def test_a_heeded_signal_is_over():
-    with put_off() as request:
+    with deferred_signals() as request:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-        request.is_heeded = True
+        request.is_handled = True
     assert request.signum == signal.SIGTERM  # the first one counts
 
 
 def test_handlers_are_as_before_also_after_an_error():
     before = [signal.getsignal(signum) for signum in ENDING]
-    with pytest.raises(ZeroDivisionError), put_off():
+    with pytest.raises(ZeroDivisionError), deferred_signals():
         1 / 0  # noqa: B018
     assert [signal.getsignal(signum) for signum in ENDING] == before
 
 
 def test_without_a_place_to_stop_signals_do_what_they_do():
-    with put_off(active=False), pytest.raises(Taken):
+    with deferred_signals(active=False), pytest.raises(Taken):
         signal.raise_signal(signal.SIGTERM)
 
 
@@ -59,7 +59,7 @@ def test_other_threads_leave_handlers_alone():
     seen = []
 
     def work():
-        with put_off():
+        with deferred_signals():
             seen.extend(signal.getsignal(signum) for signum in ENDING)
 
     before = [signal.getsignal(signum) for signum in ENDING]

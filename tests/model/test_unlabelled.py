@@ -16,7 +16,7 @@ from model.evaluate.calibration import competing, fit_temperature
 from model.evaluate.metrics import anticipation_errors, batch_mean
 from model.evaluate.report.collect import answer_split
 from model.evaluate.report.exhibits import calibration_exhibits, class_exhibits, closest_exhibits
-from model.evaluate.report.results import Measuring, measure
+from model.evaluate.report.results import MeasureConfig, measure
 from model.evaluate.scoring import score_logits
 from model.evaluate.unseen import baselines
 from model.nn.backpack import average_per_action
@@ -77,7 +77,7 @@ def test_figures_intervals_temperatures_and_tables_are_those_of_the_labelled_alo
         one = {spec.name: samples}
         logits, labels = collect_logits({spec.name: models[spec.name]}, one, TINY)
         fitted = calibrate(logits, labels)[f"{spec.name}.{output}"]
-        answers, how = answer_split(make_skills(), one, TINY), Measuring(TINY, {}, per_batch=7)
+        answers, how = answer_split(make_skills(), one, TINY), MeasureConfig(TINY, {}, per_batch=7)
         result = measure("val", answers, one, train, how, [])
         skills = make_skills()
         backpacks = {task: skills.backpacks[name] for task, name in skills.backbone_of.items()}

@@ -17,8 +17,8 @@ from model.train.encoder.pretrain import Pretraining, pretrain_on_clips, pretrai
 from model.train.ledger import Ledger
 from model.train.methods import translation
 from model.train.methods.losses import IGNORE
-from model.train.methods.trainer import Part, Trainer
-from model.train.pipeline import Workbench
+from model.train.methods.trainer import Trainer, Training
+from model.train.pipeline import TrainingPipeline
 from model.train.presets import on_own_backbones
 from tests.factories import NUM_LABELS, TINY
 from tests.model.samples import make_samples
@@ -34,10 +34,10 @@ SHORT = FitConfig(epochs=2, learning_rate=1e-3, batch_size=24)
 NOISY_FIT = replace(FIT, epochs=12, learning_rate=1e-2)
 
 PARTS = {
-    "mtl": Part("mtl", tuple(TASKS)),
-    "mtl-pcgrad": Part("mtl-pcgrad", tuple(TASKS)),
-    "mtl-tt": Part("mtl-tt", ("lta",)),
-    "egopack": Part("egopack", ("ar",)),  # with the backbone, on a backpack
+    "mtl": Training("mtl", tuple(TASKS)),
+    "mtl-pcgrad": Training("mtl-pcgrad", tuple(TASKS)),
+    "mtl-tt": Training("mtl-tt", ("lta",)),
+    "egopack": Training("egopack", ("ar",)),  # with the backbone, on a backpack
 }
 
 Found = dict[str, dict[str, torch.Tensor]]
@@ -75,7 +75,7 @@ def train_parts(world: World, folder: Path, config: ModelConfig, fit: FitConfig)
     """One training of each kind."""
     learning = Learning(config, fit, on_own_backbones(fit), dict.fromkeys(TASKS, fit))
     trainer = Trainer(uneven_samples(), NUM_LABELS, learning, 0, progress=False, world=world)
-    bench = Workbench(trainer, Ledger(folder, {}, world), "samples")
+    bench = TrainingPipeline(trainer, Ledger(folder, {}, world), "samples")
     found = {}
     for name, part in PARTS.items():
         for need in trainer.needs(part):

@@ -20,7 +20,7 @@ from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, Video
 from model.errors import SearchInvalid
 from model.predict import outputs
 from model.predict.predictor import Predictor, PredictRequest
-from model.predict.search import Look, Matches
+from model.predict.search import SearchQuery, SearchResult
 from model.tasks import TASKS as ALL_TASKS
 from model.track_nodes import Bounds, cut_track
 from server.engine.engine import CANARY, Engine
@@ -96,15 +96,17 @@ class FakePredictor:
     def backpacks(self) -> "FakePredictor":
         return self
 
-    def search(self, request: PredictRequest, look: Look) -> tuple[list[Bounds], Matches]:
+    def search(
+        self, request: PredictRequest, look: SearchQuery
+    ) -> tuple[list[Bounds], SearchResult]:
         self.check(request)
         cut = cut_track(request.track, request.segments, request.segment_s)
-        return cut, Matches("shared", [_nearest(look) for _ in cut])
+        return cut, SearchResult("shared", [_nearest(look) for _ in cut])
 
-    def of_action(self, verb: str, noun: str, look: Look) -> Matches:
+    def of_action(self, verb: str, noun: str, look: SearchQuery) -> SearchResult:
         if (verb, noun) != ("take", "cup"):
             raise SearchInvalid("noun", "no prototype")
-        return Matches("shared", [_nearest(look)])
+        return SearchResult("shared", [_nearest(look)])
 
     def predict(self, requests: list[PredictRequest]) -> list[outputs.Prediction]:
         self.before_predict()
@@ -142,7 +144,7 @@ def _ranked(grey: float, request: PredictRequest) -> list[outputs.Ranked]:
     return labels[: request.top_k]
 
 
-def _nearest(look: Look) -> dict[str, list[outputs.Neighbour]]:
+def _nearest(look: SearchQuery) -> dict[str, list[outputs.Neighbour]]:
     near = [outputs.Neighbour("take", "cup", 0.9, 3)] * min(look.top_k, 4)
     return dict.fromkeys(look.perspectives or PERSPECTIVES, near)
 

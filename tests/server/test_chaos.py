@@ -14,7 +14,6 @@ import pytest
 from bench.latency import make_clip
 from bench.load.watch import process_tree
 from clients.local import LocalServer
-from extract.sandbox.process import WORKER
 from tests.extract.clips import write_numbered
 
 PLACES = 4
@@ -73,7 +72,9 @@ def post(http, body):
 
 def decoders(server):
     """Ids of the decoding processes."""
-    return [pid for pid in process_tree(server.pid)[1:] if WORKER in command_of(pid)]
+    return [
+        pid for pid in process_tree(server.pid)[1:] if "extract.sandbox.worker" in command_of(pid)
+    ]
 
 
 def command_of(pid):

@@ -10,7 +10,7 @@ from model.errors import SegmentInvalid, UnknownTask
 from server import errors
 from server import problem_types as kinds
 from server.errors import REJECTED, TABLE, FieldInvalid, QueueFull, RateLimited, kind_of
-from server.schemas.problems import describe
+from server.schemas.problems import problem_from
 from weights import errors as weights_errors
 
 
@@ -48,7 +48,7 @@ def test_every_reason_to_reject_a_video_has_its_own_row():
     ],
 )
 def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
-    problem = describe(VideoRejected(code, "a plain sentence"))
+    problem = problem_from(VideoRejected(code, "a plain sentence"))
     assert (problem.kind.status, problem.kind.slug) == (status, slug)
     assert problem.detail.startswith("a plain sentence")
     # A job would take it: that is said, and of no other refusal.
@@ -60,7 +60,7 @@ def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
 def test_a_clip_that_takes_too_long_to_decode_may_be_sent_as_a_job_but_not_one_that_hangs():
     limits = {"job_max_duration_s": 7200.0}
     slow, hangs = (
-        describe(error("/secret"), limits).detail for error in (DecodeTimeout, DecodeStalled)
+        problem_from(error("/secret"), limits).detail for error in (DecodeTimeout, DecodeStalled)
     )
     assert slow.endswith("as a job (Prefer: respond-async), which may last 7200 s")
     assert "job" not in hangs
@@ -68,7 +68,7 @@ def test_a_clip_that_takes_too_long_to_decode_may_be_sent_as_a_job_but_not_one_t
 
 
 def test_an_unforeseen_error_is_our_fault_and_says_nothing():
-    problem = describe(RuntimeError("/secret/path"))
+    problem = problem_from(RuntimeError("/secret/path"))
     assert problem.kind is kinds.INTERNAL
     assert "secret" not in problem.detail
 
@@ -77,7 +77,7 @@ def test_an_unforeseen_error_is_our_fault_and_says_nothing():
 def test_errors_that_are_our_fault_say_nothing(cls):
     error = cls.__new__(cls)
     Exception.__init__(error, "/secret/path")
-    assert "secret" not in describe(error).detail
+    assert "secret" not in problem_from(error).detail
 
 
 def test_a_subclass_gets_its_parents_row():
@@ -88,25 +88,28 @@ def test_a_subclass_gets_its_parents_row():
 
 
 def test_field_errors_point_at_the_field():
-    assert describe(FieldInvalid(("/a", "x"), ("/b/0", "y"))).errors == (("/a", "x"), ("/b/0", "y"))
-    assert describe(SegmentInvalid(2, "late")).errors == (("/segments/2", "late"),)
-    unknown = describe(UnknownTask("dance", ("ar", "lta")))
+    assert problem_from(FieldInvalid(("/a", "x"), ("/b/0", "y"))).errors == (
+        ("/a", "x"),
+        ("/b/0", "y"),
+    )
+    assert problem_from(SegmentInvalid(2, "late")).errors == (("/segments/2", "late"),)
+    unknown = problem_from(UnknownTask("dance", ("ar", "lta")))
     assert unknown.errors[0][0] == "/tasks"
     assert "ar, lta" in unknown.detail
 
 
 def test_a_refusal_carries_the_limits_that_explain_it():
     limits = {"max_upload_bytes": 5, "max_pixels": 7}
-    assert describe(errors.BodyTooLarge("big"), limits).limits == {"max_upload_bytes": 5}
+    assert problem_from(errors.BodyTooLarge("big"), limits).limits == {"max_upload_bytes": 5}
 
 
 def test_a_full_queue_says_when_to_come_back():
-    assert describe(QueueFull(17)).retry_after_s == 17
+    assert problem_from(QueueFull(17)).retry_after_s == 17
 
 
 def test_retryable_statuses_always_say_when():
     for cls, kind in TABLE.items():
         if kind.status in (429, 503):
             error = cls(1) if cls in (QueueFull, RateLimited) else cls("x")
-            assert describe(error).retry_after_s >= 1
+            assert problem_from(error).retry_after_s >= 1
             assert kind.is_retryable

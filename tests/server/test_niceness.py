@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server.niceness import make_nicer
+from server.niceness import raise_niceness
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere niceness is the whole process's"
@@ -22,7 +22,7 @@ def niceness_after(first, *steps):
         me = threading.get_native_id()
         os.setpriority(os.PRIO_PROCESS, me, first)
         for levels in steps:
-            make_nicer(0, levels)
+            raise_niceness(0, levels)
         return os.getpriority(os.PRIO_PROCESS, me)
 
     with ThreadPoolExecutor(1) as pool:
@@ -44,7 +44,7 @@ def test_there_is_an_end():
 def test_others_are_made_nicer_than_the_caller():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        make_nicer(child.pid, 4)
+        raise_niceness(child.pid, 4)
         base = os.getpriority(os.PRIO_PROCESS, 0)
         assert os.getpriority(os.PRIO_PROCESS, child.pid) == min(19, base + 4)
     finally:
@@ -54,7 +54,7 @@ def test_others_are_made_nicer_than_the_caller():
 def test_who_is_nicer_already_stays_so():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         os.setpriority(os.PRIO_PROCESS, child.pid, 19)
-        make_nicer(child.pid, 1)
+        raise_niceness(child.pid, 1)
         assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
         child.communicate(b"\n")
 
@@ -65,7 +65,7 @@ def test_a_user_without_privileges_may_do_it():
         "import os, server.niceness",
         "os.nice(12)",
         "os.setuid(65534)",
-        "server.niceness.make_nicer(0, 5)",
+        "server.niceness.raise_niceness(0, 5)",
         "print(os.nice(0))",
     ]
     command = [sys.executable, "-c", "; ".join(steps)]

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.errors import RateLimited
-from server.rates import Rates, neighbourhood
+from server.rates import Rates, rate_limit_key
 from server.settings.settings import Settings
 from tests.server.conftest import assert_problem
 
@@ -41,7 +41,7 @@ def test_what_is_no_rate_is_refused_with_an_example(text):
     ],
 )
 def test_a_network_that_is_handed_out_whole_counts_as_one_caller(one, other, is_same):
-    assert (neighbourhood(one) == neighbourhood(other)) == is_same
+    assert (rate_limit_key(one) == rate_limit_key(other)) == is_same
 
 
 def test_keys_are_limited_apart_probes_not_at_all_and_guesses_too(serve):

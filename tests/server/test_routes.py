@@ -226,7 +226,7 @@ def test_a_verbose_probe_says_what_readiness_rests_on(served):
 
 
 def test_a_draining_server_closes_the_connection(served):
-    served.engine.life.retire()
+    served.engine.life.stop_advertising()
     assert_problem(served.http.get("/readyz"), 503, "draining")
     assert served.post(clip()).status_code == 200
     served.engine.life.drain()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weights.authors.parts import Part, read_part
+from weights.authors.parts import CheckpointPart, read_part
 from weights.authors.taxonomy import count_actions, read_taxonomy
 from weights.bundle import Bundle, Tensors, fingerprint
 from weights.bundle.manifest import Manifest
@@ -121,7 +121,7 @@ def import_authors(
     )
 
 
-def _backpack(parts: Sequence[Part], pairs: Pairs | None) -> tuple[Tensors, list[str]]:
+def _backpack(parts: Sequence[CheckpointPart], pairs: Pairs | None) -> tuple[Tensors, list[str]]:
     """Returns the prototypes of all parts, their actions beside them, and what is in doubt."""
     backpack: Tensors = {}
     notes = []
@@ -134,7 +134,7 @@ def _backpack(parts: Sequence[Part], pairs: Pairs | None) -> tuple[Tensors, list
     return backpack, notes
 
 
-def _training(parts: Sequence[Part], doubts: list[str]) -> dict[str, Any]:
+def _training(parts: Sequence[CheckpointPart], doubts: list[str]) -> dict[str, Any]:
     """What the manifest says of where the tensors come from."""
     notes = [f"checkpoint of {part.name}: {note}" for part in parts for note in part.notes]
     return {
@@ -145,9 +145,9 @@ def _training(parts: Sequence[Part], doubts: list[str]) -> dict[str, Any]:
     }
 
 
-def _check_together(parts: Sequence[Part]) -> None:
+def _check_together(parts: Sequence[CheckpointPart]) -> None:
     """Refuses checkpoints that answer the same task, or of models of different sizes."""
-    owner: dict[str, Part] = {}
+    owner: dict[str, CheckpointPart] = {}
     for part in parts:
         for task in part.skills:
             other = owner.setdefault(task, part)
@@ -165,7 +165,7 @@ def _check_together(parts: Sequence[Part]) -> None:
         _check_same("interaction_layers", with_backpack[0], part)
 
 
-def _check_same(size: str, one: Part, other: Part) -> None:
+def _check_same(size: str, one: CheckpointPart, other: CheckpointPart) -> None:
     here, there = getattr(one.sizes, size), getattr(other.sizes, size)
     if here != there:
         raise ImportRefused(
@@ -174,7 +174,7 @@ def _check_same(size: str, one: Part, other: Part) -> None:
         )
 
 
-def _name_prototypes(part: Part, pairs: Pairs | None) -> tuple[Pairs, str]:
+def _name_prototypes(part: CheckpointPart, pairs: Pairs | None) -> tuple[Pairs, str]:
     """Returns the action of every prototype, and why they are unknown, if they are.
 
     A checkpoint keeps prototypes in ascending order of verb and noun, without their labels. So
@@ -198,7 +198,7 @@ def _name_prototypes(part: Part, pairs: Pairs | None) -> tuple[Pairs, str]:
     )
 
 
-def _model(parts: Sequence[Part], num_neighbours: int) -> dict[str, Any]:
+def _model(parts: Sequence[CheckpointPart], num_neighbours: int) -> dict[str, Any]:
     sizes = parts[0].sizes
     return {
         **CHOICES,
@@ -212,7 +212,7 @@ def _model(parts: Sequence[Part], num_neighbours: int) -> dict[str, Any]:
     }
 
 
-def _backbone(part: Part) -> dict[str, Any]:
+def _backbone(part: CheckpointPart) -> dict[str, Any]:
     """What the manifest says of a backbone.
 
     A checkpoint does not keep the backbone that filled its backpack. That the prototypes are of
@@ -226,7 +226,7 @@ def _backbone(part: Part) -> dict[str, Any]:
     }
 
 
-def _skill(task: str, part: Part) -> dict[str, Any]:
+def _skill(task: str, part: CheckpointPart) -> dict[str, Any]:
     return {"spec": SPECS[task], "backbone": part.name, "perspectives": list(part.prototypes)}
 
 

@@ -26,7 +26,7 @@ FACTS = frozenset({"epoch"})
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class CheckpointPart:
     """What one checkpoint brings to a bundle.
 
     Attributes:
@@ -53,7 +53,9 @@ class Part:
         return "-".join(self.skills)
 
 
-def read_part(path: Path, num_labels: Mapping[str, int], *, vectors_per_node: int = 3) -> Part:
+def read_part(
+    path: Path, num_labels: Mapping[str, int], *, vectors_per_node: int = 3
+) -> CheckpointPart:
     """Reads a checkpoint of either stage.
 
     Args:
@@ -114,7 +116,7 @@ def _check_labels(entry: Entry, num_labels: Mapping[str, int]) -> None:
             )
 
 
-def _first_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Part:
+def _first_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> CheckpointPart:
     """A multi-task (or single-task) model: every trained head is a skill without perspectives."""
     skills, notes = {}, []
     for task, name in PARTS.items():
@@ -129,10 +131,10 @@ def _first_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Par
         backbone |= _as_known(task, tensors)
     if not skills:
         raise CheckpointInvalid(checkpoint.file, "holds no trained head")
-    return Part(checkpoint, sizes, backbone, list(skills), skills, notes=notes)
+    return CheckpointPart(checkpoint, sizes, backbone, list(skills), skills, notes=notes)
 
 
-def _second_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Part:
+def _second_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> CheckpointPart:
     """A task learnt with a backpack: its skill, and the known tasks' heads beside the backbone."""
     stages = checkpoint.entries[BACKPACK]
     known = sorted({*stages.names_under("embeddings"), *stages.names_under("conv_stages")})
@@ -162,7 +164,7 @@ def _second_stage(checkpoint: Checkpoint, sizes: Sizes, backbone: Tensors) -> Pa
             skill[name] = tensor
     for other in known:  # their auxiliary classifiers are there and were never trained
         backbone |= _as_known(other, tensors[other])
-    return Part(checkpoint, sizes, backbone, known, {task: skill}, prototypes)
+    return CheckpointPart(checkpoint, sizes, backbone, known, {task: skill}, prototypes)
 
 
 def _as_known(task: str, tensors: Tensors) -> Tensors:

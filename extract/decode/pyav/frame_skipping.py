@@ -10,7 +10,7 @@ from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
 from extract.decode.clip import Limits
-from extract.decode.demux import CODECS, opened, packets_of
+from extract.decode.demux import CODECS, open_container, packets_of
 from extract.decode.read_plan import PacketReport
 
 _SUB_LAYERS = 21
@@ -20,7 +20,7 @@ _MAX_COPY_MB = 64
 """Of a larger file no copy is made: its reader would hold it in memory twice."""
 
 
-class Spare:
+class SkippableFrames:
     """The packets whose pictures nobody wants, where they can be told apart.
 
     Those that other pictures refer to are among them. Frames are told apart by their times
@@ -54,7 +54,7 @@ class Spare:
 
 
 @dataclass(frozen=True, eq=False)
-class Thinned:
+class ReducedCopy:
     """A copy of a video track that lacks spare pictures.
 
     Attributes:
@@ -66,9 +66,9 @@ class Thinned:
     kept: np.ndarray
 
 
-def thinned(
+def without_skippable(
     path: Path, report: PacketReport, repeats: np.ndarray, limits: Limits
-) -> Thinned | None:
+) -> ReducedCopy | None:
     """Returns a file's video track without pictures that are spare and not referred to.
 
     For a reader that cannot be told to leave pictures out: what it gives of the copy are the same
@@ -88,10 +88,10 @@ def thinned(
     """
     if path.stat().st_size > _MAX_COPY_MB * 2**20:
         return None
-    with opened(path, report.container, limits) as source:
+    with open_container(path, report.container, limits) as source:
         stream = source.streams.video[report.video_track]
         ticks = ticks_of(report)
-        spare = Spare(stream, ticks, repeats)
+        spare = SkippableFrames(stream, ticks, repeats)
         if not spare.is_any:
             return None
         without_leaves = BitStreamFilterContext("filter_units=discard=nonref", stream)
@@ -107,7 +107,7 @@ def thinned(
             return None
         shown = np.array([packet.pts for packet in packets], dtype=np.int64)
         kept = np.flatnonzero(np.isin(ticks, shown))
-        return Thinned(_written(packets, stream, shown, ticks[kept]), kept)
+        return ReducedCopy(_written(packets, stream, shown, ticks[kept]), kept)
 
 
 def _written(

@@ -38,14 +38,14 @@ class Shown(NamedTuple):
     orientation: Orientation
 
 
-class Pictures(Protocol):
+class FrameConverter(Protocol):
     """Makes pictures of frames; they may be views of buffers that are used again."""
 
     def picture(self, frame: VideoFrame, shown: Shown) -> np.ndarray:
         """Returns what `FeatureContract.frame_shape` and `frame_dtype` say."""
 
 
-def pictures_of(contract: FeatureContract) -> Pictures:
+def pictures_of(contract: FeatureContract) -> FrameConverter:
     """Returns what makes the pictures of a contract."""
     return FloatPictures(contract) if contract.resize == "float" else BytePictures(contract)
 
@@ -58,7 +58,7 @@ class BytePictures:
         self._graph: tuple[object, Graph] | None = None
 
     def picture(self, frame: VideoFrame, shown: Shown) -> np.ndarray:
-        """See `Pictures`."""
+        """See `FrameConverter`."""
         graph = self._scaler(frame, shown)
         graph.push(frame)
         resized = _pixels(graph.vpull(), 3)
@@ -98,7 +98,7 @@ class FloatPictures:
         self._key: object = None
 
     def picture(self, frame: VideoFrame, shown: Shown) -> np.ndarray:
-        """See `Pictures`."""
+        """See `FrameConverter`."""
         key = (frame.width, frame.height, frame.format.name, shown)
         if self._key != key:
             self._prepare(frame, shown)

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from extract.decode.clip import Limits
-from extract.decode.demux import opened
+from extract.decode.demux import open_container
 from extract.decode.pyav.decoder import TrackDecoder
 from extract.decode.read_plan import PacketReport, check_frame_pixels
 from extract.errors import VideoRejected
@@ -37,7 +37,7 @@ def list_pictures(path: Path, report: PacketReport, limits: Limits) -> PacketRep
     Raises:
         VideoRejected: a frame is too large, or the file cannot be decoded at all.
     """
-    with opened(path, report.container, limits) as source:
+    with open_container(path, report.container, limits) as source:
         stream = source.streams.video[report.video_track]
         decoder = TrackDecoder(source, stream, limits)
         times = _OrderTimes() if report.container == "avi" else _BestTimes()
@@ -72,7 +72,7 @@ def comes_in_fields(path: Path, report: PacketReport, limits: Limits) -> bool:
         nonlocal num_packets
         num_packets += packet is not None and packet.size > 0
 
-    with opened(path, report.container, limits) as source:
+    with open_container(path, report.container, limits) as source:
         stream = source.streams.video[report.video_track]
         for _ in TrackDecoder(source, stream, limits).frames(count):
             num_frames += 1

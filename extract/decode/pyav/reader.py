@@ -15,10 +15,10 @@ from av.video.stream import VideoStream
 
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits, Reader
-from extract.decode.demux import opened
+from extract.decode.demux import open_container
 from extract.decode.orientation import UPRIGHT, Orientation
 from extract.decode.pyav.decoder import TrackDecoder
-from extract.decode.pyav.frame_skipping import Spare, rank_of, ticks_of
+from extract.decode.pyav.frame_skipping import SkippableFrames, rank_of, ticks_of
 from extract.decode.pyav.frames import Shown, pictures_of
 from extract.decode.read_plan import PacketReport, check_frame, check_frame_pixels
 from extract.errors import VideoRejected
@@ -78,10 +78,10 @@ class PyavReader:
             VideoRejected: a frame is too large, or the file cannot be decoded at all.
         """
         report = self._report
-        with opened(self._path, report.container, self._limits, self._hwaccel) as source:
+        with open_container(self._path, report.container, self._limits, self._hwaccel) as source:
             stream = source.streams.video[report.video_track]
             ticks = ticks_of(report)
-            spare = Spare(stream, ticks, repeats)
+            spare = SkippableFrames(stream, ticks, repeats)
             decoder = TrackDecoder(source, stream, self._limits)
 
             def skip_spare(packet: "av.Packet[VideoStream] | None") -> None:
@@ -108,7 +108,7 @@ class PyavReader:
             VideoRejected: it is too large, or there is none.
         """
         for is_impatient in (True, False):
-            with opened(self._path, self._report.container, self._limits) as source:
+            with open_container(self._path, self._report.container, self._limits) as source:
                 stream = source.streams.video[self._report.video_track]
                 decoder, packets = TrackDecoder(source, stream, self._limits), _Packets()
                 for frame in decoder.frames(packets.take, is_impatient=is_impatient):

@@ -20,20 +20,26 @@ from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlo
 from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
 
 from extract.encoders.swin.fused_linear import linear, linear_add, linear_gelu
-from extract.encoders.swin.token_layout import Layout, Slice, Step, lanes, lay_out
-from extract.encoders.swin.window_boxes import BoxKind, Size
+from extract.encoders.swin.token_layout import (
+    BlockLayout,
+    RowSlice,
+    TokenLayout,
+    lay_out,
+    simd_width,
+)
+from extract.encoders.swin.window_boxes import RegionShape, Size
 
 
 @dataclass(frozen=True, eq=False)
 class _Biases:
     """Position biases, and what they were made of."""
 
-    kinds: tuple[BoxKind, ...]
+    kinds: tuple[RegionShape, ...]
     table: Tensor
     version: int
     biases: list[Tensor]
 
-    def are_of(self, kinds: tuple[BoxKind, ...], table: Tensor) -> bool:
+    def are_of(self, kinds: tuple[RegionShape, ...], table: Tensor) -> bool:
         # The old table is held here, so that no other can have come to its address.
         same = self.table.data_ptr() == table.data_ptr() and self.version == table._version
         return self.kinds is kinds and same
@@ -54,7 +60,7 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
         super().train(mode)
         return self
 
-    def biases(self, kinds: tuple[BoxKind, ...]) -> list[Tensor]:
+    def biases(self, kinds: tuple[RegionShape, ...]) -> list[Tensor]:
         """Returns (1, heads, L, K) for each kind: L queries, and on a CPU a few hidden keys more.
 
         Args:
@@ -68,19 +74,21 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
             self._kept = _Biases(kinds, table.detach(), table._version, made)
         return self._kept.biases
 
-    def _make_biases(self, kinds: tuple[BoxKind, ...]) -> list[Tensor]:
+    def _make_biases(self, kinds: tuple[RegionShape, ...]) -> list[Tensor]:
         index, table = self.relative_position_index, self.relative_position_bias_table
         biases = []
         for kind in kinds:
             places = torch.from_numpy(kind.places).to(index.device)
             bias = table[index[places[:, None], places]]  # (L, L, heads)
             bias = bias.permute(2, 0, 1).contiguous().unsqueeze(0)
-            biases.append(F.pad(bias, (0, -len(places) % lanes(bias.device)), value=-torch.inf))
+            biases.append(
+                F.pad(bias, (0, -len(places) % simd_width(bias.device)), value=-torch.inf)
+            )
         return biases
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class BlockLayers:
     """A block's layers: to look them up in modules takes longer than some of them do."""
 
     norm: nn.LayerNorm
@@ -92,20 +100,23 @@ class Layers:
     narrow: nn.Linear
 
     @classmethod
-    def of(cls, block: SwinTransformerBlock) -> "Layers":
+    def of(cls, block: SwinTransformerBlock) -> "BlockLayers":
         """Returns the layers of a block in evaluation mode, without what does nothing there."""
         at, mlp = block.attn, block.mlp
         return cls(block.norm1, at, at.qkv, at.proj, block.norm2, mlp[0], mlp[3])
 
 
-def biases_of(blocks: Iterable[Layers], layout: Layout) -> list[list[Tensor]]:
+def biases_of(blocks: Iterable[BlockLayers], layout: TokenLayout) -> list[list[Tensor]]:
     """Returns the position biases of each block, of each kind of its boxes."""
     pairs = zip(blocks, layout.steps, strict=True)
     return [block.attention.biases(step.kinds) for block, step in pairs]
 
 
 def run_blocks(
-    x: Tensor, blocks: Iterable[Layers], layout: Layout, biases: Sequence[Sequence[Tensor]]
+    x: Tensor,
+    blocks: Iterable[BlockLayers],
+    layout: TokenLayout,
+    biases: Sequence[Sequence[Tensor]],
 ) -> Tensor:
     """Returns tokens, (B, T, H, W, C), after the blocks of a stage.
 
@@ -124,7 +135,7 @@ def run_blocks(
 
 
 def _run_block(
-    rows: Tensor, part: Slice, step: Step, block: Layers, biases: Sequence[Tensor]
+    rows: Tensor, part: RowSlice, step: BlockLayout, block: BlockLayers, biases: Sequence[Tensor]
 ) -> None:
     """Puts a slice of the rows, (R + spare, C), through a block, in place."""
     x = rows[part.start : part.stop]
@@ -172,7 +183,7 @@ class WindowStage(nn.Sequential):
     Layers are looked up once. After putting others in their place call `train()` or `eval()`.
     """
 
-    _kept: tuple[Size, torch.device, Layout, list[Layers]] | None = None
+    _kept: tuple[Size, torch.device, TokenLayout, list[BlockLayers]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns tokens, (B, T, H, W, C).
@@ -180,7 +191,7 @@ class WindowStage(nn.Sequential):
         Args:
             x: (B, T, H, W, C) tokens.
         """
-        if not infers(self):
+        if not is_inference(self):
             return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
         if self._kept is None or self._kept[:2] != (x.shape, x.device):
             layout = self.layout(x.shape, x.device, is_sliced=x.device.type == "cpu")
@@ -194,11 +205,11 @@ class WindowStage(nn.Sequential):
         super().train(mode)
         return self
 
-    def layers(self) -> list[Layers]:
+    def layers(self) -> list[BlockLayers]:
         """Returns those of each block."""
-        return [Layers.of(block) for block in self]
+        return [BlockLayers.of(block) for block in self]
 
-    def layout(self, shape: Size, device: torch.device, *, is_sliced: bool) -> Layout:
+    def layout(self, shape: Size, device: torch.device, *, is_sliced: bool) -> TokenLayout:
         """Returns the way of tokens of this shape, (B, T, H, W, C)."""
         attentions = [block.attention for block in self.layers()]
         shifts = tuple(tuple(attention.shift_size) for attention in attentions)
@@ -241,7 +252,7 @@ class Merging(PatchMerging):  # type: ignore[misc]
         return merged
 
 
-def infers(module: nn.Module) -> bool:
+def is_inference(module: nn.Module) -> bool:
     """Says whether our own way may be taken: nothing is learnt, and no graph traced."""
     return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
 

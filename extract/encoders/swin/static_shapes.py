@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from extract.encoders.swin.attention import Layers, WindowStage, biases_of, run_blocks
-from extract.encoders.swin.token_layout import Layout, Step
+from extract.encoders.swin.attention import BlockLayers, WindowStage, biases_of, run_blocks
+from extract.encoders.swin.token_layout import BlockLayout, TokenLayout
 from extract.encoders.swin.window_boxes import Size
 
 
@@ -46,15 +46,15 @@ class FixedStage(nn.Module):
             [self.get_buffer(f"bias_{i}_{j}") for j in range(len(step.kinds))]
             for i, step in enumerate(steps)
         ]
-        layout = Layout(tuple(steps), self.get_buffer("back"))
-        return run_blocks(x, [Layers.of(block) for block in self.blocks], layout, biases)
+        layout = TokenLayout(tuple(steps), self.get_buffer("back"))
+        return run_blocks(x, [BlockLayers.of(block) for block in self.blocks], layout, biases)
 
-    def _step(self, i: int, step: Step) -> Step:
+    def _step(self, i: int, step: BlockLayout) -> BlockLayout:
         padding = None if step.padding is None else self.get_buffer(f"padding_{i}")
         return replace(step, rows=self.get_buffer(f"rows_{i}"), padding=padding)
 
 
-def fix(trunk: nn.Module, pixels: Tensor) -> nn.Module:
+def specialise(trunk: nn.Module, pixels: Tensor) -> nn.Module:
     """Returns a twin that shares the parameters and takes inputs of this shape only.
 
     A trunk without `WindowStage` has nothing to lay down: its twin is an ordinary one. The

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from extract.encoders.swin.window_boxes import BoxKind, Size, box_kinds
+from extract.encoders.swin.window_boxes import RegionShape, Size, box_kinds
 
 SLICE_ROWS = 3072
 """Rows that a block takes at a time on a CPU, about: measured, for widths of 48 to 1536."""
@@ -24,7 +24,7 @@ cost each, so a box is given the next box's keys to fill up with, and a bias tha
 
 
 @dataclass(frozen=True)
-class Slice:
+class RowSlice:
     """Rows that go through a block together.
 
     Attributes:
@@ -39,7 +39,7 @@ class Slice:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class BlockLayout:
     """Where a block's tokens lie: in order of kinds of boxes, then of the batch.
 
     Attributes:
@@ -50,15 +50,15 @@ class Step:
         slices: of the R rows.
     """
 
-    kinds: tuple[BoxKind, ...]
+    kinds: tuple[RegionShape, ...]
     rows: Tensor
     padding: Tensor | None
     spare: int
-    slices: tuple[Slice, ...]
+    slices: tuple[RowSlice, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class TokenLayout:
     """The way of a grid's tokens through a stage.
 
     Attributes:
@@ -66,14 +66,14 @@ class Layout:
         back: (B*N,) from where in the last step each token comes back.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[BlockLayout, ...]
     back: Tensor
 
 
 @lru_cache(maxsize=64)
 def lay_out(
     shape: Size, window: Size, shifts: tuple[Size, ...], device: torch.device, *, is_sliced: bool
-) -> Layout:
+) -> TokenLayout:
     """Returns the layout of a stage.
 
     Args:
@@ -88,12 +88,12 @@ def lay_out(
     steps = []
     for shift in shifts:
         kinds = box_kinds(tuple(grid), window, shift)
-        spare = max(-len(kind.places) % lanes(device) for kind in kinds)
+        spare = max(-len(kind.places) % simd_width(device) for kind in kinds)
         tokens = _in_order(kinds, batch, prod(grid), spare)
         real = np.flatnonzero(tokens >= 0)
         padding = torch.from_numpy(tokens < 0)[:, None].to(device)
         steps.append(
-            Step(
+            BlockLayout(
                 kinds,
                 torch.from_numpy(places[tokens]).to(device),
                 padding if len(real) < len(tokens) - spare else None,
@@ -102,11 +102,11 @@ def lay_out(
             )
         )
         places[tokens[real]] = real
-    return Layout(tuple(steps), torch.from_numpy(places).to(device))
+    return TokenLayout(tuple(steps), torch.from_numpy(places).to(device))
 
 
 def _in_order(
-    kinds: tuple[BoxKind, ...], batch: int, num_tokens: int, spare: int
+    kinds: tuple[RegionShape, ...], batch: int, num_tokens: int, spare: int
 ) -> NDArray[np.int64]:
     """Returns which token of the batch is in each place, (R + spare,).
 
@@ -117,12 +117,12 @@ def _in_order(
     return np.concatenate([*boxes, np.full(spare, -1)])
 
 
-def lanes(device: torch.device) -> int:
+def simd_width(device: torch.device) -> int:
     """Returns how many keys attention takes at a time there, as far as that matters."""
     return LANES if device.type == "cpu" else 1
 
 
-def _cut(kinds: tuple[BoxKind, ...], batch: int, limit: int) -> Iterable[Slice]:
+def _cut(kinds: tuple[RegionShape, ...], batch: int, limit: int) -> Iterable[RowSlice]:
     """Cuts the rows of all boxes into slices of equal length, as far as boxes stay whole."""
     total = batch * sum(kind.tokens.size for kind in kinds)
     count = -(-total // limit)
@@ -133,5 +133,5 @@ def _cut(kinds: tuple[BoxKind, ...], batch: int, limit: int) -> Iterable[Slice]:
             stop += len(boxes.places)
             runs[kind] = runs.get(kind, 0) + len(boxes.places)
             if stop * count >= total * (cut + 1):
-                yield Slice(start, stop, tuple(runs.items()))
+                yield RowSlice(start, stop, tuple(runs.items()))
                 start, cut, runs = stop, cut + 1, {}

@@ -18,7 +18,7 @@ Size = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class BoxKind:
+class RegionShape:
     """Boxes of one size, with the same position biases.
 
     Attributes:
@@ -31,7 +31,7 @@ class BoxKind:
 
 
 @lru_cache(maxsize=64)
-def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[BoxKind, ...]:
+def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[RegionShape, ...]:
     """Returns the boxes that the windows of a grid consist of; a token is in exactly one.
 
     Along an axis not longer than the window, the window shrinks to the axis and is not shifted.
@@ -58,7 +58,7 @@ def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[BoxKind, ...]:
         box = places[in_window].ravel()
         differences = codes[box] - codes[box[0]]
         kinds.setdefault(differences.tobytes(), (box, []))[1].append(tokens[in_grid].ravel())
-    return tuple(BoxKind(box, np.stack(boxes)) for box, boxes in kinds.values())
+    return tuple(RegionShape(box, np.stack(boxes)) for box, boxes in kinds.values())
 
 
 def _spans(length: int, window: int, shift: int) -> list[tuple[slice, slice]]:

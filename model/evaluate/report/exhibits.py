@@ -26,7 +26,7 @@ SHOWN_PROTOTYPES = 15
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
+class ReportItem:
     """One thing shown.
 
     Attributes:
@@ -52,7 +52,7 @@ class Exhibit:
 
 def calibration_exhibits(
     answers: Mapping[str, TaskAnswers], temperature: Mapping[str, float]
-) -> Iterator[Exhibit]:
+) -> Iterator[ReportItem]:
     """Yields how far every output's probabilities can be believed, without temperature and with."""
     table: list[Row] = []
     diagrams = []
@@ -74,7 +74,7 @@ def calibration_exhibits(
             diagrams.append(
                 _diagram(name, reliability(before, truth), reliability(after, truth), t)
             )
-    yield Exhibit(
+    yield ReportItem(
         "calibration",
         "Calibration",
         "Expected calibration error",
@@ -86,7 +86,7 @@ def calibration_exhibits(
     yield from diagrams
 
 
-def _diagram(name: str, before: Reliability, after: Reliability, temperature: float) -> Exhibit:
+def _diagram(name: str, before: Reliability, after: Reliability, temperature: float) -> ReportItem:
     bins: list[Row] = [
         {
             "temperature": shown,
@@ -98,7 +98,7 @@ def _diagram(name: str, before: Reliability, after: Reliability, temperature: fl
         for shown, curve in ((1.0, before), (temperature, after))
         for place in range(len(curve.count))
     ]
-    return Exhibit(
+    return ReportItem(
         f"reliability-{name}",
         "Calibration",
         f"Reliability of {name}",
@@ -110,7 +110,7 @@ def _diagram(name: str, before: Reliability, after: Reliability, temperature: fl
 
 def class_exhibits(
     answers: Mapping[str, TaskAnswers], samples: Mapping[str, Samples], labels: LabelSpaces
-) -> Iterator[Exhibit]:
+) -> Iterator[ReportItem]:
     """Yields what each class scores and what it is taken for, of outputs that answer one class."""
     for task, output, said in _one_class(answers, samples):
         name, names = f"{task}.{output}", labels[output]
@@ -120,7 +120,7 @@ def class_exhibits(
         )
         counts = classes.confusion(truth, decided, len(names))
         small, shown = classes.largest(counts, names)
-        yield Exhibit(
+        yield ReportItem(
             f"confusion-{name}",
             "Classes",
             f"Confusion of {name}",
@@ -132,7 +132,7 @@ def class_exhibits(
         by_support = sorted(
             classes.class_rows(counts, names), key=lambda r: -int(r["support"] or 0)
         )
-        yield Exhibit(
+        yield ReportItem(
             f"classes-{name}",
             "Classes",
             f"Classes of {name}",
@@ -140,7 +140,7 @@ def class_exhibits(
             by_support,
             lines=20,
         )
-        yield Exhibit(
+        yield ReportItem(
             f"confused-{name}",
             "Classes",
             f"Most confused of {name}",
@@ -150,7 +150,7 @@ def class_exhibits(
         )
 
 
-def agreement_exhibits(answers: Mapping[str, TaskAnswers]) -> Iterator[Exhibit]:
+def agreement_exhibits(answers: Mapping[str, TaskAnswers]) -> Iterator[ReportItem]:
     """Yields how far each perspective's own vote agrees with the others and the decision."""
     table: list[Row] = []
     panels = {}
@@ -162,7 +162,7 @@ def agreement_exhibits(answers: Mapping[str, TaskAnswers]) -> Iterator[Exhibit]:
             panels[f"{task}.{output}"] = (votes, shares)
             table += perspectives.agreement_rows(task, output, votes, shares)
     if panels:
-        yield Exhibit(
+        yield ReportItem(
             "agreement",
             "Perspectives",
             "Agreement between perspectives",
@@ -178,7 +178,7 @@ def closest_exhibits(
     samples: Mapping[str, Samples],
     backpacks: Mapping[str, Backpack],
     labels: LabelSpaces,
-) -> Iterator[Exhibit]:
+) -> Iterator[ReportItem]:
     """Yields which prototypes the samples of each class retrieve, per perspective (Fig. 5).
 
     Args:
@@ -200,7 +200,7 @@ def closest_exhibits(
         for view, found in counts.items():
             table += perspectives.retrieved_rows(found, view, labels[output], backpack, labels)
         space = "noun" if output == "noun" else "verb"
-        yield Exhibit(
+        yield ReportItem(
             f"closest-{task}.{output}",
             "Perspectives",
             f"Closest prototypes by {output}, for {task}",

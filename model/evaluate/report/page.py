@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 from model.evaluate.report.confusion import Row
-from model.evaluate.report.exhibits import Exhibit
+from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.results import SplitResult
 from model.evaluate.tables import arrow, format_value
 
@@ -66,7 +66,7 @@ def render_tables(
     facts: Sequence[str],
     note: str,
     tables: Sequence[Any],
-    exhibits: Sequence[Exhibit],
+    exhibits: Sequence[ReportItem],
     pictures: dict[str, bytes],
 ) -> str:
     """Returns a page of tables and figures.
@@ -105,7 +105,7 @@ def _inlined(pictures: dict[str, bytes]) -> dict[str, str]:
     return {name: base64.b64encode(data).decode() for name, data in pictures.items()}
 
 
-def _sections(exhibits: list[Exhibit]) -> Iterator[tuple[str, list[Exhibit]]]:
+def _sections(exhibits: list[ReportItem]) -> Iterator[tuple[str, list[ReportItem]]]:
     for section, group in groupby(exhibits, key=lambda e: e.section):
         yield section, list(group)
 

@@ -13,7 +13,7 @@ from model.evaluate.metrics import batch_mean
 from model.evaluate.paper import published
 from model.evaluate.report.collect import TaskAnswers
 from model.evaluate.report.confusion import Row
-from model.evaluate.report.exhibits import Exhibit
+from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.intervals import Interval, interval
 from model.evaluate.scoring import Metrics, PerSample, per_sample, summarise
 from model.evaluate.unseen import baselines
@@ -38,7 +38,7 @@ class SplitResult:
     columns: dict[str, Metrics]
     intervals: dict[str, dict[str, Interval | None]]
     per_batch: Metrics
-    exhibits: list[Exhibit]
+    exhibits: list[ReportItem]
     left_out: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class SplitResult:
 
 
 @dataclass(frozen=True)
-class Measuring:
+class MeasureConfig:
     """How a split is measured.
 
     Attributes:
@@ -99,8 +99,8 @@ def measure(
     answers: Mapping[str, TaskAnswers],
     samples: Mapping[str, Samples],
     train: Mapping[str, Samples],
-    how: Measuring,
-    exhibits: list[Exhibit],
+    how: MeasureConfig,
+    exhibits: list[ReportItem],
 ) -> SplitResult:
     """Returns the figures of a split.
 
@@ -132,7 +132,7 @@ def measure(
 
 
 def _intervals(
-    values: PerSample, samples: Mapping[str, Samples], how: Measuring
+    values: PerSample, samples: Mapping[str, Samples], how: MeasureConfig
 ) -> dict[str, dict[str, Interval | None]]:
     found: dict[str, dict[str, Interval | None]] = {}
     for task, metrics in values.items():

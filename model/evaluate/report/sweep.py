@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.errors import ModelError
 from model.evaluate.report.confusion import Row
-from model.evaluate.report.exhibits import Exhibit
+from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.figures import sweep_figure
 from model.evaluate.tables import arrow
 
@@ -53,7 +53,7 @@ def read_sweep(path: Path) -> list[Row]:
         raise ModelError(f"{path}: {error}") from error
 
 
-def sweep_exhibit(rows: Sequence[Row]) -> Exhibit:
+def sweep_exhibit(rows: Sequence[Row]) -> ReportItem:
     """Returns the exhibit of lines as `read_sweep` gives them: one panel per task and metric."""
     parameter = next(name for name in PARAMETERS if name in rows[0])
     panels: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
@@ -65,7 +65,7 @@ def sweep_exhibit(rows: Sequence[Row]) -> Exhibit:
         title: {method: np.array(sorted(points)) for method, points in series.items()}
         for title, series in panels.items()
     }
-    return Exhibit(
+    return ReportItem(
         f"sweep-{parameter}",
         "Ablations",
         f"Metrics over {parameter}",

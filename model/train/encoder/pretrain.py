@@ -22,9 +22,9 @@ from extract.contract import FeatureContract
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.distributed import ALONE, World
-from model.train.encoder.sharded import one_thread_per_core, sharded
+from model.train.encoder.sharded import one_thread_per_core, sharded_backward
 from model.train.encoder.views import ViewConfig, Views, place_targets
-from model.train.fit import Fitting, fit, shuffled
+from model.train.fit import FitJob, fit, shuffled
 from model.train.methods.losses import output_loss
 
 
@@ -159,7 +159,7 @@ def pretrain_on_images(
         shown = torch.cat([visible, acted_on], dim=-1).float()
         return _place_loss(model.place(tokens)[..., : shown.shape[-1]], shown)
 
-    fitting = Fitting(config.images, seed, checkpoint, world=world)
+    fitting = FitJob(config.images, seed, checkpoint, world=world)
     _fit(model, len(places), loss, fitting, config.image_shard, "images")
 
 
@@ -216,7 +216,7 @@ def pretrain_on_clips(
         ]
         return _place_loss(model.place(tokens), shown) + torch.stack(told).sum()
 
-    fitting = Fitting(config.clips, seed, checkpoint, world=world)
+    fitting = FitJob(config.clips, seed, checkpoint, world=world)
     _fit(model, len(actions), loss, fitting, config.clip_shard, "clips")
 
 
@@ -266,7 +266,7 @@ def _fit(
     model: Pretraining,
     count: int,
     loss: Callable[[_Shard], Tensor],
-    fitting: Fitting,
+    fitting: FitJob,
     shard_size: int,
     label: str,
 ) -> None:
@@ -282,7 +282,7 @@ def _fit(
         fit(
             model,
             batches,
-            sharded(model, loss, pool, fitting.world),
+            sharded_backward(model, loss, pool, fitting.world),
             fitting,
             steps_per_epoch=-(-count // batch_size),
             label=label,

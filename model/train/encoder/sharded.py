@@ -30,7 +30,7 @@ def one_thread_per_core() -> Iterator[Executor]:
         torch.set_num_threads(cores)  # in some builds a thread's setting reaches beyond it
 
 
-def sharded(
+def sharded_backward(
     module: nn.Module, loss: Callable[[ShardT], Tensor], pool: Executor, world: World = ALONE
 ) -> Callable[[Sequence[ShardT]], Tensor]:
     """Returns what sets a batch's gradients: the mean over its shards, computed side by side.

@@ -62,7 +62,7 @@ def pcgrad_backward(
         total = each.sum()
         for p, g in zip(own, torch.autograd.grad(total, own, allow_unused=True), strict=True):
             p.grad = g
-        stacked = world.add_up([torch.stack(rows)])[0]
+        stacked = world.all_reduce_sum([torch.stack(rows)])[0]
         orders = world.once(lambda: [torch.randperm(len(each)).tolist() for _ in each])
         loss = world.add_gradients(model, total.detach())
         surgery = project_conflicts(stacked, orders)

@@ -18,7 +18,7 @@ from model.nn.pooling import select_nodes
 from model.nn.skill import Skill, Votes
 from model.nn.skill_set import Backbone
 from model.tasks import AR, TaskSpec
-from model.train.fit import Fitting, backward_of, fit, precision, reshuffled, shuffled
+from model.train.fit import FitJob, backward_of, fit, precision, reshuffled, shuffled
 from model.train.methods.losses import task_loss
 from model.train.methods.pcgrad import pcgrad_backward
 from weights.bundle import fingerprint
@@ -33,7 +33,7 @@ def train_multitask(
     config: ModelConfig,
     samples: Mapping[str, Samples],
     num_labels: Mapping[str, int],
-    fitting: Fitting,
+    fitting: FitJob,
     *,
     surgery: bool = False,
 ) -> MultiTaskModel:
@@ -82,7 +82,7 @@ def train_multitask(
 def _side_by_side(
     samples: Mapping[str, Samples],
     config: ModelConfig,
-    fitting: Fitting,
+    fitting: FitJob,
     steps: int,
     generator: torch.Generator,
 ) -> Iterator[dict[str, Batch]]:
@@ -166,7 +166,7 @@ def train_skill(
     spec: TaskSpec,
     samples: Samples,
     num_labels: Mapping[str, int],
-    fitting: Fitting,
+    fitting: FitJob,
     *,
     perspectives: tuple[str, ...] | None = None,
 ) -> SkillOnBackbone:
@@ -201,7 +201,7 @@ def fit_task(
     spec: TaskSpec,
     samples: Samples,
     config: ModelConfig,
-    fitting: Fitting,
+    fitting: FitJob,
     *,
     label: str,
 ) -> None:
@@ -272,7 +272,7 @@ def _draw(
     samples: Samples,
     which: Tensor,
     config: ModelConfig,
-    fitting: Fitting,
+    fitting: FitJob,
     generator: torch.Generator,
 ) -> Batch:
     """Returns this rank's part of a training batch: rows, crops and lone contexts at random."""

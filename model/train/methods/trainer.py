@@ -1,6 +1,6 @@
 """The methods the paper compares, as trainings that build on each other (Tables 1, 2, 4, 6, 7).
 
-A `Part` is one training; `Trainer` carries it out on top of the parts it needs and rebuilds its
+A `Training` is one of them; `Trainer` carries it out on top of those it needs and rebuilds its
 models from the tensors it left behind. Nothing here knows where tensors are kept.
 """
 
@@ -16,9 +16,9 @@ from model.distributed import ALONE, World
 from model.nn.backpack import Backpack
 from model.nn.multitask import MultiTaskModel
 from model.nn.skill import Skill
-from model.nn.skill_set import Backbone, known_skill
+from model.nn.skill_set import Backbone, skill_from_multitask
 from model.tasks import TASKS
-from model.train.fit import Fitting
+from model.train.fit import FitJob
 from model.train.methods.stages import (
     SkillOnBackbone,
     fill_backpack,
@@ -69,7 +69,7 @@ SERVABLE = tuple(name for name in LABELS if name not in TRANSLATIONS)
 
 
 @dataclass(frozen=True)
-class Part:
+class Training:
     """One training.
 
     Attributes:
@@ -89,14 +89,14 @@ class Part:
         return f"{self.kind}-{'+'.join(self.tasks)}{changed}"
 
 
-def parts_of(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
+def parts_of(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> list[Training]:
     """Returns the parts whose models answer all tasks given with one method."""
     if method in ("mtl", "mtl-pcgrad"):
-        return [Part(method, tasks)]
-    return [Part(method, (task,)) for task in tasks]
+        return [Training(method, tasks)]
+    return [Training(method, (task,)) for task in tasks]
 
 
-def needs_of(part: Part, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
+def needs_of(part: Training, tasks: tuple[str, ...] = ALL_TASKS) -> list[Training]:
     """Returns what a part is built on, in order, when `tasks` are all there are.
 
     A novel task stands on a model of all *other* tasks (leave one out); `egopack-shared` on one
@@ -105,13 +105,13 @@ def needs_of(part: Part, tasks: tuple[str, ...] = ALL_TASKS) -> list[Part]:
     if part.kind in MULTITASK:
         return []
     if part.kind == "backpack":
-        return [Part("mtl", part.tasks)]
+        return [Training("mtl", part.tasks)]
     if part.kind == "tt":
-        return [Part("temporal", (task,)) for task in tasks]
+        return [Training("temporal", (task,)) for task in tasks]
     shared = part.kind == "egopack-shared"
     known = tuple(t for t in tasks if shared or t not in part.tasks)
-    below = [Part("mtl", known)]
-    return [*below, Part("backpack", known)] if part.kind.startswith("egopack") else below
+    below = [Training("mtl", known)]
+    return [*below, Training("backpack", known)] if part.kind.startswith("egopack") else below
 
 
 def has_backpack(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> bool:
@@ -120,13 +120,13 @@ def has_backpack(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> bool:
     return any(need.kind == "backpack" for need in needs)
 
 
-def model_of(part: Part, learning: Learning) -> ModelConfig:
+def model_of(part: Training, learning: Learning) -> ModelConfig:
     """Returns the model of a part: no graph for the MLP, an ablation's changes."""
     config = replace(learning.model, **dict(part.change))  # type: ignore[arg-type]
     return replace(config, num_layers=0, final_linear=False) if part.kind == "mlp" else config
 
 
-def fit_of(part: Part, learning: Learning) -> FitConfig:
+def fit_of(part: Training, learning: Learning) -> FitConfig:
     """Returns how a part is optimised: only a skill with a backbone of its own moves it."""
     if part.kind in (*MULTITASK, "backpack"):
         return learning.multitask
@@ -164,20 +164,20 @@ class Trainer:
     tasks: tuple[str, ...] = ALL_TASKS
     world: World = ALONE
 
-    def needs(self, part: Part) -> list[Part]:
+    def needs(self, part: Training) -> list[Training]:
         """Returns what a part is built on, in order."""
         return needs_of(part, self.tasks)
 
-    def config(self, part: Part) -> ModelConfig:
+    def config(self, part: Training) -> ModelConfig:
         """Returns the model of a part; see `model_of`."""
         return model_of(part, self.learning)
 
-    def fit_config(self, part: Part) -> FitConfig:
+    def fit_config(self, part: Training) -> FitConfig:
         """Returns how a part is optimised; see `fit_of`."""
         return fit_of(part, self.learning)
 
     def train(
-        self, part: Part, made: Mapping[Part, Tensors], *, checkpoint: Path | None = None
+        self, part: Training, made: Mapping[Training, Tensors], *, checkpoint: Path | None = None
     ) -> Tensors:
         """Returns the tensors of a part.
 
@@ -187,7 +187,7 @@ class Trainer:
             checkpoint: where an unfinished training is kept.
         """
         config = self.fit_config(part)
-        fitting = Fitting(config, self.seed, checkpoint, self.device, self.progress, self.world)
+        fitting = FitJob(config, self.seed, checkpoint, self.device, self.progress, self.world)
         if part.kind in MULTITASK:
             samples = {task: self.samples[task] for task in part.tasks}
             surgery = part.kind == "mtl-pcgrad"
@@ -211,7 +211,7 @@ class Trainer:
         return dict(learner.state_dict())
 
     def models(
-        self, part: Part, made: Mapping[Part, Tensors], backbones: dict[Part, Backbone]
+        self, part: Training, made: Mapping[Training, Tensors], backbones: dict[Training, Backbone]
     ) -> dict[str, nn.Module]:
         """Returns task -> trained model, a `SkillOnBackbone` or a `TranslatedTask`.
 
@@ -225,7 +225,9 @@ class Trainer:
             model = self._multitask(part, made)
             backbone = backbones.setdefault(part, Backbone(model))
             return {
-                task: SkillOnBackbone(known_skill(backbone.model, task), backbone, tuned={})
+                task: SkillOnBackbone(
+                    skill_from_multitask(backbone.model, task), backbone, tuned={}
+                )
                 for task in part.tasks
             }
         task = part.tasks[0]
@@ -242,7 +244,7 @@ class Trainer:
             fresh = backbones.setdefault(below, fresh)
         return {task: self._skill(part, fresh, made[part])}
 
-    def _skill(self, part: Part, backbone: Backbone, tensors: Tensors) -> SkillOnBackbone:
+    def _skill(self, part: Training, backbone: Backbone, tensors: Tensors) -> SkillOnBackbone:
         task = part.tasks[0]
         known = [t for t in backbone.model.specs if t != task] if backbone.backpack else []
         skill = Skill(self.config(part), TASKS[task], known, self.num_labels)
@@ -254,13 +256,13 @@ class Trainer:
         learner.load_state_dict(tensors)
         return learner.eval().requires_grad_(False)
 
-    def _multitask(self, part: Part, made: Mapping[Part, Tensors]) -> MultiTaskModel:
+    def _multitask(self, part: Training, made: Mapping[Training, Tensors]) -> MultiTaskModel:
         specs = [TASKS[task] for task in part.tasks]
         model = MultiTaskModel(self.config(part), specs, self.num_labels)
         model.load_state_dict(made[part])
         return model.eval().requires_grad_(False)
 
-    def _backbone(self, part: Part, made: Mapping[Part, Tensors]) -> Backbone:
+    def _backbone(self, part: Training, made: Mapping[Training, Tensors]) -> Backbone:
         """The frozen model that a skill starts from, with the part's own changes to the config."""
         mtl, *backpack = self.needs(part)
         model = self._multitask(mtl, made)
@@ -271,6 +273,8 @@ class Trainer:
         tensors = made[backpack[0]]
         return Backbone(model, Backpack.from_tensors(tensors, "backpack", distance=distance))
 
-    def _sources(self, part: Part, made: Mapping[Part, Tensors]) -> dict[str, MultiTaskModel]:
+    def _sources(
+        self, part: Training, made: Mapping[Training, Tensors]
+    ) -> dict[str, MultiTaskModel]:
         models = [self._multitask(need, made) for need in self.needs(part)]
         return {task: model for model in models for task in model.specs}

@@ -14,7 +14,7 @@ from model.data.samples import Samples
 from model.nn.backbone import encode_positions
 from model.nn.multitask import MultiTaskModel
 from model.tasks import Readout, TaskSpec
-from model.train.fit import Fitting
+from model.train.fit import FitJob
 from model.train.methods.stages import fit_task
 
 NUM_HEADS = 8  # supplement B
@@ -99,7 +99,7 @@ def train_translation(
     spec: TaskSpec,
     samples: Samples,
     num_labels: Mapping[str, int],
-    fitting: Fitting,
+    fitting: FitJob,
 ) -> TranslatedTask:
     """Returns a translator to one task, learnt over frozen models.
 

@@ -31,7 +31,7 @@ from model.errors import AnnotationInvalid, ModelError
 from model.evaluate.tables import format_table
 from model.predict.predictor import Predictor
 from model.train.ledger import stage_key
-from model.train.new_skill.skill import OwnSkill, add_skill, check_is_new, learn_skill
+from model.train.new_skill.skill import TrainedSkill, add_skill, check_is_new, learn_skill
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import WeightsError
@@ -41,7 +41,7 @@ SHIPPED = Path("weights/tabletop")
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class SkillData:
     """Everything a task is learnt from.
 
     Attributes:
@@ -122,14 +122,14 @@ def fraction_of(text: str) -> float:
 
 
 def learn_from(
-    material: Material,
+    material: SkillData,
     *,
     fraction: float = 1.0,
     seed: int = 0,
     has_backpack: bool = True,
     checkpoint: Path | None = None,
     progress: bool = True,
-) -> OwnSkill:
+) -> TrainedSkill:
     """Learns the task from a share of its training samples; val and test stay whole."""
     samples = material.samples
     if fraction < 1:
@@ -148,7 +148,7 @@ def learn_from(
     return replace(own, training={**own.training, "fraction": fraction})
 
 
-def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> Material:
+def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> SkillData:
     """Reads labels and features, extracting what the store lacks.
 
     Args:
@@ -177,7 +177,7 @@ def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> 
     samples: dict[str, Samples] = {
         split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
     }
-    return Material(bundle, predictor, task, labels, samples)
+    return SkillData(bundle, predictor, task, labels, samples)
 
 
 def _named_encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
@@ -215,7 +215,7 @@ def _read_tracks(
         return read_files(videos, store, encoder, locate=locate, check=check, progress=show)
 
 
-def _checkpoint(work: Path, material: Material, arguments: argparse.Namespace) -> Path:
+def _checkpoint(work: Path, material: SkillData, arguments: argparse.Namespace) -> Path:
     """Where a killed run goes on from its last epoch; another run has another file."""
     made_from = (
         material.bundle.sha256,

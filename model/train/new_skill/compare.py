@@ -21,7 +21,7 @@ from model.errors import ModelError
 from model.evaluate.tables import LOWER_IS_BETTER
 from model.train.ledger import stage_key
 from model.train.new_skill.command import (
-    Material,
+    SkillData,
     add_label_arguments,
     fraction_of,
     learn_from,
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(
-    material: Material, fractions: list[float], seeds: range, runs: "RunFile"
+    material: SkillData, fractions: list[float], seeds: range, runs: "RunFile"
 ) -> list[dict[str, Any]]:
     """Returns one record a run: fraction, way, seed, training samples, split -> metrics.
 

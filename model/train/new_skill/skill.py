@@ -21,7 +21,7 @@ from model.nn.skill_set import Backbone
 from model.predict.answers import output_probabilities
 from model.predict.predictor import Predictor
 from model.tasks import FIXED_LABELS, Readout
-from model.train.fit import Fitting
+from model.train.fit import FitJob
 from model.train.methods.stages import SkillOnBackbone, calibrate, collect_logits, train_skill
 from weights.bundle import Bundle
 from weights.bundle.manifest import Manifest
@@ -31,7 +31,7 @@ Scores = dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
-class OwnSkill:
+class TrainedSkill:
     """A learnt task and what the bundle will say of it.
 
     Attributes:
@@ -80,7 +80,7 @@ def learn_skill(
     has_backpack: bool = True,
     checkpoint: Path | None = None,
     progress: bool = True,
-) -> OwnSkill:
+) -> TrainedSkill:
     """Learns a task from its training samples; the rest tells how well.
 
     Args:
@@ -104,7 +104,7 @@ def learn_skill(
         spec,
         samples["train"],
         {output: len(labels)},
-        Fitting(fit_config, seed, checkpoint, progress=progress),
+        FitJob(fit_config, seed, checkpoint, progress=progress),
         perspectives=None if has_backpack else (),
     )
     learner.eval()
@@ -113,7 +113,7 @@ def learn_skill(
     )
     calibration = calibrate(logits, truth)[f"{spec.name}.{output}"]
     held_out = {split: s for split, s in samples.items() if split != "train"}
-    return OwnSkill(
+    return TrainedSkill(
         learner,
         name,
         labels,
@@ -162,7 +162,7 @@ def score_frequency(train: Samples, split: Samples) -> Scores:
     return _shares(seen.flatten().mode().values.expand(truth.shape), truth)
 
 
-def add_skill(bundle: Bundle, own: OwnSkill) -> Bundle:
+def add_skill(bundle: Bundle, own: TrainedSkill) -> Bundle:
     """Returns the bundle with one more skill; every tensor it had is still the same object."""
     manifest, skill = bundle.manifest, own.learner.skill
     task, output = skill.spec.name, skill.spec.outputs[0]
@@ -239,7 +239,7 @@ def _merged(
     }
 
 
-def _card_section(own: OwnSkill) -> str:
+def _card_section(own: TrainedSkill) -> str:
     skill, c = own.learner.skill, own.calibration
     task = skill.spec.name
     how = (

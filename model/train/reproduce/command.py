@@ -28,7 +28,7 @@ from model.train.datasets.ego4d import (
 from model.train.datasets.prepared import Prepared
 from model.train.datasets.tabletop import prepare_world
 from model.train.effects import check_settings
-from model.train.methods.trainer import LABELS, Part, has_backpack, parts_of
+from model.train.methods.trainer import LABELS, Training, has_backpack, parts_of
 from model.train.options import add_setting_argument, override
 from model.train.pipeline import plan
 from model.train.presets import EGO4D, TABLETOP, brief
@@ -87,29 +87,29 @@ def _run(arguments: argparse.Namespace, prepare: Prepare, learning: Learning) ->
     return sorted(scores, key=lambda s: _order(jobs, s))
 
 
-def _parts(arguments: argparse.Namespace, learning: Learning) -> list[Part]:
+def _parts(arguments: argparse.Namespace, learning: Learning) -> list[Training]:
     """What is scored."""
     tasks = tuple(arguments.tasks)
     parts = [part for method in arguments.methods for part in parts_of(method, tasks)]
     if arguments.subsets:
-        parts += [Part("mtl", some) for some in SUBSETS if set(some) <= set(tasks)]
+        parts += [Training("mtl", some) for some in SUBSETS if set(some) <= set(tasks)]
     if arguments.ablations:
         parts += ablation_parts(learning, tasks)
     return list(dict.fromkeys(parts))
 
 
-def _plan(arguments: argparse.Namespace, learning: Learning) -> list[Part]:
+def _plan(arguments: argparse.Namespace, learning: Learning) -> list[Training]:
     """What is trained."""
     return plan(_parts(arguments, learning), tuple(arguments.tasks))
 
 
-def ablation_parts(learning: Learning, tasks: tuple[str, ...]) -> list[Part]:
+def ablation_parts(learning: Learning, tasks: tuple[str, ...]) -> list[Training]:
     """Returns EgoPack with other numbers of neighbours and of interaction layers (Fig. 4)."""
     model = learning.model
     changes: list[tuple[str, int]] = [("num_neighbours", k) for k in NEIGHBOURS]
     changes += [("interaction_layers", d) for d in DEPTHS]
     tried = [c for c in changes if getattr(model, c[0]) != c[1]]
-    return [Part("egopack", (task,), (change,)) for change in tried for task in tasks]
+    return [Training("egopack", (task,), (change,)) for change in tried for task in tasks]
 
 
 def _report(

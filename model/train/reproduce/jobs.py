@@ -17,8 +17,8 @@ from model.evaluate.scoring import Metrics, score_logits
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger, stage_key
 from model.train.methods.stages import TaskModel, calibrate, collect_logits
-from model.train.methods.trainer import ALL_TASKS, Part, Trainer, needs_of
-from model.train.pipeline import Workbench, plan
+from model.train.methods.trainer import ALL_TASKS, Trainer, Training, needs_of
+from model.train.pipeline import TrainingPipeline, plan
 
 Prepare = Callable[[], tuple[Prepared, Learning]]
 
@@ -27,7 +27,7 @@ Prepare = Callable[[], tuple[Prepared, Learning]]
 class Job:
     """One part of one seed; `is_scored` parts answer tasks, the others only serve them."""
 
-    part: Part
+    part: Training
     seed: int
     is_scored: bool
 
@@ -36,13 +36,13 @@ class Job:
 class Score:
     """Metrics of one part of one seed, split -> task -> metric -> value."""
 
-    part: Part
+    part: Training
     seed: int
     metrics: dict[str, Metrics]
 
 
 def plan_jobs(
-    parts: Sequence[Part], seeds: Sequence[int], tasks: tuple[str, ...] = ALL_TASKS
+    parts: Sequence[Training], seeds: Sequence[int], tasks: tuple[str, ...] = ALL_TASKS
 ) -> list[Job]:
     """Returns everything to do, one seed after the other, each after what it needs."""
     wanted = set(parts)
@@ -69,7 +69,7 @@ def run_jobs(
         tasks: all that take part.
     """
     waiting = list(jobs)
-    done: set[tuple[Part, int]] = set()
+    done: set[tuple[Training, int]] = set()
     running: dict[Future[Score | None], Job] = {}
     pool = ProcessPoolExecutor(
         processes,
@@ -121,7 +121,7 @@ def _carry_out(job: Job) -> Score | None:
         tasks=_Worker.tasks,
     )
     ledger = Ledger(_Worker.folder / f"seed-{job.seed}", {})
-    bench = Workbench(trainer, ledger, prepared.key)
+    bench = TrainingPipeline(trainer, ledger, prepared.key)
     bench.tensors(job.part)
     if not job.is_scored:
         return None

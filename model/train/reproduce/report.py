@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model.config import ModelConfig
 from model.data.samples import Enumeration
-from model.evaluate.report.exhibits import Exhibit
+from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.figures import to_png
 from model.evaluate.report.page import render_tables
 from model.evaluate.report.sweep import sweep_exhibit
@@ -52,7 +52,7 @@ def build_tables(
     return [table for table in tables if table.lines]
 
 
-def build_sweeps(scores: Sequence[Score], config: ModelConfig) -> list[Exhibit]:
+def build_sweeps(scores: Sequence[Score], config: ModelConfig) -> list[ReportItem]:
     """Returns Fig. 4, on val: metrics over neighbours and over interaction layers."""
     sweeps = []
     for parameter in SWEPT:
@@ -66,7 +66,7 @@ def write_reproduction(
     folder: Path,
     scores: Sequence[Score],
     tables: Sequence[Table],
-    sweeps: Sequence[Exhibit],
+    sweeps: Sequence[ReportItem],
     *,
     facts: Sequence[str],
     note: str,

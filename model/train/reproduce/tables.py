@@ -7,7 +7,7 @@ from statistics import mean, stdev
 from model.data.samples import Enumeration
 from model.evaluate.paper import METRICS, PAPER, SUBSETS, WINDOWS, aggregate, comparable
 from model.evaluate.report.confusion import Row
-from model.train.methods.trainer import LABELS, Part, parts_of
+from model.train.methods.trainer import LABELS, Training, parts_of
 from model.train.reproduce.jobs import Score
 
 Figures = dict[tuple[str, str], list[float]]
@@ -46,7 +46,7 @@ class Table:
                          + [f"| {row} |" for row in rows])  # fmt: skip
 
 
-def figures_of(scores: Sequence[Score], parts: Sequence[Part], split: str) -> Figures:
+def figures_of(scores: Sequence[Score], parts: Sequence[Training], split: str) -> Figures:
     """Returns what some parts score together, a figure for every seed that has one."""
     values: Figures = {}
     for score in scores:
@@ -79,7 +79,7 @@ def subset_table(
 ) -> Table:
     """Returns Table 7: multi-task models of two and three tasks."""
     names = {tasks: " + ".join(t.upper() for t in tasks) for tasks in SUBSETS}
-    rows = {names[t]: figures_of(scores, [Part("mtl", t)], split) for t in SUBSETS}
+    rows = {names[t]: figures_of(scores, [Training("mtl", t)], split) for t in SUBSETS}
     paper = {names[t]: comparable(figures, lta_windows) for t, figures in SUBSETS.items()}
     return _table(f"MTL of some tasks, {split}", rows, paper if with_paper else {})
 

@@ -15,7 +15,7 @@ from model.predict.predictor import Predictor
 from server.api.oip.schemas import InferRequest, InferResponse, Parameters
 from server.api.oip.tensors import Output, outputs_of
 from server.api.oip.wire import Array, InferSink, described, read_clip, read_matrix, write
-from server.engine.request import Outcome, Source
+from server.engine.request import ClipResult, Source
 from server.engine.uploaded_features import check_track
 from server.errors import FeaturesInvalid, FieldInvalid
 from server.schemas.options import PredictOptions, check_options
@@ -70,7 +70,7 @@ class Inference:
         check_track(track, self._predictor.encoder, max_duration_s=settings.max_duration_s)
         return track
 
-    def answer(self, outcome: Outcome) -> tuple[bytes, int | None]:
+    def answer(self, outcome: ClipResult) -> tuple[bytes, int | None]:
         """Returns the body, and the length of its JSON where tensors come after it."""
         arrays = {output.name: output.read(outcome.prediction) for output in self._outputs}
         wishes = {wish.name: wish for wish in self._request.outputs or ()}

@@ -14,14 +14,14 @@ from server.spool_file import SpoolFile
 MAX_OPTIONS_BYTES = 64 * 1024
 """Size of the JSON part; its fields are small."""
 
-Kind = Literal["video", "features"]
+BodyKind = Literal["video", "features"]
 """What the body, or its one large part, holds."""
 
 
-class Parts:
+class MultipartBody:
     """A form: `video` or `features` goes to the file, `request` is kept."""
 
-    def __init__(self, file: SpoolFile, boundary: bytes, kinds: tuple[Kind, ...]) -> None:
+    def __init__(self, file: SpoolFile, boundary: bytes, kinds: tuple[BodyKind, ...]) -> None:
         """Prepares to read one form.
 
         Args:
@@ -40,7 +40,7 @@ class Parts:
         self._body = BodyParts(boundary, self._begin_part, self._add)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> BodyKind:
         """What the large part was."""
         return "features" if "features" in self._seen else "video"
 

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
 
-from server.api.uploads.bodies import Kind, Parts, media_type
-from server.api.uploads.spool import Folder, Quota, Share
+from server.api.uploads.bodies import BodyKind, MultipartBody, media_type
+from server.api.uploads.spool import DiskQuota, Reservation, SpoolDirectory
 from server.errors import (
     BodyTooLarge,
     CallerGone,
@@ -56,11 +56,11 @@ class Upload:
 
     path: Path
     size_bytes: int
-    kind: Kind
+    kind: BodyKind
     options: bytes | None
 
 
-class Spool:
+class UploadReceiver:
     """A private folder for clips being answered; it disappears with the server."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Spool:
         *,
         max_bytes: int,
         timeout_s: float,
-        quota: Quota | None = None,
+        quota: DiskQuota | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
         """Makes nothing before it is needed.
@@ -81,10 +81,10 @@ class Spool:
             quota: of all bodies together; default: none.
             telemetry: where arrivals are reported.
         """
-        self._folder = Folder(parent)
+        self._folder = SpoolDirectory(parent)
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self.quota = quota or Quota(None)
+        self.quota = quota or DiskQuota(None)
         self._telemetry = telemetry or Telemetry()
         self._telemetry.metrics.read(self._telemetry.metrics.spool_bytes, lambda: self.quota.held)
 
@@ -99,7 +99,7 @@ class Spool:
 
     @asynccontextmanager
     async def receive(
-        self, request: Request, kinds: tuple[Kind, ...] = ("video",)
+        self, request: Request, kinds: tuple[BodyKind, ...] = ("video",)
     ) -> AsyncIterator[Upload]:
         """Yields the body once it is on disk, and removes it afterwards.
 
@@ -168,7 +168,9 @@ class Spool:
         finally:
             path.unlink(missing_ok=True)
 
-    async def _pump(self, request: Request, sink: Sink, file: SpoolFile, share: Share) -> None:
+    async def _pump(
+        self, request: Request, sink: Sink, file: SpoolFile, share: Reservation
+    ) -> None:
         received = 0
         async for chunk in request.stream():
             received += len(chunk)
@@ -186,7 +188,7 @@ class _Raw:
 
     options = None
 
-    def __init__(self, file: SpoolFile, kind: Kind) -> None:
+    def __init__(self, file: SpoolFile, kind: BodyKind) -> None:
         self._file = file
         self.kind = kind
 
@@ -215,13 +217,15 @@ class _Memory:
         """Everything was taken."""
 
 
-def _sink_for(request: Request, kinds: tuple[Kind, ...]) -> Callable[[SpoolFile], _Raw | Parts]:
+def _sink_for(
+    request: Request, kinds: tuple[BodyKind, ...]
+) -> Callable[[SpoolFile], _Raw | MultipartBody]:
     """Returns what takes the body, as its content type says."""
     kind, boundary = media_type(request.headers.get("content-type", ""))
     if kind == "multipart/form-data":
         if not boundary:
             raise MalformedRequest("the content type names no multipart boundary")
-        return lambda file: Parts(file, boundary, kinds)
+        return lambda file: MultipartBody(file, boundary, kinds)
     if kind.startswith("video/") or kind == "application/octet-stream":
         return lambda file: _Raw(file, "video")
     if kind == SAFETENSORS and "features" in kinds:

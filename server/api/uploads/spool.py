@@ -21,7 +21,7 @@ YOUNG_S = 60.0
 """A folder may be this old before its maker must have locked it."""
 
 
-class Folder:
+class SpoolDirectory:
     """Made when first needed, with access for this user alone, and locked while in use."""
 
     def __init__(self, parent: Path | None) -> None:
@@ -72,7 +72,7 @@ class Folder:
                 os.close(descriptor)
 
 
-class Quota:
+class DiskQuota:
     """Bytes that all bodies together may take on disk, those still to come included."""
 
     def __init__(self, limit: int | None, retry_after_s: Callable[[], int] = lambda: 1) -> None:
@@ -85,9 +85,9 @@ class Quota:
         self._limit, self._retry_after_s = limit, retry_after_s
         self.held = 0
 
-    def share(self) -> "Share":
+    def share(self) -> "Reservation":
         """Returns one body's share, empty at first; to be used in a `with`."""
-        return Share(self)
+        return Reservation(self)
 
     def take(self, count: int) -> None:
         """Takes bytes.
@@ -100,10 +100,10 @@ class Quota:
         self.held += count
 
 
-class Share:
+class Reservation:
     """What one body holds of the quota; given back at the end of the `with`."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: DiskQuota) -> None:
         self._quota = quota
         self._held = 0
 

@@ -4,7 +4,7 @@ import inspect
 import pytest
 
 from clients.aio import AsyncEgoPackClient
-from clients.api.transport import finish, iterate
+from clients.api.transport import iterate_sync, run_sync
 from clients.calls import Calls
 from clients.client import EgoPackClient
 
@@ -29,7 +29,7 @@ def test_what_waits_for_a_loop_cannot_be_finished_without_one():
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="BlockingPort"):
-        finish(wait())
+        run_sync(wait())
 
 
 def test_what_is_left_early_is_closed():
@@ -42,9 +42,9 @@ def test_what_is_left_early_is_closed():
         finally:
             closed.append(number)
 
-    for number in iterate(numbers()):
+    for number in iterate_sync(numbers()):
         if number == 2:
             break
     del number
     assert closed == [2]
-    assert list(iterate(numbers())) == list(range(9))
+    assert list(iterate_sync(numbers())) == list(range(9))

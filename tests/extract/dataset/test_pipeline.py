@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from extract.dataset import pipeline as dataset
 from extract.dataset.pipeline import Outcome, Progress, extract_videos
-from extract.dataset.pipeline import pipeline as dataset
 from extract.dataset.video_lists import Video
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
 from extract.features.extractor import Extractor

@@ -8,10 +8,10 @@ from extract.contract import OMNIVORE, TABLETOP
 from extract.decode.clip import Limits
 from extract.decode.read_plan import (
     PacketReport,
-    damage_of,
     decord_fits,
     decord_may_read,
     plan_reading,
+    share_lost,
 )
 from extract.errors import VideoRejected
 from extract.windows import wanted_frames
@@ -159,7 +159,7 @@ def test_damage_is_the_share_of_the_frames_needed_that_is_missing(declared, coun
     report = replace(GOOD, frames_declared=declared, is_cut=True)
     plan = plan_reading(report, TABLETOP, Limits())
     assert np.count_nonzero(plan.repeats) == 120
-    assert damage_of(report, plan, counts) == pytest.approx(damage)
+    assert share_lost(report, plan, counts) == pytest.approx(damage)
 
 
 def hd(num_frames):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extract.decode.clip import TRUSTED
-from extract.decode.resample import is_on_clock, plan_frames, read_clock
+from extract.decode.resample import is_on_clock, read_clock, resample
 from extract.decode.video import decode_clip
 from extract.features.extractor import windows_of
 from extract.windows import cut_windows
@@ -23,7 +23,7 @@ def constant(rate, count):
 def test_sources_at_thirty_are_taken_as_they_are(rate):
     clock = constant(rate, 90)
     assert is_on_clock(clock, 30)
-    assert plan_frames(clock, 30).tolist() == list(range(90))
+    assert resample(clock, 30).tolist() == list(range(90))
 
 
 def test_millisecond_times_still_count_as_constant():
@@ -32,27 +32,27 @@ def test_millisecond_times_still_count_as_constant():
 
 
 def test_sixty_frames_per_second_become_every_second_frame():
-    assert plan_frames(constant(60, 60), 30).tolist() == list(range(0, 60, 2))
+    assert resample(constant(60, 60), 30).tolist() == list(range(0, 60, 2))
 
 
 def test_twenty_five_frames_per_second_repeat_every_sixth_tick_or_so():
     # At tick i the nearest of frames shown every 1/25 s, worked out by hand.
-    assert plan_frames(constant(25, 10), 30).tolist() == [0, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 9]
+    assert resample(constant(25, 10), 30).tolist() == [0, 1, 2, 2, 3, 4, 5, 6, 7, 7, 8, 9]
 
 
 def test_ten_frames_per_second_are_shown_three_times_each_around_their_time():
-    assert plan_frames(constant(10, 3), 30).tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert resample(constant(10, 3), 30).tolist() == [0, 0, 1, 1, 1, 2, 2, 2, 2]
 
 
 def test_a_tick_half_way_shows_the_earlier_frame():
     clock = read_clock(np.array([0.0, 2 / 30, 6 / 30]), declared_rate=None)
-    assert plan_frames(clock, 30).tolist()[:5] == [0, 0, 1, 1, 1]
+    assert resample(clock, 30).tolist()[:5] == [0, 0, 1, 1, 1]
 
 
 @given(gaps=st.lists(st.floats(0.001, 0.5), min_size=1, max_size=60))
 def test_every_tick_shows_a_nearest_frame(gaps):
     clock = read_clock(np.cumsum([0.0, *gaps]), declared_rate=None)
-    plan = plan_frames(clock, 30)
+    plan = resample(clock, 30)
     if is_on_clock(clock, 30):
         assert plan.tolist() == list(range(len(gaps) + 1))
         return
@@ -69,7 +69,7 @@ def test_a_hole_is_part_of_the_duration():
     clock = read_clock(times, declared_rate=None)
     assert not clock.is_constant
     assert clock.end_s == pytest.approx(5.0)
-    assert len(plan_frames(clock, 30)) == 150
+    assert len(resample(clock, 30)) == 150
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.0, 0.0], [0.0, np.nan, np.nan], [0.0, 0.1, 0.1]])
@@ -103,7 +103,7 @@ def instants_of_windows(plan, times_s):
 @given(rate=st.sampled_from(OTHER_RATES), count=st.integers(30, 2000))
 def test_every_window_of_another_rate_covers_its_own_instants(rate, count):
     clock = constant(float(rate), count)
-    plan = plan_frames(clock, 30)
+    plan = resample(clock, 30)
     assert abs(len(plan) - count * 30 / float(rate)) <= 0.5 + 1e-6
     shown, wanted = instants_of_windows(plan, clock.times_s)
     # No frame is further than half a source frame from its instant; past the last frame, one.
@@ -120,7 +120,7 @@ def test_every_window_of_a_variable_rate_covers_its_own_instants(rate, jitter):
     clock = read_clock(times_s, declared_rate=None)
     if is_on_clock(clock, 30):
         return
-    plan = plan_frames(clock, 30)
+    plan = resample(clock, 30)
     shown, wanted = instants_of_windows(plan, clock.times_s)
     gaps = np.append(np.diff(times_s), clock.end_s - times_s[-1])
     inside = wanted <= times_s[-1]
@@ -131,7 +131,7 @@ def test_every_window_of_a_variable_rate_covers_its_own_instants(rate, jitter):
 @given(count=st.integers(1, 100_000), rate=st.sampled_from([30.0, 30000 / 1001]))
 def test_thirty_and_its_ntsc_cousin_are_never_resampled(count, rate):
     clock = constant(rate, count)
-    assert np.array_equal(plan_frames(clock, 30), np.arange(count))
+    assert np.array_equal(resample(clock, 30), np.arange(count))
 
 
 @pytest.mark.parametrize("rate", [*OTHER_RATES, "variable"])

@@ -6,8 +6,8 @@ import torch
 
 from extract.contract import TABLETOP
 from extract.decode.video import Limits, decode_clip
-from extract.encoders.precomputed import extractor as extractor_module
 from extract.errors import VideoRejected
+from extract.features import extractor as extractor_module
 from extract.features.extractor import Extractor, WindowCutter
 from extract.windows import cut_windows
 from tests.extract.clips import write_numbered

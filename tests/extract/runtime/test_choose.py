@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from extract.errors import RuntimeUnavailable
+from extract.runtime import choose as runtime
 from extract.runtime.choose import (
     BATCHES,
     MAX_ROUNDS,
@@ -16,7 +17,6 @@ from extract.runtime.choose import (
     measure,
     times_faster,
 )
-from extract.runtime.choose import choose as runtime
 from extract.runtime.onnx_encoder import OnnxEncoder
 from extract.runtime.onnx_export import export_encoder
 

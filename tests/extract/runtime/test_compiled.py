@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from extract.encoders.torch_encoder import TorchEncoder
-from extract.runtime.choose import compiled, precision
+from extract.runtime import compiled, precision
 from extract.runtime.compiled import FixedBatches, cut_batch, prepare
 from extract.runtime.precision import PRECISIONS, in_precision, probe_windows
 from tests.extract.conftest import TINY_SWIN

@@ -7,7 +7,7 @@ import torch
 from extract.contract import FeatureContract
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.extractor import Extractor, windows_of
-from extract.runtime.choose import frame_batches
+from extract.runtime import frame_batches
 from tests.extract.conftest import TINY_SWIN
 
 FLOAT = FeatureContract(frame_step=2, short_side=52, crop_height=48, crop_width=64)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save
 
 from extract.encoders.load import encoder_spec
-from extract.runtime.choose import onnx_export
+from extract.runtime import onnx_export
 from extract.runtime.onnx_export import export_encoder, main, stored_tensors
 from weights.bundle import ONNX_FILE, Bundle, load_bundle, save_bundle
 from weights.bundle.manifest import MANIFEST_FILE, Manifest

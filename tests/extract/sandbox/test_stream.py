@@ -22,7 +22,7 @@ def process():
 
 
 def drain(stream, sink):
-    while not stream.pour(sink):
+    while not stream.drain_into(sink):
         pass
     return np.concatenate(sink.blocks)
 
@@ -111,7 +111,7 @@ def test_a_process_that_talks_nonsense_is_not_believed(reply):
 
     stream = FrameStream(Liar(), __file__, EVERY)
     with pytest.raises(DecoderDied):
-        stream.pour(Frames())
+        stream.drain_into(Frames())
     assert not stream.is_reusable
 
 
@@ -134,7 +134,7 @@ def test_a_process_that_miscounts_its_frames_is_not_believed(lengths):
 
     stream = FrameStream(Liar(), __file__, EVERY)
     with pytest.raises(DecoderDied):
-        stream.pour(Frames())
+        stream.drain_into(Frames())
     assert not stream.is_reusable
 
 

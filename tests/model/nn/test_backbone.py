@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from torch_geometric.nn import SAGEConv
 
 from model.nn.backbone import TemporalBackbone, encode_positions
-from model.nn.graphs import Union, build_edges, build_union
+from model.nn.graphs import GraphBatch, build_edges, build_union
 from model.tasks import TASKS
 from tests.factories import D_IN, TINY, make_inputs
 
@@ -23,7 +23,7 @@ def make_union(edges, num_nodes=7, seed=1):
     """One graph of any shape."""
     hears = torch.zeros(num_nodes, num_nodes)
     hears[edges[1], edges[0]] = 1
-    return Union(
+    return GraphBatch(
         (torch.randn(num_nodes, 3, D_IN, generator=torch.Generator().manual_seed(seed)),),
         torch.arange(num_nodes),
         torch.arange(num_nodes) - 3,
@@ -103,7 +103,7 @@ def test_renaming_nodes_renames_the_output():
     union = random_union()
     order = torch.randperm(7)
     means = {"any": union.means["any"][order][:, order]}
-    renamed = Union(union.xs, order, union.positions[order], means, union.sizes)
+    renamed = GraphBatch(union.xs, order, union.positions[order], means, union.sizes)
     torch.testing.assert_close(backbone(union)[order], backbone(renamed))
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from model.nn.dropout import Dropout, toss
+from model.nn.dropout import Dropout, dropout_mask
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
@@ -15,7 +15,7 @@ def test_a_share_is_dropped_and_the_mean_stays(share):
 
 def test_values_are_dropped_independently_of_their_neighbours():
     torch.manual_seed(0)
-    kept = toss(400_000, 0.5).float() - 0.5
+    kept = dropout_mask(400_000, 0.5).float() - 0.5
     for distance in (1, 2, 3, 4, 5):  # four values share a number
         together = (kept[:-distance] * kept[distance:]).mean().item()
         assert together == pytest.approx(0, abs=2e-3)  # four standard errors

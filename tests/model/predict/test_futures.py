@@ -8,8 +8,8 @@ import torch
 from extract.features.track import EncoderId
 from model.predict.futures import sample_futures, sample_split, seed_of
 from model.predict.predictor import Predictor, PredictRequest
-from model.score.answering import Responder
-from model.score.test_set import Question
+from model.score.answering import ChallengeAnswerer
+from model.score.test_set import ChallengeItem
 from tests.factories import TINY, make_bundle, make_track
 
 STEPS = 4000
@@ -80,11 +80,13 @@ def test_a_fitted_temperature_moves_what_is_shown_and_not_what_is_drawn(bundles)
 
 
 def test_a_challenge_file_is_drawn_as_a_split_is_scored(bundles):
-    windows = [Question(f"c_{i}", "clip", ((0, 240), (100 * i, 100 * i + 240))) for i in range(3)]
+    windows = [
+        ChallengeItem(f"c_{i}", "clip", ((0, 240), (100 * i, 100 * i + 240))) for i in range(3)
+    ]
     track = make_track(3000)
     track = replace(track, encoder=replace(track.encoder, fingerprint=""))
-    plain, fitted = (Responder(b).answer("lta", windows, track) for b in bundles)
+    plain, fitted = (ChallengeAnswerer(b).answer("lta", windows, track) for b in bundles)
     assert plain == fitted
-    cold = Responder(bundles[0], future_temperature=1e-3).answer("lta", windows, track)
+    cold = ChallengeAnswerer(bundles[0], future_temperature=1e-3).answer("lta", windows, track)
     assert cold != plain
     assert all(len(set(map(tuple, answer["verb"]))) == 1 for answer in cold.values())

@@ -3,7 +3,7 @@ import torch
 
 from model.errors import FeatureMismatch, SearchInvalid, SegmentInvalid
 from model.predict.predictor import Predictor, PredictRequest
-from model.predict.search import Look
+from model.predict.search import SearchQuery
 from model.tasks import AR
 from model.track_nodes import cut_track, nodes_on
 from tests.factories import make_bundle, make_track
@@ -31,7 +31,7 @@ def action_of(predictor, backpack, row):
 
 def test_a_clips_neighbours_are_those_of_a_loop_over_all_prototypes(predictor, backpack):
     request = ask(predictor, segment_s=4.0)
-    cut, found = predictor.search(request, Look(top_k=3))
+    cut, found = predictor.search(request, SearchQuery(top_k=3))
     assert cut == [(0.0, 4.0), (4.0, 8.0), (8.0, 12.0), (12.0, 16.0)]
     model = predictor.skills.models["shared"]
     with torch.inference_mode():
@@ -58,7 +58,7 @@ def test_a_clips_neighbours_are_those_of_a_loop_over_all_prototypes(predictor, b
 def test_an_action_is_its_own_closest_prototype_in_every_perspective(predictor, backpack):
     for row in range(len(backpack.count)):
         verb, noun = action_of(predictor, backpack, row)
-        found = predictor.backpacks.of_action(verb, noun, Look(top_k=2))
+        found = predictor.backpacks.of_action(verb, noun, SearchQuery(top_k=2))
         (nearest,) = found.nearest
         for neighbours in nearest.values():
             assert (neighbours[0].verb, neighbours[0].noun) == (verb, noun)
@@ -67,18 +67,21 @@ def test_an_action_is_its_own_closest_prototype_in_every_perspective(predictor, 
 
 
 def test_only_the_perspectives_asked_for_are_searched(predictor):
-    _, found = predictor.search(ask(predictor), Look(perspectives=("pnr",)))
+    _, found = predictor.search(ask(predictor), SearchQuery(perspectives=("pnr",)))
     assert all(set(nearest) == {"pnr"} for nearest in found.nearest)
 
 
 def test_more_prototypes_than_there_are_gives_all_of_them(predictor, backpack):
-    _, found = predictor.search(ask(predictor), Look(top_k=10_000))
+    _, found = predictor.search(ask(predictor), SearchQuery(top_k=10_000))
     assert all(len(n) == len(backpack.count) for n in found.nearest[0].values())
 
 
 @pytest.mark.parametrize(
     ("look", "field"),
-    [(Look(perspectives=("ar", "dance")), "perspectives/1"), (Look(backbone="x"), "backbone")],
+    [
+        (SearchQuery(perspectives=("ar", "dance")), "perspectives/1"),
+        (SearchQuery(backbone="x"), "backbone"),
+    ],
 )
 def test_what_is_not_in_the_backpack_is_refused(predictor, look, field):
     with pytest.raises(SearchInvalid) as caught:
@@ -94,14 +97,14 @@ def test_an_action_never_seen_is_refused(predictor, backpack):
     unseen = [(v, n) for v in spaces["verb"] for n in spaces["noun"] if (v, n) not in seen]
     for verb, noun in [*unseen[:1], ("fly", spaces["noun"][0]), (spaces["verb"][0], "moon")]:
         with pytest.raises(SearchInvalid):
-            predictor.backpacks.of_action(verb, noun, Look())
+            predictor.backpacks.of_action(verb, noun, SearchQuery())
 
 
 def test_a_search_looks_at_its_track_first(predictor):
     with pytest.raises(FeatureMismatch):
-        predictor.search(ask(predictor, make_track(240)), Look())
+        predictor.search(ask(predictor, make_track(240)), SearchQuery())
     with pytest.raises(SegmentInvalid):
-        predictor.search(ask(predictor, segments=((0.0, 99.0),)), Look())
+        predictor.search(ask(predictor, segments=((0.0, 99.0),)), SearchQuery())
 
 
 def test_given_segments_are_kept_and_even_ones_cover_the_track():

@@ -7,8 +7,8 @@ import torch
 from extract.features.track import EncoderId
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.predict.futures import seed_of
-from model.score.answering import Responder
-from model.score.test_set import Question
+from model.score.answering import ChallengeAnswerer
+from model.score.test_set import ChallengeItem
 from model.tasks import LTA
 from tests.factories import make_bundle, make_track
 
@@ -22,11 +22,11 @@ def bundle():
 
 def windows(count=6):
     bounds = tuple((100 * i, 100 * i + 240) for i in range(20))
-    return [Question(f"c_{i}", "clip", bounds[: i + 1]) for i in range(count)]
+    return [ChallengeItem(f"c_{i}", "clip", bounds[: i + 1]) for i in range(count)]
 
 
 def changes(count=20):
-    return [Question(f"s{i}", "clip", ((90 * i, 90 * i + 150 + i),)) for i in range(count)]
+    return [ChallengeItem(f"s{i}", "clip", ((90 * i, 90 * i + 150 + i),)) for i in range(count)]
 
 
 QUESTIONS = {"lta": windows(), "oscc": changes(), "pnr": changes()}
@@ -35,8 +35,10 @@ QUESTIONS = {"lta": windows(), "oscc": changes(), "pnr": changes()}
 @pytest.mark.parametrize("task", list(QUESTIONS))
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_an_answer_does_not_depend_on_its_batch(bundle, task, batch_size):
-    together = Responder(bundle).answer(task, QUESTIONS[task], TRACK)
-    apart = Responder(bundle, batch_size=batch_size).answer(task, QUESTIONS[task][::-1], TRACK)
+    together = ChallengeAnswerer(bundle).answer(task, QUESTIONS[task], TRACK)
+    apart = ChallengeAnswerer(bundle, batch_size=batch_size).answer(
+        task, QUESTIONS[task][::-1], TRACK
+    )
     assert apart == together
     assert len({json.dumps(a) for a in together.values()}) > 1
 
@@ -44,10 +46,10 @@ def test_an_answer_does_not_depend_on_its_batch(bundle, task, batch_size):
 def test_a_draw_depends_on_seed_and_id_alone(bundle):
     one, two = windows()[2:4]
     renamed = replace(one, id="another")
-    answers = Responder(bundle).answer("lta", [one, two, renamed], TRACK)
+    answers = ChallengeAnswerer(bundle).answer("lta", [one, two, renamed], TRACK)
     assert answers[one.id] != answers["another"]
-    assert Responder(bundle).answer("lta", [one], TRACK)[one.id] == answers[one.id]
-    assert Responder(bundle, seed=1).answer("lta", [one], TRACK)[one.id] != answers[one.id]
+    assert ChallengeAnswerer(bundle).answer("lta", [one], TRACK)[one.id] == answers[one.id]
+    assert ChallengeAnswerer(bundle, seed=1).answer("lta", [one], TRACK)[one.id] != answers[one.id]
 
 
 def test_seeds_differ_and_fit_a_generator():
@@ -62,7 +64,7 @@ def test_a_window_with_too_little_behind_it_repeats_its_first_action(bundle):
     short = windows(2)[1]
     first, last = short.segments
     padded = replace(short, segments=(first, first, first, last))
-    nodes = [Responder(bundle)._nodes(four, [q], TRACK) for q in (short, padded)]
+    nodes = [ChallengeAnswerer(bundle)._nodes(four, [q], TRACK) for q in (short, padded)]
     assert nodes[0].shape[1] == 4
     assert torch.equal(*nodes)
 
@@ -71,14 +73,14 @@ def test_only_the_last_actions_are_observed(bundle):
     long = windows(6)[5]
     short = replace(long, segments=long.segments[-2:])
     other = replace(long, segments=long.segments[-1:])
-    answers = [Responder(bundle).answer("lta", [q], TRACK) for q in (long, short, other)]
+    answers = [ChallengeAnswerer(bundle).answer("lta", [q], TRACK) for q in (long, short, other)]
     assert answers[0] == answers[1]
     assert answers[0] != answers[2]
 
 
 def test_prototypes_are_searched_in_the_precision_of_the_answers(bundle):
     queries = torch.randn(5, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    for backpack in Responder(bundle)._skills.backpacks.values():
+    for backpack in ChallengeAnswerer(bundle)._skills.backpacks.values():
         for task, prototypes in backpack.prototypes.items():
             cosine = torch.cosine_similarity(queries.unsqueeze(1), prototypes, dim=2)
             expected = cosine.topk(3)
@@ -88,7 +90,7 @@ def test_prototypes_are_searched_in_the_precision_of_the_answers(bundle):
 
 
 def test_features_of_another_encoder_are_refused(bundle):
-    responder = Responder(bundle)
+    responder = ChallengeAnswerer(bundle)
     other = make_track(300, encoder=EncoderId("fake", "f" * 64))
     with pytest.raises(FeatureMismatch, match="come from fake ffffffffffff"):
         responder.answer("oscc", changes(1), other)
@@ -101,11 +103,11 @@ def test_a_task_without_a_skill_is_refused(bundle):
     facts = {task: f for task, f in bundle.manifest.skills.items() if task != "pnr"}
     partial = replace(bundle, skills=skills, manifest=replace(bundle.manifest, skills=facts))
     with pytest.raises(UnknownTask, match="pnr"):
-        Responder(partial).check_tasks(["oscc", "pnr"])
+        ChallengeAnswerer(partial).check_tasks(["oscc", "pnr"])
 
 
 def test_label_ids_must_mean_the_same_in_bundle_and_annotations(bundle):
-    responder = Responder(bundle)
+    responder = ChallengeAnswerer(bundle)
     names = bundle.manifest.label_spaces
     responder.check_labels(names)
     responder.check_labels(names | {"verb": [*names["verb"], "one more"]})

@@ -21,7 +21,7 @@ from model.evaluate.metrics import anticipation_errors, keyframe_error_s
 from model.nn.skill_set import build_skills
 from model.predict.futures import sample_futures, seed_of
 from model.score.__main__ import main
-from model.score.answering import Responder
+from model.score.answering import ChallengeAnswerer
 from model.train.methods.stages import collect_logits
 from tests.extract.clips import write_numbered
 from tests.factories import TINY, make_bundle
@@ -91,9 +91,9 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(root, out, tmp_path):
 def test_a_run_goes_on_after_any_interruption_and_ends_the_same(root, out, tmp_path, monkeypatch):
     parts = {task: (out / f"parts/{task}.jsonl").read_bytes() for task in TASKS}
     asked = []
-    answer = Responder.answer
+    answer = ChallengeAnswerer.answer
     monkeypatch.setattr(
-        Responder, "answer", lambda self, *a: asked.append(len(a[1])) or answer(self, *a)
+        ChallengeAnswerer, "answer", lambda self, *a: asked.append(len(a[1])) or answer(self, *a)
     )
     for share in (0.0, 0.3, 0.6, 0.97, 1.0):
         folder = tmp_path / str(share)
@@ -161,11 +161,11 @@ def test_a_model_that_normalises_over_its_batch_makes_the_batch_size_count(root,
 def test_a_run_killed_half_way_ends_with_the_same_bytes(root, out, tmp_path):
     slowly = (
         "import sys, time\n"
-        "from model.score.answering import Responder\n"
+        "from model.score.answering import ChallengeAnswerer\n"
         "from model.score.__main__ import main\n"
-        "answer = Responder.answer\n"
+        "answer = ChallengeAnswerer.answer\n"
         "def slow(*a):\n    time.sleep(0.5); return answer(*a)\n"
-        "Responder.answer = slow\n"
+        "ChallengeAnswerer.answer = slow\n"
         "raise SystemExit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", slowly, *options(root, tmp_path)]

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.score.submission import Layout, report, write_submission
-from model.score.test_set import Question
+from model.score.test_set import ChallengeItem
 
 Y = {"verb": 7, "noun": 5}
 IDS = [f"clip-{i}_7" for i in range(4)]
 LENGTHS = [150, 181, 200, 240]
 QUESTIONS = [
-    Question(i, "v", ((100, 100 + n),)) for i, n in zip(IDS, LENGTHS, strict=True)
+    ChallengeItem(i, "v", ((100, 100 + n),)) for i, n in zip(IDS, LENGTHS, strict=True)
 ]  # fmt: skip
 LAYOUTS = {task: Layout(task, QUESTIONS, Y) for task in ("lta", "oscc", "pnr")}
 

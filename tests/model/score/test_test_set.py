@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from model.data.annotations import DataRoot
 from model.errors import AnnotationInvalid
-from model.score.test_set import AnnotationFolder, Question, open_annotations, read_questions
+from model.score.test_set import AnnotationFolder, ChallengeItem, open_annotations, read_questions
 from tests.model.challenge import make_challenge, write_clips
 
 
@@ -51,7 +51,7 @@ def test_every_segment_is_asked_for_in_the_order_of_the_file(root, task):
     rows = json.loads(path.read_text())["clips"]
     asked = read_questions(DataRoot(root), task)
     assert [q.id for q in asked] == [row["unique_id"] for row in rows]
-    assert asked[0] == Question(
+    assert asked[0] == ChallengeItem(
         rows[0]["unique_id"],
         rows[0]["video_uid"],
         ((rows[0]["parent_start_frame"], rows[0]["parent_end_frame"]),),

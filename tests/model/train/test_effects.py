@@ -13,7 +13,7 @@ from model.train.ledger import Ledger
 from model.train.methods.stages import collect_logits
 from model.train.methods.trainer import ALL_TASKS, LABELS, Trainer, parts_of
 from model.train.options import override
-from model.train.pipeline import Workbench, plan
+from model.train.pipeline import TrainingPipeline, plan
 from model.train.presets import EGO4D, TABLETOP, on_own_backbones
 from model.train.reproduce.jobs import score_models
 from tests.factories import NUM_LABELS, TINY, make_samples
@@ -66,7 +66,7 @@ def learn(tmp_path_factory):
     def learnt(settings, method):
         learning = override(START, settings)
         trainer = Trainer(TRAIN, NUM_LABELS, learning, 0, progress=False)
-        models = Workbench(trainer, Ledger(folder, {}), "samples").models(parts_of(method))
+        models = TrainingPipeline(trainer, Ledger(folder, {}), "samples").models(parts_of(method))
         logits = collect_logits(models, VAL, learning.model)[0]
         flat = {f"{t}.{n}": v for t, by in logits.items() for n, v in by.items()}
         return flat, score_models(models, data, learning, 0)["val"]

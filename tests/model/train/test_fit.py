@@ -6,7 +6,7 @@ from torch import nn
 
 from model.config import FitConfig
 from model.errors import Stopped
-from model.train.fit import Fitting, backward_of, fit, learning_rate_factor, reshuffled, shuffled
+from model.train.fit import FitJob, backward_of, fit, learning_rate_factor, reshuffled, shuffled
 
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -35,7 +35,7 @@ def run(epochs, checkpoint=None, *, stop_at=None, signal_at=None):
         model,
         lambda g: shuffled(24, 8, g),
         backward_of(loss, model),
-        Fitting(config, 3, checkpoint),
+        FitJob(config, 3, checkpoint),
         steps_per_epoch=3,
         label="test",
     )

@@ -5,7 +5,7 @@ import pytest
 from server import problem_types as kinds
 from server.api.app import create_app
 from server.errors import TABLE
-from server.problem_types import Kind
+from server.problem_types import ProblemType
 from tests.server.fakes import make_engine, make_settings
 
 ENDPOINTS = {
@@ -124,7 +124,7 @@ def test_predictions_list_every_problem_they_can_answer(document):
         for response in document["paths"]["/v1/predictions"]["post"]["responses"].values()
         for slug in response["content"].get("application/problem+json", {}).get("examples", {})
     }
-    slugs = {value.slug for value in vars(kinds).values() if isinstance(value, Kind)}
+    slugs = {value.slug for value in vars(kinds).values() if isinstance(value, ProblemType)}
     assert slugs >= {kind.slug for kind in TABLE.values()}
     assert listed == slugs - {
         "not-found",

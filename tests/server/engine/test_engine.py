@@ -378,7 +378,7 @@ def test_a_bundle_that_cannot_be_asked_for_is_not_reloaded_from_a_cache(ask, cap
 def test_while_leaving_it_still_answers_but_asks_balancers_to_look_elsewhere(ask):
     async def main():
         async with started() as (engine, _, _):
-            engine.life.retire()
+            engine.life.stop_advertising()
             with pytest.raises(Draining):
                 engine.life.require_ready()
             with engine.admit():

@@ -4,9 +4,9 @@ from contextlib import asynccontextmanager
 import pytest
 import torch
 
-from server.engine.health import Watch
+from server.engine.health import Watchdog
 from server.errors import Unhealthy
-from server.life import Life
+from server.life import Lifecycle
 from server.telemetry.metrics import Metrics
 from tests.server.fakes import FakePredictor, make_engine, make_settings, wait_until
 
@@ -30,9 +30,9 @@ class Canaries:
 @asynccontextmanager
 async def watching(monkeypatch, *, every_s=0.05, timeout_s=0.05):
     monkeypatch.setattr("server.engine.health.RETRY_S", 0.01)
-    canaries, life = Canaries(), Life()
-    life.begin()
-    watch = Watch(canaries, life=life, metrics=Metrics(), every_s=every_s, timeout_s=timeout_s)
+    canaries, life = Canaries(), Lifecycle()
+    life.start()
+    watch = Watchdog(canaries, life=life, metrics=Metrics(), every_s=every_s, timeout_s=timeout_s)
     task = asyncio.create_task(watch.run())
     try:
         yield watch, canaries, life
@@ -46,7 +46,7 @@ def test_canaries_are_sent_only_while_nobody_else_proves_anything(monkeypatch):
         async with watching(monkeypatch) as (watch, canaries, _):
             for _ in range(20):
                 await asyncio.sleep(0.01)
-                watch.prove()
+                watch.confirm()
             assert canaries.sent == 0
             await wait_until(lambda: canaries.sent >= 2)
 
@@ -75,7 +75,7 @@ def test_two_that_do_not_come_back_turn_readiness_off_until_one_does(monkeypatch
 def test_trouble_with_the_device_is_looked_into_at_once(monkeypatch):
     async def main():
         async with watching(monkeypatch, every_s=60) as (watch, canaries, _):
-            watch.doubt()
+            watch.suspect()
             await wait_until(lambda: canaries.sent == 1)
 
     asyncio.run(main())
@@ -88,7 +88,7 @@ def test_trouble_that_stays_is_the_end(monkeypatch, error):
     async def main():
         async with watching(monkeypatch, every_s=60) as (watch, canaries, life):
             canaries.fate = lambda: error
-            watch.doubt()
+            watch.suspect()
             await wait_until(lambda: life.state == "broken")
             assert life.failure is error
             assert canaries.sent == 2

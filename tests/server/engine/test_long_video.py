@@ -12,7 +12,7 @@ import pytest
 from server.engine import responses as answers
 from server.engine.engine import Engine
 from server.engine.long_video import GIVE_WAY_S
-from server.engine.request import tell_nobody
+from server.engine.request import no_progress
 from server.errors import DeadlineExceeded, VideoTooLong
 from server.schemas.options import PredictOptions
 from tests.server.fakes import make_settings
@@ -32,7 +32,7 @@ async def started(**values):
         await engine.stop()
 
 
-async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, tell=tell_nobody):
+async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, tell=no_progress):
     options = options or PredictOptions()
     return await engine.long_road.predict(path, options, timeout_s=timeout_s, tell=tell)
 

@@ -2,7 +2,7 @@ import pytest
 
 from model.predict.outputs import Prediction
 from server.engine import responses as answers
-from server.engine.request import Outcome, StageTimes
+from server.engine.request import ClipResult, StageTimes
 from server.facts import limits as limits_of
 from server.facts import model_facts
 from tests.factories import make_track
@@ -10,7 +10,7 @@ from tests.server.fakes import FakePredictor, make_clip, make_settings
 
 
 def outcome_of(clip, num_frames):
-    return Outcome(
+    return ClipResult(
         FakePredictor(), clip, make_track(num_frames), Prediction([], None), StageTimes()
     )
 

@@ -5,26 +5,26 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from server.errors import KeyInProgress
-from server.jobs.idempotency import KeyBook, Use
+from server.jobs.idempotency import EarlierUse, IdempotencyKeys
 from server.jobs.store import JobStore
 from tests.server.jobs.test_store import new_job
 
 
 def test_a_key_leads_to_its_job_and_to_no_other_callers(database):
-    keys, store = KeyBook(database), JobStore(database)
+    keys, store = IdempotencyKeys(database), JobStore(database)
     assert keys.reserve("me", "k", now_s=0.0, hold_s=9.0) is None
     with pytest.raises(KeyInProgress):
         keys.reserve("me", "k", now_s=1.0, hold_s=9.0)
     assert keys.reserve("another", "k", now_s=1.0, hold_s=9.0) is None
     job = store.add(new_job(), now_s=2.0, key="k", body_sha256="b")
-    assert keys.reserve("me", "k", now_s=3.0, hold_s=9.0) == Use(job.id, "b")
+    assert keys.reserve("me", "k", now_s=3.0, hold_s=9.0) == EarlierUse(job.id, "b")
     keys.release("me", "k")  # in use by now: stays
     keys.purge(now_s=1e9)
-    assert keys.reserve("me", "k", now_s=1e9, hold_s=9.0) == Use(job.id, "b")
+    assert keys.reserve("me", "k", now_s=1e9, hold_s=9.0) == EarlierUse(job.id, "b")
 
 
 def test_a_key_comes_free_when_its_body_never_came(database):
-    keys = KeyBook(database)
+    keys = IdempotencyKeys(database)
     keys.reserve("me", "k", now_s=0.0, hold_s=9.0)
     keys.release("me", "k")
     assert keys.reserve("me", "k", now_s=0.0, hold_s=9.0) is None
@@ -36,7 +36,7 @@ def test_a_key_comes_free_when_its_body_never_came(database):
 
 
 def test_a_key_is_forgotten_with_its_job(database):
-    keys, store = KeyBook(database), JobStore(database)
+    keys, store = IdempotencyKeys(database), JobStore(database)
     keys.reserve("me", "k", now_s=0.0, hold_s=9.0)
     store.add(new_job(), now_s=0.0, key="k", body_sha256="b")
     store.fail(store.claim(now_s=0.0, lease_s=9.0), {}, now_s=1.0)
@@ -45,7 +45,7 @@ def test_a_key_is_forgotten_with_its_job(database):
 
 
 def test_of_many_at_once_one_holds_the_key(database):
-    keys = KeyBook(database)
+    keys = IdempotencyKeys(database)
 
     def reserve(_):
         try:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from server.jobs.ssrf_safe_client import DeliveryFailed, SafeClient, UrlRefused, is_public
+from server.jobs.ssrf_safe_client import DeliveryFailed, SsrfSafeClient, UrlRefused, is_public
 from tests.server.jobs.receiver import receiving
 
 PRIVATE = [
@@ -58,11 +58,11 @@ def test_a_public_address_is_seen_as_such(address):
 )
 def test_a_url_that_can_be_refused_unseen_is(url):
     with pytest.raises(UrlRefused):
-        SafeClient(timeout_s=1).check(url)
+        SsrfSafeClient(timeout_s=1).check(url)
 
 
 def test_an_ordinary_url_is_taken():
-    url = SafeClient(timeout_s=1).check("https://hooks.example.org:8443/a?b=c")
+    url = SsrfSafeClient(timeout_s=1).check("https://hooks.example.org:8443/a?b=c")
     assert (url.host, url.port) == ("hooks.example.org", 8443)
 
 
@@ -86,7 +86,7 @@ def test_a_name_with_an_address_of_ours_is_refused_even_among_public_ones(addres
     with receiving() as receiver:
         for addresses in ([address], ["1.1.1.1", address], [address, "1.1.1.1"]):
             resolve, _ = names(addresses)
-            client = SafeClient(timeout_s=1, resolve=resolve)
+            client = SsrfSafeClient(timeout_s=1, resolve=resolve)
             with pytest.raises(UrlRefused, match="not a public one"):
                 post(client, f"https://hook.example:{receiver.port}/")
     assert receiver.received == []
@@ -95,14 +95,14 @@ def test_a_name_with_an_address_of_ours_is_refused_even_among_public_ones(addres
 def test_numbers_that_only_a_resolver_reads_as_loopback_are_refused():
     for host in ("127.1", "2130706433", "0x7f000001", "localhost"):
         with pytest.raises((UrlRefused, DeliveryFailed)) as caught:
-            post(SafeClient(timeout_s=5), f"https://{host}:1/")
+            post(SsrfSafeClient(timeout_s=5), f"https://{host}:1/")
         assert "connection" not in str(caught.value)  # nobody was called
 
 
 def test_a_name_is_resolved_once_and_the_address_that_was_checked_is_called():
     resolve, asked = names(["127.0.0.1"], ["127.9.9.9"])
     with receiving() as receiver:
-        client = SafeClient(timeout_s=5, allow_http=True, allow_private=True, resolve=resolve)
+        client = SsrfSafeClient(timeout_s=5, allow_http=True, allow_private=True, resolve=resolve)
         url = f"http://hook.example:{receiver.port}/a?b=c"
         assert post(client, url, b'{"x":1}', **{"Webhook-Id": "msg_1"}) == 204
     assert asked == [("hook.example", receiver.port)]
@@ -114,7 +114,7 @@ def test_a_name_is_resolved_once_and_the_address_that_was_checked_is_called():
 
 
 def local(**options):
-    return SafeClient(**{"timeout_s": 5, "allow_http": True, "allow_private": True} | options)
+    return SsrfSafeClient(**{"timeout_s": 5, "allow_http": True, "allow_private": True} | options)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -203,7 +203,7 @@ def test_certificates_are_checked_against_the_name_and_not_the_address(tmp_path)
     serving.sni_callback = lambda _, name, __: greeted.append(name)
     trusting = ssl.create_default_context(cafile=certificate)
     resolve, _ = names(["127.0.0.1"])
-    client = SafeClient(timeout_s=5, allow_private=True, resolve=resolve, verify=trusting)
+    client = SsrfSafeClient(timeout_s=5, allow_private=True, resolve=resolve, verify=trusting)
     with receiving(context=serving) as receiver:
         assert post(client, f"https://hook.example:{receiver.port}/") == 204
         with pytest.raises(DeliveryFailed, match="no connection"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.errors import JobsUnavailable
 from server.jobs.database import Database
-from server.jobs.deliveries import BACKOFF_S, DeliveryQueue
+from server.jobs.deliveries import BACKOFF_S, WebhookOutbox
 from server.jobs.records import NewJob
 from server.jobs.store import JobStore, LeaseLost
 
@@ -239,7 +239,7 @@ def test_only_the_latest_holder_of_a_live_lease_writes(new_database, acts):
 
 
 def test_an_end_is_announced_once_and_tried_again_until_it_is_heard(database, store):
-    queue = DeliveryQueue(database)
+    queue = WebhookOutbox(database)
     store.add(new_job(), now_s=0.0)  # without a webhook
     store.succeed(store.claim(now_s=0.0, lease_s=9.0), "file", now_s=1.0, expires_s=9.0)
     assert queue.claim(now_s=1.0, lease_s=9.0) is None
@@ -259,7 +259,7 @@ def test_an_end_is_announced_once_and_tried_again_until_it_is_heard(database, st
 
 
 def test_a_receiver_that_never_listens_is_given_up(database, store):
-    queue = DeliveryQueue(database)
+    queue = WebhookOutbox(database)
     store.add(new_job(webhook_url="https://example.org"), now_s=0.0)
     store.fail(store.claim(now_s=0.0, lease_s=9.0), {}, now_s=0.0)
     now, tries = 0.0, 0

@@ -8,10 +8,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from server.jobs.database import DELIVERIES, Database
-from server.jobs.deliveries import BACKOFF_S, DeliveryQueue
-from server.jobs.ssrf_safe_client import SafeClient
+from server.jobs.deliveries import BACKOFF_S, WebhookOutbox
+from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
-from server.jobs.webhooks import Announcer, check_secret
+from server.jobs.webhooks import WebhookSender, check_secret
 from server.telemetry.metrics import Metrics
 from tests.server.jobs.receiver import receiving
 from tests.server.jobs.test_store import new_job
@@ -26,9 +26,9 @@ def parts(tmp_path):
     store = JobStore(database)
 
     def announcer(client=None, metrics=None):
-        return Announcer(
-            DeliveryQueue(database),
-            client or SafeClient(timeout_s=2, allow_http=True, allow_private=True),
+        return WebhookSender(
+            WebhookOutbox(database),
+            client or SsrfSafeClient(timeout_s=2, allow_http=True, allow_private=True),
             SECRET,
             find=store.get,
             describe=lambda job: {"id": job.id, "state": job.state},
@@ -86,7 +86,7 @@ def test_a_message_to_an_address_of_ours_never_leaves(parts):
     _, store, announcer = parts
     with receiving() as receiver:
         end_job(store, f"http://127.0.0.1:{receiver.port}/")
-        asyncio.run(announcer(SafeClient(timeout_s=2, allow_http=True)).send_due())
+        asyncio.run(announcer(SsrfSafeClient(timeout_s=2, allow_http=True)).send_due())
     assert receiver.received == []
 
 

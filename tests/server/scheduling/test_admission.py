@@ -188,12 +188,12 @@ def test_a_clip_that_failed_says_nothing_of_the_rate():
 def test_who_gives_way_waits_for_the_last_clip_and_no_longer():
     async def main():
         admission = Admission(max_requests=4, max_windows=100)
-        await asyncio.wait_for(admission.give_way(60), 1)  # nobody is there
+        await asyncio.wait_for(admission.wait_until_idle(60), 1)  # nobody is there
         with admission.admit():  # whose body is still on its way takes nothing from anyone
-            await asyncio.wait_for(admission.give_way(60), 1)
+            await asyncio.wait_for(admission.wait_until_idle(60), 1)
         with admission.work():
             with admission.work():
-                waiting = asyncio.create_task(admission.give_way(60))
+                waiting = asyncio.create_task(admission.wait_until_idle(60))
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.01)
             assert not waiting.done()
@@ -206,7 +206,7 @@ def test_who_gives_way_is_not_kept_for_ever():
     async def main():
         admission = Admission(max_requests=4, max_windows=100)
         with admission.work():
-            await asyncio.wait_for(admission.give_way(0.01), 1)
-        await asyncio.wait_for(admission.give_way(60), 1)
+            await asyncio.wait_for(admission.wait_until_idle(0.01), 1)
+        await asyncio.wait_for(admission.wait_until_idle(60), 1)
 
     asyncio.run(main())

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import DeadlineExceeded, Draining, QueueFull
-from server.scheduling.batcher import HIGH_TURNS, Batcher
+from server.scheduling.batcher import MAX_CONSECUTIVE_HIGH, Batcher
 
 FOREVER_S = 1e9
 
@@ -262,9 +262,9 @@ def test_high_goes_first_and_low_is_never_starved(items, max_cost):
     order = run.priorities
     head = order.rstrip("L")  # from there on nobody of high priority waited
     assert "LL" not in head
-    assert all(len(run_) == HIGH_TURNS for run_ in head.split("L")[:-1])
+    assert all(len(run_) == MAX_CONSECUTIVE_HIGH for run_ in head.split("L")[:-1])
     if "L" in order:
-        assert len(order) - len(order.lstrip("H")) <= HIGH_TURNS
+        assert len(order) - len(order.lstrip("H")) <= MAX_CONSECUTIVE_HIGH
 
 
 def test_one_of_high_priority_waits_for_one_low_batch_at_most():

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import OutOfMemory
-from server.scheduling.out_of_memory import is_device_error, items_in_halves, rows_in_halves
+from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 
 
 class Small:
@@ -26,7 +26,7 @@ class Small:
 @given(count=st.integers(1, 40), room=st.integers(0, 40))
 def test_a_batch_that_does_not_fit_runs_in_halves_with_the_same_result(count, room):
     rows, items = torch.arange(count), list(range(count))
-    for run_in_halves, values in ((rows_in_halves, rows), (items_in_halves, items)):
+    for run_in_halves, values in ((run_rows_or_split, rows), (run_items_or_split, items)):
         small = Small(room)
         half = (count + 1) // 2
         if room < half:
@@ -44,7 +44,7 @@ def test_other_errors_pass_unchanged():
         raise ValueError("poison")
 
     with pytest.raises(ValueError, match="poison"):
-        rows_in_halves(fail, torch.zeros(2), lambda: None)
+        run_rows_or_split(fail, torch.zeros(2), lambda: None)
 
 
 @pytest.mark.parametrize(

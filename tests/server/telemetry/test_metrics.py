@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 
 from server import problem_types as kinds
-from server.problem_types import Kind
+from server.problem_types import ProblemType
 from server.telemetry.metrics import Metrics, reason_of
 from tests.server.fakes import clip
 
@@ -27,7 +27,7 @@ LABELS = {
     "state",
     "le",
 }
-KINDS = [value for value in vars(kinds).values() if isinstance(value, Kind)]
+KINDS = [value for value in vars(kinds).values() if isinstance(value, ProblemType)]
 
 
 class Page:

@@ -8,7 +8,7 @@ from extract.decode.clip import Limits
 from extract.decode.decord_reader import DecordReader, DecordTrouble
 from extract.decode.demux import scan_packets
 from extract.decode.pyav import frame_skipping as spare
-from extract.decode.pyav.frame_skipping import thinned
+from extract.decode.pyav.frame_skipping import without_skippable
 from extract.decode.sniff import sniff_file
 from extract.decode.video import decode_clip
 from extract.windows import wanted_frames
@@ -51,7 +51,7 @@ def clip(folder, name):
 
 
 def thin(path, repeats=EVEN):
-    return thinned(path, scan_packets(path, sniff_file(path), LIMITS), repeats, LIMITS)
+    return without_skippable(path, scan_packets(path, sniff_file(path), LIMITS), repeats, LIMITS)
 
 
 def pictures(file):

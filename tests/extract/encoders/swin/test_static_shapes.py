@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from extract.encoders.swin.static_shapes import FixedStage, fix
+from extract.encoders.swin.static_shapes import FixedStage, specialise
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 
 SMALL = SwinConfig((4, 8, 8), 12, (2, 2), (1, 2), (4, 3, 4))
@@ -21,7 +21,7 @@ def trunk():
 @pytest.mark.parametrize("size", [(1, 3, 16, 48, 64), (3, 3, 16, 96, 128), (2, 3, 7, 50, 70)])
 @torch.no_grad()
 def test_a_fixed_trunk_gives_the_same_numbers(trunk, size):
-    fixed = fix(trunk, torch.zeros(size))
+    fixed = specialise(trunk, torch.zeros(size))
     pixels = torch.randn(size)
     assert torch.equal(fixed(pixels), trunk(pixels))
 
@@ -29,7 +29,7 @@ def test_a_fixed_trunk_gives_the_same_numbers(trunk, size):
 @torch.no_grad()
 def test_parameters_are_shared_and_the_original_is_left_alone(trunk):
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
-    fixed = fix(trunk, torch.zeros(1, 3, 16, 48, 64))
+    fixed = specialise(trunk, torch.zeros(1, 3, 16, 48, 64))
     assert {id(p) for p in fixed.parameters()} <= {id(p) for p in trunk.parameters()}
     assert not any(isinstance(module, FixedStage) for module in trunk.modules())
     after = trunk.state_dict()
@@ -40,7 +40,7 @@ def test_parameters_are_shared_and_the_original_is_left_alone(trunk):
 @torch.no_grad()
 def test_a_fixed_trunk_is_traced_along_our_way(trunk):
     pixels = torch.randn(2, 3, 16, 48, 64)
-    program = torch.export.export(fix(trunk, pixels), (pixels,))
+    program = torch.export.export(specialise(trunk, pixels), (pixels,))
     called = {str(node.target) for node in program.graph.nodes}
     assert "aten.scaled_dot_product_attention.default" in called  # torchvision's softmax is not
     assert "aten.softmax.int" not in called
@@ -51,4 +51,4 @@ def test_a_fixed_trunk_is_traced_along_our_way(trunk):
 def test_a_trunk_without_windows_is_copied():
     plain = torch.nn.Sequential(torch.nn.Conv3d(3, 4, 2), torch.nn.ReLU()).eval()
     pixels = torch.randn(1, 3, 4, 8, 8)
-    assert torch.equal(fix(plain, pixels)(pixels), plain(pixels))
+    assert torch.equal(specialise(plain, pixels)(pixels), plain(pixels))

@@ -15,7 +15,7 @@ from model.evaluate.report.exhibits import (
     closest_exhibits,
 )
 from model.evaluate.report.page import RunFacts
-from model.evaluate.report.results import Measuring, measure
+from model.evaluate.report.results import MeasureConfig, measure
 from model.evaluate.report.write import write_csv, write_json, write_report
 from model.tasks import FIXED_LABELS
 from tests.factories import NUM_LABELS, TINY, make_skills
@@ -50,7 +50,7 @@ def make_exhibits(split, answers):
 
 def make_result(split, answers, exhibits=(), **options):
     train = make_split(20, seed=9)
-    how = Measuring(TINY, TEMPERATURE, **options)
+    how = MeasureConfig(TINY, TEMPERATURE, **options)
     return measure("val", answers, split, train, how, list(exhibits))
 
 

@@ -11,8 +11,16 @@ from model.train.assemble import assemble, group_skills, score
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger
 from model.train.methods.stages import SkillOnBackbone, collect_logits
-from model.train.methods.trainer import LABELS, SERVABLE, Part, Trainer, fit_of, needs_of, parts_of
-from model.train.pipeline import Workbench, plan
+from model.train.methods.trainer import (
+    LABELS,
+    SERVABLE,
+    Trainer,
+    Training,
+    fit_of,
+    needs_of,
+    parts_of,
+)
+from model.train.pipeline import TrainingPipeline, plan
 from model.train.presets import EGO4D, on_own_backbones
 from tests.factories import NUM_LABELS, TINY, make_bundle, make_samples
 from weights.bundle import load_bundle, save_bundle
@@ -26,7 +34,7 @@ TRAIN, VAL = make_samples(seed=4), make_samples(seed=9)
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     trainer = Trainer(TRAIN, NUM_LABELS, LEARNING, 0, progress=False)
-    return Workbench(trainer, Ledger(tmp_path_factory.mktemp("parts"), {}), "samples")
+    return TrainingPipeline(trainer, Ledger(tmp_path_factory.mktemp("parts"), {}), "samples")
 
 
 def logits_of(models):
@@ -39,7 +47,7 @@ def flat(logits):
 
 @pytest.mark.parametrize("method", LABELS)
 def test_every_method_answers_every_task_and_is_the_same_from_disk(bench, method):
-    again = Workbench(bench.trainer, bench.ledger, "samples")
+    again = TrainingPipeline(bench.trainer, bench.ledger, "samples")
     first, second = (flat(logits_of(b.models(parts_of(method)))) for b in (bench, again))
     assert set(first) == {
         "ar.verb",
@@ -74,13 +82,13 @@ def test_a_novel_task_is_never_known_to_the_model_it_stands_on():
         for part in parts_of(method):
             for need in plan([part])[:-1]:
                 assert part.tasks[0] not in need.tasks
-    assert needs_of(Part("egopack-shared", ("ar",)))[0] == Part("mtl", tuple(TASKS))
+    assert needs_of(Training("egopack-shared", ("ar",)))[0] == Training("mtl", tuple(TASKS))
 
 
 @pytest.mark.parametrize("tasks", [("ar", "oscc"), ("oscc", "pnr"), ("lta", "oscc", "pnr")])
 def test_any_number_of_known_tasks_is_enough_with_or_without_recognition(tasks, tmp_path):
     trainer = Trainer(TRAIN, NUM_LABELS, LEARNING, 0, progress=False, tasks=tasks)
-    few = Workbench(trainer, Ledger(tmp_path, {}), "samples")
+    few = TrainingPipeline(trainer, Ledger(tmp_path, {}), "samples")
     for method in ("egopack", "egopack-shared"):
         models = few.models(parts_of(method, tasks))
         assert set(logits_of(models)) == set(tasks)
@@ -90,7 +98,7 @@ def test_any_number_of_known_tasks_is_enough_with_or_without_recognition(tasks, 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_papers_protocol_moves_the_backbone_but_for_anticipation(bench, task):
-    part = Part("egopack", (task,))
+    part = Training("egopack", (task,))
     below = bench.tensors(needs_of(part)[0])
     learner = bench.models([part])[task]
     model = dict(learner.backbone.model.state_dict())
@@ -108,11 +116,11 @@ def tuning(bench, **change):
     """The bench with skills that are learnt otherwise."""
     skills = {task: replace(fit, **change) for task, fit in LEARNING.skills.items()}
     trainer = replace(bench.trainer, learning=replace(LEARNING, skills=skills))
-    return Workbench(trainer, bench.ledger, "samples")
+    return TrainingPipeline(trainer, bench.ledger, "samples")
 
 
 def test_known_heads_learn_only_when_they_are_told_to(bench):
-    part = Part("egopack", ("oscc",))
+    part = Training("egopack", ("oscc",))
     tensors = tuning(bench, tune_heads=True).tensors(part)
     mtl = bench.tensors(needs_of(part)[0])
     assert not torch.equal(
@@ -128,7 +136,7 @@ def test_tuned_heads_come_back_from_disk_and_from_a_bundle(bench, tmp_path, tune
     again = tuning(bench, tune_heads=True, tune_backbone=tune_backbone)
     before, after = flat(logits_of(models)), flat(logits_of(again.models(parts_of("egopack"))))
     assert all(torch.equal(before[name], after[name]) for name in before)
-    mtl = bench.tensors(needs_of(Part("egopack", ("ar",)))[0])
+    mtl = bench.tensors(needs_of(Training("egopack", ("ar",)))[0])
     held = models["ar"].backbone.model.state_dict()
     moved = {name for name in mtl if not torch.equal(mtl[name], held[name])}
     assert any(name.startswith("heads.") for name in moved)
@@ -145,7 +153,7 @@ def test_tuned_heads_come_back_from_disk_and_from_a_bundle(bench, tmp_path, tune
 
 @pytest.mark.parametrize("heads", [True, False])
 def test_the_backbone_hears_through_heads_that_learn_and_only_through_them(bench, heads):
-    part = Part("egopack", ("oscc",))
+    part = Training("egopack", ("oscc",))
     found = tuning(bench, tune_heads=heads).models([part])["oscc"]
     backbone = found.backbone
     tuned = {"backbone": backbone.model.backbone}
@@ -172,13 +180,13 @@ def test_a_shared_backbone_stays_as_it_is_whatever_skills_may_move(bench):
 
 def test_translations_to_oscc_learn_at_a_rate_of_their_own():
     for learning in EGO4D.values():
-        rates = {t: fit_of(Part("tt", (t,)), learning).learning_rate for t in TASKS}
+        rates = {t: fit_of(Training("tt", (t,)), learning).learning_rate for t in TASKS}
         assert rates == {"ar": 1e-4, "lta": 1e-4, "oscc": 1e-6, "pnr": 1e-4}
 
 
 def test_an_ablation_changes_the_skill_and_nothing_under_it(bench):
-    plain = Part("egopack", ("pnr",))
-    other = Part("egopack", ("pnr",), (("interaction_layers", 1),))
+    plain = Training("egopack", ("pnr",))
+    other = Training("egopack", ("pnr",), (("interaction_layers", 1),))
     assert needs_of(plain) == needs_of(other)
     assert bench.key(plain) != bench.key(other)
     layers = [bench.models([p])["pnr"].skill.interactions["ar"].layers for p in (plain, other)]
@@ -190,16 +198,16 @@ def test_an_ablation_changes_the_skill_and_nothing_under_it(bench):
     [("fusion", "mean"), ("fusion", "features"), ("distance", "l2"), ("num_neighbours", 1)],
 )
 def test_variants_learn_and_answer(bench, change):
-    part = Part("egopack", ("pnr",), (change,))
+    part = Training("egopack", ("pnr",), (change,))
     learner = bench.models([part])["pnr"]
     logits = logits_of({"pnr": learner})["pnr"]["keyframe"]
-    plain = logits_of(bench.models([Part("egopack", ("pnr",))]))["pnr"]["keyframe"]
+    plain = logits_of(bench.models([Training("egopack", ("pnr",))]))["pnr"]["keyframe"]
     assert torch.isfinite(logits).all()
     assert not torch.allclose(logits, plain)
 
 
 def test_averaged_votes_are_a_quarter_of_their_sum(bench):
-    model = bench.models([Part("egopack", ("ar",))])["ar"]
+    model = bench.models([Training("egopack", ("ar",))])["ar"]
     inputs = VAL["ar"].draw(torch.arange(3), TINY).inputs
     summed = model(inputs)["verb"]
     model.skill.fusion = "mean"
@@ -272,7 +280,7 @@ def test_a_backpack_of_another_model_than_the_one_tuned_is_refused(bench, tmp_pa
 
 
 def test_the_mlp_judges_every_keyframe_node_by_itself(bench):
-    model = bench.models([Part("mlp", ("pnr",))])["pnr"]
+    model = bench.models([Training("mlp", ("pnr",))])["pnr"]
     assert isinstance(model, SkillOnBackbone)
     inputs = VAL["pnr"].draw(torch.arange(1), TINY).inputs
     changed = inputs.clone()

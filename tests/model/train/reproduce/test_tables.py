@@ -3,7 +3,7 @@ from statistics import mean, stdev
 import pytest
 
 from model.evaluate.paper import METRICS, PAPER, aggregate
-from model.train.methods.trainer import ALL_TASKS, LABELS, Part, needs_of, parts_of
+from model.train.methods.trainer import ALL_TASKS, LABELS, Training, needs_of, parts_of
 from model.train.reproduce.jobs import Job, Score, plan_jobs
 from model.train.reproduce.tables import (
     aggregate_table,
@@ -88,7 +88,7 @@ def test_an_aggregate_needs_every_metric_of_every_seed():
 
 
 def test_subsets_show_only_what_was_trained():
-    pair = Part("mtl", ("ar", "oscc"))
+    pair = Training("mtl", ("ar", "oscc"))
     score = score_of(pair, 0, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
     (line,) = subset_table([score], "val", with_paper=False).lines
     assert [c.text for c in line] == ["AR + OSCC", "0.100", "0.200", "0.300", "–", "–", "–"]
@@ -105,7 +105,7 @@ def test_every_figure_is_in_the_long_table():
 def test_a_sweep_joins_the_default_its_ablations_and_fine_tuning_as_no_neighbours():
     change = (("num_neighbours", 8),)
     scores = [
-        score_of(Part(kind, ("pnr",), changed), seed, (0, 0, 0, 0, 0, value + seed))
+        score_of(Training(kind, ("pnr",), changed), seed, (0, 0, 0, 0, 0, value + seed))
         for kind, changed, value in (
             ("mtl-ft", (), 1.0),
             ("egopack", (), 2.0),
@@ -126,4 +126,4 @@ def test_jobs_come_after_what_they_need_each_once_a_seed():
     for job in jobs:
         before = {(j.part, j.seed) for j in jobs[: jobs.index(job)]}
         assert {(need, job.seed) for need in needs_of(job.part)} <= before
-    assert Job(Part("backpack", ("ar", "lta", "oscc", "pnr")), 0, False) in jobs
+    assert Job(Training("backpack", ("ar", "lta", "oscc", "pnr")), 0, False) in jobs

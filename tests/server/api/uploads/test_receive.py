@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from server.api.uploads.receive import Spool
+from server.api.uploads.receive import UploadReceiver
 from server.errors import (
     BodyTooLarge,
     CallerGone,
@@ -43,7 +43,7 @@ def receive(folder, chunks, content_type="video/mp4", *, ends=True, max_bytes=1 
             assert stat.S_IMODE(upload.path.parent.stat().st_mode) == 0o700
             return upload.path.read_bytes(), upload.options, upload.path.name
 
-    spool = Spool(folder, max_bytes=max_bytes, timeout_s=timeout_s)
+    spool = UploadReceiver(folder, max_bytes=max_bytes, timeout_s=timeout_s)
     try:
         return asyncio.run(main())
     finally:
@@ -160,7 +160,7 @@ def test_a_caller_that_hangs_up_leaves_nothing(tmp_path):
 
 
 def test_a_body_that_takes_too_long_is_given_up(tmp_path):
-    spool = Spool(tmp_path, max_bytes=100, timeout_s=0.02)
+    spool = UploadReceiver(tmp_path, max_bytes=100, timeout_s=0.02)
 
     async def stalled():
         await asyncio.sleep(5)
@@ -176,7 +176,7 @@ def test_a_body_that_takes_too_long_is_given_up(tmp_path):
 
 
 def test_an_error_while_answering_removes_the_file_too(tmp_path):
-    spool = Spool(tmp_path, max_bytes=100, timeout_s=5)
+    spool = UploadReceiver(tmp_path, max_bytes=100, timeout_s=5)
 
     async def main():
         async with spool.receive(request_of([b"x"], "video/mp4")) as upload:

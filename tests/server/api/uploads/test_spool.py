@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.api.uploads.spool import PREFIX, Folder, Quota
+from server.api.uploads.spool import PREFIX, DiskQuota, SpoolDirectory
 from server.errors import QueueFull
 
 
@@ -18,13 +18,13 @@ def old(path):
 
 
 def test_what_a_dead_server_left_is_swept_up_and_nothing_else(tmp_path):
-    living = Folder(tmp_path)
+    living = SpoolDirectory(tmp_path)
     os.utime(living.path, (0, 0))
     dead, foreign = old(tmp_path / f"{PREFIX}dead"), old(tmp_path / "other")
     young = tmp_path / f"{PREFIX}young"
     young.mkdir()
     (tmp_path / f"{PREFIX}link").symlink_to(foreign)
-    mine = Folder(tmp_path)
+    mine = SpoolDirectory(tmp_path)
     assert mine.path.is_dir()
     assert not dead.exists()
     assert living.path.exists()
@@ -48,7 +48,7 @@ os.kill(os.getpid(), 9)
     subprocess.run([sys.executable, "-c", code], check=False)
     (left,) = tmp_path.iterdir()
     os.utime(left, (0, 0))
-    folder = Folder(tmp_path)
+    folder = SpoolDirectory(tmp_path)
     made = folder.path
     assert list(tmp_path.iterdir()) == [made]
     folder.remove()
@@ -56,7 +56,7 @@ os.kill(os.getpid(), 9)
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=5), max_size=8))
 def test_a_quota_is_never_exceeded_and_all_of_it_comes_back(bodies):
-    quota, shares, expected = Quota(100, lambda: 7), [], []
+    quota, shares, expected = DiskQuota(100, lambda: 7), [], []
     for sizes in bodies:
         share, held = quota.share(), 0
         for size in sizes:
