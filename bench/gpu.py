@@ -171,7 +171,7 @@ def steps(bench: Bench, clock: Clock) -> Rows:
     batch = bench.batches[-2] if len(bench.batches) > 1 else bench.batches[0]
 
     def ready(way: Any) -> float | str:
-        encoder = prepare(bench.encoder, precision="bf16", way=way, batch_sizes=(batch,))
+        encoder = prepare(bench.encoder, precision="bf16", execution=way, batch_sizes=(batch,))
         run = encoder.run
         if isinstance(run, FixedBatches) and run.fallback is not None:
             return f"{NOT_MEASURED}: {run.fallback}"

@@ -187,7 +187,7 @@ def other_ways(trunk: nn.Module, x: Tensor, *, compiled: bool) -> Ways:
     if not cosine >= LEAST_COSINE:
         raise ArithmeticError(f"expected features as in fp32, bf16 has cosine {cosine:.5f}")
     if compiled:
-        batches = FixedBatches(trunk, tuple(x.shape[1:]), way="compiled", sizes=(len(x),))
+        batches = FixedBatches(trunk, tuple(x.shape[1:]), execution="compiled", sizes=(len(x),))
         if batches.fallback is None:
             ways["ours, compiled"] = lambda: batches(x)
     return ways

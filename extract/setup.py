@@ -24,7 +24,7 @@ def load_encoder(options: argparse.Namespace) -> VideoEncoder:
     device = options.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    runtime = Runtime(options.runtime, precision=options.precision, way=options.way)
+    runtime = Runtime(options.runtime, precision=options.precision, execution=options.execution)
     wants_graph = runtime.name != "torch" and runtime.is_plain and is_exportable(encoder)
     graph = export_encoder(encoder) if wants_graph else b""
     chosen, _ = choose_encoder(encoder.to(device), graph, runtime)

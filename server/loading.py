@@ -23,7 +23,7 @@ def load_predictor(settings: Settings) -> Predictor:
         provider=settings.onnx_provider,
         cache=settings.cache,
         precision=settings.precision,
-        way=settings.way,
+        execution=settings.execution,
     )
     encoder = None
     if settings.encoder is not None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from extract.decode.clip import ReaderChoice
 from extract.named import SPEC_HELP, add_encoder_options
 from extract.runtime.choose import PrecisionName, RuntimeName
-from extract.runtime.compiled import Way
+from extract.runtime.compiled import ExecutionMode
 from weights.storage.folders import as_place
 
 EngineName = Literal["local", "ray"]
@@ -88,8 +88,8 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         "fingerprint of their own (default: %(default)s)",
     )
     parser.add_argument(
-        "--way",
-        choices=get_args(Way),
+        "--execution",
+        choices=get_args(ExecutionMode),
         default="eager",
         help="how torch runs the network: as written, compiled, as CUDA graphs (default: eager)",
     )

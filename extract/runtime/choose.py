@@ -16,7 +16,7 @@ from typing import Literal
 from extract.encoders.encoder import VideoEncoder
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
-from extract.runtime.compiled import Way, prepare
+from extract.runtime.compiled import ExecutionMode, prepare
 from extract.runtime.measurements import Times, load, machine_facts, save
 from extract.runtime.onnx_encoder import VERSION, OnnxEncoder, available_providers
 from extract.runtime.onnx_export import TOLERANCE, greatest_difference, made_up_windows
@@ -44,19 +44,20 @@ class Runtime:
         provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
         cache: folder that remembers measurements; None remembers nothing.
         precision: "fp32", "bf16" or "fp16"; another than fp32 is torch's alone.
-        way: how torch runs the network, see `compiled.Way`; another than "eager" is torch's alone.
+        execution: how torch runs the network, see `compiled.ExecutionMode`; ONNX Runtime
+            has "eager" only.
     """
 
     name: RuntimeName = "torch"
     provider: str | None = None
     cache: Path | None = None
     precision: PrecisionName = "fp32"
-    way: Way = "eager"
+    execution: ExecutionMode = "eager"
 
     @property
     def is_plain(self) -> bool:
         """Whether any runtime could do it."""
-        return self.precision == "fp32" and self.way == "eager"
+        return self.precision == "fp32" and self.execution == "eager"
 
 
 TORCH = Runtime()
@@ -143,14 +144,14 @@ def measure(encoders: Mapping[str, VideoEncoder], *, budget_s: float = BUDGET_S)
 def _prepared(encoder: TorchEncoder, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
     if runtime.name == "onnx":
         raise RuntimeUnavailable(
-            "ONNX Runtime runs fp32 graphs as they are: set precision to fp32 and way to eager, or "
-            "the runtime to torch"
+            "ONNX Runtime runs fp32 graphs as they are: set precision to fp32 and execution to "
+            "eager, or the runtime to torch"
         )
     try:
-        ready = prepare(encoder, precision=runtime.precision, way=runtime.way)
+        ready = prepare(encoder, precision=runtime.precision, execution=runtime.execution)
     except ValueError as error:
         raise RuntimeUnavailable(str(error)) from error
-    return ready, _torch(ready, f"only torch runs {runtime.precision}, {runtime.way}")
+    return ready, _torch(ready, f"only torch runs {runtime.precision}, {runtime.execution}")
 
 
 def _onnx_as_set(

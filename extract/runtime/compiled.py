@@ -17,7 +17,7 @@ from extract.runtime.precision import LEAST_COSINE, in_precision, least_cosine
 
 logger = logging.getLogger(__name__)
 
-Way = Literal["eager", "compiled", "graph", "compiled-graph"]
+ExecutionMode = Literal["eager", "compiled", "graph", "compiled-graph"]
 """How a trunk runs: as written, by torch's compiler, replayed as a CUDA graph, or both."""
 
 BATCH_SIZES = (1, 4, 16, 64)
@@ -34,7 +34,7 @@ def prepare(
     encoder: TorchEncoder,
     *,
     precision: str = "fp32",
-    way: Way = "eager",
+    execution: ExecutionMode = "eager",
     batch_sizes: Sequence[int] = BATCH_SIZES,
 ) -> TorchEncoder:
     """Returns the encoder as it is to run on its device, compared with what it was.
@@ -42,23 +42,25 @@ def prepare(
     Args:
         encoder: in fp32, on the device that will run it.
         precision: see `in_precision`.
-        way: how the trunk runs; a way this machine lacks falls back to "eager".
+        execution: how the trunk runs; a mode this machine lacks falls back to "eager".
         batch_sizes: what else than "eager" is made ready for.
 
     Raises:
-        ValueError: the precision or the way is unknown or cannot be had, or the precision moves
+        ValueError: the precision or the mode is unknown or cannot be had, or the precision moves
             the features.
     """
-    if way not in get_args(Way):
-        raise ValueError(f"unknown way {way!r}; known: {', '.join(get_args(Way))}")
-    if "graph" in way and encoder.device.type != "cuda":
+    if execution not in get_args(ExecutionMode):
+        raise ValueError(
+            f"unknown execution {execution!r}; known: {', '.join(get_args(ExecutionMode))}"
+        )
+    if "graph" in execution and encoder.device.type != "cuda":
         raise ValueError(f"CUDA graphs need a CUDA device, the encoder is on {encoder.device}")
     ready = in_precision(encoder, precision)
-    if way != "eager":
+    if execution != "eager":
         contract = ready.contract
         frames = contract.window_frames // contract.frame_step
         window = (3, frames, contract.crop_height, contract.crop_width)
-        ready.run = FixedBatches(ready.trunk, window, way=way, sizes=batch_sizes)
+        ready.run = FixedBatches(ready.trunk, window, execution=execution, sizes=batch_sizes)
     return ready
 
 
@@ -87,14 +89,19 @@ class FixedBatches:
     """
 
     def __init__(
-        self, trunk: nn.Module, window: tuple[int, ...], *, way: Way, sizes: Sequence[int]
+        self,
+        trunk: nn.Module,
+        window: tuple[int, ...],
+        *,
+        execution: ExecutionMode,
+        sizes: Sequence[int],
     ) -> None:
         """Makes every size ready and compares its numbers with the eager trunk's.
 
         Args:
             trunk: in evaluation mode, on its device.
             window: shape of a window's pixels, (3, T, H, W).
-            way: not "eager".
+            execution: not "eager".
             sizes: windows in a batch; 1 is always among them.
         """
         if min(sizes, default=1) < 1:
@@ -104,12 +111,12 @@ class FixedBatches:
         self.fallback: str | None = None
         try:
             for size in sorted({1, *sizes}, reverse=True):
-                self._runs[size] = self._make_ready((size, *window), way)
+                self._runs[size] = self._make_ready((size, *window), execution)
         except _FAILURES as error:
             reason = str(error).strip().splitlines() or [""]
             self.fallback = f"{type(error).__name__}: {reason[0]}"
             self._runs.clear()
-            logger.warning("the trunk runs eagerly, %s failed: %s", way, self.fallback)
+            logger.warning("the trunk runs eagerly, %s failed: %s", execution, self.fallback)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Returns features, (B, dim), of a batch of any size.
@@ -130,13 +137,13 @@ class FixedBatches:
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     @torch.inference_mode()
-    def _make_ready(self, shape: tuple[int, ...], way: Way) -> Run:
+    def _make_ready(self, shape: tuple[int, ...], execution: ExecutionMode) -> Run:
         # Made in inference mode, as those to come: for others it would be compiled once more.
         pixels = _probe(self._trunk, shape)
         run = _traced(self._trunk, shape)
-        if way.startswith("compiled"):
+        if execution.startswith("compiled"):
             run = torch.compile(run, fullgraph=True, dynamic=False)
-        if way.endswith("graph"):
+        if execution.endswith("graph"):
             run = _Graph(run, pixels)
         least = LEAST_COSINE_FP32 if pixels.dtype is torch.float32 else LEAST_COSINE
         if not (cosine := least_cosine(run(pixels), self._trunk(pixels))) >= least:

@@ -47,7 +47,7 @@ class Settings(ClusterSettings):
     """What runs the encoder: torch, onnx, or auto: the faster one as measured on this machine."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the encoder, checked against fp32 before it serves; another than fp32 is torch's alone."""
-    way: Literal["eager", "compiled", "graph", "compiled-graph"] = "eager"
+    execution: Literal["eager", "compiled", "graph", "compiled-graph"] = "eager"
     """How torch runs the encoder: as written, compiled, or as CUDA graphs of a few batch sizes."""
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] | None = None
     """What ONNX Runtime runs on; default: as `device` says."""

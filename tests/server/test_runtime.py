@@ -47,4 +47,4 @@ def test_a_reduced_precision_is_torchs_and_makes_features_of_its_own(tmp_path):
     with pytest.raises(RuntimeUnavailable, match="fp32"):
         load(precision="bf16", runtime="onnx")
     with pytest.raises(RuntimeUnavailable, match="CUDA"):
-        load(way="graph")
+        load(execution="graph")

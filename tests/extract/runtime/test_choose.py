@@ -153,7 +153,7 @@ def test_without_a_graph_torch_runs_and_onnx_cannot(tiny_encoder, auto):
     chosen, choice = choose_encoder(tiny_encoder, b"", auto)
     assert chosen is tiny_encoder
     assert "no ONNX graph" in choice.reason
-    with pytest.raises(RuntimeUnavailable, match=r"python -m extract\.onnx_export"):
+    with pytest.raises(RuntimeUnavailable, match=r"python -m extract\.runtime\.onnx_export"):
         choose_encoder(tiny_encoder, b"", Runtime("onnx"))
 
 

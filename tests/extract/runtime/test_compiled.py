@@ -59,7 +59,7 @@ def untraced(monkeypatch):
 @torch.inference_mode()
 def test_padding_is_dropped_and_order_kept(count):
     trunk = Mean()
-    batches = FixedBatches(trunk, (3, 2, 4, 4), way="compiled", sizes=(4,))
+    batches = FixedBatches(trunk, (3, 2, 4, 4), execution="compiled", sizes=(4,))
     trunk.sizes.clear()
     pixels = torch.randn(count, 3, 2, 4, 4)
     assert torch.equal(batches(pixels), pixels.flatten(1)[:, :5])
@@ -77,7 +77,7 @@ def test_without_a_compiler_the_trunk_runs_eagerly_and_says_why(
     monkeypatch.setattr(compiled, "_traced", lambda trunk, shape: trunk)
     monkeypatch.setattr(torch, "compile", no_compiler)
     with caplog.at_level(logging.WARNING):
-        ready = prepare(tiny_encoder, way="compiled", batch_sizes=(2,))
+        ready = prepare(tiny_encoder, execution="compiled", batch_sizes=(2,))
     assert "no working C++ compiler" in caplog.text
     assert torch.equal(ready.encode(windows), expected)
 
@@ -88,7 +88,7 @@ def test_a_compiled_trunk_that_computes_something_else_is_not_used(
 ):
     expected = tiny_encoder.encode(windows)
     monkeypatch.setattr(torch, "compile", lambda run, **_: lambda x: run(x).flip(1))
-    assert torch.equal(prepare(tiny_encoder, way="compiled").encode(windows), expected)
+    assert torch.equal(prepare(tiny_encoder, execution="compiled").encode(windows), expected)
     assert "differ" in caplog.text
 
 
@@ -105,7 +105,7 @@ def test_a_compiled_trunk_is_the_same_and_compiles_once_a_size(tiny_encoder, win
     monkeypatch.setattr(
         torch, "compile", lambda run, **options: real(run, backend=backend, **options)
     )
-    ready = prepare(tiny_encoder, way="compiled", batch_sizes=(1, 2))
+    ready = prepare(tiny_encoder, execution="compiled", batch_sizes=(1, 2))
     for _ in range(2):
         torch.testing.assert_close(ready.encode(windows), expected, atol=1e-5, rtol=0)
     assert len(compilations) == 2
@@ -152,8 +152,8 @@ def test_features_that_are_no_numbers_are_refused(tiny_encoder):
     [
         ({"precision": "fp8"}, "known: fp32, bf16, fp16"),
         ({"precision": "fp16"}, "gains nothing on a CPU"),
-        ({"way": "graph"}, "need a CUDA device"),
-        ({"way": "faster"}, "known: eager"),
+        ({"execution": "graph"}, "need a CUDA device"),
+        ({"execution": "faster"}, "known: eager"),
     ],
 )
 def test_what_cannot_be_had_is_refused(tiny_encoder, options, message):
@@ -177,12 +177,14 @@ def test_the_probe_is_always_the_same_and_leaves_the_random_state_alone(tiny_con
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("way", ["compiled", "graph", "compiled-graph"])
+@pytest.mark.parametrize("execution", ["compiled", "graph", "compiled-graph"])
 @pytest.mark.parametrize("kind", PRECISIONS)
-def test_every_way_gives_the_features_of_the_cpu(tiny_contract, windows, way, kind):
+def test_every_execution_mode_gives_the_features_of_the_cpu(
+    tiny_contract, windows, execution, kind
+):
     encoder = TorchEncoder("tiny", TINY_SWIN, tiny_contract)
     expected = encoder.encode(windows)
-    ready = prepare(encoder.to("cuda"), precision=kind, way=way, batch_sizes=(1, 2))
+    ready = prepare(encoder.to("cuda"), precision=kind, execution=execution, batch_sizes=(1, 2))
     assert isinstance(ready.run, FixedBatches)
     assert ready.run.fallback is None
     for _ in range(2):  # a graph's second answer does not write over the first
