@@ -1,1 +1,1 @@
-"""Files on disk to named tensors and back; has never heard of nn.Module."""
+"""Files on disk to named tensors and back, without nn.Module; every byte is checked."""

@@ -175,7 +175,7 @@ def test_a_skill_must_listen_to_exactly_the_tasks_with_prototypes(tmp_path, labe
 def test_another_taxonomy_is_refused_in_words(tmp_path):
     taxonomy, _ = write_labels(tmp_path, shape=Shape(verbs=6))
     detail = refusal(tmp_path, (taxonomy,), make_checkpoint("oscc"))
-    assert "tells 5 verbs apart, the taxonomy names 6" in detail
+    assert "has 5 verbs, the taxonomy names 6" in detail
 
 
 def test_the_same_task_twice_is_refused(tmp_path, labels):

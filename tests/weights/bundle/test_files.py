@@ -143,7 +143,7 @@ def test_without_the_storage_the_last_whole_bundle_is_used_and_said_to_be(
     cut_off(monkeypatch)
     with caplog.at_level(logging.WARNING):
         assert load_bundle(memory).sha256 == expected
-    assert "TimeoutError: nobody answers; going on with the bundle that last" in caplog.text
+    assert "TimeoutError: nobody answers; using the last bundle that was read" in caplog.text
     with pytest.raises(RemoteFailed, match="nobody answers"):
         manifest_sha256(memory)
     with pytest.raises(RemoteFailed, match="nobody answers"):
