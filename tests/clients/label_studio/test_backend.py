@@ -9,7 +9,7 @@ from clients.client import EgoPackClient
 from clients.label_studio.backend import Backend, BackendServer
 from clients.label_studio.clips import Clips
 from clients.label_studio.interface import Interface
-from clients.output import formats as exports
+from clients.output import formats
 from clients.results.predictions import PredictionResult
 
 CONFIG = """
@@ -172,8 +172,8 @@ def test_a_body_that_is_no_question_is_refused(answer, body):
 
 def test_an_interface_of_our_own_making_takes_every_answer(answer):
     result = PredictionResult.from_dict(answer)
-    interface = Interface.from_config(exports.label_studio_config(result))
+    interface = Interface.from_config(formats.label_studio_config(result))
     assert interface.key == "video"
     regions = interface.prediction(result)["result"]
-    assert regions == exports.to_label_studio(result)[0]["predictions"][0]["result"]
+    assert regions == formats.to_label_studio(result)[0]["predictions"][0]["result"]
     json.dumps(regions)
