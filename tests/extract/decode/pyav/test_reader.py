@@ -2,156 +2,21 @@
 
 import ctypes
 import sys
-from dataclasses import replace
-from fractions import Fraction
 from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
-import torch
 
 from extract.contract import OMNIVORE
-from extract.decode.clip import TRUSTED, Limits
+from extract.decode.clip import Limits
 from extract.decode.pyav import nvdec as nvdec_module
 from extract.decode.pyav.nvdec import nvdec
 from extract.decode.pyav.reader import display_matrix
 from extract.decode.video import decode_into
-from extract.errors import DecoderUnavailable, VideoRejected
-from extract.features.extractor import Extractor
-from tests.extract.clips import joined, noisy_frames, trim_by_copy, write_clip, write_numbered
+from extract.errors import DecoderUnavailable
+from tests.extract.decode.readings import noisy
 from tests.extract.decoded import Frames, decode
-
-
-def noisy(path, count=71, size=(160, 90), **options):
-    return write_clip(path, noisy_frames(count, *size), **options)
-
-
-ORDINARY = {
-    "a.mp4": {},
-    "a.mov": {},
-    "a.mkv": {},
-    "b-frames.mp4": {"options": {"bf": "3", "g": "20"}},
-    "pyramid.mp4": {"options": {"bf": "8", "x264-params": "b-pyramid=normal:ref=4"}},
-    "open-gop.mkv": {"options": {"bf": "3", "x264-params": "open-gop=1:keyint=20"}},
-    "interlaced.mp4": {"size": (160, 96), "options": {"x264-params": "interlaced=1:bframes=3"}},
-    "uneven.mp4": {"times_ms": [33 * k + 9 * (k % 3) for k in range(71)]},
-    "one-key-frame.mp4": {"options": {"g": "1000", "bf": "0"}},
-    "fragmented.mp4": {
-        "options": {"bf": "0"},
-        "container_options": {"movflags": "frag_keyframe+empty_moov"},
-    },
-    "index-first.mp4": {"container_options": {"movflags": "faststart"}},
-    "repeated-head.mp4": {"options": {"x264-params": "repeat-headers=1:annexb=0", "g": "10"}},
-    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
-    "ten-bit.mp4": {"pix_fmt": "yuv420p10le"},
-    "full-chroma.mp4": {"pix_fmt": "yuv444p"},
-    "bt709.mp4": {"options": {"colorspace": "bt709"}},
-    "odd.mp4": {"size": (83, 61), "pix_fmt": "yuv444p"},
-    "portrait.mp4": {"size": (90, 160)},
-    "wide.mp4": {"size": (300, 40)},
-    "turned.mp4": {"rotation": 90},
-    "short.mp4": {"count": 5},
-    "25fps.mp4": {"rate": 25},
-    "ntsc.mp4": {"rate": Fraction(30000, 1001)},
-    "60fps.mp4": {"rate": 60},
-}
-
-
-@pytest.mark.parametrize("name", ORDINARY)
-def test_decord_and_pyav_give_the_same_pixels_and_features(tmp_path, tiny_encoder, name):
-    path = noisy(tmp_path / name, **ORDINARY[name])
-    contract = tiny_encoder.contract
-    by_decord, decord_frames = decode(path, contract, "decord")
-    by_pyav, pyav_frames = decode(path, contract, "pyav")
-
-    assert (by_decord.info.reader, by_pyav.info.reader) == ("decord", "pyav")
-    assert decode(path, contract)[0].info.reader == "decord"
-    assert np.array_equal(decord_frames, pyav_frames)
-    assert np.array_equal(by_decord.source_frames, by_pyav.source_frames)
-    assert replace(by_decord.info, reader="pyav") == by_pyav.info
-    tracks = [
-        Extractor(tiny_encoder).from_frames([frames], video_id="a")
-        for frames in (decord_frames, pyav_frames)
-    ]
-    assert torch.equal(tracks[0].features, tracks[1].features)
-
-
-def trimmed(folder):
-    noisy(folder / "whole.mp4", options={"g": "100", "bf": "0"})
-    return trim_by_copy(folder / "whole.mp4", folder / "trimmed.mp4", 20)
-
-
-def starts_late(folder):
-    return noisy(folder / "late.mkv", times_ms=[400 + 33 * k for k in range(71)])
-
-
-def starts_a_tick_late(folder):
-    return noisy(folder / "h264.avi", options={"bf": "2"})
-
-
-def says_sizes_in_pictures(folder):
-    return noisy(folder / "motion.mov", codec="mjpeg", pix_fmt="yuvj420p")
-
-
-def grows(folder):
-    """H.264 whose packets bring a head for larger pictures along."""
-    paths = [folder / f"{width}.mp4" for width in (80, 160)]
-    for path, width in zip(paths, (80, 160), strict=True):
-        head = {"x264-params": "repeat-headers=1:annexb=0"}
-        noisy(path, size=(width, 60), count=20, options={**head, "bf": "0"})
-    return joined(paths, folder / "grows.mp4")
-
-
-def is_long(folder):
-    return write_numbered(folder / "long.mp4", 3700, options={"preset": "ultrafast"})
-
-
-@pytest.mark.parametrize(
-    "make", [trimmed, starts_late, starts_a_tick_late, says_sizes_in_pictures, grows, is_long]
-)
-def test_the_gate_sends_to_pyav_what_decord_gets_wrong_or_cannot_hold(tmp_path, make):
-    path = make(tmp_path)
-    facts, frames = decode(path)
-    assert facts.info.reader == "pyav"
-    assert np.array_equal(decode(path, choice="pyav")[1], frames)
-    with pytest.raises(VideoRejected) as caught:
-        decode(path, choice="decord")
-    assert caught.value.code == "reader-refused"
-
-
-def test_decord_is_refused_for_a_contract_it_cannot_keep(tmp_path):
-    path = noisy(tmp_path / "a.mp4")
-    with pytest.raises(VideoRejected, match="decord is known to read such a file wrong"):
-        decode(path, OMNIVORE, "decord")
-    assert decode(path, OMNIVORE)[0].info.reader == "pyav"
-
-
-def test_streams_are_read_by_pyav_unless_decord_is_asked_for(tmp_path):
-    path = noisy(tmp_path / "a.mp4")
-    facts, frames = decode(path, limits=TRUSTED)
-    assert facts.info.reader == "pyav"
-    by_decord, decord_frames = decode(path, choice="decord", limits=TRUSTED)
-    assert by_decord.info.reader == "decord"
-    assert np.array_equal(decord_frames, frames)
-
-
-def test_a_damaged_file_is_read_again_by_pyav_unless_decord_was_asked_for(tmp_path):
-    path = noisy(tmp_path / "a.mp4", options={"g": "10"})
-    with av.open(str(path)) as source:
-        packets = [p for p in source.demux(video=0) if p.size]
-    data = bytearray(path.read_bytes())
-    spoilt = packets[41]
-    begin = spoilt.pos + 5  # behind what says how long and of which type it is
-    data[begin : spoilt.pos + spoilt.size] = bytes(spoilt.size - 5)
-    path.write_bytes(data)
-    facts, frames = decode(path)
-    assert facts.info.reader == "pyav"
-    assert [notice.code for notice in facts.notices] == ["reader-fallback", "damaged"]
-    assert np.array_equal(decode(path, choice="pyav")[1], frames)
-    with pytest.raises(VideoRejected) as caught:
-        decode(path, choice="decord")
-    assert caught.value.code == "reader-refused"
 
 
 def test_blocks_of_large_frames_are_small(tmp_path):
