@@ -37,8 +37,8 @@ def no_naps(monkeypatch):
     async def sleep(_):
         pass
 
-    monkeypatch.setattr(clients.ports.time, "sleep", lambda _: None)
-    monkeypatch.setattr(clients.ports.asyncio, "sleep", sleep)
+    monkeypatch.setattr(clients.api.transport.time, "sleep", lambda _: None)
+    monkeypatch.setattr(clients.api.transport.asyncio, "sleep", sleep)
 
 
 def mocked(made, handler, **options):

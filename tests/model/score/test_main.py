@@ -10,45 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from extract.features.ids import id_of
-from extract.features.store import FeatureStore
-from model.config import ModelConfig
-from model.data.annotations import DataRoot
-from model.data.samples import Tracks, anticipation_samples, change_samples, keyframe_samples
-from model.evaluate.metrics import anticipation_errors, keyframe_error_s
-from model.nn.skill_set import build_skills
-from model.predict.futures import sample_futures, seed_of
 from model.score.__main__ import main
 from model.score.answering import ChallengeAnswerer
-from model.train.methods.stages import collect_logits
-from tests.extract.clips import write_numbered
 from tests.factories import TINY, make_bundle
-from tests.model.challenge import (
-    TASKS,
-    layouts,
-    make_challenge,
-    options,
-    read_files,
-    score,
-    write_clips,
-)
-from weights.bundle import load_bundle, save_bundle
+from tests.model.challenge import TASKS, layouts, options, read_files, score, write_clips
+from weights.bundle import save_bundle
 
 REPOSITORY = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return make_challenge(tmp_path_factory.mktemp("challenge"))
-
-
-@pytest.fixture(scope="module")
-def out(root, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("out")
-    assert score(root, folder) == 0
-    return folder
 
 
 def test_the_files_are_sound_and_in_the_layout_of_the_challenges(root, out):
@@ -185,58 +154,6 @@ def test_a_run_killed_half_way_ends_with_the_same_bytes(root, out, tmp_path):
     assert read_files(tmp_path) == read_files(out)
 
 
-def test_metrics_of_the_files_are_those_of_the_evaluation(root, out, capsys):
-    """Recomputed in float32 from all samples at once; sampling differs only by its seeds."""
-    files = [str(out / f"{task}.json") for task in TASKS]
-    truth = ["--truth", str(root)]
-    assert main(["--annotations", str(root), "--check", *files, *truth]) == 0
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    metrics = {line["task"]: line["metrics"] for line in lines}
-
-    data, bundle = DataRoot(root), load_bundle(root / "bundle")
-    store = FeatureStore(root / "features")
-    tracks = Tracks.join([store.read(video) for video in ("v0", "v1")])
-    changes = data.changes("test")
-    samples = {
-        "lta": anticipation_samples(data.actions("test"), tracks),
-        "oscc": change_samples(changes, tracks),
-        "pnr": keyframe_samples(changes, tracks),
-    }
-    config = ModelConfig.from_dict(bundle.manifest.model)
-    models = build_skills(bundle).task_models()
-    logits, labels = collect_logits({t: models[t] for t in samples}, samples, config)
-
-    right = logits["oscc"]["state"][:, 0].argmax(1) == labels["oscc"]["state"][:, 0]
-    assert metrics["oscc"] == {"accuracy": float(right.double().mean()), "samples": 24.0}
-
-    positives = [c for c in changes if c.state_change]
-    columns = {
-        name: torch.tensor([getattr(c, name) for c in positives], dtype=torch.float64).numpy()
-        for name in ("start_frame", "end_frame", "pnr_frame", "start_s", "end_s")
-    }
-    node = logits["pnr"]["keyframe"][:, :, 0].argmax(1).double().numpy()
-    error_s = keyframe_error_s(node, num_nodes=16, **columns)
-    assert metrics["pnr"] == {"error_s": float(error_s.mean()), "samples": float(len(positives))}
-
-    asked = [q.id for q in layouts(root)["lta"].questions]
-    places = [samples["lta"].names.index(name) for name in asked]
-    drawn = [
-        sample_futures(
-            {name: values[p] for name, values in logits["lta"].items()},
-            config=config,
-            seed=seed_of(0, samples["lta"].names[p]),
-        )
-        for p in places
-    ]
-    told = {name: values[places] for name, values in labels["lta"].items()}
-    errors = anticipation_errors(
-        {name: torch.stack([d[name] for d in drawn]) for name in told}, told
-    )
-    expected = {name: pytest.approx(values.mean()) for name, values in errors.items()}
-    assert metrics["lta"] == {**expected, "samples": 5.0}
-    assert len(samples["lta"]) > len(asked)  # evaluation begins at the second action
-
-
 def test_fewer_observed_actions_ask_for_more_windows_and_keep_the_others(root, out, tmp_path):
     assert score(root, tmp_path, "--observed", "1", "--tasks", "lta") == 0
     found = json.loads((tmp_path / "lta.json").read_bytes())
@@ -262,77 +179,6 @@ def test_checking_a_spoilt_file_names_the_id_and_fails(root, out, tmp_path, caps
     assert "--tasks" in capsys.readouterr().err
     assert main([*arguments, "--tasks", "pnr"]) == 1
     assert "value: change-3: " in capsys.readouterr().err
-
-
-def test_features_that_are_not_there_are_named_before_any_work(root, tmp_path, capsys):
-    arguments = options(root, tmp_path)
-    arguments[arguments.index("--features") + 1] = str(tmp_path / "empty")
-    assert main(arguments) == 2
-    assert "no features of 2 of 2 videos, v0 among them" in capsys.readouterr().err
-
-
-def test_features_as_the_release_has_them_give_the_same_files(root, out, tmp_path):
-    ours, theirs = FeatureStore(root / "features"), FeatureStore(tmp_path / "release")
-    for video in ours.video_ids():
-        theirs.write_bare(ours.read(video))
-    arguments = options(root, tmp_path / "out")
-    arguments[arguments.index("--features") + 1] = str(theirs.root)
-    assert main(arguments) == 0
-    assert read_files(tmp_path / "out") == read_files(out)
-
-
-def test_missing_features_are_made_from_the_videos_once(root, tmp_path, capsys):
-    annotations = tmp_path / "annotations"
-    row = {"unique_id": "u", "video_uid": "numbered", "parent_start_sec": 0, "parent_end_sec": 3,
-           "parent_start_frame": 0, "parent_end_frame": 90}  # fmt: skip
-    write_clips(annotations / "fho_oscc-pnr_test_unannotated.json", [row])
-    write_numbered(tmp_path / "numbered.mp4", 100)
-    arguments = options(root, tmp_path / "out", "--tasks", "oscc,pnr")
-    arguments[1] = str(annotations)
-    arguments[arguments.index("--features") + 1] = str(tmp_path / "made")
-    assert main(arguments) == 2
-    assert main([*arguments, "--videos", str(tmp_path)]) == 0
-    assert FeatureStore(tmp_path / "made").video_ids() == ["numbered"]
-    assert json.loads((tmp_path / "out/oscc.json").read_bytes())[0]["unique_id"] == "u"
-    assert main(arguments) == 0
-
-
-def test_a_video_that_cannot_be_read_does_not_keep_the_others_from_it(root, tmp_path, capsys):
-    videos = ["bad", "Küche 1", "also bad", "plain"]
-    rows = [
-        {"unique_id": f"u{k}", "video_uid": video, "parent_start_sec": 0, "parent_end_sec": 3,
-         "parent_start_frame": 0, "parent_end_frame": 90}
-        for k, video in enumerate(videos)
-    ]  # fmt: skip
-    annotations = tmp_path / "annotations"
-    write_clips(annotations / "fho_oscc-pnr_test_unannotated.json", rows)
-    for video in videos:
-        (tmp_path / f"{video}.mp4").write_bytes(b"nothing")
-    for video in ("Küche 1", "plain"):
-        write_numbered(tmp_path / f"{video}.mp4", 100)
-    arguments = options(root, tmp_path / "out", "--tasks", "oscc,pnr")
-    arguments[1] = str(annotations)
-    arguments[arguments.index("--features") + 1] = str(tmp_path / "made")
-    arguments += ["--videos", str(tmp_path)]
-    assert main(arguments) == 2
-    told = capsys.readouterr().err
-    assert "2 of 4 videos cannot be read" in told
-    assert ("also bad.mp4" in told, "plain.mp4" in told) == (True, False)
-    assert set(FeatureStore(tmp_path / "made").video_ids()) == {id_of("Küche 1"), "plain"}
-    for video in ("bad", "also bad"):
-        write_numbered(tmp_path / f"{video}.mp4", 100)
-    assert main(arguments) == 0
-    assert len(json.loads((tmp_path / "out/oscc.json").read_bytes())) == 4
-
-
-@pytest.mark.parametrize(
-    "wrong", [["--tasks", "ar"], ["--observed", "0"], ["--batch-size", "0"], ["--seed", "x"],
-              ["--future-temperature", "0"], ["--future-temperature", "nan"]]
-)  # fmt: skip
-def test_senseless_options_are_refused(root, tmp_path, wrong):
-    with pytest.raises(SystemExit) as stopped:
-        score(root, tmp_path, *wrong)
-    assert stopped.value.code == 2
 
 
 def test_a_folder_that_is_no_data_root_is_refused(root, tmp_path, capsys):

@@ -31,16 +31,6 @@ def test_train_refuses_what_it_would_ignore(options, said, capsys, tmp_path):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("option", [["--preset", "paper"], ["--version", "v1"],
-                                    ["--missing", "skip"], ["--missing", "refuse"],
-                                    ["--lta-windows", "before-2023-08"]])  # fmt: skip
-def test_reproduce_refuses_what_a_world_does_not_have(option, world, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["reproduce", "--data", str(world), *option])
-    assert ended.value.code == 2
-    assert f"{option[0]}: for data in Ego4D's layout" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -61,12 +51,3 @@ def test_settings_are_looked_at_before_any_work(options, said, tmp_path, world, 
     assert main([*reproduce, *methods, *options]) == 2
     assert said in capsys.readouterr().err
     assert not work.exists()
-
-
-def test_reproduce_takes_heads_that_learn_where_one_method_has_them(world, capsys, tmp_path):
-    """The world has no annotations, which is the next thing to be missed."""
-    options = ["--set", "fit.tune_heads=true", "--work", str(tmp_path / "work")]
-    assert main(["reproduce", "--data", str(world), *options]) == 2
-    said = capsys.readouterr().err
-    assert "--set" not in said
-    assert "fho_lta_train.json is not there" in said

@@ -2,15 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tabletop.drawing.canvas import (
-    Canvas,
-    ShapeBuilder,
-    blend,
-    save_picture,
-    smear,
-    to_yuv,
-    warp,
-)
+from tabletop.drawing.canvas import Canvas, ShapeBuilder, blend, save_picture, smear, to_yuv, warp
 
 UNIT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
