@@ -1,7 +1,7 @@
 """The bundle on disk -> the predictor that is to answer for it."""
 
+from extract.encoders.load import load_named_encoder
 from extract.encoders.precomputed import PrecomputedFeatures
-from extract.named import load_named_encoder
 from extract.runtime.choose import Runtime, choose_encoder
 from model.predict.predictor import Predictor
 from server.settings.settings import Settings

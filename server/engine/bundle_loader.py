@@ -108,8 +108,6 @@ class Reloader:
 def _answer(predictor: Predictor, cut: Cut) -> None:
     """Takes the canary through the new predictor, as a caller's clip would go."""
     features = predictor.encoder.encode(cut.windows).cpu()
-    encoder = predictor.encoder
-    frames = cut.clip.num_frames
-    track = track_from(features, cut.starts, frames, encoder.contract, encoder, "canary")
+    track = track_from(features, cut.clip.num_frames, predictor.encoder, "canary")
     tasks = frozenset(predictor.tasks)
     predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])

@@ -16,7 +16,6 @@ from torch import Tensor
 from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
-from extract.windows import cut_windows
 from model.predict.predictor import Predictor
 from model.track_nodes import cut_track
 from server.deadlines import until
@@ -169,13 +168,7 @@ class LongVideoPipeline:
             thread.shutdown(wait=False)
         track = track_from(
             torch.cat([part.value for part in parts]),
-            cut_windows(
-                stream.num_frames,
-                window_frames=encoder.contract.window_frames,
-                stride_frames=encoder.contract.stride_frames,
-            ),
             stream.num_frames,
-            encoder.contract,
             encoder,
             "clip",
             stream.facts.info,

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from extract.contract import FeatureContract
+from extract.cpu import raise_niceness
 from extract.decode.clip import Limits, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
-from extract.features.extractor import WindowCutter
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
-from extract.windows import cut_windows
-from server.niceness import raise_niceness
+from extract.windows import WindowCutter, count_windows
 from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -113,14 +112,7 @@ class VideoStream:
         """Hears how long the video is, of which those frames will come that windows look at."""
         self._expected = num_frames
         self.restart()
-        contract = self._contract
-        self.num_windows = len(
-            cut_windows(
-                num_frames,
-                window_frames=contract.window_frames,
-                stride_frames=contract.stride_frames,
-            )
-        )
+        self.num_windows = count_windows(num_frames, self._contract)
 
     def append(self, block: np.ndarray) -> None:
         """Takes the next frames."""
