@@ -1,9 +1,7 @@
-"""A data set in Ego4D's layout, with released features -> what training starts from."""
+"""Ego4D data set: annotations in its layout and released features -> `Prepared`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from tqdm import tqdm
 
 from model.data.annotated import annotated_in, farthest
 from model.data.annotations import DataRoot, Split
@@ -14,7 +12,7 @@ from model.data.tracks import Progress, load_tracks
 from model.errors import AnnotationInvalid
 from model.evaluate.scoring import split_samples
 from model.tasks import AR, LTA, TASKS
-from model.train.datasets.prepared import Prepared
+from model.train.datasets.prepared import Prepared, progress_bar
 from model.train.ledger import stage_key
 
 
@@ -35,21 +33,21 @@ def prepare_ego4d(
     Args:
         root: folder that holds `v1/` or `v2/`.
         features: name of a feature set under it, or a folder or URL of one.
-        version: which annotations; None takes v1 where it is there.
+        version: of the annotations; None takes v1 where it exists, else v2.
         enumeration: which LTA windows count.
-        packed_under: where features are packed into one memory-mapped file.
-        tasks: what is learnt; files of other tasks are not opened.
-        has_backpack: AR's training samples come along, to fill a backpack from.
-        missing: what becomes of samples whose video has no features; with "skip" the facts name
+        packed_under: folder of the memory-mapped file that features are packed into.
+        tasks: to train; files of other tasks are not opened.
+        has_backpack: reads AR's training samples, too, to fill a backpack from.
+        missing: treatment of samples whose video has no features; with "skip" the facts name
             those videos.
-        progress: shows a bar.
+        progress: shows a progress bar.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed, or has no label that a task or the
-            backpack needs; the message says how to fetch it, or what to leave out.
-        FeaturesMissing: a video has no feature file and that is refused, or no video of a split
-            has one; the message says how to fetch it.
-        FeatureFileInvalid: a feature file is none, or not of its whole video.
+            backpack needs; the message gives the command or the flag that helps.
+        FeaturesMissing: a video has no feature file and `missing` is "refuse", or no video of a
+            split has one; the message gives the command that fetches it.
+        FeatureFileInvalid: a feature file is malformed, or does not cover its whole video.
     """
     data = DataRoot.find(root, version)
     also = [AR.name] if has_backpack and AR.name not in tasks else []
@@ -64,12 +62,7 @@ def prepare_ego4d(
             _check_labels(data, split, labels, tasks, has_backpack=has_backpack, left_out=left_out)
 
     check()
-    with tqdm(desc="features", unit="video", disable=not progress) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar("features", shown=progress) as advance:
         tracks, gone = _load(data, records, features, packed_under, missing, advance)
     facts: dict[str, object] = {
         "licence": "Ego4D's licence binds whoever trained on it",
@@ -130,7 +123,7 @@ def _check_labels(
     has_backpack: bool,
     left_out: int,
 ) -> None:
-    """Refuses, before anything is trained, a split without labels that will be asked for."""
+    """Raises, before training starts, where a split lacks labels that a later stage needs."""
     where = f" of a video that has features ({left_out} have none)" if left_out else ""
     what = "learn from" if split == "train" else "fit temperatures on"
     for task in tasks:
