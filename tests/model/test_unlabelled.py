@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import BackpackInvalid
-from model.evaluate.calibration import competing, fit_temperature
+from model.evaluate.calibration import calibrate, collect_logits, competing, fit_temperature
 from model.evaluate.metrics import anticipation_errors, batch_mean
 from model.evaluate.report.collect import answer_split
 from model.evaluate.report.exhibits import calibration_exhibits, class_exhibits, closest_exhibits
@@ -19,9 +19,7 @@ from model.evaluate.report.results import MeasureConfig, measure
 from model.evaluate.scoring import score_logits
 from model.evaluate.unseen import baselines
 from model.nn.backpack import average_per_action
-from model.tasks import AR, FIXED_LABELS, LTA, OSCC, PNR
-from model.train.methods.losses import IGNORE
-from model.train.methods.stages import calibrate, collect_logits
+from model.tasks import AR, FIXED_LABELS, IGNORE, LTA, OSCC, PNR
 from tests.factories import NUM_LABELS, TINY, make_skills
 from tests.model.samples import make_samples, make_split
 from tests.model.unlabelled import KEPT, NUM, hide, of_output, places

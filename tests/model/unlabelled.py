@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from model.train.methods.losses import IGNORE
+from model.tasks import IGNORE
 
 NUM = 30
 KEPT = {  # output -> samples that keep their label

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from model.evaluate.unseen import baselines
-from model.tasks import OSCC, PNR
-from model.train.methods.losses import IGNORE
+from model.tasks import IGNORE, OSCC, PNR
 from tests.model.samples import make_samples, make_split
 from tests.model.unlabelled import KEPT, NUM, hide, of_output, places
 

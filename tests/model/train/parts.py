@@ -1,9 +1,9 @@
 """Made-up samples and the parts that are trained on them."""
 
 from model.config import FitConfig, Learning
+from model.evaluate.calibration import collect_logits
 from model.tasks import TASKS
 from model.train.datasets.prepared import Prepared
-from model.train.methods.stages import collect_logits
 from model.train.presets import on_own_backbones
 from tests.factories import NUM_LABELS, TINY, make_samples
 

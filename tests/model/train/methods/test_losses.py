@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from model.config import FitConfig
-from model.tasks import TASKS
-from model.train.methods.losses import IGNORE, output_loss, task_loss
+from model.tasks import IGNORE, TASKS
+from model.train.methods.losses import output_loss, task_loss
 from tests.factories import NUM_LABELS, TINY
 from tests.model.samples import make_samples
 
