@@ -41,8 +41,8 @@ def test_a_killed_process_holds_its_folder_no_longer(tmp_path):
     code = f"""
 from pathlib import Path
 import os
-from server.api.uploads.spool import Folder
-folder = Folder(Path({str(tmp_path)!r}))
+from server.api.uploads.spool import SpoolDirectory
+folder = SpoolDirectory(Path({str(tmp_path)!r}))
 (folder.path / "clip").write_bytes(b"x")
 os.kill(os.getpid(), 9)
 """
