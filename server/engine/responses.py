@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from model.predict import outputs
 from model.predict.predictor import Predictor
-from server import facts
 from server.engine.request import ClipResult, Progress, SearchResult, StageTimes
 from server.schemas import prediction as schemas
+from server.schemas.metadata import identity
 from server.schemas.options import PredictOptions
 
 
@@ -31,7 +31,7 @@ def prediction(
     contract = predictor.encoder.contract
     return schemas.Prediction(
         id=answer_id,
-        model=facts.identity(predictor),
+        model=identity(predictor),
         input=None
         if clip is None
         else schemas.InputFacts.model_validate(clip.info, from_attributes=True),
@@ -63,7 +63,7 @@ def matches(found: SearchResult, predictor: Predictor, total_s: float) -> schema
     """
     bounds: list[tuple[float | None, float | None]] = [*found.segments] or [(None, None)]
     return schemas.BackpackMatches(
-        model=facts.identity(predictor),
+        model=identity(predictor),
         backbone=found.backbone,
         matches=[
             schemas.SegmentMatches(

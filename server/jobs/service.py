@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import get_args
 
 from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
@@ -11,7 +12,7 @@ from server.jobs.database import Database
 from server.jobs.deliveries import WebhookOutbox
 from server.jobs.files import JobFiles
 from server.jobs.idempotency import IdempotencyKeys
-from server.jobs.records import Job
+from server.jobs.records import Job, State
 from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
@@ -153,7 +154,7 @@ class Jobs:
 
     async def _count(self) -> bool:
         counts = await asyncio.to_thread(self.store.counts)
-        self._engine.telemetry.metrics.count_jobs(counts)
+        self._engine.telemetry.metrics.count_jobs(dict.fromkeys(get_args(State), 0) | counts)
         return False
 
     async def _keep_house(self) -> bool:
