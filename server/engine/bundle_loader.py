@@ -7,14 +7,50 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from extract.encoders.precomputed import PrecomputedFeatures
 from extract.features.extractor import track_from
+from extract.named import load_named_encoder
+from extract.runtime.choose import Runtime, choose_encoder
 from model.predict.predictor import Predictor
 from server.engine.decode_stage import Cut, DecodeStage
-from server.questions import predict_request
+from server.engine.request import predict_request
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import PredictOptions
+from server.settings.settings import Settings
 from server.telemetry.metrics import Metrics
-from weights.errors import WeightsError
+from weights.bundle import ENCODER_FILE
+from weights.errors import BundleError, WeightsError
+
+
+def load_predictor(settings: Settings) -> Predictor:
+    """Loads the bundle that is to be served.
+
+    Raises:
+        WeightsError: there is no bundle, it cannot be trusted, or it cannot see video; or there is
+            no encoder of the name that is set.
+        FeatureMismatch: the encoder that is set makes other features than the bundle's.
+        RuntimeUnavailable: what is to run the encoder is not there.
+    """
+    runtime = Runtime(
+        settings.runtime,
+        provider=settings.onnx_provider,
+        cache=settings.cache,
+        precision=settings.precision,
+        execution=settings.execution,
+    )
+    encoder = None
+    if settings.encoder is not None:
+        named = load_named_encoder(settings.encoder, weights=settings.weights)
+        encoder, _ = choose_encoder(named.to(settings.device), b"", runtime)
+    predictor = Predictor.from_bundle(
+        settings.bundle, device=settings.device, encoder=encoder, runtime=runtime
+    )
+    if isinstance(predictor.encoder, PrecomputedFeatures):
+        name = predictor.encoder.name
+        found = f"none: this bundle answers for {name} features; set `encoder` to who makes them"
+        raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
+    return predictor
+
 
 logger = logging.getLogger(__name__)
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 from extract.sandbox.pool import DecodePool
 from model.predict.predictor import Predictor
-from server.deadlines import until
-from server.engine.bundle_loader import Reloader
+from server.engine.bundle_loader import Reloader, load_predictor
 from server.engine.decode_stage import DecodeStage, limits_of
 from server.engine.feature_stage import FeatureStage
-from server.engine.health import Watchdog
+from server.engine.health import Lifecycle, Watchdog
 from server.engine.long_video import LongVideoPipeline
 from server.engine.request import (
     ClipFeatures,
@@ -27,12 +26,13 @@ from server.engine.request import (
     Progress,
     ProgressCallback,
     Source,
+    check_segments,
+    check_tasks,
     no_progress,
+    predict_request,
+    until,
 )
 from server.engine.search import BackpackSearch
-from server.life import Lifecycle
-from server.loading import load_predictor
-from server.questions import check_segments, check_tasks, predict_request
 from server.scheduling.admission import Admission
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ClipOptions, PredictOptions

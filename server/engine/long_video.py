@@ -6,8 +6,9 @@ and segments are reasoned about a few together, always at low priority.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,9 +18,9 @@ from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
-from model.predict.predictor import Predictor
-from model.track_nodes import cut_track
-from server.deadlines import until
+from model.predict.outputs import Prediction
+from model.predict.predictor import Predictor, PredictRequest
+from model.track_nodes import Bounds, cut_track
 from server.engine.request import (
     ClipFeatures,
     ClipResult,
@@ -27,16 +28,79 @@ from server.engine.request import (
     ProgressCallback,
     Source,
     StageTimes,
+    check_segments,
+    check_tasks,
+    predict_request,
+    until,
 )
 from server.engine.window_stream import VideoStream
 from server.errors import FieldInvalid, VideoTooLong
-from server.pieces import chunks_of, joined
-from server.questions import check_segments, check_tasks, predict_request
 from server.scheduling.admission import Admission
 from server.scheduling.batcher import Completed
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ClipOptions, PredictOptions
 from server.settings.settings import Settings
+
+PIECE_SEGMENTS = 16
+"""Segments answered together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A part of a question.
+
+    Attributes:
+        request: asks about the part's segments and those that have a say in their answers.
+        first: which of all segments the request's first one is.
+        margin: answers at the beginning that belong to the piece before.
+        count: answers after those that belong to this one.
+    """
+
+    request: PredictRequest
+    first: int
+    overlap: int
+    count: int
+
+
+def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Chunk]:
+    """Returns the pieces of a question, in order; the last one asks about the future too.
+
+    Args:
+        request: the whole question.
+        cut: all its segments.
+        predictor: knows how far an answer looks.
+    """
+    pieces = []
+    here = request.tasks - predictor.forecasts
+    for start in range(0, len(cut), PIECE_SEGMENTS):
+        end = min(start + PIECE_SEGMENTS, len(cut))
+        first = max(0, start - predictor.reach)
+        part = replace(
+            request,
+            segments=tuple(cut[first : end + predictor.reach]),
+            tasks=request.tasks if end == len(cut) else here,
+        )
+        pieces.append(Chunk(part, first, start - first, end - start))
+    return pieces
+
+
+def joined(pieces: Sequence[Chunk], answers: Sequence[Prediction]) -> Prediction:
+    """Returns the answer to the whole question."""
+    segments = [
+        segment
+        for piece, answer in zip(pieces, answers, strict=True)
+        for segment in answer.segments[piece.overlap : piece.overlap + piece.count]
+    ]
+    first, last = pieces[-1].first, answers[-1]
+    lta = last.lta
+    if lta is not None:
+        lta = replace(lta, observed=[first + index for index in lta.observed])
+    skills = {
+        name: replace(answer, observed=[first + index for index in answer.observed])
+        for name, answer in last.skills.items()
+    }
+    return Prediction(segments, lta, skills)
+
 
 GIVE_WAY_S = 0.5
 """Longest wait of a batch while clips are being answered. They then have the cores to themselves,

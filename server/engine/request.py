@@ -1,15 +1,21 @@
 """What passes between the stages of a request, and what is told of them meanwhile."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from extract.decode.clip import DecodedClip, StreamFacts
 from extract.features.track import FeatureTrack
+from model.errors import UnknownTask
 from model.predict.outputs import Neighbour, Prediction
-from model.predict.predictor import Predictor
+from model.predict.predictor import Predictor, PredictRequest
+from model.predict.search import SearchQuery
 from model.track_nodes import Bounds
+from server.errors import DeadlineExceeded, FieldInvalid
+from server.schemas.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
 
 Source = Path | FeatureTrack
 """What a caller sends: a clip, on disk by now, or the features of one."""
@@ -93,3 +99,71 @@ class SearchResult:
     nearest: list[dict[str, list[Neighbour]]]
     segments: list[Bounds]
     times: StageTimes
+
+
+@asynccontextmanager
+async def until(
+    deadline_s: float, detail: str = "the deadline passed before the answer was ready"
+) -> AsyncIterator[None]:
+    """Cancels what is inside once an instant has passed.
+
+    Args:
+        deadline_s: on the running loop's clock.
+        detail: what the caller is told.
+
+    Raises:
+        DeadlineExceeded: it has passed.
+    """
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded(detail) from error
+
+
+def check_tasks(options: PredictOptions, predictor: Predictor) -> None:
+    """Raises unless every task asked for is known.
+
+    Raises:
+        UnknownTask: one is not.
+    """
+    for task in options.tasks or ():
+        if task not in predictor.tasks:
+            raise UnknownTask(task, predictor.tasks)
+
+
+def check_segments(options: SegmentOptions, limit: int) -> None:
+    """Raises if more segments were given than are answered.
+
+    Raises:
+        FieldInvalid: there are too many.
+    """
+    if options.segments is not None and len(options.segments) > limit:
+        raise FieldInvalid(("/segments", f"at most {limit} segments"))
+
+
+def predict_request(
+    track: FeatureTrack, options: SegmentOptions, *, tasks: frozenset[str], seed: int = 0
+) -> PredictRequest:
+    """Returns the question about one track.
+
+    Args:
+        track: features of the clip.
+        options: which segments, and how long the lists about each are.
+        tasks: to answer.
+        seed: of the sampled futures.
+    """
+    return PredictRequest(
+        track,
+        tasks=tasks,
+        segments=None if options.segments is None else tuple(options.segments),
+        segment_s=options.segment_s,
+        top_k=options.top_k,
+        seed=seed,
+    )
+
+
+def look_of(options: SearchOptions | ActionOptions) -> SearchQuery:
+    """Returns what to look for in the backpack."""
+    asked = None if options.perspectives is None else tuple(options.perspectives)
+    return SearchQuery(asked, options.backbone, options.top_k)

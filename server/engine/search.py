@@ -2,10 +2,16 @@
 
 from dataclasses import replace
 
-from server.deadlines import until
 from server.engine.feature_stage import FeatureStage
-from server.engine.request import SearchResult, Source, StageTimes
-from server.questions import check_segments, look_of, predict_request
+from server.engine.request import (
+    SearchResult,
+    Source,
+    StageTimes,
+    check_segments,
+    look_of,
+    predict_request,
+    until,
+)
 from server.scheduling.admission import Admission
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ActionOptions, SearchOptions

@@ -8,14 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
 from server.jobs.database import Database
-from server.jobs.deliveries import WebhookOutbox
 from server.jobs.files import JobFiles
 from server.jobs.idempotency import IdempotencyKeys
 from server.jobs.records import Job
 from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
-from server.jobs.webhooks import WebhookSender
+from server.jobs.webhooks import WebhookOutbox, WebhookSender
 from server.jobs.worker import POLL_S, JobWorker
 from server.settings.settings import Settings
 

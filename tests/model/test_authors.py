@@ -19,7 +19,7 @@ from model.tasks import TASKS
 from model.train import fit
 from model.train.methods.stages import fill_backpack
 from model.train.presets import EGO4D
-from server.loading import load_predictor
+from server.engine.bundle_loader import load_predictor
 from server.settings.settings import Settings
 from tests.authors_code import (
     authors_answer,
