@@ -1,4 +1,8 @@
-"""What passes between the stages of a request, and what is told of them meanwhile."""
+"""Values of one request on its way through the engine: source, progress, stage times, results.
+
+Also what every request path shares: checks of its options, the model's request made from them,
+and the deadline.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,23 +16,22 @@ from extract.features.track import FeatureTrack
 from model.errors import UnknownTask
 from model.predict.outputs import Neighbour, Prediction
 from model.predict.predictor import Predictor, PredictRequest
-from model.predict.search import SearchQuery
 from model.track_nodes import Bounds
 from server.errors import DeadlineExceeded, FieldInvalid
-from server.schemas.options import ActionOptions, PredictOptions, SearchOptions, SegmentOptions
+from server.schemas.options import PredictOptions, SegmentOptions
 
 Source = Path | FeatureTrack
-"""What a caller sends: a clip, on disk by now, or the features of one."""
+"""What a caller sent: a clip, by now on disk, or the features of one."""
 
 Stage = Literal["received", "decoded", "features", "reasoning"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request has come.
+    """Progress of a request.
 
     Attributes:
-        stage: the stage that has ended, or, of `features` and `reasoning`, that is under way.
+        stage: the stage that has ended, or, of `features` and `reasoning`, that is running.
         done: windows encoded so far.
         total: windows of the clip; 0 until it is decoded.
     """
@@ -42,12 +45,12 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def no_progress(_: Progress) -> None:
-    """For requests whose caller waits for the answer alone."""
+    """Ignores progress: for callers that wait for the result only."""
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds a request spent waiting and in each stage."""
+    """Seconds a request spent in queues and in each stage."""
 
     queue_s: float = 0.0
     decode_s: float = 0.0
@@ -57,11 +60,11 @@ class StageTimes:
 
 @dataclass(frozen=True, eq=False)
 class ClipFeatures:
-    """A clip as the model sees it.
+    """The features of a clip.
 
     Attributes:
-        track: its features.
-        clip: what was decoded; None where the features came as such.
+        track: the features.
+        clip: facts of the decoded clip; None where features were sent.
         times: of the stages so far.
     """
 
@@ -72,10 +75,17 @@ class ClipFeatures:
 
 @dataclass(frozen=True, eq=False)
 class ClipResult:
-    """Everything known about a clip once it is answered."""
+    """The prediction for a clip, and what it was made from.
+
+    Attributes:
+        predictor: made the prediction; another bundle may be served by now.
+        clip: as in `ClipFeatures`.
+        track: the features.
+        prediction: the answers.
+        times: of all stages.
+    """
 
     predictor: Predictor
-    """Who answered; another bundle may be served by now."""
     clip: DecodedClip | StreamFacts | None
     track: FeatureTrack
     prediction: Prediction
@@ -83,11 +93,11 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class BackpackSearchResult:
     """The prototypes closest to a clip's segments, or to an action.
 
     Attributes:
-        predictor: who searched.
+        predictor: made the search.
         backbone: whose backpack was searched.
         nearest: per segment, or for the action, perspective -> prototypes, closest first.
         segments: of the clip; none for an action.
@@ -101,31 +111,11 @@ class SearchResult:
     times: StageTimes
 
 
-@asynccontextmanager
-async def until(
-    deadline_s: float, detail: str = "the deadline passed before the answer was ready"
-) -> AsyncIterator[None]:
-    """Cancels what is inside once an instant has passed.
-
-    Args:
-        deadline_s: on the running loop's clock.
-        detail: what the caller is told.
-
-    Raises:
-        DeadlineExceeded: it has passed.
-    """
-    try:
-        async with asyncio.timeout_at(deadline_s):
-            yield
-    except TimeoutError as error:
-        raise DeadlineExceeded(detail) from error
-
-
 def check_tasks(options: PredictOptions, predictor: Predictor) -> None:
-    """Raises unless every task asked for is known.
+    """Checks the tasks of a request.
 
     Raises:
-        UnknownTask: one is not.
+        UnknownTask: the bundle has no such task.
     """
     for task in options.tasks or ():
         if task not in predictor.tasks:
@@ -133,10 +123,10 @@ def check_tasks(options: PredictOptions, predictor: Predictor) -> None:
 
 
 def check_segments(options: SegmentOptions, limit: int) -> None:
-    """Raises if more segments were given than are answered.
+    """Checks the number of segments of a request.
 
     Raises:
-        FieldInvalid: there are too many.
+        FieldInvalid: there are more than the limit.
     """
     if options.segments is not None and len(options.segments) > limit:
         raise FieldInvalid(("/segments", f"at most {limit} segments"))
@@ -145,11 +135,11 @@ def check_segments(options: SegmentOptions, limit: int) -> None:
 def predict_request(
     track: FeatureTrack, options: SegmentOptions, *, tasks: frozenset[str], seed: int = 0
 ) -> PredictRequest:
-    """Returns the question about one track.
+    """Returns the model's request for one track.
 
     Args:
         track: features of the clip.
-        options: which segments, and how long the lists about each are.
+        options: segments, and the length of ranked lists.
         tasks: to answer.
         seed: of the sampled futures.
     """
@@ -163,7 +153,21 @@ def predict_request(
     )
 
 
-def look_of(options: SearchOptions | ActionOptions) -> SearchQuery:
-    """Returns what to look for in the backpack."""
-    asked = None if options.perspectives is None else tuple(options.perspectives)
-    return SearchQuery(asked, options.backbone, options.top_k)
+@asynccontextmanager
+async def until(
+    deadline_s: float, detail: str = "the deadline passed before the answer was ready"
+) -> AsyncIterator[None]:
+    """Cancels its body once the deadline has passed.
+
+    Args:
+        deadline_s: on the running loop's clock.
+        detail: message of the error.
+
+    Raises:
+        DeadlineExceeded: it has passed.
+    """
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded(detail) from error

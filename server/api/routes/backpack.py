@@ -9,7 +9,7 @@ from server.api.clip_request import engine_of, receive_clip, spool_of, timeout_o
 from server.api.openapi import FOR_SEARCHES, JSON, SEARCH_BODY, answer, problems
 from server.api.uploads.bodies import MAX_OPTIONS_BYTES, media_type
 from server.engine import responses as answers
-from server.engine.request import SearchResult
+from server.engine.request import BackpackSearchResult
 from server.errors import FieldInvalid
 from server.schemas import prediction as schemas
 from server.schemas.examples import MATCHES
@@ -36,7 +36,7 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
     """
     is_action = media_type(request.headers.get("content-type", ""))[0] == JSON
     found, total_s = await (_of_action if is_action else _of_clip)(request, query)
-    matches = answers.matches(found, found.predictor, total_s)
+    matches = answers.matches(found, total_s)
     return Response(
         matches.model_dump_json(exclude_none=True),
         media_type=JSON,
@@ -44,7 +44,7 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
     )
 
 
-async def _of_clip(request: Request, query: SearchQuery) -> tuple[SearchResult, float]:
+async def _of_clip(request: Request, query: SearchQuery) -> tuple[BackpackSearchResult, float]:
     engine = engine_of(request)
     async with receive_clip(request, query) as call:
         work = engine.backpack.of_clip(call.source, call.options, deadline_s=call.deadline_s)
@@ -52,7 +52,7 @@ async def _of_clip(request: Request, query: SearchQuery) -> tuple[SearchResult, 
     return found, asyncio.get_running_loop().time() - call.started_s
 
 
-async def _of_action(request: Request, query: SearchQuery) -> tuple[SearchResult, float]:
+async def _of_action(request: Request, query: SearchQuery) -> tuple[BackpackSearchResult, float]:
     engine = engine_of(request)
     loop = asyncio.get_running_loop()
     started_s = loop.time()

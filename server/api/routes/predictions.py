@@ -88,19 +88,20 @@ async def create_prediction(request: Request, query: Annotated[PredictQuery, Que
 async def _predict(request: Request, query: PredictQuery, post: Post) -> schemas.Prediction:
     engine = engine_of(request)
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         post("progress", answers.progress(progress))
 
     async with receive_clip(request, query) as call:
         if call.options.webhook_url is not None:
             raise FieldInvalid(("/webhook_url", "goes with `Prefer: respond-async` only"))
-        tell(Progress("received"))
-        work = engine.predict(call.source, call.options, deadline_s=call.deadline_s, tell=tell)
+        on_progress(Progress("received"))
+        work = engine.predict(
+            call.source, call.options, deadline_s=call.deadline_s, on_progress=on_progress
+        )
         outcome = await unless_gone(request, work)
     return answers.prediction(
         outcome,
         call.options,
-        outcome.predictor,
         answer_id=uuid4().hex,
         total_s=asyncio.get_running_loop().time() - call.started_s,
     )
