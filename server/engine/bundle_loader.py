@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
+from extract.encoders.load import load_named_encoder
 from extract.encoders.precomputed import PrecomputedFeatures
 from extract.features.extractor import track_from
-from extract.named import load_named_encoder
 from extract.runtime.choose import Runtime, choose_encoder
 from model.predict.predictor import Predictor
 from server.engine.decode_stage import Cut, DecodeStage
@@ -146,9 +146,7 @@ class Reloader:
 
 def _answer(predictor: Predictor, cut: Cut) -> None:
     """Answers the canary with a new predictor, through the stages of a caller's clip."""
-    encoder = predictor.encoder
-    features = encoder.encode(cut.windows).cpu()
-    frames = cut.clip.num_frames
-    track = track_from(features, cut.starts, frames, encoder.contract, encoder, "canary")
+    features = predictor.encoder.encode(cut.windows).cpu()
+    track = track_from(features, cut.clip.num_frames, predictor.encoder, "canary")
     tasks = frozenset(predictor.tasks)
     predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])

@@ -14,8 +14,8 @@ from torch import Tensor
 from extract.contract import FeatureContract
 from extract.decode.clip import DecodedClip, Limits
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
-from extract.features.extractor import windows_of
 from extract.sandbox.pool import DecodePool
+from extract.windows import stack_windows
 from server.errors import DeadlineExceeded
 from server.settings.settings import Settings
 from server.telemetry.metrics import Metrics
@@ -42,14 +42,12 @@ class Cut:
     Attributes:
         clip: the decoded clip.
         windows: (L, T, H, W, 3) frames.
-        starts: first frame of each window, L of them.
         waited_s: seconds until a decoder was free.
         ran_s: seconds of decoding and cutting.
     """
 
     clip: DecodedClip
     windows: Tensor
-    starts: list[int]
     waited_s: float
     ran_s: float
 
@@ -151,9 +149,9 @@ class DecodeStage:
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
                 raise DeadlineExceeded("the deadline passed while decoding") from error
             raise
-        windows, starts = windows_of(clip.frames, contract, clip.num_frames)
+        windows = stack_windows(clip.frames, contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
-        return Cut(clip, torch.as_tensor(windows), starts, started_s - queued_s, ran_s)
+        return Cut(clip, torch.as_tensor(windows), started_s - queued_s, ran_s)
 
 
 def decode_pool(settings: Settings) -> DecodePool:

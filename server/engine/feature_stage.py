@@ -86,13 +86,10 @@ class FeatureStage:
             work.windows = len(cut.windows)
             on_progress(Progress("decoded", 0, work.windows))
             parts = await _all_of(queued, on_progress, total=work.windows)
-        encoder = predictor.encoder
         track = track_from(
             torch.cat([part.value for part in parts]),
-            cut.starts,
             cut.clip.num_frames,
-            encoder.contract,
-            encoder,
+            predictor.encoder,
             "clip",
             cut.clip.info,
         )

@@ -228,9 +228,7 @@ class LongVideoPipeline:
             thread.shutdown(wait=False)
         track = track_from(
             torch.cat([part.value for part in parts]),
-            stream.starts,
             stream.num_frames,
-            encoder.contract,
             encoder,
             "clip",
             stream.facts.info,

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from extract.contract import FeatureContract
+from extract.cpu import raise_niceness
 from extract.decode.clip import Limits, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
-from extract.features.extractor import WindowCutter
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
-from extract.windows import cut_windows
-from server.niceness import raise_niceness
+from extract.windows import WindowCutter, count_windows
 from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -73,11 +72,6 @@ class VideoStream:
         return self._cutter.num_frames
 
     @property
-    def starts(self) -> list[int]:
-        """First frame of every window, after the last batch."""
-        return self._starts(self.num_frames)
-
-    @property
     def facts(self) -> StreamFacts:
         """Facts of the video, after the last batch."""
         assert self._stream is not None
@@ -118,7 +112,7 @@ class VideoStream:
         """Sets the length of the video; only frames that are part of a window will follow."""
         self._expected = num_frames
         self.restart()
-        self.num_windows = len(self._starts(num_frames))
+        self.num_windows = count_windows(num_frames, self._contract)
 
     def append(self, block: np.ndarray) -> None:
         """Adds the next frames."""
@@ -128,13 +122,6 @@ class VideoStream:
         """Drops all frames: they follow again from the beginning."""
         self._blocks.clear()
         self._cutter: WindowCutter[np.ndarray] = WindowCutter(self._contract, self._expected)
-
-    def _starts(self, num_frames: int) -> list[int]:
-        return cut_windows(
-            num_frames,
-            window_frames=self._contract.window_frames,
-            stride_frames=self._contract.stride_frames,
-        )
 
     def _windows(self) -> Iterator[np.ndarray]:
         process = self._start()

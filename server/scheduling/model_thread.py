@@ -18,11 +18,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from extract.cpu import raise_niceness
 from extract.encoders.encoder import VideoEncoder
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
 from server.errors import NotReady
-from server.niceness import raise_niceness
 from server.scheduling.batcher import BatchContext, Batcher, Completed
 from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 from server.settings.settings import Settings

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extract.contract import FeatureContract
 from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
@@ -174,7 +175,8 @@ def test_a_smaller_stride_shows_in_videos_annotated_to_their_end(frames, shares,
             }
         )
         for i, n in enumerate(frames):
-            check.count(str(i), f"{i}.pt", count_windows(n, stride_frames=cut_every), None)
+            rows = count_windows(n, FeatureContract(stride_frames=cut_every))
+            check.count(str(i), f"{i}.pt", rows, None)
         if refused:
             with pytest.raises(FeatureFileInvalid, match="smaller stride"):
                 check.finish()

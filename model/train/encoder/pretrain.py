@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.contract import FeatureContract
+from extract.cpu import one_thread_per_core
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.distributed import ALONE, World
-from model.train.encoder.sharded import one_thread_per_core, sharded_backward
+from model.train.encoder.sharded import sharded_backward
 from model.train.encoder.views import ViewConfig, Views, place_targets
 from model.train.fit import FitJob, fit, shuffled
 from model.train.methods.losses import output_loss

@@ -15,12 +15,12 @@ from tqdm import tqdm
 
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.errors import ExtractError
 from extract.features.ids import as_id
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
 from extract.features.track_check import Annotated, FeatureCheck
-from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
 from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
 from model.data.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.samples import Samples, Tracks

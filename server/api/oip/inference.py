@@ -10,7 +10,7 @@ import torch
 from extract.encoders.encoder import VideoEncoder
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
-from extract.windows import cut_windows
+from extract.windows import count_windows
 from model.predict.predictor import Predictor
 from server.api.oip.schemas import InferRequest, InferResponse, Parameters
 from server.api.oip.tensors import Output, outputs_of
@@ -132,14 +132,9 @@ def _track(matrix: Array, num_frames: object, encoder: VideoEncoder) -> FeatureT
         num_frames = contract.window_frames + contract.stride_frames * (rows - 1)
     if not isinstance(num_frames, int) or not 1 <= num_frames < 2**31:
         raise FieldInvalid(("/parameters/num_frames", "expected the number of frames of the clip"))
-    starts = cut_windows(
-        num_frames,
-        window_frames=contract.window_frames,
-        stride_frames=contract.stride_frames,
-    )
-    if len(starts) != rows:
+    if (expected := count_windows(num_frames, contract)) != rows:
         raise FeaturesInvalid(
-            f"{num_frames} frames make {len(starts)} windows, {rows} features came; give the "
+            f"{num_frames} frames make {expected} windows, {rows} features came; give the "
             "clip's length as the parameter num_frames"
         )
-    return track_from(torch.from_numpy(matrix), starts, num_frames, contract, encoder, "clip")
+    return track_from(torch.from_numpy(matrix), num_frames, encoder, "clip")

@@ -13,9 +13,7 @@ import torch
 
 from extract.contract import OMNIVORE
 from extract.decode.clip import TRUSTED, Limits
-from extract.decode.pyav import nvdec as nvdec_module
-from extract.decode.pyav.nvdec import nvdec
-from extract.decode.pyav.reader import display_matrix
+from extract.decode.pyav.reader import display_matrix, nvdec
 from extract.decode.video import decode_into
 from extract.errors import DecoderUnavailable, VideoRejected
 from extract.features.extractor import Extractor
@@ -174,7 +172,7 @@ def test_nvdec_says_which_library_of_the_driver_is_missing(monkeypatch, absent):
 
 
 def test_nvdec_says_that_the_build_of_av_lacks_it(monkeypatch):
-    monkeypatch.setattr(nvdec_module, "hwdevices_available", lambda: ["vaapi"])
+    monkeypatch.setattr("extract.decode.pyav.reader.hwdevices_available", lambda: ["vaapi"])
     with pytest.raises(DecoderUnavailable, match="this build of av lacks CUDA"):
         nvdec()
 
@@ -188,7 +186,7 @@ def test_nvdec_is_pyav_with_another_decoder(tmp_path, monkeypatch):
 
     real = av.open
     gpu = SimpleNamespace()
-    monkeypatch.setattr(nvdec_module, "nvdec", lambda: gpu)
+    monkeypatch.setattr("extract.decode.reader.nvdec", lambda: gpu)
     monkeypatch.setattr(av, "open", open_on_gpu)
     facts, frames = decode(path, choice="nvdec")
     assert facts.info.reader == "nvdec"

@@ -4,18 +4,17 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from extract.contract import OMNIVORE
 from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
-from extract.features.track import EncoderId, FeatureTrack
-from extract.windows import cut_windows, window_times
+from extract.features.track import EncoderId, FeatureTrack, window_times
 
 
 def make_track(num_frames=100, video_id="kitchen-1", **changes):
-    starts = cut_windows(num_frames)
-    start_s, end_s = window_times(starts, fps=30, window_frames=32, num_frames=num_frames)
+    start_s, end_s = window_times(num_frames, OMNIVORE, 30)
     return FeatureTrack(
         **{
-            "features": torch.randn(len(starts), 5),
+            "features": torch.randn(len(start_s), 5),
             "start_s": start_s,
             "end_s": end_s,
             "fps": 30.0,

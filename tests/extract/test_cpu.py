@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from server.niceness import raise_niceness
+from extract.cpu import raise_niceness
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere niceness is the whole process's"
@@ -62,10 +62,10 @@ def test_who_is_nicer_already_stays_so():
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_a_user_without_privileges_may_do_it():
     steps = [
-        "import os, server.niceness",
+        "import os, extract.cpu",
         "os.nice(12)",
         "os.setuid(65534)",
-        "server.niceness.raise_niceness(0, 5)",
+        "extract.cpu.raise_niceness(0, 5)",
         "print(os.nice(0))",
     ]
     command = [sys.executable, "-c", "; ".join(steps)]
