@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, facts, problems
+from server import __version__, facts
 from server.api import openapi, page
 from server.api.access import Keys
 from server.api.job_intake import Intake
-from server.api.middleware import GatewayMiddleware
+from server.api.middleware import GatewayMiddleware, install_handlers
 from server.api.routes import backpack, features, health, metrics, models, oip, predictions
 from server.api.routes import jobs as job_routes
 from server.api.uploads.receive import UploadReceiver
@@ -84,10 +84,11 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     )
     app.state.engine = engine
     app.state.keys = keys
+    app.state.limits = limits
     app.state.spool = spool
     app.state.jobs = jobs
     app.state.intake = intake
-    problems.install(app, limits)
+    install_handlers(app, limits)
     for router in ROUTERS:
         app.include_router(router)
     if settings.metrics_port is None:

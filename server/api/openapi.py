@@ -12,10 +12,9 @@ from server.api.oip.schemas import Failure, InferRequest
 from server.api.oip.wire import HEADER_LENGTH
 from server.api.uploads.bodies import BodyKind
 from server.api.uploads.receive import SAFETENSORS
-from server.problems import MEDIA_TYPE, body_of
 from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
 from server.schemas.prediction import ProblemBody
-from server.schemas.problems import Problem
+from server.schemas.problems import MEDIA_TYPE, Problem
 
 ANYWHERE = (
     kinds.MALFORMED,
@@ -151,7 +150,7 @@ def problems(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
-        example = body_of(Problem(kind, kind.title), "0f3c9a")
+        example = Problem(kind, kind.title).body("0f3c9a")
         entry = responses.setdefault(
             kind.status,
             {

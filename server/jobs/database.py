@@ -21,13 +21,13 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
-    make_url,
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from server.errors import JobsUnavailable
+from server.settings.checks import parse_database
 
 BUSY_S = 15
 """Longest wait of a writer for another one, in SQLite."""
@@ -109,20 +109,13 @@ class Database:
         Raises:
             ValueError: it is no such address.
         """
-        try:
-            parsed = make_url(url)
-            if parsed.drivername in ("postgresql", "postgres"):
-                parsed = parsed.set(drivername="postgresql+psycopg")
-            kind = parsed.get_backend_name()
-            if kind not in ("sqlite", "postgresql"):
-                raise ValueError(f"expected a sqlite or postgresql address of jobs, got {kind}")
-            options: dict[str, Any] = {"pool_pre_ping": True}
-            if kind == "sqlite":
-                options = {"connect_args": {"timeout": BUSY_S}}
-            self._engine = create_engine(parsed, **options)
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise ValueError("expected a sqlite or postgresql address of jobs") from error
-        if kind == "sqlite":
+        parsed = parse_database(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if is_sqlite:
+            options = {"connect_args": {"timeout": BUSY_S}}
+        self._engine = create_engine(parsed, **options)
+        if is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_writing)
 

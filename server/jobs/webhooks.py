@@ -133,20 +133,3 @@ class WebhookSender:
             logger.info("job %s: webhook, attempt %d: %s", job.id, delivery.attempt, error)
             return False
         return True
-
-
-def check_secret(secret: str) -> None:
-    """Raises unless a secret can sign.
-
-    Raises:
-        ValueError: it is not `whsec_` and base64 of 24 to 64 bytes.
-    """
-    import base64
-    import binascii
-
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("webhook_secret: expected `whsec_` and base64") from error
-    if not 24 <= len(key) <= 64:
-        raise ValueError(f"webhook_secret: expected base64 of 24 to 64 bytes, got {len(key)}")

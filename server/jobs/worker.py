@@ -20,8 +20,8 @@ from server.errors import JobsUnavailable, kind_of
 from server.jobs.files import JobFiles
 from server.jobs.records import Job
 from server.jobs.store import JobStore, LeaseLost
-from server.problems import body_of, look_into
 from server.schemas.options import PredictOptions
+from server.schemas.problems import problem_from
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class JobWorker:
             await self._persist(lambda: self._store.requeue(job, counts=True))
             await asyncio.sleep(POLL_S)
             return
-        problem = body_of(look_into(error, self._limits), job.id)
+        problem = problem_from(error, self._limits).body(job.id)
         body = problem.model_dump(mode="json", exclude_none=True)
         if await self._persist(lambda: self._store.fail(job, body, now_s=time.time())):
             self._clean_up(job)

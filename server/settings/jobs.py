@@ -6,6 +6,8 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from server.settings.checks import check_secret, parse_database
+
 
 class JobSettings(BaseSettings):
     """What jobs may cost, and where they are kept."""
@@ -59,12 +61,8 @@ class JobSettings(BaseSettings):
     @model_validator(mode="after")
     def _check_jobs(self) -> Self:
         if self.job_database is not None:
-            from server.jobs.database import Database
-
-            Database(self.job_database.get_secret_value())
+            parse_database(self.job_database.get_secret_value())
         if self.webhook_secret is not None:
-            from server.jobs.webhooks import check_secret
-
             check_secret(self.webhook_secret.get_secret_value())
         return self
 

@@ -1,6 +1,5 @@
 """Where and how the server runs: `EGOPACK_*` variables or flags, never a hyper-parameter."""
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,8 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 import weights
-from server.api.access import check_keys, read_keys
-from server.rates import parse_rate
+from server.settings.checks import check_keys, is_loopback, parse_rate, read_keys
 from server.settings.cluster import ClusterSettings
 from weights.published.catalogue import DOWNLOADS
 from weights.storage.folders import Place, as_place
@@ -169,13 +167,3 @@ class Settings(ClusterSettings):
     def max_upload_bytes(self) -> int:
         """Largest request body."""
         return int(self.max_upload_mb * 2**20)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -39,6 +39,11 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def current_request() -> str:
+    """Returns the id of the current request."""
+    return request_id.get() or "unknown"
+
+
 def note(**facts: Any) -> None:
     """Adds facts to the log line of the request being answered, if there is one."""
     current = notes.get()

@@ -18,11 +18,11 @@ from server.jobs.events import stream_events
 from server.jobs.records import Job
 from server.jobs.serialize import CURSOR, body_of, cursor_text, parse_cursor, path_of
 from server.jobs.service import Jobs
-from server.problems import MEDIA_TYPE
 from server.schemas import jobs as job_schemas
 from server.schemas import prediction as schemas
 from server.schemas.examples import JOB, JOB_EVENTS, PREDICTION
 from server.schemas.options import PredictQuery
+from server.schemas.problems import MEDIA_TYPE
 
 router = APIRouter(tags=["jobs"])
 

@@ -6,7 +6,6 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server import facts
 from server import problem_types as kinds
 from server.api import sse as events
 from server.api.clip_request import accepted, engine_of, receive_clip, unless_gone
@@ -17,11 +16,12 @@ from server.api.sse import EventStream, Post
 from server.engine import responses as answers
 from server.engine.request import Progress
 from server.errors import FieldInvalid
-from server.problems import body_of, current_request, look_into
 from server.schemas import jobs as job_schemas
 from server.schemas import prediction as schemas
 from server.schemas.examples import EVENTS, JOB, PREDICTION
 from server.schemas.options import PredictQuery
+from server.schemas.problems import problem_from
+from server.telemetry import logs
 
 router = APIRouter()
 
@@ -72,10 +72,10 @@ async def create_prediction(request: Request, query: Annotated[PredictQuery, Que
     if preference.is_async:
         return await submit(request, query, preference)
     if accepted(request, (JSON, events.MEDIA_TYPE)) == events.MEDIA_TYPE:
-        limits = facts.limits(engine_of(request).settings).model_dump()
+        limits = request.app.state.limits
         return EventStream(
             lambda post: _predict(request, query, post),
-            lambda error: body_of(look_into(error, limits), current_request()),
+            lambda error: problem_from(error, limits).body(logs.current_request()),
         )
     answer = await _predict(request, query, _post_nothing)
     return Response(
