@@ -82,8 +82,8 @@ class Reloader:
             decode: makes the canary's windows.
             model: is switched to the new predictor.
             metrics: counts the results.
-            latest_sha256: reads the hash of the bundle in its place, and fails where it cannot be
-                read, although `load` might still find a copy in a cache.
+            latest_sha256: reads the hash of the bundle; it fails when the bundle is unreachable,
+                although `load` might find a copy in a cache.
             timeout_s: longest time a reload may take.
         """
         self._load, self._decode, self._model = load, decode, model
@@ -148,5 +148,4 @@ def _answer(predictor: Predictor, cut: Cut) -> None:
     """Answers the canary with a new predictor, through the stages of a caller's clip."""
     features = predictor.encoder.encode(cut.windows).cpu()
     track = track_from(features, cut.clip.num_frames, predictor.encoder, "canary")
-    tasks = frozenset(predictor.tasks)
-    predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])
+    predictor.predict([predict_request(predictor, track, PredictOptions())])

@@ -6,6 +6,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -92,42 +93,23 @@ class DecodeStage:
             DeadlineExceeded: the deadline passed first.
         """
         loop = asyncio.get_running_loop()
-        for attempt in (1, 2):
+        for is_retry in (False, True):
             left_s = deadline_s - loop.time()
+            run = partial(self._run, path, contract, video_track, time.perf_counter(), left_s)
             try:
-                cut = await loop.run_in_executor(
-                    self._threads,
-                    self._run,
-                    path,
-                    contract,
-                    video_track,
-                    time.perf_counter(),
-                    left_s,
-                )
-            except DecoderDied as error:
-                self._metrics.decoder_restarts.labels("crash").inc()
-                if attempt == 2:
-                    self._count(error)
-                    raise
-                logger.warning("a decoder crashed; trying once more")
-            except (VideoRejected, DecodeTimeout) as error:
-                self._count(error)
+                cut = await loop.run_in_executor(self._threads, run)
+            except (VideoRejected, DecodeTimeout, DecoderDied) as error:
+                reason = _failure_reason(error)
+                if reason in ("crash", "timeout"):
+                    self._metrics.decoder_restarts.labels(reason).inc()
+                if reason == "crash" and not is_retry:
+                    logger.warning("a decoder crashed; trying once more")
+                    continue
+                self._metrics.decode_failures.labels(reason).inc()
                 raise
-            else:
-                self._metrics.decoded_frames.inc(cut.clip.info.frames_decoded)
-                return cut
+            self._metrics.decoded_frames.inc(cut.clip.info.frames_decoded)
+            return cut
         raise AssertionError("the second attempt returns or raises")
-
-    def _count(self, error: VideoRejected | DecodeTimeout | DecoderDied) -> None:
-        match error:
-            case VideoRejected():
-                reason = _FAILURE_REASONS.get(error.code, "limits")
-            case DecodeTimeout():
-                reason = "timeout"
-                self._metrics.decoder_restarts.labels(reason).inc()
-            case DecoderDied():
-                reason = "crash"
-        self._metrics.decode_failures.labels(reason).inc()
 
     def _run(
         self,
@@ -152,6 +134,12 @@ class DecodeStage:
         windows = stack_windows(clip.frames, contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
         return Cut(clip, torch.as_tensor(windows), started_s - queued_s, ran_s)
+
+
+def _failure_reason(error: VideoRejected | DecodeTimeout | DecoderDied) -> str:
+    if isinstance(error, VideoRejected):
+        return _FAILURE_REASONS.get(error.code, "limits")
+    return "timeout" if isinstance(error, DecodeTimeout) else "crash"
 
 
 def decode_pool(settings: Settings) -> DecodePool:

@@ -67,7 +67,7 @@ class Engine:
         telemetry: Telemetry | None = None,
         latest_sha256: Callable[[], str] | None = None,
     ) -> None:
-        """Connects the parts; nothing is loaded and no process started before `start`.
+        """Loads nothing and starts no process before `start`.
 
         Args:
             settings: sizes of queues and batches, deadlines.
@@ -284,9 +284,7 @@ class Engine:
                 deadline_s=deadline_s,
                 on_progress=on_progress,
             )
-            tasks = frozenset(options.tasks or predictor.tasks)
-            request = predict_request(found.track, options, tasks=tasks, seed=options.seed)
-            predictor.check(request)
+            request = predict_request(predictor, found.track, options)
             windows = len(found.track.features)
             on_progress(Progress("reasoning", windows, windows))
             reasoned = await self._model.reason(predictor, request, deadline_s=deadline_s)

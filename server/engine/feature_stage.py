@@ -30,7 +30,7 @@ from server.telemetry.telemetry import Telemetry
 
 
 class FeatureStage:
-    """Decodes, then encodes, with a bound on the clips in memory.
+    """Decodes, then encodes; holds at most `max_clips` decoded clips in memory.
 
     Attributes:
         decoding: clips on their way to the encoder's queue.
@@ -39,16 +39,7 @@ class FeatureStage:
     def __init__(
         self, decode: DecodeStage, model: ModelThread, telemetry: Telemetry, max_clips: int
     ) -> None:
-        """Connects the stages.
-
-        Args:
-            decode: makes windows of clips.
-            model: makes features of windows.
-            telemetry: gets stage times.
-            max_clips: decoded clips in memory at once, including those being decoded.
-        """
-        self._decode, self._model = decode, model
-        self._telemetry = telemetry
+        self._decode, self._model, self._telemetry = decode, model, telemetry
         self._in_memory = asyncio.Semaphore(max_clips)
         self.decoding = 0
 

@@ -94,7 +94,15 @@ class Lifecycle:
 
 
 class Watchdog:
-    """Sends the synthetic probe whenever no answered clip has confirmed that the server works."""
+    """Sends a synthetic probe, unless an answered clip confirms that the server works.
+
+    Args:
+        probe: takes the canary clip through every stage.
+        life: set unhealthy or broken when probes fail.
+        metrics: gets the probes' times and failures.
+        every_s: longest time without an answered clip or probe.
+        timeout_s: longest time of a probe.
+    """
 
     def __init__(
         self,
@@ -105,15 +113,6 @@ class Watchdog:
         every_s: float,
         timeout_s: float,
     ) -> None:
-        """Watches over a lifecycle.
-
-        Args:
-            probe: takes the canary clip through every stage.
-            life: set unhealthy or broken when probes fail.
-            metrics: gets the probes' times and failures.
-            every_s: longest time without an answered clip or probe.
-            timeout_s: longest time a probe may take.
-        """
         self._probe, self._life, self._metrics = probe, life, metrics
         self._every_s, self._timeout_s = every_s, timeout_s
         self._is_suspected = asyncio.Event()

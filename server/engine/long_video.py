@@ -37,7 +37,7 @@ from server.errors import FieldInvalid, VideoTooLong
 from server.scheduling.admission import Admission
 from server.scheduling.batcher import Completed
 from server.scheduling.model_thread import ModelThread
-from server.schemas.options import ClipOptions, PredictOptions
+from server.schemas.options import PredictOptions
 from server.settings.settings import Settings
 
 CHUNK_SEGMENTS = 16
@@ -105,6 +105,14 @@ def join_chunks(chunks: Sequence[Chunk], predictions: Sequence[Prediction]) -> P
     return Prediction(segments, lta, skills)
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    predictor: Predictor
+    options: PredictOptions
+    deadline_s: float
+    on_progress: ProgressCallback
+
+
 class LongVideoPipeline:
     """Decodes, encodes and reasons, for the video of each job."""
 
@@ -139,35 +147,25 @@ class LongVideoPipeline:
         """
         self.check(options)
         deadline_s = asyncio.get_running_loop().time() + timeout_s
+        run = _Run(self._model.predictor, options, deadline_s, on_progress)
         async with until(deadline_s, f"the job took over {timeout_s:g} s"):
-            predictor = self._model.predictor
-            found = (
-                ClipFeatures(source)
-                if isinstance(source, FeatureTrack)
-                else await self._extract(predictor, source, options, deadline_s, on_progress)
-            )
-            return await self._reason(predictor, found, options, deadline_s, on_progress)
+            if isinstance(source, FeatureTrack):
+                return await self._reason(ClipFeatures(source), run)
+            return await self._reason(await self._extract(source, run), run)
 
-    async def _reason(
-        self,
-        predictor: Predictor,
-        found: ClipFeatures,
-        options: PredictOptions,
-        deadline_s: float,
-        on_progress: ProgressCallback,
-    ) -> ClipResult:
-        cut = cut_track(found.track, options.segments, options.segment_s)
+    async def _reason(self, found: ClipFeatures, run: _Run) -> ClipResult:
+        cut = cut_track(found.track, run.options.segments, run.options.segment_s)
         if len(cut) > self._settings.job_max_segments:
             limit = f"at most {self._settings.job_max_segments} segments"
             raise FieldInvalid(("/segment_s", f"cuts the video into {len(cut)} segments, {limit}"))
-        tasks = frozenset(options.tasks or predictor.tasks)
-        request = predict_request(found.track, options, tasks=tasks, seed=options.seed)
-        predictor.check(request)
+        request = predict_request(run.predictor, found.track, run.options)
         windows = len(found.track.features)
-        on_progress(Progress("reasoning", windows, windows))
-        chunks = chunks_of(request, cut, predictor)
+        run.on_progress(Progress("reasoning", windows, windows))
+        chunks = chunks_of(request, cut, run.predictor)
         done = [
-            await self._model.reason(predictor, chunk.request, deadline_s=deadline_s, is_low=True)
+            await self._model.reason(
+                run.predictor, chunk.request, deadline_s=run.deadline_s, is_low=True
+            )
             for chunk in chunks
         ]
         times = replace(
@@ -176,39 +174,25 @@ class LongVideoPipeline:
             reason_s=sum(part.ran_s for part in done),
         )
         prediction = join_chunks(chunks, [part.value for part in done])
-        return ClipResult(predictor, found.clip, found.track, prediction, times)
+        return ClipResult(run.predictor, found.clip, found.track, prediction, times)
 
-    async def _extract(
-        self,
-        predictor: Predictor,
-        path: Path,
-        options: ClipOptions,
-        deadline_s: float,
-        on_progress: ProgressCallback,
-    ) -> ClipFeatures:
+    async def _extract(self, path: Path, run: _Run) -> ClipFeatures:
         """A video's features; retries once after a decoder crash, as with short clips."""
         try:
             try:
-                return await self._stream(predictor, path, options, deadline_s, on_progress)
+                return await self._stream(path, run)
             except DecoderDied:
-                return await self._stream(predictor, path, options, deadline_s, on_progress)
+                return await self._stream(path, run)
         except VideoRejected as error:
             if error.code in ("too-long", "too-many-frames"):
                 raise VideoTooLong(error.detail) from error
             raise
 
-    async def _stream(
-        self,
-        predictor: Predictor,
-        path: Path,
-        options: ClipOptions,
-        deadline_s: float,
-        on_progress: ProgressCallback,
-    ) -> ClipFeatures:
+    async def _stream(self, path: Path, run: _Run) -> ClipFeatures:
         """Encodes windows while decoding; the decoder blocks while too many are unread."""
-        encoder = predictor.encoder
+        encoder = run.predictor.encoder
         started_s = time.perf_counter()
-        stream = VideoStream(path, encoder.contract, self._settings, options.video_track)
+        stream = VideoStream(path, encoder.contract, self._settings, run.options.video_track)
         thread = ThreadPoolExecutor(1, "job-decode")
         parts: list[Completed[Tensor]] = []
         count = 0
@@ -217,22 +201,17 @@ class LongVideoPipeline:
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 await self._admission.wait_until_idle(MAX_YIELD_S)
                 queued = self._model.enqueue_windows(
-                    predictor, torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
+                    run.predictor, torch.from_numpy(batch), deadline_s=run.deadline_s, is_low=True
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)
-                on_progress(Progress("features", count, max(count, stream.num_windows)))
+                run.on_progress(Progress("features", count, max(count, stream.num_windows)))
         finally:
             stream.stop()
             thread.submit(stream.close)  # after a read that is still running
             thread.shutdown(wait=False)
-        track = track_from(
-            torch.cat([part.value for part in parts]),
-            stream.num_frames,
-            encoder,
-            "clip",
-            stream.facts.info,
-        )
+        features = torch.cat([part.value for part in parts])
+        track = track_from(features, stream.num_frames, encoder, "clip", stream.facts.info)
         features_s = sum(part.ran_s for part in parts)
         queue_s = sum(part.waited_s for part in parts)
         rest_s = max(0.0, time.perf_counter() - started_s - features_s - queue_s)

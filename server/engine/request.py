@@ -7,7 +7,7 @@ and the deadline.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ from server.schemas.options import PredictOptions, SegmentOptions
 Source = Path | FeatureTrack
 """What a caller sent: a clip, by now on disk, or the features of one."""
 
-Stage = Literal["received", "decoded", "features", "reasoning"]
+Stage = Literal["started", "received", "decoded", "features", "reasoning"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,15 @@ class Progress:
     """Progress of a request.
 
     Attributes:
-        stage: the stage that has ended, or, of `features` and `reasoning`, that is running.
-        done: windows encoded so far.
-        total: windows of the clip; 0 until it is decoded.
+        stage: the stage that has ended, or, of `features` and `reasoning`, that is running;
+            `started` is of jobs only.
+        windows_done: windows encoded so far.
+        windows_total: windows of the clip; 0 until it is decoded.
     """
 
     stage: Stage
-    done: int = 0
-    total: int = 0
+    windows_done: int = 0
+    windows_total: int = 0
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -132,25 +133,29 @@ def check_segments(options: SegmentOptions, limit: int) -> None:
         raise FieldInvalid(("/segments", f"at most {limit} segments"))
 
 
-def predict_request(
-    track: FeatureTrack, options: SegmentOptions, *, tasks: frozenset[str], seed: int = 0
-) -> PredictRequest:
-    """Returns the model's request for one track.
-
-    Args:
-        track: features of the clip.
-        options: segments, and the length of ranked lists.
-        tasks: to answer.
-        seed: of the sampled futures.
-    """
+def segment_request(track: FeatureTrack, options: SegmentOptions) -> PredictRequest:
+    """Returns a model request about the segments of a track, without tasks."""
     return PredictRequest(
         track,
-        tasks=tasks,
+        tasks=frozenset(),
         segments=None if options.segments is None else tuple(options.segments),
         segment_s=options.segment_s,
         top_k=options.top_k,
-        seed=seed,
     )
+
+
+def predict_request(
+    predictor: Predictor, track: FeatureTrack, options: PredictOptions
+) -> PredictRequest:
+    """Returns a checked model request, for every task of the bundle unless some are named.
+
+    Raises:
+        ModelError: as `Predictor.check` does.
+    """
+    tasks = frozenset(options.tasks or predictor.tasks)
+    request = replace(segment_request(track, options), tasks=tasks, seed=options.seed)
+    predictor.check(request)
+    return request
 
 
 @asynccontextmanager

@@ -74,9 +74,7 @@ def matches(found: BackpackSearchResult, total_s: float) -> schemas.BackpackMatc
 
 def progress(event: Progress) -> schemas.ProgressEvent:
     """Returns the data of a `progress` event."""
-    return schemas.ProgressEvent(
-        stage=event.stage, windows_done=event.done, windows_total=event.total
-    )
+    return _body(schemas.ProgressEvent, event)
 
 
 def timings(times: StageTimes, total_s: float) -> schemas.Timings:

@@ -9,7 +9,7 @@ from server.engine.request import (
     Source,
     StageTimes,
     check_segments,
-    predict_request,
+    segment_request,
     until,
 )
 from server.scheduling.admission import Admission
@@ -47,7 +47,7 @@ class BackpackSearch:
                 found = await self._feature_stage.extract(
                     source, options, predictor, work=clip, deadline_s=deadline_s
                 )
-                request = predict_request(found.track, options, tasks=frozenset())
+                request = segment_request(found.track, options)
                 ran = await self._model.run(predictor, lambda owner: owner.search(request, query))
         segments, result = ran.value
         times = replace(found.times, queue_s=found.times.queue_s + ran.waited_s, reason_s=ran.ran_s)

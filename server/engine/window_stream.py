@@ -52,12 +52,8 @@ class VideoStream:
             video_track: which of the file's video tracks; None takes the one marked as default.
         """
         self.num_windows = 0
-        self._path = path
-        self._contract = contract
+        self._path, self._contract, self._settings = path, contract, settings
         self._video_track = video_track
-        self._stall_s = settings.job_stall_s
-        self._batch_windows = settings.job_batch_windows
-        self._limits = limits_of(settings)
         self._blocks: deque[np.ndarray] = deque()
         self._lock = threading.Lock()  # held to start the process, and to stop it
         self._is_stopped = False
@@ -90,7 +86,8 @@ class VideoStream:
         batch: list[np.ndarray] = []
         for window in self._windows():
             batch.append(window)
-            if len(batch) >= max(1, min(self._batch_windows, _BATCH_BYTES // window.nbytes)):
+            max_windows = min(self._settings.job_batch_windows, _BATCH_BYTES // window.nbytes)
+            if len(batch) >= max(1, max_windows):
                 yield np.stack(batch)
                 batch = []
         if batch:
@@ -146,7 +143,7 @@ class VideoStream:
             if self._is_stopped:
                 raise DecoderDied("it was stopped before it began")
             try:
-                self._process = DecodeProcess(self._limits)
+                self._process = DecodeProcess(job_limits(self._settings))
             except OSError as error:
                 raise DecoderUnavailable("a decoding process cannot be started") from error
             raise_niceness(self._process.pid, _NICE)
@@ -156,11 +153,11 @@ class VideoStream:
         """Waits for a message of the process."""
         with selectors.DefaultSelector() as selector:
             selector.register(process, selectors.EVENT_READ)
-            if not selector.select(self._stall_s):
-                raise DecodeStalled(f"no frame came for {self._stall_s:g} s")
+            if not selector.select(self._settings.job_stall_s):
+                raise DecodeStalled(f"no frame came for {self._settings.job_stall_s:g} s")
 
 
-def limits_of(settings: Settings) -> Limits:
+def job_limits(settings: Settings) -> Limits:
     """Returns the decoder's limits for the video of a job."""
     return Limits(
         max_duration_s=settings.job_max_duration_s,

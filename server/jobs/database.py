@@ -101,14 +101,7 @@ class Database:
     """Connections and transactions; database errors are raised as `JobsUnavailable`."""
 
     def __init__(self, url: str) -> None:
-        """Parses the address; nothing is opened before `create`.
-
-        Args:
-            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
-
-        Raises:
-            ValueError: it is no such address.
-        """
+        """Parses the address, but opens nothing before `create`; errors as `parse_database`."""
         parsed = parse_database(url)
         is_sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = {"pool_pre_ping": True}
@@ -125,13 +118,9 @@ class Database:
         return cls(f"sqlite:///{folder / 'jobs.sqlite3'}")
 
     def create(self) -> None:
-        """Creates missing tables.
-
-        Raises:
-            JobsUnavailable: the database cannot be used.
-        """
-        with _translated():
-            _META.create_all(self._engine)
+        """Creates missing tables."""
+        with self.transaction() as db:
+            _META.create_all(db)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -139,13 +128,12 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Yields a connection; commits at the end, or rolls back.
-
-        Raises:
-            JobsUnavailable: the database cannot be used.
-        """
-        with _translated(), self._engine.begin() as connection:
-            yield connection
+        """Yields a connection; commits at the end, or rolls back."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise JobsUnavailable("the store of jobs does not answer") from error
 
 
 def claim_first(
@@ -172,14 +160,6 @@ def claim_first(
     counters = {name: table.c[name] + 1 for name in ("attempt", "token")}
     claim = update(table).where(key == first, is_free).values(**counters, **values)
     return db.execute(claim.returning(table)).mappings().one_or_none()
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise JobsUnavailable("the store of jobs does not answer") from error
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from server.jobs.records import Job
+from weights.storage.atomic import write_atomic
 
 
 class JobFiles:
@@ -50,15 +51,7 @@ class JobFiles:
         The name contains the claim's token: a worker that lost its lease overwrites nothing.
         """
         name = f"{job.id}.{job.token}.json"
-        partial = self._results / f"{name}.{os.getpid()}.part"
-        try:
-            with partial.open("wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self._results / name)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomic(self._results / name, body)
         return name
 
     def read_result(self, name: str) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
@@ -16,7 +17,6 @@ from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
 from server.jobs.webhooks import WebhookOutbox, WebhookSender
 from server.jobs.worker import POLL_S, JobWorker
-from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Jobs:
         *,
         client: SsrfSafeClient | None = None,
     ) -> None:
-        """Connects the parts; nothing is opened before `start`.
+        """Opens nothing before `start`.
 
         Args:
             engine: makes the predictions.
@@ -59,14 +59,23 @@ class Jobs:
         """
         self._engine = engine
         self.settings = settings = engine.settings
-        self._database = _database(settings)
+        database = settings.job_database
+        self._database = (
+            Database.in_folder(settings.state_dir)
+            if database is None
+            else Database(database.get_secret_value())
+        )
         self.store = JobStore(self._database)
         self.keys = IdempotencyKeys(self._database)
         self.files = JobFiles(settings.state_dir)
         self.client: SsrfSafeClient | None = None
         self._sender: WebhookSender | None = None
         if settings.webhook_secret is not None:
-            self.client = client or _client(settings)
+            self.client = client or SsrfSafeClient(
+                timeout_s=settings.webhook_timeout_s,
+                allow_http=settings.webhook_allow_http,
+                allow_private=settings.webhook_allow_private,
+            )
             self._sender = WebhookSender(
                 WebhookOutbox(self._database),
                 self.client,
@@ -141,7 +150,8 @@ class Jobs:
         async with asyncio.TaskGroup() as group:
             for _ in range(self.settings.job_workers):
                 group.create_task(_forever(self._worker.step, POLL_S))
-            group.create_task(_forever(self._keep_house, HOUSEKEEPING_S))
+            delete_expired = partial(asyncio.to_thread, self._delete_expired)
+            group.create_task(_forever(delete_expired, HOUSEKEEPING_S))
             group.create_task(_forever(self._count, COUNT_S))
             if self._sender is not None:
                 for _ in range(SENDERS):
@@ -150,9 +160,6 @@ class Jobs:
     async def _count(self) -> None:
         counts = await asyncio.to_thread(self.store.counts)
         self._engine.telemetry.metrics.count_jobs(counts)
-
-    async def _keep_house(self) -> None:
-        await asyncio.to_thread(self._delete_expired)
 
     def _delete_expired(self) -> None:
         now_s = time.time()
@@ -188,17 +195,3 @@ async def _forever(step: Callable[[], Awaitable[bool | None]], pause_s: float) -
             logger.exception("jobs: a step failed")
         if not has_more:
             await asyncio.sleep(pause_s)
-
-
-def _database(settings: Settings) -> Database:
-    if settings.job_database is None:
-        return Database.in_folder(settings.state_dir)
-    return Database(settings.job_database.get_secret_value())
-
-
-def _client(settings: Settings) -> SsrfSafeClient:
-    return SsrfSafeClient(
-        timeout_s=settings.webhook_timeout_s,
-        allow_http=settings.webhook_allow_http,
-        allow_private=settings.webhook_allow_private,
-    )

@@ -23,7 +23,7 @@ class LeaseLost(ServerError):
 
 
 class JobStore:
-    """Jobs and their events."""
+    """Jobs and their events; changes of a claimed job raise `LeaseLost` once its token is old."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -63,11 +63,7 @@ class JobStore:
     def renew(
         self, job: Job, *, now_s: float, lease_s: float, progress: dict[str, Any] | None = None
     ) -> None:
-        """Renews the lease of a claimed job, and writes progress if there is any.
-
-        Raises:
-            LeaseLost: the token is no longer valid.
-        """
+        """Renews the lease of a claimed job, and writes progress if there is any."""
         values: dict[str, Any] = {"lease_expires_s": now_s + lease_s}
         if progress is not None:
             values["progress"] = progress
@@ -77,20 +73,12 @@ class JobStore:
                 _append_event(db, job.id, "progress", progress)
 
     def succeed(self, job: Job, result: str, *, now_s: float, expires_s: float) -> None:
-        """Ends a claimed job with a result.
-
-        Raises:
-            LeaseLost: the token is no longer valid.
-        """
+        """Ends a claimed job with a result."""
         values = {"state": "succeeded", "result": result, "expires_s": expires_s}
         self._end(job, values, "completed", {"state": "succeeded"}, now_s)
 
     def fail(self, job: Job, problem: dict[str, Any], *, now_s: float) -> None:
-        """Ends a claimed job with problem details.
-
-        Raises:
-            LeaseLost: the token is no longer valid.
-        """
+        """Ends a claimed job with problem details."""
         self._end(job, {"state": "failed", "error": problem}, "error", problem, now_s)
 
     def requeue(self, job: Job, *, counts: bool = False) -> None:
@@ -99,9 +87,6 @@ class JobStore:
         Args:
             job: as it was claimed.
             counts: whether the attempt counts.
-
-        Raises:
-            LeaseLost: the token is no longer valid.
         """
         values: dict[str, Any] = {"state": "queued", "lease_expires_s": None}
         if not counts:

@@ -66,12 +66,10 @@ class WebhookSender:
 
     Args:
         outbox: holds the messages.
-        client: posts them.
+        client: posts them, each attempt within `timeout_s` seconds.
         secret: signs them; `whsec_` and base64, as Standard Webhooks has it.
         find: returns a job by its id.
         describe: returns the message's data about a job.
-        timeout_s: of one attempt, as set in `client`.
-        metrics: counts attempts.
     """
 
     def __init__(

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from server.engine import responses
@@ -30,14 +31,7 @@ POLL_S = 1.0
 
 
 class JobWorker:
-    """Processes jobs; each concurrent `step` holds one.
-
-    Args:
-        engine: makes the predictions.
-        store: holds the jobs.
-        files: holds inputs and results.
-        limits: every limit in force, for problem details.
-    """
+    """Processes jobs, one in each concurrent `step`; `limits` are all in force, for problems."""
 
     def __init__(
         self, engine: Engine, store: JobStore, files: JobFiles, limits: Mapping[str, float]
@@ -97,9 +91,9 @@ class JobWorker:
         """Returns the prediction; stops as soon as the lease is lost."""
         if job.attempt > self._settings.job_max_attempts:
             raise RuntimeError(f"the server crashed {job.attempt - 1} times on this job")
-        progress = _ProgressBuffer()
-        work = asyncio.create_task(self._predict(job, progress))
-        lease = asyncio.create_task(self._keep_lease(job, progress))
+        buffer = _ProgressBuffer()
+        work = asyncio.create_task(self._predict(job, buffer))
+        lease = asyncio.create_task(self._keep_lease(job, buffer))
         self._running[job.id] = work
         try:
             await asyncio.wait({work, lease}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,7 +108,7 @@ class JobWorker:
             lease.cancel()
             await asyncio.gather(work, lease, return_exceptions=True)
 
-    async def _predict(self, job: Job, progress: "_ProgressBuffer") -> bytes:
+    async def _predict(self, job: Job, buffer: "_ProgressBuffer") -> bytes:
         """Returns the response body."""
         options = PredictOptions.model_validate(job.request)
         started_s = time.perf_counter()
@@ -131,26 +125,24 @@ class JobWorker:
             source,
             options,
             timeout_s=options.timeout_s or self._settings.job_timeout_s,
-            on_progress=progress.put,
+            on_progress=buffer.put,
         )
         total_s = time.perf_counter() - started_s
         body = responses.prediction(result, options, answer_id=job.id, total_s=total_s)
         return body.model_dump_json(exclude_none=True).encode()
 
-    async def _keep_lease(self, job: Job, progress: "_ProgressBuffer") -> None:
+    async def _keep_lease(self, job: Job, buffer: "_ProgressBuffer") -> None:
         """Renews the lease until it is lost, writing progress along with it."""
         lease_s = self._settings.job_lease_s
         expires_s = time.time() + lease_s
         renew_s = -math.inf
         while True:
-            if progress.is_new or time.monotonic() >= renew_s:
+            if buffer.latest is not None or time.monotonic() >= renew_s:
+                latest, buffer.latest = buffer.latest, None
+                now_s = time.time()
                 try:
                     await asyncio.to_thread(
-                        self._store.renew,
-                        job,
-                        now_s=time.time(),
-                        lease_s=lease_s,
-                        progress=progress.take(),
+                        self._store.renew, job, now_s=now_s, lease_s=lease_s, progress=latest
                     )
                     expires_s = time.time() + lease_s
                     renew_s = time.monotonic() + lease_s / 3
@@ -214,21 +206,10 @@ class JobWorker:
 
 
 class _ProgressBuffer:
-    """The latest progress of a job, until the next lease renewal writes it to the store."""
+    """The latest progress of a job, until a lease renewal writes it to the store."""
 
     def __init__(self) -> None:
-        self._latest: dict[str, Any] = {"stage": "started", "windows_done": 0, "windows_total": 0}
-        self.is_new = True
+        self.latest: dict[str, Any] | None = asdict(Progress("started"))
 
     def put(self, progress: Progress) -> None:
-        self._latest = {
-            "stage": progress.stage,
-            "windows_done": progress.done,
-            "windows_total": progress.total,
-        }
-        self.is_new = True
-
-    def take(self) -> dict[str, Any] | None:
-        """The latest progress, once."""
-        is_new, self.is_new = self.is_new, False
-        return self._latest if is_new else None
+        self.latest = asdict(progress)

@@ -44,11 +44,7 @@ class Throughput:
         return self._windows / self._clips if self._clips > 0 else 0.0
 
     def seconds_for(self, windows: float, clips: int) -> float:
-        """Estimated seconds to finish some windows, and clips of unknown length.
-
-        Returns:
-            0 before anything was measured.
-        """
+        """Estimated seconds to finish windows, and clips of unknown length; 0 before any did."""
         self._advance()
         window_s = self._busy_s / self._windows if self._windows > 0 else 0.0
         clip_s = self._busy_s / self._clips if self._clips > 0 else 0.0

@@ -92,7 +92,7 @@ def test_progress_counts_up_to_the_windows_of_the_whole_video():
         news = []
         async with started(job_batch_windows=5) as engine:
             await long(engine, on_progress=news.append)
-        seen = [(p.done, p.total) for p in news if p.stage == "features"]
+        seen = [(p.windows_done, p.windows_total) for p in news if p.stage == "features"]
         assert seen == [(5, 24), (10, 24), (15, 24), (20, 24), (24, 24)]
 
     asyncio.run(main())
