@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from starlette.requests import Request
 
-from server.api.clip_request import BOTH, check_no_track, options_of, timeout_of
+from server.api.clip_request import BOTH, check_no_track, read_options, timeout_of
 from server.api.middleware import CALLER
 from server.api.uploads.receive import Upload, UploadReceiver
 from server.engine.engine import Engine
@@ -32,7 +32,7 @@ from server.jobs.idempotency import EarlierUse
 from server.jobs.records import Job, NewJob
 from server.jobs.service import Jobs
 from server.jobs.ssrf_safe_client import UrlRefused
-from server.schemas.options import PredictOptions, PredictQuery
+from server.schemas.options import PredictOptions, PredictParameters
 
 RETRY_AFTER_S = 30
 """Jobs take minutes: there is no use in coming back sooner."""
@@ -56,7 +56,7 @@ class Intake:
         """Removes what was being received."""
         self._spool.close()
 
-    async def accept(self, request: Request, query: PredictQuery) -> Job:
+    async def accept(self, request: Request, query: PredictParameters) -> Job:
         """Returns the job that a request has become, or had become when it was sent before.
 
         Raises:
@@ -67,7 +67,7 @@ class Intake:
         caller, key = caller_of(request), _key_of(request)
         async with self._held(caller, key) as earlier:
             async with self._spool.receive(request, BOTH) as upload:
-                options = options_of(query, upload.options)
+                options = read_options(query, upload.options, PredictOptions)
                 await self._check(options, upload)
                 new = await self._describe(upload, options, caller)
                 body_sha256 = _body_hash(new)

@@ -10,8 +10,7 @@ from pydantic.json_schema import models_json_schema
 from server import problem_types as kinds
 from server.api.oip.schemas import Failure, InferRequest
 from server.api.oip.wire import HEADER_LENGTH
-from server.api.uploads.bodies import BodyKind
-from server.api.uploads.receive import SAFETENSORS
+from server.api.uploads.bodies import SAFETENSORS, BodyKind
 from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
 from server.schemas.prediction import ProblemBody
 from server.schemas.problems import MEDIA_TYPE, Problem

@@ -94,7 +94,7 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class BackpackSearchResult:
+class BackpackResult:
     """The prototypes closest to a clip's segments, or to an action.
 
     Attributes:

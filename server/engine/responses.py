@@ -6,9 +6,9 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from model.predict import outputs
-from server import facts
-from server.engine.request import BackpackSearchResult, ClipResult, Progress, StageTimes
+from server.engine.request import BackpackResult, ClipResult, Progress, StageTimes
 from server.schemas import prediction as schemas
+from server.schemas.metadata import identity
 from server.schemas.options import PredictOptions
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -29,7 +29,7 @@ def prediction(
     contract = result.predictor.encoder.contract
     return schemas.Prediction(
         id=answer_id,
-        model=facts.identity(result.predictor),
+        model=identity(result.predictor),
         input=None if clip is None else _body(schemas.InputFacts, clip.info),
         features=schemas.FeatureFacts(
             encoder=track.encoder.name,
@@ -46,7 +46,7 @@ def prediction(
     )
 
 
-def matches(found: BackpackSearchResult, total_s: float) -> schemas.BackpackMatches:
+def matches(found: BackpackResult, total_s: float) -> schemas.BackpackMatches:
     """Returns the body of a backpack search.
 
     Args:
@@ -55,7 +55,7 @@ def matches(found: BackpackSearchResult, total_s: float) -> schemas.BackpackMatc
     """
     bounds: Sequence[tuple[float | None, float | None]] = found.segments or [(None, None)]
     return schemas.BackpackMatches(
-        model=facts.identity(found.predictor),
+        model=identity(found.predictor),
         backbone=found.backbone,
         matches=[
             schemas.SegmentMatches(

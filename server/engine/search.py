@@ -5,7 +5,7 @@ from dataclasses import replace
 from model.predict.search import SearchQuery
 from server.engine.feature_stage import FeatureStage
 from server.engine.request import (
-    BackpackSearchResult,
+    BackpackResult,
     Source,
     StageTimes,
     check_segments,
@@ -32,7 +32,7 @@ class BackpackSearch:
 
     async def of_clip(
         self, source: Source, options: SearchOptions, *, deadline_s: float
-    ) -> BackpackSearchResult:
+    ) -> BackpackResult:
         """Returns the prototypes closest to a clip's segments.
 
         Raises:
@@ -51,9 +51,9 @@ class BackpackSearch:
                 ran = await self._model.run(predictor, lambda owner: owner.search(request, query))
         segments, result = ran.value
         times = replace(found.times, queue_s=found.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
-        return BackpackSearchResult(predictor, result.backbone, result.nearest, segments, times)
+        return BackpackResult(predictor, result.backbone, result.nearest, segments, times)
 
-    async def of_action(self, options: ActionOptions, *, deadline_s: float) -> BackpackSearchResult:
+    async def of_action(self, options: ActionOptions, *, deadline_s: float) -> BackpackResult:
         """Returns the prototypes closest to those of one action.
 
         Raises:
@@ -68,7 +68,7 @@ class BackpackSearch:
                 lambda owner: owner.backpacks.of_action(options.verb, options.noun, query),
             )
         times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
-        return BackpackSearchResult(predictor, ran.value.backbone, ran.value.nearest, [], times)
+        return BackpackResult(predictor, ran.value.backbone, ran.value.nearest, [], times)
 
 
 def _query(options: SearchOptions | ActionOptions) -> SearchQuery:

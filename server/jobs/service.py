@@ -5,13 +5,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import get_args
 
 from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
 from server.jobs.database import Database
 from server.jobs.files import JobFiles
 from server.jobs.idempotency import IdempotencyKeys
-from server.jobs.records import Job
+from server.jobs.records import Job, State
 from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
@@ -159,7 +160,7 @@ class Jobs:
 
     async def _count(self) -> None:
         counts = await asyncio.to_thread(self.store.counts)
-        self._engine.telemetry.metrics.count_jobs(counts)
+        self._engine.telemetry.metrics.count_jobs(dict.fromkeys(get_args(State), 0) | counts)
 
     def _delete_expired(self) -> None:
         now_s = time.time()

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from server.api.oip.schemas import InferRequest, InferResponse, InputTensor, OutputTensor
+from server.api.uploads.spool import SpoolFile
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest
-from server.facts import MAX_INFERENCE_JSON_BYTES
-from server.schemas.options import parse_options
-from server.spool_file import SpoolFile
+from server.schemas.options import MAX_INFERENCE_JSON_BYTES, parse_options
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_BYTES = 4

@@ -5,15 +5,27 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server.api.clip_request import engine_of, receive_clip, spool_of, timeout_of, unless_gone
+from server.api.clip_request import (
+    cancel_on_disconnect,
+    engine_of,
+    receive_clip,
+    spool_of,
+    timeout_of,
+)
 from server.api.openapi import FOR_SEARCHES, JSON, SEARCH_BODY, answer, problems
-from server.api.uploads.bodies import MAX_OPTIONS_BYTES, media_type
+from server.api.uploads.bodies import media_type
 from server.engine import responses as answers
-from server.engine.request import BackpackSearchResult
+from server.engine.request import BackpackResult
 from server.errors import FieldInvalid
 from server.schemas import prediction as schemas
 from server.schemas.examples import MATCHES
-from server.schemas.options import ActionOptions, SearchQuery, parse_options
+from server.schemas.options import (
+    MAX_OPTIONS_BYTES,
+    ActionOptions,
+    SearchOptions,
+    SearchParameters,
+    parse_options,
+)
 
 router = APIRouter()
 
@@ -28,7 +40,9 @@ router = APIRouter()
     responses={**answer(MATCHES), **problems(*FOR_SEARCHES)},
     openapi_extra={"requestBody": SEARCH_BODY},
 )
-async def search_backpack(request: Request, query: Annotated[SearchQuery, Query()]) -> Response:
+async def search_backpack(
+    request: Request, query: Annotated[SearchParameters, Query()]
+) -> Response:
     """Looks up the nearest prototypes as each task sees them, without answering any task.
 
     A clip, or its features, is sent as to `/v1/predictions` and cut into segments as there. An
@@ -44,15 +58,15 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
     )
 
 
-async def _of_clip(request: Request, query: SearchQuery) -> tuple[BackpackSearchResult, float]:
+async def _of_clip(request: Request, query: SearchParameters) -> tuple[BackpackResult, float]:
     engine = engine_of(request)
-    async with receive_clip(request, query) as call:
+    async with receive_clip(request, query, SearchOptions) as call:
         work = engine.backpack.of_clip(call.source, call.options, deadline_s=call.deadline_s)
-        found = await unless_gone(request, work)
+        found = await cancel_on_disconnect(request, work)
     return found, asyncio.get_running_loop().time() - call.started_s
 
 
-async def _of_action(request: Request, query: SearchQuery) -> tuple[BackpackSearchResult, float]:
+async def _of_action(request: Request, query: SearchParameters) -> tuple[BackpackResult, float]:
     engine = engine_of(request)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
@@ -63,5 +77,5 @@ async def _of_action(request: Request, query: SearchQuery) -> tuple[BackpackSear
         options = parse_options(body, ActionOptions)
         deadline_s = started_s + timeout_of(options, engine.settings.timeout_s)
         work = engine.backpack.of_action(options, deadline_s=deadline_s)
-        found = await unless_gone(request, work)
+        found = await cancel_on_disconnect(request, work)
     return found, loop.time() - started_s

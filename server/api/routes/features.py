@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from extract.features.track_file import track_bytes
 from server import problem_types as kinds
-from server.api.clip_request import accepted, engine_of, receive_clip, unless_gone
+from server.api.clip_request import cancel_on_disconnect, engine_of, receive_clip
+from server.api.negotiation import accepted
 from server.api.openapi import FOR_VIDEOS, VIDEO_BODY, problems
-from server.api.uploads.receive import SAFETENSORS
+from server.api.uploads.bodies import SAFETENSORS
 from server.engine import responses as answers
-from server.schemas.options import ClipQuery
+from server.schemas.options import ClipOptions
 
 router = APIRouter()
 
@@ -32,7 +33,7 @@ router = APIRouter()
     },
     openapi_extra={"requestBody": VIDEO_BODY},
 )
-async def create_features(request: Request, query: Annotated[ClipQuery, Query()]) -> Response:
+async def create_features(request: Request, query: Annotated[ClipOptions, Query()]) -> Response:
     """Decodes the clip and encodes its windows, as every prediction begins.
 
     The file can be sent to `/v1/predictions` and `/v1/backpack/search` in the clip's place, as
@@ -40,8 +41,8 @@ async def create_features(request: Request, query: Annotated[ClipQuery, Query()]
     """
     accepted(request, (SAFETENSORS,))
     engine = engine_of(request)
-    async with receive_clip(request, query, ("video",)) as call:
-        seen = await unless_gone(
+    async with receive_clip(request, query, ClipOptions, ("video",)) as call:
+        seen = await cancel_on_disconnect(
             request, engine.features(call.source, call.options, deadline_s=call.deadline_s)
         )
     total_s = asyncio.get_running_loop().time() - call.started_s

@@ -4,12 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from server import facts
 from server import problem_types as kinds
 from server.api.clip_request import engine_of
 from server.api.openapi import answer, problems
-from server.schemas import metadata as fact_schemas
 from server.schemas.examples import LIMITS
+from server.schemas.metadata import Health, Limits
 
 router = APIRouter()
 
@@ -22,9 +21,9 @@ Verbose = Annotated[bool, Query(description="Say what the answer rests on.")]
     tags=["server"],
     responses={**answer(LIMITS), **problems()},
 )
-async def get_limits(request: Request) -> fact_schemas.Limits:
+async def get_limits(request: Request) -> Limits:
     """States every limit in force, so that a caller need not guess."""
-    return facts.limits(engine_of(request).settings)
+    return Limits.of(engine_of(request).settings)
 
 
 @router.get(
@@ -34,9 +33,9 @@ async def get_limits(request: Request) -> fact_schemas.Limits:
     response_model_exclude_none=True,
     responses={**answer({"status": "alive"}), **problems()},
 )
-async def get_liveness() -> fact_schemas.Health:
+async def get_liveness() -> Health:
     """Says that the process answers."""
-    return fact_schemas.Health(status="alive")
+    return Health(status="alive")
 
 
 @router.get(
@@ -49,7 +48,7 @@ async def get_liveness() -> fact_schemas.Health:
         **problems(kinds.STARTING, kinds.UNHEALTHY, kinds.DRAINING, kinds.INVALID_FIELD),
     },
 )
-async def get_readiness(request: Request, verbose: Verbose = False) -> fact_schemas.Health:
+async def get_readiness(request: Request, verbose: Verbose = False) -> Health:
     """Says whether a clip sent now would be answered: lately one was, or a canary in its place.
 
     With `verbose`, also what that rests on, and how the last reload went; each check is also a
@@ -57,4 +56,4 @@ async def get_readiness(request: Request, verbose: Verbose = False) -> fact_sche
     """
     engine = engine_of(request)
     engine.life.require_ready()
-    return fact_schemas.Health(status="ready", checks=engine.checks if verbose else None)
+    return Health(status="ready", checks=engine.checks if verbose else None)

@@ -9,19 +9,17 @@ from fastapi.responses import StreamingResponse
 
 from server import problem_types as kinds
 from server.api import sse as events
-from server.api.clip_request import accepted
 from server.api.job_intake import Intake, caller_of
-from server.api.negotiation import Preference
+from server.api.negotiation import Preference, accepted
 from server.api.openapi import JSON, problems
 from server.errors import JobNotFinished, ResultExpired
-from server.jobs.events import stream_events
 from server.jobs.records import Job
 from server.jobs.serialize import CURSOR, body_of, cursor_text, parse_cursor, path_of
 from server.jobs.service import Jobs
 from server.schemas import jobs as job_schemas
 from server.schemas import prediction as schemas
 from server.schemas.examples import JOB, JOB_EVENTS, PREDICTION
-from server.schemas.options import PredictQuery
+from server.schemas.options import PredictParameters
 from server.schemas.problems import MEDIA_TYPE
 
 router = APIRouter(tags=["jobs"])
@@ -38,7 +36,7 @@ def jobs_of(request: Request) -> Jobs:
     return jobs
 
 
-async def submit(request: Request, query: PredictQuery, preference: Preference) -> Response:
+async def submit(request: Request, query: PredictParameters, preference: Preference) -> Response:
     """Accepts a prediction as a job; answers with the result if it is there in time."""
     intake: Intake = request.app.state.intake
     jobs = jobs_of(request)
@@ -118,7 +116,9 @@ async def get_job_events(
     jobs = jobs_of(request)
     job = await jobs.find(job_id, caller_of(request))
     return StreamingResponse(
-        stream_events(jobs.store, job.id, after=last_event_id, is_open=lambda: jobs.is_open),
+        events.stream_job_events(
+            jobs.store, job.id, after=last_event_id, is_open=lambda: jobs.is_open
+        ),
         media_type=events.MEDIA_TYPE,
         headers={"X-Accel-Buffering": "no"},
     )

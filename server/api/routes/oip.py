@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from server import __version__
 from server import problem_types as kinds
-from server.api.clip_request import engine_of, spool_of, timeout_of, unless_gone
+from server.api.clip_request import cancel_on_disconnect, engine_of, spool_of, timeout_of
 from server.api.oip import schemas
 from server.api.oip.inference import Inference
 from server.api.oip.tensors import outputs_of
@@ -134,7 +134,7 @@ async def infer(name: str, request: Request) -> Response:
             deadline_s = started_s + timeout_of(asked.options, engine.settings.timeout_s)
             source = await asked.source(sink, path, size_bytes, engine.settings)
             work = engine.predict(source, asked.options, deadline_s=deadline_s)
-            outcome = await unless_gone(request, work)
+            outcome = await cancel_on_disconnect(request, work)
     body, json_length = asked.answer(outcome)
     if json_length is None:
         return Response(body, media_type=JSON)

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from server import problem_types as kinds
 from server.api import sse as events
-from server.api.clip_request import accepted, engine_of, receive_clip, unless_gone
-from server.api.negotiation import preference_of
+from server.api.clip_request import cancel_on_disconnect, engine_of, receive_clip
+from server.api.negotiation import accepted, preference_of
 from server.api.openapi import ACCEPTED_HEADERS, ASYNC_HEADERS, CLIP_BODY, FOR_CLIPS, JSON, problems
 from server.api.routes.jobs import submit
 from server.api.sse import EventStream, Post
@@ -19,7 +19,7 @@ from server.errors import FieldInvalid
 from server.schemas import jobs as job_schemas
 from server.schemas import prediction as schemas
 from server.schemas.examples import EVENTS, JOB, PREDICTION
-from server.schemas.options import PredictQuery
+from server.schemas.options import PredictOptions, PredictParameters
 from server.schemas.problems import problem_from
 from server.telemetry import logs
 
@@ -57,7 +57,9 @@ router = APIRouter()
     },
     openapi_extra={"requestBody": CLIP_BODY, "parameters": ASYNC_HEADERS},
 )
-async def create_prediction(request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
+async def create_prediction(
+    request: Request, query: Annotated[PredictParameters, Query()]
+) -> Response:
     """Decodes the clip and answers every task asked for, with one pass through the model.
 
     Send the clip as the `video` part of a form, with the choices as JSON in the `request` part;
@@ -85,20 +87,20 @@ async def create_prediction(request: Request, query: Annotated[PredictQuery, Que
     )
 
 
-async def _predict(request: Request, query: PredictQuery, post: Post) -> schemas.Prediction:
+async def _predict(request: Request, query: PredictParameters, post: Post) -> schemas.Prediction:
     engine = engine_of(request)
 
     def on_progress(progress: Progress) -> None:
         post("progress", answers.progress(progress))
 
-    async with receive_clip(request, query) as call:
+    async with receive_clip(request, query, PredictOptions) as call:
         if call.options.webhook_url is not None:
             raise FieldInvalid(("/webhook_url", "goes with `Prefer: respond-async` only"))
         on_progress(Progress("received"))
         work = engine.predict(
             call.source, call.options, deadline_s=call.deadline_s, on_progress=on_progress
         )
-        outcome = await unless_gone(request, work)
+        outcome = await cancel_on_disconnect(request, work)
     return answers.prediction(
         outcome,
         call.options,

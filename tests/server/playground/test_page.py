@@ -14,7 +14,7 @@ from tests.extract.clips import write_numbered
 By = pytest.importorskip("selenium.webdriver.common.by").By
 Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 
-FOLDER = Path(__file__).parents[2] / "server" / "playground"
+FOLDER = Path(__file__).parents[3] / "server" / "playground" / "static"
 
 pytestmark = pytest.mark.skipif(
     not opened_by.is_here(), reason="needs Debian's chromium and chromium-driver"

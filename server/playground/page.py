@@ -1,4 +1,4 @@
-"""The playground: one static page at `/` that asks this server and nobody else."""
+"""Routes of the playground: the page at `/`, its files and the sample clip below `/ui`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from fastapi.staticfiles import StaticFiles
 
 from server.errors import NotFound
 
-FOLDER = Path(__file__).parents[1] / "playground"
+FOLDER = Path(__file__).parent / "static"
 SAMPLE = Path(__file__).parents[2] / "clients" / "sample"
 """What `python -m clients demo` sends; absent where the server is installed alone."""
 
@@ -17,7 +17,7 @@ POLICY = (
     "media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""What the page may load: its own files, and the video that its user picked."""
+"""Content security policy: the page loads its own files and the video that its user picked."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,12 +39,12 @@ async def get_sample() -> FileResponse:
 
 @router.api_route("/ui/sample.json", methods=["GET", "HEAD"])
 async def get_truth() -> FileResponse:
-    """Returns what really happens in it."""
+    """Returns the ground truth of the sample clip."""
     return _sample("truth.json")
 
 
 def install(app: FastAPI) -> None:
-    """Adds the page and its files."""
+    """Adds the page and its files to the app."""
     app.include_router(router)
     app.mount("/ui", StaticFiles(directory=FOLDER), name="page")
 
