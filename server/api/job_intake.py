@@ -108,7 +108,7 @@ class Intake:
 
     async def _check(self, options: PredictOptions, upload: Upload) -> None:
         """Refuses whatever can be checked before the job runs."""
-        self._engine.long_road.check(options)
+        self._engine.long_video.check(options)
         timeout_of(options, self._settings.job_timeout_s)
         if options.webhook_url is not None:
             if self._jobs.client is None:

@@ -15,7 +15,7 @@ from model.nn.skill_set import build_skills
 from model.predict.predictor import Predictor, PredictRequest
 from model.tasks import TASKS
 from model.train.methods.stages import fill_backpack
-from server.loading import load_predictor
+from server.engine.bundle_loader import load_predictor
 from server.settings.settings import Settings
 from tests.authors_code import authors_answer, authors_prototypes, inputs_and_nodes, read_out
 from tests.checkpoints import SMALL, Shape, make_checkpoint, write_labels

@@ -15,7 +15,7 @@ from server.api.clip_request import (
 from server.api.openapi import FOR_CLIPS, JSON, SEARCH_BODY, answer, problems
 from server.api.uploads.bodies import media_type
 from server.engine import responses as answers
-from server.engine.request import SearchResult
+from server.engine.request import BackpackResult
 from server.errors import FieldInvalid
 from server.schemas import prediction as schemas
 from server.schemas.examples import MATCHES
@@ -50,7 +50,7 @@ async def search_backpack(
     """
     is_action = media_type(request.headers.get("content-type", ""))[0] == JSON
     found, total_s = await (_of_action if is_action else _of_clip)(request, query)
-    matches = answers.matches(found, found.predictor, total_s)
+    matches = answers.matches(found, total_s)
     return Response(
         matches.model_dump_json(exclude_none=True),
         media_type=JSON,
@@ -58,7 +58,7 @@ async def search_backpack(
     )
 
 
-async def _of_clip(request: Request, query: SearchParameters) -> tuple[SearchResult, float]:
+async def _of_clip(request: Request, query: SearchParameters) -> tuple[BackpackResult, float]:
     engine = engine_of(request)
     async with receive_clip(request, query, SearchOptions) as call:
         work = engine.backpack.of_clip(call.source, call.options, deadline_s=call.deadline_s)
@@ -66,7 +66,7 @@ async def _of_clip(request: Request, query: SearchParameters) -> tuple[SearchRes
     return found, asyncio.get_running_loop().time() - call.started_s
 
 
-async def _of_action(request: Request, query: SearchParameters) -> tuple[SearchResult, float]:
+async def _of_action(request: Request, query: SearchParameters) -> tuple[BackpackResult, float]:
     engine = engine_of(request)
     loop = asyncio.get_running_loop()
     started_s = loop.time()

@@ -90,19 +90,20 @@ async def create_prediction(
 async def _predict(request: Request, query: PredictParameters, post: Post) -> schemas.Prediction:
     engine = engine_of(request)
 
-    def report(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         post("progress", answers.progress(progress))
 
     async with receive_clip(request, query, PredictOptions) as call:
         if call.options.webhook_url is not None:
             raise FieldInvalid(("/webhook_url", "goes with `Prefer: respond-async` only"))
-        report(Progress("received"))
-        work = engine.predict(call.source, call.options, deadline_s=call.deadline_s, tell=report)
+        on_progress(Progress("received"))
+        work = engine.predict(
+            call.source, call.options, deadline_s=call.deadline_s, on_progress=on_progress
+        )
         outcome = await cancel_on_disconnect(request, work)
     return answers.prediction(
         outcome,
         call.options,
-        outcome.predictor,
         answer_id=uuid4().hex,
         total_s=asyncio.get_running_loop().time() - call.started_s,
     )

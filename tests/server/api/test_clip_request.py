@@ -82,10 +82,10 @@ def test_while_the_body_arrives(served, path):
 def test_while_the_clip_is_decoded(served, path):
     gate = threading.Event()
     served.pool.hold = lambda: gate.wait(5)
-    sent = leave(served, path, clip(), VIDEO, when=lambda: served.engine._sight.coming)
+    sent = leave(served, path, clip(), VIDEO, when=lambda: served.engine._feature_stage.decoding)
     gate.set()
     assert_dropped(sent)
-    assert served.engine.admission.requests == served.engine._sight.coming == 0
+    assert served.engine.admission.requests == served.engine._feature_stage.decoding == 0
     served.predictor.encoder.batches.clear()
     assert served.post(clip()).status_code == 200
     assert served.predictor.encoder.batches == [3]

@@ -6,7 +6,7 @@ import pytest
 
 from extract.errors import RuntimeUnavailable
 from extract.runtime.onnx_encoder import OnnxEncoder
-from server.loading import load_predictor
+from server.engine.bundle_loader import load_predictor
 from tests.factories import make_bundle
 from tests.server.fakes import make_settings
 from weights.bundle import save_bundle

@@ -8,10 +8,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from server.jobs.database import DELIVERIES, Database
-from server.jobs.deliveries import BACKOFF_S, WebhookOutbox
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
-from server.jobs.webhooks import WebhookSender
+from server.jobs.webhooks import BACKOFF_S, WebhookOutbox, WebhookSender
 from server.telemetry.metrics import Metrics
 from tests.server.jobs.receiver import receiving
 from tests.server.jobs.test_store import new_job

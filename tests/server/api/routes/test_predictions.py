@@ -258,7 +258,7 @@ def test_a_caller_that_hangs_up_is_dropped(served):
         async def receive():
             if messages:
                 return messages.pop()
-            while not served.engine._sight.coming:
+            while not served.engine._feature_stage.decoding:
                 await asyncio.sleep(0.001)
             return {"type": "http.disconnect"}
 
