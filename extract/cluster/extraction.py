@@ -4,7 +4,6 @@ An actor is what the local engine is in small: an encoder, decoding processes an
 results, which it writes itself. Pixels and features never leave it; names and entries do.
 """
 
-import argparse
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,13 +14,13 @@ import torch
 
 from extract.cluster.actors import ActorPool, Begun, Done, GivenUp, Tell
 from extract.cluster.session import absolute_place, check_paths, find_room, ray_session
+from extract.dataset.options import Options
 from extract.dataset.pipeline import ExtractionPipeline, Outcome, Progress
 from extract.dataset.report import Entry
 from extract.dataset.results import Results, VideoDone
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
 from extract.errors import ClusterFailed
-from extract.setup import load_encoder
 
 _TELL_S = 1.0
 
@@ -29,7 +28,7 @@ _TELL_S = 1.0
 def extract_with_ray(
     videos: Sequence[Video],
     encoder: VideoEncoder,
-    options: argparse.Namespace,
+    options: Options,
     is_stopped: Callable[[], bool],
 ) -> Iterator[VideoDone | Progress]:
     """Yields what becomes of each video, in the order they end, and progress in between.
@@ -57,7 +56,7 @@ def extract_with_ray(
             yield _of_video(by_id[news.id], news)
 
 
-def _absolute(options: argparse.Namespace) -> argparse.Namespace:
+def _absolute(options: Options) -> Options:
     """Returns options that mean the same wherever an actor's working folder is."""
     encoder = Path(options.encoder)
     paths = {
@@ -65,7 +64,7 @@ def _absolute(options: argparse.Namespace) -> argparse.Namespace:
         "weights": options.weights.absolute(),
         "encoder": str(encoder.absolute()) if encoder.is_dir() else options.encoder,
     }
-    return argparse.Namespace(**{**vars(options), **paths})
+    return Options(**{**vars(options), **paths})
 
 
 def _of_video(video: Video, news: Begun | Done | GivenUp) -> VideoDone | Progress:
@@ -95,9 +94,9 @@ class FeatureActor:
         ClusterFailed: the encoder here is another one.
     """
 
-    def __init__(self, options: argparse.Namespace, fingerprint: str, lanes: int) -> None:
+    def __init__(self, options: Options, fingerprint: str, lanes: int) -> None:
         torch.set_num_threads(1)
-        encoder = load_encoder(options)
+        encoder = options.load_encoder()
         if encoder.fingerprint != fingerprint:
             raise ClusterFailed(
                 f"the encoder is another one here ({encoder.fingerprint[:12]}) than where the run "

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from extract.cpu import usable_cores
 from extract.errors import ClusterFailed
 from weights.storage.folders import Place
 
@@ -66,8 +67,6 @@ def ray_session(address: str | None) -> Iterator[Any]:
     with tempfile.TemporaryDirectory(
         prefix="ray", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
-        from extract.cpu import usable_cores  # brings torch; nodes that are looked at need none
-
         alone = {
             "num_cpus": usable_cores(),
             "include_dashboard": False,

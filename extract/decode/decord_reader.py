@@ -14,12 +14,11 @@ from types import ModuleType
 import av
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.clip import Limits, Reader
 from extract.decode.orientation import UPRIGHT, Orientation
 from extract.decode.pyav.frame_skipping import without_skippable
 from extract.decode.read_plan import PacketReport
-from extract.geometry import crop_offset, resized_size
 
 _BLOCK_FRAMES = 32
 

@@ -9,12 +9,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, resized_size
 from extract.decode.clip import Limits
 from extract.decode.resample import SourceTimes, read_clock, resample, ticks_per_second
 from extract.decode.sniff import Container
 from extract.errors import VideoRejected
-from extract.geometry import resized_size
 from extract.windows import wanted_frames
 
 MAX_LOST = 0.05

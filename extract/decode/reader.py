@@ -6,14 +6,13 @@ from typing import Protocol
 
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, resized_size
 from extract.decode.clip import Limits, Reader, ReaderChoice
 from extract.decode.decord_reader import DecordReader
 from extract.decode.orientation import Orientation
-from extract.decode.pyav.reader import PyavReader
+from extract.decode.pyav.reader import PyavReader, nvdec
 from extract.decode.read_plan import PacketReport, decord_fits, decord_may_read
 from extract.errors import VideoRejected
-from extract.geometry import resized_size
 
 
 class VideoReader(Protocol):
@@ -86,8 +85,6 @@ def open_reader(
             "decord is known to read such a file wrong, or cannot hold its frames at once",
         )
     if choice == "nvdec":
-        from extract.decode.pyav.nvdec import nvdec
-
         return PyavReader(path, report, contract, limits, nvdec())
     return PyavReader(path, report, contract, limits)
 

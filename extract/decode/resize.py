@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from extract.contract import FeatureContract
-from extract.geometry import crop_offset, resized_size
+from extract.contract import FeatureContract, crop_offset, resized_size
 
 
 @dataclass(frozen=True, eq=False)

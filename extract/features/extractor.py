@@ -1,100 +1,25 @@
 """Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from itertools import chain, count
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from extract.contract import FeatureContract
 from extract.decode.clip import TRUSTED, ClipInfo, DecodedClip, Limits
 from extract.decode.video import decode_into
 from extract.encoders.encoder import VideoEncoder
 from extract.errors import VideoRejected
 from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.frame_batches import NumberedFrame, batch_encoder
-from extract.windows import cut_windows, wanted_frames, window_times
+from extract.windows import WindowCutter
 
 logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 * 1024 * 1024
-
-Frame = TypeVar("Frame")
-
-
-class WindowCutter(Generic[Frame]):
-    """Cuts overlapping windows from frames that arrive once, in order; does not look into them.
-
-    Keeps no more frames than the next regular window or a moved-back last one can need, so memory
-    does not grow with the video.
-
-    Attributes:
-        num_frames: of the video so far.
-
-    Args:
-        contract: how windows are cut.
-        num_frames: of the whole video, where only those frames come that windows look at; None
-            where all of them do.
-    """
-
-    def __init__(self, contract: FeatureContract, num_frames: int | None = None) -> None:
-        self._window = contract.window_frames
-        self._stride = contract.stride_frames
-        self._step = contract.frame_step
-        self._wanted = None if num_frames is None else wanted_frames(num_frames, contract)
-        self._kept: list[Frame] = []  # the latest frames; the first has number _first
-        self._first = 0
-        self._next_start = 0
-        self.num_frames = 0
-
-    def push(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-        """Yields the windows, T frames each, that these frames complete."""
-        for frame in frames:
-            yield from self._take(frame)
-            while self._is_next_passed_over():
-                yield from self._take(frame)  # keeps its place; no window looks at it
-
-    def finish(self) -> Iterator[list[Frame]]:
-        """Yields what the end adds: the moved-back window, or the only, padded one.
-
-        Raises:
-            VideoRejected: no frame came.
-        """
-        if self.num_frames == 0:
-            raise VideoRejected("too-short", "the clip has no frame")
-        regular = self._next_start // self._stride
-        starts = cut_windows(
-            self.num_frames, window_frames=self._window, stride_frames=self._stride
-        )
-        missing = self._window - self.num_frames
-        if missing > 0:
-            self._kept.extend([self._kept[-1]] * missing)
-        for start in starts[regular:]:
-            yield self._cut(start)
-
-    def _take(self, frame: Frame) -> Iterator[list[Frame]]:
-        self._kept.append(frame)
-        self.num_frames += 1
-        if self.num_frames == self._next_start + self._window:
-            yield self._cut(self._next_start)
-            self._next_start += self._stride
-            self._forget(min(self._next_start, self.num_frames + 1 - self._window))
-
-    def _is_next_passed_over(self) -> bool:
-        wanted, place = self._wanted, self.num_frames
-        return wanted is not None and place < len(wanted) and not wanted[place]
-
-    def _cut(self, start: int) -> list[Frame]:
-        begin = start - self._first
-        return self._kept[begin : begin + self._window : self._step]
-
-    def _forget(self, first: int) -> None:
-        del self._kept[: first - self._first]
-        self._first = first
 
 
 class TrackBuilder:
@@ -170,14 +95,8 @@ class TrackBuilder:
         self._take(self._cutter.finish())
         if self._batch:
             self._encode()
-        contract, num_frames = self._encoder.contract, self._cutter.num_frames
-        starts = cut_windows(
-            num_frames,
-            window_frames=contract.window_frames,
-            stride_frames=contract.stride_frames,
-        )
         features = torch.cat([rows.cpu() for rows in self._features])
-        return track_from(features, starts, num_frames, contract, self._encoder, video_id, info)
+        return track_from(features, self._cutter.num_frames, self._encoder, video_id, info)
 
     def _take(self, windows: Iterable[list[NumberedFrame]]) -> None:
         for window in windows:
@@ -259,36 +178,9 @@ class Extractor:
         return builder.finish(video_id=name, info=facts.info)
 
 
-def windows_of(
-    frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
-) -> tuple[np.ndarray, list[int]]:
-    """Returns all windows of a decoded clip, (L, T, H, W, 3), and their first frames.
-
-    For callers that encode windows of several clips together.
-
-    Args:
-        frames: (n, H, W, 3) on the contract's clock.
-        contract: how windows are cut.
-        num_frames: of the clip, where `frames` are those that windows look at, as in a
-            `DecodedClip`; None where they are all of them.
-
-    Raises:
-        VideoRejected: there is no frame.
-    """
-    cutter: WindowCutter[np.ndarray] = WindowCutter(contract, num_frames)
-    windows = np.stack([np.stack(w) for w in chain(cutter.push(frames), cutter.finish())])
-    return windows, cut_windows(
-        cutter.num_frames,
-        window_frames=contract.window_frames,
-        stride_frames=contract.stride_frames,
-    )
-
-
 def track_from(
     features: Tensor,
-    starts: list[int],
     num_frames: int,
-    contract: FeatureContract,
     encoder: VideoEncoder,
     video_id: str,
     info: ClipInfo | None = None,
@@ -297,34 +189,18 @@ def track_from(
 
     Args:
         features: (L, D_in) float32, in window order.
-        starts: first frame of each window.
         num_frames: frames of the clip on the contract's clock.
-        contract: how windows were cut.
-        encoder: who made the features.
+        encoder: what made the features, of windows of its contract.
         video_id: what the caller calls the video.
         info: facts of the video; None: it begins at 0, with as many frames a second as the
             contract's clock.
     """
-    origin_s, ticks_per_s = (
-        (0.0, contract.fps) if info is None else (info.start_s, info.ticks_per_s)
-    )
-    start_s, end_s = window_times(
-        starts,
-        fps=ticks_per_s,
-        window_frames=contract.window_frames,
-        num_frames=num_frames,
-        origin_s=origin_s,
-    )
-    return FeatureTrack(
-        features=features,
-        start_s=start_s,
-        end_s=end_s,
-        fps=float(contract.fps),
-        video_id=video_id,
-        encoder=EncoderId(encoder.name, encoder.fingerprint),
-        num_frames=num_frames,
-        stride_frames=contract.stride_frames,
-        is_padded=num_frames < contract.window_frames,
-        origin_s=origin_s,
-        ticks_per_s=ticks_per_s,
+    return FeatureTrack.of_windows(
+        features,
+        num_frames,
+        encoder.contract,
+        EncoderId(encoder.name, encoder.fingerprint),
+        video_id,
+        origin_s=0.0 if info is None else info.start_s,
+        ticks_per_s=None if info is None else info.ticks_per_s,
     )

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from extract.contract import FeatureContract
+from extract.windows import cut_windows
+
 
 @dataclass(frozen=True)
 class EncoderId:
@@ -68,6 +71,45 @@ class FeatureTrack:
                 f"{tuple(self.start_s.shape)}, {tuple(self.end_s.shape)}"
             )
 
+    @classmethod
+    def of_windows(
+        cls,
+        features: Tensor,
+        num_frames: int,
+        contract: FeatureContract,
+        encoder: EncoderId,
+        video_id: str,
+        *,
+        origin_s: float = 0.0,
+        ticks_per_s: float | None = None,
+    ) -> "FeatureTrack":
+        """Returns the track of a video's windows, whose times follow from its number of frames.
+
+        Args:
+            features: (L, D_in) float32, in window order.
+            num_frames: length of the video on the contract's clock.
+            contract: how the windows were cut.
+            encoder: what made the features.
+            video_id: what the caller calls the video.
+            origin_s: time of its first frame.
+            ticks_per_s: `contract.fps` when None.
+        """
+        ticks_per_s = ticks_per_s or float(contract.fps)
+        start_s, end_s = window_times(num_frames, contract, ticks_per_s, origin_s)
+        return cls(
+            features=features,
+            start_s=start_s,
+            end_s=end_s,
+            fps=float(contract.fps),
+            video_id=video_id,
+            encoder=encoder,
+            num_frames=num_frames,
+            stride_frames=contract.stride_frames,
+            is_padded=num_frames < contract.window_frames,
+            origin_s=origin_s,
+            ticks_per_s=ticks_per_s,
+        )
+
     @property
     def duration_s(self) -> float:
         """Length of the video."""
@@ -93,3 +135,19 @@ class FeatureTrack:
             f"FeatureTrack({self.video_id!r}, L={length}, D_in={width}, "
             f"{self.duration_s:.2f} s, {self.encoder.name})"
         )
+
+
+def window_times(
+    num_frames: int, contract: FeatureContract, ticks_per_s: float, origin_s: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Returns when each window starts and ends, in seconds: two (L,) float64 tensors.
+
+    Args:
+        num_frames: length of the video; a padded window ends where the video ends.
+        contract: how windows are cut.
+        ticks_per_s: frames on the contract's clock in a second of the video.
+        origin_s: time of the video's first frame.
+    """
+    start = torch.tensor(cut_windows(num_frames, contract), dtype=torch.float64)
+    end = (start + contract.window_frames).clamp(max=num_frames)
+    return origin_s + start / ticks_per_s, origin_s + end / ticks_per_s

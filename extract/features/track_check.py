@@ -15,9 +15,9 @@ from extract.contract import OMNIVORE, FeatureContract
 from extract.encoders.precomputed import MADE_BY
 from extract.errors import FeatureFileInvalid
 from extract.features.store import StoredRows
-from extract.features.track import EncoderId, FeatureTrack
+from extract.features.track import EncoderId, FeatureTrack, window_times
 from extract.features.track_file import regular_length
-from extract.windows import count_windows, cut_windows, window_times
+from extract.windows import count_windows
 
 logger = logging.getLogger(__name__)
 
@@ -119,20 +119,13 @@ def track_fault(track: FeatureTrack, contract: FeatureContract = OMNIVORE) -> st
         )
     if track.num_frames < 1:
         return f"expected at least one frame, got {track.num_frames}"
-    window, stride = contract.window_frames, contract.stride_frames
-    count = count_windows(track.num_frames, window_frames=window, stride_frames=stride)
-    if count != len(track.features) or track.is_padded != (track.num_frames < window):
+    count = count_windows(track.num_frames, contract)
+    is_padded = track.num_frames < contract.window_frames
+    if count != len(track.features) or track.is_padded != is_padded:
         return (
             f"{track.num_frames} frames make {count} windows, the track has {len(track.features)}"
         )
-    starts = cut_windows(track.num_frames, window_frames=window, stride_frames=stride)
-    due = window_times(
-        starts,
-        fps=track.ticks_per_s,
-        window_frames=window,
-        num_frames=track.num_frames,
-        origin_s=track.origin_s,
-    )
+    due = window_times(track.num_frames, contract, track.ticks_per_s, track.origin_s)
     for name, given, time in zip(
         ("start_s", "end_s"), (track.start_s, track.end_s), due, strict=True
     ):
@@ -233,12 +226,10 @@ class FeatureCheck:
         """
         stated = self._lengths.get(video, 0)
         length = num_frames or regular_length(rows)
-        if self._windows(length) != rows:
-            raise FeatureFileInvalid(
-                f"{place}: {length} frames make {self._windows(length)} windows, not {rows}"
-            )
+        if (made := count_windows(length, self._contract)) != rows:
+            raise FeatureFileInvalid(f"{place}: {length} frames make {made} windows, not {rows}")
         if stated > 0:
-            expected = self._windows(stated)
+            expected = count_windows(stated, self._contract)
             if abs(expected - rows) > 1:
                 raise FeatureFileInvalid(
                     f"{place}: {stated} frames make {expected} windows of "
@@ -280,14 +271,6 @@ class FeatureCheck:
             place,
             len(self._rests) - 1,
             f"; ego4d.json states them: {self._remedy}" if self._remedy else "",
-        )
-
-    def _windows(self, num_frames: int) -> int:
-        contract = self._contract
-        return count_windows(
-            num_frames,
-            window_frames=contract.window_frames,
-            stride_frames=contract.stride_frames,
         )
 
     def _compare(self, place: str, rows: int, length: int, annotated: Annotated) -> None:

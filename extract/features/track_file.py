@@ -15,14 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from extract.contract import OMNIVORE
 from extract.errors import FeatureFileInvalid
 from extract.features.track import EncoderId, FeatureTrack
-from extract.windows import cut_windows, window_times
+from extract.windows import count_windows
 
 FORMAT = "egopack-track/1"
-_RELEASE_FPS = 30.0
-_RELEASE_WINDOW = 32
-_RELEASE_STRIDE = 16
 
 
 def track_bytes(track: FeatureTrack) -> bytes:
@@ -49,7 +47,7 @@ def track_bytes(track: FeatureTrack) -> bytes:
 
 def regular_length(num_rows: int) -> int:
     """Returns the frames of a video whose last released window lies where the others would."""
-    return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
+    return OMNIVORE.stride_frames * (num_rows - 1) + OMNIVORE.window_frames
 
 
 def _ordered(data: bytes) -> bytes:
@@ -161,22 +159,9 @@ def bare_track(
     count = len(features)
     if num_frames is None:
         num_frames = regular_length(count)
-    starts = cut_windows(num_frames, window_frames=_RELEASE_WINDOW, stride_frames=_RELEASE_STRIDE)
-    if len(starts) != count:
+    made = count_windows(num_frames)
+    if made != count:
         raise FeatureFileInvalid(
-            f"{name}: {num_frames} frames make {len(starts)} windows, the file has {count}"
+            f"{name}: {num_frames} frames make {made} windows, the file has {count}"
         )
-    start_s, end_s = window_times(
-        starts, fps=_RELEASE_FPS, window_frames=_RELEASE_WINDOW, num_frames=num_frames
-    )
-    return FeatureTrack(
-        features=features,
-        start_s=start_s,
-        end_s=end_s,
-        fps=_RELEASE_FPS,
-        video_id=Path(name).stem,
-        encoder=encoder,
-        num_frames=num_frames,
-        stride_frames=_RELEASE_STRIDE,
-        is_padded=num_frames < _RELEASE_WINDOW,
-    )
+    return FeatureTrack.of_windows(features, num_frames, OMNIVORE, encoder, Path(name).stem)

@@ -8,10 +8,9 @@ from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.orientation import Orientation
 from extract.decode.resize import resize, taps_of
-from extract.geometry import crop_offset, resized_size
 
 _POINTWISE = ("yuv420p", "yuvj420p")
 """Formats whose conversion to RGB takes each pixel for itself, where both sides are even."""

@@ -1,5 +1,6 @@
 """Files to frames with PyAV: reads every clip that decord may not, and all long ones."""
 
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -7,7 +8,7 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.codec import CodecContext
-from av.codec.hwaccel import HWAccel
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -21,7 +22,15 @@ from extract.decode.pyav.decoder import TrackDecoder
 from extract.decode.pyav.frame_skipping import SkippableFrames, rank_of, ticks_of
 from extract.decode.pyav.frames import Shown, pictures_of
 from extract.decode.read_plan import PacketReport, check_frame, check_frame_pixels
-from extract.errors import VideoRejected
+from extract.errors import DecoderUnavailable, VideoRejected
+
+_LIBRARIES = {
+    "libcuda.so.1": "no NVIDIA driver on this machine",
+    "libnvcuvid.so.1": (
+        "the driver lacks its video part; a container gets it with "
+        "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    ),
+}
 
 
 class PyavReader:
@@ -174,3 +183,24 @@ def display_matrix(frame: VideoFrame) -> bytes | None:
     """
     data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     return None if data is None else bytes(data)
+
+
+def nvdec() -> HWAccel:
+    """Returns what makes PyAV decode on the GPU; a stream it cannot decode stays on the CPU.
+
+    Raises:
+        DecoderUnavailable: this machine cannot; says what is missing.
+    """
+    if "cuda" not in hwdevices_available():
+        raise DecoderUnavailable(
+            "reader nvdec: this build of av lacks CUDA; use the wheel for Linux on x86-64, "
+            "or reader auto"
+        )
+    for library, meaning in _LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            raise DecoderUnavailable(
+                f"reader nvdec: {library} is missing ({meaning}); use reader auto"
+            ) from error
+    return HWAccel("cuda", allow_software_fallback=True)
