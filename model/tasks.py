@@ -85,6 +85,9 @@ PNR = TaskSpec("pnr", Sampling.INSTANTS, Readout.NODES, 1, 16, ("keyframe",))
 
 TASKS = {spec.name: spec for spec in (AR, LTA, OSCC, PNR)}
 
+IGNORE = -1
+"""Label of a node without annotation: excluded from losses, prototypes, calibration and metrics."""
+
 NUM_HYPOTHESES = 5
 """Futures sampled for LTA (K of Ego4D's edit distance)."""
 

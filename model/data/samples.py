@@ -17,8 +17,7 @@ from model.config import ModelConfig
 from model.data.crops import CropRule, crop_segments
 from model.data.records import ActionRecord, ChangeRecord, group_by_clip
 from model.nodes import node_frames, pick_nodes
-from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec
-from model.train.methods.losses import IGNORE
+from model.tasks import AR, IGNORE, LTA, OSCC, PNR, Readout, TaskSpec
 
 Enumeration = Literal["current", "before-2023-08"]
 """Which LTA windows count; evaluations before August 2023, and so the paper's numbers, leave out

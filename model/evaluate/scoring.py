@@ -20,6 +20,7 @@ from model.data.samples import (
     change_samples,
     keyframe_samples,
 )
+from model.evaluate.calibration import collect_logits
 from model.evaluate.metrics import (
     KeyframeRate,
     Values,
@@ -33,9 +34,7 @@ from model.evaluate.metrics import (
 from model.nn.skill_set import SkillSet
 from model.predict.answers import output_probabilities
 from model.predict.futures import sample_split
-from model.tasks import AR, LTA, OSCC, PNR, Readout, TaskSpec
-from model.train.methods.losses import IGNORE
-from model.train.methods.stages import collect_logits
+from model.tasks import AR, IGNORE, LTA, OSCC, PNR, Readout, TaskSpec
 
 Metrics = dict[str, dict[str, float]]
 """Task -> metric -> value."""

@@ -10,11 +10,12 @@ from extract.encoders.load import encoder_from_spec
 from extract.runtime.onnx_export import export_encoder, is_exportable
 from model.card import write_card
 from model.config import Learning
+from model.evaluate.calibration import calibrate, collect_logits
 from model.evaluate.scoring import score_split
 from model.evaluate.unseen import baselines
 from model.nn.skill_set import Backbone, SkillSet
 from model.train.datasets.prepared import Prepared
-from model.train.methods.stages import SkillOnBackbone, calibrate, collect_logits
+from model.train.methods.stages import SkillOnBackbone
 from weights.bundle import Bundle, fingerprint
 from weights.bundle.manifest import Manifest
 

@@ -11,10 +11,10 @@ import torch
 from model.config import FitConfig
 from model.distributed import ALONE, World, _own_gpu, joined, mean_over_ranks
 from model.errors import RanksWrong
-from model.tasks import TASKS
+from model.tasks import IGNORE, TASKS
 from model.train.__main__ import main as train
 from model.train.fit import FitJob, TrainState, _rest_of_epoch
-from model.train.methods.losses import IGNORE, task_loss
+from model.train.methods.losses import task_loss
 from tests.factories import NUM_LABELS, TINY
 from tests.model.samples import make_samples
 from tests.model.trained_by_ranks import STILL, train_all, train_with_dropout, uneven_samples

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model.data.annotations import DataRoot
 from model.errors import BackpackInvalid
-from model.evaluate.calibration import competing, fit_temperature
+from model.evaluate.calibration import calibrate, collect_logits, competing, fit_temperature
 from model.evaluate.metrics import anticipation_errors, batch_mean
 from model.evaluate.report.collect import answer_split
 from model.evaluate.report.exhibits import calibration_exhibits, class_exhibits, closest_exhibits
@@ -21,9 +21,9 @@ from model.evaluate.scoring import score_logits
 from model.evaluate.unseen import baselines
 from model.nn.backpack import average_per_action
 from model.score.grade import grade
-from model.tasks import AR, FIXED_LABELS, LTA, OSCC, PNR
-from model.train.methods.losses import IGNORE, output_loss
-from model.train.methods.stages import calibrate, collect_logits, fill_backpack
+from model.tasks import AR, FIXED_LABELS, IGNORE, LTA, OSCC, PNR
+from model.train.methods.losses import output_loss
+from model.train.methods.stages import fill_backpack
 from tests.factories import NUM_LABELS, TINY, make_skills
 from tests.model.challenge import make_challenge, write_clips
 from tests.model.samples import make_samples, make_split

@@ -1,7 +1,7 @@
 """The stages of learning: multi-task model -> backpack -> one skill per task -> temperatures."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Batch, Samples
-from model.evaluate.calibration import Calibration, competing, fit_temperature
+from model.evaluate.calibration import EVALUATION_BATCH
 from model.nn.backpack import Backpack, average_per_action
 from model.nn.multitask import MultiTaskModel
 from model.nn.pooling import select_nodes
@@ -22,11 +22,6 @@ from model.train.fit import FitJob, backward_of, fit, precision, reshuffled, shu
 from model.train.methods.losses import task_loss
 from model.train.methods.pcgrad import pcgrad_backward
 from weights.bundle import fingerprint
-
-EVALUATION_BATCH = 64
-
-TaskModel = Callable[[Tensor], dict[str, Tensor]]
-"""Answers one task: observed nodes (G, n, S, D_in) -> output -> logits (G, m, Y)."""
 
 
 def train_multitask(
@@ -230,42 +225,6 @@ def _to_tune(backbone: Backbone, fit_config: FitConfig) -> tuple[Backbone, dict[
     tuned = {name: m.requires_grad_(True) for name, m in tuned_parts(model, fit_config).items()}
     made_by = fingerprint(dict(backbone.model.state_dict()))
     return replace(backbone, model=model, tuned_from=made_by), tuned
-
-
-@torch.inference_mode()
-def collect_logits(
-    models: Mapping[str, TaskModel], samples: Mapping[str, Samples], config: ModelConfig
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]:
-    """Runs every sample of the tasks that have a model.
-
-    Returns:
-        logits (M, n, Y) and labels (M, n), both task -> output.
-    """
-    logits: dict[str, dict[str, Tensor]] = {}
-    labels: dict[str, dict[str, Tensor]] = {}
-    for task, model in models.items():
-        split = samples[task]
-        found: dict[str, list[Tensor]] = {}
-        truth: dict[str, list[Tensor]] = {}
-        for which in torch.arange(len(split)).split(EVALUATION_BATCH):
-            batch = split.draw(which, config)
-            for name, values in model(batch.inputs).items():
-                found.setdefault(name, []).append(values)
-                truth.setdefault(name, []).append(batch.labels[name])
-        logits[task] = {name: torch.cat(parts) for name, parts in found.items()}
-        labels[task] = {name: torch.cat(parts) for name, parts in truth.items()}
-    return logits, labels
-
-
-def calibrate(
-    logits: Mapping[str, Mapping[str, Tensor]], labels: Mapping[str, Mapping[str, Tensor]]
-) -> dict[str, Calibration]:
-    """Fits one temperature per output on validation logits, "task.output" -> calibration."""
-    fitted = {}
-    for task, outputs in logits.items():
-        for name, values in outputs.items():
-            fitted[f"{task}.{name}"] = fit_temperature(*competing(values, labels[task][name]))
-    return fitted
 
 
 def _draw(

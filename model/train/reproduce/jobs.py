@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 
 from model.config import Learning
+from model.evaluate.calibration import TaskModel, calibrate, collect_logits
 from model.evaluate.scoring import Metrics, score_logits
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger, stage_key
-from model.train.methods.stages import TaskModel, calibrate, collect_logits
 from model.train.methods.trainer import ALL_TASKS, Trainer, Training, needs_of
 from model.train.pipeline import TrainingPipeline, plan
 

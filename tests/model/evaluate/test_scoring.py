@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from model.evaluate.calibration import collect_logits
 from model.evaluate.scoring import per_sample, score_logits, score_split
 from model.evaluate.unseen import baselines
 from model.tasks import AR, LTA, OSCC, PNR, TASKS
-from model.train.methods.stages import collect_logits
 from tests.factories import TINY, make_skills
 from tests.model.samples import make_samples, make_split
 

@@ -17,12 +17,12 @@ from extract.features.store import FeatureStore
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.samples import Tracks, anticipation_samples, change_samples, keyframe_samples
+from model.evaluate.calibration import collect_logits
 from model.evaluate.metrics import anticipation_errors, keyframe_error_s
 from model.nn.skill_set import build_skills
 from model.predict.futures import sample_futures, seed_of
 from model.score.__main__ import main
 from model.score.answering import ChallengeAnswerer
-from model.train.methods.stages import collect_logits
 from tests.extract.clips import write_numbered
 from tests.factories import TINY, make_bundle
 from tests.model.challenge import (

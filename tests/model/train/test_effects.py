@@ -7,10 +7,10 @@ import torch
 
 from model.config import FitConfig, Learning, ModelConfig
 from model.errors import SettingInvalid
+from model.evaluate.calibration import collect_logits
 from model.tasks import TASKS
 from model.train.effects import FIT, RULES, check_settings
 from model.train.ledger import Ledger
-from model.train.methods.stages import collect_logits
 from model.train.methods.trainer import ALL_TASKS, LABELS, Trainer, parts_of
 from model.train.options import override
 from model.train.pipeline import TrainingPipeline, plan

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from model.config import FitConfig, Learning
+from model.evaluate.calibration import collect_logits
 from model.nn.skill import OWN
 from model.nn.skill_set import build_skills
 from model.tasks import TASKS
 from model.train.assemble import assemble, group_skills, score
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger
-from model.train.methods.stages import SkillOnBackbone, collect_logits
+from model.train.methods.stages import SkillOnBackbone
 from model.train.methods.trainer import (
     LABELS,
     SERVABLE,
