@@ -6,9 +6,9 @@ So that nobody has to wait until hundreds of segments have been reasoned about i
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from model.nodes import Bounds
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
-from model.track_nodes import Bounds
 
 PIECE_SEGMENTS = 16
 """Segments answered together."""

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from extract.errors import ExtractError
 from model.data.annotations import VERSIONS, DataRoot, Split
 from model.data.missing import Missing
-from model.data.samples import Enumeration, Samples
+from model.data.samples import Samples
+from model.data.task_samples import Enumeration
 from model.errors import AnnotationInvalid, ModelError
 from model.evaluate.paper import WINDOWS, learnt_from_ego4d
 from model.evaluate.report.collect import TaskAnswers, answer_split

@@ -17,8 +17,8 @@ from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
+from model.nodes import cut_track
 from model.predict.predictor import Predictor
-from model.track_nodes import cut_track
 from server.deadlines import until
 from server.engine.request import (
     ClipFeatures,

@@ -7,9 +7,9 @@ from typing import Literal
 
 from extract.decode.clip import DecodedClip, StreamFacts
 from extract.features.track import FeatureTrack
+from model.nodes import Bounds
 from model.predict.outputs import Neighbour, Prediction
 from model.predict.predictor import Predictor
-from model.track_nodes import Bounds
 
 Source = Path | FeatureTrack
 """What a caller sends: a clip, on disk by now, or the features of one."""

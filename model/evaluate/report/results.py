@@ -8,7 +8,8 @@ import numpy as np
 
 from model.config import ModelConfig
 from model.data.missing import LEFT_OUT
-from model.data.samples import Enumeration, Samples
+from model.data.samples import Samples
+from model.data.task_samples import Enumeration
 from model.evaluate.metrics import batch_mean
 from model.evaluate.paper import published
 from model.evaluate.report.collect import TaskAnswers

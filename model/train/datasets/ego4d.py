@@ -7,15 +7,14 @@ from typing import get_args
 
 from tqdm import tqdm
 
-from model.data.annotated import annotated_in, farthest
 from model.data.annotations import FEATURES, VERSIONS, DataRoot, Split
 from model.data.missing import LEFT_OUT, Missing, say_left_out, with_missing
-from model.data.records import SplitRecords
-from model.data.samples import Enumeration, Samples, Tracks
+from model.data.records import SplitRecords, annotated_in, farthest
+from model.data.samples import Samples, Tracks
+from model.data.task_samples import Enumeration, split_samples
 from model.data.tracks import Progress, load_tracks
 from model.errors import AnnotationInvalid
 from model.evaluate.paper import WINDOWS
-from model.evaluate.scoring import split_samples
 from model.tasks import AR, LTA, TASKS
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import stage_key

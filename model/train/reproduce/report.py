@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import ModelConfig
-from model.data.samples import Enumeration
+from model.data.task_samples import Enumeration
 from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.figures import to_png
 from model.evaluate.report.page import render_tables

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from model.data.annotations import DataRoot
 from model.data.json_rows import Row
 from model.data.records import group_by_clip
-from model.data.samples import Tracks, anticipation_samples, keyframe_samples
+from model.data.samples import Tracks
+from model.data.task_samples import anticipation_samples, keyframe_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
 
