@@ -17,7 +17,7 @@ from extract.decode.video import decode_clip
 from extract.features.extractor import track_from, windows_of
 from extract.features.track import FeatureTrack
 from model.predict.predictor import Predictor, PredictRequest
-from server.settings.settings import SHIPPED_BUNDLE
+from weights import SHIPPED_BUNDLE
 
 
 def parse_arguments(doc: str | None) -> argparse.Namespace:

@@ -36,10 +36,10 @@ from model.train.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
 from model.train.reproduce.report import build_sweeps, build_tables, write_reproduction
 from tabletop.errors import TabletopError
 from tabletop.files.world import WORLD_FILE
+from weights import SHIPPED_BUNDLE
 from weights.errors import WeightsError
 from weights.storage.folders import Place, as_place
 
-SHIPPED = Path("weights/tabletop")
 NEIGHBOURS = (1, 2, 8, 16)
 DEPTHS = (1, 2, 3, 4, 5)
 """Fig. 4: what is tried besides the preset's own number of neighbours and interaction layers."""
@@ -156,7 +156,9 @@ def _prepare(arguments: argparse.Namespace, learning: Learning) -> Prepare:
     """What every process calls for its data and settings."""
     if _is_world(arguments.data):
         features = as_place(arguments.features or arguments.work / "features")
-        return partial(_world, arguments.data, arguments.bundle or SHIPPED, features, learning)
+        return partial(
+            _world, arguments.data, arguments.bundle or SHIPPED_BUNDLE, features, learning
+        )
     root = DataRoot.find(arguments.data, arguments.version).root
     if arguments.bundle is not None:
         raise SettingInvalid(
@@ -209,7 +211,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--bundle",
         type=as_place,
-        help=f"whose encoder makes a tabletop world's features ({SHIPPED})",
+        help="whose encoder makes a tabletop world's features (default: the shipped one's)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="how many (0, 1, 2, ...)")
     parser.add_argument("--methods", nargs="+", choices=list(LABELS), default=list(LABELS))
