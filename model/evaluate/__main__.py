@@ -16,6 +16,7 @@ from model.data.missing import Missing
 from model.data.samples import Samples
 from model.data.task_samples import Enumeration
 from model.errors import AnnotationInvalid, ModelError
+from model.evaluate.options import add_future_temperature, add_lta_windows, at_temperature
 from model.evaluate.paper import WINDOWS, learnt_from_ego4d
 from model.evaluate.report.collect import TaskAnswers, answer_split
 from model.evaluate.report.exhibits import (
@@ -32,8 +33,6 @@ from model.evaluate.samples import SampleSource
 from model.evaluate.tables import format_table
 from model.predict.predictor import Predictor
 from model.tasks import FIXED_LABELS
-from model.train.datasets.ego4d import add_lta_windows
-from model.train.options import add_future_temperature, at_temperature
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
 from weights.storage.folders import as_place

@@ -17,22 +17,22 @@ from extract.errors import ExtractError
 from model.data.annotations import FEATURES, DataRoot
 from model.distributed import ALONE, World, joined, ranks_started
 from model.errors import ModelError, Stopped
-from model.run import learn_bundle, typical_seconds
-from model.train.datasets.ego4d import (
-    add_data_arguments,
-    add_task_argument,
-    check_tasks,
-    prepare_ego4d,
-    settle_data_arguments,
-)
+from model.train.datasets.ego4d import prepare_ego4d
 from model.train.datasets.prepared import Prepared
 from model.train.datasets.tabletop import TYPICAL_S, Tabletop
 from model.train.effects import check_settings
 from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, SERVABLE, has_backpack, parts_of
 from model.train.new_skill.command import main as learn
-from model.train.options import add_setting_argument, override
-from model.train.pipeline import plan
+from model.train.options import (
+    add_data_arguments,
+    add_setting_argument,
+    add_task_argument,
+    check_tasks,
+    override,
+    settle_data_arguments,
+)
+from model.train.pipeline import learn_bundle, plan, typical_seconds
 from model.train.presets import EGO4D, SMOKE, TABLETOP, Preset
 from model.train.reproduce.command import main as reproduce
 from tabletop.errors import TabletopError

@@ -1,13 +1,20 @@
 """`--set FIELD=VALUE`: any field of the configs from the command line, checked against its type."""
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from model.config import FitConfig, Learning, ModelConfig
+from model.data.annotations import FEATURES, VERSIONS
+from model.data.missing import Missing
+from model.data.task_samples import Enumeration
 from model.errors import SettingInvalid
+from model.evaluate.options import add_lta_windows
+from model.evaluate.paper import WINDOWS
+from model.tasks import TASKS
+from model.train.methods.trainer import NEEDS_OTHERS
 
 FIT = "fit."
 """Before the name of a field of `FitConfig`."""
@@ -26,20 +33,61 @@ def add_setting_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_future_temperature(parser: argparse.ArgumentParser) -> None:
-    """Adds `--future-temperature`, None where the bundle's own counts."""
+def add_task_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds the choice of tasks: an EgoPack needs two, one novel and one known."""
     parser.add_argument(
-        "--future-temperature",
-        type=_temperature,
-        metavar="T",
-        help="what logits are divided by before LTA's futures are drawn (the bundle's: 1 unless "
-        "it was trained with another)",
+        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="to learn (all four)"
     )
 
 
-def at_temperature(config: ModelConfig, temperature: float | None) -> ModelConfig:
-    """Returns the config with `--future-temperature` where that was given."""
-    return config if temperature is None else replace(config, future_temperature=temperature)
+def check_tasks(
+    parser: argparse.ArgumentParser, tasks: Sequence[str], methods: Sequence[str]
+) -> None:
+    """Ends the command where a method has no known task to learn from."""
+    alone = [m for m in methods if m in NEEDS_OTHERS]
+    if len(set(tasks)) < 2 and alone:
+        parser.error(f"{', '.join(alone)} needs at least two --tasks: one novel, one known")
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what every command says of a data set in Ego4D's layout."""
+    data = parser.add_argument_group("data in Ego4D's layout")
+    data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
+    data.add_argument(
+        "--version", choices=VERSIONS, help="which of them (default: v1 where it is there, else v2)"
+    )
+    data.add_argument("--features", help=f"name of a released set ({FEATURES}), a folder, a URL")
+    data.add_argument(
+        "--missing",
+        choices=get_args(Missing),
+        help="what to do about videos without features: end, or skip their samples (refuse)",
+    )
+    data.add_argument("--preset", choices=["paper", "authors"], help="hyper-parameters (paper)")
+    add_lta_windows(data, f"{WINDOWS} with --preset authors and in reproduce, else current")
+
+
+def settle_data_arguments(
+    parser: argparse.ArgumentParser,
+    arguments: argparse.Namespace,
+    *,
+    unused: Sequence[str] = (),
+    lta_windows: Enumeration = "current",
+) -> None:
+    """Fills in what was left out, and ends the command where an option would be ignored.
+
+    Args:
+        parser: whose options they are.
+        arguments: what was given.
+        unused: options that nothing would look at.
+        lta_windows: where none are named; the authors' preset has its own.
+    """
+    given = [f"--{name}" for name in unused if getattr(arguments, name.replace("-", "_"))]
+    if given:
+        parser.error(f"{', '.join(given)}: for data in Ego4D's layout alone, and there is none")
+    arguments.preset = arguments.preset or "paper"
+    arguments.missing = arguments.missing or "refuse"
+    default = WINDOWS if arguments.preset == "authors" else lta_windows
+    arguments.lta_windows = arguments.lta_windows or default
 
 
 def override(learning: Learning, settings: Sequence[str]) -> Learning:
@@ -67,16 +115,6 @@ def override(learning: Learning, settings: Sequence[str]) -> Learning:
         return changed.refit(lambda config: replace(config, **fit))
     except ValueError as error:
         raise SettingInvalid(f"--set: {error}") from error
-
-
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-    return value
 
 
 def _value(config: type, name: str, text: str, prefix: str) -> Any:

@@ -1,24 +1,20 @@
 """A data set in Ego4D's layout, with released features -> what training starts from."""
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import get_args
 
 from tqdm import tqdm
 
-from model.data.annotations import FEATURES, VERSIONS, DataRoot, Split
+from model.data.annotations import DataRoot, Split
 from model.data.missing import LEFT_OUT, Missing, say_left_out, with_missing
 from model.data.records import SplitRecords, annotated_in, farthest
 from model.data.samples import Samples, Tracks
 from model.data.task_samples import Enumeration, split_samples
 from model.data.tracks import Progress, load_tracks
 from model.errors import AnnotationInvalid
-from model.evaluate.paper import WINDOWS
 from model.tasks import AR, LTA, TASKS
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import stage_key
-from model.train.methods.trainer import NEEDS_OTHERS
 
 
 def prepare_ego4d(
@@ -151,70 +147,3 @@ def _check_labels(
                 f"{data.file_of(AR.name, split)}: no action{where} has both a verb_label and a "
                 "noun_label, so there is nothing to fill the backpack with"
             )
-
-
-def add_task_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the choice of tasks: an EgoPack needs two, one novel and one known."""
-    parser.add_argument(
-        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="to learn (all four)"
-    )
-
-
-def check_tasks(
-    parser: argparse.ArgumentParser, tasks: Sequence[str], methods: Sequence[str]
-) -> None:
-    """Ends the command where a method has no known task to learn from."""
-    alone = [m for m in methods if m in NEEDS_OTHERS]
-    if len(set(tasks)) < 2 and alone:
-        parser.error(f"{', '.join(alone)} needs at least two --tasks: one novel, one known")
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command says of a data set in Ego4D's layout."""
-    data = parser.add_argument_group("data in Ego4D's layout")
-    data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
-    data.add_argument(
-        "--version", choices=VERSIONS, help="which of them (default: v1 where it is there, else v2)"
-    )
-    data.add_argument("--features", help=f"name of a released set ({FEATURES}), a folder, a URL")
-    data.add_argument(
-        "--missing",
-        choices=get_args(Missing),
-        help="what to do about videos without features: end, or skip their samples (refuse)",
-    )
-    data.add_argument("--preset", choices=["paper", "authors"], help="hyper-parameters (paper)")
-    add_lta_windows(data, f"{WINDOWS} with --preset authors and in reproduce, else current")
-
-
-def add_lta_windows(parser: argparse._ActionsContainer, default: str) -> None:
-    """Adds which of LTA's windows count, None where it is left to the `default` in words."""
-    parser.add_argument(
-        "--lta-windows",
-        choices=list(get_args(Enumeration)),
-        help="before-2023-08 leaves out each clip's last window, as the published numbers did "
-        f"(default: {default})",
-    )
-
-
-def settle_data_arguments(
-    parser: argparse.ArgumentParser,
-    arguments: argparse.Namespace,
-    *,
-    unused: Sequence[str] = (),
-    lta_windows: Enumeration = "current",
-) -> None:
-    """Fills in what was left out, and ends the command where an option would be ignored.
-
-    Args:
-        parser: whose options they are.
-        arguments: what was given.
-        unused: options that nothing would look at.
-        lta_windows: where none are named; the authors' preset has its own.
-    """
-    given = [f"--{name}" for name in unused if getattr(arguments, name.replace("-", "_"))]
-    if given:
-        parser.error(f"{', '.join(given)}: for data in Ego4D's layout alone, and there is none")
-    arguments.preset = arguments.preset or "paper"
-    arguments.missing = arguments.missing or "refuse"
-    default = WINDOWS if arguments.preset == "authors" else lta_windows
-    arguments.lta_windows = arguments.lta_windows or default

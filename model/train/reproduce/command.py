@@ -17,20 +17,20 @@ from model.data.annotations import FEATURES, DataRoot
 from model.data.missing import LEFT_OUT
 from model.errors import ModelError, SettingInvalid
 from model.evaluate.paper import SUBSETS, WINDOWS, learnt_from_ego4d
-from model.run import typical_seconds
-from model.train.datasets.ego4d import (
-    add_data_arguments,
-    add_task_argument,
-    check_tasks,
-    prepare_ego4d,
-    settle_data_arguments,
-)
+from model.train.datasets.ego4d import prepare_ego4d
 from model.train.datasets.prepared import Prepared
 from model.train.datasets.tabletop import prepare_world
 from model.train.effects import check_settings
 from model.train.methods.trainer import LABELS, Training, has_backpack, parts_of
-from model.train.options import add_setting_argument, override
-from model.train.pipeline import plan
+from model.train.options import (
+    add_data_arguments,
+    add_setting_argument,
+    add_task_argument,
+    check_tasks,
+    override,
+    settle_data_arguments,
+)
+from model.train.pipeline import plan, typical_seconds
 from model.train.presets import EGO4D, TABLETOP, brief
 from model.train.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
 from model.train.reproduce.report import build_sweeps, build_tables, write_reproduction
