@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,11 +15,9 @@ from model.evaluate.paper import published
 from model.evaluate.report.collect import TaskAnswers
 from model.evaluate.report.confusion import Row
 from model.evaluate.report.exhibits import ReportItem
-from model.evaluate.report.intervals import Interval, interval
+from model.evaluate.report.intervals import Interval, Resample, interval
 from model.evaluate.scoring import Metrics, PerSample, per_sample, summarise
 from model.evaluate.unseen import baselines
-
-Resample = Literal["video", "sample"]
 
 
 @dataclass(frozen=True, eq=False)
