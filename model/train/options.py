@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.annotations import FEATURES, VERSIONS
 from model.data.missing import Missing
-from model.data.samples import Enumeration
+from model.data.task_samples import Enumeration
 from model.errors import SettingInvalid
 from model.evaluate.options import add_lta_windows
 from model.evaluate.paper import WINDOWS

@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model.data.annotated import annotated_in, farthest
 from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.missing import LEFT_OUT, Missing, say_left_out, with_missing
-from model.data.records import SplitRecords
+from model.data.records import SplitRecords, annotated_in, farthest
 from model.data.samples import Samples, Tracks
+from model.data.task_samples import split_samples
 from model.data.tracks import Progress, load_tracks
 from model.errors import AnnotationInvalid
-from model.evaluate.scoring import split_samples
 from model.tasks import AR, LTA
 from model.train.datasets.prepared import Prepared, progress_bar
 from model.train.ledger import stage_key
