@@ -20,7 +20,7 @@ from tqdm import tqdm
 from model.config import FitConfig
 from model.distributed import ALONE, World
 from model.errors import Stopped
-from model.signals import deferred_signals
+from model.train.signals import deferred_signals
 from weights.storage.atomic import atomic_path
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Requests to end, put off until there is a good moment."""
+"""Deferred signals: SIGTERM and SIGINT are noted, and handled at the next checkpoint."""
 
 import os
 import signal
@@ -11,11 +11,11 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Request:
-    """What a process was asked.
+    """A request to end this process.
 
     Attributes:
         signum: the first signal that came; 0 while none has.
-        is_handled: whether somebody acts on it.
+        is_handled: whether the caller has acted on it.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class Request:
 
 @contextmanager
 def deferred_signals(*, active: bool = True) -> Iterator[Request]:
-    """Only notes SIGTERM and SIGINT while inside; one that nobody heeded takes effect afterwards.
+    """Notes SIGTERM and SIGINT inside the block; one that was not handled takes effect after it.
 
     Args:
-        active: without it, and outside the main thread, where Python allows no handler, signals
-            do what they always do.
+        active: if False, or outside the main thread, where Python allows no handler, signals
+            have their usual effect.
     """
     request = Request()
     if not active or threading.current_thread() is not threading.main_thread():

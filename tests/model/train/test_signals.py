@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from model.signals import ENDING, deferred_signals
+from model.train.signals import ENDING, deferred_signals
 
 
 class Taken(Exception):
