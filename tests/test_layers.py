@@ -20,8 +20,8 @@ CONTENTS = {
     ),
     "model": "errors config tasks nodes distributed data nn predict evaluate score train",
     "server": (
-        "problem_types errors settings telemetry schemas scheduling engine jobs playground api cluster "
-        "__main__"
+        "problem_types errors settings telemetry schemas scheduling engine jobs playground api "
+        "cluster __main__"
     ),
     "tabletop": "errors story motion drawing files __main__",
     "clients": (
