@@ -6,7 +6,8 @@ from typing import Any
 from pydantic_core import PydanticUndefined
 
 from docsite.http import table
-from server.settings.settings import SHIPPED_BUNDLE, Settings
+from server.settings.settings import Settings
+from weights import SHIPPED_BUNDLE
 
 HEAD = """# Settings
 

@@ -2,10 +2,8 @@
 
 import json
 import logging
-import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import sha256
 
@@ -13,26 +11,12 @@ import fsspec
 import pytest
 
 from tests.s3 import SECRET
-from tests.weights.bundle.test_bundle import make_bundle
+from tests.weights.bundles import S3, stopped_at
 from weights.__main__ import main
 from weights.bundle import load_bundle, save_bundle
 from weights.bundle.files import manifest_sha256, push_files, read_files
 from weights.errors import BundleError, RemoteFailed
 from weights.storage.cache import Cache
-
-S3 = "s3://bucket/bundles/tiny"
-
-
-@pytest.fixture
-def folder(tmp_path):
-    save_bundle(make_bundle(), tmp_path / "bundle")
-    return tmp_path / "bundle"
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("EGOPACK_CACHE", str(tmp_path / "cache"))
-    return Cache(tmp_path / "cache")
 
 
 @pytest.fixture(params=["s3", "memory", "file", "path"])
@@ -83,14 +67,6 @@ def test_a_folder_that_other_tools_copied_is_read_too(folder, storage, cache):
     assert load_bundle(S3).sha256 == load_bundle(folder).sha256
 
 
-def test_a_full_cache_asks_for_the_manifest_alone(folder, storage, cache):
-    main(["push", str(folder), S3])
-    load_bundle(S3)
-    storage.clear()
-    load_bundle(S3)
-    assert storage.gets() == ["GET /bucket/bundles/tiny/manifest.json"]
-
-
 def test_two_versions_lie_side_by_side_and_share_what_is_equal(folder, storage, cache):
     main(["push", str(folder), S3])
     old = read_files(S3)
@@ -118,19 +94,6 @@ def test_one_flipped_byte_in_the_bucket_is_refused_by_name(folder, storage, cach
     storage.put(f"bundles/tiny/parts/{facts['sha256']}", b"short")
     assert main(["push", str(folder), S3]) == 0
     assert main(["verify", S3]) == 0
-
-
-def test_a_damaged_file_of_the_cache_is_found_and_fetched_again(folder, storage, cache, caplog):
-    main(["push", str(folder), S3])
-    load_bundle(S3)
-    digest = load_bundle(folder).manifest.files["encoder.safetensors"]["sha256"]
-    blob = cache.folder / "blobs" / digest
-    blob.write_bytes(blob.read_bytes()[:-1])
-    storage.clear()
-    assert load_bundle(S3).sha256 == load_bundle(folder).sha256
-    assert storage.gets("/parts/") == [f"GET /bucket/bundles/tiny/parts/{digest}"]
-    assert f"{blob} is damaged" in caplog.text
-    assert sha256(blob.read_bytes()).hexdigest() == digest
 
 
 def test_without_the_storage_the_last_whole_bundle_is_used_and_said_to_be(
@@ -162,34 +125,6 @@ def test_a_bundle_that_never_came_whole_is_not_gone_on_with(folder, cache, monke
     assert load_bundle(memory).sha256 == expected
 
 
-@contextmanager
-def stopped_at(storage, request, *command):
-    """A command that hangs in a request it has made, to be killed there."""
-    storage.pause = request
-    process = subprocess.Popen([sys.executable, "-m", "weights", *command])
-    try:
-        assert storage.waiting.wait(60)
-        yield process
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        storage.clear()
-
-
-def test_killed_in_a_download_it_leaves_only_whole_parts_and_goes_on(folder, storage, cache):
-    main(["push", str(folder), S3])
-    files = load_bundle(folder).manifest.files
-    last = files["skill-ar.safetensors"]["sha256"]
-    with stopped_at(storage, f"GET.*{last}", "verify", S3):
-        pass
-    blobs = [path for path in (cache.folder / "blobs").iterdir() if not path.suffix]
-    assert 0 < len(blobs) < len(files)
-    assert all(sha256(path.read_bytes()).hexdigest() == path.name for path in blobs)
-    assert load_bundle(S3).sha256 == load_bundle(folder).sha256
-    assert len(storage.gets("/parts/")) == len(files) - len(blobs)
-    assert [path.name for path in (cache.folder / "blobs").glob("*.part")] == []
-
-
 def test_killed_before_the_manifest_a_push_has_changed_nothing_for_readers(folder, storage, cache):
     main(["push", str(folder), S3])
     newer = next_version(folder)
@@ -200,18 +135,6 @@ def test_killed_before_the_manifest_a_push_has_changed_nothing_for_readers(folde
     assert main(["push", str(newer), S3]) == 0
     assert len(storage.puts()) == 1
     assert load_bundle(S3).sha256 == load_bundle(newer).sha256
-
-
-def test_two_processes_on_one_empty_cache_fetch_each_part_once(folder, storage, cache):
-    main(["push", str(folder), S3])
-    storage.clear()
-    command = [sys.executable, "-m", "weights", "verify", S3]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
-    assert said[0] == said[1]
-    assert json.loads(said[0])["sha256"] == load_bundle(folder).sha256
-    parts = storage.gets("/parts/")
-    assert len(parts) == len(set(parts)) == len(load_bundle(folder).manifest.files)
 
 
 @pytest.mark.parametrize(
@@ -243,17 +166,6 @@ def test_a_refusal_shows_the_address_and_no_secret(folder, storage, cache, capsy
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("digest", ["../../secret", "A" * 64, "", None])
-def test_a_manifest_cannot_name_files_outside_the_cache(folder, cache, digest):
-    memory = "memory://bundles/sly"
-    files = read_files(folder)
-    values = json.loads(files.text)
-    values["files"]["encoder.safetensors"]["sha256"] = digest
-    push_files(replace(files, text=json.dumps(values).encode()), memory)
-    with pytest.raises(BundleError, match=r"encoder\.safetensors"):
-        load_bundle(memory)
-
-
 def test_a_pull_replaces_a_bundle_and_nothing_else(folder, cache, tmp_path, capsys):
     other = tmp_path / "other"
     other.mkdir()
@@ -263,14 +175,6 @@ def test_a_pull_replaces_a_bundle_and_nothing_else(folder, cache, tmp_path, caps
     assert contents(other) == {"thesis.txt": b"mine"}
     assert main(["pull", str(next_version(folder)), str(folder)]) == 0
     assert load_bundle(folder).card == "# another card\n"
-
-
-def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path):
-    memory = "memory://bundles/kept"
-    main(["push", str(folder), memory])
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RemoteFailed, match="another folder with EGOPACK_CACHE"):
-        load_bundle(memory, cache=Cache(tmp_path / "file" / "cache"))
 
 
 def test_a_plain_path_never_imports_fsspec(folder):
