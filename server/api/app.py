@@ -12,7 +12,7 @@ from server.api import openapi
 from server.api.access import Keys
 from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
-from server.api.routes import backpack, features, health, metrics, models, oip, predictions
+from server.api.routes import backpack, features, health, models, oip, predictions
 from server.api.routes import jobs as job_routes
 from server.api.uploads.receive import UploadReceiver
 from server.api.uploads.spool import DiskQuota
@@ -94,7 +94,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     if settings.metrics_port is None:
-        app.include_router(metrics.router)
+        app.include_router(health.metrics_router)
     page.install(app)
     app.add_middleware(
         GatewayMiddleware, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry

@@ -1,4 +1,4 @@
-"""What the model has seen that is close to a clip, or to an action."""
+"""Backpack search: the prototypes nearest to a clip or to an action."""
 
 import asyncio
 from typing import Annotated
@@ -12,7 +12,7 @@ from server.api.clip_request import (
     spool_of,
     timeout_of,
 )
-from server.api.openapi import FOR_SEARCHES, JSON, SEARCH_BODY, answer, problems
+from server.api.openapi import FOR_CLIPS, JSON, SEARCH_BODY, answer, problems
 from server.api.uploads.bodies import media_type
 from server.engine import responses as answers
 from server.engine.request import BackpackResult
@@ -34,19 +34,19 @@ router = APIRouter()
     "/v1/backpack/search",
     operation_id="search_backpack",
     tags=["predictions"],
-    summary="Find what is close to a clip or an action",
+    summary="Search the backpack for a clip or an action",
     response_model=schemas.BackpackMatches,
-    response_description="Per segment, or for the action, the closest prototypes of every task.",
-    responses={**answer(MATCHES), **problems(*FOR_SEARCHES)},
+    response_description="Per segment, or for the action, the nearest prototypes of every task.",
+    responses={**answer(MATCHES), **problems(*FOR_CLIPS)},
     openapi_extra={"requestBody": SEARCH_BODY},
 )
 async def search_backpack(
     request: Request, query: Annotated[SearchParameters, Query()]
 ) -> Response:
-    """Looks up the nearest prototypes as each task sees them, without answering any task.
+    """Searches the nearest prototypes of each perspective, without predicting any task.
 
     A clip, or its features, is sent as to `/v1/predictions` and cut into segments as there. An
-    action, a pair of verb and noun, is sent as JSON; the choices are then in the JSON.
+    action, a pair of verb and noun, is sent as JSON together with the options.
     """
     is_action = media_type(request.headers.get("content-type", ""))[0] == JSON
     found, total_s = await (_of_action if is_action else _of_clip)(request, query)

@@ -1,4 +1,4 @@
-"""A clip's features, to keep or to send back instead of the clip."""
+"""Feature extraction: a clip -> a file of features, which later requests may send instead."""
 
 import asyncio
 from typing import Annotated
@@ -26,7 +26,7 @@ router = APIRouter()
     responses={
         200: {
             "description": "safetensors: `features` (L, D) float32, `start_s` and `end_s` (L,) "
-            "float64, and in its metadata what made them and of how many frames.",
+            "float64; the metadata names the encoder and the number of frames.",
             "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
         },
         **problems(*FOR_VIDEOS, kinds.NOT_ACCEPTABLE),
@@ -34,10 +34,10 @@ router = APIRouter()
     openapi_extra={"requestBody": VIDEO_BODY},
 )
 async def create_features(request: Request, query: Annotated[ClipOptions, Query()]) -> Response:
-    """Decodes the clip and encodes its windows, as every prediction begins.
+    """Decodes the clip and encodes its windows, as for a prediction.
 
-    The file can be sent to `/v1/predictions` and `/v1/backpack/search` in the clip's place, as
-    often as there are questions, and is in the format of stored features.
+    The file is in the format of stored features, and can be sent to `/v1/predictions` and
+    `/v1/backpack/search` instead of the clip.
     """
     accepted(request, (SAFETENSORS,))
     engine = engine_of(request)

@@ -1,4 +1,4 @@
-"""What is being served."""
+"""Metadata of the bundle being served: models and label names."""
 
 from fastapi import APIRouter, Request
 
@@ -33,7 +33,7 @@ async def list_models(request: Request) -> Models:
     },
 )
 async def get_model(name: str, request: Request) -> ModelFacts:
-    """Says what one model's bundle says of itself."""
+    """Returns the metadata of one model's bundle."""
     predictor = engine_of(request).predictor
     if name != predictor.name:
         raise NotFound("no model of this name is being served; see /v1/models")
@@ -47,5 +47,5 @@ async def get_model(name: str, request: Request) -> ModelFacts:
     responses={**answer(TAXONOMY), **problems(kinds.STARTING)},
 )
 async def get_taxonomy(request: Request) -> Taxonomy:
-    """Names every label by id."""
+    """Returns the name of every label by id."""
     return Taxonomy.of(engine_of(request).predictor)

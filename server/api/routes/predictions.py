@@ -1,4 +1,4 @@
-"""One clip, one answer."""
+"""Predictions: one clip -> the predictions of every requested task, at once or as a job."""
 
 import asyncio
 from typing import Annotated
@@ -30,9 +30,9 @@ router = APIRouter()
     "/v1/predictions",
     operation_id="create_prediction",
     tags=["predictions"],
-    summary="Answer one clip",
+    summary="Predict for one clip",
     response_model=schemas.Prediction,
-    response_description="The answers, parts not asked for are absent; or the events on the way.",
+    response_description="The predictions, or a stream of events with them at the end.",
     responses={
         200: {
             "content": {
@@ -42,7 +42,7 @@ router = APIRouter()
         },
         202: {
             "model": job_schemas.Job,
-            "description": "With `Prefer: respond-async`: the job that the request has become.",
+            "description": "With `Prefer: respond-async`: the job.",
             "content": {JSON: {"example": JOB}},
             "headers": ACCEPTED_HEADERS,
         },
@@ -60,15 +60,15 @@ router = APIRouter()
 async def create_prediction(
     request: Request, query: Annotated[PredictParameters, Query()]
 ) -> Response:
-    """Decodes the clip and answers every task asked for, with one pass through the model.
+    """Decodes the clip and predicts every requested task, with one pass through the model.
 
-    Send the clip as the `video` part of a form, with the choices as JSON in the `request` part;
-    or send it as the whole body, with the choices as query parameters. Features that
-    `/v1/features` made may take the clip's place. With `Accept: text/event-stream` the answer is
-    the last of a stream of events: `progress` for each stage, then `completed` or `error`.
+    Send the clip as the `video` part of a form, with the options as JSON in the `request` part;
+    or as the whole body, with the options as query parameters. Features from `/v1/features` may be
+    sent instead of the clip. With `Accept: text/event-stream` the response is a stream of events:
+    `progress` for each stage, then `completed` with the predictions, or `error`.
 
-    With `Prefer: respond-async` the request becomes a job, which may be much longer, and the
-    answer says where to find it. The same `Idempotency-Key` and body always give the same job.
+    With `Prefer: respond-async` the request becomes a job, whose video may be much longer, and the
+    response has its path. The same `Idempotency-Key` and body always give the same job.
     """
     preference = preference_of(request.headers)
     if preference.is_async:
@@ -79,7 +79,7 @@ async def create_prediction(
             lambda post: _predict(request, query, post),
             lambda error: problem_from(error, limits).body(logs.current_request()),
         )
-    answer = await _predict(request, query, _post_nothing)
+    answer = await _predict(request, query, lambda name, body: None)
     return Response(
         answer.model_dump_json(exclude_none=True),
         media_type=JSON,
@@ -107,7 +107,3 @@ async def _predict(request: Request, query: PredictParameters, post: Post) -> sc
         answer_id=uuid4().hex,
         total_s=asyncio.get_running_loop().time() - call.started_s,
     )
-
-
-def _post_nothing(name: str, body: object) -> None:
-    """For callers who wait for the answer alone."""
