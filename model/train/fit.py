@@ -9,9 +9,13 @@ import logging
 import math
 import os
 import random
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -21,9 +25,10 @@ from tqdm import tqdm
 from model.config import FitConfig
 from model.distributed import ALONE, World
 from model.errors import Stopped
-from model.signals import deferred_signals
 
 logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 BatchT = TypeVar("BatchT")
 
@@ -259,3 +264,34 @@ def _write(
     part = checkpoint.with_suffix(".part")
     torch.save(state, part)
     os.replace(part, checkpoint)
+
+
+class StopRequest:
+    """The first of `STOP_SIGNALS` that came, or 0; a run that stops for it sets `is_handled`."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self.is_handled = False
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        self.signum = self.signum or signum
+
+
+@contextmanager
+def deferred_signals(*, active: bool = True) -> Iterator[StopRequest]:
+    """Defers SIGTERM and SIGINT; one that was not handled takes effect at the end.
+
+    Without `active`, and outside the main thread, where Python allows no handler, nothing changes.
+    """
+    request = StopRequest()
+    if not active or threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {signum: signal.signal(signum, request._note) for signum in STOP_SIGNALS}
+    try:
+        yield request
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if request.signum and not request.is_handled:
+        os.kill(os.getpid(), request.signum)

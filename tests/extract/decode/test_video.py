@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from extract.contract import OMNIVORE
+from extract.decode.clip import TRUSTED, Limits
 from extract.decode.decord_reader import DecordReader, DecordTrouble
 from extract.decode.demux import scan_packets
-from extract.decode.video import TRUSTED, Limits, decode_clip, decode_into
+from extract.decode.video import decode_clip, decode_into
 from extract.errors import VideoRejected
 from tests.extract.clips import (
     noisy_frames,
