@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from server.engine import responses as answers
+from server.engine import responses
 from server.engine.engine import Engine
 from server.engine.long_video import MAX_YIELD_S
 from server.engine.request import no_progress
@@ -39,9 +39,9 @@ async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, on_progress=n
     )
 
 
-def told(engine, outcome, options):
+def body_of(engine, outcome, options):
     """The answer but for what depends on the day."""
-    whole = answers.prediction(outcome, options, answer_id="x", total_s=0.0)
+    whole = responses.prediction(outcome, options, answer_id="x", total_s=0.0)
     body = whole.model_dump(exclude={"timings"})
     del body["input"]["reader"]
     return body
@@ -80,7 +80,7 @@ def test_a_job_answers_as_a_request_does(choices):
             sync = await engine.predict(SAMPLE, options, deadline_s=deadline_s)
             job = await long(engine, options)
             assert (job.clip.source_frames == sync.clip.source_frames).all()
-            found = list(differences(told(engine, job, options), told(engine, sync, options)))
+            found = list(differences(body_of(engine, job, options), body_of(engine, sync, options)))
         assert len(found) > 20
         assert max(found) <= CLOSE
 
@@ -123,9 +123,9 @@ def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
 
 def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_ends():
     async def timed(engine):
-        told, started_s = [], time.perf_counter()
-        await long(engine, on_progress=told.append)
-        return told, time.perf_counter() - started_s
+        events, started_s = [], time.perf_counter()
+        await long(engine, on_progress=events.append)
+        return events, time.perf_counter() - started_s
 
     async def main():
         async with started() as engine:

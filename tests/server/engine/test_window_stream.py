@@ -1,0 +1,46 @@
+"""A real video in batches of windows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from extract.contract import FeatureContract
+from extract.errors import DecoderDied
+from server.engine.window_stream import VideoStream
+from tests.server.fakes import make_settings
+
+SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
+SMALL = FeatureContract(crop_height=8, crop_width=8, short_side=8)
+
+
+@pytest.fixture
+def stream():
+    stream = VideoStream(SAMPLE, SMALL, make_settings(job_batch_windows=10))
+    yield stream
+    stream.stop()
+    stream.close()
+
+
+def test_all_windows_come_in_order_in_batches_of_bounded_size(stream):
+    batches = list(stream.batches())
+    assert [len(batch) for batch in batches] == [10, 10, 4]
+    assert stream.num_windows == 24
+    windows = np.concatenate(batches)
+    assert windows.shape == (24, 32, 8, 8, 3)
+    assert (windows[1, :16] == windows[0, 16:]).all()  # a stride is half a window
+    assert len(stream.facts.source_frames) == stream.num_frames
+
+
+def test_a_stopped_stream_raises_in_its_reader(stream):
+    batches = stream.batches()
+    next(batches)
+    stream.stop()
+    with pytest.raises(DecoderDied):
+        list(batches)
+
+
+def test_a_stream_stopped_before_it_began_starts_no_process(stream):
+    stream.stop()
+    with pytest.raises(DecoderDied, match="before"):
+        next(stream.batches())
