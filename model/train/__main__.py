@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     command = COMMANDS.get(argv[0]) if argv else None
     learns = command is None and any(word.split("=")[0] == "--learn" for word in argv)
     if ranks_started() > 1 and (learns or command):
-        print("error: start sub-commands and --learn with python, not torchrun", file=sys.stderr)
+        alone = ", ".join(COMMANDS)
+        print(f"error: start {alone} and --learn with python, not torchrun", file=sys.stderr)
         return 2
     if command is not None:
         return command(argv[1:])

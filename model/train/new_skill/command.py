@@ -29,7 +29,6 @@ from model.data.task_file import TaskFile, read_task
 from model.data.tracks import needed_by, read_files
 from model.data.video_files import find_videos, lengths_beside
 from model.errors import AnnotationInvalid, ModelError
-from model.evaluate.tables import format_table
 from model.predict.predictor import Predictor
 from model.train.ledger import stage_key
 from model.train.new_skill.skill import TrainedSkill, add_skill, check_is_new, learn_skill
@@ -105,9 +104,8 @@ def main(argv: list[str]) -> int:
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for split, found in own.metrics.items():
-        rows = {name: {task.spec.name: values} for name, values in own.baselines[split].items()}
-        print(format_table(split, {"model": {task.spec.name: found}, **rows}) + "\n")
+    for split in own.metrics:
+        print(own.table(split) + "\n")
     print(f"{out}: {bundle.manifest.name} with {task.spec.name}, {bundle.sha256[:12]}")
     return 0
 

@@ -53,6 +53,12 @@ class TrainedSkill:
     training: dict[str, object]
     num_samples: dict[str, int]
 
+    def table(self, split: str) -> str:
+        """Returns the scores of one split as a Markdown table."""
+        task = self.learner.skill.spec.name
+        columns = {"model": self.metrics[split], **self.baselines[split]}
+        return format_table(split, {name: {task: scores} for name, scores in columns.items()})
+
 
 def check_is_new(task: TaskFile, manifest: Manifest) -> None:
     """Raises TaskInvalid where a skill, known task or label space of the bundle has the name."""
@@ -243,16 +249,10 @@ def _card_section(own: TrainedSkill) -> str:
         else "without a backpack"
     )
     counts = ", ".join(f"{count} {split}" for split, count in own.num_samples.items())
-    tables = [
-        format_table(
-            split, {k: {task: v} for k, v in {"model": found, **own.baselines[split]}.items()}
-        )
-        for split, found in own.metrics.items()
-    ]
     about = f"""## Skill `{task}`, added later
 
 Learnt on the frozen backbone `{own.backbone}` {how} (seed {own.training["seed"]}; samples: \
 {counts}). Labels: {", ".join(own.labels)}. Temperature {c.temperature:.2f}, fitted on val; \
 calibration error there {c.ece_before:.3f} before and {c.ece_after:.3f} after, \
 which is optimistic, as is the `ece` of val."""
-    return "\n\n".join([about, *tables]) + "\n"
+    return "\n\n".join([about, *map(own.table, own.metrics)]) + "\n"
