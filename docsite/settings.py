@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
-from server.settings.settings import SHIPPED_BUNDLE, Settings
+from server.settings.settings import Settings
+from weights import SHIPPED_BUNDLE
 
 HEAD = """# Settings
 

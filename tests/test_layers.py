@@ -30,6 +30,7 @@ DRAWS = {
     "model.train.datasets.tabletop",
     "model.train.__main__",
     "model.train.reproduce.command",
+    "model.train.encoder.pretrain",
 }
 """Only training imports the synthetic world."""
 

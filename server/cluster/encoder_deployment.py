@@ -17,7 +17,7 @@ from ray import serve
 from server.api.serve import SWITCH_S
 from server.cluster.encoder_cache import Encoders, Item, cost_of
 from server.cluster.messages import Encoded, EncoderFacts, Failed, Tuning
-from server.loading import load_predictor
+from server.engine.bundle_loader import load_predictor
 from server.settings.settings import Settings
 from server.telemetry import logs
 from weights.storage.folders import as_place

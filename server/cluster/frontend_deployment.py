@@ -12,14 +12,13 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from extract.sandbox.pool import DecodePool
 from model.predict.predictor import Predictor
 from server.api.access import Keys
 from server.api.app import create_app
 from server.api.serve import SWITCH_S
 from server.cluster.messages import Tuning
 from server.cluster.remote_encoder import EncoderPool, load_predictor
-from server.engine.decode_stage import limits_of
+from server.engine.decode_stage import decode_pool
 from server.engine.engine import Engine
 from server.settings.settings import Settings
 from server.telemetry import logs
@@ -59,14 +58,9 @@ class Front:
         self._engine = Engine(
             self._settings,
             load=self._load,
-            pool=DecodePool(
-                workers=settings.decode_workers,
-                limits=limits_of(settings),
-                clips_per_worker=settings.clips_per_worker,
-                reader=settings.reader,
-            ),
+            pool=decode_pool(settings),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
-            look=lambda: manifest_sha256(self._bundle),
+            latest_sha256=lambda: manifest_sha256(self._bundle),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -12,8 +12,8 @@ import pytest
 
 from bench.rivals import calls
 from bench.rivals.running import Rival, first_answer, missing, rivals, running
-from server.settings.settings import SHIPPED_BUNDLE
 from tests.extract.clips import noisy_frames, write_clip
+from weights import SHIPPED_BUNDLE
 
 
 @pytest.fixture(scope="module")

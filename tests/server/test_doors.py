@@ -18,7 +18,8 @@ from tritonclient.http import (
 from clients.client import EgoPackClient
 from extract.features.store import FeatureStore
 from server.api.app import create_app
-from server.engine.engine import CANARY, Engine
+from server.engine.engine import Engine
+from server.engine.health import CANARY
 from tests.server.fakes import make_settings
 from tests.server.loopback import listening
 
@@ -238,7 +239,7 @@ def test_the_features_are_those_of_the_extractor(features, tmp_path):
     from extract.decode.video import decode_clip
     from extract.features.extractor import Extractor
     from model.predict.predictor import Predictor
-    from server.settings.settings import SHIPPED_BUNDLE
+    from weights import SHIPPED_BUNDLE
 
     encoder = Predictor.from_bundle(SHIPPED_BUNDLE).encoder
     clip = decode_clip(CANARY, encoder.contract, Limits())

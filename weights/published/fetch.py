@@ -22,6 +22,7 @@ from weights.authors.checkpoint import read_state
 from weights.errors import CheckpointInvalid, FetchFailed, HashDiffers
 from weights.published.catalogue import Published
 from weights.published.download import Progress, download, public_address
+from weights.storage.atomic import atomic_path, write_atomic
 
 RECORD_FILE = "fetched.json"
 
@@ -122,9 +123,7 @@ def _make(
         "checkpoint": facts,
         "tensors": _facts(tensors),
     }
-    fresh = folder / f"{RECORD_FILE}.part"
-    fresh.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(fresh, folder / RECORD_FILE)
+    write_atomic(folder / RECORD_FILE, json.dumps(record, indent=1) + "\n")
     checkpoint.unlink()
     return record
 
@@ -139,14 +138,12 @@ def _convert(checkpoint: Path, backbone: Published, path: Path) -> None:
     }
     if not own:
         raise CheckpointInvalid(str(checkpoint), f"{backbone.entry}: holds no tensors")
-    fresh = path.with_name(f"{path.name}.part")
     origin = f"{backbone.source}; licence: {backbone.licence}"
     try:
-        save_file(own, fresh, metadata={"origin": origin})
+        with atomic_path(path) as fresh:
+            save_file(own, fresh, metadata={"origin": origin})
     except SafetensorError as error:  # also of a full disk
-        fresh.unlink(missing_ok=True)
-        raise FetchFailed(f"{fresh}: cannot be written: {error}") from error
-    os.replace(fresh, path)
+        raise FetchFailed(f"{path}: cannot be written: {error}") from error
 
 
 def _refuse_page(path: Path) -> None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from weights.errors import HashDiffers, RemoteFailed
+from weights.storage.atomic import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +84,7 @@ class Cache:
             path.write_bytes(data)
 
         self.get(digest, copy)
-        ref = self._ref(key)
-        ref.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=ref.parent, suffix=".new", delete=False) as fresh:
-            fresh.write(digest)
-        os.replace(fresh.name, ref)
+        write_atomic(self._ref(key), digest)
 
     def _path(self, kind: str, name: str) -> Path:
         return self.folder.expanduser() / kind / name

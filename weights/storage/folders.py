@@ -5,9 +5,7 @@ or a file:// URL of one, never does.
 """
 
 import logging
-import os
 import re
-import uuid
 from argparse import ArgumentTypeError
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from weights.errors import RemoteFailed, RemoteMissing
+from weights.storage.atomic import TEMPORARY, write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +25,6 @@ Place = Path | str
 
 EXTRA = 'pip install "egopack-server[scale]"'
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_PARTIAL = re.compile(r"\.(?P<name>.+)\.[0-9a-f]{32}\.tmp")
 _SECRETS = re.compile(r"\?[^\s'\")]+|(?<=://)[^\s/@]+@")
 
 
@@ -146,22 +144,12 @@ class LocalFolder:
         path.write_bytes(self.read(name))
 
     def write(self, name: str, data: bytes) -> None:
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with fresh.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        write_atomic(self.path / name, data)
 
     def sweep(self, names: Collection[str]) -> None:
         for path in self.path.glob(".*.tmp"):
-            partial = _PARTIAL.fullmatch(path.name)
-            if partial and partial["name"] in names:
+            left = TEMPORARY.fullmatch(path.name)
+            if left and left["name"] in names:
                 path.unlink(missing_ok=True)
 
 

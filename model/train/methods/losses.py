@@ -7,10 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.config import FitConfig
-from model.tasks import Readout, TaskSpec
-
-IGNORE = -1
-"""Label of a node nobody annotated: no loss, prototype, temperature or metric looks at it."""
+from model.tasks import IGNORE, Readout, TaskSpec
 
 
 def output_loss(

@@ -187,12 +187,12 @@ class Trainer:
             checkpoint: where an unfinished training is kept.
         """
         config = self.fit_config(part)
-        fitting = FitJob(config, self.seed, checkpoint, self.device, self.progress, self.world)
+        job = FitJob(config, self.seed, checkpoint, self.device, self.progress, self.world)
         if part.kind in MULTITASK:
             samples = {task: self.samples[task] for task in part.tasks}
             surgery = part.kind == "mtl-pcgrad"
             model = train_multitask(
-                self.config(part), samples, self.num_labels, fitting, surgery=surgery
+                self.config(part), samples, self.num_labels, job, surgery=surgery
             )
             return dict(model.state_dict())
         if part.kind == "backpack":
@@ -203,11 +203,11 @@ class Trainer:
         learner: nn.Module
         if part.kind in TRANSLATIONS:
             sources = self._sources(part, made)
-            learner = train_translation(sources, spec, own, self.num_labels, fitting)
+            learner = train_translation(sources, spec, own, self.num_labels, job)
         else:
             known = () if part.kind == "mtl-ft" else None
             backbone = self._backbone(part, made)
-            learner = train_skill(backbone, spec, own, self.num_labels, fitting, perspectives=known)
+            learner = train_skill(backbone, spec, own, self.num_labels, job, perspectives=known)
         return dict(learner.state_dict())
 
     def models(

@@ -99,7 +99,7 @@ def train_translation(
     spec: TaskSpec,
     samples: Samples,
     num_labels: Mapping[str, int],
-    fitting: FitJob,
+    job: FitJob,
 ) -> TranslatedTask:
     """Returns a translator to one task, learnt over frozen models.
 
@@ -109,15 +109,15 @@ def train_translation(
         spec: the task answered.
         samples: its training samples.
         num_labels: label space -> classes.
-        fitting: how.
+        job: how.
     """
-    torch.manual_seed(fitting.seed)
+    torch.manual_seed(job.seed)
     config = next(iter(models.values())).config
-    frozen = {source: model.eval().to(fitting.device) for source, model in models.items()}
+    frozen = {source: model.eval().to(job.device) for source, model in models.items()}
     translator = Translator(config.hidden_size, spec, list(frozen), num_labels)
-    learner = TranslatedTask(translator, frozen).to(fitting.device)
+    learner = TranslatedTask(translator, frozen).to(job.device)
 
-    fit_task(learner, spec, samples, config, fitting, label=f"translate to {spec.name}")
+    fit_task(learner, spec, samples, config, job, label=f"translate to {spec.name}")
     for model in frozen.values():
         model.cpu()
     return learner.cpu().requires_grad_(False)

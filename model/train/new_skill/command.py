@@ -32,12 +32,11 @@ from model.evaluate.tables import format_table
 from model.predict.predictor import Predictor
 from model.train.ledger import stage_key
 from model.train.new_skill.skill import TrainedSkill, add_skill, check_is_new, learn_skill
+from weights import SHIPPED_BUNDLE
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import WeightsError
 from weights.storage.folders import as_place
-
-SHIPPED = Path("weights/tabletop")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +104,10 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder or URL of features, filled where incomplete (WORK/features)",
     )
     parser.add_argument(
-        "--bundle", type=as_place, default=SHIPPED, help="folder or URL, learnt on (%(default)s)"
+        "--bundle",
+        type=as_place,
+        default=SHIPPED_BUNDLE,
+        help="folder or URL of the bundle to learn on (default: the shipped one)",
     )
     parser.add_argument("--encoder", help=f"where the bundle brings none: {SPEC_HELP}")
     add_encoder_options(parser)

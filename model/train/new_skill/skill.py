@@ -14,7 +14,7 @@ from torch import Tensor
 from model.data.samples import Samples
 from model.data.task_file import TaskFile
 from model.errors import BackpackInvalid, TaskInvalid
-from model.evaluate.calibration import Calibration
+from model.evaluate.calibration import Calibration, calibrate, collect_logits
 from model.evaluate.metrics import calibration_error
 from model.evaluate.tables import format_table
 from model.nn.skill_set import Backbone
@@ -22,7 +22,7 @@ from model.predict.answers import output_probabilities
 from model.predict.predictor import Predictor
 from model.tasks import FIXED_LABELS, Readout
 from model.train.fit import FitJob
-from model.train.methods.stages import SkillOnBackbone, calibrate, collect_logits, train_skill
+from model.train.methods.stages import SkillOnBackbone, train_skill
 from weights.bundle import Bundle
 from weights.bundle.manifest import Manifest
 

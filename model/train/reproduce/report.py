@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import ModelConfig
-from model.data.samples import Enumeration
+from model.data.task_samples import Enumeration
 from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.figures import to_png
 from model.evaluate.report.page import render_tables
 from model.evaluate.report.sweep import sweep_exhibit
-from model.evaluate.report.write import write_csv, write_file
+from model.evaluate.report.write import write_csv
 from model.train.reproduce.jobs import Score
 from model.train.reproduce.tables import (
     Table,
@@ -19,6 +19,7 @@ from model.train.reproduce.tables import (
     subset_table,
     sweep_rows,
 )
+from weights.storage.atomic import write_atomic
 
 SPLITS = ("val", "test")
 SWEPT = ("num_neighbours", "interaction_layers")
@@ -83,12 +84,12 @@ def write_reproduction(
     """
     write_csv(folder / "scores.csv", score_rows(scores))
     text = "\n\n".join([*facts, *([note] if note else []), *(t.to_markdown() for t in tables)])
-    write_file(folder / "tables.md", text.encode() + b"\n")
+    write_atomic(folder / "tables.md", text + "\n")
     pictures = {}
     for sweep in sweeps:
         write_csv(folder / f"{sweep.name}.csv", sweep.rows)
         if sweep.figure:
             pictures[sweep.name] = to_png(sweep.figure)
-            write_file(folder / f"{sweep.name}.png", pictures[sweep.name])
+            write_atomic(folder / f"{sweep.name}.png", pictures[sweep.name])
     page = render_tables("Methods side by side", facts, note, tables, sweeps, pictures)
-    write_file(folder / "report.html", page.encode())
+    write_atomic(folder / "report.html", page)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
-from model.data.samples import Enumeration
+from model.data.task_samples import Enumeration
 from model.evaluate.paper import METRICS, PAPER, SUBSETS, WINDOWS, aggregate, comparable
 from model.evaluate.report.confusion import Row
 from model.train.methods.trainer import LABELS, Training, parts_of

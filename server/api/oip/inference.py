@@ -1,4 +1,4 @@
-"""One inference of the protocol as a question to the engine, and the answer as tensors."""
+"""Inference request of the protocol -> engine request; engine result -> output tensors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ MICROSECONDS = 1e6
 
 
 class Inference:
-    """A checked request.
+    """A validated request.
 
     Attributes:
-        options: what the engine is asked.
+        options: for the engine.
     """
 
     def __init__(self, request: InferRequest, predictor: Predictor) -> None:
-        """Checks what can be without the data.
+        """Checks the JSON part.
 
         Raises:
             FieldInvalid: a parameter or an output does not exist.
@@ -51,13 +51,13 @@ class Inference:
         """Returns the clip, or its features.
 
         Args:
-            sink: took the body.
-            path: what came after the JSON.
+            sink: has read the body.
+            path: file of the bytes after the JSON.
             size_bytes: its size.
             settings: limits in force.
 
         Raises:
-            FieldInvalid: the tensor is not what it says it is.
+            FieldInvalid: the tensor does not match its shape or type.
             FeaturesInvalid: the features are not this encoder's.
         """
         (tensor,) = self._request.inputs
@@ -71,13 +71,13 @@ class Inference:
         return track
 
     def answer(self, outcome: ClipResult) -> tuple[bytes, int | None]:
-        """Returns the body, and the length of its JSON where tensors come after it."""
+        """Returns the body, and the length of its JSON if binary tensors follow it."""
         arrays = {output.name: output.read(outcome.prediction) for output in self._outputs}
-        wishes = {wish.name: wish for wish in self._request.outputs or ()}
+        requested = {output.name: output for output in self._request.outputs or ()}
         binary = []
         for name in arrays:
             by_default = self._request.parameters.get("binary_data_output", False)
-            wish = wishes.get(name)
+            wish = requested.get(name)
             if by_default if wish is None else wish.parameters.get("binary_data", by_default):
                 binary.append(name)
         response = InferResponse(
@@ -118,13 +118,13 @@ def _options(
             raise FieldInvalid(("/parameters/timeout", "expected microseconds"))
         values["timeout_s"] = timeout / MICROSECONDS
     options = check_options(PredictOptions, {**values, "tasks": tasks or [predictor.tasks[0]]})
-    # A tensor holds every label, however long a list of them a person would want to read.
+    # A tensor holds every label, not only the top k.
     longest = max(len(names) for names in predictor.manifest.label_spaces.values())
     return options.model_copy(update={"top_k": longest})
 
 
 def _track(matrix: Array, num_frames: object, encoder: VideoEncoder) -> FeatureTrack:
-    """The track of bare features: windows as regular as their number allows."""
+    """Returns the track of a feature matrix, whose windows are assumed regular."""
     contract, rows = encoder.contract, len(matrix)
     if rows == 0:
         raise FeaturesInvalid("expected at least one feature")

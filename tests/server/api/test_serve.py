@@ -16,9 +16,9 @@ import pytest
 
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.api.serve import EXIT_SIGNALLED
-from server.engine.engine import CANARY
-from server.settings.settings import SHIPPED_BUNDLE
+from server.engine.health import CANARY
 from tests.server.fakes import clip
+from weights import SHIPPED_BUNDLE
 
 
 def running(**settings):

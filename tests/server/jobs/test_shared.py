@@ -6,9 +6,9 @@ import os
 import psycopg
 import pytest
 
-from server.engine.engine import CANARY
-from server.settings.settings import SHIPPED_BUNDLE
+from server.engine.health import CANARY
 from tests.server.api.test_serve import post, started, wait_for
+from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
 
 S3 = "s3://bucket/bundles/tabletop"
