@@ -176,6 +176,7 @@ def stopped_at(storage, request, *command):
         storage.clear()
 
 
+@pytest.mark.slow
 def test_killed_in_a_download_it_leaves_only_whole_parts_and_goes_on(folder, storage, cache):
     main(["push", str(folder), S3])
     files = load_bundle(folder).manifest.files
@@ -190,6 +191,7 @@ def test_killed_in_a_download_it_leaves_only_whole_parts_and_goes_on(folder, sto
     assert [path.name for path in (cache.folder / "blobs").glob("*.part")] == []
 
 
+@pytest.mark.slow
 def test_killed_before_the_manifest_a_push_has_changed_nothing_for_readers(folder, storage, cache):
     main(["push", str(folder), S3])
     newer = next_version(folder)
@@ -202,6 +204,7 @@ def test_killed_before_the_manifest_a_push_has_changed_nothing_for_readers(folde
     assert load_bundle(S3).sha256 == load_bundle(newer).sha256
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_empty_cache_fetch_each_part_once(folder, storage, cache):
     main(["push", str(folder), S3])
     storage.clear()
@@ -273,6 +276,7 @@ def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path):
         load_bundle(memory, cache=Cache(tmp_path / "file" / "cache"))
 
 
+@pytest.mark.slow
 def test_a_plain_path_never_imports_fsspec(folder):
     code = f"""
 import sys

@@ -20,6 +20,8 @@ from server.engine.engine import CANARY
 from server.settings.settings import SHIPPED_BUNDLE
 from tests.server.fakes import clip
 
+pytestmark = pytest.mark.service
+
 
 def running(**settings):
     return started("-m", "tests.server.fakes", json.dumps(settings))
