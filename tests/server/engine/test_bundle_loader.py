@@ -1,5 +1,8 @@
 """What runs the encoder is a setting of the server."""
 
+import asyncio
+import threading
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -7,9 +10,11 @@ import pytest
 from extract.errors import RuntimeUnavailable
 from extract.runtime.onnx_encoder import OnnxEncoder
 from server.engine.bundle_loader import load_predictor
+from server.engine.engine import Engine
 from tests.factories import make_bundle
-from tests.server.fakes import make_settings
+from tests.server.fakes import FakePool, FakePredictor, make_settings, wait_until
 from weights.bundle import save_bundle
+from weights.errors import RemoteFailed
 
 
 def test_the_setting_decides_and_auto_remembers_in_its_folder(tmp_path):
@@ -48,3 +53,93 @@ def test_a_reduced_precision_is_torchs_and_makes_features_of_its_own(tmp_path):
         load(precision="bf16", runtime="onnx")
     with pytest.raises(RuntimeUnavailable, match="CUDA"):
         load(execution="graph")
+
+
+class Bundles:
+    """What `load` finds: the newest of several predictors, or an error."""
+
+    def __init__(self):
+        self.newest = FakePredictor()
+
+    def __call__(self):
+        if isinstance(self.newest, Exception):
+            raise self.newest
+        return self.newest
+
+
+@asynccontextmanager
+async def reloadable():
+    bundles, pool = Bundles(), FakePool()
+    engine = Engine(make_settings(), load=bundles, pool=pool)
+    await engine.start()
+    try:
+        yield engine, bundles, pool
+    finally:
+        await engine.stop()
+
+
+def named(version):
+    predictor = FakePredictor()
+    predictor.version = version
+    return predictor
+
+
+def test_a_reload_switches_between_batches_and_old_requests_finish_on_the_old_model(ask):
+    async def main():
+        async with reloadable() as (engine, bundles, pool):
+            old, new = bundles.newest, named("2")
+            gate = threading.Event()
+            pool.hold = lambda: gate.wait(5)
+            begun = asyncio.create_task(ask(engine))
+            await wait_until(lambda: engine._feature_stage.decoding > 0)
+            bundles.newest = new
+            await engine.reload()
+            assert new.batches == [1]  # the canary went through it first
+            late = asyncio.create_task(ask(engine))
+            await wait_until(lambda: engine._feature_stage.decoding > 1)
+            gate.set()
+            assert (await begun).predictor is old
+            assert (await late).predictor is new
+            assert engine.checks["reload"] == "ok"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("broken", ["load", "canary"])
+def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
+    async def main():
+        async with reloadable() as (engine, bundles, _):
+            old, bad = bundles.newest, named("2")
+
+            def fail():
+                raise RuntimeError("no such luck in /secret")
+
+            bad.before_predict = fail
+            bundles.newest = OSError("no such luck in /secret") if broken == "load" else bad
+            await engine.reload()
+            assert engine.checks["reload"] == "failed"
+            assert "no such luck" in caplog.text
+            assert (await ask(engine)).predictor is old
+            engine.life.require_ready()
+
+    asyncio.run(main())
+
+
+def test_a_bundle_that_cannot_be_asked_for_is_not_reloaded_from_a_cache(ask, caplog):
+    def latest_sha256():
+        raise RemoteFailed("s3://bucket/bundle/manifest.json: nobody answers")
+
+    async def main():
+        bundles = Bundles()
+        engine = Engine(make_settings(), load=bundles, pool=FakePool(), latest_sha256=latest_sha256)
+        await engine.start()
+        try:
+            old, bundles.newest = bundles.newest, named("2")
+            await engine.reload()
+            assert engine.checks["reload"] == "failed"
+            assert "nobody answers" in caplog.text
+            assert (await ask(engine)).predictor is old
+        finally:
+            await engine.stop()
+
+    asyncio.run(main())

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.errors import JobsUnavailable
-from server.jobs.database import Database
 from server.jobs.records import NewJob
 from server.jobs.store import JobStore, LeaseLost
 from server.jobs.webhooks import BACKOFF_S, WebhookOutbox
@@ -268,17 +266,3 @@ def test_a_receiver_that_never_listens_is_given_up(database, store):
         queue.settle(delivery, is_delivered=False, now_s=now)
         now += 1e6
     assert tries == len(BACKOFF_S) + 1
-
-
-def test_a_database_that_is_not_there_says_so(tmp_path):
-    for url in (f"sqlite:///{tmp_path}/no/folder/db", "postgresql://x@/x?host=/no/such/folder"):
-        database = Database(url)
-        with pytest.raises(JobsUnavailable):
-            JobStore(database).get("x")
-        database.close()
-
-
-@pytest.mark.parametrize("url", ["mysql://host/x", "nonsense", "", "sqlite+nothing:///x"])
-def test_other_addresses_are_refused(url):
-    with pytest.raises(ValueError, match="address of jobs"):
-        Database(url)
