@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.errors import BackpackInvalid
-from model.evaluate.calibration import calibrate, collect_logits, competing, fit_temperature
+from model.evaluate.calibration import calibrate, collect_logits
 from model.evaluate.metrics import anticipation_errors, batch_mean
 from model.evaluate.report.collect import answer_split
 from model.evaluate.report.exhibits import calibration_exhibits, class_exhibits, closest_exhibits
@@ -91,17 +91,6 @@ def test_prototypes_are_of_actions_with_both_labels():
     assert all(torch.equal(some.prototypes[t], alone.prototypes[t]) for t in views)
     with pytest.raises(BackpackInvalid, match="no labelled action"):
         average_per_action(views, torch.full((NUM,), IGNORE), noun)
-
-
-def test_a_temperature_is_fitted_on_the_labelled_alone():
-    g = torch.Generator().manual_seed(1)
-    logits = torch.randn(NUM, 4, 3, generator=g)
-    labels = torch.randint(3, (NUM, 4), generator=g)
-    labels[::2, 1] = IGNORE
-    rows, truth = competing(logits, labels)
-    assert len(rows) == len(truth) == int((labels != IGNORE).sum())
-    expected = fit_temperature(logits[labels != IGNORE], labels[labels != IGNORE])
-    assert fit_temperature(rows, truth) == expected
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,19 +1,17 @@
 from dataclasses import replace
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import torch
 
 from extract.contract import OMNIVORE
-from extract.decode.clip import TRUSTED, Limits
+from extract.decode.clip import Limits
 from extract.decode.decord_reader import DecordReader, DecordTrouble
 from extract.decode.demux import scan_packets
 from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
 from extract.features.extractor import Extractor
-from tests.extract.clips import joined, trim_by_copy, write_numbered
 from tests.extract.decode.readings import codes, noisy, numbers
 from tests.extract.decoded import EVERY, decode
 
@@ -99,78 +97,8 @@ def test_decord_and_pyav_give_the_same_pixels_and_features(tmp_path, tiny_encode
     assert torch.equal(tracks[0].features, tracks[1].features)
 
 
-def trimmed(folder):
-    noisy(folder / "whole.mp4", options={"g": "100", "bf": "0"})
-    return trim_by_copy(folder / "whole.mp4", folder / "trimmed.mp4", 20)
-
-
-def starts_late(folder):
-    return noisy(folder / "late.mkv", times_ms=[400 + 33 * k for k in range(71)])
-
-
-def starts_a_tick_late(folder):
-    return noisy(folder / "h264.avi", options={"bf": "2"})
-
-
-def says_sizes_in_pictures(folder):
-    return noisy(folder / "motion.mov", codec="mjpeg", pix_fmt="yuvj420p")
-
-
-def grows(folder):
-    """H.264 whose packets bring a head for larger pictures along."""
-    paths = [folder / f"{width}.mp4" for width in (80, 160)]
-    for path, width in zip(paths, (80, 160), strict=True):
-        head = {"x264-params": "repeat-headers=1:annexb=0"}
-        noisy(path, size=(width, 60), count=20, options={**head, "bf": "0"})
-    return joined(paths, folder / "grows.mp4")
-
-
-def is_long(folder):
-    return write_numbered(folder / "long.mp4", 3700, options={"preset": "ultrafast"})
-
-
-@pytest.mark.parametrize(
-    "make", [trimmed, starts_late, starts_a_tick_late, says_sizes_in_pictures, grows, is_long]
-)
-def test_the_gate_sends_to_pyav_what_decord_gets_wrong_or_cannot_hold(tmp_path, make):
-    path = make(tmp_path)
-    facts, frames = decode(path)
-    assert facts.info.reader == "pyav"
-    assert np.array_equal(decode(path, choice="pyav")[1], frames)
-    with pytest.raises(VideoRejected) as caught:
-        decode(path, choice="decord")
-    assert caught.value.code == "reader-refused"
-
-
 def test_decord_is_refused_for_a_contract_it_cannot_keep(tmp_path):
     path = noisy(tmp_path / "a.mp4")
     with pytest.raises(VideoRejected, match="decord is known to read such a file wrong"):
         decode(path, OMNIVORE, "decord")
     assert decode(path, OMNIVORE)[0].info.reader == "pyav"
-
-
-def test_streams_are_read_by_pyav_unless_decord_is_asked_for(tmp_path):
-    path = noisy(tmp_path / "a.mp4")
-    facts, frames = decode(path, limits=TRUSTED)
-    assert facts.info.reader == "pyav"
-    by_decord, decord_frames = decode(path, choice="decord", limits=TRUSTED)
-    assert by_decord.info.reader == "decord"
-    assert np.array_equal(decord_frames, frames)
-
-
-def test_a_damaged_file_is_read_again_by_pyav_unless_decord_was_asked_for(tmp_path):
-    path = noisy(tmp_path / "a.mp4", options={"g": "10"})
-    with av.open(str(path)) as source:
-        packets = [p for p in source.demux(video=0) if p.size]
-    data = bytearray(path.read_bytes())
-    spoilt = packets[41]
-    begin = spoilt.pos + 5  # behind what says how long and of which type it is
-    data[begin : spoilt.pos + spoilt.size] = bytes(spoilt.size - 5)
-    path.write_bytes(data)
-    facts, frames = decode(path)
-    assert facts.info.reader == "pyav"
-    assert [notice.code for notice in facts.notices] == ["reader-fallback", "damaged"]
-    assert np.array_equal(decode(path, choice="pyav")[1], frames)
-    with pytest.raises(VideoRejected) as caught:
-        decode(path, choice="decord")
-    assert caught.value.code == "reader-refused"

@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -40,23 +39,6 @@ def test_nvdec_says_that_the_build_of_av_lacks_it(monkeypatch):
     monkeypatch.setattr("extract.decode.pyav.reader.hwdevices_available", lambda: ["vaapi"])
     with pytest.raises(DecoderUnavailable, match="this build of av lacks CUDA"):
         nvdec()
-
-
-def test_nvdec_is_pyav_with_another_decoder(tmp_path, monkeypatch):
-    path, opened = noisy(tmp_path / "a.mp4"), []
-
-    def open_on_gpu(*arguments, hwaccel, **options):
-        opened.append(hwaccel)
-        return real(*arguments, **options)
-
-    real = av.open
-    gpu = SimpleNamespace()
-    monkeypatch.setattr("extract.decode.reader.nvdec", lambda: gpu)
-    monkeypatch.setattr(av, "open", open_on_gpu)
-    facts, frames = decode(path, choice="nvdec")
-    assert facts.info.reader == "nvdec"
-    assert opened == [None, gpu]  # the look at the packets decodes nothing
-    assert np.array_equal(decode(path, choice="pyav")[1], frames)
 
 
 @pytest.mark.gpu
