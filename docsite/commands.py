@@ -56,7 +56,7 @@ def parser_of(
     """
 
     def capture(
-        parser: argparse.ArgumentParser, args: Sequence[str] | None = None, _: object = None
+        parser: argparse.ArgumentParser, args: Sequence[str] | None = None, namespace: object = None
     ) -> None:
         raise _Captured(parser, args)
 
