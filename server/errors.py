@@ -1,13 +1,9 @@
 """Server exceptions, and the one table from exceptions of every package to problem types.
 
 ServerError
-├── MalformedRequest, BodyTooLarge, UnsupportedMedia, NotAcceptable, FieldInvalid      the request
-├── FeaturesInvalid, FeaturesTooLong, VideoTooLong                                     its clip
-├── Unauthenticated, RateLimited, NotFound, CallerGone                                 its caller
-├── QueueFull, NotReady, Draining, OutOfMemory, DeadlineExceeded, JobsUnavailable      the server
-├── Unhealthy
-│   └── EncoderLost                                                                    the model
-└── JobNotFinished, ResultExpired, KeyInProgress, KeyReused                            jobs
+├── MalformedRequest, Unauthenticated, QueueFull and every other class below
+└── Unhealthy
+    └── EncoderLost
 """
 
 from extract import errors as extract_errors
@@ -16,155 +12,7 @@ from server import problem_types as kinds
 from server.problem_types import ProblemType
 from weights import errors as weights_errors
 
-
-class ServerError(Exception):
-    """Root of the server's own exceptions; the message is sent to the caller."""
-
-
-class MalformedRequest(ServerError):
-    """The body cannot be read as a request at all."""
-
-
-class Unauthenticated(ServerError):
-    """The API key is missing or wrong."""
-
-
-class NotFound(ServerError):
-    """Something named in the path does not exist."""
-
-
-class BodyTooLarge(ServerError):
-    """The body has more bytes than the limit."""
-
-
-class UnsupportedMedia(ServerError):
-    """The endpoint does not accept the content type."""
-
-
-class NotAcceptable(ServerError):
-    """The caller accepts no content type that the endpoint produces."""
-
-
-class FeaturesInvalid(ServerError):
-    """The features sent are no track of this bundle's encoder."""
-
-
-class FeaturesTooLong(ServerError):
-    """The features sent were made from a clip longer than the limit."""
-
-
-class FieldInvalid(ServerError):
-    """Fields are wrong; each is a JSON pointer and a detail."""
-
-    def __init__(self, *errors: tuple[str, str]) -> None:
-        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in errors))
-        self.errors = errors
-
-
-class QueueFull(ServerError):
-    """The server has no capacity for another request for about `retry_after_s` seconds."""
-
-    def __init__(self, retry_after_s: int = 1) -> None:
-        super().__init__(f"the server is busy; try again in {retry_after_s} s")
-        self.retry_after_s = retry_after_s
-
-
-class RateLimited(ServerError):
-    """The caller is over its rate limit for another `retry_after_s` seconds."""
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"too many requests; try again in {retry_after_s} s")
-        self.retry_after_s = retry_after_s
-
-
-class NotReady(ServerError):
-    """The model is not loaded yet, or failed to load."""
-
-    retry_after_s = 2
-
-
-class Unhealthy(ServerError):
-    """Health canaries fail, so a clip would too."""
-
-    retry_after_s = 5
-
-
-class EncoderLost(Unhealthy):
-    """No encoder process with this bundle responds in time."""
-
-
-class OutOfMemory(ServerError):
-    """The device has too little memory even for half of the batch."""
-
-    retry_after_s = 5
-
-
-class Draining(ServerError):
-    """The server is stopping and accepts no new work."""
-
-    retry_after_s = 5
-
-
-class JobNotFinished(ServerError):
-    """The job has no result, or none yet."""
-
-
-class ResultExpired(ServerError):
-    """The job's result was deleted at the end of its retention time."""
-
-
-class VideoTooLong(ServerError):
-    """The video is longer than a job may be."""
-
-
-class KeyInProgress(ServerError):
-    """A request with the same idempotency key is still being received."""
-
-
-class KeyReused(ServerError):
-    """The idempotency key was sent before, with another body."""
-
-
-class JobsUnavailable(ServerError):
-    """The job store cannot be used."""
-
-    retry_after_s = 5
-
-
-class DeadlineExceeded(ServerError):
-    """The request's deadline passed before its response was ready."""
-
-
-class CallerGone(ServerError):
-    """The client disconnected."""
-
-
 TABLE: dict[type[Exception], ProblemType] = {
-    MalformedRequest: kinds.MALFORMED,
-    Unauthenticated: kinds.UNAUTHENTICATED,
-    NotFound: kinds.NOT_FOUND,
-    BodyTooLarge: kinds.TOO_LARGE,
-    UnsupportedMedia: kinds.UNSUPPORTED,
-    NotAcceptable: kinds.NOT_ACCEPTABLE,
-    FeaturesInvalid: kinds.FEATURES,
-    FeaturesTooLong: kinds.TOO_LONG,
-    FieldInvalid: kinds.INVALID_FIELD,
-    QueueFull: kinds.QUEUE_FULL,
-    RateLimited: kinds.RATE_LIMITED,
-    NotReady: kinds.STARTING,
-    Unhealthy: kinds.UNHEALTHY,
-    EncoderLost: kinds.UNHEALTHY,
-    OutOfMemory: kinds.OUT_OF_MEMORY,
-    Draining: kinds.DRAINING,
-    JobNotFinished: kinds.NOT_FINISHED,
-    ResultExpired: kinds.RESULT_EXPIRED,
-    VideoTooLong: kinds.TOO_LONG_FOR_JOB,
-    KeyInProgress: kinds.KEY_IN_PROGRESS,
-    KeyReused: kinds.KEY_REUSED,
-    JobsUnavailable: kinds.NO_JOBS,
-    DeadlineExceeded: kinds.DEADLINE,
-    CallerGone: kinds.CALLER_GONE,
-    ServerError: kinds.INTERNAL,
     extract_errors.VideoRejected: kinds.UNDECODABLE,  # refined by REJECTED
     extract_errors.DecoderDied: kinds.UNDECODABLE,
     extract_errors.DecodeTimeout: kinds.UNDECODABLE,
@@ -199,6 +47,130 @@ TABLE: dict[type[Exception], ProblemType] = {
     weights_errors.RemoteMissing: kinds.INTERNAL,
     weights_errors.WeightsError: kinds.INTERNAL,
 }
+"""Problem types of other packages' exceptions; this module's classes add theirs."""
+
+
+class ServerError(Exception):
+    """Root of the server's own exceptions; the message is sent to the caller."""
+
+    def __init_subclass__(cls, *, problem: ProblemType | None = None) -> None:
+        """Enters a subclass into the table, unless its parent's problem type applies."""
+        if problem is not None:
+            TABLE[cls] = problem
+
+
+TABLE[ServerError] = kinds.INTERNAL
+
+
+class MalformedRequest(ServerError, problem=kinds.MALFORMED):
+    """The body cannot be read as a request at all."""
+
+
+class Unauthenticated(ServerError, problem=kinds.UNAUTHENTICATED):
+    """The API key is missing or wrong."""
+
+
+class NotFound(ServerError, problem=kinds.NOT_FOUND):
+    """Something named in the path does not exist."""
+
+
+class BodyTooLarge(ServerError, problem=kinds.TOO_LARGE):
+    """The body has more bytes than the limit."""
+
+
+class UnsupportedMedia(ServerError, problem=kinds.UNSUPPORTED):
+    """The endpoint does not accept the content type."""
+
+
+class NotAcceptable(ServerError, problem=kinds.NOT_ACCEPTABLE):
+    """The caller accepts no content type that the endpoint produces."""
+
+
+class FeaturesInvalid(ServerError, problem=kinds.FEATURES):
+    """The features sent are no track of this bundle's encoder."""
+
+
+class FeaturesTooLong(ServerError, problem=kinds.TOO_LONG):
+    """The features sent were made from a clip longer than the limit."""
+
+
+class FieldInvalid(ServerError, problem=kinds.INVALID_FIELD):
+    """Fields are wrong; each is a JSON pointer and a detail."""
+
+    def __init__(self, *errors: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in errors))
+        self.errors = errors
+
+
+class QueueFull(ServerError, problem=kinds.QUEUE_FULL):
+    """The server has no capacity for another request for about `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int = 1) -> None:
+        super().__init__(f"the server is busy; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class RateLimited(ServerError, problem=kinds.RATE_LIMITED):
+    """The caller is over its rate limit for another `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"too many requests; try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class NotReady(ServerError, problem=kinds.STARTING):
+    """The model is not loaded yet, or failed to load."""
+
+    retry_after_s = 2
+
+
+class Unhealthy(ServerError, problem=kinds.UNHEALTHY):
+    """Health canaries fail, so a clip would too."""
+
+
+class EncoderLost(Unhealthy, problem=kinds.UNHEALTHY):
+    """No encoder process with this bundle responds in time."""
+
+
+class OutOfMemory(ServerError, problem=kinds.OUT_OF_MEMORY):
+    """The device has too little memory even for half of the batch."""
+
+
+class Draining(ServerError, problem=kinds.DRAINING):
+    """The server is stopping and accepts no new work."""
+
+
+class JobNotFinished(ServerError, problem=kinds.NOT_FINISHED):
+    """The job has no result, or none yet."""
+
+
+class ResultExpired(ServerError, problem=kinds.RESULT_EXPIRED):
+    """The job's result was deleted at the end of its retention time."""
+
+
+class VideoTooLong(ServerError, problem=kinds.TOO_LONG_FOR_JOB):
+    """The video is longer than a job may be."""
+
+
+class KeyInProgress(ServerError, problem=kinds.KEY_IN_PROGRESS):
+    """A request with the same idempotency key is still being received."""
+
+
+class KeyReused(ServerError, problem=kinds.KEY_REUSED):
+    """The idempotency key was sent before, with another body."""
+
+
+class JobsUnavailable(ServerError, problem=kinds.NO_JOBS):
+    """The job store cannot be used."""
+
+
+class DeadlineExceeded(ServerError, problem=kinds.DEADLINE):
+    """The request's deadline passed before its response was ready."""
+
+
+class CallerGone(ServerError, problem=kinds.CALLER_GONE):
+    """The client disconnected."""
+
 
 REJECTED: dict[str, ProblemType] = {
     "not-a-video": kinds.UNSUPPORTED,

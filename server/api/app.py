@@ -61,7 +61,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(lambda: spool.folder)  # sweeps the folders of killed servers
+        await asyncio.to_thread(lambda: spool.directory.path)  # sweeps those of killed servers
         # The engine starts in the background: /livez responds, /readyz is "starting" meanwhile.
         await jobs.start()
         starting = asyncio.create_task(engine.start())
@@ -73,7 +73,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             await asyncio.gather(starting, return_exceptions=True)
             await engine.stop()
             intake.close()
-            spool.close()
+            spool.directory.remove()
 
     app = FastAPIOffline(
         title="EgoPack Server",

@@ -54,7 +54,7 @@ class Intake:
 
     def close(self) -> None:
         """Removes bodies that were being received."""
-        self._spool.close()
+        self._spool.directory.remove()
 
     async def accept(self, request: Request, query: PredictParameters) -> Job:
         """Returns the new job, or the job of an earlier request with the same idempotency key.

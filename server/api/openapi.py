@@ -1,5 +1,6 @@
 """OpenAPI document: the request bodies and problems that FastAPI cannot derive from signatures."""
 
+from itertools import groupby
 from typing import Any
 
 from fastapi import FastAPI
@@ -137,42 +138,28 @@ ASYNC_HEADERS: list[dict[str, Any]] = [
 
 ACCEPTED_HEADERS = {
     "Location": {"description": "Path of the job.", "schema": {"type": "string"}},
-    "Preference-Applied": {
-        "description": "The preference that was applied (RFC 7240).",
-        "schema": {"type": "string"},
-    },
+    "Preference-Applied": {"description": "As in RFC 7240.", "schema": {"type": "string"}},
 }
 
 
 def problems(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
     """Returns the `responses` of an endpoint: an entry per status, an example per slug."""
     responses: dict[int | str, dict[str, Any]] = {}
-    for kind in sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
-        example = Problem(kind, kind.title).body("0f3c9a")
-        entry = responses.setdefault(
-            kind.status,
-            {
-                "description": "",
-                "content": {
-                    MEDIA_TYPE: {
-                        "schema": {"$ref": f"{_REF}{ProblemBody.__name__}"},
-                        "examples": {},
-                    }
-                },
-            },
-        )
-        entry["description"] = f"{entry['description']} `{kind.slug}`: {kind.title}".strip()
-        entry["content"][MEDIA_TYPE]["examples"][kind.slug] = {
-            "summary": kind.title,
-            "value": example.model_dump(exclude_none=True),
+    kinds_in_order = sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug))
+    for status, group in groupby(kinds_in_order, key=lambda kind: kind.status):
+        texts, examples = [], {}
+        for kind in group:
+            example = Problem(kind, kind.title).body("0f3c9a").model_dump(exclude_none=True)
+            examples[kind.slug] = {"summary": kind.title, "value": example}
+            texts.append(f"`{kind.slug}`: {kind.title}")
+        schema = {"$ref": f"{_REF}{ProblemBody.__name__}"}
+        responses[status] = {
+            "description": " ".join(texts),
+            "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}},
         }
-        if kind.status in (429, 503):
-            entry["headers"] = {
-                "Retry-After": {
-                    "description": "Seconds until a retry.",
-                    "schema": {"type": "integer"},
-                }
-            }
+        if status in (429, 503):
+            retry_after = {"description": "Seconds until a retry.", "schema": {"type": "integer"}}
+            responses[status]["headers"] = {"Retry-After": retry_after}
     return responses
 
 

@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begins to stop; uvicorn's handler would end the process by the signal."""
         if self._drain_at_s is not None:
-            self.config.app.state.spool.close()  # type: ignore[union-attr]
+            self.config.app.state.spool.directory.remove()  # type: ignore[union-attr]
             os._exit(EXIT_SIGNALLED + sig)  # without waiting for decoding threads
         self._engine.life.stop_advertising()
         wait_s = self._settings.drain_delay_s if sig == signal.SIGTERM else 0.0

@@ -58,8 +58,11 @@ class EncoderCache:
         Raises:
             RuntimeError: its features are not finite or of the wrong shape.
         """
-        facts = facts_of(predictor)
-        tested = _TestedEncoder(predictor.encoder, facts)
+        encoder = predictor.encoder
+        facts = EncoderFacts(
+            predictor.sha256, encoder.name, encoder.dim, encoder.contract, encoder.fingerprint
+        )
+        tested = _TestedEncoder(encoder, facts)
         with self._lock:
             self._kept.pop(facts.sha256, None)
             self._kept[facts.sha256] = tested
@@ -78,8 +81,7 @@ class EncoderCache:
         Raises:
             RuntimeError: they differ.
         """
-        tested = next(reversed(self._kept.values()))
-        tested.prove()
+        next(reversed(self._kept.values())).prove()
 
     def run(
         self, items: Sequence[Item], *, max_windows: int, on_out_of_memory: Callable[[], None]
@@ -109,14 +111,6 @@ class EncoderCache:
     def _unknown(self, sha256: str) -> Failed:
         have = ", ".join(kept[:12] for kept in self._kept)
         return Failed("other-bundle", f"asked for {sha256[:12]}, have {have}")
-
-
-def facts_of(predictor: Predictor) -> EncoderFacts:
-    """Returns the properties of a predictor's encoder."""
-    encoder = predictor.encoder
-    return EncoderFacts(
-        predictor.sha256, encoder.name, encoder.dim, encoder.contract, encoder.fingerprint
-    )
 
 
 class _TestedEncoder:

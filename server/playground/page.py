@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
@@ -32,24 +32,16 @@ async def get_page() -> FileResponse:
 
 
 @router.api_route("/ui/sample.mp4", methods=["GET", "HEAD"])
-async def get_sample() -> FileResponse:
-    """Returns the sample clip."""
-    return _sample("clip.mp4")
-
-
 @router.api_route("/ui/sample.json", methods=["GET", "HEAD"])
-async def get_truth() -> FileResponse:
-    """Returns the ground truth of the sample clip."""
-    return _sample("truth.json")
+async def get_sample(request: Request) -> FileResponse:
+    """Returns the sample clip, or its ground truth as JSON."""
+    path = SAMPLE / ("clip.mp4" if request.scope["path"].endswith(".mp4") else "truth.json")
+    if not path.is_file():
+        raise NotFound("no sample is installed")
+    return FileResponse(path)
 
 
 def install(app: FastAPI) -> None:
     """Adds the page and its files to the app."""
     app.include_router(router)
     app.mount("/ui", StaticFiles(directory=FOLDER), name="page")
-
-
-def _sample(name: str) -> FileResponse:
-    if not (SAMPLE / name).is_file():
-        raise NotFound("no sample is installed")
-    return FileResponse(SAMPLE / name)

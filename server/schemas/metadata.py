@@ -177,11 +177,7 @@ def _numbers(found: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]
     """The numeric metrics: a bundle may carry notes beside them."""
     return {
         split: {
-            task: {
-                name: float(value)
-                for name, value in values.items()
-                if isinstance(value, int | float)
-            }
+            task: {name: float(n) for name, n in values.items() if isinstance(n, int | float)}
             for task, values in tasks.items()
             if isinstance(values, Mapping)
         }

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 
 from server import problem_types as kinds
+from server.errors import REJECTED
 from server.problem_types import ProblemType
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
@@ -26,17 +27,7 @@ Stage = Literal["receive", "queue", "decode", "features", "reason"]
 Flush = Literal["full", "wait", "idle"]
 Try = Literal["delivered", "failed", "given-up"]
 
-_DECODE = {
-    "unsupported-media",
-    "codec-not-allowed",
-    "no-video-stream",
-    "undecodable-video",
-    "too-short",
-    "too-long-for-sync",
-    "too-large-for-sync",
-    "too-many-pixels",
-    "frame-rate-too-high",
-}
+_DECODE = {kind.slug for kind in REJECTED.values()}
 _BACKEND = {"internal", "out-of-memory", "model-unhealthy", "decoder-unavailable"}
 
 

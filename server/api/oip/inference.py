@@ -14,7 +14,7 @@ from extract.windows import count_windows
 from model.predict.predictor import Predictor
 from server.api.oip.schemas import InferRequest, InferResponse, Parameters
 from server.api.oip.tensors import Output, outputs_of
-from server.api.oip.wire import Array, InferSink, described, read_clip, read_matrix, write
+from server.api.oip.wire import Array, InferSink, encode_tensor, read_clip, read_matrix
 from server.engine.request import ClipResult, Source
 from server.engine.uploaded_features import check_track
 from server.errors import FeaturesInvalid, FieldInvalid
@@ -72,21 +72,24 @@ class Inference:
 
     def answer(self, outcome: ClipResult) -> tuple[bytes, int | None]:
         """Returns the body, and the length of its JSON if binary tensors follow it."""
-        arrays = {output.name: output.read(outcome.prediction) for output in self._outputs}
-        requested = {output.name: output for output in self._request.outputs or ()}
-        binary = []
-        for name in arrays:
-            by_default = self._request.parameters.get("binary_data_output", False)
-            wish = requested.get(name)
-            if by_default if wish is None else wish.parameters.get("binary_data", by_default):
-                binary.append(name)
+        by_default = self._request.parameters.get("binary_data_output", False)
+        requested = {output.name: output.parameters for output in self._request.outputs or ()}
+        tensors, chunks, has_binary = [], [b""], False
+        for output in self._outputs:
+            is_binary = bool(requested.get(output.name, {}).get("binary_data", by_default))
+            array = output.read(outcome.prediction)
+            tensor, data = encode_tensor(output.name, output.datatype, array, is_binary=is_binary)
+            tensors.append(tensor)
+            chunks.append(data)
+            has_binary |= is_binary
         response = InferResponse(
             model_name=self._predictor.name,
             model_version=self._predictor.version,
             id=self._request.id,
-            outputs=[described(o.name, o.datatype, arrays[o.name]) for o in self._outputs],
+            outputs=tensors,
         )
-        return write(response, arrays, binary)
+        chunks[0] = response.model_dump_json(exclude_none=True).encode()
+        return b"".join(chunks), len(chunks[0]) if has_binary else None
 
 
 def _wanted(request: InferRequest, known: Sequence[Output]) -> list[Output]:

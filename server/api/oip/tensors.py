@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from model.predict.outputs import ForecastAnswer, InstantAnswer, LtaAnswer, Prediction, Ranked
+from model.predict.outputs import InstantAnswer, LtaAnswer, Prediction, Ranked
 from model.predict.predictor import Predictor
 from model.tasks import AR, FIXED_LABELS, LTA, NUM_HYPOTHESES, OSCC, PNR, Readout, TaskSpec
 
@@ -63,9 +64,11 @@ def _outputs_of_task(spec: TaskSpec, sizes: dict[str, int]) -> list[Output]:
         shape = (NUM_HYPOTHESES, future, len(spec.outputs))
         return [*steps, Output("lta.hypotheses", "BYTES", shape, _hypotheses, task)]
     if spec.readout is Readout.NODES:
+        scores = _instants(task, lambda instant: instant.scores, np.float32)
+        time_s = _instants(task, lambda instant: instant.time_s, np.float64)
         return [
-            Output(f"{task}.scores", "FP32", (-1, spec.num_nodes), _scores(task), task),
-            Output(f"{task}.time_s", "FP64", (-1,), _time(task), task),
+            Output(f"{task}.scores", "FP32", (-1, spec.num_nodes), scores, task),
+            Output(f"{task}.time_s", "FP64", (-1,), time_s, task),
         ]
     if spec.num_future:
         return [
@@ -95,17 +98,14 @@ def _action(space: str, size: int) -> Callable[[Prediction], Array]:
     return lambda found: _dense([getattr(s.ar, space) for s in found.segments], size)
 
 
-def _instants(found: Prediction, task: str) -> list[InstantAnswer]:
-    of_task = [s.pnr if task == PNR.name else s.skills[task].instant for s in found.segments]
-    return [instant for instant in of_task if instant is not None]
+def _instants(
+    task: str, field: Callable[[InstantAnswer], Any], dtype: type
+) -> Callable[[Prediction], Array]:
+    def read(found: Prediction) -> Array:
+        of_task = [s.pnr if task == PNR.name else s.skills[task].instant for s in found.segments]
+        return np.array([field(instant) for instant in of_task if instant is not None], dtype)
 
-
-def _scores(task: str) -> Callable[[Prediction], Array]:
-    return lambda found: np.array([i.scores for i in _instants(found, task)], np.float32)
-
-
-def _time(task: str) -> Callable[[Prediction], Array]:
-    return lambda found: np.array([i.time_s for i in _instants(found, task)], np.float64)
+    return read
 
 
 def _labels(task: str, size: int) -> Callable[[Prediction], Array]:
@@ -113,11 +113,7 @@ def _labels(task: str, size: int) -> Callable[[Prediction], Array]:
 
 
 def _forecast(task: str, size: int) -> Callable[[Prediction], Array]:
-    def read(found: Prediction) -> Array:
-        forecast: ForecastAnswer = found.skills[task]
-        return _dense(forecast.steps, size)
-
-    return read
+    return lambda found: _dense(found.skills[task].steps, size)
 
 
 def _lta(found: Prediction) -> LtaAnswer:

@@ -7,13 +7,13 @@ tensor of strings is each string's length as a little-endian uint32, followed by
 import base64
 import binascii
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from server.api.oip.schemas import InferRequest, InferResponse, InputTensor, OutputTensor
+from server.api.oip.schemas import InferRequest, InputTensor, OutputTensor
+from server.api.uploads.bodies import BodyReader
 from server.api.uploads.spool import SpoolFile
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest
 from server.schemas.options import MAX_INFERENCE_JSON_BYTES, parse_options
@@ -24,7 +24,7 @@ LENGTH_BYTES = 4
 Array = np.ndarray
 
 
-class InferSink:
+class InferSink(BodyReader):
     """Body reader of an inference: its JSON goes to memory, the bytes after it to a file.
 
     The first four bytes after the JSON stay in memory too: of a clip they are its length, so that
@@ -161,42 +161,23 @@ def read_clip(tensor: InputTensor, lead: bytes | None, path: Path) -> Path:
     return path
 
 
-def write(
-    response: InferResponse, arrays: Mapping[str, Array], binary: Sequence[str]
-) -> tuple[bytes, int | None]:
-    """Returns a body, and the length of its JSON if binary data follows it.
-
-    Args:
-        response: with the names, shapes and types of its outputs.
-        arrays: their data by name.
-        binary: names of outputs whose data follows the JSON.
-    """
-    after = {name: _to_bytes(arrays[name]) for name in binary}
-    outputs = [
-        output.model_copy(
-            update={"parameters": {"binary_data_size": len(after[output.name])}}
-            if output.name in after
-            else {"data": arrays[output.name].reshape(-1).tolist()}
-        )
-        for output in response.outputs
-    ]
-    whole = response.model_copy(update={"outputs": outputs})
-    text = whole.model_dump_json(exclude_none=True).encode()
-    return b"".join([text, *after.values()]), len(text) if after else None
-
-
-def described(name: str, datatype: str, array: Array) -> OutputTensor:
-    """Returns the metadata of an output tensor, without its data."""
-    return OutputTensor(name=name, datatype=datatype, shape=list(array.shape))
+def encode_tensor(
+    name: str, datatype: str, array: Array, *, is_binary: bool
+) -> tuple[OutputTensor, bytes]:
+    """Returns an output tensor, and its binary data if that follows the JSON."""
+    data = _to_bytes(array) if is_binary else b""
+    tensor = OutputTensor(
+        name=name,
+        datatype=datatype,
+        shape=list(array.shape),
+        parameters={"binary_data_size": len(data)} if is_binary else None,
+        data=None if is_binary else array.reshape(-1).tolist(),
+    )
+    return tensor, data
 
 
 def _to_bytes(array: Array) -> bytes:
-    if array.dtype == object:
-        return b"".join(_strings(array))
-    return array.astype(array.dtype.newbyteorder("<")).tobytes()
-
-
-def _strings(array: Array) -> Iterator[bytes]:
-    for text in array.reshape(-1).tolist():
-        data = text.encode()
-        yield len(data).to_bytes(LENGTH_BYTES, "little") + data
+    if array.dtype != object:
+        return array.astype(array.dtype.newbyteorder("<")).tobytes()
+    texts = [text.encode() for text in array.reshape(-1).tolist()]
+    return b"".join(len(text).to_bytes(LENGTH_BYTES, "little") + text for text in texts)

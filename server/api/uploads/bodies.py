@@ -3,8 +3,9 @@
 The only module that imports python_multipart.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 import python_multipart.multipart as wire
 from starlette.requests import Request
@@ -21,30 +22,32 @@ BodyKind = Literal["video", "features"]
 """What the body, or its one large part, holds."""
 
 
-class BodyReader(Protocol):
+class BodyReader(ABC):
     """Parses a body as it is received; what belongs on disk goes to a file."""
 
+    @abstractmethod
     def feed(self, chunk: bytes) -> None:
         """Takes the next bytes."""
 
-    def finish(self) -> None:
-        """Marks the end of the body."""
+    def finish(self) -> None:  # noqa: B027
+        """Checks that the body is complete; a plain body always is."""
 
 
-class RawBody:
+class RawBody(BodyReader):
     """A body that is the clip, or its features."""
 
     options = None
 
     def __init__(self, file: SpoolFile, kind: BodyKind) -> None:
         self.kind = kind
-        self.feed = file.add
+        self._file = file
 
-    def finish(self) -> None:
-        """Nothing is left to do."""
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        self._file.add(chunk)
 
 
-class MemoryBody:
+class MemoryBody(BodyReader):
     """A body small enough for memory."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -57,11 +60,8 @@ class MemoryBody:
         if len(self.data) > self._max_bytes:
             raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
 
-    def finish(self) -> None:
-        """Nothing is left to do."""
 
-
-class MultipartBody:
+class MultipartBody(BodyReader):
     """A form: the part `video` or `features` goes to the file, `request` to memory."""
 
     def __init__(self, file: SpoolFile, boundary: bytes, kinds: tuple[BodyKind, ...]) -> None:

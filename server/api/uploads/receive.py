@@ -66,21 +66,12 @@ class UploadReceiver:
             quota: of all bodies together; default: none.
             telemetry: where received bodies are reported.
         """
-        self._folder = SpoolDirectory(parent)
+        self.directory = SpoolDirectory(parent)
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self.quota = quota or DiskQuota(None)
         self._telemetry = telemetry or Telemetry()
         self._telemetry.metrics.read(self._telemetry.metrics.spool_bytes, lambda: self.quota.held)
-
-    @property
-    def folder(self) -> Path:
-        """The directory, made with access for this user alone when first needed."""
-        return self._folder.path
-
-    def close(self) -> None:
-        """Removes the directory and everything in it."""
-        self._folder.remove()
 
     @asynccontextmanager
     async def receive(
@@ -133,7 +124,7 @@ class UploadReceiver:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMedia("send the body without a content encoding")
         # A random name: the client's file name reaches neither the disk nor a decoder.
-        path = self.folder / uuid4().hex
+        path = self.directory.path / uuid4().hex
         started_s = time.perf_counter()
         try:
             with self.quota.reserve() as grow_to:

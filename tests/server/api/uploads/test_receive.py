@@ -48,7 +48,7 @@ def receive(folder, chunks, content_type="video/mp4", *, ends=True, max_bytes=1 
         return asyncio.run(main())
     finally:
         assert [p for p in folder.rglob("*") if p.is_file()] == []
-        spool.close()
+        spool.directory.remove()
         assert list(folder.iterdir()) == []
 
 
@@ -172,7 +172,7 @@ def test_a_body_that_takes_too_long_is_given_up(tmp_path):
 
     with pytest.raises(DeadlineExceeded):
         asyncio.run(main())
-    spool.close()
+    spool.directory.remove()
 
 
 def test_an_error_while_answering_removes_the_file_too(tmp_path):
@@ -186,4 +186,4 @@ def test_an_error_while_answering_removes_the_file_too(tmp_path):
     with pytest.raises(RuntimeError, match="boom"):
         asyncio.run(main())
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
-    spool.close()
+    spool.directory.remove()
