@@ -22,7 +22,7 @@ from extract.encoders.torch_encoder import TorchEncoder
 from extract.runtime.choose import Runtime, choose_encoder
 from extract.runtime.onnx_encoder import OnnxEncoder
 from extract.runtime.onnx_export import greatest_difference, made_up_windows
-from server.settings.settings import SHIPPED_BUNDLE
+from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle
 
 GOAL = 1.5

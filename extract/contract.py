@@ -117,17 +117,12 @@ TABLETOP = FeatureContract(
 
 
 def resized_size(width: int, height: int, contract: FeatureContract) -> tuple[int, int]:
-    """Returns the (width, height) a frame is resized to before the centre crop.
+    """Returns the (width, height) in pixels that a frame, as shown, is resized to before the crop.
 
     With `resize="float"` the short side becomes `short_side` and the long side is rounded down,
     as in Ego4D's extraction. With `resize="decoder"` the scale is the smallest at which the short
     side reaches `short_side` and the crop is covered in both directions, so a portrait frame
     fills a landscape crop; sides are even, as FFmpeg resizes to odd ones in a far slower way.
-
-    Args:
-        width: pixels of the frame as shown, after rotation.
-        height: as `width`.
-        contract: names the target sizes.
     """
     short, long = min(width, height), max(width, height)
     if contract.resize == "float":
@@ -148,11 +143,6 @@ def resized_size(width: int, height: int, contract: FeatureContract) -> tuple[in
 
 def crop_offset(width: int, height: int, contract: FeatureContract) -> tuple[int, int]:
     """Returns the (x, y) of the centre crop's first pixel; halves round to even.
-
-    Args:
-        width: pixels of the resized frame.
-        height: as `width`.
-        contract: names the crop.
 
     Raises:
         ValueError: the crop is larger than the frame.

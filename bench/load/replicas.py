@@ -31,7 +31,8 @@ from extract.encoders.load import encoder_from_spec, encoder_spec
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from extract.encoders.torch_encoder import TorchEncoder
 from model.predict.predictor import Predictor
-from server.settings.settings import SHIPPED_BUNDLE, Settings
+from server.settings.settings import Settings
+from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle, save_bundle
 
 GOAL = 1.8

@@ -18,7 +18,7 @@ from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from extract.windows import stack_windows
 from model.predict.predictor import Predictor, PredictRequest
-from server.settings.settings import SHIPPED_BUNDLE
+from weights import SHIPPED_BUNDLE
 
 
 def parse_arguments(doc: str | None) -> argparse.Namespace:

@@ -1,77 +1,58 @@
-"""The two ways to the network behind one face, so that everything above is written once.
+"""HTTP transport, asynchronous and blocking with the same methods, so that calls exist once.
 
-Whoever blocks drives the same coroutines: behind a `BlockingPort` nothing ever waits for a loop.
+The blocking client drives the same coroutines: behind a `BlockingTransport` none ever suspends.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 T = TypeVar("T")
 
 
-class Transport(Protocol):
-    """What is needed of a client of httpx."""
+class AsyncTransport:
+    """The part of `httpx.AsyncClient` that calls use.
 
-    def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
-        """Returns a request to the server."""
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        """Returns the response once its head is here."""
-
-    async def read(self, response: httpx.Response) -> None:
-        """Takes in the rest of it."""
-
-    def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """Yields the rest of it as it comes."""
-
-    async def close(self, response: httpx.Response) -> None:
-        """Lets go of it."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Waits."""
-
-
-class AsyncPort:
-    """To the network on the running event loop."""
+    Attributes:
+        http: the client.
+    """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-
-    def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
-        return self._http.build_request(method, path, **parts)
+        self.http = http
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        return await self._http.send(request, stream=True)
+        """Returns the response once its headers have arrived."""
+        return await self.http.send(request, stream=True)
 
     async def read(self, response: httpx.Response) -> None:
+        """Reads the whole body."""
         await response.aread()
 
     async def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        """Yields the body as it arrives."""
         async for chunk in response.aiter_bytes():
             yield chunk
 
     async def close(self, response: httpx.Response) -> None:
+        """Releases the connection."""
         await response.aclose()
 
     async def sleep(self, seconds: float) -> None:
+        """Pauses, for a retry."""
         await asyncio.sleep(seconds)
 
 
-class BlockingPort:
-    """To the network from the calling thread, which waits."""
+class BlockingTransport:
+    """The same of `httpx.Client`, blocking the calling thread."""
 
     def __init__(self, http: httpx.Client) -> None:
-        self._http = http
-
-    def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
-        return self._http.build_request(method, path, **parts)
+        self.http = http
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        return self._http.send(request, stream=True)
+        return self.http.send(request, stream=True)
 
     async def read(self, response: httpx.Response) -> None:
         response.read()
@@ -87,11 +68,14 @@ class BlockingPort:
         time.sleep(seconds)
 
 
+Transport = AsyncTransport | BlockingTransport
+
+
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Returns what a coroutine behind a `BlockingPort` returns; it never waits, so one step does.
+    """Runs a coroutine behind a `BlockingTransport`: it never suspends, so one step finishes it.
 
     Raises:
-        RuntimeError: it waited after all.
+        RuntimeError: it suspended after all.
     """
     try:
         work.send(None)
@@ -99,25 +83,17 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     work.close()
-    raise RuntimeError("only what is behind a BlockingPort can be finished without a loop")
+    raise RuntimeError("only a coroutine behind a BlockingTransport can run without an event loop")
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """Yields what an asynchronous generator behind a `BlockingPort` yields."""
+    """Yields what an asynchronous generator behind a `BlockingTransport` yields."""
     try:
         while True:
             try:
-                item = run_sync(_next(items))
+                item = run_sync(items.__anext__())
             except StopAsyncIteration:
                 return
             yield item
     finally:
-        run_sync(_close(items))
-
-
-async def _next(items: AsyncGenerator[T, None]) -> T:
-    return await anext(items)
-
-
-async def _close(items: AsyncGenerator[T, None]) -> None:
-    await items.aclose()
+        run_sync(items.aclose())

@@ -103,12 +103,7 @@ class TrackBuilder:
 
 
 class Extractor:
-    """Turns decoded frames into a FeatureTrack with one encoder.
-
-    Args:
-        encoder: makes the features.
-        batch_windows: windows in one call of the encoder; fewer when frames are large.
-    """
+    """Turns decoded frames into a FeatureTrack with one encoder."""
 
     def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
         if batch_windows < 1:

@@ -24,6 +24,7 @@ from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from extract.features.track_check import FeatureCheck, Kind
+from weights.storage.atomic import write_atomic
 
 FORMAT = "egopack-pack/2"
 ROWS, INDEX, LOCK = "rows.bin", "index.json", "lock"
@@ -94,9 +95,7 @@ class PackIndex:
 
     def write(self, path: Path) -> None:
         """Replaces the pack's index atomically."""
-        part = path / f"{INDEX}.part"
-        part.write_text(json.dumps({"format": FORMAT, **asdict(self)}))
-        os.replace(part, path / INDEX)
+        write_atomic(path / INDEX, json.dumps({"format": FORMAT, **asdict(self)}))
 
     @classmethod
     def read(cls, path: Path) -> "PackIndex":

@@ -200,7 +200,7 @@ class FeatureStore:
         if isinstance(self._folder, LocalFolder):
             return self.read_file(file.name)
         key = f"{self.root}/{file.name} {file.size} {file.version}"
-        return default_cache().through(key, partial(self.read_file, file.name))
+        return default_cache().read_through(key, partial(self.read_file, file.name))
 
     def _put(self, name: str, data: bytes) -> str:
         self._folder.write(name, data)

@@ -211,12 +211,6 @@ class FeatureCheck:
         Metadata and decoder may disagree by a few frames, hence by one window; more means another
         stride, as in faulty files of an early release, or another video.
 
-        Args:
-            video: which.
-            place: of its rows.
-            rows: how many.
-            num_frames: length of the video where the file itself states it.
-
         Raises:
             FeatureFileInvalid: they are not the rows of the whole video.
         """

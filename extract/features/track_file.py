@@ -78,11 +78,7 @@ def read_track(path: Path) -> FeatureTrack:
 
 
 def parse_track(data: bytes, name: str) -> FeatureTrack:
-    """Returns the track in the bytes of such a file.
-
-    Args:
-        data: of `track_bytes`; the hash in it is checked where it has one.
-        name: of the file, for messages.
+    """Returns the track in the bytes of such a file, checked against the hash in it.
 
     Raises:
         FeatureFileInvalid: it is not a track.
@@ -122,10 +118,6 @@ def parse_track(data: bytes, name: str) -> FeatureTrack:
 
 def bare_tensor(data: bytes, name: str) -> Tensor:
     """Returns the tensor in a file of the release, (N, D), in its stored precision.
-
-    Args:
-        data: content of the file.
-        name: of the file, for messages.
 
     Raises:
         FeatureFileInvalid: it is not such a tensor.

@@ -63,14 +63,10 @@ def prepare(
 
 
 def cut_batch(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields (windows, size of their batch) until no window is left.
+    """Yields (windows, size of their batch) until no window is left; one of the sizes is 1.
 
     The rest goes into the next larger size if that is at most twice as much; otherwise the largest
     size that is full goes first. So padding at most doubles the work.
-
-    Args:
-        count: number of windows.
-        sizes: available batch sizes, one of them 1.
     """
     while count:
         size = min((s for s in sizes if count <= s <= 2 * count), default=0)

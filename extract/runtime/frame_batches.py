@@ -66,11 +66,7 @@ class SharedFrames:
 
     @torch.inference_mode()
     def __call__(self, windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
-        """Returns features, (B, dim) float32, on the encoder's device.
-
-        Args:
-            windows: T numbered frames each.
-        """
+        """Returns features, (B, dim) float32, on the encoder's device."""
         frames = {number: frame for window in windows for number, frame in window}
         self._pixels = {n: pixels for n, pixels in self._pixels.items() if n in frames}
         self._prepare({n: frame for n, frame in frames.items() if n not in self._pixels})

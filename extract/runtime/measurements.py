@@ -10,10 +10,11 @@ import platform
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import torch
 from pydantic import PositiveFloat, TypeAdapter
+
+from weights.storage.atomic import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,7 @@ def save(folder: Path | None, facts: Mapping[str, object], times: Times) -> None
         return
     text = json.dumps({"facts": dict(facts), "times_ms": times}, indent=1) + "\n"
     try:
-        path = _path(folder, facts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=path.parent, suffix=".new", delete=False) as fresh:
-            fresh.write(text)
-        os.replace(fresh.name, path)
+        write_atomic(_path(folder, facts), text)
     except (OSError, RuntimeError) as error:
         logger.warning("the measurement is not kept, the next start repeats it: %s", error)
 

@@ -59,12 +59,7 @@ class OnnxEncoder:
     """
 
     def __init__(self, encoder: TorchEncoder, graph: bytes, *, provider: str = "cpu") -> None:
-        """Makes a session.
-
-        Args:
-            encoder: of the graph; provides the weights, whatever files the graph names.
-            graph: an `encoder.onnx`.
-            provider: of `PROVIDERS`.
+        """Creates a session with the encoder's weights, whatever files the graph names.
 
         Raises:
             RuntimeUnavailable: the provider is not installed, or does not start.

@@ -43,10 +43,6 @@ def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -
 
     The same encoder gives the same bytes.
 
-    Args:
-        encoder: a video Swin with float32 weights.
-        batches: batch sizes for which features are compared.
-
     Raises:
         ValueError: it is another network, or of another precision.
         ArithmeticError: the graph's features are not the encoder's.

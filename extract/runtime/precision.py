@@ -24,10 +24,6 @@ def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
     The types of the tensors are part of the fingerprint, so features of one precision are never
     taken for those of another. Norms and softmax sum in fp32, as torch does in any type.
 
-    Args:
-        encoder: in fp32, on the device that will run it.
-        precision: one of `PRECISIONS`.
-
     Raises:
         ValueError: the precision is unknown or without gain on this device, or a feature vector
             of the probe has a cosine below `LEAST_COSINE`.

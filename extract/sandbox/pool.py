@@ -26,13 +26,8 @@ _MB = 1024 * 1024
 class DecodePool:
     """Decodes clips in processes of their own, one clip at a time each. Thread-safe.
 
-    A process is replaced after a crash, after a timeout, and after a number of clips.
-
-    Args:
-        workers: processes.
-        limits: what one clip may cost.
-        clips_per_worker: clips after which a process is replaced.
-        reader: the decoder; nvdec needs more address space than `limits` usually allow.
+    A process is replaced after a crash, after a timeout, and after `clips_per_worker` clips. The
+    reader nvdec needs more address space than `limits` usually allow.
     """
 
     def __init__(

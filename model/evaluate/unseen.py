@@ -8,8 +8,7 @@ from torch import Tensor
 from model.data.samples import Samples
 from model.evaluate.metrics import KeyframeRate, anticipation_errors, hits, mean, means
 from model.evaluate.scoring import TOP, Metrics, keyframe_errors, metric_name
-from model.tasks import NUM_HYPOTHESES, Readout
-from model.train.methods.losses import IGNORE
+from model.tasks import IGNORE, NUM_HYPOTHESES, Readout
 
 
 def baselines(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.errors import BackpackInvalid
 from model.nn.knn import Distance, NearestPrototypes, SearchName, build_index
-from model.train.methods.losses import IGNORE
+from model.tasks import IGNORE
 
 
 @dataclass(frozen=True, eq=False)

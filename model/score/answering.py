@@ -15,12 +15,12 @@ from extract.features.track import FeatureTrack
 from extract.features.track_check import track_fault
 from model.config import ModelConfig
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
+from model.evaluate.options import at_temperature
 from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import pick_nodes
 from model.predict.futures import sample_futures, seed_of
 from model.score.test_set import ChallengeItem
 from model.tasks import Readout, TaskSpec
-from model.train.options import at_temperature
 from weights.bundle import Bundle
 
 

@@ -15,8 +15,7 @@ from model.data.records import ChangeRecord, group_by_clip
 from model.errors import AnnotationInvalid
 from model.evaluate.metrics import anticipation_errors, keyframe_error_s, means
 from model.score.test_set import NUM_STEPS, window_id
-from model.tasks import LTA, OSCC, PNR
-from model.train.methods.losses import IGNORE
+from model.tasks import IGNORE, LTA, OSCC, PNR
 
 Metrics = dict[str, float]
 

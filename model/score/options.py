@@ -7,9 +7,9 @@ from typing import get_args
 import torch
 
 from model.data.annotations import VERSIONS
+from model.evaluate.options import add_future_temperature
 from model.score.features import MissingAnswers
 from model.score.test_set import CHALLENGES, FIRST_OBSERVED
-from model.train.options import add_future_temperature
 from weights.storage.folders import as_place
 
 

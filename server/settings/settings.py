@@ -7,13 +7,11 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-import weights
 from server.settings.checks import check_keys, is_loopback, parse_rate, read_keys
 from server.settings.cluster import ClusterSettings
+from weights import SHIPPED_BUNDLE
 from weights.published.catalogue import DOWNLOADS
 from weights.storage.folders import Place, as_place
-
-SHIPPED_BUNDLE = Path(weights.__file__).parent / "tabletop"
 
 
 class Settings(ClusterSettings):

@@ -5,30 +5,9 @@ import httpx
 import pytest
 
 import clients.__main__ as command
-from clients.client import EgoPackClient
-from clients.commands import connection, predict
+from clients.commands import predict
 from clients.errors import Busy, Rejected, ServerFault, Unreachable
 from tests.extract.clips import write_numbered
-
-
-@pytest.fixture
-def clip_path(tmp_path):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(b"clip")
-    return path
-
-
-@pytest.fixture
-def replies(monkeypatch):
-    """Replaces the server by this function's reply."""
-
-    def use(handler):
-        def make(url, **options):
-            return EgoPackClient(url, transport=httpx.MockTransport(handler), **options)
-
-        monkeypatch.setattr(connection, "EgoPackClient", make)
-
-    return use
 
 
 def test_an_answer_is_printed_to_read(replies, clip_path, answer, capsys):
@@ -41,18 +20,6 @@ def test_an_answer_is_printed_as_json(replies, clip_path, answer, capsys):
     replies(lambda _: httpx.Response(200, json=answer))
     assert command.main(["predict", str(clip_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["id"] == answer["id"]
-
-
-def test_choices_reach_the_server(replies, clip_path, answer):
-    def handler(request):
-        body = request.read()
-        choices = json.loads(body[body.index(b"{") : body.index(b"}") + 1])
-        assert choices == {"tasks": ["ar", "lta"], "segments": [[0, 8], [8, 16]], "seed": 3}
-        return httpx.Response(200, json=answer)
-
-    replies(handler)
-    flags = ["--task", "ar", "--task", "lta", "--segment", "0", "8", "--segment", "8", "16"]
-    assert command.main(["predict", str(clip_path), *flags, "--seed", "3"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ import torch
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.samples import Samples
 from model.distributed import World, joined
-from model.tasks import TASKS
+from model.tasks import IGNORE, TASKS
 from model.train.encoder.pretrain import Pretraining, pretrain_on_clips, pretrain_on_images
 from model.train.ledger import Ledger
 from model.train.methods import translation
-from model.train.methods.losses import IGNORE
 from model.train.methods.trainer import Trainer, Training
 from model.train.pipeline import TrainingPipeline
 from model.train.presets import on_own_backbones

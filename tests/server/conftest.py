@@ -96,3 +96,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 @pytest.fixture
 def served(serve: Callable[..., Served]) -> Served:
     return serve()
+
+
+@pytest.fixture
+def serve_jobs(serve, monkeypatch):
+    """As `serve`, with videos that are lines of text."""
+    from tests.server.jobs.fake_stream import FakeStream
+
+    monkeypatch.setattr("server.engine.long_video.VideoStream", FakeStream)
+    return serve

@@ -239,7 +239,7 @@ def test_the_features_are_those_of_the_extractor(features, tmp_path):
     from extract.decode.video import decode_clip
     from extract.features.extractor import Extractor
     from model.predict.predictor import Predictor
-    from server.settings.settings import SHIPPED_BUNDLE
+    from weights import SHIPPED_BUNDLE
 
     encoder = Predictor.from_bundle(SHIPPED_BUNDLE).encoder
     clip = decode_clip(CANARY, encoder.contract, Limits())

@@ -10,9 +10,10 @@ import pytest
 
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.engine.health import CANARY
-from server.settings.settings import SHIPPED_BUNDLE, Settings
+from server.settings.settings import Settings
 from tests.s3 import SECRET
 from tests.server.api.test_serve import counted, post, started, wait_for
+from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
 
 S3 = "s3://bucket/bundles/tabletop"
@@ -47,6 +48,7 @@ def version(http):
 
 
 @pytest.mark.slow
+@pytest.mark.service
 def test_it_answers_as_from_a_folder_and_follows_the_bucket(storage, cache):
     files = read_files(SHIPPED_BUNDLE)
     push_files(files, S3)
@@ -71,6 +73,7 @@ def test_it_answers_as_from_a_folder_and_follows_the_bucket(storage, cache):
 
 
 @pytest.mark.slow
+@pytest.mark.service
 def test_one_flipped_byte_in_the_bucket_and_it_does_not_start(storage, cache):
     files = read_files(SHIPPED_BUNDLE)
     push_files(files, S3)

@@ -18,7 +18,7 @@ from model.evaluate.report.collect import FUSED, TaskAnswers
 from model.evaluate.report.confusion import Row
 from model.evaluate.scoring import ONE_CLASS
 from model.nn.backpack import Backpack
-from model.train.methods.losses import IGNORE
+from model.tasks import IGNORE
 
 LabelSpaces = Mapping[str, Sequence[str]]
 SHOWN_CLASSES = 12

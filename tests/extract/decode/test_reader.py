@@ -1,78 +1,14 @@
-"""Which reader reads what, and that it makes no difference."""
-
-import ctypes
-import sys
-from dataclasses import replace
-from fractions import Fraction
 from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
-import torch
 
-from extract.contract import OMNIVORE
-from extract.decode.clip import TRUSTED, Limits
-from extract.decode.pyav.reader import display_matrix, nvdec
-from extract.decode.video import decode_into
-from extract.errors import DecoderUnavailable, VideoRejected
-from extract.features.extractor import Extractor
-from tests.extract.clips import joined, noisy_frames, trim_by_copy, write_clip, write_numbered
-from tests.extract.decoded import Frames, decode
-
-
-def noisy(path, count=71, size=(160, 90), **options):
-    return write_clip(path, noisy_frames(count, *size), **options)
-
-
-ORDINARY = {
-    "a.mp4": {},
-    "a.mov": {},
-    "a.mkv": {},
-    "b-frames.mp4": {"options": {"bf": "3", "g": "20"}},
-    "pyramid.mp4": {"options": {"bf": "8", "x264-params": "b-pyramid=normal:ref=4"}},
-    "open-gop.mkv": {"options": {"bf": "3", "x264-params": "open-gop=1:keyint=20"}},
-    "interlaced.mp4": {"size": (160, 96), "options": {"x264-params": "interlaced=1:bframes=3"}},
-    "uneven.mp4": {"times_ms": [33 * k + 9 * (k % 3) for k in range(71)]},
-    "one-key-frame.mp4": {"options": {"g": "1000", "bf": "0"}},
-    "fragmented.mp4": {
-        "options": {"bf": "0"},
-        "container_options": {"movflags": "frag_keyframe+empty_moov"},
-    },
-    "index-first.mp4": {"container_options": {"movflags": "faststart"}},
-    "repeated-head.mp4": {"options": {"x264-params": "repeat-headers=1:annexb=0", "g": "10"}},
-    "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
-    "ten-bit.mp4": {"pix_fmt": "yuv420p10le"},
-    "full-chroma.mp4": {"pix_fmt": "yuv444p"},
-    "bt709.mp4": {"options": {"colorspace": "bt709"}},
-    "odd.mp4": {"size": (83, 61), "pix_fmt": "yuv444p"},
-    "portrait.mp4": {"size": (90, 160)},
-    "wide.mp4": {"size": (300, 40)},
-    "turned.mp4": {"rotation": 90},
-    "short.mp4": {"count": 5},
-    "25fps.mp4": {"rate": 25},
-    "ntsc.mp4": {"rate": Fraction(30000, 1001)},
-    "60fps.mp4": {"rate": 60},
-}
-
-
-@pytest.mark.parametrize("name", ORDINARY)
-def test_decord_and_pyav_give_the_same_pixels_and_features(tmp_path, tiny_encoder, name):
-    path = noisy(tmp_path / name, **ORDINARY[name])
-    contract = tiny_encoder.contract
-    by_decord, decord_frames = decode(path, contract, "decord")
-    by_pyav, pyav_frames = decode(path, contract, "pyav")
-
-    assert (by_decord.info.reader, by_pyav.info.reader) == ("decord", "pyav")
-    assert decode(path, contract)[0].info.reader == "decord"
-    assert np.array_equal(decord_frames, pyav_frames)
-    assert np.array_equal(by_decord.source_frames, by_pyav.source_frames)
-    assert replace(by_decord.info, reader="pyav") == by_pyav.info
-    tracks = [
-        Extractor(tiny_encoder).from_frames([frames], video_id="a")
-        for frames in (decord_frames, pyav_frames)
-    ]
-    assert torch.equal(tracks[0].features, tracks[1].features)
+from extract.decode.clip import TRUSTED
+from extract.errors import VideoRejected
+from tests.extract.clips import joined, trim_by_copy, write_numbered
+from tests.extract.decode.readings import noisy
+from tests.extract.decoded import decode
 
 
 def trimmed(folder):
@@ -118,13 +54,6 @@ def test_the_gate_sends_to_pyav_what_decord_gets_wrong_or_cannot_hold(tmp_path, 
     assert caught.value.code == "reader-refused"
 
 
-def test_decord_is_refused_for_a_contract_it_cannot_keep(tmp_path):
-    path = noisy(tmp_path / "a.mp4")
-    with pytest.raises(VideoRejected, match="decord is known to read such a file wrong"):
-        decode(path, OMNIVORE, "decord")
-    assert decode(path, OMNIVORE)[0].info.reader == "pyav"
-
-
 def test_streams_are_read_by_pyav_unless_decord_is_asked_for(tmp_path):
     path = noisy(tmp_path / "a.mp4")
     facts, frames = decode(path, limits=TRUSTED)
@@ -152,31 +81,6 @@ def test_a_damaged_file_is_read_again_by_pyav_unless_decord_was_asked_for(tmp_pa
     assert caught.value.code == "reader-refused"
 
 
-def test_blocks_of_large_frames_are_small(tmp_path):
-    sink = Frames()
-    path = noisy(tmp_path / "a.mp4", count=33)
-    decode_into(path, OMNIVORE, Limits(), sink)
-    assert [len(block) for block in sink.blocks] == [13, 13, 7]
-    assert sink.expected == 33
-
-
-@pytest.mark.parametrize("absent", ["libcuda.so.1", "libnvcuvid.so.1"])
-def test_nvdec_says_which_library_of_the_driver_is_missing(monkeypatch, absent):
-    def load(name):
-        if name == absent:
-            raise OSError(name)
-
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    with pytest.raises(DecoderUnavailable, match=f"{absent} is missing .*; use reader auto"):
-        nvdec()
-
-
-def test_nvdec_says_that_the_build_of_av_lacks_it(monkeypatch):
-    monkeypatch.setattr("extract.decode.pyav.reader.hwdevices_available", lambda: ["vaapi"])
-    with pytest.raises(DecoderUnavailable, match="this build of av lacks CUDA"):
-        nvdec()
-
-
 def test_nvdec_is_pyav_with_another_decoder(tmp_path, monkeypatch):
     path, opened = noisy(tmp_path / "a.mp4"), []
 
@@ -192,19 +96,3 @@ def test_nvdec_is_pyav_with_another_decoder(tmp_path, monkeypatch):
     assert facts.info.reader == "nvdec"
     assert opened == [None, gpu]  # the look at the packets decodes nothing
     assert np.array_equal(decode(path, choice="pyav")[1], frames)
-
-
-@pytest.mark.gpu
-def test_nvdec_gives_the_pixels_of_the_cpu(tmp_path):
-    path = noisy(tmp_path / "a.mp4", size=(320, 240))
-    assert np.array_equal(decode(path, choice="nvdec")[1], decode(path, choice="pyav")[1])
-
-
-def test_looking_at_how_a_frame_is_turned_does_not_keep_it(tmp_path):
-    """Decoders reuse the memory of frames that are let go, and run at half the speed without."""
-    path = noisy(tmp_path / "a.mp4")
-    with av.open(str(path)) as source:
-        frame = next(source.decode(video=0))
-    before = sys.getrefcount(frame)
-    assert display_matrix(frame) is None
-    assert sys.getrefcount(frame) == before

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.evaluate.calibration import competing, fit_temperature
 from model.evaluate.metrics import (
     anticipation_errors,
     batch_mean,
@@ -198,16 +197,6 @@ def test_calibration_error_agrees_with_a_loop_over_bins():
         assert curve.count.sum() == rows
 
 
-def test_one_temperature_is_fitted_on_nodes_that_compete_or_on_every_node():
-    keyframe = torch.tensor([[[0.1], [0.7], [0.2]]])
-    rows, truth = competing(keyframe, torch.tensor([[0, 0, 1]]))
-    assert rows.tolist() == [[pytest.approx(0.1), pytest.approx(0.7), pytest.approx(0.2)]]
-    assert truth.tolist() == [2]
-    rows, truth = competing(torch.arange(12.0).view(2, 2, 3), torch.tensor([[0, 1], [2, 0]]))
-    assert rows.tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
-    assert truth.tolist() == [0, 1, 2, 0]
-
-
 def test_a_hit_is_a_row_whose_best_label_is_right():
     logits = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
     assert hits(logits, torch.tensor([1, 0, 0, 1])).tolist() == [1, 1, 0, 0]
@@ -218,14 +207,3 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     labels = torch.tensor([0] * 6 + [1] * 4)
     assert calibration_error(probabilities, labels) == pytest.approx(0.3, abs=1e-6)
     assert calibration_error(torch.eye(3), torch.arange(3)) == pytest.approx(0)
-
-
-def test_a_temperature_undoes_a_known_scale_and_keeps_every_decision():
-    g = torch.Generator().manual_seed(0)
-    true = torch.randn(4000, 5, generator=g) * 2
-    labels = torch.multinomial(true.softmax(1), 1, generator=g)[:, 0]
-    fitted = fit_temperature(true * 4, labels)
-    assert fitted.temperature == pytest.approx(4, rel=0.1)
-    assert fitted.ece_after < fitted.ece_before
-    scaled = (true * 4 / fitted.temperature).argmax(1)
-    assert torch.equal(scaled, true.argmax(1))

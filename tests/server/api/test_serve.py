@@ -17,8 +17,10 @@ import pytest
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.api.serve import EXIT_SIGNALLED
 from server.engine.health import CANARY
-from server.settings.settings import SHIPPED_BUNDLE
 from tests.server.fakes import clip
+from weights import SHIPPED_BUNDLE
+
+pytestmark = pytest.mark.service
 
 
 def running(**settings):

@@ -16,8 +16,8 @@ import pytest
 
 from server.cluster.launch import PROXY_VARIABLE
 from server.cluster.proxy import CALLBACK
-from server.settings.settings import SHIPPED_BUNDLE
 from tests.cluster.nodes import Cluster, Node, cluster
+from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle, save_bundle
 
 

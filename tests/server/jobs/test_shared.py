@@ -7,9 +7,11 @@ import psycopg
 import pytest
 
 from server.engine.health import CANARY
-from server.settings.settings import SHIPPED_BUNDLE
 from tests.server.api.test_serve import post, started, wait_for
+from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
+
+pytestmark = pytest.mark.service
 
 S3 = "s3://bucket/bundles/tabletop"
 

@@ -1,0 +1,2 @@
+def states(findings):
+    return {finding.what: finding.state for finding in findings}

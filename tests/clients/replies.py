@@ -1,0 +1,6 @@
+import httpx
+
+
+def problem(status, code="queue-full", **headers):
+    body = {"detail": "why", "code": code, "request_id": "r", "errors": []}
+    return httpx.Response(status, json=body, headers=headers)

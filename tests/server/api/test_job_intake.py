@@ -1,0 +1,76 @@
+import threading
+import time
+
+import pytest
+
+from tests.server.conftest import assert_problem
+from tests.server.fakes import clip
+from tests.server.jobs.calling import submit, until_ended
+from tests.server.jobs.test_webhooks import SECRET
+
+
+@pytest.fixture
+def served(serve_jobs):
+    return serve_jobs()
+
+
+def test_the_same_key_and_body_are_the_same_job_and_another_body_is_refused(served):
+    first = submit(served, idempotency_key="k1").json()
+    until_ended(served, first)
+    again = submit(served, idempotency_key="k1")
+    assert (again.status_code, again.json()["id"]) == (202, first["id"])
+    assert submit(served, idempotency_key="k2").json()["id"] != first["id"]
+    for change in ({"body": clip(61)}, {"options": {"top_k": 2}}):
+        refused = submit(served, idempotency_key="k1", **change)
+        assert_problem(refused, 422, "idempotency-key-reused")
+    assert len(served.http.get("/v1/jobs").json()["jobs"]) == 2
+
+
+def test_a_key_whose_request_was_refused_may_be_used_again(served):
+    refused = submit(served, options={"tasks": ["dance"]}, idempotency_key="k")
+    assert_problem(refused, 422, "invalid-field")
+    assert submit(served, idempotency_key="k").status_code == 202
+
+
+def test_a_key_that_is_being_received_is_told_so(served):
+    keys = served.transport.app.state.jobs.keys
+    keys.reserve("", "k", now_s=time.time(), hold_s=60)
+    assert_problem(submit(served, idempotency_key="k"), 409, "idempotency-in-progress")
+    keys.release("", "k")
+    assert submit(served, idempotency_key="k").status_code == 202
+
+
+@pytest.mark.parametrize("key", ["", "with blank", "x" * 256])
+def test_a_key_that_is_none_is_refused(served, key):
+    assert_problem(submit(served, idempotency_key=key), 422, "invalid-field")
+
+
+def test_too_many_jobs_are_told_to_come_back(serve_jobs):
+    served = serve_jobs(max_jobs=1)
+    gate = threading.Event()
+    served.predictor.before_predict = lambda: gate.wait(10)
+    first = submit(served)
+    assert_problem(submit(served), 429, "queue-full")
+    gate.set()
+    until_ended(served, first.json())
+    assert submit(served).status_code == 202
+
+
+def test_a_jobs_body_may_be_longer_than_others(serve_jobs):
+    served = serve_jobs(max_upload_mb=1, job_max_upload_mb=2)
+    long = clip() + b" " * (3 << 19)
+    assert_problem(served.post(long), 413, "body-too-large")
+    assert submit(served, long).status_code == 202
+    assert_problem(submit(served, clip() + b" " * (1 << 22)), 413, "body-too-large")
+
+
+def test_a_webhook_that_cannot_be_sent_is_refused_at_once(serve_jobs):
+    served = serve_jobs()
+    options = {"webhook_url": "https://example.org/"}
+    assert_problem(submit(served, options=options), 422, "invalid-field")  # no secret
+    assert_problem(served.post_form(clip(), options), 422, "invalid-field")  # not a job
+    served = serve_jobs(webhook_secret=SECRET)
+    for url in ("http://example.org/", "https://127.0.0.1/", "https://user:pw@example.org/"):
+        refused = submit(served, options={"webhook_url": url})
+        problem = assert_problem(refused, 422, "invalid-field")
+        assert problem["errors"][0]["pointer"] == "/webhook_url"
