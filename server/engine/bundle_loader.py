@@ -53,7 +53,7 @@ def load_predictor(settings: Settings) -> Predictor:
     )
     if isinstance(predictor.encoder, PrecomputedFeatures):
         name = predictor.encoder.name
-        found = f"none: this bundle answers for {name} features; set `encoder` to who makes them"
+        found = f"none: this bundle answers for {name} features; set `encoder` to their encoder"
         raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
     return predictor
 
