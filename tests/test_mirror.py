@@ -32,7 +32,7 @@ TESTED_BY: dict[str, str] = {
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",
     "server/jobs/records.py": "tests/server/jobs/test_store.py",
-    "server/settings/jobs.py": "tests/server/jobs/test_webhooks.py",
+    "server/settings/jobs.py": "tests/server/settings/test_checks.py",
     # Steps that only whole commands reach: run with them, on tiny data.
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
     "model/train/datasets/ego4d.py": "tests/end_to_end/test_ego4d.py",

@@ -1,7 +1,7 @@
 import pytest
 
 from extract.decode.video import Limits, decode_clip
-from tests.extract.decode.readings import rejection
+from tests.extract.decode.clip_checks import rejection
 from tests.extract.decoded import EVERY
 
 

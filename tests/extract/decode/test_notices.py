@@ -3,7 +3,7 @@ import pytest
 
 from extract.decode.video import Limits, decode_clip
 from tests.extract.clips import write_numbered
-from tests.extract.decode.readings import codes, numbers
+from tests.extract.decode.clip_checks import codes, numbers
 from tests.extract.decoded import EVERY
 
 

@@ -9,7 +9,7 @@ from extract.contract import OMNIVORE
 from extract.decode.video import TRUSTED, Limits, decode_clip, decode_into
 from extract.errors import VideoRejected
 from tests.extract.clips import noisy_frames, write_clip, write_numbered
-from tests.extract.decode.readings import codes, numbers, rejection
+from tests.extract.decode.clip_checks import codes, numbers, rejection
 from tests.extract.decoded import EVERY, Frames, decode
 
 

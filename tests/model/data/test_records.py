@@ -4,7 +4,7 @@ from model.data.records import group_by_clip
 from model.data.samples import Tracks, anticipation_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
-from tests.model.data.rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
+from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
 
 
 def test_action_frames_are_counted_in_the_full_video(tmp_path):

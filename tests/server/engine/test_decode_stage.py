@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
-from tests.server.engine.running import started
+from tests.server.engine.fake_engine import started
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from model.errors import SegmentInvalid, UnknownTask
 from server.engine.engine import Engine
 from server.errors import Draining, FieldInvalid, NotReady, QueueFull
-from tests.server.engine.running import started
+from tests.server.engine.fake_engine import started
 from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from server.errors import OutOfMemory
-from tests.server.engine.running import started
+from tests.server.engine.fake_engine import started
 from tests.server.fakes import clip
 
 

@@ -9,7 +9,7 @@ from server.engine import responses as answers
 from server.engine.long_video import MAX_YIELD_S
 from server.errors import DeadlineExceeded, VideoTooLong
 from server.schemas.options import PredictOptions
-from tests.server.engine.real import SAMPLE, long, started
+from tests.server.engine.real_engine import SAMPLE, long, started
 
 CLOSE = 1e-5
 

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from server.errors import DeadlineExceeded
-from tests.server.engine.running import started
+from tests.server.engine.fake_engine import started
 from tests.server.fakes import wait_until
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from server.schemas.options import PredictOptions
-from tests.server.engine.real import long, started
+from tests.server.engine.real_engine import long, started
 
 
 def write_video(path, frames, fps=30, size=64):
