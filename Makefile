@@ -4,18 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test serve check format train docs bench lock clean
+.PHONY: help install demo test test-fast serve check format train docs bench lock clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 install: $(VENV)/dev.done  ## the environment with every tool, from nothing
 
 demo: $(VENV)/run.done  ## POST a clip to a fresh server, print its answers beside the truth
 	@$(BIN)/python -m clients demo
 
+# A process per core and one more, of one thread each; modules are compiled once for all of them.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
+
 test: $(VENV)/dev.done  ## all tests
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+test-fast: $(VENV)/dev.done  ## the tests without servers, Ray, browser, database and long training
+	@$(PYTEST) -m 'not slow and not service'
 
 serve: $(VENV)/run.done  ## the server with the shipped bundle, until Ctrl-C
 	@$(BIN)/python -m server

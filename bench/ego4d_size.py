@@ -23,9 +23,10 @@ from bench.ego4d_tree import TreeSize, write_tree
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.samples import Samples, Tracks
+from model.data.task_samples import split_samples
 from model.data.tracks import load_tracks
 from model.evaluate.calibration import collect_logits
-from model.evaluate.scoring import score_logits, split_samples
+from model.evaluate.scoring import score_logits
 from model.nn.multitask import MultiTaskModel
 from model.nn.skill_set import Backbone, skill_from_multitask
 from model.score.__main__ import main as score_test_set

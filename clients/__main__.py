@@ -1,4 +1,4 @@
-"""`python -m clients`: ask a server about clips, or see what is wrong with it.
+"""Command `python -m clients`: send clips to a server, export answers, diagnose faults.
 
 Exit status: 0 answered, 1 the server failed or cannot be reached, 2 wrong usage, 3 the request
 or some clips of a batch were refused, 4 the server is busy, 130 interrupted.
@@ -7,9 +7,9 @@ or some clips of a batch were refused, 4 the server is busy, 130 interrupted.
 import argparse
 import importlib
 import sys
-from typing import cast
+from types import ModuleType
 
-from clients.commands import EPILOG, Command
+from clients.commands import EPILOG
 from clients.errors import Busy, ClientError, Rejected
 
 COMMANDS = {
@@ -31,16 +31,13 @@ EXIT_INTERRUPTED = 130
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status.
-
-    Args:
-        argv: arguments; default: the command line's.
-    """
+    """Runs the sub-command; returns the exit status."""
     words = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in words if word in COMMANDS), None)
     options = _parser(chosen).parse_args(words, _load(chosen).Options() if chosen else None)
     try:
-        return _load(options.command).run(options)
+        status: int = _load(options.command).run(options)
+        return status
     except ClientError as error:
         print(f"python -m clients: {error}", file=sys.stderr)
         for pointer, detail in error.errors:
@@ -60,9 +57,9 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _load(name: str) -> Command:
-    """Only what is used is imported, so that `doctor` runs where the rest cannot."""
-    return cast(Command, importlib.import_module(f"clients.commands.{name.replace('-', '_')}"))
+def _load(name: str) -> ModuleType:
+    """Imports only the chosen module, so that `doctor` runs where a dependency is missing."""
+    return importlib.import_module(f"clients.commands.{name.replace('-', '_')}")
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

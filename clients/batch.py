@@ -134,11 +134,7 @@ class BatchFolder:
         self._answer(name).unlink(missing_ok=True)
 
     def write_rows(self, names: Iterable[str]) -> tuple[int, int]:
-        """Writes results.jsonl; returns how many clips are answered and how many failed.
-
-        Args:
-            names: of the batch's clips; those without an outcome are left out.
-        """
+        """Writes the outcomes to results.jsonl; returns the counts of answers and errors."""
         rows = [row for name in names if (row := self._row(name)) is not None]
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_whole(self._folder / "results.jsonl", text)
@@ -204,11 +200,7 @@ class BatchRunner:
     on_done: Callable[[bool], None]
 
     async def run(self, clips: Mapping[str, Path], *, concurrency: int) -> None:
-        """Returns once every clip has an outcome.
-
-        Args:
-            clips: name -> clip.
-            concurrency: requests at once.
+        """Returns once every clip has an outcome; at most `concurrency` requests run at once.
 
         Raises:
             KeyRefused, Busy, Unreachable: no later clip could be answered; outcomes so far stay.

@@ -1,17 +1,17 @@
-"""What can go wrong with a call.
+"""Errors of the client, by what the caller can do about them.
 
 ClientError
-├── Rejected         the request is at fault; sending it again will not help
+├── Rejected         the request is at fault; a retry will not help
 │   ├── KeyRefused   the API key is missing or wrong
 │   ├── NotFound     there is no such model or job
-│   ├── BadClip      the clip, or its features, cannot be answered
-│   ├── NeedsJob     too long or large to wait for; `submit` may still take it
+│   ├── BadClip      the clip, or its features, cannot be decoded or used
+│   ├── NeedsJob     too long or large for a synchronous answer; `submit` it
 │   ├── NotFinished  the job has no result, or none yet
-│   └── ResultGone   the job's result was kept for as long as promised
+│   └── ResultGone   the job's result has expired
 ├── Busy             the server is full, starting or stopping; later may work
-├── ServerFault      the server failed, or its answer cannot be read
-├── Unreachable      no server answered
-└── TimedOut         the time that the caller allowed is up
+├── ServerFault      the server failed, or its response is malformed
+├── Unreachable      no connection, or no response in time
+└── TimedOut         the caller's own time limit is up
 """
 
 from collections.abc import Mapping
@@ -19,15 +19,15 @@ from typing import Any
 
 
 class ClientError(Exception):
-    """Root of everything a call can raise.
+    """Base class of everything a call raises.
 
     Attributes:
-        status: HTTP status; None if nothing answered.
+        status: HTTP status; None without a response.
         code: the problem's stable slug; empty if the server sent none.
-        request_id: quote it to whoever runs the server.
-        errors: (JSON pointer, what is wrong) of each wrong field.
+        request_id: finds the request in the server's log.
+        errors: (JSON pointer, detail) of each wrong field.
         limits: the server's limits that explain a refusal.
-        retry_after_s: when the server said to come back, if it did.
+        retry_after_s: seconds of `Retry-After`, if the server sent it.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class NotFound(Rejected):
 
 
 class BadClip(Rejected):
-    """The clip, or its features, cannot be answered; the code says why."""
+    """The clip, or its features, cannot be decoded or used; see `code`."""
 
 
 class NeedsJob(Rejected):
-    """The clip is too long or large to be answered while one waits; a job may still take it."""
+    """The clip is too long or large for a synchronous answer; a job may still accept it."""
 
 
 class NotFinished(Rejected):
@@ -75,23 +75,23 @@ class NotFinished(Rejected):
 
 
 class ResultGone(Rejected):
-    """The job's result was kept for as long as promised, and is gone."""
+    """The job's result has expired."""
 
 
 class Busy(ClientError):
-    """The server takes no more work just now."""
+    """The server is full, starting or stopping; a later try may succeed."""
 
 
 class ServerFault(ClientError):
-    """The server failed, or sent something that is not an answer."""
+    """The server failed, or its response is malformed."""
 
 
 class Unreachable(ClientError):
-    """No connection, or no answer in time."""
+    """No connection, or no response in time."""
 
 
 class TimedOut(ClientError):
-    """The time that the caller allowed is up; a job goes on without us."""
+    """The caller's own time limit is up; a job continues on the server."""
 
 
 BY_CODE: dict[str, type[ClientError]] = {
@@ -112,19 +112,13 @@ BY_CODE: dict[str, type[ClientError]] = {
     "job-not-finished": NotFinished,
     "result-expired": ResultGone,
 }
-"""Slug -> class, where a caller may want to tell it from others of its status."""
+"""Slug -> class, where it is more specific than the status."""
 
 
 def error_of(
     status: int, problem: Mapping[str, Any], retry_after_s: float | None = None
 ) -> ClientError:
-    """Returns what a problem (RFC 9457) means.
-
-    Args:
-        status: HTTP status.
-        problem: its parsed JSON; empty if the body is none.
-        retry_after_s: when the server said to come back.
-    """
+    """Returns the error of a problem response (RFC 9457); `problem` is its JSON, or empty."""
     code = str(problem.get("code", ""))
     fields, limits = problem.get("errors"), problem.get("limits")
     errors = tuple(

@@ -26,12 +26,7 @@ class LocalServer:
     """
 
     def __init__(self, *flags: str, timeout_s: float = 120.0) -> None:
-        """Starts nothing yet.
-
-        Args:
-            flags: passed to `python -m server`.
-            timeout_s: longest time until it is ready.
-        """
+        """Takes the flags of `python -m server`, and the longest time until it is ready."""
         self._flags = flags
         self._timeout_s = timeout_s
         self._cleanup = contextlib.ExitStack()

@@ -1,1 +1,1 @@
-"""What the documents say of the code, taken from the code."""
+"""Reference pages of the documentation site, generated from the code."""

@@ -1,4 +1,4 @@
-"""Every command of the project -> its parser, and a page of their helps."""
+"""Reference page of the commands: `--help` of every parser; and access to those parsers."""
 
 import argparse
 import importlib
@@ -19,21 +19,21 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("model.train",),
     ("model.train", "reproduce"),
     ("model.train", "--learn"),
+    ("model.train", "compare"),
     ("model.evaluate",),
     ("model.score",),
-    ("model.train.new_skill.compare",),
     ("tabletop",),
     ("weights",),
     ("bench",),
 )
-"""Modules run with `python -m`, with the first argument that picks a parser of its own."""
+"""Modules run with `python -m`, and the first argument where it selects another parser."""
 
 WIDTH = 90
-"""Columns of a help."""
+"""Columns of a help text."""
 
 
 class _Captured(BaseException):
-    """Leaves a command with the parser it was about to use."""
+    """Ends a command at `parse_args`, with its parser."""
 
     def __init__(self, parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> None:
         super().__init__()
@@ -44,17 +44,15 @@ class _Captured(BaseException):
 def parser_of(
     module: str, arguments: Sequence[str], *, first: bool = False
 ) -> tuple[argparse.ArgumentParser, list[str]]:
-    """Returns the parser that `python -m MODULE ARGUMENTS` uses, and what it is to parse.
-
-    Nothing of the command is carried out.
+    """Returns the parser of `python -m MODULE ARGUMENTS` and its arguments, running nothing else.
 
     Args:
-        module: what is run.
+        module: run with `python -m`.
         arguments: of the command line.
-        first: the parser it begins with, where that one only chooses the next.
+        first: the first parser, where that one only selects the next.
 
     Raises:
-        LookupError: there is no such module, or it ended without asking a parser.
+        LookupError: there is no such module, or it ended without a parser.
     """
 
     def capture(
@@ -62,18 +60,18 @@ def parser_of(
     ) -> None:
         raise _Captured(parser, args)
 
-    asked = "parse_known_args" if first else "parse_args"  # the latter calls the former
-    patched = mock.patch.object(argparse.ArgumentParser, asked, capture)
+    method = "parse_known_args" if first else "parse_args"  # the latter calls the former
+    patched = mock.patch.object(argparse.ArgumentParser, method, capture)
     try:
         with _command_line(module, arguments), patched:
             _main_of(module)()
     except _Captured as captured:
         return captured.parser, captured.arguments
-    raise LookupError(f"python -m {module} asked no parser")
+    raise LookupError(f"python -m {module} has no parser")
 
 
 def helps() -> Iterator[tuple[str, str]]:
-    """Yields every command, with its subcommands, and its help."""
+    """Yields every command and sub-command with its help text."""
     for module, *first in COMMANDS:
         name = " ".join(("python -m", module, *first))
         if module == "server":
@@ -95,7 +93,7 @@ def _helps_below(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[s
 
 
 def subparsers_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Returns the parsers of a parser's subcommands by name."""
+    """Returns the parsers of a parser's sub-commands by name."""
     found: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -104,8 +102,8 @@ def subparsers_of(parser: argparse.ArgumentParser) -> dict[str, argparse.Argumen
 
 
 def page() -> str:
-    """Returns the page of all helps, as Markdown."""
-    parts = ["# Commands", "What `--help` says of each, as of this version."]
+    """Returns the page of all help texts, as Markdown."""
+    parts = ["# Commands", "The `--help` of each, in this version."]
     for name, text in helps():
         level = "##" if name.count(" ") == 2 else "###"
         parts.append(f"{level} {name}\n\n```text\n{text.strip()}\n```")
@@ -125,7 +123,7 @@ def _main_of(module: str) -> Callable[[], object]:
 
 
 def _server_help() -> str:
-    """The server's help; pydantic-settings makes its parser."""
+    """The server's help, which pydantic-settings prints."""
     out = io.StringIO()
     with _command_line("server", ["--help"]), redirect_stdout(out), suppress(SystemExit):
         _main_of("server")()
@@ -133,22 +131,17 @@ def _server_help() -> str:
 
 
 def _format(parser: argparse.ArgumentParser) -> str:
-    with _columns():
+    with mock.patch.dict(os.environ, {"COLUMNS": str(WIDTH)}):
         return _without_machine(parser.format_help())
 
 
 def _without_machine(text: str) -> str:
-    """Takes the places of this machine out of a help."""
+    """Removes this machine's paths from a help text."""
     return re.sub(re.escape(os.getcwd()) + r"/?", "", text).replace(os.path.expanduser("~"), "~")
 
 
 @contextmanager
-def _columns() -> Iterator[None]:
-    with mock.patch.dict(os.environ, {"COLUMNS": str(WIDTH)}):
-        yield
-
-
-@contextmanager
 def _command_line(module: str, arguments: Sequence[str]) -> Iterator[None]:
-    with mock.patch.object(sys, "argv", [f"python -m {module}", *arguments]), _columns():
+    argv = mock.patch.object(sys, "argv", [f"python -m {module}", *arguments])
+    with argv, mock.patch.dict(os.environ, {"COLUMNS": str(WIDTH)}):
         yield

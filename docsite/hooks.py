@@ -1,13 +1,10 @@
-"""Pages of the site that are made with it: from the API, the parsers, the settings, notebooks.
-
-mkdocs loads this file as a hook (`mkdocs.yml`) and calls `on_files`.
-"""
+"""mkdocs hook that adds the generated pages: HTTP API, commands, settings, notebooks."""
 
 from collections.abc import Callable
 from typing import Any
 
 GENERATED = ("reference/http.md", "reference/commands.md", "reference/settings.md")
-"""Pages that lie in no folder, by their place in the site."""
+"""Generated pages without a source file, by their path in the site."""
 
 
 def on_files(files: Any, *, config: Any) -> Any:

@@ -1,7 +1,7 @@
-"""The HTTP API as a page, from the description that the server gives of itself."""
+"""Reference page of the HTTP API, from the server's OpenAPI document."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from server.api.app import create_app
@@ -10,7 +10,7 @@ from server.settings.settings import Settings
 Schema = dict[str, Any]
 REF = "#/components/schemas/"
 SHOWN_LINES = 60
-"""Longer examples are folded."""
+"""Longer examples are collapsed."""
 
 
 def page() -> str:
@@ -38,7 +38,7 @@ def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
     yield f"### {method.upper()} {path}"
     yield _prose(operation.get("description") or operation["summary"])
     if parameters := operation.get("parameters"):
-        yield _table(
+        yield table(
             ("parameter", "in", "type", "what"),
             (
                 (f"`{one['name']}`", one["in"], _type(one["schema"]), one.get("description", ""))
@@ -48,7 +48,7 @@ def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
     if body := operation.get("requestBody"):
         kinds = (f"`{kind}`" for kind in body["content"])
         yield "Body: " + ", ".join(kinds) + "."
-    yield _table(
+    yield table(
         ("status", "what", "body"), (_response(*one) for one in operation["responses"].items())
     )
     for media in operation["responses"].get("200", {}).get("content", {}).values():
@@ -79,7 +79,7 @@ def _body(name: str, schema: Schema) -> Iterator[str]:
         yield _prose(text)
     needed = schema.get("required", ())
     if fields := schema.get("properties"):
-        yield _table(
+        yield table(
             ("field", "type", "what"),
             (
                 (
@@ -93,7 +93,7 @@ def _body(name: str, schema: Schema) -> Iterator[str]:
 
 
 def _type(schema: Schema) -> str:
-    """Says a JSON schema in a few words."""
+    """Summary of a JSON schema."""
     if ref := schema.get("$ref"):
         name = ref.removeprefix(REF)
         return f"[{name}](#{name.lower()})"
@@ -115,15 +115,13 @@ def _type(schema: Schema) -> str:
     return f"{kind} ({', '.join(limits)})" if limits else kind
 
 
-def _table(head: tuple[str, ...], rows: Any) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Returns a Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    cells = ([" ".join(text.split()).replace("|", "\\|") for text in line] for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def _prose(text: str) -> str:
-    """A docstring's text, without the sections that are for readers of the code."""
+    """A docstring up to its `Args`."""
     return text.split("\n\nArgs:")[0].strip()

@@ -1,4 +1,4 @@
-"""Notebooks as pages."""
+"""Notebooks as Markdown pages."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ NOTEBOOKS = Path(__file__).parents[1] / "docs" / "notebooks"
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Yields each notebook's place in the site, and its cells as Markdown."""
+    """Yields each notebook's path in the site, and its cells as Markdown."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         cells = json.loads(path.read_text())["cells"]
         link = f"[Download this notebook]({path.name})"

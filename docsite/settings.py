@@ -1,10 +1,11 @@
-"""The server's settings as a page."""
+"""Reference page of the server's settings, from the pydantic model."""
 
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from docsite.http import table
 from server.settings.settings import Settings
 from weights import SHIPPED_BUNDLE
 
@@ -14,8 +15,6 @@ Every setting of `python -m server` is a variable or a flag: `EGOPACK_MAX_WAIT_M
 `--max-wait-ms 2` say the same, and the flag wins. An unknown flag, or a value that does not fit,
 ends the server with status 2 and the setting's name.
 
-| variable | default | what |
-|---|---|---|
 """
 SEVERAL = {"decode_workers": "one a core"}
 """Defaults that depend on the machine, in words."""
@@ -25,17 +24,12 @@ def page() -> str:
     """Returns the page, as Markdown."""
     prefix = Settings.model_config["env_prefix"]
     fields = Settings.model_fields
+    own_first = sorted(fields, key=lambda name: name not in Settings.__annotations__)
     rows = [
-        f"| `{prefix}{name.upper()}` | {_default(name, fields[name])} "
-        f"| {_cell(fields[name].description)} |"
-        for name in sorted(fields, key=_is_inherited)
+        (f"`{prefix}{name.upper()}`", _default(name, fields[name]), fields[name].description or "")
+        for name in own_first
     ]
-    return HEAD + "\n".join(rows) + "\n"
-
-
-def _is_inherited(name: str) -> bool:
-    """Whether a setting is one of a part, such as jobs: they follow the server's own."""
-    return name not in Settings.__annotations__
+    return HEAD + table(("variable", "default", "what"), rows) + "\n"
 
 
 def _default(name: str, field: Any) -> str:
@@ -47,7 +41,3 @@ def _default(name: str, field: Any) -> str:
     if default in (None, PydanticUndefined) or default == {}:
         return ""
     return f"`{default}`" if isinstance(default, str | Path | bool) else f"{default:g}"
-
-
-def _cell(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|")

@@ -19,11 +19,7 @@ def cut_windows(num_frames: int, contract: FeatureContract = OMNIVORE) -> list[i
 
     A window starts every `stride_frames` (paper Sec. 4.1: 32 frames every 16). When the last of
     them does not end on the last frame, one more window covers the last `window_frames` frames,
-    so its start need not be a multiple of the stride.
-
-    Args:
-        num_frames: length of the video; one shorter than a window still gives one, at 0.
-        contract: lengths of windows and stride.
+    so its start need not be a multiple of the stride. A video shorter than a window has one, at 0.
 
     Raises:
         ValueError: a length is below one.

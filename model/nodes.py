@@ -5,12 +5,14 @@ for a whole batch at once, so nothing here loops over samples. Training draws ro
 serving and evaluation take evenly spaced ones, as the authors' code does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from extract.features.track import FeatureTrack
 from model.config import ModelConfig
 from model.tasks import Readout, Sampling, TaskSpec
 
@@ -18,6 +20,9 @@ WINDOW_FRAMES = 32
 STRIDE_FRAMES = 16
 TOLERANCE_S = 0.05
 """How far past the last frame a segment may end: clocks of containers and callers differ."""
+
+Bounds = tuple[float, float]
+"""Start and end of a segment, in seconds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +145,53 @@ def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
     if not spec.num_future:
         return observed
     return torch.cat([observed, observed.mean(dim=1, keepdim=True)], dim=1)
+
+
+def cut_track(
+    track: FeatureTrack, segments: Sequence[Bounds] | None, segment_s: float
+) -> list[Bounds]:
+    """Returns the segments asked for, or the track cut every `segment_s`.
+
+    All times are on the clock of the video's container. A segment asked for begins no sooner than
+    the video; a remainder too short to hold one window joins the segment before it.
+
+    Args:
+        track: what is cut.
+        segments: (start_s, end_s) pairs in time order, if any were asked for.
+        segment_s: length of a segment when none are given.
+    """
+    if segments is not None:
+        return [(max(float(start), track.origin_s), float(end)) for start, end in segments]
+    window_s = (WINDOW_FRAMES - 0.5) / track.ticks_per_s  # half a frame forgives rounding
+    starts = [track.origin_s]
+    while track.video_end_s - (starts[-1] + segment_s) >= window_s:
+        starts.append(starts[-1] + segment_s)
+    return list(zip(starts, [*starts[1:], track.video_end_s], strict=True))
+
+
+def nodes_on(
+    track: FeatureTrack, cut: Sequence[Bounds], spec: TaskSpec, config: ModelConfig
+) -> Tensor:
+    """Returns the observed nodes of a task's graphs on one track, (G, n, S, D_in).
+
+    Args:
+        track: the features.
+        cut: its segments.
+        spec: the task; one that foretells has a single graph, every other one graph a segment.
+        config: S and the rules by which rows are chosen.
+    """
+    bounds = track.frame_at(torch.tensor(cut, dtype=torch.float64))  # (G, 2)
+    place = torch.arange(len(bounds))
+    last = len(bounds) - 1
+    if spec.readout is Readout.CENTRE:
+        reach = spec.num_segments // 2
+        place = (place.unsqueeze(1) + torch.arange(-reach, reach + 1)).clamp(0, last)
+    elif spec.readout is Readout.FUTURE:
+        place = torch.arange(last - spec.num_segments + 1, last + 1).clamp(min=0).unsqueeze(0)
+    else:
+        place = place.unsqueeze(1)
+    rows = torch.full((len(place),), len(track.features))
+    return pick_nodes(spec, bounds[place], rows, config=config).gather(track.features)
 
 
 def _floor(values: Tensor, by: int) -> Tensor:

@@ -54,6 +54,11 @@ class TaskSpec:
         """Nodes without input of their own (LTA's 20)."""
         return self.num_nodes - self.num_segments if self.readout is Readout.FUTURE else 0
 
+    @property
+    def answered(self) -> int:
+        """Index of the segment that is labelled (AR's middle one), or of the last one observed."""
+        return self.num_segments // 2 if self.readout is Readout.CENTRE else self.num_segments - 1
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""
         return {**asdict(self), "outputs": list(self.outputs)}

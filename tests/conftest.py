@@ -1,4 +1,4 @@
-"""What every test gets: random state restored, GPU tests skipped or required."""
+"""What every test gets: random state restored, GPU tests skipped or required, services guarded."""
 
 import os
 import random
@@ -7,6 +7,9 @@ import signal
 import numpy as np
 import pytest
 import torch
+
+from tests.parallel import by_cost, make_scheduler, worker_count
+from tests.services import watch
 
 # A shell that starts tests in the background has them, and what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -48,7 +51,10 @@ def _measurements_stay_out_of_the_home(tmp_path_factory):
         os.environ["EGOPACK_CACHE"] = before
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    if hasattr(config, "workerinput"):
+        items.sort(key=by_cost)
     if torch.cuda.is_available():
         return
     for item in items:
@@ -56,3 +62,19 @@ def pytest_collection_modifyitems(items):
             if os.environ.get("EGOPACK_REQUIRE_GPU") == "1":
                 pytest.fail("EGOPACK_REQUIRE_GPU=1, but there is no CUDA device", pytrace=False)
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    with watch(item):
+        return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    return worker_count()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return make_scheduler(config, log)

@@ -13,9 +13,8 @@ from extract.runtime.onnx_export import export_encoder
 from extract.windows import cut_windows
 from model.config import ModelConfig
 from model.data.records import ActionRecord, ChangeRecord
-from model.data.samples import (
-    Samples,
-    Tracks,
+from model.data.samples import Samples, Tracks
+from model.data.task_samples import (
     action_samples,
     anticipation_samples,
     change_samples,

@@ -1,4 +1,4 @@
-"""Files on disk to named tensors and back; has never heard of nn.Module."""
+"""Files on disk to named tensors and back, without nn.Module; every byte is checked."""
 
 from pathlib import Path
 

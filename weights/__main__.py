@@ -1,4 +1,4 @@
-"""python -m weights: list, verify, import, push and pull bundles, fetch published backbones.
+"""Command `python -m weights`: list, verify, import, push and pull bundles, fetch backbones.
 
 Exit status: 0 all went well, 1 it did not, 2 wrong arguments or terms that were not accepted.
 """
@@ -9,6 +9,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -25,48 +26,101 @@ SHIPPED = Path(__file__).parent
 URL_VARIABLE = "EGOPACK_WEIGHTS_URL"
 
 
+class VerifyOptions(argparse.Namespace):
+    """Parsed flags of list and verify."""
+
+    places: list[Place]
+
+
+class MoveOptions(argparse.Namespace):
+    """Parsed flags of push and pull."""
+
+    source: Place
+    target: Place
+
+
+class FetchOptions(argparse.Namespace):
+    """Parsed flags of fetch."""
+
+    name: str | None
+    list: bool
+    url: str | None
+    out: Path | None
+    accept_license: bool
+
+
+class ImportOptions(argparse.Namespace):
+    """Parsed flags of import-authors."""
+
+    checkpoints: list[Path]
+    taxonomy: Path
+    actions: Path | None
+    out: Path
+    name: str
+    k: int
+    features: str
+    vectors: int
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    arguments = _parse(argv)
-    if arguments.command == "import-authors":
-        return _import(arguments)
-    if arguments.command == "fetch":
-        return _list_published() if arguments.list else _fetch(arguments)
-    if arguments.command in ("push", "pull"):
-        return _move(arguments)
-    if arguments.command == "list":
-        folders = sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST_FILE}"))
-    else:
-        folders = [arguments.folder]
-    sound = True
-    for folder in folders:
-        try:
-            _print_facts(folder, load_bundle(folder))
-        except WeightsError as error:
-            print(f"{folder}: {error}", file=sys.stderr)
-            sound = False
-    return 0 if sound else 1
+    options = _parse(argv)
+    try:
+        status: int = options.run(options)
+    except (WeightsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what is complete is kept, run again to go on", file=sys.stderr)
+        return 1
+    return status
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m weights", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="bundles that ship with the project")
-    verify = commands.add_parser("verify", help="check every byte of a bundle against its hashes")
-    verify.add_argument("folder", type=as_place, help="or the URL of one")
-    _add_push(commands)
-    what = "download a published backbone and keep its tensors as safetensors"
-    description = (
-        f"{what[0].upper()}{what[1:]}. Run it again to go on after a break, or to check what is "
-        "there. A checkpoint that already lies in the folder is converted and not downloaded."
+
+    def add(name: str, run: Any, what: str, more: str = ".") -> argparse.ArgumentParser:
+        text = f"{what[0].upper()}{what[1:]}{more}"
+        command = commands.add_parser(name, help=what, description=text)
+        command.set_defaults(run=run)
+        return command
+
+    shipped = sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST_FILE}"))
+    add("list", _verify, "bundles that ship with the project").set_defaults(places=shipped)
+    verify = add("verify", _verify, "check every byte of a bundle against its hashes")
+    what = "folder of a bundle, or its URL"
+    verify.add_argument("places", type=as_place, nargs=1, metavar="folder", help=what)
+    push = add(
+        "push",
+        _push,
+        "put a bundle where others read it",
+        ": what is not there yet, the manifest last, so that readers see the bundle before or this "
+        "one, whole. Run it again to go on after a break.",
     )
-    _add_fetch(commands.add_parser("fetch", help=what, description=description))
-    what = "make a bundle of checkpoints of the authors' code"
-    description = (
-        f"{what[0].upper()}{what[1:]}: of one multi-task model, or of up to four tasks "
-        "that were learnt with a backpack. Only tensors are read; nothing in a file is run."
+    push.add_argument("source", type=as_place, metavar="BUNDLE", help="folder or URL to read")
+    push.add_argument("target", type=as_place, metavar="URL", help="such as s3://bucket/bundle")
+    pull = add("pull", _pull, "copy a bundle from a URL into a folder, checking every byte")
+    pull.add_argument("source", type=as_place, metavar="URL", help="URL or folder to read")
+    pull.add_argument("target", type=Path, metavar="FOLDER", help="new, or a bundle to replace")
+    _add_fetch(
+        add(
+            "fetch",
+            _fetch,
+            "download a published backbone and keep its tensors as safetensors",
+            ". Run it again to go on after a break, or to check what is there. A checkpoint that "
+            "already lies in the folder is converted and not downloaded.",
+        )
     )
-    _add_import(commands.add_parser("import-authors", help=what, description=description))
+    _add_import(
+        add(
+            "import-authors",
+            _import,
+            "make a bundle of checkpoints of the authors' code",
+            ": of one multi-task model, or of up to four tasks that were learnt with a backpack. "
+            "Only tensors are read; nothing in a file is run.",
+        )
+    )
     arguments = parser.parse_args(argv)
     for flag in ("k", "vectors"):
         if getattr(arguments, flag, 1) < 1:
@@ -76,131 +130,99 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def _add_push(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    what = "put a bundle where others read it"
-    description = (
-        f"{what[0].upper()}{what[1:]}: what is not there yet, the manifest last, so that readers "
-        "see the bundle before or this one, whole. Run it again to go on after a break."
-    )
-    push = commands.add_parser("push", help=what, description=description)
-    push.add_argument("source", type=as_place, metavar="BUNDLE", help="folder or URL")
-    push.add_argument("target", type=as_place, metavar="URL", help="such as s3://bucket/bundle")
-    what = "copy a bundle from a URL into a folder, checking every byte"
-    pull = commands.add_parser("pull", help=what, description=f"{what[0].upper()}{what[1:]}.")
-    pull.add_argument("source", type=as_place, metavar="URL", help="or a folder")
-    pull.add_argument("target", type=Path, metavar="FOLDER", help="new, or a bundle to replace")
-
-
 def _add_fetch(command: argparse.ArgumentParser) -> None:
-    command.add_argument("name", nargs="?", choices=PUBLISHED, metavar="NAME", help="see --list")
-    command.add_argument("--list", action="store_true", help="what can be fetched, from where")
+    command.add_argument(
+        "name", nargs="?", choices=PUBLISHED, metavar="NAME", help="backbone, as --list names it"
+    )
+    command.add_argument("--list", action="store_true", help="print what can be fetched, as JSON")
     command.add_argument(
         "--url",
-        help="take it from here; an address that ends in / is a folder that holds the file "
+        help="address to download from; one that ends in / is a folder that holds the file "
         f"(default: {URL_VARIABLE}, else its publisher)",
     )
     command.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder for it (default: NAME in {FOLDER_VARIABLE}, else in {DOWNLOADS})",
+        help=f"folder to write (default: NAME in {FOLDER_VARIABLE}, else in {DOWNLOADS})",
     )
     command.add_argument(
-        "--accept-license", action="store_true", help="you accept the terms it is published under"
+        "--accept-license", action="store_true", help="accept the terms it is published under"
     )
 
 
-def _add_import(authors: argparse.ArgumentParser) -> None:
-    authors.add_argument(
-        "checkpoints", type=Path, nargs="+", metavar="FILE", help="as the authors' code saves them"
-    )
-    authors.add_argument(
-        "--taxonomy", type=Path, required=True, help="Ego4D's fho_lta_taxonomy.json"
-    )
-    authors.add_argument(
-        "--actions", type=Path, help="Ego4D's fho_lta_train.json, to name the prototypes by"
-    )
-    authors.add_argument("--out", type=Path, required=True, help="folder of the bundle")
-    authors.add_argument("--name", default="authors", help="of the bundle (default: %(default)s)")
-    authors.add_argument(
-        "--k",
-        type=int,
-        default=NUM_NEIGHBOURS,
-        help="neighbours that were matched in training (default: %(default)s)",
-    )
-    authors.add_argument(
-        "--features",
-        default=FEATURES,
-        metavar="NAME",
-        help="feature set the checkpoints were trained on (default: %(default)s)",
-    )
-    authors.add_argument(
-        "--vectors",
-        type=int,
-        default=3,
-        metavar="S",
-        help="feature vectors per node (default: %(default)s)",
-    )
+def _add_import(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    what = "checkpoint, as the authors' code saves it"
+    add("checkpoints", type=Path, nargs="+", metavar="FILE", help=what)
+    add("--taxonomy", type=Path, required=True, help="Ego4D's fho_lta_taxonomy.json")
+    what = "Ego4D's fho_lta_train.json, to name the prototypes by (default: no names)"
+    add("--actions", type=Path, help=what)
+    add("--out", type=Path, required=True, help="folder of the bundle to write")
+    add("--name", default="authors", help="name of the bundle (default: %(default)s)")
+    what = "neighbours that were matched in training (default: %(default)s)"
+    add("--k", type=int, default=NUM_NEIGHBOURS, help=what)
+    what = "feature set the checkpoints were trained on (default: %(default)s)"
+    add("--features", default=FEATURES, metavar="NAME", help=what)
+    what = "feature vectors per node (default: %(default)s)"
+    add("--vectors", type=int, default=3, metavar="S", help=what)
 
 
-def _list_published() -> int:
-    for backbone in PUBLISHED.values():
-        print(json.dumps(asdict(backbone)))
-    return 0
+def _verify(options: VerifyOptions) -> int:
+    """Prints the facts of every bundle that is sound, an error for the others."""
+    status = 0
+    for place in options.places:
+        try:
+            _print_facts(place, load_bundle(place))
+        except WeightsError as error:
+            print(f"{place}: {error}", file=sys.stderr)
+            status = 1
+    return status
 
 
-def _fetch(arguments: argparse.Namespace) -> int:
-    backbone = PUBLISHED[arguments.name]
-    print(
-        f"{backbone.name}: {backbone.source}; {backbone.licence}. {backbone.terms}", file=sys.stderr
-    )
-    if backbone.non_commercial and not arguments.accept_license:
+def _fetch(options: FetchOptions) -> int:
+    if options.list or options.name is None:
+        for backbone in PUBLISHED.values():
+            print(json.dumps(asdict(backbone)))
+        return 0
+    backbone = PUBLISHED[options.name]
+    terms = f"{backbone.name}: {backbone.source}; {backbone.licence}. {backbone.terms}"
+    print(terms, file=sys.stderr)
+    if backbone.non_commercial and not options.accept_license:
         print("error: if you accept these terms, add --accept-license", file=sys.stderr)
         return 2
-    url = arguments.url or os.environ.get(URL_VARIABLE) or backbone.url
+    url = options.url or os.environ.get(URL_VARIABLE) or backbone.url
     if url.endswith("/"):
         url += backbone.file
     downloads = Path(os.environ.get(FOLDER_VARIABLE) or DOWNLOADS)
-    folder = arguments.out or downloads / backbone.name
-    try:
-        with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
+    folder = options.out or downloads / backbone.name
+    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
 
-            def show(done: int, total: int | None) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
-            record = fetch(backbone, folder, url=url, progress=show)
-    except WeightsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; what came is kept, run again to go on", file=sys.stderr)
-        return 1
+        record = fetch(backbone, folder, url=url, progress=show)
     print(json.dumps({"folder": str(folder), **record}))
     return 0
 
 
-def _move(arguments: argparse.Namespace) -> int:
-    """Pushes or pulls; a bundle that is not sound is not moved."""
-    target = arguments.target
-    try:
-        bundle = load_bundle(arguments.source)
-        files = read_files(arguments.source)
-        if arguments.command == "pull":
-            _refuse_other(target)
-            write_files(files, target)
-        else:
-            total = sum(map(len, files.parts.values()))
-            with tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar:
-                push_files(files, target, progress=bar.update)
-    except (WeightsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; what is there stays, run again to go on", file=sys.stderr)
-        return 1
-    _print_facts(target, bundle)
-    return 0
+def _push(options: MoveOptions) -> int:
+    """Copies a bundle to a URL, once it has been verified."""
+    bundle, files = load_bundle(options.source), read_files(options.source)
+    total = sum(map(len, files.parts.values()))
+    with tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar:
+        push_files(files, options.target, progress=bar.update)
+    return _print_facts(options.target, bundle)
+
+
+def _pull(options: MoveOptions) -> int:
+    """Copies a bundle into a folder, once it has been verified."""
+    bundle, files = load_bundle(options.source), read_files(options.source)
+    target = Path(options.target)
+    _refuse_other(target)
+    write_files(files, target)
+    return _print_facts(target, bundle)
 
 
 def _refuse_other(folder: Path) -> None:
@@ -209,31 +231,25 @@ def _refuse_other(folder: Path) -> None:
         raise ImportRefused(f"{folder} exists and is no bundle; name a new folder or a bundle")
 
 
-def _import(arguments: argparse.Namespace) -> int:
-    out: Path = arguments.out
-    try:
-        _refuse_other(out)
-        bundle = import_authors(
-            arguments.checkpoints,
-            taxonomy=arguments.taxonomy,
-            actions=arguments.actions,
-            name=arguments.name,
-            num_neighbours=arguments.k,
-            features=arguments.features,
-            vectors_per_node=arguments.vectors,
-        )
-    except ImportRefused as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+def _import(options: ImportOptions) -> int:
+    _refuse_other(options.out)
+    bundle = import_authors(
+        options.checkpoints,
+        taxonomy=options.taxonomy,
+        actions=options.actions,
+        name=options.name,
+        num_neighbours=options.k,
+        features=options.features,
+        vectors_per_node=options.vectors,
+    )
     for note in bundle.manifest.training["notes"]:
         print(f"warning: {note}", file=sys.stderr)
-    _print_facts(out, save_bundle(bundle, out))
-    return 0
+    return _print_facts(options.out, save_bundle(bundle, options.out))
 
 
-def _print_facts(folder: Place, bundle: Bundle) -> None:
+def _print_facts(place: Place, bundle: Bundle) -> int:
     facts = {
-        "bundle": str(folder),
+        "bundle": str(place),
         "name": bundle.manifest.name,
         "version": bundle.manifest.version,
         "sha256": bundle.sha256,
@@ -241,6 +257,7 @@ def _print_facts(folder: Place, bundle: Bundle) -> None:
         "bytes": sum(facts["bytes"] for facts in bundle.manifest.files.values()),
     }
     print(json.dumps(facts))
+    return 0
 
 
 if __name__ == "__main__":

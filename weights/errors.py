@@ -1,32 +1,32 @@
-"""What can be wrong with files of weights.
+"""Errors of the package: files of weights that are missing, damaged or refused.
 
 WeightsError
-├── BundleMissing   there is no bundle where one was looked for
-├── BundleError     a bundle is there and cannot be trusted: names the file, the expected, the found
-├── ImportRefused   files of others cannot be made into a bundle
-│   └── CheckpointInvalid  one of them is not what it should be: names the file
-├── FetchFailed     a published checkpoint cannot be had; the message says why
-│   └── HashDiffers        it came, and is not the file that was published or had before
-└── RemoteFailed    what lies behind a URL cannot be read or written; also an OSError
-    └── RemoteMissing      because it is not there; also a FileNotFoundError
+├── BundleMissing   there is no bundle at an address
+├── BundleError     a bundle is damaged: names the file, what was expected and what was found
+├── ImportRefused   checkpoints cannot be converted to a bundle
+│   └── CheckpointInvalid  one file is malformed: names the file
+├── FetchFailed     a published checkpoint cannot be downloaded or stored
+│   └── HashDiffers        a file has another SHA-256 than was published or recorded
+└── RemoteFailed    a URL cannot be read or written; also an OSError
+    └── RemoteMissing      there is no such file; also a FileNotFoundError
 """
 
 
 class WeightsError(Exception):
-    """Root of everything that can go wrong between disk and named tensors."""
+    """Base class of the package's errors."""
 
 
 class BundleMissing(WeightsError):
-    """No manifest.json in the folder that was named."""
+    """No manifest.json in the folder."""
 
 
 class BundleError(WeightsError):
-    """One file of a bundle is not what its manifest promises.
+    """One file of a bundle differs from its manifest.
 
     Attributes:
         file: name inside the bundle.
-        expected: what the manifest or the model calls for.
-        found: what is there.
+        expected: by the manifest or the model.
+        found: in the file.
     """
 
     def __init__(self, file: str, *, expected: str, found: str) -> None:
@@ -37,15 +37,15 @@ class BundleError(WeightsError):
 
 
 class ImportRefused(WeightsError):
-    """Files of others that, taken together, do not make a bundle; the message says why."""
+    """Checkpoints that do not go together; the message gives the reason."""
 
 
 class CheckpointInvalid(ImportRefused):
-    """A file of others is not what it should be.
+    """A file is not a checkpoint, taxonomy or annotation file of the expected layout.
 
     Attributes:
-        file: where it is, as the caller spelled it.
-        detail: what is wrong in it.
+        file: its path, as the caller gave it.
+        detail: the fault.
     """
 
     def __init__(self, file: str, detail: str) -> None:
@@ -55,16 +55,11 @@ class CheckpointInvalid(ImportRefused):
 
 
 class FetchFailed(WeightsError):
-    """A published checkpoint cannot be had or kept; the message says why and what to do."""
+    """A published checkpoint cannot be downloaded or stored; the message says what to do."""
 
 
 class HashDiffers(FetchFailed):
-    """A file is not the one that its hash was taken of.
-
-    Attributes:
-        expected: SHA-256 in hexadecimal.
-        found: that of the file.
-    """
+    """A file has another SHA-256, in hexadecimal, than expected."""
 
     def __init__(self, message: str, *, expected: str, found: str) -> None:
         super().__init__(message)
@@ -73,8 +68,8 @@ class HashDiffers(FetchFailed):
 
 
 class RemoteFailed(WeightsError, OSError):
-    """A storage refused, could not be reached, or is of a kind that cannot be used here."""
+    """A storage refused, is unreachable, or needs a library that is not installed."""
 
 
 class RemoteMissing(RemoteFailed, FileNotFoundError):
-    """The storage answered that there is no such file."""
+    """There is no such file in the storage."""

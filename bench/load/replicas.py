@@ -203,7 +203,7 @@ def _encoders(bundle: Path, *counts: int) -> Iterator[dict[int, Any]]:
         settings = Settings(bundle=bundle, encoders=count, runtime="torch", log_level="warning")
         target = encoder_deployment(settings, Tuning())
         handle = serve.run(target, name=f"encoders-{count}", route_prefix=None)
-        pool = EncoderPool(handle, shares=count, patience_s=120)
+        pool = EncoderPool(handle, shares=count, timeout_s=120)
         pools[count] = (pool, pool.describe(sha256))
     yield pools
     for count in counts:

@@ -1,4 +1,4 @@
-"""Questions about clips and about the model, each answered in one exchange."""
+"""Synchronous endpoints: predictions, features, backpack search, models, limits, readiness."""
 
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -34,10 +34,10 @@ READY_POLL_S = 0.1
 
 
 class ClipCalls(Session):
-    """What can be asked while one waits for the answer.
+    """Calls about clips and about the model.
 
-    Every call raises a ClientError, as `clients.errors` draws them, and OSError where a file
-    cannot be read.
+    Arguments of one name mean the same in every call, as `predict` lists them. Every call raises
+    a ClientError, as `clients.errors` draws them, and OSError where a file cannot be read.
     """
 
     async def predict(
@@ -48,24 +48,24 @@ class ClipCalls(Session):
         progress: UploadProgress | None = None,
         **choices: Unpack[Choices],
     ) -> PredictionResult:
-        """Returns the answers about a clip; it is read from disk as it is sent.
+        """Returns the answers about a clip.
 
         Args:
-            clip: a file.
-            features: in the clip's place, what `features` gave.
-            progress: hears how many bytes of how many are sent.
-            choices: what to ask, as `clients.api.requests.Choices` lists it.
+            clip: a video file, read as it is sent.
+            features: in the clip's place, the bytes that `features` returned, or a file of them.
+            progress: called with (bytes sent, bytes in all).
+            choices: request options, as `clients.api.requests.Choices` lists them.
 
         Raises:
-            Rejected: the clip or a choice is at fault.
-            NeedsJob: the clip is too long to wait for; `submit` it.
+            Rejected: the clip or an option is at fault.
+            NeedsJob: the clip is too long for a synchronous answer; `submit` it.
             Busy: still busy after every retry.
             ServerFault: the server failed.
             Unreachable: no server answered.
             OSError: the file cannot be read.
         """
-        outgoing = about_clip("/v1/predictions", clip, features, choices, progress=progress)
-        return PredictionResult.from_dict(await self._json(outgoing))
+        request = about_clip("/v1/predictions", clip, features, choices, progress=progress)
+        return PredictionResult.from_dict(await self._json(request))
 
     async def stream(
         self,
@@ -75,18 +75,8 @@ class ClipCalls(Session):
         progress: UploadProgress | None = None,
         **choices: Unpack[Choices],
     ) -> AsyncGenerator[Progress | PredictionResult, None]:
-        """Yields how far the server has come, then the answers.
-
-        Args:
-            clip: a file.
-            features: in the clip's place, what `features` gave.
-            progress: hears how many bytes of how many are sent.
-            choices: what to ask, as `clients.api.requests.Choices` lists it.
-
-        Raises:
-            ClientError, OSError: as `predict` does.
-        """
-        outgoing = about_clip(
+        """Yields the server's progress, then the answers; arguments and errors as `predict`."""
+        request = about_clip(
             "/v1/predictions",
             clip,
             features,
@@ -94,7 +84,7 @@ class ClipCalls(Session):
             progress=progress,
             headers={"Accept": EVENT_STREAM},
         )
-        async with aclosing(self._listen(outgoing, self._deadline())) as events:
+        async with aclosing(self._listen(request)) as events:
             async for event in events:
                 data = data_of(event)
                 if event.name == "progress":
@@ -113,19 +103,10 @@ class ClipCalls(Session):
         progress: UploadProgress | None = None,
         timeout_s: float | None = None,
     ) -> bytes:
-        """Returns a clip's features as a safetensors file, to keep or to ask with.
-
-        Args:
-            clip: a file.
-            progress: hears how many bytes of how many are sent.
-            timeout_s: when the server should give up.
-
-        Raises:
-            ClientError, OSError: as `predict` does.
-        """
+        """Returns a clip's features as a safetensors file, to send in its place."""
         choices = {"timeout_s": timeout_s}
-        outgoing = about_clip("/v1/features", clip, None, choices, progress=progress)
-        return (await self._ask(outgoing)).content
+        request = about_clip("/v1/features", clip, None, choices, progress=progress)
+        return (await self._whole(request)).content
 
     async def search(
         self,
@@ -135,19 +116,12 @@ class ClipCalls(Session):
         progress: UploadProgress | None = None,
         **choices: Unpack[SearchChoices],
     ) -> BackpackMatches:
-        """Returns the prototypes closest to a clip, segment by segment.
+        """Returns the prototypes closest to a clip, segment by segment; errors as `predict`.
 
-        Args:
-            clip: a file.
-            features: in the clip's place, what `features` gave.
-            progress: hears how many bytes of how many are sent.
-            choices: where to look, as `clients.api.requests.SearchChoices` lists it.
-
-        Raises:
-            ClientError, OSError: as `predict` does.
+        The options are those of `clients.api.requests.SearchChoices`.
         """
-        outgoing = about_clip("/v1/backpack/search", clip, features, choices, progress=progress)
-        return BackpackMatches.from_dict(await self._json(outgoing))
+        request = about_clip("/v1/backpack/search", clip, features, choices, progress=progress)
+        return BackpackMatches.from_dict(await self._json(request))
 
     async def search_action(
         self,
@@ -158,36 +132,21 @@ class ClipCalls(Session):
         perspectives: Sequence[str] | None = None,
         backbone: str | None = None,
     ) -> BackpackMatches:
-        """Returns the prototypes closest to those of one action.
+        """Returns the prototypes closest to those of one action, spelled as in `taxonomy`.
 
-        Args:
-            verb: its verb, as `taxonomy` spells it.
-            noun: its noun.
-            top_k: prototypes in each list.
-            perspectives: tasks whose prototypes to search; default: all.
-            backbone: whose backpack; default: the first that has one.
-
-        Raises:
-            ClientError: as `predict` does.
+        The options are those of `clients.api.requests.SearchChoices`.
         """
         action = {"verb": verb, "noun": noun, "top_k": top_k, "backbone": backbone}
         choices = without_none({**action, "perspectives": perspectives})
-        outgoing = ApiRequest("POST", "/v1/backpack/search", json=choices)
-        return BackpackMatches.from_dict(await self._json(outgoing))
+        request = ApiRequest("POST", "/v1/backpack/search", json=choices)
+        return BackpackMatches.from_dict(await self._json(request))
 
     async def models(self) -> list[ModelFacts]:
-        """Returns what is being served."""
+        """Returns the served models."""
         return Models.from_dict(await self._json(ApiRequest("GET", "/v1/models"))).models
 
     async def model(self, name: str) -> ModelFacts:
-        """Returns what one served model says of itself.
-
-        Args:
-            name: as `models` spells it.
-
-        Raises:
-            NotFound: it is not being served.
-        """
+        """Returns one served model by its name; raises NotFound if there is none."""
         path = f"/v1/models/{quote(name, safe='')}"
         return ModelFacts.from_dict(await self._json(ApiRequest("GET", path)))
 
@@ -201,26 +160,22 @@ class ClipCalls(Session):
         return Taxonomy.from_dict(body).label_spaces
 
     async def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Returns once the server would answer a clip.
-
-        Args:
-            timeout_s: longest time to wait for that.
+        """Returns once the server is ready for requests, within `timeout_s`.
 
         Raises:
-            Busy: it answers, but was not ready in time.
-            Unreachable: nothing answered in time.
+            Busy: it responds, but was not ready in time.
+            Unreachable: no response in time.
         """
         until_s = time.monotonic() + timeout_s
         while True:
             try:
-                response = await self._once(ApiRequest("GET", "/readyz"), self._deadline())
+                response = await self._once(
+                    ApiRequest("GET", "/readyz"), Deadline(self._policy.total_s)
+                )
             except (Busy, Unreachable):
                 if time.monotonic() >= until_s:
                     raise
             else:
-                await self._port.close(response)
+                await self._transport.close(response)
                 return
-            await self._port.sleep(READY_POLL_S)
-
-    def _deadline(self) -> Deadline:
-        return Deadline(self._patience.total_s)
+            await self._transport.sleep(READY_POLL_S)

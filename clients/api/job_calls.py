@@ -1,4 +1,4 @@
-"""Calls about jobs: sent now, answered later, however often the connection drops meanwhile."""
+"""Job endpoints: submit, list, events (resumed after a broken connection), wait, result, cancel."""
 
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -24,13 +24,13 @@ from clients.results.jobs import Job, JobEvent, JobPage, Problem
 from clients.results.predictions import PredictionResult, Progress
 
 OUTAGE_S = 300.0
-"""A server that went away while it was listened to is given this long to come back."""
+"""Longest outage of the server, in seconds, before listening to a job's events fails."""
 
 MAX_PAUSE_S = 10.0
 
 
 class JobCalls(Session):
-    """What can be asked about jobs, all by the id that `submit` gives."""
+    """Calls about jobs, by the id that `submit` returns; one of another API key is NotFound."""
 
     async def submit(
         self,
@@ -42,22 +42,13 @@ class JobCalls(Session):
         idempotency_key: str | None = None,
         **choices: Unpack[Choices],
     ) -> Job:
-        """Sends a clip as a job, which may be much longer; returns at once.
+        """Sends a clip, which may be much longer, as a job; returns at once.
 
-        However often it has to be sent, one call makes one job.
-
-        Args:
-            clip: a file.
-            features: in the clip's place, what `features` gave.
-            progress: hears how many bytes of how many are sent.
-            webhook_url: who is told of the end.
-            idempotency_key: the same key and clip give the same job; default: a new key.
-            choices: what to ask, as `clients.api.requests.Choices` lists it.
-
-        Raises:
-            ClientError, OSError: as `predict` does.
+        The server calls `webhook_url` at the job's end. The same `idempotency_key` and clip give
+        the same job; the default is a new key, so one call makes one job, whatever the retries.
+        Other arguments and errors are those of `predict`.
         """
-        outgoing = about_clip(
+        request = about_clip(
             "/v1/predictions",
             clip,
             features,
@@ -65,17 +56,10 @@ class JobCalls(Session):
             progress=progress,
             headers={"Prefer": "respond-async", "Idempotency-Key": idempotency_key or new_key()},
         )
-        return Job.from_dict(await self._json(outgoing))
+        return Job.from_dict(await self._json(request))
 
     async def job(self, job_id: str) -> Job:
-        """Returns how a job stands.
-
-        Args:
-            job_id: of the job.
-
-        Raises:
-            NotFound: there is none, or it was sent with another key.
-        """
+        """Returns a job with its state and progress."""
         return Job.from_dict(await self._json(ApiRequest("GET", _path(job_id))))
 
     async def job_page(
@@ -94,12 +78,7 @@ class JobCalls(Session):
     async def jobs(
         self, *, state: str | None = None, page_size: int = 100
     ) -> AsyncGenerator[Job, None]:
-        """Yields all of the caller's jobs, the newest first, fetched a page at a time.
-
-        Args:
-            state: only jobs in this state.
-            page_size: jobs fetched at once, up to 100.
-        """
+        """Yields all of the caller's jobs, the newest first, by pages of up to 100."""
         cursor = None
         while True:
             page = await self.job_page(limit=page_size, cursor=cursor, state=state)
@@ -112,41 +91,41 @@ class JobCalls(Session):
     async def job_events(
         self, job_id: str, *, after: int = 0, timeout_s: float | None = None
     ) -> AsyncGenerator[JobEvent, None]:
-        """Yields what happens to a job until its end; each event once, whatever breaks meanwhile.
+        """Yields a job's events until its end, each once, however often the connection breaks.
 
         Args:
             job_id: of the job.
-            after: number of the last event that is known already.
+            after: number of the last event that was received already.
             timeout_s: about the longest time to listen.
 
         Raises:
             TimedOut: it has not ended by then.
             Busy, Unreachable: the server was away for too long.
         """
-        deadline, heard_s, pause_s = Deadline(timeout_s), time.monotonic(), 0.5
+        deadline, last_s, pause_s = Deadline(timeout_s), time.monotonic(), 0.5
         is_over = False
         while True:
             known = after
             try:
-                outgoing = ApiRequest("GET", f"{_path(job_id)}/events", headers=_since(after))
-                async with aclosing(self._listen(outgoing, deadline)) as events:
+                request = ApiRequest("GET", f"{_path(job_id)}/events", headers=_since(after))
+                async with aclosing(self._listen(request, deadline)) as events:
                     async for event in events:
-                        heard = _event(event)
-                        heard_s, pause_s = time.monotonic(), 0.5
-                        after = heard.id
-                        yield heard
-                        if heard.is_last:
+                        received = _event(event)
+                        last_s, pause_s = time.monotonic(), 0.5
+                        after = received.id
+                        yield received
+                        if received.is_last:
                             return
-                # The stream ended in order: the server is about to stop, or all was told before.
+                # A clean end of the stream: the server is stopping, or every event came before.
                 if is_over and after == known:
                     return
                 is_over = not (await self.job(job_id)).is_live
-                heard_s = time.monotonic()
+                last_s = time.monotonic()
             except (Busy, Unreachable):
                 deadline.check()
-                if time.monotonic() - heard_s > OUTAGE_S:
+                if time.monotonic() - last_s > OUTAGE_S:
                     raise
-            await self._port.sleep(min(pause_s, max(0.0, deadline.left_s)))
+            await self._transport.sleep(min(pause_s, max(0.0, deadline.left_s)))
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
     async def wait(
@@ -156,12 +135,12 @@ class JobCalls(Session):
         timeout_s: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Job:
-        """Returns a job once it has ended, well or not.
+        """Returns a job once it has ended, in whatever state.
 
         Args:
             job_id: of the job.
-            timeout_s: about the longest time to wait; default: for ever.
-            on_progress: hears how far it has come.
+            timeout_s: about the longest time to wait; default: no limit.
+            on_progress: called at every progress event.
 
         Raises:
             TimedOut: it has not ended by then; it goes on.
@@ -177,28 +156,18 @@ class JobCalls(Session):
         return await self.job(job_id)
 
     async def result(self, job_id: str) -> PredictionResult:
-        """Returns the answers of a job, or raises what it met, as if one had waited for it.
-
-        Args:
-            job_id: of the job.
+        """Returns the answers of a job.
 
         Raises:
             NotFinished: it was canceled or has not ended yet.
-            ResultGone: its result was kept for as long as promised.
-            ClientError: why it failed.
+            ResultGone: its result has expired.
+            ClientError: it failed; as `predict` would.
         """
         body = await self._json(ApiRequest("GET", f"{_path(job_id)}/result"))
         return PredictionResult.from_dict(body)
 
     async def cancel(self, job_id: str) -> Job:
-        """Ends a job unless it has ended; returns it as it is then.
-
-        Args:
-            job_id: of the job.
-
-        Raises:
-            NotFound: there is none, or it was sent with another key.
-        """
+        """Cancels a job unless it has ended; returns it as it is then."""
         return Job.from_dict(await self._json(ApiRequest("POST", f"{_path(job_id)}/cancel")))
 
 

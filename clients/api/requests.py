@@ -1,4 +1,4 @@
-"""What is asked of a server, as plain values: built here, sent elsewhere."""
+"""Requests as plain values: method, path, request options, upload."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypedDict
 
 UploadProgress = Callable[[int, int], None]
-"""Hears how many bytes of how many are on their way."""
+"""Called with (bytes sent, bytes in all)."""
 
 Clip = Path | str
 Features = Path | str | bytes
@@ -20,44 +20,39 @@ Features = Path | str | bytes
 EVENT_STREAM = "text/event-stream"
 
 
-class Choices(TypedDict, total=False):
-    """What to ask about a clip; None, or leaving it out, means the server's default."""
+class SegmentChoices(TypedDict, total=False):
+    """Request options that predictions and searches share; None means the server's default."""
 
-    tasks: Sequence[str] | None
-    """What to answer; default: everything."""
     segments: Sequence[tuple[float, float]] | None
     """(start_s, end_s) pairs; default: the clip cut evenly."""
     segment_s: float | None
-    """Length of those even cuts."""
+    """Length of those even cuts, in seconds."""
     top_k: int | None
-    """Labels in each ranked list."""
+    """Entries in each ranked list."""
+    video_track: int | None
+    """Which of the file's video tracks, counted from 0; default: the one it marks as default."""
+    timeout_s: float | None
+    """Time after which the server gives up, in seconds."""
+
+
+class Choices(SegmentChoices, total=False):
+    """Request options of a prediction."""
+
+    tasks: Sequence[str] | None
+    """What to answer; default: everything."""
     seed: int | None
     """Of the sampled futures."""
     parts: Sequence[str] | None
     """Optional parts wanted, of "evidence" and "scores"; default: both."""
-    video_track: int | None
-    """Which of the file's video tracks, counted from 0; default: the one it marks as default."""
-    timeout_s: float | None
-    """When the server should give up."""
 
 
-class SearchChoices(TypedDict, total=False):
-    """Where to look for what is close to a clip; None means the server's default."""
+class SearchChoices(SegmentChoices, total=False):
+    """Request options of a search for the prototypes closest to a clip."""
 
     perspectives: Sequence[str] | None
     """Tasks whose prototypes to search; default: all."""
-    segments: Sequence[tuple[float, float]] | None
-    """(start_s, end_s) pairs; default: the clip cut evenly."""
-    segment_s: float | None
-    """Length of those even cuts."""
-    top_k: int | None
-    """Prototypes in each list."""
     backbone: str | None
     """Whose backpack; default: the first that has one."""
-    video_track: int | None
-    """Which of the file's video tracks, counted from 0; default: the one it marks as default."""
-    timeout_s: float | None
-    """When the server should give up."""
 
 
 KNOWN = sorted({*Choices.__annotations__, *SearchChoices.__annotations__, "webhook_url"})
@@ -65,12 +60,12 @@ KNOWN = sorted({*Choices.__annotations__, *SearchChoices.__annotations__, "webho
 
 @dataclass(frozen=True)
 class Upload:
-    """The large part of a form.
+    """The file of a multipart form.
 
     Attributes:
-        part: what it is.
+        part: name of the form's part.
         source: a file, read as it is sent; or its bytes.
-        progress: hears of every piece.
+        progress: called after every chunk.
     """
 
     part: Literal["video", "features"]
@@ -80,17 +75,15 @@ class Upload:
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request.
-
-    Everything we ask may be asked again: questions change nothing, and a job carries a key.
+    """One HTTP request; safe to retry: it changes nothing or carries an idempotency key.
 
     Attributes:
         method: of HTTP.
-        path: below the server's address.
+        path: below the base URL.
         params: of the query.
-        headers: besides the usual.
-        json: a body of JSON; beside an upload, the form's `request` part.
-        upload: sent as a form.
+        headers: besides the client's own.
+        json: body of JSON; beside an upload, the form's `request` part.
+        upload: sent as a multipart form.
     """
 
     method: str
@@ -102,26 +95,22 @@ class ApiRequest:
 
     @contextmanager
     def body(self, check: Callable[[], None]) -> Iterator[dict[str, Any]]:
-        """Yields the body as httpx takes it; a file is open meanwhile, and read from its start.
+        """Yields the body's arguments for httpx; the file is open meanwhile.
 
-        Args:
-            check: called before every piece; what it raises ends the upload.
-
-        Raises:
-            OSError: the file cannot be read.
+        `check` is called before every chunk; an exception of it ends the upload.
         """
         if self.upload is None:
             yield {} if self.json is None else {"json": self.json}
             return
         with _opened(self.upload.source) as file:
-            # The file's name stays here: it is nobody else's business.
+            # Not the file's own name: it may be private.
             part = ("clip", _Watched(file, self.upload.progress, check), "application/octet-stream")
             choices = (None, json.dumps(self.json or {}), "application/json")
             yield {"files": {"request": choices, self.upload.part: part}}
 
 
 class _Watched:
-    """A file as httpx reads it, watched."""
+    """A file that reports progress, and may be stopped, as httpx reads it."""
 
     def __init__(
         self, file: BinaryIO, progress: UploadProgress | None, check: Callable[[], None]
@@ -152,39 +141,29 @@ def about_clip(
     progress: UploadProgress | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> ApiRequest:
-    """Returns a request about a clip, or about the features that were made of it.
-
-    Args:
-        path: of the endpoint.
-        clip: a file.
-        features: in the clip's place.
-        choices: by the names of the arguments; None is left out.
-        progress: hears of the upload.
-        headers: besides the usual.
+    """Returns a request about a clip, or about its features in its place.
 
     Raises:
-        TypeError: both clip and features, or neither; or a choice that there is not.
+        TypeError: both clip and features, or neither; or an unknown request option.
     """
     if unknown := choices.keys() - KNOWN:
         raise TypeError(f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(KNOWN)}")
     if (clip is None) == (features is None):
         raise TypeError("give a clip or its features, one of the two")
-    upload = (
-        Upload("video", clip, progress)
-        if clip is not None
-        else Upload("features", features if features is not None else b"", progress)
-    )
+    upload = Upload("video", clip, progress) if clip is not None else None
+    if features is not None:
+        upload = Upload("features", features, progress)
     return ApiRequest(
         "POST", path, headers=headers or {}, json=without_none(choices), upload=upload
     )
 
 
 def without_none(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the choices that were made, as JSON spells them."""
+    """Returns the request options that are set, by their names in JSON."""
     names = {"parts": "return"}
     return {names.get(name, name): value for name, value in choices.items() if value is not None}
 
 
 def new_key() -> str:
-    """Returns an idempotency key that nobody used before."""
+    """Returns a fresh idempotency key."""
     return uuid.uuid4().hex

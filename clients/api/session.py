@@ -1,4 +1,4 @@
-"""Sends what is asked, again where that helps, and gives back the reply or raises what it means."""
+"""Session: sends requests with deadlines and retries, and maps failures to `clients.errors`."""
 
 import itertools
 import json
@@ -19,27 +19,27 @@ from clients.api.transport import Transport
 from clients.errors import Busy, ClientError, ServerFault, TimedOut, Unreachable, error_of
 
 MAX_WAIT_S = 60.0
-"""Longest single wait a server may ask for; one that asks for more is busy."""
+"""Longest `Retry-After` to wait out; with a longer one the call fails as `Busy`."""
 
 JITTER = 0.25
-"""Up to this share is added to each wait, so that callers sent away together come back apart."""
+"""Up to this share is added to each wait, so that clients do not retry in step."""
 
 BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError)
-"""The connection was refused or broke; one that is merely silent would be as slow next time."""
+"""Retried: the connection was refused or broke. A time-out is not: it would be as slow again."""
 
 KEY_IN_PROGRESS = "idempotency-in-progress"
-"""What a retry is told while the server has not noticed yet that the first try broke off."""
+"""Code for a retry while the server has not noticed yet that the first try broke off."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to put up with what.
+    """Timeouts and retries.
 
     Attributes:
-        connect_s: until a connection stands.
-        silence_s: between two pieces of an answer, or of a body on its way.
-        total_s: for a whole call, with its retries; None: no limit.
-        max_retries: how often to come back to a server that is busy or broke off.
+        connect_s: connect timeout.
+        silence_s: read and write timeout: longest time without a byte.
+        total_s: longest time for a whole call, with its retries; None: no limit.
+        max_retries: retries when the server is busy or the connection breaks.
     """
 
     connect_s: float = 10.0
@@ -49,57 +49,57 @@ class RetryPolicy:
 
 
 class Deadline:
-    """When a call has to end."""
+    """The instant by which a call has to end."""
 
     def __init__(self, total_s: float | None) -> None:
         self._until_s = None if total_s is None else time.monotonic() + total_s
 
     @property
     def left_s(self) -> float:
-        """Seconds until then; infinite without a limit."""
+        """Seconds left; infinite without a limit."""
         return float("inf") if self._until_s is None else self._until_s - time.monotonic()
 
     def check(self) -> None:
-        """Raises once it has passed.
-
-        Raises:
-            TimedOut: it has.
-        """
+        """Raises TimedOut once it has passed."""
         if self.left_s <= 0:
             raise TimedOut("the time allowed for the call is up")
 
 
 class Session:
-    """What every call goes through; knows HTTP and no endpoint."""
+    """Base of all calls: knows HTTP and no endpoint."""
 
-    def __init__(self, port: Transport, patience: RetryPolicy) -> None:
-        self._port = port
-        self._patience = patience
+    def __init__(self, transport: Transport, policy: RetryPolicy) -> None:
+        self._transport = transport
+        self._policy = policy
 
-    async def _json(self, outgoing: ApiRequest) -> dict[str, Any]:
-        """Returns the JSON object that answers."""
-        return json_of(await self._ask(outgoing))
+    async def _json(self, request: ApiRequest) -> dict[str, Any]:
+        """Returns the JSON object of a success."""
+        response = await self._whole(request)
+        body = _object(response)
+        if body is None:
+            raise ServerFault("the answer is not a JSON object", status=response.status_code)
+        return body
 
-    async def _ask(self, outgoing: ApiRequest) -> httpx.Response:
-        """Returns a success, whole."""
-        deadline = Deadline(self._patience.total_s)
-        response = await self._send(outgoing, deadline)
+    async def _whole(self, request: ApiRequest) -> httpx.Response:
+        """Returns a success with its whole body."""
+        response = await self._send(request, Deadline(self._policy.total_s))
         try:
-            await self._port.read(response)
+            await self._transport.read(response)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         finally:
-            await self._port.close(response)
+            await self._transport.close(response)
         return response
 
     async def _listen(
-        self, outgoing: ApiRequest, deadline: Deadline
+        self, request: ApiRequest, deadline: Deadline | None = None
     ) -> AsyncGenerator[ServerEvent, None]:
         """Yields the events of a stream until it ends, or breaks."""
-        response = await self._send(outgoing, deadline)
+        deadline = deadline or Deadline(self._policy.total_s)
+        response = await self._send(request, deadline)
         reader = EventReader()
         try:
-            async with aclosing(self._port.chunks(response)) as chunks:
+            async with aclosing(self._transport.chunks(response)) as chunks:
                 async for chunk in chunks:
                     for event in reader.feed(chunk):
                         yield event
@@ -107,46 +107,46 @@ class Session:
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         finally:
-            await self._port.close(response)
+            await self._transport.close(response)
 
-    async def _send(self, outgoing: ApiRequest, deadline: Deadline) -> httpx.Response:
-        """Returns a success of which the head is here, after as many tries as are allowed."""
+    async def _send(self, request: ApiRequest, deadline: Deadline) -> httpx.Response:
+        """Returns a success, of which the headers have arrived, after up to all retries."""
         for attempt in itertools.count():
             try:
-                return await self._once(outgoing, deadline)
+                return await self._once(request, deadline)
             except ClientError as error:
                 wait_s = pause_s(error, attempt)
-                is_last = attempt >= self._patience.max_retries
+                is_last = attempt >= self._policy.max_retries
                 if wait_s is None or is_last or wait_s >= deadline.left_s:
                     raise
-            await self._port.sleep(wait_s)
+            await self._transport.sleep(wait_s)
         raise AssertionError("counting does not end")
 
-    async def _once(self, outgoing: ApiRequest, deadline: Deadline) -> httpx.Response:
+    async def _once(self, request: ApiRequest, deadline: Deadline) -> httpx.Response:
         deadline.check()
-        silence_s = min(self._patience.silence_s, deadline.left_s)
-        timeout = httpx.Timeout(silence_s, connect=min(self._patience.connect_s, silence_s))
+        silence_s = min(self._policy.silence_s, deadline.left_s)
+        timeout = httpx.Timeout(silence_s, connect=min(self._policy.connect_s, silence_s))
         try:
-            with outgoing.body(deadline.check) as body:
-                request = self._port.build(
-                    outgoing.method,
-                    outgoing.path,
-                    params=outgoing.params or None,
-                    headers=outgoing.headers,
+            with request.body(deadline.check) as body:
+                sent = self._transport.http.build_request(
+                    request.method,
+                    request.path,
+                    params=request.params or None,
+                    headers=request.headers,
                     timeout=timeout,
                     **body,
                 )
-                response = await self._port.send(request)
+                response = await self._transport.send(sent)
             if response.is_success:
                 return response
             try:
-                await self._port.read(response)
+                await self._transport.read(response)
             finally:
-                await self._port.close(response)
+                await self._transport.close(response)
         except httpx.HTTPError as error:
             deadline.check()
             raise self._unreachable(error) from error
-        raise error_of(response.status_code, _problem(response), _retry_after_s(response))
+        raise error_of(response.status_code, _object(response) or {}, _retry_after_s(response))
 
     def _unreachable(self, error: httpx.HTTPError) -> Unreachable:
         where = f"{error.request.url.scheme}://{error.request.url.netloc.decode()}"
@@ -156,12 +156,7 @@ class Session:
 
 
 def pause_s(error: ClientError, attempt: int) -> float | None:
-    """Returns how long to wait before asking again, or None where that would be pointless.
-
-    Args:
-        error: what came of the last try.
-        attempt: how many tries went before it.
-    """
+    """Returns how long to wait before the next try, or None for an error that is not retried."""
     if isinstance(error, Unreachable):
         wait_s = 0.25 * 2.0**attempt if isinstance(error.__cause__, BROKEN) else None
     elif isinstance(error, Busy) or error.code == KEY_IN_PROGRESS:
@@ -171,18 +166,6 @@ def pause_s(error: ClientError, attempt: int) -> float | None:
     if wait_s is None or wait_s > MAX_WAIT_S:
         return None
     return wait_s * (1 + JITTER * random.random())
-
-
-def json_of(response: httpx.Response) -> dict[str, Any]:
-    """Returns the JSON object of a success.
-
-    Raises:
-        ServerFault: there is none.
-    """
-    body = _parsed(response)
-    if not isinstance(body, dict):
-        raise ServerFault("the answer is not a JSON object", status=response.status_code)
-    return body
 
 
 def data_of(event: ServerEvent) -> dict[str, Any]:
@@ -200,16 +183,13 @@ def data_of(event: ServerEvent) -> dict[str, Any]:
     return data
 
 
-def _problem(response: httpx.Response) -> dict[str, Any]:
-    body = _parsed(response)
-    return body if isinstance(body, dict) else {}
-
-
-def _parsed(response: httpx.Response) -> Any:
+def _object(response: httpx.Response) -> dict[str, Any] | None:
+    """The JSON object of a body; None where it is none."""
     try:
-        return response.json()
+        body = response.json()
     except ValueError:
         return None
+    return body if isinstance(body, dict) else None
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:

@@ -1,4 +1,4 @@
-"""Server-sent events off the wire (WHATWG HTML, section 9.2)."""
+"""Server-sent events: an incremental parser (WHATWG HTML, section 9.2)."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ class ServerEvent:
     """One event.
 
     Attributes:
-        name: of its kind.
-        data: what it says.
-        id: where to take the stream up again; empty if it has none.
+        name: type of the event.
+        data: its payload.
+        id: to resume the stream after; empty if it has none.
     """
 
     name: str
@@ -23,10 +23,10 @@ class ServerEvent:
 
 
 class EventReader:
-    """Cuts bytes into events, wherever the pieces happen to end.
+    """Parses chunks of bytes into events, wherever the chunks end.
 
-    Lines are cut from bytes: `str.splitlines`, by which httpx cuts them, also ends a line at
-    U+2028 and others that may stand in JSON.
+    Not `httpx.Response.iter_lines`: `str.splitlines` also splits at U+2028 and others, which may
+    stand in JSON.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class EventReader:
         self._id = ""
 
     def feed(self, chunk: bytes) -> Iterator[ServerEvent]:
-        """Yields the events that these bytes complete."""
+        """Yields the events that a chunk completes."""
         self._rest += chunk
         # A carriage return at the end may be half of a line end.
         held = b"\r" if self._rest.endswith(b"\r") else b""
@@ -57,7 +57,7 @@ class EventReader:
             self._data.append(value)
         elif name == "id" and "\0" not in value:
             self._id = value
-        return None  # a line that begins with a colon only says that the server is there
+        return None  # a line that begins with a colon is a keep-alive comment
 
     def _dispatch(self) -> ServerEvent | None:
         name, data = self._name or "message", self._data

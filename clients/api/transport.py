@@ -1,4 +1,4 @@
-"""HTTP transport, asynchronous and blocking behind one protocol, so that calls are written once.
+"""HTTP transport, asynchronous and blocking with the same methods, so that calls exist once.
 
 The blocking client drives the same coroutines: behind a `BlockingTransport` none ever suspends.
 """
@@ -6,72 +6,53 @@ The blocking client drives the same coroutines: behind a `BlockingTransport` non
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 T = TypeVar("T")
 
 
-class Transport(Protocol):
-    """The part of an httpx client that calls use."""
+class AsyncTransport:
+    """The part of `httpx.AsyncClient` that calls use.
 
-    def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
-        """Returns a request to the server."""
+    Attributes:
+        http: the client.
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
 
     async def send(self, request: httpx.Request) -> httpx.Response:
         """Returns the response once its headers have arrived."""
+        return await self.http.send(request, stream=True)
 
     async def read(self, response: httpx.Response) -> None:
         """Reads the whole body."""
-
-    def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """Yields the body as it arrives."""
-
-    async def close(self, response: httpx.Response) -> None:
-        """Releases the connection."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Pauses, for a retry."""
-
-
-class AsyncTransport:
-    """`Transport` on the running event loop."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-
-    def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
-        return self._http.build_request(method, path, **parts)
-
-    async def send(self, request: httpx.Request) -> httpx.Response:
-        return await self._http.send(request, stream=True)
-
-    async def read(self, response: httpx.Response) -> None:
         await response.aread()
 
     async def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
+        """Yields the body as it arrives."""
         async for chunk in response.aiter_bytes():
             yield chunk
 
     async def close(self, response: httpx.Response) -> None:
+        """Releases the connection."""
         await response.aclose()
 
     async def sleep(self, seconds: float) -> None:
+        """Pauses, for a retry."""
         await asyncio.sleep(seconds)
 
 
 class BlockingTransport:
-    """`Transport` that blocks the calling thread."""
+    """The same of `httpx.Client`, blocking the calling thread."""
 
     def __init__(self, http: httpx.Client) -> None:
-        self._http = http
-
-    def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
-        return self._http.build_request(method, path, **parts)
+        self.http = http
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        return self._http.send(request, stream=True)
+        return self.http.send(request, stream=True)
 
     async def read(self, response: httpx.Response) -> None:
         response.read()
@@ -85,6 +66,9 @@ class BlockingTransport:
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+
+Transport = AsyncTransport | BlockingTransport
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:

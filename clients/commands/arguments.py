@@ -94,9 +94,8 @@ def source_of(options: SearchOptions) -> dict[str, Any]:
 @contextmanager
 def upload_bar(path: Path | None) -> Iterator[UploadProgress]:
     """Yields an upload's progress callback; it draws a bar if stderr is a terminal."""
-    with tqdm(
-        desc=path.name if path else "", unit="B", unit_scale=True, leave=False, disable=None
-    ) as bar:
+    name = path.name if path else ""
+    with tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
 
         def show(sent: int, size: int) -> None:
             bar.total = size

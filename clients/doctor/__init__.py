@@ -1,1 +1,1 @@
-"""What is wrong with an installation or a server, and what to do about it."""
+"""Diagnostics of an installation or a server, with advice."""

@@ -1,4 +1,4 @@
-"""What a check finds."""
+"""Result of a check."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,13 +6,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        what: was looked at.
-        state: well, note (it works, but may surprise) or wrong.
+        what: subject of the check.
+        state: well, note (works with a restriction) or wrong.
         detail: what was found.
-        advice: what to do; empty if all is well.
+        advice: remedy; empty if all is well.
     """
 
     what: str
@@ -27,10 +27,10 @@ class Finding:
 
 
 def well(what: str, detail: str) -> Finding:
-    """Returns the finding that all is well."""
+    """Returns the finding of a check that passed."""
     return Finding(what, "well", detail)
 
 
 def wrong(what: str, detail: str, advice: str) -> Finding:
-    """Returns the finding that something does not work."""
+    """Returns the finding of a check that failed."""
     return Finding(what, "wrong", detail, advice)

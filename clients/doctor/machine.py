@@ -1,4 +1,4 @@
-"""What the packages can do on this machine, its disk, and the bundle to serve."""
+"""Checks of the native libraries, the GPU, the disk and the bundle."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ from clients.doctor.findings import Finding, well, wrong
 
 PROBE_S = 300.0
 SPOOL_MB = 2048.0
-"""What the server lets bodies take up on disk unless EGOPACK_MAX_SPOOL_MB says otherwise."""
+"""Default of the server's EGOPACK_MAX_SPOOL_MB."""
 
 PROBE = """
 import json
@@ -47,11 +47,11 @@ look("torch", lambda torch: {
 })
 print(json.dumps(found))
 """
-"""Runs in a process of its own: a library that crashes or hangs on import is a finding too."""
+"""Runs in a child process: a library that crashes or hangs on import is a finding too."""
 
 
 def check_libraries() -> Iterator[Finding]:
-    """Yields whether the libraries load, and what they can use."""
+    """Yields whether the libraries load, with their codecs, providers and devices."""
     try:
         child = subprocess.run(
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S
@@ -93,7 +93,7 @@ def _describe(found: dict[str, dict[str, Any]]) -> Iterator[Finding]:
 
 
 def check_disk() -> Finding:
-    """Returns whether clips that come in have room."""
+    """Returns whether the spool folder is writable and large enough."""
     folder = Path(os.environ.get("EGOPACK_SPOOL_DIR") or tempfile.gettempdir())
     needed_mb = float(os.environ.get("EGOPACK_MAX_SPOOL_MB", SPOOL_MB))
     try:
@@ -110,7 +110,7 @@ def check_disk() -> Finding:
 
 
 def check_bundle() -> Finding:
-    """Returns whether every byte of the bundle to serve is as it was when it was made."""
+    """Returns whether every byte of the bundle to serve matches its hashes."""
     spec = importlib.util.find_spec("weights")
     if spec is None or spec.origin is None:
         return Finding("bundle", "note", "no server is installed here", "a client needs none")

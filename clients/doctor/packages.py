@@ -1,4 +1,4 @@
-"""Python and the packages: are they there, in versions that fit?"""
+"""Checks of the versions of Python and of every required package."""
 
 import importlib.metadata as metadata
 import platform
@@ -16,12 +16,11 @@ INSTALL = "make install, or pip install -r requirements/run.txt"
 
 
 def check_packages(pyproject: Path) -> Iterator[Finding]:
-    """Yields what is found about Python and every package that the project asks for.
+    """Yields the findings about Python and the packages that pyproject.toml requires.
 
-    Args:
-        pyproject: of a clone; what is installed says the same where there is none.
+    If there is no such file, the installed metadata is used.
     """
-    python, requirements = _asked_for(pyproject)
+    python, requirements = _requirements(pyproject)
     version = platform.python_version()
     if python.contains(version):
         yield well("python", version)
@@ -34,7 +33,7 @@ def check_packages(pyproject: Path) -> Iterator[Finding]:
     yield _check_decord(metadata.packages_distributions().get("decord", []))
 
 
-def _asked_for(pyproject: Path) -> tuple[SpecifierSet, list[Requirement]]:
+def _requirements(pyproject: Path) -> tuple[SpecifierSet, list[Requirement]]:
     if pyproject.is_file():
         project = tomllib.loads(pyproject.read_text())["project"]
         python, lines = project["requires-python"], project["dependencies"]
@@ -60,7 +59,7 @@ def _fault(requirement: Requirement) -> Finding | None:
 
 
 def _check_decord(homes: list[str]) -> Finding:
-    """Two packages call themselves decord; the old one reads fewer files, and other frames."""
+    """Two packages install `decord`; the old one reads fewer files, and other frames."""
     names = sorted(set(homes))
     if names == ["decord2"]:
         return well("decord", f"is decord2 {metadata.version('decord2')}")

@@ -1,4 +1,4 @@
-"""Would a server answer?"""
+"""Checks of a running server: readiness, API key, models, limits, a sample request."""
 
 import time
 from collections.abc import Iterator
@@ -11,12 +11,7 @@ from clients.results.predictions import Limits
 
 
 def check_server(client: EgoPackClient, sample: Path) -> Iterator[Finding]:
-    """Yields what is found, from the door inwards, up to the first thing that is wrong.
-
-    Args:
-        client: of the server.
-        sample: a clip that any server can read.
-    """
+    """Yields findings up to the first that is wrong; `sample` is a clip to predict."""
     try:
         client.wait_ready(0)
         yield well("server", "reachable and ready")
@@ -47,7 +42,7 @@ def _explain(error: ClientError | OSError) -> Finding:
         advice = "start it with python -m server, or name another with --url"
         return wrong("server", str(error), advice)
     if isinstance(error, KeyRefused):
-        return wrong("key", str(error), "set EGOPACK_API_KEY to a key that the server knows")
+        return wrong("key", str(error), "set EGOPACK_API_KEY to a key that the server accepts")
     if isinstance(error, Busy):
         advice = "wait; if it stays so, its log says why"
         return wrong("server", f"reachable, but {error} ({error.code})", advice)

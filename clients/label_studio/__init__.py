@@ -1,1 +1,1 @@
-"""What Label Studio calls a machine learning backend: its questions, answered by our server."""
+"""Machine learning backend for Label Studio, on top of a server."""

@@ -1,4 +1,4 @@
-"""The questions of Label Studio, answered; and a server that hears them."""
+"""HTTP server with Label Studio's machine learning backend API."""
 
 import json
 import logging
@@ -15,35 +15,29 @@ from clients.label_studio.interface import Interface
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 32 * 2**20
-"""Tasks come with their annotations, but not with their clips."""
+"""Of a request; tasks contain their annotations, but not their clips."""
 
 SILENCE_S = 60.0
-"""A caller that says nothing for so long is hung up on."""
+"""Socket timeout: longest time without a byte from a caller."""
 
 NOTHING: dict[str, Any] = {"result": [], "score": 0.0}
-"""The prediction for a task that cannot be answered; the others still are."""
+"""The prediction for a task that failed; the other tasks get theirs."""
 
 
 class Backend:
-    """Answers what Label Studio asks of a machine learning backend."""
+    """Handles Label Studio's requests.
+
+    Args:
+        client: of the server that predicts.
+        clips: fetches the clips of tasks.
+        choices: request options of every prediction.
+    """
 
     def __init__(self, client: EgoPackClient, clips: Clips, choices: Choices) -> None:
-        """Wires the parts.
-
-        Args:
-            client: of the server that answers.
-            clips: fetches what tasks name.
-            choices: of every question.
-        """
         self._client, self._clips, self._choices = client, clips, choices
 
     def answer(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Returns the HTTP status and the JSON that answer a request.
-
-        Args:
-            path: what is asked.
-            body: its JSON; empty for a GET.
-        """
+        """Returns the HTTP status and the JSON of the response; `body` is empty for a GET."""
         try:
             match path.partition("?")[0].rstrip("/"):
                 case "" | "/health":
@@ -56,7 +50,7 @@ class Backend:
                     return 200, {"versions": [self._version()]}
                 case "/predict":
                     return 200, self._predict(body)
-                case "/webhook" | "/train":  # we do not learn from annotations as they come
+                case "/webhook" | "/train":  # accepted and ignored: there is no online training
                     return 201, {}
                 case _:
                     return 404, {"error": "there is nothing here"}
@@ -67,10 +61,10 @@ class Backend:
 
     def _predict(self, body: Mapping[str, Any]) -> dict[str, Any]:
         interface = Interface.from_config(str(body.get("label_config", "")))
-        predictions = [self._about(task, interface) for task in body["tasks"]]
+        predictions = [self._prediction(task, interface) for task in body["tasks"]]
         return {"results": predictions, "model_version": self._version()}
 
-    def _about(self, task: Mapping[str, Any], interface: Interface) -> dict[str, Any]:
+    def _prediction(self, task: Mapping[str, Any], interface: Interface) -> dict[str, Any]:
         try:
             with self._clips.fetched(str(task["data"][interface.key])) as clip:
                 return interface.prediction(self._client.predict(clip, **self._choices))
@@ -84,20 +78,9 @@ class Backend:
 
 
 class BackendServer(ThreadingHTTPServer):
-    """Listens; the caller lets it run and closes it.
-
-    Attributes:
-        backend: answers.
-    """
+    """Listens from the start; the caller runs and closes it. Port 0 is any free one."""
 
     def __init__(self, backend: Backend, host: str, port: int) -> None:
-        """Begins to listen.
-
-        Args:
-            backend: answers.
-            host: address to listen on.
-            port: 0 lets the system choose.
-        """
         self.backend = backend
         super().__init__((host, port), _Handler)
 
@@ -108,24 +91,24 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SILENCE_S
 
     def do_GET(self) -> None:
-        self._say(*self.server.backend.answer(self.path, {}))
+        self._send(*self.server.backend.answer(self.path, {}))
 
     def do_POST(self) -> None:
         size = self.headers.get("Content-Length", "")
         if not size.isdecimal() or int(size) > MAX_BODY_BYTES:
             self.close_connection = True
-            self._say(413, {"error": f"send at most {MAX_BODY_BYTES} bytes, and say how many"})
+            self._send(413, {"error": f"send at most {MAX_BODY_BYTES} bytes, and say how many"})
             return
         try:
             body = json.loads(self.rfile.read(int(size)) or b"{}")
         except ValueError:
             body = None
         if isinstance(body, dict):
-            self._say(*self.server.backend.answer(self.path, body))
+            self._send(*self.server.backend.answer(self.path, body))
         else:
-            self._say(400, {"error": "the body is not a JSON object"})
+            self._send(400, {"error": "the body is not a JSON object"})
 
-    def _say(self, status: int, body: dict[str, Any]) -> None:
+    def _send(self, status: int, body: dict[str, Any]) -> None:
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -1,10 +1,9 @@
-"""Clips that tasks name, fetched from Label Studio and from nowhere else."""
+"""Download of the clips of tasks; only addresses of Label Studio's origin (SSRF protection)."""
 
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -15,30 +14,24 @@ TIMEOUT_S = 60.0
 
 
 class Token(httpx.Auth):
-    """Shows a user's token: a personal access token, or one of the older kind.
+    """Authentication by a user's token: a legacy token, or a personal access token.
 
-    The first is traded for a pass of a few minutes, which is shown instead.
+    The latter, a JWT, is exchanged at `renewal` for an access token of a few minutes.
     """
 
     def __init__(self, token: str, renewal: httpx.URL) -> None:
-        """Trades nothing yet.
-
-        Args:
-            token: of a user; only a personal access token, which is a JWT, has dots in it.
-            renewal: where it is traded.
-        """
         self._token, self._renewal = token, renewal
-        self._shown = None if "." in token else f"Token {token}"
-        self._lasts = self._shown is not None
+        self._is_legacy = "." not in token
+        self._shown = f"Token {token}" if self._is_legacy else None
 
     def sync_auth_flow(
         self, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sends a request with what there is to show; again with a new pass if that has run out."""
+        """Sends a request; again with a new access token if the last has expired."""
         if self._shown is not None:
             request.headers["Authorization"] = self._shown
             response = yield request
-            if self._lasts or response.status_code != httpx.codes.UNAUTHORIZED:
+            if self._is_legacy or response.status_code != httpx.codes.UNAUTHORIZED:
                 return
         renewed = yield httpx.Request("POST", self._renewal, json={"refresh": self._token})
         renewed.read()
@@ -49,7 +42,10 @@ class Token(httpx.Auth):
 
 
 class Clips:
-    """Fetches clips; whoever can write a task could otherwise send us anywhere."""
+    """Downloads clips of up to `max_bytes`, with the token of a user who may see them.
+
+    The address in a task is untrusted (SSRF).
+    """
 
     def __init__(
         self,
@@ -59,14 +55,6 @@ class Clips:
         max_bytes: int,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            label_studio: its address.
-            token: of a user who may see the clips.
-            max_bytes: of a clip.
-            transport: replaces the network, for tests.
-        """
         renewal = httpx.URL(f"{label_studio.rstrip('/')}/api/token/refresh/")
         self._http = httpx.Client(
             base_url=label_studio,
@@ -81,28 +69,23 @@ class Clips:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._http.close()
 
     @contextmanager
     def fetched(self, address: str) -> Iterator[Path]:
-        """Yields a clip as a file that is gone afterwards.
+        """Yields a clip as a temporary file.
 
         Args:
-            address: as a task has it; one without a host is Label Studio's.
+            address: as in a task; relative ones are Label Studio's.
 
         Raises:
-            ValueError: it leads elsewhere, or the clip is too large.
-            OSError: it cannot be had.
+            ValueError: it is of another origin, or the clip is too large.
+            OSError: it cannot be downloaded.
         """
         with tempfile.NamedTemporaryFile(prefix="egopack-clip-") as file:
             try:
-                url = self._here(address)
+                url = self._same_origin(address)
                 with self._http.stream("GET", url) as response:
                     response.raise_for_status()
                     for chunk in response.iter_bytes():
@@ -119,7 +102,7 @@ class Clips:
             file.flush()
             yield Path(file.name)
 
-    def _here(self, address: str) -> httpx.URL:
+    def _same_origin(self, address: str) -> httpx.URL:
         ours = self._http.base_url
         url = ours.join(address)
         if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):

@@ -1,4 +1,4 @@
-"""A project's labelling interface, and answers as regions that fit it."""
+"""A project's labelling interface, and predictions as regions that fit it."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -10,12 +10,12 @@ from clients.results.predictions import PredictionResult
 
 @dataclass(frozen=True)
 class Interface:
-    """The tags of an interface that we can answer.
+    """The tags of an interface that predictions can fill.
 
     Attributes:
         control: name of its TimelineLabels.
         video: name of the Video they label.
-        key: of a task's data, where the video's address is.
+        key: of the video's address in a task's data.
         labels: that the control offers.
     """
 
@@ -26,14 +26,7 @@ class Interface:
 
     @classmethod
     def from_config(cls, config: str) -> Self:
-        """Reads the XML of an interface.
-
-        Args:
-            config: as the project's settings show it.
-
-        Raises:
-            ValueError: it has no TimelineLabels over a Video.
-        """
+        """Parses the XML of an interface; raises ValueError without TimelineLabels over a Video."""
         try:
             view = ElementTree.fromstring(config)
         except ElementTree.ParseError as error:
@@ -51,11 +44,7 @@ class Interface:
         raise ValueError("the labelling interface needs TimelineLabels whose toName is a Video")
 
     def prediction(self, result: PredictionResult) -> dict[str, Any]:
-        """Returns a prediction whose regions bear labels that the interface offers.
-
-        Args:
-            result: the answers about the task's clip.
-        """
+        """Returns a prediction with the regions whose labels the interface offers."""
         (task,) = to_label_studio(result)
         (made,) = task["predictions"]
         regions = [

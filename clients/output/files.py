@@ -1,19 +1,16 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 import os
 from pathlib import Path
 
 DRAFT = ".part"
-"""Ending of a file that is not whole yet."""
+"""Suffix of a file that is being written."""
 
 
 def write_whole(path: Path, data: str | bytes) -> None:
-    r"""Writes a file in one stroke, its folder too if need be.
+    r"""Writes a file that appears whole or not at all; makes its folder if need be.
 
-    Args:
-        path: where.
-        data: text is written as UTF-8; what is left of a file's name that is not UTF-8 becomes
-            an escape, `\udcff` of the byte FF, as JSON spells it.
+    Text is written as UTF-8; a byte of a file name that is not UTF-8, as FF, becomes `\udcff`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}{DRAFT}")

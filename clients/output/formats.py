@@ -1,6 +1,6 @@
-"""Answers in the formats of other tools: CSV, WebVTT, Label Studio, FiftyOne.
+"""Export formats: CSV, WebVTT, Label Studio, FiftyOne.
 
-Frames are of the file that was sent, seconds on its own clock.
+Frame numbers and seconds are those of the file that was sent.
 """
 
 import csv
@@ -18,13 +18,11 @@ CONTROL = "actions"
 
 @dataclass(frozen=True)
 class Span:
-    """A label over a stretch of the clip.
+    """A labelled interval of the clip, an instant where start and end are equal.
 
     Attributes:
-        task: whose answer it is.
-        label: what it says.
-        start_s: where it begins.
-        end_s: where it ends; equal to the start for an instant.
+        task: task or skill.
+        label: its answer.
         confidence: probability of the answer.
     """
 
@@ -64,12 +62,7 @@ def _spans(segment: Segment) -> Iterator[Span]:
 
 
 def to_csv(result: PredictionResult, name: str = "") -> str:
-    """Returns one line per answer, then the sampled futures.
-
-    Args:
-        result: the answers.
-        name: of the clip, for the first column.
-    """
+    """Returns one line per answer, then the sampled futures; `name` fills the first column."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["clip", "task", "start_s", "end_s", "future", "step", "label", "confidence"])
@@ -86,12 +79,7 @@ def to_csv(result: PredictionResult, name: str = "") -> str:
 
 
 def to_vtt(result: PredictionResult, name: str = "") -> str:
-    """Returns subtitles: a cue for every segment.
-
-    Args:
-        result: the answers.
-        name: of the clip; ends up in a note.
-    """
+    """Returns subtitles, a cue per segment; `name` becomes a note."""
     note = f"NOTE {name}\n\n" if name and "-->" not in name and "\n" not in name else ""
     cues = []
     for segment in result.segments:
@@ -105,11 +93,7 @@ def to_vtt(result: PredictionResult, name: str = "") -> str:
 def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[dict[str, Any]]:
     """Returns a task with a prediction, as Label Studio imports it.
 
-    Ranges count frames from 1, both ends included.
-
-    Args:
-        result: the answers.
-        name: what the task's `video` says: where Label Studio finds the clip.
+    Ranges count frames from 1, both ends included; `name` is the clip's address for Label Studio.
     """
     regions = [
         {
@@ -131,12 +115,12 @@ def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[di
 
 
 def score_of(regions: list[dict[str, Any]]) -> float:
-    """Returns what Label Studio sorts tasks by: the mean over a prediction's regions."""
+    """Returns a prediction's score, by which Label Studio sorts tasks: the mean over regions."""
     return float(sum(region["score"] for region in regions)) / max(1, len(regions))
 
 
 def label_studio_config(result: PredictionResult) -> str:
-    """Returns the labelling interface that a task's predictions fit."""
+    """Returns the XML of a labelling interface that fits the predictions."""
     view = ElementTree.Element("View")
     control = ElementTree.SubElement(view, "TimelineLabels", name=CONTROL, toName="video")
     for label in dict.fromkeys(span.label for span in spans_of(result)):
@@ -149,11 +133,7 @@ def label_studio_config(result: PredictionResult) -> str:
 def to_fiftyone(result: PredictionResult, name: str = "") -> dict[str, Any]:
     """Returns a sample's fields, each as `fiftyone.TemporalDetections.from_dict` reads it.
 
-    A task is a field; supports count frames from 1, both ends included.
-
-    Args:
-        result: the answers.
-        name: path of the clip, for `filepath`.
+    A task is a field; supports count frames from 1, both ends included; `name` is the `filepath`.
     """
     fields: dict[str, Any] = {"filepath": name}
     for span in spans_of(result):
@@ -175,7 +155,7 @@ FORMATS: dict[str, Callable[[PredictionResult, str], str | list[Any] | dict[str,
     "label-studio": to_label_studio,
     "fiftyone": to_fiftyone,
 }
-"""Name of a format -> what makes it: text, or what goes into a JSON file."""
+"""Name of a format -> function that returns text, or a value for a JSON file."""
 
 
 def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Answers as text to read, beside the truth where it is known."""
+"""Text report of a prediction, beside the ground truth where it is known."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -20,15 +20,12 @@ WIDTH = 34
 
 @dataclass(frozen=True)
 class Truth:
-    """What really happens in a clip.
+    """Ground truth of a clip.
 
     Attributes:
-        segment: (start_s, end_s) the first three answers are about.
-        segments: what to ask for, oldest first; `segment` is one of them.
-        verb: of the action.
-        noun: of the action.
-        state_change: whether an object changes state.
-        pnr_s: when, on the clip's clock; None without a state change.
+        segment: (start_s, end_s) of the action.
+        segments: to request, oldest first; `segment` is one of them.
+        pnr_s: time of the point of no return; None without a state change.
         future: the actions that follow.
     """
 
@@ -42,12 +39,7 @@ class Truth:
 
     @classmethod
     def from_file(cls, path: Path) -> "Truth":
-        """Reads a truth file.
-
-        Raises:
-            OSError: it cannot be read.
-            ValueError: it is not a truth file.
-        """
+        """Reads a truth file; raises OSError or ValueError."""
         try:
             values: dict[str, Any] = json.loads(path.read_text())
             segment = _pair(values["segment"])
@@ -72,7 +64,7 @@ def describe(result: PredictionResult, truth: Truth | None = None) -> str:
 
 def _lines(result: PredictionResult, truth: Truth | None) -> Iterator[str]:
     yield (
-        f"{_what_was_sent(result)}; answered by {result.model.name} {result.model.version} "
+        f"{_input_line(result)}; answered by {result.model.name} {result.model.version} "
         f"({result.model.sha256[:12]}) in {result.timings.total_ms:.0f} ms"
     )
     for warning in result.warnings:
@@ -92,7 +84,7 @@ def _lines(result: PredictionResult, truth: Truth | None) -> Iterator[str]:
             yield _row(f"      {index:2d}", _best_label(step), "")
 
 
-def _what_was_sent(result: PredictionResult) -> str:
+def _input_line(result: PredictionResult) -> str:
     clip, features = result.input, result.features
     if clip is None:
         return f"{result.duration_s:.1f} s, {features.count} features of {features.encoder}"
@@ -106,7 +98,8 @@ def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
     if segment.ar is not None:
         verb, noun = segment.ar.verb[0], segment.ar.noun[0]
         answer = f"{verb.label} {noun.label} ({verb.probability:.0%}, {noun.probability:.0%})"
-        real = truth and f"{truth.verb} {truth.noun}{_mark(_ar_is_right(segment, truth))}"
+        right = truth is not None and (verb.label, noun.label) == (truth.verb, truth.noun)
+        real = truth and f"{truth.verb} {truth.noun}{_mark(right)}"
         yield _row("AR    what is done", answer, real or "")
     if segment.oscc is not None:
         answer = f"{_yes(segment.oscc.state_change)} ({segment.oscc.probability:.0%})"
@@ -128,7 +121,7 @@ def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
 
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:
-    """For each answer, the closest prototype in each perspective's backpack, and the votes."""
+    """For each task, the closest prototype per perspective, and the votes."""
     for task, perspectives in evidence.neighbours.items():
         nearest = ", ".join(
             f"{name}: {near[0].verb} {near[0].noun} {near[0].similarity:.2f}"
@@ -172,7 +165,7 @@ def edit_distances(lta: Lta, truth: Sequence[JointAction]) -> dict[str, float]:
 
 
 def levenshtein(one: Sequence[object], other: Sequence[object]) -> int:
-    """Returns how few insertions, deletions and replacements turn one sequence into the other."""
+    """Returns the edit distance of two sequences."""
     row = list(range(len(other) + 1))
     for i, left in enumerate(one, 1):
         diagonal, row[0] = row[0], i
@@ -184,11 +177,6 @@ def levenshtein(one: Sequence[object], other: Sequence[object]) -> int:
 
 def _best(futures: Sequence[Sequence[object]], truth: Sequence[object]) -> float:
     return min(levenshtein(future, truth) for future in futures) / len(truth)
-
-
-def _ar_is_right(segment: Segment, truth: Truth) -> bool:
-    assert segment.ar is not None
-    return (segment.ar.verb[0].label, segment.ar.noun[0].label) == (truth.verb, truth.noun)
 
 
 def _pnr_truth(time_s: float, truth: Truth | None) -> str:

@@ -1,7 +1,4 @@
-"""Answers drawn on the video they are about: a panel below the picture, which itself is left alone.
-
-Every frame keeps its time; sound is copied.
-"""
+"""Video with the answers in a panel below the picture; frame times and sound are kept."""
 
 import os
 import struct
@@ -25,32 +22,27 @@ BACK, TEXT, SOFT = (24, 28, 32), (235, 238, 240), (150, 158, 166)
 ACTION, CHANGE, INSTANT, HEAD = (23, 92, 108), (176, 111, 28), (167, 139, 250), (255, 180, 171)
 MIN_WIDTH = 480
 MAX_ASPECT = 4.0
-"""Of a stored pixel; what is beyond, either way, is taken for a mistake."""
+"""Largest pixel aspect ratio, either way; beyond it is ignored as a mistake."""
 
 
 class Panel:
-    """Draws what is answered about an instant, (height, width, 3) uint8.
+    """Draws the answers at an instant, (height, width, 3) uint8.
 
     Attributes:
         height: rows of the panel, an even number.
     """
 
     def __init__(self, result: PredictionResult, width: int) -> None:
-        """Lays the panel out.
-
-        Args:
-            result: the answers.
-            width: of the video.
-        """
         self._result = result
         self._width = width
         self._line = max(14, round(width / 36))
+        self._top, self._bottom = round(self._line * 2.3), round(self._line * 3.1)
         self._font = ImageFont.load_default(self._line * 0.72)
         self.height = (self._line * 4 + self._line // 2) // 2 * 2
         self._drawn: dict[int, Image.Image] = {}
 
     def at(self, time_s: float) -> np.ndarray:
-        """Returns the panel at a time of the clip."""
+        """Returns the panel at a time."""
         index = self._segment_at(time_s)
         if index not in self._drawn:
             self._drawn = {index: self._draw(self._result.segments[index])}
@@ -59,16 +51,8 @@ class Panel:
         ImageDraw.Draw(panel).line([(x, self._top), (x, self._bottom)], fill=HEAD, width=2)
         return np.asarray(panel)
 
-    @property
-    def _top(self) -> int:
-        return round(self._line * 2.3)
-
-    @property
-    def _bottom(self) -> int:
-        return round(self._line * 3.1)
-
     def _segment_at(self, time_s: float) -> int:
-        """The last segment that has begun, for segments may overlap; before any, the first."""
+        """Index of the last segment that has begun (segments may overlap), else of the first."""
         begun = [k for k, one in enumerate(self._result.segments) if one.start_s <= time_s + 1e-6]
         return max(begun, default=0)
 
@@ -133,15 +117,11 @@ def render(
 ) -> None:
     """Writes the clip with its answers below the picture, as H.264.
 
-    Args:
-        clip: the video that was answered.
-        result: the answers.
-        out: mp4 or mkv to write; appears whole or not at all.
-        progress: called with the share that is done.
+    `out`, mp4 or mkv, appears whole or not at all; `progress` gets the share that is done.
 
     Raises:
         OSError: the clip cannot be read as video, or `out` cannot be written.
-        ValueError: the answers are about nothing.
+        ValueError: the answers have no segment.
     """
     if not result.segments:
         raise ValueError("the answer has no segment to draw")
@@ -164,34 +144,34 @@ def _write(
         track = 0 if result.input is None else result.input.video_track
         pictures = source.streams.video[min(track, len(source.streams.video) - 1)]
         sounds: list[Stream] = list(source.streams.audio[:1])
-        film = _Film(
+        output = _Output(
             result,
             target.add_stream("libx264", rate=pictures.average_rate or 30),
             pictures.sample_aspect_ratio,
         )
         if pictures.time_base is not None:
-            film.stream.codec_context.time_base = pictures.time_base
+            output.stream.codec_context.time_base = pictures.time_base
         copies = {sound.index: target.add_stream_from_template(sound) for sound in sounds}
         held: list[Packet[Any]] = []
         for packet in source.demux([pictures, *sounds]):
             if packet.stream is pictures:
                 for frame in packet.decode():
                     assert isinstance(frame, VideoFrame)
-                    target.mux(film.add(frame))
-                progress(min(1.0, (film.seconds - result.start_s) / result.duration_s))
+                    target.mux(output.add(frame))
+                progress(min(1.0, (output.seconds - result.start_s) / result.duration_s))
             elif packet.dts is not None:
                 packet.stream = copies[packet.stream.index]
                 held.append(packet)
-            if film.panel is not None:  # nothing may be written before the picture's size is known
+            if output.panel is not None:  # the header, which comes first, needs the picture's size
                 target.mux(held)
                 held = []
-        if film.panel is None:
+        if output.panel is None:
             raise OSError(f"{clip.name} has no picture that can be decoded")
-        target.mux(film.stream.encode(None))
+        target.mux(output.stream.encode(None))
 
 
-class _Film:
-    """The stream that is written, frame by frame."""
+class _Output:
+    """The output video stream."""
 
     def __init__(
         self, result: PredictionResult, stream: VideoStream, aspect: Fraction | None
@@ -209,7 +189,7 @@ class _Film:
     def add(self, frame: VideoFrame) -> "list[Packet[VideoStream]]":
         # Not `frame.side_data`: it and the frame would keep each other alive.
         data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
-        if data is not None:  # a stream may say it once, for all frames that follow
+        if data is not None:  # a stream may have it once, for all frames that follow
             self._matrix = bytes(data)
         picture = _upright(frame, self._matrix, self._aspect)
         time_s = frame.time or 0.0
@@ -226,7 +206,7 @@ class _Film:
 
 
 def _upright(frame: VideoFrame, matrix: bytes | None, aspect: float) -> np.ndarray:
-    """The picture as it is shown, scaled up if it is too small for text, of even size.
+    """The frame as displayed, of even size, scaled up if it is too small for text.
 
     Args:
         frame: as stored.

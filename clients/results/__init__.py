@@ -1,1 +1,1 @@
-"""What comes back, as frozen dataclasses."""
+"""Responses as frozen dataclasses."""

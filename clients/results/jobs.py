@@ -1,4 +1,4 @@
-"""Jobs as they stand, and what is told of them on the way."""
+"""Jobs, their problems and their events."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,12 +7,11 @@ from clients.results.parsing import Parsed
 from clients.results.predictions import Progress
 
 LIVE = frozenset({"queued", "running"})
-"""States of a job that has not ended; the others are ends."""
+"""States of a job that has not ended."""
 
 
-@dataclass(frozen=True)
 class Problem(Parsed):
-    """Why there is no answer (RFC 9457); `code` is the slug to switch on."""
+    """A problem (RFC 9457); `code` is the stable slug."""
 
     code: str
     status: int
@@ -23,7 +22,6 @@ class Problem(Parsed):
     limits: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class JobInput(Parsed):
     """What was sent with a job."""
 
@@ -32,22 +30,16 @@ class JobInput(Parsed):
     sha256: str
 
 
-@dataclass(frozen=True)
 class Job(Parsed):
-    """A job as it stands; times are RFC 3339.
+    """A job; times are RFC 3339.
 
     Attributes:
-        id: ask for it by this.
         state: queued, running, succeeded, failed, canceled or expired.
-        attempt: how often it was begun; more than once if a server was killed.
-        input: what was sent.
-        request: the choices it was sent with.
+        attempt: number of starts; more than one if a server was killed.
+        request: its request options.
         created_at: when it was accepted.
-        progress: how far it has come.
-        error: why it failed.
-        started_at: when it was last begun.
-        finished_at: when it ended.
-        result_expires_at: when its result goes, or went.
+        started_at: when it was last started.
+        result_expires_at: when its result is deleted.
     """
 
     id: str
@@ -68,9 +60,8 @@ class Job(Parsed):
         return self.state in LIVE
 
 
-@dataclass(frozen=True)
 class JobPage(Parsed):
-    """Some jobs, the newest first, and where the next page begins."""
+    """A page of jobs, the newest first, and the cursor of the next page."""
 
     jobs: list[Job]
     next: str | None = None
@@ -78,13 +69,13 @@ class JobPage(Parsed):
 
 @dataclass(frozen=True)
 class JobEvent:
-    """Something that happened to a job.
+    """One server-sent event of a job.
 
     Attributes:
-        id: its number; a stream can be taken up after it.
-        name: progress, completed, error or canceled; all but the first are ends.
-        progress: how far the job has come, of a `progress` event.
-        error: why it failed, of an `error` event.
+        id: number, to resume a stream after.
+        name: progress, completed, error or canceled; all but the first are the last event.
+        progress: of a `progress` event.
+        error: of an `error` event.
     """
 
     id: int
@@ -94,7 +85,7 @@ class JobEvent:
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether no event follows."""
         return self.name in ENDS
 
 

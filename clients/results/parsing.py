@@ -1,29 +1,28 @@
-"""Parsed JSON -> frozen dataclasses, checked field by field.
+"""Validation of parsed JSON into frozen dataclasses.
 
-Keys that a class does not know are left out, so a newer server does not break an older client.
+Unknown keys are ignored, so a newer server does not break an older client.
 """
 
 import dataclasses
 import functools
 import types
 import typing
-from dataclasses import dataclass
-from typing import Any, Self, get_args, get_origin
+from dataclasses import dataclass, field
+from typing import Any, Self, dataclass_transform, get_args, get_origin
 
 from clients.errors import ServerFault
 
 
-@dataclass(frozen=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Parsed:
-    """A value that came as JSON."""
+    """Base class of frozen dataclasses that are built from JSON; subclasses need no decorator."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Builds the value from parsed JSON.
-
-        Raises:
-            ServerFault: a key is missing or a value has the wrong shape.
-        """
+        """Builds the value; raises ServerFault for a missing key or a wrong type."""
         try:
             return typing.cast(Self, _build(cls, values))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -31,7 +30,7 @@ class Parsed:
 
 
 def _build(kind: Any, value: Any) -> Any:
-    """Returns `value` as a `kind`: a plain type, a dataclass, or lists, dicts, options of them."""
+    """Returns `value` as a `kind`: a plain type, a dataclass, or a list, dict or option of them."""
     if kind is Any:
         return value
     origin = get_origin(kind)
@@ -55,7 +54,7 @@ def _build(kind: Any, value: Any) -> Any:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    """Types by field; looking them up anew for each label would cost more than the network."""
+    """Types by field, cached: resolving them for each label would dominate a call."""
     return typing.get_type_hints(kind)
 
 

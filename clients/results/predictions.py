@@ -1,23 +1,21 @@
-"""What comes back, as frozen dataclasses."""
+"""Predictions, search results, model metadata and limits, as the server returns them."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from clients.results.parsing import Parsed
 
 
-@dataclass(frozen=True)
 class Model(Parsed):
-    """Which bundle answered."""
+    """The bundle that made a prediction."""
 
     name: str
     version: str
     sha256: str
 
 
-@dataclass(frozen=True)
 class Input(Parsed):
-    """What the clip turned out to be."""
+    """Properties of the decoded clip."""
 
     duration_s: float
     fps: float
@@ -35,9 +33,8 @@ class Input(Parsed):
     video_tracks: int = 1
 
 
-@dataclass(frozen=True)
 class Features(Parsed):
-    """The windows the answer rests on."""
+    """The feature windows of the clip."""
 
     encoder: str
     fps: float
@@ -46,7 +43,6 @@ class Features(Parsed):
     count: int
 
 
-@dataclass(frozen=True)
 class Ranked(Parsed):
     """One label of a ranked list."""
 
@@ -55,7 +51,6 @@ class Ranked(Parsed):
     probability: float
 
 
-@dataclass(frozen=True)
 class Action(Parsed):
     """Verbs and nouns, most probable first."""
 
@@ -63,7 +58,6 @@ class Action(Parsed):
     noun: list[Ranked]
 
 
-@dataclass(frozen=True)
 class Oscc(Parsed):
     """Whether an object changes state."""
 
@@ -71,9 +65,8 @@ class Oscc(Parsed):
     probability: float
 
 
-@dataclass(frozen=True)
 class Pnr(Parsed):
-    """When something happens; `frame` counts frames of the file sent."""
+    """A point in time; `frame` is an index into the frames of the file sent."""
 
     time_s: float
     frame: int
@@ -81,15 +74,13 @@ class Pnr(Parsed):
     scores: list[float] | None = None
 
 
-@dataclass(frozen=True)
 class SkillAnswer(Parsed):
-    """What a skill besides the four says of a segment: labels, or an instant."""
+    """Answer of a skill besides the four about a segment: labels, or an instant."""
 
     labels: list[Ranked] | None = None
     instant: Pnr | None = None
 
 
-@dataclass(frozen=True)
 class Neighbour(Parsed):
     """A prototype retrieved from the backpack."""
 
@@ -99,7 +90,6 @@ class Neighbour(Parsed):
     count: int
 
 
-@dataclass(frozen=True)
 class Evidence(Parsed):
     """Task -> perspective -> nearest prototypes; output -> perspective -> preferred label."""
 
@@ -107,9 +97,8 @@ class Evidence(Parsed):
     votes: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
 class Segment(Parsed):
-    """Everything said about one stretch of the clip; tasks not asked for are None."""
+    """All answers about one segment; tasks that were not requested are None."""
 
     start_s: float
     end_s: float
@@ -120,7 +109,6 @@ class Segment(Parsed):
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True)
 class JointAction(Parsed):
     """One action of a sampled future."""
 
@@ -128,7 +116,6 @@ class JointAction(Parsed):
     noun: str
 
 
-@dataclass(frozen=True)
 class Lta(Parsed):
     """The next actions, and sampled futures."""
 
@@ -138,16 +125,14 @@ class Lta(Parsed):
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True)
 class Forecast(Parsed):
-    """The segments to come as a skill besides the four sees them: ranked labels a step."""
+    """Forecast of a skill besides the four: ranked labels per future segment."""
 
     observed: list[int]
     steps: list[list[Ranked]]
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True)
 class Timings(Parsed):
     """Where the server's time went, in milliseconds."""
 
@@ -158,15 +143,13 @@ class Timings(Parsed):
     total_ms: float
 
 
-@dataclass(frozen=True)
 class Warning_(Parsed):
-    """Something about the clip that may explain a surprising answer."""
+    """A property of the clip that may degrade the answers."""
 
     code: str
     detail: str
 
 
-@dataclass(frozen=True)
 class PredictionResult(Parsed):
     """The answers about one clip; `input` is None where its features were sent instead."""
 
@@ -182,34 +165,32 @@ class PredictionResult(Parsed):
 
     @property
     def start_s(self) -> float:
-        """When the clip shows its first frame; every time of the answer is on the same clock."""
+        """Time of the clip's first frame, on the clock of all times of the answer."""
         if self.input is not None:
             return self.input.start_s
         return min((segment.start_s for segment in self.segments), default=0.0)
 
     @property
     def duration_s(self) -> float:
-        """Length of the clip; up to the last segment's end where only features were sent."""
+        """Length of the clip; without it, up to the last segment's end."""
         if self.input is not None:
             return self.input.duration_s
         return max((segment.end_s for segment in self.segments), default=0.0) - self.start_s
 
     @property
     def fps(self) -> float:
-        """Frames a second of the clip; of the features' clock where only those were sent."""
+        """Frame rate of the clip; without it, of the features."""
         return self.features.fps if self.input is None else self.input.fps
 
 
-@dataclass(frozen=True)
 class Progress(Parsed):
-    """How far a request or a job has come; windows in all are 0 until they are known."""
+    """Progress of a request or a job; `windows_total` is 0 until it is known."""
 
     stage: str
     windows_done: int = 0
     windows_total: int = 0
 
 
-@dataclass(frozen=True)
 class SegmentMatches(Parsed):
     """Perspective -> closest prototypes, of one segment or, without times, of an action."""
 
@@ -218,9 +199,8 @@ class SegmentMatches(Parsed):
     end_s: float | None = None
 
 
-@dataclass(frozen=True)
 class BackpackMatches(Parsed):
-    """What the model has seen that is close to a clip or an action."""
+    """The prototypes closest to a clip or an action."""
 
     model: Model
     backbone: str
@@ -228,9 +208,8 @@ class BackpackMatches(Parsed):
     timings: Timings
 
 
-@dataclass(frozen=True)
 class ModelFacts(Parsed):
-    """What a served bundle says of itself."""
+    """Metadata of a served bundle."""
 
     name: str
     version: str
@@ -242,23 +221,20 @@ class ModelFacts(Parsed):
     licence: str | None = None
 
 
-@dataclass(frozen=True)
 class Models(Parsed):
-    """What is being served."""
+    """The served bundles."""
 
     models: list[ModelFacts]
 
 
-@dataclass(frozen=True)
 class Taxonomy(Parsed):
     """Label space -> its names by id."""
 
     label_spaces: dict[str, list[str]]
 
 
-@dataclass(frozen=True)
 class Limits(Parsed):
-    """The limits a caller can run into; those of jobs are None where there are none."""
+    """Limits on requests; those of jobs are None where the server has no jobs."""
 
     max_upload_bytes: int
     max_duration_s: float

@@ -23,20 +23,20 @@ from weights.storage.folders import Place, as_place
 KINDS: Mapping[str, type[SwinConfig] | type[SlowFastConfig]] = {
     config.kind: config for config in (SwinConfig, SlowFastConfig)
 }
-"""What a manifest calls a family of networks -> its configuration."""
+"""Kind in a manifest -> configuration of that family of networks."""
 
 
 LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
     "omnivore-swinl": load_omnivore,
     "slowfast-r101": load_slowfast,
 }
-"""Name of a published backbone -> what makes an encoder of its tensors."""
+"""Name of a published backbone -> function from its tensors to an encoder."""
 
 SPEC_HELP = f"{', '.join(LOADERS)}, or the folder or URL of a bundle that holds one"
 
 
 def encoder_spec(encoder: TorchEncoder) -> dict[str, Any]:
-    """Returns what a bundle's manifest says of an encoder: plain JSON types."""
+    """Returns an encoder's entry in a bundle's manifest: plain JSON types."""
     return {
         "name": encoder.name,
         "kind": encoder.config.kind,
@@ -54,8 +54,8 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         tensors: the trunk's weights.
 
     Raises:
-        ValueError: the kind is unknown, an entry is missing, the tensors do not fit, or they are
-            not those the fingerprint was taken of.
+        ValueError: the kind is unknown, an entry is missing, or the tensors do not fit or have
+            another fingerprint.
     """
     missing = {"name", "kind", "config", "contract"} - set(spec)
     if missing:
@@ -80,13 +80,12 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
 def load_named_encoder(
     spec: str, *, weights: Path = DOWNLOADS, color: Color | None = None
 ) -> TorchEncoder:
-    """Returns the encoder that an operator names, on the CPU.
+    """Returns the encoder of a name or place, on the CPU.
 
     Args:
         spec: name of a published backbone, or the folder or URL of a bundle.
         weights: where published backbones were fetched to, each in a folder of its name.
-        color: colour matrix to read videos with in place of the contract's; makes it another
-            encoder, with a fingerprint of its own.
+        color: colour matrix of the videos in place of the contract's; changes the fingerprint.
 
     Raises:
         WeightsError: it is not there, or not what it was.
@@ -106,12 +105,13 @@ def add_encoder_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=os.environ.get(FOLDER_VARIABLE) or DOWNLOADS,
         metavar="DIR",
-        help=f"where published backbones were fetched to ({FOLDER_VARIABLE}, else {DOWNLOADS})",
+        help="folder that published backbones were fetched to "
+        f"(default: {FOLDER_VARIABLE}, else {DOWNLOADS})",
     )
     parser.add_argument(
         "--color",
         choices=("bt601", "tagged"),
-        help="colour matrix of the videos; default: the encoder's own (bt601 for published ones)",
+        help="colour matrix of the videos (default: the encoder's own, bt601 for published ones)",
     )
 
 

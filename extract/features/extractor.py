@@ -1,4 +1,4 @@
-"""Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
+"""Feature extraction: cuts windows from a stream of frames and encodes them in batches."""
 
 import logging
 from collections.abc import Iterable
@@ -25,34 +25,25 @@ _BATCH_BYTES = 512 * 1024 * 1024
 class TrackBuilder:
     """Builds the FeatureTrack of one video from frames that arrive once, in order.
 
-    Batches hold windows of this video alone, so its features do not depend on what else is under
-    way; several builders may take turns with one encoder. A `FrameSink`, but all frames are taken
-    to come unless it is told what to expect.
+    Batches hold windows of this video alone, so its features do not depend on other videos under
+    way; several builders may share one encoder. A `FrameSink`; without a call of `expect`, all
+    frames must come.
     """
 
     def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
-        """Starts an empty track.
-
-        Args:
-            encoder: what makes the features.
-            batch_windows: windows in one call of the encoder; fewer when frames are large.
-        """
+        """Starts an empty track; large frames make batches smaller than `batch_windows`."""
         self._encoder = encoder
         self._batch_windows = batch_windows
         self._expected: int | None = None
         self.restart()
 
     def expect(self, num_frames: int) -> None:
-        """Is told, before the first frame, that only those come that windows look at.
-
-        Args:
-            num_frames: length of the video on the encoder's clock.
-        """
+        """Declares, before the first frame, that only frames come that windows use, of so many."""
         self._expected = num_frames
         self.restart()
 
     def restart(self) -> None:
-        """Forgets all frames: they come again from the beginning."""
+        """Drops all frames: they come again from the beginning."""
         self._cutter: WindowCutter[NumberedFrame] = WindowCutter(
             self._encoder.contract, self._expected
         )
@@ -68,13 +59,13 @@ class TrackBuilder:
         return sum(map(len, self._features))
 
     def append(self, block: np.ndarray) -> None:
-        """Takes the next frames, and encodes when a batch is full.
+        """Adds the next frames, and encodes full batches.
 
         Args:
-            block: (n, H, W, 3), on the encoder's clock, as `pixels.to_pixels` takes them.
+            block: (n, H, W, 3), on the encoder's clock, as `preprocess.to_pixels` takes them.
 
         Raises:
-            VideoRejected: they are not of the size of those before.
+            VideoRejected: their size differs from those before.
         """
         if self._size is not None and block.shape[1:] != self._size:
             raise VideoRejected("damaged", "the size of the picture changes on the way")
@@ -106,18 +97,13 @@ class TrackBuilder:
                 self._encode()
 
     def _encode(self) -> None:
-        # Left where they are: to fetch them here would wait for a device that works ahead.
+        # Left on the device: copying here would synchronise with it.
         self._features.append(self._encode_batch(self._batch))
         self._batch = []
 
 
 class Extractor:
-    """Turns decoded frames into a FeatureTrack with one encoder.
-
-    Args:
-        encoder: what makes the features.
-        batch_windows: windows in one call of the encoder; fewer when frames are large.
-    """
+    """Turns decoded frames into a FeatureTrack with one encoder."""
 
     def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
         if batch_windows < 1:
@@ -162,7 +148,7 @@ class Extractor:
             path: the video.
             video_id: what to call it; the file's name without its ending when None.
             limits: none but the decoder's own when None.
-            is_stereo: its frames hold two pictures side by side; the left one is used.
+            is_stereo: frames hold two pictures side by side, of which the left is used.
 
         Raises:
             VideoRejected: the file is no acceptable video.
@@ -170,7 +156,7 @@ class Extractor:
         """
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
         contract = self.encoder.contract.for_stereo() if is_stereo else self.encoder.contract
-        # PyAV: it holds no more than a block, whatever the length.
+        # PyAV: it holds one block in memory, whatever the length.
         facts = decode_into(path, contract, limits or TRUSTED, builder, "pyav")
         for notice in facts.notices:
             logger.warning("%s: %s", path, notice.detail)

@@ -24,6 +24,7 @@ from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from extract.features.track_check import FeatureCheck, Kind
+from weights.storage.atomic import write_atomic
 
 FORMAT = "egopack-pack/2"
 ROWS, INDEX, LOCK = "rows.bin", "index.json", "lock"
@@ -33,12 +34,12 @@ _DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 @dataclass(frozen=True)
 class Source:
-    """The feature file a video's rows came from.
+    """The feature file of a video's rows.
 
     Attributes:
         name: of the file.
         size: in bytes.
-        version: see `FileFacts`; the same size and version are taken for the same file.
+        version: see `FileFacts`; a file of the same size and version is assumed unchanged.
         sha256: of its content, which decides when the version differs.
     """
 
@@ -50,13 +51,13 @@ class Source:
 
 @dataclass(frozen=True)
 class PackedVideo:
-    """Where a video's rows lie.
+    """Position of a video's rows.
 
     Attributes:
         offset: its first row.
         rows: number of its rows.
         frames: length of the video.
-        source: where they came from.
+        source: their feature file.
     """
 
     offset: int
@@ -67,14 +68,14 @@ class PackedVideo:
 
 @dataclass
 class PackIndex:
-    """What the file of rows holds.
+    """Index of the file of rows.
 
     Attributes:
-        encoder: who made the features.
+        encoder: that made the features.
         width: D_in.
         dtype: "float32" or "float16".
-        num_rows: rows that count; what follows them in the file was cut short.
-        videos: where each video lies; rows of none were replaced by later ones.
+        num_rows: rows in use; any after them are of an interrupted write.
+        videos: position of each video; rows of no video were replaced by later ones.
     """
 
     encoder: EncoderId
@@ -85,18 +86,16 @@ class PackIndex:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the rows that count."""
+        """Bytes of the rows in use."""
         return self.num_rows * self.width * _DTYPES[self.dtype].itemsize
 
     def is_covered(self, path: Path) -> bool:
-        """Tells whether the pack's file has all the rows that the index speaks of."""
+        """Returns whether the pack's file has all rows of the index."""
         return (path / ROWS).is_file() and (path / ROWS).stat().st_size >= self.num_bytes
 
     def write(self, path: Path) -> None:
-        """Replaces the pack's index; it appears whole or not at all."""
-        part = path / f"{INDEX}.part"
-        part.write_text(json.dumps({"format": FORMAT, **asdict(self)}))
-        os.replace(part, path / INDEX)
+        """Replaces the pack's index atomically."""
+        write_atomic(path / INDEX, json.dumps({"format": FORMAT, **asdict(self)}))
 
     @classmethod
     def read(cls, path: Path) -> "PackIndex":
@@ -118,11 +117,11 @@ class PackIndex:
 
 @dataclass(frozen=True, eq=False)
 class PackedFeatures:
-    """All rows of a pack, mapped: they are read from disk when they are touched.
+    """All rows of a pack, memory-mapped.
 
     Attributes:
         features: (R, D_in) float32 or float16, read-only.
-        encoder: who made them.
+        encoder: that made them.
         offset: video -> its first row.
         rows: video -> number of its rows.
         frames: video -> its length.
@@ -178,14 +177,14 @@ def pack(
 ) -> None:
     """Adds to the pack at `path` the rows of those videos that are not in it yet.
 
-    One file is in memory at a time. A video whose file has changed is packed again; files that
-    have not changed are not read, and those that are gone are not missed.
+    One file is in memory at a time. A video whose file has changed is packed again; unchanged files
+    are not read, and packed videos need no file.
 
     Args:
-        store: where the feature files are.
-        video_ids: what the pack must hold; what else it holds stays.
-        path: folder of the pack; made if need be.
-        check: looks at each file before it is packed; by default, only for what a file can tell.
+        store: of the feature files.
+        video_ids: videos that the pack must hold; others in it stay.
+        path: folder of the pack, created if need be.
+        check: of each file before it is packed; by default of the file by itself.
         progress: called with (videos done, videos to do).
 
     Raises:
@@ -223,7 +222,7 @@ def _append(
     file: BinaryIO,
     check: FeatureCheck,
 ) -> PackIndex:
-    """Writes a video's rows behind the others and notes where they are."""
+    """Appends a video's rows and adds them to the index."""
     stored = store.find(video)
     assert stored is not None
     found = store.read_rows(video)
@@ -240,7 +239,7 @@ def _append(
 
 
 def _usable_index(path: Path, store: FeatureStore) -> PackIndex | None:
-    """Returns the index to go on from, or None with nothing left behind."""
+    """Returns the index to continue from, or None after removing an unusable pack."""
     try:
         index = PackIndex.read(path)
     except FeatureFileInvalid:
@@ -254,12 +253,12 @@ def _usable_index(path: Path, store: FeatureStore) -> PackIndex | None:
                 index.write(path)
             return index
     (path / INDEX).unlink(missing_ok=True)
-    (path / ROWS).unlink(missing_ok=True)  # who has it mapped keeps it
+    (path / ROWS).unlink(missing_ok=True)  # processes that have it mapped keep it
     return None
 
 
 def _checked(video: PackedVideo, store: FeatureStore, name: str) -> PackedVideo | None:
-    """Returns the entry, its version brought up to date, or None where its file has changed."""
+    """Returns the entry with its current version, or None where its file has changed."""
     file, known = store.find(name), video.source
     if file is None:
         return video
@@ -274,7 +273,7 @@ def _checked(video: PackedVideo, store: FeatureStore, name: str) -> PackedVideo 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Keeps a second process from packing here; it waits."""
+    """Holds the exclusive lock of a pack; other processes wait."""
     with (path / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,4 +1,4 @@
-"""FeatureTrack: all feature vectors of one video, the one value that leaves this package."""
+"""FeatureTrack: all feature vectors of one video, with times and encoder."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from extract.windows import cut_windows
 
 @dataclass(frozen=True)
 class EncoderId:
-    """Which network made a feature: its name and the hash of its weights and contract."""
+    """Identity of an encoder: its name and the hash of its weights and contract."""
 
     name: str
     fingerprint: str
@@ -24,15 +24,15 @@ class FeatureTrack:
 
     Attributes:
         features: (L, D_in) float32, one row per window.
-        start_s: (L,) float64, first instant a window sees, on the clock of the video's container.
-        end_s: (L,) float64, instant after the last frame it sees.
+        start_s: (L,) float64, start of each window, on the clock of the video's container.
+        end_s: (L,) float64, end of its last frame.
         fps: frames per second of the clock the windows were cut on.
         video_id: what the caller calls the video.
-        encoder: who made the features.
+        encoder: that made the features.
         num_frames: length of the video on that clock.
         stride_frames: frames between two regular window starts.
         is_padded: the video was shorter than one window, so its last frame was repeated.
-        origin_s: when the video's first frame is shown, on the clock of its container.
+        origin_s: presentation time of the video's first frame, on the clock of its container.
         ticks_per_s: frames on the windows' clock in a second of the video: `fps`, unless the
             frames of a video of nearly that rate were used as they are.
     """
@@ -50,7 +50,7 @@ class FeatureTrack:
     ticks_per_s: float = 0.0  # given as 0: `fps`
 
     def __post_init__(self) -> None:
-        """Checks shapes once, at the door.
+        """Checks shapes.
 
         Raises:
             ValueError: a shape, type or clock is not as documented.
@@ -117,11 +117,11 @@ class FeatureTrack:
 
     @property
     def video_end_s(self) -> float:
-        """When its last frame stops being shown, on the clock of its container."""
+        """End of its last frame, on the clock of its container."""
         return self.origin_s + self.duration_s
 
     def frame_at(self, time_s: Tensor) -> Tensor:
-        """Returns the frame on the windows' clock at instants of the video, (...) int64.
+        """Returns the frame on the windows' clock at given times, (...) int64.
 
         Args:
             time_s: (...) float64 on the clock of the video's container.

@@ -5,9 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from model.data.row_checks import FPS
+
 CropRule = Literal["uniform", "ego4d"]
 
-FPS = 30
 SHORTEST_S = 5.0
 LONGEST_S = 8.0
 

@@ -84,7 +84,6 @@ def custom_samples(
     )
     order, answered = _graphs(task, mine, split)
     frames = torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64) * fps
-    videos = [mine[p].video for p in order[:, 0].tolist()]
     asked = answered[:, 0] if task.spec.readout is Readout.CENTRE else order[:, -1]
     told: dict[str, Tensor] = {}
     instants = None
@@ -96,10 +95,9 @@ def custom_samples(
     return Samples(
         task.spec,
         tracks,
-        segments=frames.round().long()[order],
-        video_offset=torch.tensor([tracks.offset[v] for v in videos], dtype=torch.long),
-        video_rows=torch.tensor([tracks.rows[v] for v in videos], dtype=torch.long),
-        labels=told,
+        frames.round().long()[order],
+        *tracks.locate([mine[p].video for p in order[:, 0].tolist()]),
+        told,
         pnr_frame=instants,
         seconds=torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64)[asked],
         names=[f"{mine[p].video}:{mine[p].line}" for p in asked.tolist()],

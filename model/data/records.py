@@ -5,9 +5,10 @@ their canonical clip, features are not. Frame fields are the truth; seconds are 
 clock, which starts a little before the first frame in many videos.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from extract.features.track_check import Annotated
 from model.data.json_rows import Row
 from model.data.row_checks import warn_repeated
 
@@ -83,6 +84,34 @@ class SplitRecords:
             actions=[record for record in self.actions if record.video_uid not in videos],
             changes=[record for record in self.changes if record.video_uid not in videos],
         )
+
+
+def annotated_in(records: SplitRecords) -> dict[str, Annotated]:
+    """Returns the annotated extent of each video, sorted by video: features must cover it."""
+    segments = [
+        (
+            r.video_uid,
+            Annotated(
+                r.start_frame, r.end_frame, f"action_idx {r.action_idx} of clip_uid {r.clip_uid}"
+            ),
+        )
+        for r in records.actions
+    ]
+    segments += [
+        (r.video_uid, Annotated(r.start_frame, r.end_frame, f"unique_id {r.unique_id}"))
+        for r in records.changes
+    ]
+    return farthest(segments)
+
+
+def farthest(segments: Iterable[tuple[str, Annotated]]) -> dict[str, Annotated]:
+    """Returns the latest start and the latest end of each video's segments, sorted by video."""
+    found: dict[str, Annotated] = {}
+    for video, segment in segments:
+        known = found.setdefault(video, segment)
+        last = segment if segment.start_frame > known.start_frame else known
+        found[video] = replace(last, end_frame=max(segment.end_frame, known.end_frame))
+    return dict(sorted(found.items()))
 
 
 def group_by_clip(actions: list[ActionRecord]) -> Iterator[list[int]]:

@@ -1,13 +1,11 @@
-"""Records and tracks -> samples of one task, batched without a loop over samples.
+"""Samples of one task over a feature matrix, batched without a loop over samples.
 
 All tracks lie in one matrix; a sample is a few frame numbers. Drawing a batch computes which rows
 to read for every node of every graph at once and gathers them.
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,13 +13,8 @@ from torch import Tensor
 from extract.features.track import EncoderId, FeatureTrack
 from model.config import ModelConfig
 from model.data.crops import CropRule, crop_segments
-from model.data.records import ActionRecord, ChangeRecord, group_by_clip
 from model.nodes import node_frames, pick_nodes
-from model.tasks import AR, IGNORE, LTA, OSCC, PNR, Readout, TaskSpec
-
-Enumeration = Literal["current", "before-2023-08"]
-"""Which LTA windows count; evaluations before August 2023, and so the paper's numbers, leave out
-the last one of every clip."""
+from model.tasks import IGNORE, TaskSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +45,12 @@ class Tracks:
             total += count
         made_by = listed[0].encoder
         return cls(torch.cat([track.features for track in listed]), offset, rows, made_by)
+
+    def locate(self, videos: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Returns the first row and the number of rows of each video, (M,) int64 both."""
+        places = [(self.offset[video], self.rows[video]) for video in videos]
+        first, count = torch.tensor(places, dtype=torch.long).view(-1, 2).T
+        return first, count
 
     @classmethod
     def unread(cls, videos: Iterable[str]) -> "Tracks":
@@ -187,108 +186,9 @@ class Samples:
         return Batch(inputs, own, {n: _count(own[n]) / max(1, _count(labels[n])) for n in own})
 
 
-def action_samples(actions: list[ActionRecord], tracks: Tracks, *, spec: TaskSpec = AR) -> Samples:
-    """AR: every action with its neighbours in the clip, the ends repeated.
-
-    A record's verb and noun are the labels of the spec's first and second output.
-    """
-    reach = spec.num_segments // 2
-    index = [torch.zeros(0, spec.num_segments, dtype=torch.long)]
-    for positions in group_by_clip(actions):
-        place = torch.tensor(positions)
-        around = torch.arange(len(place)).unsqueeze(1) + torch.arange(-reach, reach + 1)
-        index.append(place[around.clamp(0, len(place) - 1)])
-    order = torch.cat(index)  # (M, 9) positions in actions
-    return _from_actions(spec, actions, tracks, order, order[:, reach : reach + 1])
-
-
-def anticipation_samples(
-    actions: list[ActionRecord],
-    tracks: Tracks,
-    *,
-    spec: TaskSpec = LTA,
-    enumeration: Enumeration = "current",
-) -> Samples:
-    """LTA: two consecutive actions observed, the next 20 to tell, sliding by one (authors' code).
-
-    A record's verb and noun are the labels of the spec's first and second output.
-    """
-    observed, length = spec.num_segments, spec.num_nodes
-    windows = [torch.zeros(0, length, dtype=torch.long)]
-    for positions in group_by_clip(actions):
-        count = len(positions) - length + (1 if enumeration == "current" else 0)
-        if count > 0:
-            windows.append(torch.tensor(positions).unfold(0, length, 1)[:count])
-    order = torch.cat(windows)
-    return _from_actions(spec, actions, tracks, order[:, :observed], order[:, observed:])
-
-
-def change_samples(
-    changes: list[ChangeRecord], tracks: Tracks, *, spec: TaskSpec = OSCC
-) -> Samples:
-    """OSCC: every segment, positive and negative."""
-    states = [IGNORE if r.state_change is None else int(r.state_change) for r in changes]
-    labels = torch.tensor(states, dtype=torch.long).unsqueeze(1)
-    return _from_changes(spec, changes, tracks, {spec.outputs[0]: labels})
-
-
-def keyframe_samples(
-    changes: list[ChangeRecord], tracks: Tracks, *, spec: TaskSpec = PNR
-) -> Samples:
-    """PNR: the positive segments only, and those that may be (their labels are hidden)."""
-    kept = [r for r in changes if r.pnr_frame is not None or r.state_change is None]
-    keyframe = [math.nan if r.pnr_frame is None else float(r.pnr_frame) for r in kept]
-    samples = _from_changes(spec, kept, tracks, {})
-    return replace(samples, pnr_frame=torch.tensor(keyframe, dtype=torch.float64))
-
-
-def _from_actions(
-    spec: TaskSpec, actions: list[ActionRecord], tracks: Tracks, inputs: Tensor, told: Tensor
-) -> Samples:
-    bounds = torch.tensor([[a.start_frame, a.end_frame] for a in actions], dtype=torch.long)
-    ids = ([a.verb for a in actions], [a.noun for a in actions])
-    labels = {
-        output: torch.tensor([IGNORE if i is None else i for i in found], dtype=torch.long)[told]
-        for output, found in zip(spec.outputs, ids, strict=False)
-    }
-    answered = [actions[p] for p in inputs[:, _answered(spec)].tolist()]
-    videos = [record.video_uid for record in answered]
-    return Samples(
-        spec,
-        tracks,
-        segments=bounds.view(-1, 2)[inputs],
-        video_offset=torch.tensor([tracks.offset[v] for v in videos], dtype=torch.long),
-        video_rows=torch.tensor([tracks.rows[v] for v in videos], dtype=torch.long),
-        labels=labels,
-        names=[f"{record.clip_uid}_{record.action_idx}" for record in answered],
-    )
-
-
-def _from_changes(
-    spec: TaskSpec, changes: list[ChangeRecord], tracks: Tracks, labels: dict[str, Tensor]
-) -> Samples:
-    bounds = torch.tensor([[r.start_frame, r.end_frame] for r in changes], dtype=torch.long)
-    seconds = torch.tensor([[r.start_s, r.end_s] for r in changes], dtype=torch.float64)
-    return Samples(
-        spec,
-        tracks,
-        segments=bounds.view(-1, 1, 2),
-        video_offset=torch.tensor([tracks.offset[r.video_uid] for r in changes], dtype=torch.long),
-        video_rows=torch.tensor([tracks.rows[r.video_uid] for r in changes], dtype=torch.long),
-        labels=labels,
-        seconds=seconds.view(-1, 2),
-        names=[r.unique_id for r in changes],
-    )
-
-
-def _answered(spec: TaskSpec) -> int:
-    """Which of a sample's segments is answered for, or is the last one observed."""
-    return spec.num_segments // 2 if spec.readout is Readout.CENTRE else spec.num_segments - 1
-
-
 def _isolate(spec: TaskSpec, segments: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Replaces all segments of a share of the samples by the one that is answered for."""
-    answered = _answered(spec)
+    answered = spec.answered
     alone = torch.rand(len(segments), 1, 1, generator=generator) < share
     return torch.where(alone, segments[:, answered : answered + 1], segments)
 

@@ -1,21 +1,18 @@
-"""python -m model.evaluate: every metric of every task, beside answers that never looked."""
+"""Command line of `python -m model.evaluate`: every metric of a bundle, beside blind baselines."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import get_args
 
 from tqdm import tqdm
 
 from extract.errors import ExtractError
-from model.data.annotations import VERSIONS, DataRoot, Split
-from model.data.missing import Missing
-from model.data.samples import Enumeration, Samples
+from model.data.annotations import DataRoot, Split
+from model.data.samples import Samples
+from model.data.task_samples import Enumeration
 from model.errors import AnnotationInvalid, ModelError
-from model.evaluate.options import add_future_temperature, add_lta_windows, at_temperature
+from model.evaluate.options import EvaluateOptions, at_temperature, parse_options
 from model.evaluate.paper import WINDOWS, learnt_from_ego4d
 from model.evaluate.report.collect import TaskAnswers, answer_split
 from model.evaluate.report.exhibits import (
@@ -34,43 +31,40 @@ from model.predict.predictor import Predictor
 from model.tasks import FIXED_LABELS
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
-from weights.storage.folders import as_place
-
-SHIPPED = Path("weights/tabletop")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns 0, or 2 when the bundle or the data cannot be used."""
-    arguments = _parse(argv)
+    options = parse_options(argv)
     try:
-        predictor = Predictor(load_bundle(arguments.bundle), device=arguments.device)
-        results = evaluate(predictor, arguments)
+        predictor = Predictor(load_bundle(options.bundle), device=options.device)
+        results = evaluate(predictor, options)
     except (ModelError, WeightsError, ExtractError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if arguments.json:
-        write_json(arguments.json, {r.split: r.figures() for r in results})
-    if arguments.out:
+    if options.json:
+        write_json(options.json, {r.split: r.figures() for r in results})
+    if options.out:
         exhibits = sum(len(r.exhibits) for r in results)
         with tqdm(total=exhibits, desc="report", unit="exhibit") as bar:
-            facts = _facts(predictor, arguments, argv, results)
-            page = write_report(arguments.out, facts, results, progress=bar.update)
+            facts = _facts(predictor, options, argv, results)
+            page = write_report(options.out, facts, results, progress=bar.update)
         print(page, file=sys.stderr)
     return 0
 
 
-def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitResult]:
+def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult]:
     """Scores a bundle on the splits asked for and prints a table of each."""
-    data = DataRoot.find(arguments.data, arguments.version)
+    data = DataRoot.find(options.data, options.version)
     calibration = predictor.manifest.calibration
     how = MeasureConfig(
-        at_temperature(predictor.config, arguments.future_temperature),
+        at_temperature(predictor.config, options.future_temperature),
         {key: value["temperature"] for key, value in calibration.items()},
-        seed=arguments.seed,
-        resample=arguments.resample,
-        per_batch=arguments.per_batch,
-        beside_paper=_beside_paper(predictor, arguments),
-        lta_windows=_lta_windows(predictor, arguments),
+        seed=options.seed,
+        resample=options.resample,
+        per_batch=options.per_batch,
+        beside_paper=_beside_paper(predictor, options),
+        lta_windows=_lta_windows(predictor, options),
     )
     if how.beside_paper and how.lta_windows != WINDOWS:
         print(
@@ -83,13 +77,13 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
         predictor,
         data,
         how.lta_windows,
-        features=arguments.features,
-        packed_under=arguments.packed_under,
-        missing=arguments.missing,
+        features=options.features,
+        packed_under=options.packed_under,
+        missing=options.missing,
     )
     train = source.of_training()
     loaded = {}
-    for split in arguments.splits or _splits_with_truth(data):
+    for split in options.splits or _splits_with_truth(data):
         loaded[split] = samples, _ = source.of_split(split)
         if left_out := [task for task in predictor.tasks if task not in samples]:
             print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
@@ -103,7 +97,7 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
                 device=predictor.device,
                 progress=bar.update,
             )
-        shown = _exhibits(predictor, answers, samples, how) if arguments.out else []
+        shown = _exhibits(predictor, answers, samples, how) if options.out else []
         result = measure(split, answers, samples, train, how, shown)
         results.append(replace(result, left_out=gone))
         print(format_table(split, results[-1].columns, results[-1].intervals))
@@ -112,78 +106,10 @@ def evaluate(predictor: Predictor, arguments: argparse.Namespace) -> list[SplitR
     return results
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.evaluate",
-        description="Scores a bundle: every metric of every task with its 95 % interval, beside "
-        "answers that never looked. With --out it also writes tables, figures and a page.",
-    )
-    parser.add_argument("--bundle", type=as_place, default=SHIPPED, help="folder or URL")
-    parser.add_argument(
-        "--data", type=Path, default=Path("work/tabletop/world"), help="root in Ego4D's layout"
-    )
-    parser.add_argument(
-        "--version",
-        choices=VERSIONS,
-        help="of the annotations below the root (default: v1 where it is there, else v2)",
-    )
-    parser.add_argument(
-        "--features",
-        metavar="NAME|DIR|URL",
-        help="a feature set of the data root, or a folder or URL of one; videos are then never "
-        "read (default: the set of the bundle's encoder, filled from the videos where incomplete)",
-    )
-    parser.add_argument(
-        "--packed-under",
-        type=Path,
-        metavar="DIR",
-        help="pack --features into a mapped file there: for sets as large as Ego4D's",
-    )
-    parser.add_argument(
-        "--split",
-        action="append",
-        choices=["val", "test"],
-        dest="splits",
-        help="once per split (default: every split whose truth is there; Ego4D's test is hidden)",
-    )
-    add_lta_windows(parser, "those the bundle was trained with")
-    parser.add_argument(
-        "--missing",
-        choices=get_args(Missing),
-        default="refuse",
-        help="what to do about videos without features, or files to make them of: end, or skip "
-        "their samples (%(default)s)",
-    )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write report.html and its parts")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures alone")
-    parser.add_argument("--seed", type=int, default=0, help="of sampled futures and of intervals")
-    add_future_temperature(parser)
-    parser.add_argument("--resample", choices=["video", "sample"], default="video",
-                        help="what the intervals draw with replacement")  # fmt: skip
-    parser.add_argument("--per-batch", type=int, metavar="SIZE",
-                        help="with --out: means of batch means, which Ego4D logs")  # fmt: skip
-    parser.add_argument(
-        "--compare-paper",
-        action=argparse.BooleanOptionalAction,
-        help="show the paper's figures beside (default: where the bundle learnt from Ego4D)",
-    )
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    arguments = parser.parse_args(argv)
-    if arguments.out and arguments.out.suffix == ".json":
-        parser.error(f"--out is a folder; for the figures alone use --json {arguments.out}")
-    if arguments.per_batch is not None and arguments.per_batch < 1:
-        parser.error(f"--per-batch needs a size of at least 1, got {arguments.per_batch}")
-    if arguments.per_batch is not None and arguments.out is None:
-        parser.error("--per-batch: its figures are in metrics.json, which --out writes")
-    if arguments.packed_under is not None and arguments.features is None:
-        parser.error("--packed-under: packs --features, and none are given")
-    return arguments
-
-
-def _lta_windows(predictor: Predictor, arguments: argparse.Namespace) -> Enumeration:
+def _lta_windows(predictor: Predictor, options: EvaluateOptions) -> Enumeration:
     """Those asked for, else those of the bundle's own figures."""
     is_old = predictor.manifest.training.get("lta_windows") == WINDOWS
-    return arguments.lta_windows or (WINDOWS if is_old else "current")
+    return options.lta_windows or (WINDOWS if is_old else "current")
 
 
 def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
@@ -212,14 +138,14 @@ def _splits_with_truth(data: DataRoot) -> list[Split]:
     return ["val"]
 
 
-def _beside_paper(predictor: Predictor, arguments: argparse.Namespace) -> bool:
+def _beside_paper(predictor: Predictor, options: EvaluateOptions) -> bool:
     comparable = learnt_from_ego4d(predictor.manifest.training)
-    if arguments.compare_paper and not comparable:
+    if options.compare_paper and not comparable:
         raise ModelError(
             "--compare-paper needs a bundle that learnt from Ego4D; this one learnt from "
             f"{predictor.manifest.training.get('data', 'data it does not name')}"
         )
-    return comparable if arguments.compare_paper is None else bool(arguments.compare_paper)
+    return comparable if options.compare_paper is None else options.compare_paper
 
 
 def _exhibits(
@@ -245,7 +171,7 @@ def _exhibits(
 
 def _facts(
     predictor: Predictor,
-    arguments: argparse.Namespace,
+    options: EvaluateOptions,
     argv: Sequence[str] | None,
     results: Sequence[SplitResult],
 ) -> RunFacts:
@@ -266,7 +192,7 @@ def _facts(
         sha256=predictor.sha256,
         data=str(training.get("data", "data that the bundle does not name")),
         command=shlex.join(["python", "-m", "model.evaluate", *(argv or sys.argv[1:])]),
-        resample=arguments.resample,
+        resample=options.resample,
         note=" ".join(notes),
     )
 

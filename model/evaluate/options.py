@@ -1,32 +1,120 @@
-"""Command-line flags that evaluation, scoring and training share."""
+"""Flags of `python -m model.evaluate`, and those that scoring and training share with it."""
 
 import argparse
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 from model.config import ModelConfig
-from model.data.samples import Enumeration
+from model.data.annotations import VERSIONS, Split
+from model.data.missing import Missing
+from model.data.task_samples import Enumeration
+from model.evaluate.report.intervals import Resample
+from weights import SHIPPED_BUNDLE
+from weights.storage.folders import Place, as_place
+
+
+class EvaluateOptions(argparse.Namespace):
+    """Values of the flags that `parse_options` describes."""
+
+    bundle: Place
+    data: Path
+    version: str | None
+    features: str | None
+    packed_under: Path | None
+    splits: list[Split] | None
+    lta_windows: Enumeration | None
+    missing: Missing
+    out: Path | None
+    json: Path | None
+    seed: int
+    future_temperature: float | None
+    resample: Resample
+    per_batch: int | None
+    compare_paper: bool | None
+    device: str
+
+
+def parse_options(argv: list[str] | None) -> EvaluateOptions:
+    """Returns the options; invalid ones end the process with status 2.
+
+    Args:
+        argv: arguments; None reads the command line's.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m model.evaluate",
+        description="Scores a bundle: every metric of every task with its 95 % interval, beside "
+        "blind baselines. With --out it also writes tables, figures and a page.",
+    )
+    # fmt: off
+    add = parser.add_argument
+    add("--bundle", type=as_place, default=SHIPPED_BUNDLE,
+        help="folder or URL of the bundle (default: the shipped one)")
+    add("--data", type=Path, default=Path("work/tabletop/world"),
+        help="root of a data set in Ego4D's layout (default: %(default)s)")
+    add("--version", choices=VERSIONS,
+        help="annotations below the root (default: v1 where it is there, else v2)")
+    add("--features", metavar="NAME|DIR|URL",
+        help="a feature set of the data root, or a folder or URL of one; videos are then never "
+        "read (default: the set of the bundle's encoder, filled from the videos where incomplete)")
+    add("--packed-under", type=Path, metavar="DIR",
+        help="folder to pack --features into, as one memory-mapped file: for sets as large as "
+        "Ego4D's (default: features are read into memory)")
+    add("--split", action="append", choices=["val", "test"], dest="splits",
+        help="split to score, once per split (default: every split with labels; Ego4D's test has "
+        "none)")
+    add_lta_windows(parser, "those the bundle was trained with")
+    add("--missing", choices=get_args(Missing), default="refuse",
+        help="videos with neither features nor a file to extract them from: end with an error, or "
+        "skip their samples (default: %(default)s)")
+    add("--out", type=Path, metavar="DIR",
+        help="folder for report.html, its tables and figures (default: no report)")
+    add("--json", type=Path, metavar="FILE",
+        help="file for the figures alone, as JSON (default: none)")
+    add("--seed", type=int, default=0,
+        help="seed of the sampled futures and of the bootstrap (default: %(default)s)")
+    add_future_temperature(parser)
+    add("--resample", choices=get_args(Resample), default="video",
+        help="unit that the bootstrap draws with replacement (default: %(default)s)")
+    add("--per-batch", type=int, metavar="SIZE",
+        help="with --out: also means of batch means of so many samples, which Ego4D logs "
+        "(default: none)")
+    add("--compare-paper", action=argparse.BooleanOptionalAction,
+        help="show the paper's figures beside (default: if the bundle was trained on Ego4D)")
+    add("--device", choices=["cpu", "cuda"], default="cpu",
+        help="device of the models (default: %(default)s)")
+    # fmt: on
+    options = parser.parse_args(argv, EvaluateOptions())
+    if options.out and options.out.suffix == ".json":
+        parser.error(f"--out is a folder; for the figures alone use --json {options.out}")
+    if options.per_batch is not None and options.per_batch < 1:
+        parser.error(f"--per-batch needs a size of at least 1, got {options.per_batch}")
+    if options.per_batch is not None and options.out is None:
+        parser.error("--per-batch: its figures are in metrics.json, which --out writes")
+    if options.packed_under is not None and options.features is None:
+        parser.error("--packed-under: packs --features, and none are given")
+    return options
 
 
 def add_lta_windows(parser: argparse._ActionsContainer, default: str) -> None:
-    """Adds which of LTA's windows count, None where it is left to the `default` in words."""
+    """Adds `--lta-windows`, None if not given: the help describes that `default` in words."""
     parser.add_argument(
         "--lta-windows",
         choices=list(get_args(Enumeration)),
-        help="before-2023-08 leaves out each clip's last window, as the published numbers did "
-        f"(default: {default})",
+        help="LTA windows that count: before-2023-08 leaves out each clip's last one, as the "
+        f"published figures do (default: {default})",
     )
 
 
 def add_future_temperature(parser: argparse.ArgumentParser) -> None:
-    """Adds `--future-temperature`, None where the bundle's own counts."""
+    """Adds `--future-temperature`; None keeps the bundle's own."""
     parser.add_argument(
         "--future-temperature",
         type=_temperature,
         metavar="T",
-        help="what logits are divided by before LTA's futures are drawn (the bundle's: 1 unless "
-        "it was trained with another)",
+        help="temperature that divides the logits of LTA before futures are sampled (default: the "
+        "bundle's, 1 unless it was trained with another)",
     )
 
 

@@ -6,7 +6,7 @@ Shown beside our figures only where the data is Ego4D.
 from collections.abc import Mapping
 from typing import Any
 
-from model.data.samples import Enumeration
+from model.data.task_samples import Enumeration
 
 METRICS = {
     ("ar", "verb_top1"): "AR verb ↑",

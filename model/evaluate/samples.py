@@ -8,14 +8,13 @@ from tqdm import tqdm
 
 from extract.features.store import FeatureStore
 from extract.features.track_check import Annotated
-from model.data.annotated import annotated_in
 from model.data.annotations import DataRoot, Split
 from model.data.missing import Missing, say_left_out, with_missing
-from model.data.records import SplitRecords
-from model.data.samples import Enumeration, Samples, Tracks
+from model.data.records import SplitRecords, annotated_in
+from model.data.samples import Samples, Tracks
+from model.data.task_samples import Enumeration, split_samples
 from model.data.tracks import Progress, load_tracks, needed_by, read_tracks
 from model.errors import AnnotationInvalid
-from model.evaluate.scoring import split_samples
 from model.predict.predictor import Predictor
 from model.tasks import AR, LTA, TASKS
 

@@ -10,16 +10,7 @@ import torch
 from torch import Tensor
 
 from model.config import ModelConfig
-from model.data.records import SplitRecords
-from model.data.samples import (
-    Enumeration,
-    Samples,
-    Tracks,
-    action_samples,
-    anticipation_samples,
-    change_samples,
-    keyframe_samples,
-)
+from model.data.samples import Samples
 from model.evaluate.calibration import collect_logits
 from model.evaluate.metrics import (
     KeyframeRate,
@@ -34,7 +25,7 @@ from model.evaluate.metrics import (
 from model.nn.skill_set import SkillSet
 from model.predict.answers import output_probabilities
 from model.predict.futures import sample_split
-from model.tasks import AR, IGNORE, LTA, OSCC, PNR, Readout, TaskSpec
+from model.tasks import IGNORE, Readout, TaskSpec
 
 Metrics = dict[str, dict[str, float]]
 """Task -> metric -> value."""
@@ -50,28 +41,6 @@ ONE_CLASS = (Readout.CENTRE, Readout.GRAPH)
 
 TOP = 5
 """Of the more forgiving accuracy."""
-
-
-def split_samples(
-    records: SplitRecords, tracks: Tracks, *, enumeration: Enumeration = "current"
-) -> dict[str, Samples]:
-    """Returns the samples of a split, of the tasks that its records were read for.
-
-    Samples without any label are left out: nothing is learnt from them, and nothing measured.
-
-    Args:
-        records: what the split's files tell.
-        tracks: features of their videos.
-        enumeration: which LTA windows count.
-    """
-    actions, changes = records.actions, records.changes
-    made = {
-        AR.name: action_samples(actions, tracks),
-        LTA.name: anticipation_samples(actions, tracks, enumeration=enumeration),
-        OSCC.name: change_samples(changes, tracks),
-        PNR.name: keyframe_samples(changes, tracks),
-    }
-    return {task: samples.labelled() for task, samples in made.items() if task in records.tasks}
 
 
 def score_split(

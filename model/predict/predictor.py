@@ -16,12 +16,11 @@ from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.nn.knn import SearchName
 from model.nn.skill import Votes
 from model.nn.skill_set import SkillSet, build_skills
-from model.nodes import TOLERANCE_S
+from model.nodes import TOLERANCE_S, Bounds, cut_track, nodes_on
 from model.predict.answers import AnswerReader, graph_votes
 from model.predict.outputs import ForecastAnswer, LtaAnswer, Prediction
 from model.predict.search import BackpackSearch, SearchQuery, SearchResult
 from model.tasks import AR, LTA, TaskSpec
-from model.track_nodes import Bounds, cut_track, nodes_on
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
 from weights.errors import BundleError
 from weights.storage.cache import Cache

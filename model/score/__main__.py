@@ -22,8 +22,8 @@ from extract.cluster.session import absolute_place
 from extract.errors import ExtractError
 from extract.features.ids import as_id
 from extract.features.store import FeatureStore
-from model.data.annotated import annotated_in
 from model.data.annotations import DataRoot
+from model.data.records import annotated_in
 from model.errors import ModelError, ScoringRefused
 from model.score.answering import ChallengeAnswerer
 from model.score.cluster import Cluster, Recipe, Waiting

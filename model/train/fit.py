@@ -7,10 +7,15 @@ stop after the same step, and the next run resumes there, with any number of ran
 
 import logging
 import math
+import os
 import random
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -20,10 +25,11 @@ from tqdm import tqdm
 from model.config import FitConfig
 from model.distributed import ALONE, World
 from model.errors import Stopped
-from model.signals import deferred_signals
 from weights.storage.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 BatchT = TypeVar("BatchT")
 
@@ -255,7 +261,38 @@ def _save(module: nn.Module, optimizer: torch.optim.Optimizer, job: FitJob, at: 
         "optimizer": optimizer.state_dict(),
         "epoch": at.epoch,
         "losses": at.losses,
-        "coins": at.rng_states,
+        "coins": at.rng_states,  # as older checkpoints call it
     }
     with atomic_path(job.checkpoint) as temporary:
         torch.save(state, temporary)
+
+
+class StopRequest:
+    """The first of `STOP_SIGNALS` that came, or 0; a run that stops for it sets `is_handled`."""
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self.is_handled = False
+
+    def _note(self, signum: int, _: FrameType | None) -> None:
+        self.signum = self.signum or signum
+
+
+@contextmanager
+def deferred_signals(*, active: bool = True) -> Iterator[StopRequest]:
+    """Defers SIGTERM and SIGINT; one that was not handled takes effect at the end.
+
+    Without `active`, and outside the main thread, where Python allows no handler, nothing changes.
+    """
+    request = StopRequest()
+    if not active or threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {signum: signal.signal(signum, request._note) for signum in STOP_SIGNALS}
+    try:
+        yield request
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+    if request.signum and not request.is_handled:
+        os.kill(os.getpid(), request.signum)

@@ -61,6 +61,12 @@ def load_predictor(settings: Settings) -> Predictor:
 class Reloader:
     """Replaces the predictor being served by that of another bundle.
 
+    Args:
+        load: makes the predictor, verifying the bundle.
+        latest_sha256: reads the hash of the bundle; it fails when the bundle is unreachable,
+            although `load` might find a copy in a cache.
+        timeout_s: longest time a reload may take.
+
     Attributes:
         result: of the last reload.
     """
@@ -75,17 +81,6 @@ class Reloader:
         latest_sha256: Callable[[], str] | None = None,
         timeout_s: float,
     ) -> None:
-        """Loads nothing before `reload`.
-
-        Args:
-            load: makes the predictor, verifying the bundle.
-            decode: makes the canary's windows.
-            model: is switched to the new predictor.
-            metrics: counts the results.
-            latest_sha256: reads the hash of the bundle; it fails when the bundle is unreachable,
-                although `load` might find a copy in a cache.
-            timeout_s: longest time a reload may take.
-        """
         self._load, self._decode, self._model = load, decode, model
         self._metrics, self._latest_sha256 = metrics, latest_sha256
         self._timeout_s = timeout_s

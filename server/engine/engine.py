@@ -47,7 +47,13 @@ CLIPS_AHEAD = 4
 
 
 class Engine:
-    """The model's thread, the decoders, and the queues between them.
+    """The model's thread, the decoders, and the queues between them; started by `start`.
+
+    Args:
+        load: makes the predictor; runs on the model's thread.
+        pool: decoder processes.
+        telemetry: default: metrics without tracing.
+        latest_sha256: reads the hash of the bundle that `load` would load.
 
     Attributes:
         settings: limits in force.
@@ -67,15 +73,6 @@ class Engine:
         telemetry: Telemetry | None = None,
         latest_sha256: Callable[[], str] | None = None,
     ) -> None:
-        """Loads nothing and starts no process before `start`.
-
-        Args:
-            settings: sizes of queues and batches, deadlines.
-            load: makes the predictor; runs on the model's thread.
-            pool: decoder processes.
-            telemetry: default: metrics without tracing.
-            latest_sha256: reads the hash of the bundle that `load` would load.
-        """
         self.settings = settings
         self.telemetry = telemetry or Telemetry()
         self.life = Lifecycle()
@@ -241,17 +238,7 @@ class Engine:
     async def features(
         self, source: Source, options: ClipOptions | None = None, *, deadline_s: float
     ) -> ClipFeatures:
-        """Returns a clip's features.
-
-        Args:
-            source: the clip, or its features.
-            options: which of its video tracks to read.
-            deadline_s: on the running loop's clock.
-
-        Raises:
-            ExtractError: the clip cannot be decoded.
-            DeadlineExceeded: the deadline passed first.
-        """
+        """Returns a clip's features; arguments and errors as `FeatureStage.extract`."""
         async with until(deadline_s):
             with self.admission.work() as work:
                 return await self._feature_stage.extract(

@@ -61,7 +61,7 @@ class FeatureStage:
             predictor: has the encoder.
             work: its number of windows is set.
             deadline_s: on the running loop's clock.
-            on_progress: called at every stage.
+            on_progress: called at every stage and every encoded batch.
 
         Raises:
             ExtractError: the clip cannot be decoded.

@@ -17,9 +17,9 @@ from torch import Tensor
 from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
+from model.nodes import Bounds, cut_track
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
-from model.track_nodes import Bounds, cut_track
 from server.engine.request import (
     ClipFeatures,
     ClipResult,

@@ -14,9 +14,9 @@ from typing import Literal
 from extract.decode.clip import DecodedClip, StreamFacts
 from extract.features.track import FeatureTrack
 from model.errors import UnknownTask
+from model.nodes import Bounds
 from model.predict.outputs import Neighbour, Prediction
 from model.predict.predictor import Predictor, PredictRequest
-from model.track_nodes import Bounds
 from server.errors import DeadlineExceeded, FieldInvalid
 from server.schemas.options import PredictOptions, SegmentOptions
 

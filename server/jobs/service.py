@@ -34,7 +34,11 @@ ORPHAN_S = 300.0
 
 
 class Jobs:
-    """The store, the files, the workers, and the webhook senders.
+    """The store, the files, the workers, and the webhook senders; opened by `start`.
+
+    Args:
+        limits: every limit in force, for problem details.
+        client: sends webhooks; default: as the settings describe.
 
     Attributes:
         settings: of the engine.
@@ -51,13 +55,6 @@ class Jobs:
         *,
         client: SsrfSafeClient | None = None,
     ) -> None:
-        """Opens nothing before `start`.
-
-        Args:
-            engine: makes the predictions.
-            limits: every limit in force, for problem details.
-            client: sends webhooks; default: the one that the settings describe.
-        """
         self._engine = engine
         self.settings = settings = engine.settings
         database = settings.job_database

@@ -82,12 +82,7 @@ class JobStore:
         self._end(job, {"state": "failed", "error": problem}, "error", problem, now_s)
 
     def requeue(self, job: Job, *, counts: bool = False) -> None:
-        """Puts a claimed job back into the queue.
-
-        Args:
-            job: as it was claimed.
-            counts: whether the attempt counts.
-        """
+        """Puts a claimed job back into the queue; the attempt is not counted unless `counts`."""
         values: dict[str, Any] = {"state": "queued", "lease_expires_s": None}
         if not counts:
             values["attempt"] = JOBS.c.attempt - 1
@@ -124,14 +119,7 @@ class JobStore:
     def page(
         self, caller: str, *, limit: int, after: Cursor | None = None, state: State | None = None
     ) -> list[Job]:
-        """Returns a page of a caller's jobs, newest first.
-
-        Args:
-            caller: owner of the jobs.
-            limit: most jobs of the page.
-            after: last job of the page before.
-            state: only jobs in this state; default: in any.
-        """
+        """Returns a page of a caller's jobs, newest first, after the last job of another page."""
         wanted = [JOBS.c.caller == caller]
         if state is not None:
             wanted.append(JOBS.c.state == state)

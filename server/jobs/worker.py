@@ -31,7 +31,7 @@ POLL_S = 1.0
 
 
 class JobWorker:
-    """Processes jobs, one in each concurrent `step`; `limits` are all in force, for problems."""
+    """Processes jobs, one in each concurrent `step`; `limits` go into problem details."""
 
     def __init__(
         self, engine: Engine, store: JobStore, files: JobFiles, limits: Mapping[str, float]

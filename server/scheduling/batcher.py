@@ -80,8 +80,8 @@ class Batcher(Generic[In, Out]):
         Args:
             run: list in, list of the same length out; called on `executor`, one call at a time.
             executor: has a single thread, which owns what `run` uses.
-            max_cost: as the attribute.
-            capacity: as the attribute.
+            max_cost: cost of a full micro-batch.
+            capacity: length of the queue of each priority.
             max_low_cost: as `max_cost`, of a micro-batch of low priority, which bounds the wait
                 of high priority behind it; default: `max_cost`.
             max_wait_s: longest time a micro-batch is held open for more items.

@@ -37,7 +37,13 @@ NICENESS = 5
 
 
 class ModelThread:
-    """Loads the predictor and calls it, on one thread."""
+    """Loads the predictor and calls it, on one thread.
+
+    Args:
+        load: makes the predictor; runs on this thread.
+        decoding: number of clips being decoded: worth a short wait, and each a busy core.
+        on_device_error: called on the loop when the device, not a clip, caused an error.
+    """
 
     def __init__(
         self,
@@ -48,15 +54,6 @@ class ModelThread:
         telemetry: Telemetry | None = None,
         on_device_error: Callable[[], None] = lambda: None,
     ) -> None:
-        """Makes the queues; nothing is loaded before `load`.
-
-        Args:
-            settings: sizes of batches.
-            load: makes the predictor; runs on this thread.
-            decoding: number of clips being decoded: worth a short wait, and each a busy core.
-            telemetry: gets every micro-batch.
-            on_device_error: called on the loop when the device, not a clip, caused an error.
-        """
         self._load = load
         self._decoding = decoding
         self._telemetry = telemetry or Telemetry()
@@ -158,7 +155,7 @@ class ModelThread:
 
         def timed() -> Completed[T]:
             started_s = time.perf_counter()
-            with _cpu_threads(1), self._device_errors_reported():
+            with self._running(cpu_threads=1):
                 value = work(predictor)
             return Completed(value, started_s - queued_s, time.perf_counter() - started_s)
 
@@ -171,7 +168,7 @@ class ModelThread:
         for indices in _groups([(id(predictor), *part.shape[1:]) for predictor, part in parts]):
             encoder = parts[indices[0]][0].encoder
             same = [parts[index][1] for index in indices]
-            with _cpu_threads(free_cores), self._device_errors_reported():
+            with self._running(cpu_threads=free_cores):
                 rows = run_rows_or_split(
                     partial(_rows, encoder),
                     torch.cat(same) if len(same) > 1 else same[0],
@@ -187,7 +184,7 @@ class ModelThread:
             predictor = items[indices[0]][0]
             requests = [items[index][1] for index in indices]
             # One thread: synchronising costs its many small operations more than it gains.
-            with _cpu_threads(1), self._device_errors_reported():
+            with self._running(cpu_threads=1):
                 found = run_items_or_split(predictor.predict, requests, self._on_out_of_memory)
             predictions |= dict(zip(indices, found, strict=True))
         return [predictions[index] for index in range(len(items))]
@@ -204,14 +201,22 @@ class ModelThread:
         self._report_device_error()
 
     @contextmanager
-    def _device_errors_reported(self) -> Iterator[None]:
-        """Runs on the model's thread."""
+    def _running(self, cpu_threads: int) -> Iterator[None]:
+        """Runs on the model's thread: sets torch's CPU threads, and reports device errors.
+
+        Threads that outnumber the free cores wait for each other at the end of every operation,
+        for a scheduler's tick each time; a running decoder occupies a core.
+        """
+        before = torch.get_num_threads()
+        torch.set_num_threads(max(1, cpu_threads))
         try:
             yield
         except Exception as error:
             if is_device_error(error):
                 self._report_device_error()
             raise
+        finally:
+            torch.set_num_threads(before)
 
     def _report_device_error(self) -> None:
         if self._loop is not None:
@@ -233,21 +238,6 @@ def _groups(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
     for index, key in enumerate(keys):
         indices.setdefault(key, []).append(index)
     return list(indices.values())
-
-
-@contextmanager
-def _cpu_threads(count: int) -> Iterator[None]:
-    """Sets the number of torch's CPU threads.
-
-    Threads that outnumber the free cores wait for each other at the end of every operation, for a
-    scheduler's tick each time; a running decoder occupies a core.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, count))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _lower_priority() -> None:

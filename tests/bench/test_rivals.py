@@ -37,6 +37,7 @@ def test_every_rival_is_measured_as_its_guide_has_it_and_tuned():
     assert [rival.goal for rival in rivals(2)] == [1.5, 1.2, 1.2, None, 1.5, None, None]
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("module", ["plain", "by_hand"])
 def test_a_handler_gives_the_answers_of_the_calls_in_process(clip, module):
     expected = calls.answer(calls.load(SHIPPED_BUNDLE, None), clip)
@@ -49,6 +50,7 @@ def test_a_handler_gives_the_answers_of_the_calls_in_process(clip, module):
         httpx.get(url, trust_env=False)
 
 
+@pytest.mark.service
 def test_a_rival_that_cannot_start_is_reported_with_its_last_words():
     with (
         pytest.raises(RuntimeError, match="no-such-flag"),

@@ -7,6 +7,8 @@ from clients.client import EgoPackClient
 from clients.errors import ServerFault, Unreachable
 from clients.local import LocalServer, check_stopped
 
+pytestmark = pytest.mark.service
+
 
 def start(monkeypatch, *command, **options):
     """A LocalServer that runs another command than the server's."""

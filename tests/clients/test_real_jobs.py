@@ -15,6 +15,8 @@ from clients.errors import BadClip, NotFinished, NotFound
 from tests.clients.awaited import Awaited
 from tests.clients.proxy import Proxy
 
+pytestmark = pytest.mark.service
+
 SLOW = b"slow 0.4"
 """Three windows, 0.4 s each."""
 

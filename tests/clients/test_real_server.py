@@ -13,6 +13,8 @@ from clients.local import LocalServer
 from clients.results.predictions import PredictionResult
 from tests.clients.awaited import Awaited
 
+pytestmark = pytest.mark.service
+
 CLIP = SAMPLE / "clip.mp4"
 
 

@@ -87,12 +87,14 @@ def carry_out_all(blocks, checkout, url):
             carry_out(block, checkout, url)
 
 
+@pytest.mark.service
 @pytest.mark.parametrize("page", pages_that_run(slow=False), ids=name_of)
 def test_what_a_page_tells_a_reader_to_run_runs(page, checkout, server):
     carry_out_all(runnable(page), checkout, server.url)
 
 
 @pytest.mark.slow
+@pytest.mark.service
 @pytest.mark.parametrize("page", pages_that_run(slow=True), ids=name_of)
 def test_a_page_runs_with_all_that_takes_longer(page, checkout, server):
     carry_out_all(runnable(page, slow=True), checkout, server.url)

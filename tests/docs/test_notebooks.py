@@ -12,7 +12,6 @@ from docsite.notebooks import NOTEBOOKS
 from tests.docs.pages import ROOT
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
-SLOW = {"few-labels"}
 
 EXECUTE = """
 import sys, nbclient, nbformat
@@ -32,11 +31,8 @@ def test_a_notebook_is_kept_without_what_it_printed(path):
             assert cell["execution_count"] is None
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, marks=[pytest.mark.slow] if p.stem in SLOW else []) for p in ALL],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
     for needed in ("nbclient", "nbformat", "ipykernel"):
         pytest.importorskip(needed)

@@ -64,6 +64,7 @@ def test_every_page_has_its_place():
     assert listed == written
 
 
+@pytest.mark.slow
 def test_the_site_builds_and_asks_nobody_else(tmp_path):
     pytest.importorskip("mkdocs")
     pytest.importorskip("material")

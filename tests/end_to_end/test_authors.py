@@ -10,6 +10,8 @@ from tests.checkpoints import SMALL, TASKS, make_checkpoint, write_labels
 from weights.__main__ import main as weights
 from weights.authors.convert import FEATURES
 
+pytestmark = pytest.mark.slow
+
 ACTIONS, WINDOWS = 26, 60
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-import model.train as train_command
+import model.train.__main__ as train_command
 import model.train.reproduce.command as reproduce_command
 from bench.ego4d_tree import TreeSize, write_tree
 from model.config import FitConfig
@@ -15,6 +15,8 @@ from model.score.__main__ import main as score
 from model.tasks import TASKS
 from model.train.presets import EGO4D
 from weights.bundle import load_bundle
+
+pytestmark = pytest.mark.slow
 
 FEATURES = "omnivore_video_swinl"
 BRIEF = FitConfig(epochs=1, learning_rate=1e-3, batch_size=64, warmup_epochs=0.0)

@@ -89,6 +89,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(start, tmp_path):
     assert files_in(broken) == files_in(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_own_status_and_the_next_goes_on(start, tmp_path, number):
     out = tmp_path / "features"

@@ -14,6 +14,8 @@ from tests.extract.clips import noisy_frames, write_clip, write_numbered
 from tests.hostile.corpus import CORPUS
 from tests.hostile.specimen import Bait
 
+pytestmark = pytest.mark.service
+
 WALL_S = 10.0
 """What one clip may take to decode here."""
 

@@ -42,6 +42,7 @@ def one(tmp_path_factory):
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(one, two):
     found = two[0]["found"]
     assert found.keys() == one.keys()
@@ -58,6 +59,7 @@ def test_two_processes_train_what_one_does(one, two):
                 )
 
 
+@pytest.mark.slow
 def test_all_ranks_hold_the_same_bits(two):
     first, second = (rank["found"] for rank in two)
     for name, tensors in first.items():
@@ -65,6 +67,7 @@ def test_all_ranks_hold_the_same_bits(two):
             assert torch.equal(values, second[name][key]), f"{name}: {key}"
 
 
+@pytest.mark.slow
 def test_with_dropout_two_processes_differ_from_one_by_less_than_seeds_do(two):
     seeds = [torch.tensor(train_with_dropout(ALONE, seed)) for seed in range(3)]
     ours = torch.tensor(two[0]["noisy"])

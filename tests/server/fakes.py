@@ -18,11 +18,11 @@ from extract.contract import FeatureContract
 from extract.decode.clip import ClipInfo, DecodedClip, Notice
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from model.errors import SearchInvalid
+from model.nodes import Bounds, cut_track
 from model.predict import outputs
 from model.predict.predictor import Predictor, PredictRequest
 from model.predict.search import SearchQuery, SearchResult
 from model.tasks import TASKS as ALL_TASKS
-from model.track_nodes import Bounds, cut_track
 from server.engine.engine import Engine
 from server.engine.health import CANARY
 from server.settings.settings import Settings

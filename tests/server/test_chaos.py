@@ -16,6 +16,8 @@ from bench.load.watch import process_tree
 from clients.local import LocalServer
 from tests.extract.clips import write_numbered
 
+pytestmark = pytest.mark.service
+
 PLACES = 4
 """Requests the server takes at once."""
 

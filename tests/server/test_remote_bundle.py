@@ -48,6 +48,7 @@ def version(http):
 
 
 @pytest.mark.slow
+@pytest.mark.service
 def test_it_answers_as_from_a_folder_and_follows_the_bucket(storage, cache):
     files = read_files(SHIPPED_BUNDLE)
     push_files(files, S3)
@@ -72,6 +73,7 @@ def test_it_answers_as_from_a_folder_and_follows_the_bucket(storage, cache):
 
 
 @pytest.mark.slow
+@pytest.mark.service
 def test_one_flipped_byte_in_the_bucket_and_it_does_not_start(storage, cache):
     files = read_files(SHIPPED_BUNDLE)
     push_files(files, S3)

@@ -1,4 +1,4 @@
-"""A foreign checkpoint file -> named tensors; numbers and plain containers only, never objects."""
+"""Safe reader of foreign checkpoints: numbers and plain containers only, never objects."""
 
 import hashlib
 import warnings
@@ -17,9 +17,9 @@ class Entry:
     """One state dict of a checkpoint.
 
     Attributes:
-        file: the checkpoint, for errors.
+        file: path of the checkpoint, for errors.
         name: of the entry in it.
-        tensors: as they are called there.
+        tensors: under their names there.
     """
 
     file: str
@@ -27,7 +27,7 @@ class Entry:
     tensors: dict[str, Tensor]
 
     def error(self, detail: str) -> CheckpointInvalid:
-        """Returns the error that says what is wrong with this entry."""
+        """Returns an error about this entry."""
         return CheckpointInvalid(self.file, f"{self.name}: {detail}")
 
     def names_under(self, prefix: str) -> list[str]:
@@ -39,10 +39,10 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What `torch.save` wrote, as far as it is state dicts.
+    """The state dicts in a file of `torch.save`.
 
     Attributes:
-        file: where it is, as the caller spelled it.
+        file: its path, as the caller gave it.
         sha256: of its bytes.
         entries: name -> state dict; entries that are None are left out.
     """
@@ -53,15 +53,15 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, *, entries: frozenset[str], facts: frozenset[str]) -> Checkpoint:
-    """Reads a checkpoint without running anything that is in it.
+    """Reads a checkpoint without executing code from it.
 
     Args:
         path: of the file.
         entries: names of state dicts that may be there.
-        facts: names of numbers that may be there too, and say nothing of the model.
+        facts: names of other entries that may be there and are ignored.
 
     Raises:
-        CheckpointInvalid: it cannot be read, asks for code to be run, or holds something else.
+        CheckpointInvalid: it cannot be read, is not plain data, or holds another entry.
     """
     file = str(path)
     found = _read_dict(path)
@@ -77,14 +77,10 @@ def read_checkpoint(path: Path, *, entries: frozenset[str], facts: frozenset[str
 
 
 def read_state(path: Path, entry: str) -> Entry:
-    """Reads one state dict of a checkpoint, and looks at nothing else that is in it.
-
-    Args:
-        path: of the file.
-        entry: the state dict's name; its tensors may be of integers too.
+    """Reads one state dict of a checkpoint and ignores the others; integer tensors are allowed.
 
     Raises:
-        CheckpointInvalid: it cannot be read, asks for code to be run, or has no such state dict.
+        CheckpointInvalid: it cannot be read, is not plain data, or has no such state dict.
     """
     found = _read_dict(path)
     if entry not in found:
@@ -95,14 +91,14 @@ def read_state(path: Path, entry: str) -> Entry:
 
 
 def _read_dict(path: Path) -> Mapping[str, object]:
-    """Unpickles numbers and plain containers; raises `CheckpointInvalid` for all else."""
+    """Unpickles tensors and plain containers; raises CheckpointInvalid for all else."""
     file = str(path)
     try:
         with warnings.catch_warnings(action="ignore"):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointInvalid(file, f"cannot be read: {error.strerror}") from error
-    except Exception as error:  # on foreign bytes the unpickler may fail in any way
+    except Exception as error:  # malformed pickles raise anything
         raise CheckpointInvalid(
             file,
             "is damaged, or holds more than tensors and plain containers; loading that could run "

@@ -1,6 +1,6 @@
-"""Checkpoints of the authors' code -> one bundle that answers as their code does.
+"""Conversion of the authors' checkpoints to one bundle with the outputs of their code.
 
-Their tensors say the sizes; what else decides an answer is in their code, and is spelled out here.
+The sizes follow from the tensors; the choices that are only in their code are listed here.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from weights.bundle.manifest import Manifest
 from weights.errors import ImportRefused
 
 FEATURES = "omnivore_video_swinl"
-"""The feature set of all released experiments, by Ego4D's name for it."""
+"""Ego4D's name of the feature set of all released experiments."""
 
 NUM_NEIGHBOURS = 4
-"""k of all released experiments; it leaves no trace in the tensors."""
+"""k of all released experiments; the tensors do not determine it."""
 
 CHOICES = {
     "norm": "batch",
@@ -63,7 +63,7 @@ SPECS: dict[str, dict[str, Any]] = {
         ("pnr", "instants", "nodes", 1, 16, ["keyframe"], 0),
     )
 }
-"""The tasks as a manifest describes them."""
+"""Task specs, as in a manifest."""
 
 Pairs = tuple[Tensor, Tensor, Tensor]
 """Verb ids, noun ids and counts of the prototypes' actions, each (P,)."""
@@ -79,21 +79,21 @@ def import_authors(
     features: str = FEATURES,
     vectors_per_node: int = 3,
 ) -> Bundle:
-    """Returns the bundle that checkpoints make; it answers for features and has no encoder.
+    """Returns the bundle of some checkpoints; it takes features and has no encoder.
 
-    What whoever imports should know is under `notes` in the manifest's `training`.
+    Warnings are in `notes` of the manifest's `training`.
 
     Args:
-        paths: checkpoints, each of tasks that no other answers.
+        paths: checkpoints, each with other tasks.
         taxonomy: Ego4D's `fho_lta_taxonomy.json`.
         actions: Ego4D's `fho_lta_train.json`, to name the prototypes by.
         name: of the bundle.
         num_neighbours: k.
         features: the feature set that the checkpoints were trained on.
-        vectors_per_node: S, which no shape tells from D_in.
+        vectors_per_node: S, which the shapes do not determine.
 
     Raises:
-        ImportRefused: a file is not what it should be, or the files do not go together.
+        ImportRefused: a file is malformed, or the files do not go together.
     """
     labels = read_taxonomy(taxonomy)
     num_labels = {space: len(names) for space, names in labels.items()}
@@ -122,7 +122,7 @@ def import_authors(
 
 
 def _backpack(parts: Sequence[CheckpointPart], pairs: Pairs | None) -> tuple[Tensors, list[str]]:
-    """Returns the prototypes of all parts, their actions beside them, and what is in doubt."""
+    """Returns the prototypes of all parts with their actions, and warnings."""
     backpack: Tensors = {}
     notes = []
     for part in (part for part in parts if part.prototypes):
@@ -135,7 +135,7 @@ def _backpack(parts: Sequence[CheckpointPart], pairs: Pairs | None) -> tuple[Ten
 
 
 def _training(parts: Sequence[CheckpointPart], doubts: list[str]) -> dict[str, Any]:
-    """What the manifest says of where the tensors come from."""
+    """The manifest's provenance of the tensors."""
     notes = [f"checkpoint of {part.name}: {note}" for part in parts for note in part.notes]
     return {
         "data": "not stated by the checkpoints; their authors train on Ego4D",
@@ -146,7 +146,7 @@ def _training(parts: Sequence[CheckpointPart], doubts: list[str]) -> dict[str, A
 
 
 def _check_together(parts: Sequence[CheckpointPart]) -> None:
-    """Refuses checkpoints that answer the same task, or of models of different sizes."""
+    """Raises for two checkpoints of the same task, or of different sizes."""
     owner: dict[str, CheckpointPart] = {}
     for part in parts:
         for task in part.skills:
@@ -175,10 +175,10 @@ def _check_same(size: str, one: CheckpointPart, other: CheckpointPart) -> None:
 
 
 def _name_prototypes(part: CheckpointPart, pairs: Pairs | None) -> tuple[Pairs, str]:
-    """Returns the action of every prototype, and why they are unknown, if they are.
+    """Returns the action of every prototype, and the reason if they are unknown.
 
-    A checkpoint keeps prototypes in ascending order of verb and noun, without their labels. So
-    they are known when the split shows as many pairs as there are prototypes: none was left out.
+    A checkpoint has its prototypes in ascending order of verb and noun, without labels. They are
+    known if the split has as many pairs as there are prototypes: then none was left out.
     """
     num = len(next(iter(part.prototypes.values())))
     unknown = torch.full((num,), -1), torch.full((num,), -1), torch.zeros(num, dtype=torch.int64)
@@ -194,7 +194,7 @@ def _name_prototypes(part: CheckpointPart, pairs: Pairs | None) -> tuple[Pairs, 
     )
     return unknown, (
         f"{num} prototypes, but the annotations show {seen} pairs of verb and noun: {reason}. "
-        "Which is which cannot be told, so evidence calls them unknown; answers are not affected"
+        "The prototypes cannot be labelled, so evidence shows them as unknown; answers are the same"
     )
 
 
@@ -213,10 +213,10 @@ def _model(parts: Sequence[CheckpointPart], num_neighbours: int) -> dict[str, An
 
 
 def _backbone(part: CheckpointPart) -> dict[str, Any]:
-    """What the manifest says of a backbone.
+    """The manifest's entry of a backbone.
 
-    A checkpoint does not keep the backbone that filled its backpack. That the prototypes are of
-    these heads is the checkpoint's word, so the fingerprint only ties the two files together.
+    A checkpoint lacks the backbone that filled its backpack, so it is not verified that the
+    prototypes are of these heads: the fingerprint only ties the two files together.
     """
     made = fingerprint(part.backbone)
     return {
@@ -251,5 +251,5 @@ on what else is in the batch.
 
 ## Licence
 
-{training["licence"].capitalize()}. Ego4D's licence binds whoever uses models trained on it.
+{training["licence"].capitalize()}. Ego4D's licence applies to models trained on it.
 """

@@ -1,7 +1,7 @@
-"""Names and shapes of the tensors in the authors' checkpoints -> the names of our modules.
+"""Layouts: tensor names of the authors' checkpoints -> our names and the expected shapes.
 
-A layout is a table: name there -> name here and shape. It is made from the sizes alone, so a
-checkpoint either has exactly these tensors or is refused by the first name that differs.
+A layout follows from the sizes alone: a checkpoint has exactly these tensors, or it is refused
+with the first name that differs.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ FREQUENCY = "positional_encoding.frequency"
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of a checkpoint say.
+    """Sizes of a model, read off a checkpoint's shapes.
 
     Attributes:
         input_size: D_in.
@@ -49,7 +49,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one tensor goes, and the shape it must have."""
+    """Our name of one tensor, and its expected shape."""
 
     name: str
     shape: tuple[int, ...]
@@ -82,10 +82,7 @@ def backbone_layout(sizes: Sizes) -> Layout:
 def head_layout(task: str, voters: Iterable[str], sizes: Sizes) -> Layout:
     """Returns the layout of one task's entry; names here are those of `Skill`.
 
-    Args:
-        task: ours.
-        voters: tasks that its auxiliary classifiers listen to.
-        sizes: of the checkpoint.
+    `voters` are the tasks whose perspectives its auxiliary classifiers take.
     """
     width = sizes.hidden_size
     layout = _linear("net.1", "head.layers.0", width, width)
@@ -106,10 +103,7 @@ def head_layout(task: str, voters: Iterable[str], sizes: Sizes) -> Layout:
 def interaction_layout(known: Iterable[str], num_prototypes: int, sizes: Sizes) -> Layout:
     """Returns the layout of `graphone`; prototypes here are named "prototypes.<task>".
 
-    Args:
-        known: tasks that have prototypes.
-        num_prototypes: P, of each.
-        sizes: of the checkpoint.
+    `known` are the tasks that have prototypes, `num_prototypes` (P) of each.
     """
     width = sizes.hidden_size
     layout = {}

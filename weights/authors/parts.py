@@ -1,4 +1,4 @@
-"""One checkpoint of the authors' code -> a backbone, the skills on it, and its prototypes."""
+"""Conversion of one checkpoint of the authors' code: backbone, skills on it, prototypes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,16 +27,16 @@ FACTS = frozenset({"epoch"})
 
 @dataclass(frozen=True, eq=False)
 class CheckpointPart:
-    """What one checkpoint brings to a bundle.
+    """The tensors of one checkpoint, under the names of a bundle.
 
     Attributes:
-        checkpoint: where it comes from.
-        sizes: of its tensors.
+        checkpoint: their source.
+        sizes: of the model.
         backbone: tensors of the multi-task model: backbone and known tasks' heads.
         known: those tasks.
         skills: task -> tensors of its skill.
         prototypes: perspective of the skill -> (P, D); empty without a backpack.
-        notes: what whoever imports it should know.
+        notes: warnings for the manifest.
     """
 
     checkpoint: Checkpoint
@@ -49,19 +49,14 @@ class CheckpointPart:
 
     @property
     def name(self) -> str:
-        """Of the backbone in a bundle: the tasks answered on it."""
+        """Name of the backbone in a bundle: its skills' tasks."""
         return "-".join(self.skills)
 
 
 def read_part(
     path: Path, num_labels: Mapping[str, int], *, vectors_per_node: int = 3
 ) -> CheckpointPart:
-    """Reads a checkpoint of either stage.
-
-    Args:
-        path: of the file.
-        num_labels: label space -> labels in the taxonomy.
-        vectors_per_node: S, which no shape tells from D_in.
+    """Reads a checkpoint of either stage; `num_labels` is of each label space of the taxonomy.
 
     Raises:
         CheckpointInvalid: a tensor is missing, unknown or of the wrong shape, or the file is no
@@ -81,11 +76,11 @@ def read_part(
 
 
 def _sizes(checkpoint: Checkpoint, num_labels: Mapping[str, int], vectors: int) -> Sizes:
-    """Reads the sizes off the tensors' names and shapes."""
+    """Sizes from the tensors' names and shapes."""
     graph = checkpoint.entries[GRAPH]
     first = "temporal_pooling.proj.0.weight"
     if first not in graph.tensors or graph.tensors[first].ndim != 2:
-        raise graph.error(f"no matrix {first}: the importer knows models with TRN pooling")
+        raise graph.error(f"no matrix {first}: the importer supports models with TRN pooling")
     width, columns = graph.tensors[first].shape
     if columns % vectors:
         raise graph.error(f"{first} has {columns} columns, not a multiple of {vectors} vectors")
@@ -106,12 +101,12 @@ def _sizes(checkpoint: Checkpoint, num_labels: Mapping[str, int], vectors: int) 
 
 
 def _check_labels(entry: Entry, num_labels: Mapping[str, int]) -> None:
-    """Refuses another taxonomy in words; the layout would do it in shapes."""
+    """Raises for another taxonomy with a clearer message than the layout's."""
     for index, space in enumerate(("verb", "noun")):
         found = entry.tensors.get(f"classifiers.{index}.1.weight")
         if found is not None and found.ndim and len(found) != num_labels[space]:
             raise entry.error(
-                f"tells {len(found)} {space}s apart, the taxonomy names {num_labels[space]}: "
+                f"has {len(found)} {space}s, the taxonomy names {num_labels[space]}: "
                 "take the taxonomy it was trained with"
             )
 

@@ -1,4 +1,4 @@
-"""Ego4D's label files -> names by id, and the actions that a training split shows."""
+"""Readers of Ego4D's taxonomy and of the actions in its training annotations."""
 
 import json
 import re
@@ -18,7 +18,7 @@ def read_taxonomy(path: Path) -> dict[str, list[str]]:
     """Returns the verbs' and nouns' names by id from `fho_lta_taxonomy.json`.
 
     Raises:
-        CheckpointInvalid: it cannot be read or is not a taxonomy.
+        CheckpointInvalid: it cannot be read or is malformed.
     """
     values = _read(path)
     labels = {}
@@ -38,9 +38,7 @@ def is_name(text: object, name: str) -> bool:
 def count_actions(path: Path, labels: Mapping[str, Sequence[str]]) -> tuple[Tensor, Tensor, Tensor]:
     """Returns every (verb, noun) pair of `fho_lta_train.json` and how often it occurs.
 
-    Args:
-        path: of the file; actions of which a label is null are of no pair.
-        labels: "verb" and "noun" -> names by id, as the taxonomy has them.
+    Actions with a null label are skipped; `labels` is what `read_taxonomy` returns.
 
     Returns:
         Verb ids, noun ids and counts, each (P,) int64, in ascending order of verb * N + noun.
@@ -87,7 +85,7 @@ def _label(path: Path, row: Any, space: str, names: Sequence[str]) -> int:
 
 
 def _bare(name: str) -> str:
-    """A name without synonyms, case and the sign between its words."""
+    """A name without synonyms, in lower case, with spaces between its words."""
     return _SYNONYMS.sub("", name.strip().casefold()).replace("_", " ")
 
 

@@ -1,8 +1,6 @@
 """A bundle: manifest and safetensors, saved, loaded, verified, pushed and pulled."""
 
 from weights.bundle.bundle import (
-    BACKPACK_FILE,
-    CARD_FILE,
     ENCODER_FILE,
     ONNX_FILE,
     Bundle,
@@ -13,8 +11,6 @@ from weights.bundle.bundle import (
 )
 
 __all__ = [
-    "BACKPACK_FILE",
-    "CARD_FILE",
     "ENCODER_FILE",
     "ONNX_FILE",
     "Bundle",

@@ -1,7 +1,7 @@
-"""Save and load a bundle: manifest.json and safetensors, every byte checked against its hash.
+"""Bundle: manifest.json and safetensors, saved and loaded, every byte checked against its hash.
 
-A bundle is a folder, here or behind a URL. Loading never runs code from it: safetensors hold
-numbers only, and an encoder's ONNX graph, if there is one, is handed on as bytes.
+Loading never runs code from a bundle: safetensors hold numbers only, and an encoder's ONNX graph,
+if there is one, is returned as bytes.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Bundle:
     """A manifest and the tensors it describes.
 
     Attributes:
-        manifest: what the bundle says of itself.
+        manifest: description of the tensors.
         encoder: tensors of the video encoder; empty when the bundle expects features.
         backbones: name -> tensors of one temporal backbone and its known tasks' heads.
         skills: task -> tensors of one skill.
@@ -89,14 +89,9 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
 def load_bundle(place: Place, *, cache: Cache | None = None) -> Bundle:
     """Reads a bundle, checking every file against the manifest before using it.
 
-    Args:
-        place: a folder, or the URL of one.
-        cache: where what lies behind a URL is kept; by default the one of whoever runs this.
-
     Raises:
-        BundleMissing: there is no manifest at the place.
         BundleError: a file is missing, changed, or not safetensors.
-        RemoteFailed: a URL cannot be reached, and the cache does not hold all of the bundle.
+        BundleMissing, RemoteFailed: as `read_files`.
     """
     files = read_files(place, cache=cache)
     data, manifest = files.parts, files.manifest

@@ -1,8 +1,8 @@
-"""The files of a bundle as bytes, each checked against the manifest: read, written, moved about.
+"""Files of a bundle as bytes, each checked against the manifest: read, write, push.
 
-A part lies under its own name, as `save_bundle` writes it, or under `parts/SHA256`, as `push_files`
-does. The second way two versions of a bundle can lie in one folder, and whoever has the manifest of
-the older one still finds all of it.
+A part has its own name, as `save_bundle` writes it, or is `parts/SHA256`, as `push_files` does. The
+latter lets two versions of a bundle share a folder: a reader of the older manifest still finds all
+of its parts.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 
 @dataclass(frozen=True, eq=False)
 class BundleFiles:
-    """What a bundle consists of.
+    """A whole bundle in memory.
 
     Attributes:
-        text: of manifest.json.
-        manifest: what it says.
-        parts: file name -> content, as the manifest promises.
+        text: content of manifest.json.
+        manifest: the same, parsed.
+        parts: file name -> verified content.
     """
 
     text: bytes
@@ -45,13 +45,12 @@ class BundleFiles:
 def read_files(place: Place, *, cache: Cache | None = None) -> BundleFiles:
     """Returns a bundle's files.
 
-    Of a URL the manifest is always read anew, the parts that the cache holds are not. When it
-    cannot be reached, the manifest of the last bundle that came whole from there is used, with a
-    warning; its parts are checked like any others.
+    From a URL the manifest is always read anew, cached parts are not. If the URL is unreachable,
+    the last manifest from there of which all parts were read is used, with a warning.
 
     Args:
         place: a folder, or the URL of one.
-        cache: where what lies behind a URL is kept; by default the one of whoever runs this.
+        cache: of a URL's files; default: `default_cache()`.
 
     Raises:
         BundleMissing: there is no manifest at the place.
@@ -67,19 +66,19 @@ def read_files(place: Place, *, cache: Cache | None = None) -> BundleFiles:
     try:
         text = _read_manifest(folder, place)
     except RemoteFailed as error:
-        remembered = cache.recall(key)
-        if remembered is None:
+        cached = cache.find(key)
+        if cached is None:
             raise
-        logger.warning("%s; going on with the bundle that last came from there", error)
-        text = remembered
+        logger.warning("%s; using the last bundle that was read from there", error)
+        text = cached
     manifest = _parsed(text)
     parts = _parts(manifest, partial(_through_cache, cache, folder))
-    cache.remember(key, text)
+    cache.store(key, text)
     return BundleFiles(text, manifest, parts)
 
 
 def manifest_sha256(place: Place) -> str:
-    """Returns the hash by which the bundle that lies at a place now is known.
+    """Returns the SHA-256 of a bundle's current manifest, hence of the bundle.
 
     Raises:
         BundleMissing: there is no manifest at the place.
@@ -89,7 +88,7 @@ def manifest_sha256(place: Place) -> str:
 
 
 def write_files(files: BundleFiles, folder: Path) -> None:
-    """Writes a bundle where there is none, or another; it appears whole or not at all."""
+    """Writes a bundle to a folder, in place of the one before; it appears whole or not at all."""
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -101,15 +100,10 @@ def write_files(files: BundleFiles, folder: Path) -> None:
 def push_files(
     files: BundleFiles, place: Place, *, progress: Callable[[int], object] = lambda count: None
 ) -> None:
-    """Puts a bundle where others read it: parts that are not there yet, then the manifest.
+    """Publishes a bundle: uploads the parts that are missing, then the manifest.
 
-    Until the last step readers see what was there before, all of it. Broken off, it goes on with
-    the next part when it is run again.
-
-    Args:
-        files: of the bundle.
-        place: a folder, or the URL of one.
-        progress: told of bytes that are there from now on.
+    Until the last step readers see the previous bundle. An interrupted push continues with the
+    next part when it is run again. `progress` gets the size of each part that is there.
 
     Raises:
         OSError: it cannot be written; of a URL a RemoteFailed.
@@ -117,8 +111,8 @@ def push_files(
     folder = open_folder(place)
     for name, data in files.parts.items():
         target = _shared_name(files.manifest.files[name]["sha256"])
-        known = folder.facts(target)
-        if known is None or known.size != len(data):
+        present = folder.facts(target)
+        if present is None or present.size != len(data):
             folder.write(target, data)
         progress(len(data))
     folder.write(MANIFEST_FILE, files.text)
@@ -143,13 +137,13 @@ def _parsed(text: bytes) -> Manifest:
 
 
 def _parts(manifest: Manifest, read: Callable[[str, str], bytes]) -> dict[str, bytes]:
-    """Reads every part, naming the one that is not what the manifest promises."""
+    """Reads every part; raises BundleError for the first that differs from the manifest."""
     parts = {}
     for name, facts in manifest.files.items():
         digest, size = str(facts.get("sha256")), facts.get("bytes")
         try:
             if Path(name).name != name or not _DIGEST.fullmatch(digest):
-                raise FileNotFoundError  # nothing outside the bundle, or the cache, has a name here
+                raise FileNotFoundError  # no path traversal out of the bundle or the cache
             parts[name] = read(name, digest)
         except FileNotFoundError:
             expected = f"a file of {size} bytes"
@@ -181,7 +175,7 @@ def _shared_name(digest: Any) -> str:
 
 
 def _swap(fresh: Path, folder: Path) -> None:
-    """Puts `fresh` where `folder` is; a reader sees the old bundle or the new one."""
+    """Replaces `folder` by `fresh`; a reader sees the old bundle or the new one."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

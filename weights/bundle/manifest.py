@@ -1,4 +1,4 @@
-"""What a bundle says of itself, as JSON beside its tensors."""
+"""Manifest of a bundle: JSON that describes its tensors and lists its files with their hashes."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -19,12 +19,12 @@ class Manifest:
         encoder: name, kind, config, contract and fingerprint of the video encoder.
         model: the `ModelConfig` as plain values.
         backbones: name -> known tasks and fingerprint of its tensors.
-        skills: task -> its spec, the backbone it runs on, the perspectives it listens to.
+        skills: task -> its spec, the backbone it runs on, the perspectives it uses.
         label_spaces: label space -> names by id.
         calibration: "task.output" -> temperature and expected calibration error before and after.
         training: data, licence, seeds, command and times.
         metrics: split -> task -> metric -> value.
-        baselines: split -> name -> task -> metric -> value, of answers that never looked.
+        baselines: split -> name -> task -> metric -> value, of predictions without input.
         files: file name -> SHA-256 and size.
         format_version: layout of this file.
     """
@@ -44,16 +44,12 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is its inverse."""
+        """Returns plain JSON types; `from_dict` is the inverse."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Manifest":
-        """Rebuilds a manifest.
-
-        Raises:
-            BundleError: a key is missing or unknown, or the format is another one.
-        """
+        """Parses a manifest; raises BundleError for a wrong key, type or format version."""
         found = values.get("format_version")
         if found != FORMAT_VERSION:
             raise BundleError(

@@ -1,13 +1,13 @@
-"""Backbones that others publish: where they are and on what terms. None of them ships with us."""
+"""Catalogue of published backbones: address, licence, hash. None ships with the project."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 DOWNLOADS = Path("work/weights")
-"""Where fetched backbones are kept, each in a folder of its name."""
+"""Default folder of fetched backbones, each in a folder of its name."""
 
 FOLDER_VARIABLE = "EGOPACK_WEIGHTS"
-"""Names another place for them."""
+"""Environment variable with another folder for them."""
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,14 @@ class Published:
     """One checkpoint on its publisher's site.
 
     Attributes:
-        name: what our commands call it.
+        name: in our commands.
         kind: of network.
-        source: where it is published, in words.
-        url: its address there.
-        entry: the state dict in it that makes features; classifiers beside it are not kept.
+        source: publisher and model, in words.
+        url: address of the file.
+        entry: the state dict of the trunk; others, such as classifiers, are not kept.
         licence: short name of the terms.
-        terms: what they ask for, in words.
-        non_commercial: whether they bind more than giving credit does.
+        terms: their obligations, in words.
+        non_commercial: whether they have to be accepted.
         sha256: of the file, in hexadecimal; None where the publisher states none.
     """
 
@@ -38,7 +38,7 @@ class Published:
 
     @property
     def file(self) -> str:
-        """Name of the file that is published."""
+        """Name of the published file."""
         return self.url.rpartition("/")[2]
 
 

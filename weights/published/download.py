@@ -1,7 +1,4 @@
-"""An address -> a whole file, going on where an earlier try broke off.
-
-Knows HTTP; has never heard of checkpoints.
-"""
+"""Resumable HTTP download with retries, into a file that appears whole or not at all."""
 
 import json
 import logging
@@ -18,15 +15,15 @@ from weights.errors import FetchFailed
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and, where the server says so, the bytes in all."""
+"""Called with the bytes received and the bytes in all; None where the server does not say."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that another try may not meet again."""
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Transient statuses, which are retried."""
 
 
 class _Broken(Exception):
-    """This try came to nothing; another may not."""
+    """A failed try that is worth a retry."""
 
 
 def download(
@@ -38,23 +35,23 @@ def download(
     timeout_s: float = 30.0,
     progress: Progress = lambda done, total: None,
 ) -> None:
-    """Writes what an address answers to a file, which appears whole or not at all.
+    """Downloads a file, which appears whole or not at all.
 
-    What came is kept in `<path>.part`. It is only ever continued where the server vouches, by its
-    ETag, that the rest is of the same version (RFC 9110, 13.1.5); otherwise it starts over.
+    `<path>.part` keeps the bytes received. They are continued only if the server confirms, by a
+    strong ETag and If-Range, that the version is the same (RFC 9110, 13.1.5); else it starts over.
 
     Args:
         url: http or https.
         path: of the file.
-        retries: how often to try again without getting any further.
-        wait_s: before the first of them; doubled before each next.
-        timeout_s: longest silence to put up with.
-        progress: told how far it is.
+        retries: tries in a row that may end without one more byte.
+        wait_s: pause before the first retry; doubled before each next.
+        timeout_s: longest time without a byte.
+        progress: called after each chunk.
 
     Raises:
-        FetchFailed: it cannot be had, or not be written.
+        FetchFailed: it cannot be downloaded or written.
     """
-    public_address(url)  # refuses what is no address
+    public_address(url)  # raises for an invalid address
     part = _Part(path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json"))
     # A proxy from the environment cannot reach this machine's own loopback.
     trust_env = httpx.URL(url).host not in LOOPBACK
@@ -69,7 +66,7 @@ def download(
 def _persist(
     receive: Callable[[], None], url: str, part: "_Part", retries: int, wait_s: float
 ) -> None:
-    """Tries until the part is whole; gives up when so many retries in a row brought no byte."""
+    """Tries until the part is whole, or until so many retries in a row brought no byte."""
     address = public_address(url)
     best, failures = part.size, 0
     while True:
@@ -87,10 +84,10 @@ def _persist(
 
 
 def public_address(url: str) -> str:
-    """Returns an address without the secrets it may carry, for messages and records.
+    """Returns an address without user, query and fragment, which may be secret.
 
     Raises:
-        FetchFailed: it is none that could be downloaded from.
+        FetchFailed: it is not an http or https address.
     """
     try:
         parsed = httpx.URL(url)
@@ -103,11 +100,11 @@ def public_address(url: str) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """The start of a file, and beside it which version of which address that is.
+    """The start of a file.
 
     Attributes:
         path: of the bytes.
-        facts: JSON beside them; one that is damaged or missing means to start over.
+        facts: JSON of their address and ETag; if damaged or missing, the download starts over.
     """
 
     path: Path
@@ -122,7 +119,7 @@ class _Part:
         return f"; {self.size} bytes are kept, run again to go on" if self.size else ""
 
     def version(self, url: str) -> str | None:
-        """Returns the ETag to go on with; None when there is nothing to go on with."""
+        """Returns the ETag to resume with; None to start over."""
         try:
             facts = json.loads(self.facts.read_bytes())
         except (OSError, ValueError):
@@ -132,7 +129,7 @@ class _Part:
         return etag if isinstance(etag, str) else None
 
     def start(self, url: str, etag: str | None) -> None:
-        self.path.unlink(missing_ok=True)  # first, so that no bytes ever stand under a later ETag
+        self.path.unlink(missing_ok=True)  # first: no old bytes under a new ETag
         self.facts.write_text(json.dumps({"address": public_address(url), "etag": etag}))
 
     def finish(self, path: Path) -> None:
@@ -141,17 +138,17 @@ class _Part:
 
 
 def _receive(client: httpx.Client, url: str, part: _Part, progress: Progress) -> None:
-    """Makes one request and appends what comes; returns when the part is whole."""
+    """Makes one request and appends the body; returns when the part is whole."""
     etag = part.version(url)
     offset = part.size if etag else 0
-    # Ranges count the bytes that are sent, so these must be those of the file.
+    # Ranges count encoded bytes, so the encoding must be the file's own.
     headers = {"Accept-Encoding": "identity"}
     if etag:
         headers |= {"Range": f"bytes={offset}-", "If-Range": etag}
     with client.stream("GET", url, headers=headers) as response:
         status = response.status_code
         if status == 416 and response.headers.get("Content-Range") == f"bytes */{offset}":
-            return  # nothing comes after what is here
+            return  # the part is the whole file
         if status == 200:
             offset = 0
             part.start(url, _strong_etag(response))
@@ -170,7 +167,7 @@ def _receive(client: httpx.Client, url: str, part: _Part, progress: Progress) ->
 
 
 def _total(response: httpx.Response) -> int | None:
-    """Returns the bytes of the whole file; a server may send less of it than was asked for."""
+    """Size of the whole file; a server may send a shorter range than was requested."""
     size: str = response.headers.get("Content-Length", "")
     if response.status_code == 206:
         size = response.headers["Content-Range"].rpartition("/")[2]
@@ -179,7 +176,7 @@ def _total(response: httpx.Response) -> int | None:
 
 def _refusal(response: httpx.Response) -> Exception:
     said = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
-    if response.status_code in _PASSING:
+    if response.status_code in _TRANSIENT:
         return _Broken(said)
     return FetchFailed(
         f"{public_address(str(response.url))}: {said}. If the file has moved, give its new address "
@@ -188,13 +185,13 @@ def _refusal(response: httpx.Response) -> Exception:
 
 
 def _strong_etag(response: httpx.Response) -> str | None:
-    """A weak one only promises a file that serves as well, not the same bytes."""
+    """The ETag unless it is weak: that promises equivalence, not the same bytes."""
     etag = response.headers.get("ETag", "")
     return etag if etag.startswith('"') else None
 
 
 def _continues(response: httpx.Response, offset: int, etag: str | None) -> bool:
-    """Whether a 206 is what was asked for: some servers do not look at If-Range."""
+    """Whether a 206 is the requested range: some servers ignore If-Range."""
     content_range: str = response.headers.get("Content-Range", "")
     same = response.headers.get("ETag", etag) == etag
     return same and content_range.startswith(f"bytes {offset}-")

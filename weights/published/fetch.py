@@ -1,7 +1,7 @@
-"""A published backbone -> safetensors on disk, under the names it was published with.
+"""Fetch of a published backbone: download, verify, convert to safetensors.
 
-A folder holds the tensors and a record of what they were made of. The record outlives them: the
-same name must give the same bytes for ever, from whatever address they come.
+A folder holds the tensors and a record with the checkpoint's SHA-256. The record outlives them: a
+later fetch must give the same bytes, from whatever address.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ from weights.storage.atomic import atomic_path, write_atomic
 RECORD_FILE = "fetched.json"
 
 Record = dict[str, Any]
-"""What fetched.json says: `name`, `address` (null for a checkpoint that was there), `licence`,
+"""Content of fetched.json: `name`, `address` (null for a checkpoint that was there), `licence`,
 `checkpoint` and `tensors`; the last two are each `file`, `bytes` and `sha256`."""
 
 
@@ -38,19 +38,19 @@ def fetch(
     url: str | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Record:
-    """Returns the record of a backbone that is whole in a folder, downloading it where it is not.
+    """Returns the record of a backbone in a folder, downloading and converting it if need be.
 
-    A checkpoint that lies in the folder under its published name is taken instead of a download.
-    It is removed once its tensors are kept.
+    A checkpoint in the folder, under its published name, is used instead of a download. It is
+    removed once its tensors are written.
 
     Args:
         backbone: which one.
-        folder: that it has to itself.
-        url: where to take it from; None means its publisher.
-        progress: told how far the download is.
+        folder: of this backbone alone.
+        url: address to download from; None means its publisher.
+        progress: called after each chunk of the download.
 
     Raises:
-        FetchFailed: it cannot be had, or is not the file it was.
+        FetchFailed: it cannot be downloaded, or is not the recorded file.
         CheckpointInvalid: it is no checkpoint, or not of this backbone.
     """
     try:
@@ -69,11 +69,7 @@ def fetch(
 
 
 def load_fetched(backbone: Published, folder: Path) -> dict[str, Tensor]:
-    """Returns the tensors of a backbone that was fetched, under the names it was published with.
-
-    Args:
-        backbone: which one.
-        folder: that it was fetched into.
+    """Returns the tensors of a fetched backbone, under their published names.
 
     Raises:
         FetchFailed: it is not there; the message names the command that fetches it.
@@ -129,7 +125,7 @@ def _make(
 
 
 def _convert(checkpoint: Path, backbone: Published, path: Path) -> None:
-    """Keeps the tensors of the entry that makes features; the file names its origin and terms."""
+    """Writes the trunk's tensors; the file's metadata names origin and licence."""
     state = read_state(checkpoint, backbone.entry).tensors
     # Copies, because one storage under two names cannot be saved.
     own = {
@@ -158,7 +154,7 @@ def _refuse_page(path: Path) -> None:
 
 
 def _compare(path: Path, found: str, expected: str | None, *, is_published: bool) -> None:
-    """Refuses another file than the one that is published or, where no hash is, came first."""
+    """Refuses a file of another hash than is published or, without that, was recorded."""
     if expected is None or found == expected:
         return
     why = (
@@ -184,7 +180,7 @@ def _read_record(folder: Path, name: str) -> Record | None:
             if not all(isinstance(part[key], str) for key in ("file", "sha256")):
                 raise TypeError
     except (ValueError, TypeError, KeyError) as error:
-        # Not passed over in silence: without it, any file would do.
+        # An error, not a fresh start: without the record any file would be accepted.
         raise FetchFailed(f"{path} is damaged; remove it to trust what comes next") from error
     if record.get("name") != name:
         raise FetchFailed(f"{folder} holds {record.get('name')}; give {name} a folder of its own")
@@ -204,7 +200,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Keeps two runs from writing one file together; a killed run leaves nothing locked."""
+    """Locks the folder against a second run; a killed run leaves no lock."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

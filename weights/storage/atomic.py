@@ -16,10 +16,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder, which replaces `path` when the block ends.
 
     The file, then the folder, is synchronised to disk. If the block raises, the temporary file is
-    removed and `path` stays as it was. Any number of processes may write the same path.
-
-    Args:
-        path: of the file; its folder is made if need be.
+    removed and `path` stays as it was. Any number of processes may write the same path; its folder
+    is made if need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

@@ -1,7 +1,7 @@
-"""A folder of files, on this machine or behind a URL, with one way to read and write either.
+"""Folders of files, local or in object storage, behind one protocol.
 
-Only home of fsspec, which knows s3:// and many more; it is imported by what needs it, and a path,
-or a file:// URL of one, never does.
+The only importer of fsspec (s3:// and many more), and only for a URL: a path or a file:// URL
+needs no fsspec.
 """
 
 import logging
@@ -21,7 +21,7 @@ from weights.storage.atomic import TEMPORARY, write_atomic
 logger = logging.getLogger(__name__)
 
 Place = Path | str
-"""Where a folder is, as `as_place` returns it: a path, or a URL as a string."""
+"""Address of a folder, as `as_place` returns it: a path, or a URL as a string."""
 
 EXTRA = 'pip install "egopack-server[scale]"'
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -33,7 +33,7 @@ class PlaceInvalid(ValueError, ArgumentTypeError):
 
 
 def as_place(text: str | Path) -> Place:
-    """Returns the folder that a person named.
+    """Parses the address of a folder.
 
     Args:
         text: a path; `file:///a/path`; or the URL of a folder, such as `s3://bucket/bundles/one`.
@@ -45,7 +45,7 @@ def as_place(text: str | Path) -> Place:
         return Path(text)
     parts = urlsplit(text)
     if parts.password is not None or parts.query or parts.fragment:
-        # Not repeated in the message: this is what must not be in logs.
+        # The address is not in the message: its secrets must not get into logs.
         raise PlaceInvalid(
             f"an address in {parts.scheme}:// with a password or a query: expected the plain "
             "address of a folder; give secrets as the storage's own tools take them, such as "
@@ -60,13 +60,12 @@ def as_place(text: str | Path) -> Place:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What is known of a file without reading it.
+    """Metadata of a file.
 
     Attributes:
         name: below its folder.
         size: in bytes.
-        version: changes when the file is written: its time in ns, or a digest of what the storage
-            says of it.
+        version: changes when the file is written: its time in ns, or a digest of its metadata.
     """
 
     name: str
@@ -79,47 +78,36 @@ class Folder(Protocol):
 
     @property
     def name(self) -> str:
-        """The last step of its place."""
-        ...
+        """The last component of its address."""
 
     def facts(self, name: str) -> FileFacts | None:
-        """What is known of a file; None when there is none."""
-        ...
+        """Metadata of a file; None when there is none."""
 
     def files(self) -> list[str]:
         """Names of the files directly below, in no order."""
-        ...
 
     def read(self, name: str) -> bytes:
-        """The content of a file; `FileNotFoundError` when there is none."""
-        ...
+        """The content of a file; raises FileNotFoundError when there is none."""
 
     def fetch(self, name: str, path: Path) -> None:
-        """Writes a file's content to a path, which is only whole when this returns."""
-        ...
+        """Copies a file to a path, which is whole only when this returns."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Makes this the content of a file, which appears whole or not at all."""
-        ...
+        """Replaces the content of a file atomically."""
 
     def sweep(self, names: Collection[str]) -> None:
-        """Removes what writes of these files that were cut short have left."""
-        ...
+        """Removes the temporary files that interrupted writes of these files have left."""
 
 
 def open_folder(place: Place) -> Folder:
-    """Returns the folder at a place; nothing is asked of it yet."""
+    """Returns the folder at an address, without accessing it."""
     place = as_place(place)
     return LocalFolder(place) if isinstance(place, Path) else RemoteFolder(place)
 
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder on this machine, made by the first write.
-
-    Attributes:
-        path: of it.
-    """
+    """A folder in the local file system, made by the first write."""
 
     path: Path
 
@@ -154,12 +142,9 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A folder behind a URL. Retries are the storage library's; what it gives up on is an error.
+    """A folder in object storage, of which the library does the retries.
 
-    What is there is listed once, when first asked for; what is written here is known from then on.
-
-    Attributes:
-        url: of the folder.
+    It is listed once, at the first lookup; later writes through this object update that listing.
     """
 
     def __init__(self, url: str) -> None:
@@ -189,7 +174,7 @@ class RemoteFolder:
             system.get_file(f"{root}/{name}", str(path), callback=_bar(name))
 
     def write(self, name: str, data: bytes) -> None:
-        # One object, put in one go: object storage shows it whole or not at all.
+        # A single PUT: object storage makes it atomic.
         with self._translated(name):
             system, root = self._system()
             system.pipe_file(f"{root}/{name}", data)
@@ -198,7 +183,7 @@ class RemoteFolder:
             listing[name] = FileFacts(name, len(data), _number(data))
 
     def sweep(self, names: Collection[str]) -> None:
-        pass  # a write that was cut short leaves nothing to see
+        pass  # an interrupted write leaves no object
 
     def _listing(self, below: str) -> dict[str, FileFacts]:
         if below not in self._listed:
@@ -214,17 +199,17 @@ class RemoteFolder:
         return self._listed[below]
 
     def _system(self) -> tuple[Any, str]:
-        """The storage and our path in it."""
+        """The file system and the path in it."""
         if self._opened is None:
             import fsspec
 
-            # Listings are kept here, not there: a second look must see what others wrote.
+            # Listings are cached here, not there: a new folder must see what others wrote.
             self._opened = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         return self._opened
 
     @contextmanager
     def _translated(self, name: str) -> Iterator[None]:
-        """Turns whatever a storage raises into our errors, without the secrets it may repeat."""
+        """Translates exceptions of a storage library, removing secrets from their messages."""
         where = f"{self.url}/{name}"
         try:
             yield
@@ -232,10 +217,10 @@ class RemoteFolder:
             raise RemoteMissing(f"{where}: there is no such file") from None
         except ImportError as error:
             raise RemoteFailed(f"{where}: {error}; {EXTRA}") from None
-        except Exception as error:  # each storage has its own, and no common root
-            said = _SECRETS.sub("…", str(error)) or "no reason given"
-            # Not chained: a traceback would show what was just taken out.
-            raise RemoteFailed(f"{where}: {type(error).__name__}: {said}") from None
+        except Exception as error:  # each library has its own, without a common base
+            message = _SECRETS.sub("…", str(error)) or "no reason given"
+            # Not chained: a traceback would show the secrets.
+            raise RemoteFailed(f"{where}: {type(error).__name__}: {message}") from None
 
 
 def _bar(name: str) -> Any:
@@ -252,5 +237,5 @@ def _facts_of(prefix: str, entry: dict[str, Any]) -> FileFacts:
 
 
 def _number(data: bytes) -> int:
-    """A digest that fits 56 bits."""
+    """A 56-bit digest."""
     return int.from_bytes(sha256(data).digest()[:7], "big")

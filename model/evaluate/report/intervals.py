@@ -1,11 +1,14 @@
 """Values of samples -> a confidence interval of their mean, by bootstrap."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.evaluate.metrics import Values
+
+Resample = Literal["video", "sample"]
+"""What the bootstrap draws with replacement."""
 
 DRAWS = 2000
 LEVEL = 0.95

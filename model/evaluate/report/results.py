@@ -2,23 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from model.config import ModelConfig
 from model.data.missing import LEFT_OUT
-from model.data.samples import Enumeration, Samples
+from model.data.samples import Samples
+from model.data.task_samples import Enumeration
 from model.evaluate.metrics import batch_mean
 from model.evaluate.paper import published
 from model.evaluate.report.collect import TaskAnswers
 from model.evaluate.report.confusion import Row
 from model.evaluate.report.exhibits import ReportItem
-from model.evaluate.report.intervals import Interval, interval
+from model.evaluate.report.intervals import Interval, Resample, interval
 from model.evaluate.scoring import Metrics, PerSample, per_sample, summarise
 from model.evaluate.unseen import baselines
-
-Resample = Literal["video", "sample"]
 
 
 @dataclass(frozen=True, eq=False)

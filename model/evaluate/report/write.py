@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import os
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,7 @@ from model.evaluate.report.confusion import Row
 from model.evaluate.report.figures import to_png
 from model.evaluate.report.page import RunFacts, render
 from model.evaluate.report.results import SplitResult
+from weights.storage.atomic import write_atomic
 
 
 def write_report(
@@ -38,14 +37,14 @@ def write_report(
             write_csv(place.with_name(f"{exhibit.name}.csv"), exhibit.rows)
             if exhibit.figure:
                 image = to_png(exhibit.figure)
-                write_file(place.with_name(f"{exhibit.name}.png"), image)
+                write_atomic(place.with_name(f"{exhibit.name}.png"), image)
                 pictures[f"{split.split}/{exhibit.name}"] = image
             if progress:
                 progress()
     document = {"run": asdict(facts), "splits": {s.split: s.to_dict() for s in splits}}
     write_json(folder / "metrics.json", document)
     page = folder / "report.html"
-    write_file(page, render(facts, splits, pictures).encode())
+    write_atomic(page, render(facts, splits, pictures))
     return page
 
 
@@ -56,21 +55,10 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
         table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    write_file(path, text.getvalue().encode())
+    write_atomic(path, text.getvalue())
 
 
 def write_json(path: Path, value: object) -> None:
     """Writes JSON with sorted keys; what is not a number becomes an error, not NaN."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
-    write_file(path, text.encode() + b"\n")
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Writes a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        fresh.write_bytes(data)
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_atomic(path, text + "\n")

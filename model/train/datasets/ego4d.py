@@ -3,53 +3,46 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model.data.annotated import annotated_in, farthest
-from model.data.annotations import DataRoot, Split
+from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.missing import LEFT_OUT, Missing, say_left_out, with_missing
-from model.data.records import SplitRecords
-from model.data.samples import Enumeration, Samples, Tracks
+from model.data.records import SplitRecords, annotated_in, farthest
+from model.data.samples import Samples, Tracks
+from model.data.task_samples import split_samples
 from model.data.tracks import Progress, load_tracks
 from model.errors import AnnotationInvalid
-from model.evaluate.scoring import split_samples
-from model.tasks import AR, LTA, TASKS
+from model.tasks import AR, LTA
 from model.train.datasets.prepared import Prepared, progress_bar
 from model.train.ledger import stage_key
+from model.train.options import TrainingOptions
 
 
 def prepare_ego4d(
-    root: Path,
-    features: str,
+    options: TrainingOptions,
     *,
-    version: str | None,
-    enumeration: Enumeration,
     packed_under: Path,
-    tasks: Sequence[str] = tuple(TASKS),
     has_backpack: bool = True,
-    missing: Missing = "refuse",
     progress: bool = True,
 ) -> Prepared:
     """Returns the samples of train and val; the test split's labels are hidden.
 
     Args:
-        root: folder that holds `v1/` or `v2/`.
-        features: name of a feature set under it, or a folder or URL of one.
-        version: of the annotations; None takes v1 where it exists, else v2.
-        enumeration: which LTA windows count.
+        options: data root, version, features, LTA windows, tasks (files of others are not opened),
+            and treatment of samples without features; with "skip" the facts name their videos.
         packed_under: folder of the memory-mapped file that features are packed into.
-        tasks: to train; files of other tasks are not opened.
         has_backpack: reads AR's training samples, too, to fill a backpack from.
-        missing: treatment of samples whose video has no features; with "skip" the facts name
-            those videos.
         progress: shows a progress bar.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed, or has no label that a task or the
             backpack needs; the message gives the command or the flag that helps.
-        FeaturesMissing: a video has no feature file and `missing` is "refuse", or no video of a
-            split has one; the message gives the command that fetches it.
+        FeaturesMissing: a video has no feature file and that is refused, or no video of a split
+            has one; the message gives the command that fetches it.
         FeatureFileInvalid: a feature file is malformed, or does not cover its whole video.
     """
-    data = DataRoot.find(root, version)
+    assert options.data is not None
+    root, tasks, enumeration = options.data, options.tasks, options.lta_windows
+    features = options.features or FEATURES
+    data = DataRoot.find(root, options.version)
     also = [AR.name] if has_backpack and AR.name not in tasks else []
     records: dict[Split, SplitRecords] = {
         "train": data.read("train", [*tasks, *also]),
@@ -63,7 +56,7 @@ def prepare_ego4d(
 
     check()
     with progress_bar("features", shown=progress) as advance:
-        tracks, gone = _load(data, records, features, packed_under, missing, advance)
+        tracks, gone = _load(data, records, features, packed_under, options.missing, advance)
     facts: dict[str, object] = {
         "licence": "Ego4D's licence binds whoever trained on it",
         "lta_windows": enumeration,

@@ -15,9 +15,9 @@ from extract.features.store import FeatureStore
 from model.data.annotations import DataRoot, Split
 from model.data.records import SplitRecords
 from model.data.samples import Samples, Tracks
+from model.data.task_samples import split_samples
 from model.data.tracks import read_tracks
 from model.distributed import ALONE, World
-from model.evaluate.scoring import split_samples
 from model.tasks import FIXED_LABELS
 from model.train.datasets.prepared import Prepared, progress_bar
 from model.train.encoder.pretrain import Pretraining, pretrain_on_clips, pretrain_on_images

@@ -1,15 +1,15 @@
-"""Scores of a reproduction -> tables.md, scores.csv, figures and one HTML page."""
+"""Report of a reproduction: tables.md, scores.csv, figures and one HTML page."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.config import ModelConfig
-from model.data.samples import Enumeration
+from model.data.task_samples import Enumeration
 from model.evaluate.report.exhibits import ReportItem
 from model.evaluate.report.figures import to_png
 from model.evaluate.report.page import render_tables
 from model.evaluate.report.sweep import sweep_exhibit
-from model.evaluate.report.write import write_csv, write_file
+from model.evaluate.report.write import write_csv
 from model.train.reproduce.jobs import Score
 from model.train.reproduce.tables import (
     Table,
@@ -19,6 +19,7 @@ from model.train.reproduce.tables import (
     subset_table,
     sweep_rows,
 )
+from weights.storage.atomic import write_atomic
 
 SPLITS = ("val", "test")
 SWEPT = ("num_neighbours", "interaction_layers")
@@ -35,11 +36,11 @@ def build_tables(
     """Returns the tables that have a row, val before test; the paper's figures are of val.
 
     Args:
-        scores: of everything that was trained.
-        methods: whose rows are wanted.
-        tasks: all that took part.
-        with_paper: the paper's figures stand beside, LTA's where the windows are the same.
-        lta_windows: which windows the scores are of.
+        scores: of all trainings.
+        methods: one row each.
+        tasks: all that were trained.
+        with_paper: adds the paper's figures, LTA's only for the same windows.
+        lta_windows: of the scores.
     """
     tables = []
     for split in SPLITS:
@@ -71,24 +72,24 @@ def write_reproduction(
     facts: Sequence[str],
     note: str,
 ) -> None:
-    """Writes everything into a folder; the page comes last, so it is whole.
+    """Writes all files into a folder, the page that links them last.
 
     Args:
-        folder: made where it is not there.
-        scores: every figure, for scores.csv.
+        folder: created if need be.
+        scores: for scores.csv.
         tables: for tables.md and the page.
         sweeps: figures of the ablations, each with its CSV.
-        facts: data, seeds, command and time, a line each.
-        note: what a reader must know first.
+        facts: lines on data and seeds.
+        note: caveat at the top.
     """
     write_csv(folder / "scores.csv", score_rows(scores))
     text = "\n\n".join([*facts, *([note] if note else []), *(t.to_markdown() for t in tables)])
-    write_file(folder / "tables.md", text.encode() + b"\n")
+    write_atomic(folder / "tables.md", text + "\n")
     pictures = {}
     for sweep in sweeps:
         write_csv(folder / f"{sweep.name}.csv", sweep.rows)
         if sweep.figure:
             pictures[sweep.name] = to_png(sweep.figure)
-            write_file(folder / f"{sweep.name}.png", pictures[sweep.name])
+            write_atomic(folder / f"{sweep.name}.png", pictures[sweep.name])
     page = render_tables("Methods side by side", facts, note, tables, sweeps, pictures)
-    write_file(folder / "report.html", page.encode())
+    write_atomic(folder / "report.html", page)

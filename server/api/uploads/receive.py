@@ -15,7 +15,7 @@ from uuid import uuid4
 from starlette.requests import ClientDisconnect, Request
 
 from server.api.uploads.bodies import BodyKind, BodyReader, MemoryBody, clip_body
-from server.api.uploads.spool import DiskQuota, Reservation, SpoolDirectory, SpoolFile
+from server.api.uploads.spool import DiskQuota, SpoolDirectory, SpoolFile
 from server.errors import (
     BodyTooLarge,
     CallerGone,
@@ -136,13 +136,13 @@ class UploadReceiver:
         path = self.folder / uuid4().hex
         started_s = time.perf_counter()
         try:
-            with self.quota.reserve() as reservation:
+            with self.quota.reserve() as grow_to:
                 declared = request.headers.get("content-length", "")
-                reservation.grow_to(int(declared) if declared.isdecimal() else 0)
+                grow_to(int(declared) if declared.isdecimal() else 0)
                 with SpoolFile(path) as file:
                     reader = make(file)
                     async with asyncio.timeout(self._timeout_s):
-                        await self._pump(request, reader, file, reservation)
+                        await self._pump(request, reader, file, grow_to)
                     reader.finish()
                 self._telemetry.stage("receive", time.perf_counter() - started_s)
                 yield path, file.size_bytes, reader
@@ -154,7 +154,7 @@ class UploadReceiver:
             path.unlink(missing_ok=True)
 
     async def _pump(
-        self, request: Request, reader: BodyReader, file: SpoolFile, reservation: Reservation
+        self, request: Request, reader: BodyReader, file: SpoolFile, grow_to: Callable[[int], None]
     ) -> None:
         received = 0
         async for chunk in request.stream():
@@ -162,7 +162,7 @@ class UploadReceiver:
             self._telemetry.metrics.received_bytes.inc(len(chunk))
             if received > self._max_bytes:
                 raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
-            reservation.grow_to(received)
+            grow_to(received)
             reader.feed(chunk)
             await file.flush()
         await file.flush(least=1)

@@ -138,38 +138,22 @@ class DiskQuota:
         self.held = 0
 
     @contextmanager
-    def reserve(self) -> Iterator["Reservation"]:
-        """Yields one body's reservation, empty at first; gives it back at the end."""
-        reservation = Reservation(self)
+    def reserve(self) -> Iterator[Callable[[int], None]]:
+        """Yields a function that grows one body's reservation to a size; releases it at the end.
+
+        The function raises QueueFull if there is no room now.
+        """
+        reserved = 0
+
+        def grow_to(size: int) -> None:
+            nonlocal reserved
+            more = max(0, size - reserved)
+            if self._limit is not None and more and self.held + more > self._limit:
+                raise QueueFull(self._retry_after_s())
+            self.held += more
+            reserved += more
+
         try:
-            yield reservation
+            yield grow_to
         finally:
-            self.held -= reservation.held
-
-    def take(self, count: int) -> None:
-        """Takes bytes.
-
-        Raises:
-            QueueFull: there is no room for them now.
-        """
-        if self._limit is not None and self.held + count > self._limit:
-            raise QueueFull(self._retry_after_s())
-        self.held += count
-
-
-class Reservation:
-    """Bytes of the quota reserved for one body."""
-
-    def __init__(self, quota: DiskQuota) -> None:
-        self._quota = quota
-        self.held = 0
-
-    def grow_to(self, size: int) -> None:
-        """Reserves at least so many bytes.
-
-        Raises:
-            QueueFull: there is no room for them now.
-        """
-        if size > self.held:
-            self._quota.take(size - self.held)
-            self.held = size
+            self.held -= reserved

@@ -7,6 +7,8 @@ import pytest
 from tests.cluster.crew_run import FINE, POISON
 from tests.cluster.runs import Run
 
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("nodes")]
+
 
 @pytest.fixture(scope="module")
 def found(nodes):

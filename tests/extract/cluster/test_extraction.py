@@ -13,6 +13,8 @@ from tests.cluster.runs import BUNDLE, COUNTS, Run, features_in, verdicts
 from tests.extract.clips import write_audio_only, write_numbered
 from tests.model.challenge import make_challenge, options, read_files, score
 
+pytestmark = [pytest.mark.service, pytest.mark.xdist_group("nodes")]
+
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory):

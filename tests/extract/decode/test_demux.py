@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from extract.decode.video import Limits, decode_clip
+from extract.decode.clip import Limits
+from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
 from tests.extract.clips import (
     noisy_frames,

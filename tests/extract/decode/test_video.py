@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from extract.contract import OMNIVORE
-from extract.decode.video import TRUSTED, Limits, decode_clip, decode_into
+from extract.decode.clip import TRUSTED, Limits
+from extract.decode.video import decode_clip, decode_into
 from extract.errors import VideoRejected
 from tests.extract.clips import noisy_frames, write_clip, write_numbered
 from tests.extract.decode.clip_checks import codes, numbers, rejection

@@ -177,6 +177,7 @@ def test_a_graph_with_graphs_inside_is_refused(tiny_encoder, graph):
         OnnxEncoder(tiny_encoder, model.SerializeToString())
 
 
+@pytest.mark.slow
 def test_nothing_is_written_or_reported_beside_the_features(tmp_path):
     code = (
         "import extract.runtime.onnx_encoder as e; "

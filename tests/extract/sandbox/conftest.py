@@ -1,6 +1,6 @@
 import pytest
 
-from extract.decode.video import Limits
+from extract.decode.clip import Limits
 from extract.sandbox.pool import DecodePool
 
 

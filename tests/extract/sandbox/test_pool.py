@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from extract.contract import OMNIVORE, TABLETOP
-from extract.decode.video import Limits, decode_clip
+from extract.decode.clip import Limits
+from extract.decode.video import decode_clip
 from extract.errors import DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
 from tests.extract.sandbox.processes import status_of, wait_until

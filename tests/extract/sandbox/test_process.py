@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from extract.contract import OMNIVORE, TABLETOP
-from extract.decode.video import Limits
+from extract.decode.clip import Limits
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
 from tests.extract.clips import write_clip

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.data.annotations import DataRoot
-from model.data.samples import Tracks, keyframe_samples
+from model.data.samples import Tracks
+from model.data.task_samples import keyframe_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
 from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write

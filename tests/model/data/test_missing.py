@@ -16,6 +16,7 @@ from model.evaluate.__main__ import main as evaluate
 from model.score.__main__ import main as score
 from model.train.__main__ import main as train
 from model.train.datasets.ego4d import prepare_ego4d
+from model.train.options import TrainingOptions
 from tests.extract.clips import noisy_frames, write_clip
 from tests.factories import make_bundle
 from tests.model.feature_tree import SPLITS, write_tree
@@ -247,10 +248,9 @@ def test_evaluation_does_not_score_a_task_whose_labels_are_left_out(
 
 
 def prepared(tree, work, **more):
-    return prepare_ego4d(
-        tree.root, FEATURES, version=None, enumeration="current", packed_under=work,
-        progress=False, **more,
-    )  # fmt: skip
+    options = {"version": None, "features": None, "missing": "refuse", "lta_windows": "current",
+               "tasks": tuple(TASKS), "data": tree.root, **more}  # fmt: skip
+    return prepare_ego4d(TrainingOptions(**options), packed_under=work, progress=False)
 
 
 @pytest.fixture(scope="module")

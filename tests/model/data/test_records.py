@@ -1,7 +1,8 @@
 import pytest
 
 from model.data.records import group_by_clip
-from model.data.samples import Tracks, anticipation_samples
+from model.data.samples import Tracks
+from model.data.task_samples import anticipation_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
 from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write

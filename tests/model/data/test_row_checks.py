@@ -3,7 +3,8 @@ import logging
 
 import pytest
 
-from model.data.samples import Tracks, keyframe_samples
+from model.data.samples import Tracks
+from model.data.task_samples import keyframe_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
 from tests.model.data.annotation_rows import (

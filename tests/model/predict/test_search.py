@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from model.errors import FeatureMismatch, SearchInvalid, SegmentInvalid
+from model.nodes import cut_track, nodes_on
 from model.predict.predictor import Predictor, PredictRequest
 from model.predict.search import SearchQuery
 from model.tasks import AR
-from model.track_nodes import cut_track, nodes_on
 from tests.factories import make_bundle, make_track
 
 

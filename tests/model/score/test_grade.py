@@ -6,7 +6,8 @@ import torch
 from extract.features.store import FeatureStore
 from model.config import ModelConfig
 from model.data.annotations import DataRoot
-from model.data.samples import Tracks, anticipation_samples, change_samples, keyframe_samples
+from model.data.samples import Tracks
+from model.data.task_samples import anticipation_samples, change_samples, keyframe_samples
 from model.evaluate.calibration import collect_logits
 from model.evaluate.metrics import anticipation_errors, keyframe_error_s
 from model.nn.skill_set import build_skills

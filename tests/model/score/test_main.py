@@ -127,6 +127,7 @@ def test_a_model_that_normalises_over_its_batch_makes_the_batch_size_count(root,
     assert read_files(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_a_run_killed_half_way_ends_with_the_same_bytes(root, out, tmp_path):
     slowly = (
         "import sys, time\n"

@@ -9,13 +9,13 @@ from model.config import FitConfig, Learning, ModelConfig
 from model.errors import SettingInvalid
 from model.evaluate.calibration import collect_logits
 from model.tasks import TASKS
+from model.train.assemble import score_splits
 from model.train.effects import FIT, RULES, check_settings
 from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, LABELS, Trainer, parts_of
 from model.train.options import override
 from model.train.pipeline import TrainingPipeline, plan
 from model.train.presets import on_own_backbones
-from model.train.reproduce.jobs import score_models
 from tests.factories import NUM_LABELS, TINY, make_samples
 from tests.model.train.small_training import prepared
 
@@ -69,7 +69,7 @@ def learn(tmp_path_factory):
         models = TrainingPipeline(trainer, Ledger(folder, {}), "samples").models(parts_of(method))
         logits = collect_logits(models, VAL, learning.model)[0]
         flat = {f"{t}.{n}": v for t, by in logits.items() for n, v in by.items()}
-        return flat, score_models(models, data, learning, 0)["val"]
+        return flat, score_splits(models, data.samples, learning.model)[1]["val"]
 
     return learnt
 

@@ -20,6 +20,8 @@ from server.engine.health import CANARY
 from tests.server.fakes import clip
 from weights import SHIPPED_BUNDLE
 
+pytestmark = pytest.mark.service
+
 
 def running(**settings):
     return started("-m", "tests.server.fakes", json.dumps(settings))

@@ -1,9 +1,24 @@
+"""An engine with fakes, and clips for it."""
+
 import asyncio
+from contextlib import asynccontextmanager
 
 import pytest
 
 from server.schemas.options import PredictOptions
-from tests.server.fakes import clip
+from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
+
+
+@asynccontextmanager
+async def started(**values):
+    predictor, pool = FakePredictor(), FakePool()
+    engine = make_engine(make_settings(**values), predictor, pool)
+    await engine.start()
+    assert engine.life.state == "ready", engine.life.failure
+    try:
+        yield engine, predictor, pool
+    finally:
+        await engine.stop()
 
 
 @pytest.fixture

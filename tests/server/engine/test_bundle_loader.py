@@ -1,5 +1,3 @@
-"""What runs the encoder is a setting of the server."""
-
 import asyncio
 import threading
 from contextlib import asynccontextmanager

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
-from tests.server.engine.fake_engine import started
+from tests.server.engine.conftest import started
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_a_bad_clip_fails_alone_and_the_next_one_is_answered(ask, body, error):
     asyncio.run(main())
 
 
-def test_a_worker_killed_for_its_neighbours_sins_costs_no_answer(ask):
+def test_a_clip_is_retried_once_after_a_decoder_crash(ask):
     async def main():
         async with started() as (engine, _, pool):
             assert (await ask(engine, b"die-once")).prediction.segments

@@ -4,11 +4,25 @@ import threading
 import pytest
 import torch
 
-from model.errors import SegmentInvalid, UnknownTask
 from server.engine.engine import Engine
-from server.errors import Draining, FieldInvalid, NotReady, QueueFull
-from tests.server.engine.fake_engine import started
-from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
+from server.errors import DeadlineExceeded, Draining, NotReady, OutOfMemory, QueueFull
+from tests.server.engine.conftest import started
+from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings, wait_until
+
+
+def test_a_clip_becomes_windows_features_and_answers(ask):
+    async def main():
+        async with started() as (engine, predictor, _):
+            passes = predictor.backbone_passes
+            outcome = await ask(engine, clip(frames=240, grey=51))
+            assert predictor.backbone_passes == passes + 1
+        assert outcome.track.features.shape == (14, 4)
+        assert torch.equal(outcome.track.features, torch.full((14, 4), 51.0))
+        assert outcome.track.duration_s == 8.0
+        assert outcome.prediction.segments[0].oscc.probability == pytest.approx(0.2)
+        assert outcome.prediction.lta is not None
+
+    asyncio.run(main())
 
 
 def test_it_is_ready_only_after_a_canary_went_through_every_stage():
@@ -52,42 +66,26 @@ def test_what_cannot_start_is_broken_and_says_why(broken):
     asyncio.run(main())
 
 
-def test_clips_asked_together_share_batches_and_get_their_own_answers(ask):
+def test_an_expired_request_is_dropped_wherever_it_is(ask):
     async def main():
-        async with started(decode_workers=4, max_wait_ms=200) as (engine, predictor, pool):
-            alone = [await ask(engine, clip(100 + n, 20 * n)) for n in range(4)]
-            barrier = threading.Barrier(4)
-            pool.hold = lambda: barrier.wait(5)
-            predictor.batches.clear()
-            predictor.encoder.batches.clear()
-            together = await asyncio.gather(*(ask(engine, clip(100 + n, 20 * n)) for n in range(4)))
-        assert max(predictor.batches) > 1
-        assert max(predictor.encoder.batches) > max(len(a.track.features) for a in alone)
-        for one, many in zip(alone, together, strict=True):
-            assert torch.equal(one.track.features, many.track.features)
-            assert one.prediction == many.prediction
-
-    asyncio.run(main())
-
-
-def test_unknown_tasks_and_too_many_segments_are_refused_before_decoding(ask):
-    async def main():
-        async with started(max_segments=1) as (engine, _, pool):
-            with pytest.raises(UnknownTask, match="ar, lta, oscc, pnr"):
-                await ask(engine, tasks=["ar", "dance"])
-            with pytest.raises(FieldInvalid, match="at most 1"):
-                await ask(engine, segments=[(0, 1), (1, 2)])
-            assert pool.decoded == 0
-
-    asyncio.run(main())
-
-
-def test_a_segment_outside_the_clip_is_refused_by_its_place(ask):
-    async def main():
-        async with started() as (engine, _, _):
-            with pytest.raises(SegmentInvalid) as caught:
-                await ask(engine, clip(frames=60), segments=[(0, 2), (1, 9)])
-            assert caught.value.index == 1
+        async with started(decode_workers=1) as (engine, predictor, _):
+            with pytest.raises(DeadlineExceeded):
+                await ask(engine, timeout_s=-1)
+            with pytest.raises(DeadlineExceeded):
+                await ask(engine, b"slow 0.2", timeout_s=0.05)
+            with pytest.raises(DeadlineExceeded):  # its deadline, not the decoder's limit
+                await ask(engine, b"timeout 9", timeout_s=0.1)
+            gate, is_held = threading.Event(), threading.Event()
+            predictor.before_predict = lambda: (is_held.set(), gate.wait(5))
+            held = asyncio.create_task(ask(engine))
+            await wait_until(is_held.is_set)
+            batches = len(predictor.batches)
+            with pytest.raises(DeadlineExceeded):
+                await ask(engine, timeout_s=0.1)
+            gate.set()
+            await held
+            await asyncio.sleep(0.02)
+            assert predictor.batches[batches:] == [1]
 
     asyncio.run(main())
 
@@ -114,6 +112,48 @@ def test_draining_refuses_new_work_and_finishes_the_old(ask):
                 raise AssertionError("it was draining")
             assert (await slow).prediction.segments
         assert pool.is_closed
+
+    asyncio.run(main())
+
+
+def test_too_little_memory_halves_the_batches_once_and_costs_no_answer(ask):
+    async def main():
+        async with started(max_batch_windows=8) as (engine, predictor, _):
+            encode, sizes = predictor.encoder.encode, []
+
+            def small(windows):
+                sizes.append(len(windows))
+                if len(windows) > 4:
+                    raise torch.OutOfMemoryError("full")
+                return encode(windows)
+
+            expected = (await ask(engine, clip(240, 51))).track.features
+            predictor.encoder.encode = small
+            assert torch.equal((await ask(engine, clip(240, 51))).track.features, expected)
+            tried = [size for size in sizes if size > 4]
+            sizes.clear()
+            assert torch.equal((await ask(engine, clip(240, 51))).track.features, expected)
+            assert max(sizes) == 4
+            assert engine.telemetry.metrics.out_of_memory._value.get() == len(tried)
+
+    asyncio.run(main())
+
+
+def test_a_batch_of_which_not_even_half_fits_is_refused_and_the_next_clip_answered(ask):
+    async def main():
+        async with started(max_batch_windows=8) as (engine, predictor, _):
+            encode = predictor.encoder.encode
+
+            def full(windows):
+                if len(windows) > 2:
+                    raise torch.OutOfMemoryError("full")
+                return encode(windows)
+
+            predictor.encoder.encode = full
+            with pytest.raises(OutOfMemory):
+                await ask(engine, clip(240))
+            assert engine.life.failure is None
+            assert (await ask(engine, clip(33))).prediction.segments
 
     asyncio.run(main())
 

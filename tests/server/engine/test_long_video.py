@@ -2,21 +2,46 @@
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
+from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
-from server.engine import responses as answers
+from server.engine import responses
+from server.engine.engine import Engine
 from server.engine.long_video import MAX_YIELD_S
+from server.engine.request import no_progress
 from server.errors import DeadlineExceeded, VideoTooLong
 from server.schemas.options import PredictOptions
-from tests.server.engine.real_engine import SAMPLE, long, started
+from tests.server.fakes import make_settings
 
+SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 CLOSE = 1e-5
 
 
-def told(engine, outcome, options):
+@asynccontextmanager
+async def started(**values):
+    engine = Engine.from_settings(make_settings(decode_workers=1, **values))
+    await engine.start()
+    assert engine.life.failure is None
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, on_progress=no_progress):
+    options = options or PredictOptions()
+    return await engine.long_video.predict(
+        path, options, timeout_s=timeout_s, on_progress=on_progress
+    )
+
+
+def body_of(engine, outcome, options):
     """The answer but for what depends on the day."""
-    whole = answers.prediction(outcome, options, answer_id="x", total_s=0.0)
+    whole = responses.prediction(outcome, options, answer_id="x", total_s=0.0)
     body = whole.model_dump(exclude={"timings"})
     del body["input"]["reader"]
     return body
@@ -55,7 +80,7 @@ def test_a_job_answers_as_a_request_does(choices):
             sync = await engine.predict(SAMPLE, options, deadline_s=deadline_s)
             job = await long(engine, options)
             assert (job.clip.source_frames == sync.clip.source_frames).all()
-            found = list(differences(told(engine, job, options), told(engine, sync, options)))
+            found = list(differences(body_of(engine, job, options), body_of(engine, sync, options)))
         assert len(found) > 20
         assert max(found) <= CLOSE
 
@@ -73,11 +98,34 @@ def test_progress_counts_up_to_the_windows_of_the_whole_video():
     asyncio.run(main())
 
 
+def write_video(path, frames, fps=30, size=64):
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
+        stream.width = stream.height = size
+        for index in range(frames):
+            grey = np.full((size, size, 3), index % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
+    async def main():
+        video = write_video(tmp_path / "long.mp4", frames=30 * 80)
+        async with started() as engine:
+            outcome = await long(engine, PredictOptions(tasks=["ar"]), video)
+        assert len(outcome.track.features) == 149
+        assert len(outcome.prediction.segments) == 10
+        assert outcome.prediction.lta is None
+
+    asyncio.run(main())
+
+
 def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_ends():
     async def timed(engine):
-        told, started_s = [], time.perf_counter()
-        await long(engine, on_progress=told.append)
-        return told, time.perf_counter() - started_s
+        events, started_s = [], time.perf_counter()
+        await long(engine, on_progress=events.append)
+        return events, time.perf_counter() - started_s
 
     async def main():
         async with started() as engine:
@@ -101,5 +149,20 @@ def test_limits_of_jobs_are_kept(tmp_path):
             with pytest.raises(DeadlineExceeded):
                 await long(engine, timeout_s=0.2)
             assert (await long(engine)).prediction.segments  # the next one is answered
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_job_leaves_no_process(tmp_path):
+    video = write_video(tmp_path / "long.mp4", frames=30 * 240)
+
+    async def main():
+        async with started() as engine:
+            task = asyncio.create_task(long(engine, PredictOptions(tasks=["ar"]), video))
+            await asyncio.sleep(0.3)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert (await long(engine)).prediction.segments
 
     asyncio.run(main())

@@ -1,43 +1,30 @@
 import asyncio
-import threading
 
 import pytest
 
-from server.errors import DeadlineExceeded
-from tests.server.engine.fake_engine import started
-from tests.server.fakes import wait_until
+from model.errors import SegmentInvalid, UnknownTask
+from server.errors import FieldInvalid
+from tests.server.engine.conftest import started
+from tests.server.fakes import clip
 
 
-def test_an_expired_request_is_dropped_wherever_it_is(ask):
+def test_unknown_tasks_and_too_many_segments_are_refused_before_decoding(ask):
     async def main():
-        async with started(decode_workers=1) as (engine, predictor, _):
-            with pytest.raises(DeadlineExceeded):
-                await ask(engine, timeout_s=-1)
-            with pytest.raises(DeadlineExceeded):
-                await ask(engine, b"slow 0.2", timeout_s=0.05)
-            with pytest.raises(DeadlineExceeded):  # its deadline, not the decoder's limit
-                await ask(engine, b"timeout 9", timeout_s=0.1)
-            gate, is_held = threading.Event(), threading.Event()
-            predictor.before_predict = lambda: (is_held.set(), gate.wait(5))
-            held = asyncio.create_task(ask(engine))
-            await wait_until(is_held.is_set)
-            batches = len(predictor.batches)
-            with pytest.raises(DeadlineExceeded):
-                await ask(engine, timeout_s=0.1)
-            gate.set()
-            await held
-            await asyncio.sleep(0.02)
-            assert predictor.batches[batches:] == [1]
+        async with started(max_segments=1) as (engine, _, pool):
+            with pytest.raises(UnknownTask, match="ar, lta, oscc, pnr"):
+                await ask(engine, tasks=["ar", "dance"])
+            with pytest.raises(FieldInvalid, match="at most 1"):
+                await ask(engine, segments=[(0, 1), (1, 2)])
+            assert pool.decoded == 0
 
     asyncio.run(main())
 
 
-def test_stages_are_timed_apart(ask):
+def test_a_segment_outside_the_clip_is_refused_by_its_place(ask):
     async def main():
         async with started() as (engine, _, _):
-            times = (await ask(engine, b"slow 0.05")).times
-        assert 0.05 <= times.decode_s < 1
-        assert min(times.queue_s, times.features_s, times.reason_s) >= 0
-        assert times.queue_s < 0.05
+            with pytest.raises(SegmentInvalid) as caught:
+                await ask(engine, clip(frames=60), segments=[(0, 2), (1, 9)])
+            assert caught.value.index == 1
 
     asyncio.run(main())

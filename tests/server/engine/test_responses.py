@@ -1,7 +1,7 @@
 import pytest
 
 from model.predict.outputs import Prediction
-from server.engine import responses as answers
+from server.engine import responses
 from server.engine.request import ClipResult, StageTimes
 from tests.factories import make_track
 from tests.server.fakes import FakePredictor, make_clip
@@ -17,16 +17,16 @@ def outcome_of(clip, num_frames):
 def test_a_time_becomes_the_index_of_the_source_frame_shown_then(fps):
     outcome = outcome_of(make_clip(240, 0, fps), 240)
     for time_s in (0.0, 1.0, 3.5, 7.9):
-        frame = answers.source_frame(outcome, time_s)
+        frame = responses.source_frame(outcome, time_s)
         assert frame / fps == pytest.approx(time_s, abs=1 / fps + 1e-9)
 
 
 def test_times_at_the_very_edges_stay_inside_the_file():
     for clip in (make_clip(60, 0), None):
         outcome = outcome_of(clip, 60)
-        assert answers.source_frame(outcome, -0.1) == 0
-        assert answers.source_frame(outcome, 2.0) == 59
+        assert responses.source_frame(outcome, -0.1) == 0
+        assert responses.source_frame(outcome, 2.0) == 59
 
 
 def test_of_features_the_frame_is_counted_on_their_clock():
-    assert answers.source_frame(outcome_of(None, 240), 3.5) == 105
+    assert responses.source_frame(outcome_of(None, 240), 3.5) == 105

@@ -1,46 +1,46 @@
-import asyncio
+"""A real video in batches of windows."""
 
-import av
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from server.schemas.options import PredictOptions
-from tests.server.engine.real_engine import long, started
+from extract.contract import FeatureContract
+from extract.errors import DecoderDied
+from server.engine.window_stream import VideoStream
+from tests.server.fakes import make_settings
+
+SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
+SMALL = FeatureContract(crop_height=8, crop_width=8, short_side=8)
 
 
-def write_video(path, frames, fps=30, size=64):
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
-        stream.width = stream.height = size
-        for index in range(frames):
-            grey = np.full((size, size, 3), index % 256, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+@pytest.fixture
+def stream():
+    stream = VideoStream(SAMPLE, SMALL, make_settings(job_batch_windows=10))
+    yield stream
+    stream.stop()
+    stream.close()
 
 
-def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
-    async def main():
-        video = write_video(tmp_path / "long.mp4", frames=30 * 80)
-        async with started() as engine:
-            outcome = await long(engine, PredictOptions(tasks=["ar"]), video)
-        assert len(outcome.track.features) == 149
-        assert len(outcome.prediction.segments) == 10
-        assert outcome.prediction.lta is None
-
-    asyncio.run(main())
+def test_all_windows_come_in_order_in_batches_of_bounded_size(stream):
+    batches = list(stream.batches())
+    assert [len(batch) for batch in batches] == [10, 10, 4]
+    assert stream.num_windows == 24
+    windows = np.concatenate(batches)
+    assert windows.shape == (24, 32, 8, 8, 3)
+    assert (windows[1, :16] == windows[0, 16:]).all()  # a stride is half a window
+    assert len(stream.facts.source_frames) == stream.num_frames
 
 
-def test_a_cancelled_job_leaves_no_process(tmp_path):
-    video = write_video(tmp_path / "long.mp4", frames=30 * 240)
+def test_a_stopped_stream_raises_in_its_reader(stream):
+    batches = stream.batches()
+    next(batches)
+    stream.stop()
+    with pytest.raises(DecoderDied):
+        list(batches)
 
-    async def main():
-        async with started() as engine:
-            task = asyncio.create_task(long(engine, PredictOptions(tasks=["ar"]), video))
-            await asyncio.sleep(0.3)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert (await long(engine)).prediction.segments
 
-    asyncio.run(main())
+def test_a_stream_stopped_before_it_began_starts_no_process(stream):
+    stream.stop()
+    with pytest.raises(DecoderDied, match="before"):
+        next(stream.batches())

@@ -1,11 +1,10 @@
+import os
 import time
+
+from server.jobs.files import JobFiles
 
 
 def test_what_killed_servers_left_on_disk_is_removed_and_nothing_else(tmp_path):
-    import os
-
-    from server.jobs.files import JobFiles
-
     files = JobFiles(tmp_path)
     files.create()
     old = time.time() - 1000

@@ -11,6 +11,8 @@ from tests.server.api.test_serve import post, started, wait_for
 from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
 
+pytestmark = pytest.mark.service
+
 S3 = "s3://bucket/bundles/tabletop"
 
 

@@ -96,7 +96,7 @@ def test_numbers_that_only_a_resolver_reads_as_loopback_are_refused():
     for host in ("127.1", "2130706433", "0x7f000001", "localhost"):
         with pytest.raises((UrlRefused, DeliveryFailed)) as caught:
             post(SsrfSafeClient(timeout_s=5), f"https://{host}:1/")
-        assert "connection" not in str(caught.value)  # nobody was called
+        assert "connection" not in str(caught.value)  # no connection was made
 
 
 def test_a_name_is_resolved_once_and_the_address_that_was_checked_is_called():

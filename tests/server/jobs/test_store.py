@@ -1,4 +1,4 @@
-"""The store of jobs, on both databases: one worker a job, whatever dies and whoever is late."""
+"""The job store on both databases: one worker per job, whatever crashes or is late."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -236,7 +236,7 @@ def test_only_the_latest_holder_of_a_live_lease_writes(new_database, acts):
                 live.discard(claim.id)
 
 
-def test_an_end_is_announced_once_and_tried_again_until_it_is_heard(database, store):
+def test_the_outbox_delivers_an_end_once_and_retries_until_then(database, store):
     queue = WebhookOutbox(database)
     store.add(new_job(), now_s=0.0)  # without a webhook
     store.succeed(store.claim(now_s=0.0, lease_s=9.0), "file", now_s=1.0, expires_s=9.0)
@@ -246,7 +246,7 @@ def test_an_end_is_announced_once_and_tried_again_until_it_is_heard(database, st
     first = queue.claim(now_s=1.0, lease_s=9.0)
     assert (first.job_id, first.attempt) == (job.id, 1)
     assert queue.claim(now_s=9.9, lease_s=9.0) is None  # its sender may still be at it
-    second = queue.claim(now_s=10.0, lease_s=9.0)  # it died
+    second = queue.claim(now_s=10.0, lease_s=9.0)  # its lease has expired
     assert (second.attempt, second.message_id) == (2, first.message_id)
     queue.settle(first, is_delivered=True, now_s=11.0)  # too late: changes nothing
     assert queue.settle(second, is_delivered=False, now_s=11.0)
@@ -256,7 +256,7 @@ def test_an_end_is_announced_once_and_tried_again_until_it_is_heard(database, st
     assert queue.claim(now_s=1e9, lease_s=9.0) is None
 
 
-def test_a_receiver_that_never_listens_is_given_up(database, store):
+def test_the_outbox_drops_a_message_after_its_last_attempt(database, store):
     queue = WebhookOutbox(database)
     store.add(new_job(webhook_url="https://example.org"), now_s=0.0)
     store.fail(store.claim(now_s=0.0, lease_s=9.0), {}, now_s=0.0)

@@ -1,4 +1,4 @@
-"""Messages about ends of jobs: signed, repeated with one id, and given to nobody else."""
+"""Webhooks: signed, repeated with one message id, and sent to no other address."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def parts(tmp_path):
     database.create()
     store = JobStore(database)
 
-    def announcer(client=None, metrics=None):
+    def sender_of(client=None, metrics=None):
         return WebhookSender(
             WebhookOutbox(database),
             client or SsrfSafeClient(timeout_s=2, allow_http=True, allow_private=True),
@@ -35,7 +35,7 @@ def parts(tmp_path):
             metrics=metrics,
         )
 
-    yield database, store, announcer
+    yield database, store, sender_of
     database.close()
 
 
@@ -52,11 +52,11 @@ def hurry(database):
 
 
 def test_a_message_is_signed_and_says_what_became_of_the_job(parts):
-    _, store, announcer = parts
+    _, store, sender_of = parts
     with receiving() as receiver:
         job = end_job(store, f"http://127.0.0.1:{receiver.port}/hook")
-        assert asyncio.run(announcer().send_due())
-        assert not asyncio.run(announcer().send_due())
+        assert asyncio.run(sender_of().send_due())
+        assert not asyncio.run(sender_of().send_due())
     [(path, headers, body)] = receiver.received
     message = Webhook(SECRET).verify(body, headers)
     assert (path, message["type"]) == ("/hook", "job.succeeded")
@@ -68,12 +68,12 @@ def test_a_message_is_signed_and_says_what_became_of_the_job(parts):
 
 
 def test_a_message_that_is_not_heard_is_repeated_with_its_id_after_a_restart_too(parts):
-    database, store, announcer = parts
+    database, store, sender_of = parts
     with receiving() as receiver:
         receiver.statuses = [500, 302]
         end_job(store, f"http://127.0.0.1:{receiver.port}/")
         for _ in range(4):
-            asyncio.run(announcer().send_due())  # a new one each time, as after a restart
+            asyncio.run(sender_of().send_due())  # a new one each time, as after a restart
             hurry(database)
     assert len(receiver.received) == 3
     assert len({headers["webhook-id"] for _, headers, _ in receiver.received}) == 1
@@ -82,21 +82,21 @@ def test_a_message_that_is_not_heard_is_repeated_with_its_id_after_a_restart_too
 
 
 def test_a_message_to_an_address_of_ours_never_leaves(parts):
-    _, store, announcer = parts
+    _, store, sender_of = parts
     with receiving() as receiver:
         end_job(store, f"http://127.0.0.1:{receiver.port}/")
-        asyncio.run(announcer(SsrfSafeClient(timeout_s=2, allow_http=True)).send_due())
+        asyncio.run(sender_of(SsrfSafeClient(timeout_s=2, allow_http=True)).send_due())
     assert receiver.received == []
 
 
 @pytest.mark.parametrize("is_heard", [True, False])
 def test_every_try_is_counted_until_it_is_heard_or_given_up(parts, is_heard):
-    database, store, announcer = parts
+    database, store, sender_of = parts
     metrics = Metrics()
     with receiving() as receiver:
         receiver.statuses = [500] * (2 if is_heard else 99)
         end_job(store, f"http://127.0.0.1:{receiver.port}/")
-        sender = announcer(metrics=metrics)
+        sender = sender_of(metrics=metrics)
         while asyncio.run(sender.send_due()):
             hurry(database)
 

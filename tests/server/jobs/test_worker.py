@@ -18,6 +18,8 @@ from server.jobs.store import JobStore
 from tests.server.jobs.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
 
+pytestmark = pytest.mark.service
+
 SLOW = b"slow 0.3"
 """Three windows, 0.3 s each."""
 

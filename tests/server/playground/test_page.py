@@ -16,9 +16,12 @@ Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 
 FOLDER = Path(__file__).parents[3] / "server" / "playground" / "static"
 
-pytestmark = pytest.mark.skipif(
-    not opened_by.is_here(), reason="needs Debian's chromium and chromium-driver"
-)
+pytestmark = [
+    pytest.mark.service,
+    pytest.mark.skipif(
+        not opened_by.is_here(), reason="needs Debian's chromium and chromium-driver"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

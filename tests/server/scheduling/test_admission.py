@@ -18,7 +18,7 @@ class Clock:
         return self.now_s
 
 
-class Building:
+class SimulatedServer:
     """A simulated server: so many workers, each clip with so many windows and seconds of work."""
 
     def __init__(self, *, workers, places, windows, seconds, seed=0):
@@ -32,7 +32,7 @@ class Building:
         )
         self.workers, self.windows, self.seconds = workers, windows, seconds
         self.events, self.waiting, self.busy, self.count = [], [], 0, 0
-        self.outcomes, self.told_s = [], []
+        self.outcomes, self.waits_s = [], []
 
     def at(self, time_s, what, *values):
         self.count += 1
@@ -49,7 +49,7 @@ class Building:
             place.__enter__()
         except QueueFull as full:
             self.outcomes.append((attempt, "refused"))
-            self.told_s.append(full.retry_after_s)
+            self.waits_s.append(full.retry_after_s)
             self.at(self.clock.now_s + full.retry_after_s, self.arrive, attempt + 1)
             return
         self.outcomes.append((attempt, "in"))
@@ -85,17 +85,19 @@ class Building:
     seed=st.integers(0, 99),
 )
 def test_who_comes_back_when_told_mostly_gets_in(workers, places, windows, seconds, excess, seed):
-    assume(places * seconds / workers < 45)  # the longest wait that is ever told is 60
-    building = Building(workers=workers, places=places, windows=windows, seconds=seconds, seed=seed)
+    assume(places * seconds / workers < 45)  # the longest Retry-After is 60
+    server = SimulatedServer(
+        workers=workers, places=places, windows=windows, seconds=seconds, seed=seed
+    )
     for index in range(places):  # some traffic to measure by
-        building.at(100 + index * seconds / workers, building.arrive, -100)
-    building.run()
-    burst_s = building.clock.now_s + 1
+        server.at(100 + index * seconds / workers, server.arrive, -100)
+    server.run()
+    burst_s = server.clock.now_s + 1
     for _ in range(places + int(excess * places)):
-        building.at(burst_s, building.arrive, 1)
-    building.run()
-    assert building.share_in(1) < 1 or int(excess * places) == 0
-    assert building.share_in(2) >= 0.9
+        server.at(burst_s, server.arrive, 1)
+    server.run()
+    assert server.share_in(1) < 1 or int(excess * places) == 0
+    assert server.share_in(2) >= 0.9
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 5), st.floats(0, 1e4)), min_size=1, max_size=20))
@@ -110,7 +112,7 @@ def test_idle_time_does_not_slow_the_measured_rate(rounds):
     assert 1 / throughput.seconds_for(1, clips=0) == pytest.approx(1000, rel=0.06)
 
 
-class Mixed(Building):
+class Mixed(SimulatedServer):
     """Clips whose windows are known once their turn comes; callers who never come back."""
 
     lengths = (2, 3, 6, 14, 14, 14, 30, 117)
@@ -120,7 +122,7 @@ class Mixed(Building):
         try:
             place.__enter__()
         except QueueFull as full:
-            self.told_s.append(full.retry_after_s)
+            self.waits_s.append(full.retry_after_s)
             return
         work = self.admission.work()
         self.waiting.append((place, work, work.__enter__()))
@@ -142,16 +144,16 @@ def test_under_overload_the_told_wait_is_steady_whatever_the_lengths(workers, tr
     places = 64
     clip_s = true_s / places  # between two that leave
     mean = sum(Mixed.lengths) / len(Mixed.lengths)
-    building = Mixed(
+    server = Mixed(
         workers=workers, places=places, windows=1, seconds=clip_s * workers / mean, seed=seed
     )
     for index in range(round(4 * 120 / clip_s)):
-        building.at(100 + index * clip_s / 4, building.arrive, 1)
-    building.run()
-    told_s = sorted(building.told_s)
-    tenth = len(told_s) // 10
-    assert told_s[tenth] >= 0.65 * true_s
-    assert told_s[-tenth] <= 1.8 * true_s
+        server.at(100 + index * clip_s / 4, server.arrive, 1)
+    server.run()
+    waits_s = sorted(server.waits_s)
+    tenth = len(waits_s) // 10
+    assert waits_s[tenth] >= 0.65 * true_s
+    assert waits_s[-tenth] <= 1.8 * true_s
 
 
 def test_windows_fill_the_building_before_places_do():
@@ -188,7 +190,7 @@ def test_a_clip_that_failed_says_nothing_of_the_rate():
 def test_who_gives_way_waits_for_the_last_clip_and_no_longer():
     async def main():
         admission = Admission(max_requests=4, max_windows=100)
-        await asyncio.wait_for(admission.wait_until_idle(60), 1)  # nobody is there
+        await asyncio.wait_for(admission.wait_until_idle(60), 1)  # it is idle
         with admission.admit():  # whose body is still on its way takes nothing from anyone
             await asyncio.wait_for(admission.wait_until_idle(60), 1)
         with admission.work():

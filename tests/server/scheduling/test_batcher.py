@@ -260,7 +260,7 @@ def test_high_goes_first_and_low_is_never_starved(items, max_cost):
         ran = [n for batch in run.batches for low, n in batch if low == is_low]
         assert ran == [n for n, low in enumerate(items) if low == is_low]
     order = run.priorities
-    head = order.rstrip("L")  # from there on nobody of high priority waited
+    head = order.rstrip("L")  # from there on, no item of high priority waited
     assert "LL" not in head
     assert all(len(run_) == MAX_CONSECUTIVE_HIGH for run_ in head.split("L")[:-1])
     if "L" in order:

@@ -11,7 +11,7 @@ class Small:
     """Doubles what fits; more than `room` at once is out of memory."""
 
     def __init__(self, room):
-        self.room, self.calls, self.told = room, [], 0
+        self.room, self.calls, self.failures = room, [], 0
 
     def __call__(self, values):
         self.calls.append(len(values))
@@ -19,8 +19,8 @@ class Small:
             raise torch.OutOfMemoryError("full")
         return values * 2 if isinstance(values, torch.Tensor) else [2 * v for v in values]
 
-    def tell(self):
-        self.told += 1
+    def count(self):
+        self.failures += 1
 
 
 @given(count=st.integers(1, 40), room=st.integers(0, 40))
@@ -31,11 +31,11 @@ def test_a_batch_that_does_not_fit_runs_in_halves_with_the_same_result(count, ro
         half = (count + 1) // 2
         if room < half:
             with pytest.raises(OutOfMemory):
-                run_in_halves(small, values, small.tell)
-            assert small.told == 2
+                run_in_halves(small, values, small.count)
+            assert small.failures == 2
         else:
-            assert list(run_in_halves(small, values, small.tell)) == [2 * n for n in range(count)]
-            assert small.told == (room < count)
+            assert list(run_in_halves(small, values, small.count)) == [2 * n for n in range(count)]
+            assert small.failures == (room < count)
         assert max(small.calls[1:], default=0) <= half
 
 

@@ -40,7 +40,7 @@ def test_the_order_of_tensors_in_the_file_does_not_matter(tmp_path, labels):
 def test_another_taxonomy_is_refused_in_words(tmp_path):
     taxonomy, _ = write_labels(tmp_path, shape=Shape(verbs=6))
     detail = refusal(tmp_path, (taxonomy,), make_checkpoint("oscc"))
-    assert "tells 5 verbs apart, the taxonomy names 6" in detail
+    assert "has 5 verbs, the taxonomy names 6" in detail
 
 
 def test_the_same_task_twice_is_refused(tmp_path, labels):

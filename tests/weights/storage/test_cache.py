@@ -37,6 +37,7 @@ def test_a_damaged_file_of_the_cache_is_found_and_fetched_again(folder, storage,
     assert sha256(blob.read_bytes()).hexdigest() == digest
 
 
+@pytest.mark.slow
 def test_killed_in_a_download_it_leaves_only_whole_parts_and_goes_on(folder, storage, cache):
     main(["push", str(folder), S3])
     files = load_bundle(folder).manifest.files
@@ -51,6 +52,7 @@ def test_killed_in_a_download_it_leaves_only_whole_parts_and_goes_on(folder, sto
     assert [path.name for path in (cache.folder / "blobs").glob("*.part")] == []
 
 
+@pytest.mark.slow
 def test_two_processes_on_one_empty_cache_fetch_each_part_once(folder, storage, cache):
     main(["push", str(folder), S3])
     storage.clear()

@@ -60,15 +60,15 @@ def test_a_quota_is_never_exceeded_and_all_of_it_comes_back(bodies):
     quota, expected = DiskQuota(100, lambda: 7), []
     with ExitStack() as stack:
         for sizes in bodies:
-            reservation, held = stack.enter_context(quota.reserve()), 0
+            grow_to, held = stack.enter_context(quota.reserve()), 0
             for size in sizes:
                 grown = max(held, size)
                 if sum(expected) + grown > 100:
                     with pytest.raises(QueueFull) as caught:
-                        reservation.grow_to(size)
+                        grow_to(size)
                     assert caught.value.retry_after_s == 7
                     break
-                reservation.grow_to(size)
+                grow_to(size)
                 held = grown
             expected.append(held)
             assert quota.held == sum(expected) <= 100

@@ -1,0 +1,129 @@
+"""Samples of the four tasks from a split's records: AR, LTA, OSCC and PNR (supplement A.1)."""
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model.data.records import ActionRecord, ChangeRecord, SplitRecords, group_by_clip
+from model.data.samples import Samples, Tracks
+from model.tasks import AR, IGNORE, LTA, OSCC, PNR, TaskSpec
+
+Enumeration = Literal["current", "before-2023-08"]
+"""Which LTA windows count; evaluations before August 2023, and so the paper's numbers, leave out
+the last one of every clip."""
+
+
+def split_samples(
+    records: SplitRecords, tracks: Tracks, *, enumeration: Enumeration = "current"
+) -> dict[str, Samples]:
+    """Returns the samples of a split, of the tasks that its records were read for.
+
+    Samples without any label are left out: nothing is learnt from them, and nothing measured.
+
+    Args:
+        records: what the split's files tell.
+        tracks: features of their videos.
+        enumeration: which LTA windows count.
+    """
+    actions, changes = records.actions, records.changes
+    made = {
+        AR.name: action_samples(actions, tracks),
+        LTA.name: anticipation_samples(actions, tracks, enumeration=enumeration),
+        OSCC.name: change_samples(changes, tracks),
+        PNR.name: keyframe_samples(changes, tracks),
+    }
+    return {task: samples.labelled() for task, samples in made.items() if task in records.tasks}
+
+
+def action_samples(actions: list[ActionRecord], tracks: Tracks, *, spec: TaskSpec = AR) -> Samples:
+    """AR: every action with its neighbours in the clip, the ends repeated.
+
+    A record's verb and noun are the labels of the spec's first and second output.
+    """
+    reach = spec.num_segments // 2
+    index = [torch.zeros(0, spec.num_segments, dtype=torch.long)]
+    for positions in group_by_clip(actions):
+        place = torch.tensor(positions)
+        around = torch.arange(len(place)).unsqueeze(1) + torch.arange(-reach, reach + 1)
+        index.append(place[around.clamp(0, len(place) - 1)])
+    order = torch.cat(index)  # (M, 9) positions in actions
+    return _from_actions(spec, actions, tracks, order, order[:, reach : reach + 1])
+
+
+def anticipation_samples(
+    actions: list[ActionRecord],
+    tracks: Tracks,
+    *,
+    spec: TaskSpec = LTA,
+    enumeration: Enumeration = "current",
+) -> Samples:
+    """LTA: two consecutive actions observed, the next 20 to tell, sliding by one (authors' code).
+
+    A record's verb and noun are the labels of the spec's first and second output.
+    """
+    observed, length = spec.num_segments, spec.num_nodes
+    windows = [torch.zeros(0, length, dtype=torch.long)]
+    for positions in group_by_clip(actions):
+        count = len(positions) - length + (1 if enumeration == "current" else 0)
+        if count > 0:
+            windows.append(torch.tensor(positions).unfold(0, length, 1)[:count])
+    order = torch.cat(windows)
+    return _from_actions(spec, actions, tracks, order[:, :observed], order[:, observed:])
+
+
+def change_samples(
+    changes: list[ChangeRecord], tracks: Tracks, *, spec: TaskSpec = OSCC
+) -> Samples:
+    """OSCC: every segment, positive and negative."""
+    states = [IGNORE if r.state_change is None else int(r.state_change) for r in changes]
+    labels = torch.tensor(states, dtype=torch.long).unsqueeze(1)
+    return _from_changes(spec, changes, tracks, {spec.outputs[0]: labels})
+
+
+def keyframe_samples(
+    changes: list[ChangeRecord], tracks: Tracks, *, spec: TaskSpec = PNR
+) -> Samples:
+    """PNR: the positive segments only, and those that may be (their labels are hidden)."""
+    kept = [r for r in changes if r.pnr_frame is not None or r.state_change is None]
+    keyframe = [math.nan if r.pnr_frame is None else float(r.pnr_frame) for r in kept]
+    samples = _from_changes(spec, kept, tracks, {})
+    return replace(samples, pnr_frame=torch.tensor(keyframe, dtype=torch.float64))
+
+
+def _from_actions(
+    spec: TaskSpec, actions: list[ActionRecord], tracks: Tracks, inputs: Tensor, told: Tensor
+) -> Samples:
+    bounds = torch.tensor([[a.start_frame, a.end_frame] for a in actions], dtype=torch.long)
+    ids = ([a.verb for a in actions], [a.noun for a in actions])
+    labels = {
+        output: torch.tensor([IGNORE if i is None else i for i in found], dtype=torch.long)[told]
+        for output, found in zip(spec.outputs, ids, strict=False)
+    }
+    answered = [actions[p] for p in inputs[:, spec.answered].tolist()]
+    return Samples(
+        spec,
+        tracks,
+        bounds.view(-1, 2)[inputs],
+        *tracks.locate([record.video_uid for record in answered]),
+        labels,
+        names=[f"{record.clip_uid}_{record.action_idx}" for record in answered],
+    )
+
+
+def _from_changes(
+    spec: TaskSpec, changes: list[ChangeRecord], tracks: Tracks, labels: dict[str, Tensor]
+) -> Samples:
+    bounds = torch.tensor([[r.start_frame, r.end_frame] for r in changes], dtype=torch.long)
+    seconds = torch.tensor([[r.start_s, r.end_s] for r in changes], dtype=torch.float64)
+    return Samples(
+        spec,
+        tracks,
+        bounds.view(-1, 1, 2),
+        *tracks.locate([record.video_uid for record in changes]),
+        labels,
+        seconds=seconds.view(-1, 2),
+        names=[r.unique_id for r in changes],
+    )
