@@ -31,9 +31,9 @@ TESTED_BY: dict[str, str] = {
     "server/api/oip/schemas.py": "tests/server/api/routes/test_oip.py",
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",
-    "server/jobs/records.py": "tests/server/jobs/test_store.py",
-    "server/settings/jobs.py": "tests/server/jobs/test_webhooks.py",
+    "server/settings/jobs.py": "tests/server/settings/test_checks.py",
     # Steps that only whole commands reach: run with them, on tiny data.
+    "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
     "model/train/datasets/ego4d.py": "tests/end_to_end/test_ego4d.py",
     "model/train/datasets/tabletop.py": "tests/end_to_end/test_train.py",
@@ -53,7 +53,6 @@ TESTED_BY: dict[str, str] = {
     "extract/encoders/precomputed.py": "tests/model/test_attached.py",
     "model/evaluate/report/figures.py": "tests/model/evaluate/report/test_write.py",
     "model/nn/multitask.py": "tests/model/train/methods/test_translation.py",
-    "model/track_nodes.py": "tests/model/predict/test_search.py",
     "server/api/app.py": "tests/server/api/test_openapi.py",
 }
 

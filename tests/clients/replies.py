@@ -1,3 +1,5 @@
+"""Replies of a server that refuses."""
+
 import httpx
 
 

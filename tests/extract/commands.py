@@ -1,3 +1,5 @@
+"""`python -m extract` in this process."""
+
 import json
 
 from extract.__main__ import main

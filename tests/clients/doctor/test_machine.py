@@ -2,9 +2,12 @@ import json
 from collections import namedtuple
 
 from clients.doctor import machine
-from tests.clients.doctor.states import states
 
 Child = namedtuple("Child", "returncode stdout stderr")
+
+
+def states(findings):
+    return {finding.what: finding.state for finding in findings}
 
 
 def test_libraries_are_looked_at_in_a_process_of_their_own(monkeypatch):

@@ -4,7 +4,10 @@ import pytest
 
 from clients.commands import doctor
 from clients.doctor import packages
-from tests.clients.doctor.states import states
+
+
+def states(findings):
+    return {finding.what: finding.state for finding in findings}
 
 
 def test_this_installation_is_well():

@@ -2,7 +2,7 @@ import pytest
 
 from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
-from tests.extract.decode.readings import rejection
+from tests.extract.decode.clip_checks import rejection
 from tests.extract.decoded import EVERY
 
 

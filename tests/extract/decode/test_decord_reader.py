@@ -12,7 +12,7 @@ from extract.decode.demux import scan_packets
 from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
 from extract.features.extractor import Extractor
-from tests.extract.decode.readings import codes, noisy, numbers
+from tests.extract.decode.clip_checks import codes, noisy, numbers
 from tests.extract.decoded import EVERY, decode
 
 

@@ -12,7 +12,7 @@ from tests.extract.clips import (
     write_clip,
     write_numbered,
 )
-from tests.extract.decode.readings import numbers, rejection
+from tests.extract.decode.clip_checks import numbers, rejection
 from tests.extract.decoded import EVERY
 
 

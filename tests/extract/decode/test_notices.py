@@ -4,7 +4,7 @@ import pytest
 from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
 from tests.extract.clips import write_numbered
-from tests.extract.decode.readings import codes, numbers
+from tests.extract.decode.clip_checks import codes, numbers
 from tests.extract.decoded import EVERY
 
 

@@ -7,7 +7,7 @@ import pytest
 from extract.decode.clip import TRUSTED
 from extract.errors import VideoRejected
 from tests.extract.clips import joined, trim_by_copy, write_numbered
-from tests.extract.decode.readings import noisy
+from tests.extract.decode.clip_checks import noisy
 from tests.extract.decoded import decode
 
 

@@ -1,3 +1,5 @@
+"""A track of random features."""
+
 import torch
 
 from extract.contract import OMNIVORE

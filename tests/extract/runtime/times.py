@@ -1,3 +1,5 @@
+"""Times as measuring reports them."""
+
 from extract.runtime.choose import BATCHES
 
 

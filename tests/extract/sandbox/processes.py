@@ -1,3 +1,5 @@
+"""What /proc says of a decoding process."""
+
 import time
 
 

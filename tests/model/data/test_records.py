@@ -5,7 +5,7 @@ from model.data.samples import Tracks
 from model.data.task_samples import anticipation_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
-from tests.model.data.rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
+from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
 
 
 def test_action_frames_are_counted_in_the_full_video(tmp_path):

@@ -7,7 +7,16 @@ from model.data.samples import Tracks
 from model.data.task_samples import keyframe_samples
 from model.errors import AnnotationInvalid
 from tests.factories import make_track
-from tests.model.data.rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, TAXONOMY, without, write
+from tests.model.data.annotation_rows import (
+    ACTION,
+    LTA,
+    NEGATIVE,
+    OSCC,
+    POSITIVE,
+    TAXONOMY,
+    without,
+    write,
+)
 
 
 def test_a_late_stream_is_silent_and_a_contradiction_is_told_once(tmp_path, caplog):

@@ -1,3 +1,5 @@
+"""Requests to a predictor."""
+
 from extract.features.track import EncoderId
 from model.predict.predictor import PredictRequest
 from tests.factories import make_track

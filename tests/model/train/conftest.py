@@ -4,7 +4,7 @@ from model.train.ledger import Ledger
 from model.train.methods.trainer import Trainer
 from model.train.pipeline import TrainingPipeline
 from tests.factories import NUM_LABELS
-from tests.model.train.parts import LEARNING, TRAIN
+from tests.model.train.small_training import LEARNING, TRAIN
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from model.train.options import override
 from model.train.pipeline import TrainingPipeline, plan
 from model.train.presets import on_own_backbones
 from tests.factories import NUM_LABELS, TINY, make_samples
-from tests.model.train.parts import prepared
+from tests.model.train.small_training import prepared
 
 OTHERWISE = {
     "hidden_size": "16", "vectors_per_node": "2", "num_layers": "2", "norm": "batch",

@@ -5,7 +5,7 @@ import pytest
 
 from tests.server.conftest import assert_problem
 from tests.server.fakes import clip
-from tests.server.jobs.calling import submit, until_ended
+from tests.server.jobs.job_requests import submit, until_ended
 from tests.server.jobs.test_webhooks import SECRET
 
 

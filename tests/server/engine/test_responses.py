@@ -3,9 +3,8 @@ import pytest
 from model.predict.outputs import Prediction
 from server.engine import responses
 from server.engine.request import ClipResult, StageTimes
-from server.schemas.metadata import Limits, ModelFacts
 from tests.factories import make_track
-from tests.server.fakes import FakePredictor, make_clip, make_settings
+from tests.server.fakes import FakePredictor, make_clip
 
 
 def outcome_of(clip, num_frames):
@@ -31,19 +30,3 @@ def test_times_at_the_very_edges_stay_inside_the_file():
 
 def test_of_features_the_frame_is_counted_on_their_clock():
     assert responses.source_frame(outcome_of(None, 240), 3.5) == 105
-
-
-def test_model_facts_hold_numbers_only():
-    facts = ModelFacts.of(FakePredictor())
-    assert facts.metrics == {"test": {"ar": {"verb_top1": 0.5}}}
-    assert facts.label_counts == {"verb": 2, "noun": 2}
-    assert facts.licence == "Apache-2.0"
-
-
-def test_limits_are_the_settings_in_force():
-    settings = make_settings(max_upload_mb=3, timeout_s=9)
-    limits = Limits.of(settings)
-    assert (limits.max_upload_bytes, limits.timeout_s) == (3 * 2**20, 9)
-    for name, value in limits.model_dump().items():
-        assert value == getattr(settings, name, value)
-        assert value > 0

@@ -12,7 +12,7 @@ from extract.decode.clip import Limits
 from extract.decode.pyav.reader import display_matrix, nvdec
 from extract.decode.video import decode_into
 from extract.errors import DecoderUnavailable
-from tests.extract.decode.readings import noisy
+from tests.extract.decode.clip_checks import noisy
 from tests.extract.decoded import Frames, decode
 
 

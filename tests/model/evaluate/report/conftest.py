@@ -3,7 +3,7 @@ import pytest
 from model.evaluate.report.collect import answer_split
 from model.evaluate.report.write import write_report
 from tests.factories import TINY, make_skills
-from tests.model.evaluate.report.made_up import FACTS, make_exhibits, make_result
+from tests.model.evaluate.report.synthetic_report import FACTS, make_exhibits, make_result
 from tests.model.samples import make_split
 
 

@@ -9,7 +9,7 @@ from model.evaluate.report.exhibits import (
     closest_exhibits,
 )
 from tests.factories import TINY
-from tests.model.evaluate.report.made_up import LABELS, TEMPERATURE, make_result
+from tests.model.evaluate.report.synthetic_report import LABELS, TEMPERATURE, make_result
 
 
 def table(path):

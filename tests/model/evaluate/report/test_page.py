@@ -1,7 +1,7 @@
 import re
 from html.parser import HTMLParser
 
-from tests.model.evaluate.report.made_up import HOSTILE
+from tests.model.evaluate.report.synthetic_report import HOSTILE
 
 
 class Tags(HTMLParser):

@@ -1,5 +1,5 @@
 from model.evaluate.report.write import write_report
-from tests.model.evaluate.report.made_up import FACTS, make_result
+from tests.model.evaluate.report.synthetic_report import FACTS, make_result
 
 
 def test_the_paper_stands_beside_only_where_asked(answered, written, tmp_path):

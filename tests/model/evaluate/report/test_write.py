@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.evaluate.report.write import write_csv, write_json, write_report
-from tests.model.evaluate.report.made_up import FACTS, make_exhibits, make_result
+from tests.model.evaluate.report.synthetic_report import FACTS, make_exhibits, make_result
 
 
 def test_every_exhibit_is_a_file_and_stands_on_the_page(written):

@@ -12,7 +12,7 @@ from model.train.methods.trainer import LABELS, Training, fit_of, needs_of, part
 from model.train.pipeline import TrainingPipeline
 from model.train.presets import EGO4D
 from tests.factories import NUM_LABELS, TINY
-from tests.model.train.parts import LEARNING, VAL, flat, logits_of, prepared
+from tests.model.train.small_training import LEARNING, VAL, flat, logits_of, prepared
 from weights.bundle import load_bundle, save_bundle
 
 

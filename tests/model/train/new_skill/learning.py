@@ -1,3 +1,5 @@
+"""`python -m model.train --learn` in this process, and answers of what it wrote."""
+
 from model.predict.predictor import Predictor, PredictRequest
 from model.train.__main__ import main as train
 from tests.own_tasks import SEGMENTS, write_features, write_labels, write_task

@@ -1,3 +1,5 @@
+"""What tests read off decoded clips, and a clip of noise."""
+
 import pytest
 
 from extract.decode.clip import Limits

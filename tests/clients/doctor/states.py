@@ -1,2 +1,0 @@
-def states(findings):
-    return {finding.what: finding.state for finding in findings}
