@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.parallel import by_cost, make_scheduler, worker_count
+from tests.parallel import make_scheduler, sort_by_cost, worker_count
 from tests.services import watch
 
 # A shell that starts tests in the background has them, and what they start, ignore Ctrl-C.
@@ -54,7 +54,7 @@ def _measurements_stay_out_of_the_home(tmp_path_factory):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     if hasattr(config, "workerinput"):
-        items.sort(key=by_cost)
+        sort_by_cost(items)
     if torch.cuda.is_available():
         return
     for item in items:

@@ -6,26 +6,21 @@ a single long test that shares nothing.
 """
 
 import os
-from pathlib import Path
+from collections import Counter
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-LONGEST = (
-    "tests/end_to_end",
-    "tests/server/cluster/test_on_ray.py",
-    "tests/cluster",
-)
-"""Files and folders of the longest units of work, in the order in which they are handed out."""
+COSTLY = ("slow", "service")
+"""Marks of tests that take seconds."""
 
 WORKER_BYTES = 4 << 30
 """Memory of a worker and of the servers that its tests start."""
 
 
-def by_cost(item: pytest.Item) -> int:
-    """Sort key: the place in `LONGEST`."""
-    path = item.path.relative_to(ROOT).as_posix()
-    return next((n for n, long in enumerate(LONGEST) if path.startswith(long)), len(LONGEST))
+def sort_by_cost(items: list[pytest.Item]) -> None:
+    """Puts the files with most slow tests and services first, so that none ends alone."""
+    costs = Counter(item.path for item in items for mark in COSTLY if item.get_closest_marker(mark))
+    items.sort(key=lambda item: -costs[item.path])
 
 
 def worker_count() -> int:
