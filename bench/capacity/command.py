@@ -1,6 +1,6 @@
-"""How many machines a load needs and what they cost; `check` holds the model to a real server.
+"""Capacity planner: machines and price for a load; `check` validates the model on a real server.
 
-Speeds are the ones that were measured on a CPU, unless others are given; a GPU's must be given.
+Speeds default to those measured on a CPU; a GPU's must be given.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     if figures["mode"] == "check":
         return check.table(figures)
     currency = figures["inputs"]["terms"]["currency"]

@@ -1,4 +1,4 @@
-"""From a load to machines: the fewest that are neither too busy nor too slow."""
+"""Sizing: the fewest machines within the limits of utilisation and latency."""
 
 import math
 from collections.abc import Callable
@@ -128,7 +128,7 @@ def _links(count: int, costs: Costs, terms: Terms) -> Resource:
 
 
 def _shared(links: int, costs: Costs, terms: Terms) -> list[Resource]:
-    """The network of whoever takes clips in, and the one database of all."""
+    """The network of the front ends, and the shared database."""
     if not costs.writes:
         return [_links(links, costs, terms)]
     database = Resource("database", 1, terms.writes_per_s / costs.writes)

@@ -1,4 +1,4 @@
-"""What callers met, one value a call, and what many of them come to."""
+"""Answers of a load, one per call, and their summary."""
 
 import math
 from collections import Counter
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 HUNG_UP = 0
-"""Stands for a status: the caller left on purpose before there was one."""
+"""In place of a status: the caller disconnected on purpose."""
 LOST = -1
-"""Stands for a status: the connection ended without an answer."""
+"""In place of a status: the connection ended without an answer."""
 REFUSALS = frozenset({429, 503})
 
 

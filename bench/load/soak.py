@@ -1,4 +1,4 @@
-"""Thousands of mixed clips, good and broken, some callers leaving: nothing may pile up."""
+"""Soak test: thousands of valid and broken clips, some callers disconnecting, no leak allowed."""
 
 import argparse
 import asyncio
@@ -60,7 +60,7 @@ async def measure(server: Target, plan: Plan, stop: asyncio.Event) -> dict[str, 
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     return "\n".join([*general.load_lines(figures["load"]), *lines(figures)])
 
 
