@@ -1,4 +1,4 @@
-"""What a world's scripts hold, and how well its future can be foretold at all."""
+"""Statistics of a world's scripts, and the upper bound of forecasting accuracy."""
 
 from collections import Counter
 from collections.abc import Sequence
