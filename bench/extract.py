@@ -23,7 +23,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from bench.made_up import repeat_video, write_video
 from bench.trunk import torchvisions_trunk
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.cpu import divide_cores
 from extract.dataset.pipeline import Outcome, extract_videos
 from extract.dataset.video_lists import Video
@@ -32,7 +32,6 @@ from extract.encoders.preprocess import to_network_input
 from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.track import FeatureTrack
-from extract.geometry import crop_offset, resized_size
 from extract.windows import cut_windows
 from weights.bundle import load_bundle
 
@@ -126,11 +125,8 @@ def ours(path: Path, encoder: TorchEncoder) -> FeatureTrack:
 def plain(path: Path, encoder: TorchEncoder, trunk: nn.Module, num_frames: int) -> Tensor:
     """Returns features, (L, D_in), window by window: nothing is kept from one to the next."""
     contract = encoder.contract
-    starts = cut_windows(
-        num_frames, window_frames=contract.window_frames, stride_frames=contract.stride_frames
-    )
     features = []
-    for start in starts:
+    for start in cut_windows(num_frames, contract):
         frames = _decode_window(path, start, contract)[:: contract.frame_step]
         window = torch.from_numpy(np.stack(frames))
         features.append(trunk(to_network_input(window[None], contract)))

@@ -201,7 +201,7 @@ def _from_frames(bench: Bench, clock: Clock, batch: int, *, shared: bool) -> flo
     frames = np.random.default_rng(0).integers(
         0, 256, (length + 2 * batch * stride, *size, 3), dtype=np.uint8
     )
-    starts = cut_windows(len(frames), window_frames=length, stride_frames=stride)[: 2 * batch]
+    starts = cut_windows(len(frames), contract)[: 2 * batch]
     windows = [[(n, frames[n]) for n in range(s, s + length, contract.frame_step)] for s in starts]
 
     def call() -> None:

@@ -22,8 +22,9 @@ from clients.client import EgoPackClient
 from clients.local import LocalServer, check_stopped
 from clients.results.predictions import PredictionResult
 from extract.decode.clip import Limits
-from extract.features.extractor import track_from, windows_of
+from extract.features.extractor import track_from
 from extract.sandbox.pool import DecodePool
+from extract.windows import stack_windows
 from model.predict.predictor import Predictor, PredictRequest
 from server.settings.settings import Settings
 
@@ -73,9 +74,9 @@ def _in_process(clip: Path, pool: DecodePool, predictor: Predictor) -> object:
     """What the server does for a request, without the server."""
     encoder = predictor.encoder
     decoded = pool.decode(clip, encoder.contract)
-    windows, starts = windows_of(decoded.frames, encoder.contract, decoded.num_frames)
+    windows = stack_windows(decoded.frames, encoder.contract, decoded.num_frames)
     features = encoder.encode(torch.as_tensor(windows))
-    track = track_from(features, starts, decoded.num_frames, encoder.contract, encoder, "clip")
+    track = track_from(features, decoded.num_frames, encoder, "clip")
     return predictor.predict([PredictRequest(track, frozenset(predictor.tasks))])
 
 

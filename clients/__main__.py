@@ -38,9 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     chosen = next((word for word in words if word in COMMANDS), None)
-    arguments = _parser(chosen).parse_args(words)
+    options = _parser(chosen).parse_args(words, _load(chosen).Options() if chosen else None)
     try:
-        return _load(arguments.command).run(arguments)
+        return _load(options.command).run(options)
     except ClientError as error:
         print(f"python -m clients: {error}", file=sys.stderr)
         for pointer, detail in error.errors:

@@ -1,24 +1,41 @@
-"""EgoPackClient: a clip on disk -> answers, over HTTP."""
+"""EgoPackClient and AsyncEgoPackClient: the HTTP client, blocking and for asyncio."""
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
+from clients.api.clip_calls import ClipCalls
+from clients.api.job_calls import JobCalls
 from clients.api.session import RetryPolicy
-from clients.api.transport import BlockingPort, iterate_sync, run_sync
-from clients.calls import Calls, headers_of, may_use_proxy
+from clients.api.transport import AsyncTransport, BlockingTransport, iterate_sync, run_sync
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Calls(ClipCalls, JobCalls):
+    """Every API call, as a coroutine, behind whichever transport it is given."""
+
+
+def may_use_proxy(base_url: str) -> bool:
+    """Whether a proxy of the environment may be used: none can reach this machine's loopback."""
+    return httpx.URL(base_url).host not in LOOPBACK
+
+
+def _connection(base_url: str, api_key: str | None) -> dict[str, Any]:
+    """Arguments that both clients of httpx take."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return {"base_url": base_url, "headers": headers, "trust_env": may_use_proxy(base_url)}
 
 
 def _returns(
     call: Callable[Concatenate[Calls, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate["EgoPackClient", P], T]:
-    """A call that returns once it is answered."""
+    """Makes a coroutine of `Calls` a blocking method."""
 
     def blocking(self: "EgoPackClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return run_sync(call(self._calls, *args, **kwargs))
@@ -30,7 +47,7 @@ def _returns(
 def _yields(
     call: Callable[Concatenate[Calls, P], AsyncGenerator[T, None]],
 ) -> Callable[Concatenate["EgoPackClient", P], Iterator[T]]:
-    """A call to go through with `for`."""
+    """Makes an asynchronous generator of `Calls` a method that returns an iterator."""
 
     def blocking(self: "EgoPackClient", /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return iterate_sync(call(self._calls, *args, **kwargs))
@@ -76,37 +93,61 @@ class EgoPackClient:
         max_retries: int = 3,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        """Connects to nothing yet.
+        """Opens no connection yet.
 
         Args:
             base_url: such as "http://127.0.0.1:8080".
             api_key: sent as a bearer token.
-            timeout_s: longest silence to put up with.
-            connect_s: longest time until a connection stands.
+            timeout_s: read and write timeout: longest time without a byte.
+            connect_s: connect timeout.
             total_s: longest time for a whole call, with its retries; default: no limit.
-            max_retries: how often to come back when the server is busy or the connection breaks.
-            transport: replaces the network, for tests.
+            max_retries: retries when the server is busy or the connection breaks.
+            transport: of httpx; replaces the network in tests.
         """
-        self._http = httpx.Client(
-            base_url=base_url,
-            headers=headers_of(api_key),
-            transport=transport,
-            trust_env=may_use_proxy(base_url),
-        )
-        patience = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
-        self._calls = Calls(BlockingPort(self._http), patience)
+        self._http = httpx.Client(transport=transport, **_connection(base_url, api_key))
+        policy = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
+        self._calls = Calls(BlockingTransport(self._http), policy)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Closes the connections."""
         self._http.close()
+
+
+class AsyncEgoPackClient(Calls):
+    """Calls one server from an event loop; use it as an asynchronous context manager, or close it.
+
+    Its calls are those of `EgoPackClient` as coroutines; `stream`, `jobs` and `job_events` are
+    asynchronous generators.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 120.0,
+        connect_s: float = 10.0,
+        total_s: float | None = None,
+        max_retries: int = 3,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Opens no connection yet; the arguments are those of `EgoPackClient`."""
+        self._http = httpx.AsyncClient(transport=transport, **_connection(base_url, api_key))
+        policy = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
+        super().__init__(AsyncTransport(self._http), policy)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()

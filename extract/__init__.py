@@ -1,1 +1,1 @@
-"""Bytes to windows to features."""
+"""Feature extraction: video bytes to windows to features."""

@@ -1,9 +1,10 @@
-"""What the numbers of a feature track mean: everything between a file's frames and the network.
+"""Feature contract: frame rate, windows, resize, crop and colour between a file and the network.
 
-Two tracks may be compared only when their contracts and encoders agree, so the contract travels
+Two tracks are comparable only when their contracts and encoders agree, so the contract is stored
 in the bundle and its hash is part of the encoder's fingerprint.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -50,26 +51,30 @@ class FeatureContract:
         return self.crop_height, self.crop_width, 3
 
     @property
+    def window_shape(self) -> tuple[int, int, int]:
+        """(T, crop_height, crop_width) of a window as the network takes it."""
+        return self.window_frames // self.frame_step, self.crop_height, self.crop_width
+
+    @property
     def frame_dtype(self) -> Literal["uint8", "float32"]:
-        """Of its numbers, which are in [0, 255]."""
+        """Type of a frame's numbers, which are in [0, 255]."""
         return "uint8" if self.resize == "decoder" else "float32"
 
     @property
     def frame_bytes(self) -> int:
-        """What it takes in memory."""
-        return self.crop_height * self.crop_width * 3 * (1 if self.resize == "decoder" else 4)
+        """Bytes of a frame in memory."""
+        return math.prod(self.frame_shape) * (1 if self.resize == "decoder" else 4)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""
         values = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
         if self.view == "whole":
-            del values["view"]  # what it says was true of contracts before they could say it
+            del values["view"]  # older contracts have no such key, and the same fingerprint
         return values
 
     def for_stereo(self) -> "FeatureContract":
-        """Returns how a stereo video is to be read for features of this contract.
+        """Returns the contract to read a stereo video with: the left half of side-by-side frames.
 
-        Both eyes lie side by side in its frames; the left one stands for a whole frame elsewhere.
         The features keep this contract and the encoder its fingerprint: what differs is the video.
         """
         return replace(self, view="left")
@@ -109,3 +114,52 @@ TABLETOP = FeatureContract(
     std=(0.225, 0.225, 0.225),
 )
 """Our small trunk: a 4:3 view of 96 x 128 pixels, every second frame."""
+
+
+def resized_size(width: int, height: int, contract: FeatureContract) -> tuple[int, int]:
+    """Returns the (width, height) a frame is resized to before the centre crop.
+
+    With `resize="float"` the short side becomes `short_side` and the long side is rounded down,
+    as in Ego4D's extraction. With `resize="decoder"` the scale is the smallest at which the short
+    side reaches `short_side` and the crop is covered in both directions, so a portrait frame
+    fills a landscape crop; sides are even, as FFmpeg resizes to odd ones in a far slower way.
+
+    Args:
+        width: pixels of the frame as shown, after rotation.
+        height: as `width`.
+        contract: names the target sizes.
+    """
+    short, long = min(width, height), max(width, height)
+    if contract.resize == "float":
+        long_side = math.floor(long / short * contract.short_side)
+        if width <= height:
+            return contract.short_side, long_side
+        return long_side, contract.short_side
+    scale = max(
+        contract.short_side / short,
+        contract.crop_width / width,
+        contract.crop_height / height,
+    )
+    return (
+        max(contract.crop_width, 2 * round(width * scale / 2)),
+        max(contract.crop_height, 2 * round(height * scale / 2)),
+    )
+
+
+def crop_offset(width: int, height: int, contract: FeatureContract) -> tuple[int, int]:
+    """Returns the (x, y) of the centre crop's first pixel; halves round to even.
+
+    Args:
+        width: pixels of the resized frame.
+        height: as `width`.
+        contract: names the crop.
+
+    Raises:
+        ValueError: the crop is larger than the frame.
+    """
+    if width < contract.crop_width or height < contract.crop_height:
+        raise ValueError(
+            f"a {contract.crop_width} x {contract.crop_height} crop does not fit "
+            f"in a {width} x {height} frame"
+        )
+    return round((width - contract.crop_width) / 2), round((height - contract.crop_height) / 2)

@@ -1,13 +1,13 @@
-"""What can be wrong with a clip.
+"""Errors of extraction, from a clip's bytes to its features.
 
 ExtractError
-├── VideoRejected       the caller's bytes are at fault; `code` says how
+├── VideoRejected       the caller's bytes are at fault; `code` states the reason
 ├── DecoderDied         the decoding process crashed or was killed on these bytes
 ├── DecodeTimeout       decoding outlasted its deadline
-│   └── DecodeStalled   nothing came of it for too long, whatever the deadline
+│   └── DecodeStalled   no frame came for too long, whatever the deadline
 ├── DecoderUnavailable  no decoding process can be started
-├── RuntimeUnavailable  what should run the encoder is not there, or fails
-├── ClusterFailed       the machines that were to share the work cannot
+├── RuntimeUnavailable  the encoder's runtime is not there, or fails
+├── ClusterFailed       the Ray cluster is unavailable, or cannot continue
 └── FeatureFileInvalid  a stored feature file cannot be read as a track
 """
 
@@ -30,11 +30,11 @@ RejectCode = Literal[
 
 
 class ExtractError(Exception):
-    """Root of everything that can go wrong between bytes and features."""
+    """Root of the errors between bytes and features."""
 
 
 class VideoRejected(ExtractError):
-    """The clip cannot be used, and sending it again will not help.
+    """The clip cannot be used; retrying does not help.
 
     Attributes:
         code: stable reason, safe to show to a caller.
@@ -60,7 +60,7 @@ class DecodeTimeout(ExtractError):
 
 
 class DecodeStalled(DecodeTimeout):
-    """No frame came for so long that none will."""
+    """No frame came within the time limit of a stalled decoder."""
 
 
 class DecoderUnavailable(ExtractError):
@@ -68,11 +68,11 @@ class DecoderUnavailable(ExtractError):
 
 
 class RuntimeUnavailable(ExtractError):
-    """What was asked to run the encoder is not installed, does not start, or fails."""
+    """The encoder's runtime is not installed, does not start, or fails."""
 
 
 class ClusterFailed(ExtractError):
-    """There is no cluster to be had, or it cannot do or go on with the work."""
+    """The Ray cluster is unavailable, or cannot start or continue the work."""
 
 
 class FeatureFileInvalid(ExtractError):

@@ -1,20 +1,20 @@
-"""Frame counts to windows: pure arithmetic, as Ego4D's published features were cut.
+"""Sliding windows over a video's frames: where they start, when, and cutting them from a stream.
 
-Knows neither files nor networks; counts frames on the feature contract's clock.
+Windows are cut as those of Ego4D's published features; frames are counted on the contract's clock.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import OMNIVORE, FeatureContract
+from extract.errors import VideoRejected
 
-if TYPE_CHECKING:  # at run time not where frames are decoded
-    from torch import Tensor
+Frame = TypeVar("Frame")
 
 
-def cut_windows(num_frames: int, *, window_frames: int = 32, stride_frames: int = 16) -> list[int]:
+def cut_windows(num_frames: int, contract: FeatureContract = OMNIVORE) -> list[int]:
     """Returns the first frame of every window, in order.
 
     A window starts every `stride_frames` (paper Sec. 4.1: 32 frames every 16). When the last of
@@ -23,75 +23,124 @@ def cut_windows(num_frames: int, *, window_frames: int = 32, stride_frames: int 
 
     Args:
         num_frames: length of the video; one shorter than a window still gives one, at 0.
-        window_frames: frames in a window.
-        stride_frames: frames between two regular starts.
+        contract: lengths of windows and stride.
 
     Raises:
-        ValueError: an argument is below one.
+        ValueError: a length is below one.
     """
-    if min(num_frames, window_frames, stride_frames) < 1:
-        raise ValueError(
-            f"expected at least one frame, got {num_frames=}, {window_frames=}, {stride_frames=}"
-        )
-    last_start = max(0, num_frames - window_frames)
-    starts = list(range(0, last_start + 1, stride_frames))
+    window, stride = contract.window_frames, contract.stride_frames
+    if min(num_frames, window, stride) < 1:
+        raise ValueError(f"expected at least one frame, got {num_frames=}, {window=}, {stride=}")
+    last_start = max(0, num_frames - window)
+    starts = list(range(0, last_start + 1, stride))
     if starts[-1] != last_start:
         starts.append(last_start)
     return starts
 
 
-def count_windows(num_frames: int, *, window_frames: int = 32, stride_frames: int = 16) -> int:
-    """Returns how many windows `cut_windows` returns, at no cost whatever the length."""
-    beyond = max(0, num_frames - window_frames)
-    return 1 + -(-beyond // stride_frames)
+def count_windows(num_frames: int, contract: FeatureContract = OMNIVORE) -> int:
+    """Returns how many windows `cut_windows` returns, in constant time."""
+    beyond = max(0, num_frames - contract.window_frames)
+    return 1 + -(-beyond // contract.stride_frames)
 
 
 def wanted_frames(num_frames: int, contract: FeatureContract) -> np.ndarray:
-    """Returns whether any window looks at each frame, (num_frames,) bool.
+    """Returns whether any window uses each frame, (num_frames,) bool.
 
     With a `frame_step` of one that is every frame, unless windows lie apart. With a larger one it
     is the grid of the regular windows and that of the moved-back last one. The first frame is
-    always wanted. What a video lacks of its only window is its last frame again.
-
-    Args:
-        num_frames: length of the video.
-        contract: says how windows are cut.
+    always used. A video shorter than its only window is padded with its last frame.
 
     Raises:
         ValueError: there is no frame.
     """
-    starts = np.array(
-        cut_windows(
-            num_frames,
-            window_frames=contract.window_frames,
-            stride_frames=contract.stride_frames,
-        )
-    )
+    starts = np.array(cut_windows(num_frames, contract))
     wanted = np.zeros(num_frames, dtype=bool)
     for offset in range(0, contract.window_frames, contract.frame_step):
         wanted[np.minimum(starts + offset, num_frames - 1)] = True
     return wanted
 
 
-def window_times(
-    starts: Sequence[int],
-    *,
-    fps: float,
-    window_frames: int,
-    num_frames: int,
-    origin_s: float = 0.0,
-) -> "tuple[Tensor, Tensor]":
-    """Returns when each window starts and ends, in seconds: two (L,) float64 tensors.
+class WindowCutter(Generic[Frame]):
+    """Cuts overlapping windows from a stream of frames of any type.
+
+    Keeps no more frames than the next regular window or a moved-back last one can need, so memory
+    does not grow with the video.
+
+    Attributes:
+        num_frames: of the video so far.
 
     Args:
-        starts: first frame of each window, as `cut_windows` gives them.
-        fps: frames per second of the clock they are counted on.
-        window_frames: frames in a window.
-        num_frames: length of the video; a padded window ends where the video ends.
-        origin_s: of the video's first frame.
+        contract: how windows are cut.
+        num_frames: of the whole video, where only those frames come that windows use; None where
+            all of them do.
     """
-    import torch
 
-    start = torch.tensor(list(starts), dtype=torch.float64)
-    end = (start + window_frames).clamp(max=num_frames)
-    return origin_s + start / fps, origin_s + end / fps
+    def __init__(self, contract: FeatureContract, num_frames: int | None = None) -> None:
+        self._contract = contract
+        self._wanted = None if num_frames is None else wanted_frames(num_frames, contract)
+        self._kept: list[Frame] = []  # the latest frames; the first has number _first
+        self._first = 0
+        self._next_start = 0
+        self.num_frames = 0
+
+    def push(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """Yields the windows, T frames each, that these frames complete."""
+        for frame in frames:
+            yield from self._take(frame)
+            while self._is_next_passed_over():
+                yield from self._take(frame)  # keeps its place; no window uses it
+
+    def finish(self) -> Iterator[list[Frame]]:
+        """Yields what the end adds: the moved-back window, or the only, padded one.
+
+        Raises:
+            VideoRejected: no frame came.
+        """
+        if self.num_frames == 0:
+            raise VideoRejected("too-short", "the clip has no frame")
+        regular = self._next_start // self._contract.stride_frames
+        missing = self._contract.window_frames - self.num_frames
+        if missing > 0:
+            self._kept.extend([self._kept[-1]] * missing)
+        for start in cut_windows(self.num_frames, self._contract)[regular:]:
+            yield self._cut(start)
+
+    def _take(self, frame: Frame) -> Iterator[list[Frame]]:
+        window = self._contract.window_frames
+        self._kept.append(frame)
+        self.num_frames += 1
+        if self.num_frames == self._next_start + window:
+            yield self._cut(self._next_start)
+            self._next_start += self._contract.stride_frames
+            self._forget(min(self._next_start, self.num_frames + 1 - window))
+
+    def _is_next_passed_over(self) -> bool:
+        wanted, place = self._wanted, self.num_frames
+        return wanted is not None and place < len(wanted) and not wanted[place]
+
+    def _cut(self, start: int) -> list[Frame]:
+        begin = start - self._first
+        return self._kept[begin : begin + self._contract.window_frames : self._contract.frame_step]
+
+    def _forget(self, first: int) -> None:
+        del self._kept[: first - self._first]
+        self._first = first
+
+
+def stack_windows(
+    frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
+) -> np.ndarray:
+    """Returns all windows of a decoded clip, (L, T, H, W, 3).
+
+    Args:
+        frames: (n, H, W, 3) on the contract's clock.
+        contract: how windows are cut.
+        num_frames: of the clip, where `frames` are those that windows use, as in a `DecodedClip`;
+            None where they are all of them.
+
+    Raises:
+        VideoRejected: there is no frame.
+    """
+    cutter: WindowCutter[np.ndarray] = WindowCutter(contract, num_frames)
+    return np.stack([np.stack(w) for part in (cutter.push(frames), cutter.finish()) for w in part])

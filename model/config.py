@@ -1,4 +1,4 @@
-"""What a model is, and how it is trained: frozen dataclasses saved in the bundle.
+"""Configuration of models and of their training: frozen dataclasses saved in the bundle.
 
 Defaults are the paper's; where it is silent the source is named.
 """
@@ -18,7 +18,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("context_dropout", "feature_dropout", "label_smoothing"), _SHARE),
     "hidden_size": (2, math.inf),
 }
-"""Field -> the least it may be, and what it must be below."""
+"""Field -> inclusive lower and exclusive upper bound."""
 
 _POSITIVE = ("learning_rate", "future_temperature")
 
@@ -49,7 +49,7 @@ class ModelConfig:
             normalises over all nodes and channels of the batch, as the authors' code does.
         final_linear: a last Linear inside the residual branch (authors' code only).
         pooling_dropout: in the TRN pooling (authors' code).
-        head_dropout: before the known tasks' classifiers, each with coins of its own (authors'
+        head_dropout: before the known tasks' classifiers, each with its own dropout mask (authors'
             code).
         skill_dropout: before a skill's classifiers, likewise (authors' code).
         num_neighbours: k of the k-NN (4 in the authors' experiments; the paper's own best value
@@ -66,13 +66,13 @@ class ModelConfig:
         fusion: votes are combined by adding logits ("sum", paper), by averaging them ("mean"), or
             "features": the element-wise maximum of all perspectives' features is classified once.
         graph_fusion: the same for tasks read from whole graphs (OSCC); the authors average there.
-        future_edges: future nodes hear every observed node ("all", paper) or the last one
-            ("last", authors' code at one hop). Never fewer because of labels.
+        future_edges: future nodes have an edge from every observed node ("all", paper) or from
+            the last one ("last", authors' code at one hop), whatever is labelled.
         subsegments: training draws each part's vectors inside that part ("parts": uniform ones,
             supplement A.1), or all of a segment's vectors anywhere in it, distinct where there
             are enough and sorted ("random", authors' code). Evaluation spaces them evenly.
         windows: "contained" takes the windows that lie inside a segment, so that LTA sees nothing
-            of what it is to tell (strictly causal); "overlapping" those that start inside it, as
+            of what it predicts (strictly causal); "overlapping" those that start inside it, as
             the authors' code does, which may see up to 1 s past its end.
         instants: "centre" reads an instant from the windows centred around it; "start" from
             those that start around it, as the authors' code does.
@@ -148,7 +148,7 @@ class FitConfig:
         weight_decay: of Adam (authors' code).
         warmup_epochs: linear warm-up (Sec. 4.1).
         context_dropout: share of training graphs whose neighbouring actions are replaced by the
-            observed one itself, so that a lone clip is not a surprise (our choice; 0 in the paper).
+            observed one itself, as in a clip on its own (our choice; 0 in the paper).
         feature_dropout: on the input vectors (our choice).
         label_smoothing: of the cross entropies.
         decoupled_decay: weight decay as AdamW applies it, not as a part of the gradient.
@@ -163,9 +163,9 @@ class FitConfig:
             authors' code); a CPU always computes in float32.
         tune_backbone: a skill's training also moves its backbone (supplement A.1.1: all tasks but
             LTA). A backbone that all skills share stays as it is.
-        tune_heads: a skill's training also moves the known tasks' heads, and the backbone hears
-            through them (Sec. 3.3 has them "possibly updated" and then "trained jointly"; the
-            authors' code does neither).
+        tune_heads: a skill's training also moves the known tasks' heads, and gradients reach the
+            backbone through them (Sec. 3.3 has them "possibly updated" and then "trained jointly";
+            the authors' code does neither).
     """
 
     epochs: int
@@ -196,14 +196,14 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Learning:
-    """Everything between features and skills.
+    """Hyper-parameters of everything after the features.
 
     Attributes:
         model: of all parts.
-        multitask: of one, several or all known tasks.
-        skills: task -> how it is learnt as a novel one.
-        translation: task -> how the task translation baselines learn it (supplement B: OSCC has a
-            rate of its own).
+        multitask: optimisation of one, several or all known tasks.
+        skills: task -> its optimisation as a novel task.
+        translation: task -> its optimisation in the task translation baselines (supplement B: OSCC
+            has its own learning rate).
     """
 
     model: ModelConfig
@@ -211,8 +211,12 @@ class Learning:
     skills: dict[str, FitConfig]
     translation: dict[str, FitConfig]
 
+    def with_input_size(self, width: int) -> "Learning":
+        """Returns the same for features of another width, D_in."""
+        return replace(self, model=replace(self.model, input_size=width))
+
     def refit(self, change: Callable[[FitConfig], FitConfig]) -> "Learning":
-        """Returns the same with every optimisation changed."""
+        """Returns the same with `change` applied to every optimisation."""
         return replace(
             self,
             multitask=change(self.multitask),

@@ -1,14 +1,14 @@
-"""Several processes that train one model together, as torchrun starts them.
+"""Data-parallel training under torchrun: ranks, collectives, and each rank's part of a batch.
 
-Every rank draws every global batch, from the same seeds, and computes its part of it; losses are
-weighted so that those of all parts add up to the batch's, and gradients are added up before the
-optimiser moves every rank alike. So the number of ranks changes the order of additions and the
-coins of dropout, and nothing else.
+Every rank draws every global batch, from the same seeds, and computes its part of it. Losses are
+weighted so that those of all parts add up to the batch's, and gradients are all-reduced (summed)
+before the optimiser step. So the number of ranks changes only the order of additions and the
+dropout masks.
 
-Why not DistributedDataParallel: it averages ranks as equals, and parts are not equal (labels are
-missing, a last batch is short); and it sees no gradient that is taken by hand, as gradient surgery
-and the encoder's shards take theirs. What it has over one flat buffer is that messages overlap with
-the backward pass, which matters where they are large: a step sends 4 bytes a trained parameter.
+DistributedDataParallel does not fit: it averages ranks with equal weight, but parts are unequal
+(missing labels, a short last batch); and its hooks miss gradients from `torch.autograd.grad`, as in
+gradient surgery and the encoder's shards. It would overlap communication with the backward pass,
+which matters little here: a step sends 4 bytes a trained parameter.
 """
 
 import os
@@ -28,21 +28,21 @@ from model.errors import RanksLost, RanksWrong
 T = TypeVar("T")
 
 STEP_TIMEOUT = timedelta(minutes=10)
-"""How long a rank waits in a step for one that says nothing; one that dies is noticed at once."""
+"""Time-out of a collective within a step; a rank that dies is noticed at once."""
 
 WAIT_TIMEOUT = timedelta(hours=24)
-"""How long the others wait for what one rank does alone: draw a world, pack features, score."""
+"""Time-out while the others wait for work of one rank: draw a world, pack features, score."""
 
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """All ranks, seen from one of them; without others every method does nothing.
+    """The process group, seen from one rank; with a single rank every method is a no-op.
 
     Attributes:
-        rank: this process.
-        size: processes in all.
-        neighbours: those of them on this machine.
-        patient: the group in which ranks wait for each other long.
+        rank: of this process.
+        size: number of processes.
+        neighbours: number of processes on this machine.
+        patient: process group with `WAIT_TIMEOUT`.
     """
 
     rank: int = 0
@@ -52,32 +52,32 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the rank that writes, logs and draws bars."""
+        """Whether this rank writes files, logs and shows progress."""
         return self.rank == 0
 
     def part(self, count: int) -> slice:
-        """Returns which of `count` things in a row are this rank's; perhaps none."""
+        """Returns this rank's contiguous part of `count` items, which may be empty."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def all_reduce_sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Returns the sums over all ranks, bit for bit the same on each: one buffer, one message.
+        """Returns the sums over all ranks, bit-identical on each, in one all-reduce of a buffer.
 
         Args:
-            tensors: of one kind and device, as many and as large on every rank.
+            tensors: of one dtype and device, with the same shapes on every rank.
         """
         if self.size == 1:
             return list(tensors)
         flat = torch.cat([tensor.flatten() for tensor in tensors])
-        with self._listening():
+        with self._translated():
             dist.all_reduce(flat)
         sums = flat.split([tensor.numel() for tensor in tensors])
         return [s.view_as(tensor) for s, tensor in zip(sums, tensors, strict=True)]
 
     def add_gradients(self, module: nn.Module, loss: Tensor) -> Tensor:
-        """Adds the gradients of a module's parameters up over all ranks; returns the summed loss.
+        """Sums gradients in place and a loss over all ranks; returns the summed loss.
 
         Args:
-            module: has the gradients of this rank's part; the same parameters have one everywhere.
+            module: its gradients are of this rank's part, of the same parameters on every rank.
             loss: of this rank's part, a scalar.
         """
         used = [p for p in module.parameters() if p.grad is not None]
@@ -91,7 +91,7 @@ class World:
         if self.size == 1:
             return number
         numbers = torch.tensor(number)
-        with self._listening():
+        with self._translated():
             dist.all_reduce(numbers, dist.ReduceOp.MAX)
         return int(numbers)
 
@@ -100,27 +100,27 @@ class World:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        with self._listening():
+        with self._translated():
             dist.all_gather_object(values, value, group=self.patient)
         return values
 
     def once(self, make: Callable[[], T]) -> T:
-        """Returns what the first rank makes; the others wait for it and get a copy."""
+        """Returns what `make` returns on the first rank, broadcast to the others."""
         if self.size == 1:
             return make()
         box: list[Any] = [make() if self.is_first else None]
-        with self._listening():
+        with self._translated():
             dist.broadcast_object_list(box, src=0, group=self.patient)
         made: T = box[0]
         return made
 
     def wait(self) -> None:
-        """Returns when all ranks have come here."""
+        """Blocks until all ranks have called it (a barrier)."""
         self.gather(None)
 
     @contextmanager
     def rank_zero_first(self) -> Iterator[None]:
-        """Lets the first rank through, then the others: what it wrote they only read."""
+        """Runs the block on the first rank, then on the others, which read what it wrote."""
         if not self.is_first:
             self.wait()
         yield
@@ -129,7 +129,7 @@ class World:
 
     @contextmanager
     def sharing_batches(self) -> Iterator[None]:
-        """Inside, layers that look at a whole batch look at all ranks' parts of it."""
+        """Inside, layers that normalise over a batch use all ranks' parts of it."""
         token = _SHARING.set(self)
         try:
             yield
@@ -137,12 +137,12 @@ class World:
             _SHARING.reset(token)
 
     @contextmanager
-    def _listening(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:  # what torch raises has no narrower name on every backend
-            said = str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
-            raise RanksLost(self.rank, self.size, said) from error
+        except RuntimeError as error:  # of every backend
+            reason = str(error).splitlines()[0].split("] ", 1)[-1].split(". ")[0]
+            raise RanksLost(self.rank, self.size, reason) from error
 
 
 ALONE = World()
@@ -151,7 +151,7 @@ _SHARING: ContextVar[World] = ContextVar("ranks that share a batch", default=ALO
 
 
 def ranks_of_batch() -> World:
-    """Returns the ranks over which the batch in hand is spread."""
+    """Returns the ranks that share the current batch; see `World.sharing_batches`."""
     return _SHARING.get()
 
 
@@ -164,7 +164,7 @@ def mean_over_ranks(x: Tensor) -> Tensor:
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum of a tensor over the ranks that share a batch; gradients take the same way back."""
+    """All-reduce (sum) over the ranks that share a batch, in the forward and backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -183,18 +183,16 @@ def ranks_started() -> int:
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[World, str]]:
-    """Joins the ranks torchrun has started; without it, or with one, there is nobody to join.
-
-    Messages between processors go over gloo, between GPUs over NCCL.
+    """Joins the process group of torchrun: gloo between CPUs, NCCL between GPUs.
 
     Args:
-        device: "cpu", or "cuda", of which each rank takes the one with its own number.
+        device: "cpu", or "cuda", where each rank takes the GPU of its local number.
 
     Yields:
-        the world, and this rank's device.
+        The world (`ALONE` without torchrun or with one process), and this rank's device.
 
     Raises:
-        RanksWrong: there are not as many GPUs as ranks, or one is named for all of them.
+        RanksWrong: there are fewer GPUs than ranks, or all ranks are given the same one.
     """
     if ranks_started() == 1:
         yield ALONE, device
@@ -206,7 +204,7 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
     dist.init_process_group(backend, timeout=STEP_TIMEOUT)
     patient = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
     yield World(dist.get_rank(), dist.get_world_size(), neighbours, patient), device
-    dist.destroy_process_group()  # after an error whoever is left must not be waited for
+    dist.destroy_process_group()  # not after an error: it would wait for the others
 
 
 def _own_gpu(device: str, local: int, neighbours: int) -> str:

@@ -1,20 +1,20 @@
-"""What can be wrong between a track and an answer.
+"""Exceptions of the model package.
 
 ModelError
-├── UnknownTask       a task was asked for that the bundle has no skill for
+├── UnknownTask       the bundle has no skill for a requested task
 ├── SegmentInvalid    a segment is empty, reversed or outside the clip
-├── SearchInvalid     the backpack cannot be searched for this
-├── FeatureMismatch   the track was not made by the bundle's encoder
+├── SearchInvalid     a query cannot be searched for in the backpack
+├── FeatureMismatch   a track is of another encoder than the bundle's
 ├── FeaturesMissing   a video of a data set has no feature file
-├── VideosUnreadable  videos of a data set cannot be decoded, or not be found
+├── VideosUnreadable  videos of a data set cannot be decoded, or are missing
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
-├── TaskInvalid       a file that describes a task of one's own is missing or wrong
-├── SettingInvalid    a field of the configs does not exist, or not with this value
-├── ScoringRefused    a test set cannot be answered with what was given
-├── Stopped           a training was asked to end, and can go on from where it stood
-├── RanksWrong        the processes cannot train together as they were started
-└── RanksLost         a process that trains with this one has ended
+├── TaskInvalid       the file of a user-defined task is missing or malformed
+├── SettingInvalid    a config has no such field, or the value is out of its range
+├── ScoringRefused    a test set cannot be answered with the given inputs
+├── Stopped           a signal ended a training, which can be resumed
+├── RanksWrong        the device does not suit the number of processes
+└── RanksLost         another rank ended or cannot be reached
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,15 +25,15 @@ _SHOWN = 10
 
 
 class ModelError(Exception):
-    """Root of everything that can go wrong from features to answers."""
+    """Root of the exceptions of the model package."""
 
 
 class UnknownTask(ModelError):
-    """A task the bundle has no skill for.
+    """The bundle has no skill for a requested task.
 
     Attributes:
-        task: what was asked for.
-        known: what the bundle can answer.
+        task: requested.
+        known: tasks of the bundle.
     """
 
     def __init__(self, task: str, known: tuple[str, ...]) -> None:
@@ -43,7 +43,7 @@ class UnknownTask(ModelError):
 
 
 class SegmentInvalid(ModelError):
-    """A segment that cannot be answered for.
+    """A segment is empty, reversed or outside the clip.
 
     Attributes:
         index: position in the request's list.
@@ -56,11 +56,11 @@ class SegmentInvalid(ModelError):
 
 
 class SearchInvalid(ModelError):
-    """The backpack cannot be searched for this.
+    """A query cannot be searched for in the backpack.
 
     Attributes:
-        field: of the request, that is at fault.
-        detail: one plain sentence.
+        field: of the request.
+        detail: one sentence.
     """
 
     def __init__(self, field: str, detail: str) -> None:
@@ -70,15 +70,15 @@ class SearchInvalid(ModelError):
 
 
 class FeatureMismatch(ModelError):
-    """The track was made by another encoder than the bundle's."""
+    """A track is of another encoder than the bundle's."""
 
 
 class FeaturesMissing(ModelError):
-    """Videos of a data set have no feature files, nor files to make them of.
+    """Videos of a data set have no feature files, nor video files to extract them from.
 
     Attributes:
-        videos: which.
-        places: folders, URLs and files looked for.
+        videos: without features.
+        places: folders, URLs and files that were searched.
         remedy: what to do about it.
     """
 
@@ -94,7 +94,7 @@ class FeaturesMissing(ModelError):
         self.remedy = fetch
 
     def advising(self, otherwise: str) -> "FeaturesMissing":
-        """Returns the same error with another way out."""
+        """Returns the same error with a second remedy."""
         return FeaturesMissing(self.videos, self.places, f"{self.remedy}. Or: {otherwise}")
 
 
@@ -102,7 +102,7 @@ class VideosUnreadable(ModelError):
     """Videos of a data set cannot be read; the others were.
 
     Attributes:
-        failed: file -> why.
+        failed: file -> reason.
     """
 
     def __init__(self, failed: Mapping[Path, str], total: int) -> None:
@@ -116,11 +116,11 @@ class VideosUnreadable(ModelError):
 
 
 class BackpackInvalid(ModelError):
-    """The backpack holds nothing, or was made by another backbone."""
+    """The backpack is empty, or of another backbone."""
 
 
 class AnnotationInvalid(ModelError):
-    """An annotation file is missing or malformed; the message says what was looked for."""
+    """An annotation file is missing or malformed; the message says what was expected."""
 
 
 class TaskInvalid(ModelError):
@@ -128,14 +128,14 @@ class TaskInvalid(ModelError):
 
 
 class ScoringRefused(ModelError):
-    """A test set cannot be answered with what was given; the message says what to give instead."""
+    """A test set cannot be answered with the given inputs; the message says which are needed."""
 
 
 class Stopped(ModelError):
-    """A signal ended a training; its checkpoint lies where the next run finds it.
+    """A signal ended a training, after its checkpoint was saved.
 
     Attributes:
-        signum: the signal.
+        signum: number of the signal.
     """
 
     def __init__(self, signum: int, label: str, step: int, total: int) -> None:
@@ -147,11 +147,11 @@ class Stopped(ModelError):
 
 
 class RanksWrong(ModelError):
-    """What was asked for does not go with the number of processes; the message says what does."""
+    """The device does not suit the number of processes; the message says which does."""
 
 
 class RanksLost(ModelError):
-    """A process that trains with this one ended or fell silent; this one cannot go on alone."""
+    """Another rank ended or cannot be reached, so this one cannot continue."""
 
     def __init__(self, rank: int, size: int, detail: str) -> None:
         super().__init__(
@@ -161,4 +161,4 @@ class RanksLost(ModelError):
 
 
 class SettingInvalid(ModelError):
-    """A setting from the command line names no field, or a value the field cannot have."""
+    """A setting names a field that does not exist, or a value out of its range."""

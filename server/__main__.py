@@ -1,6 +1,6 @@
-"""`python -m server`: serves one bundle until told to stop.
+"""`python -m server`: serves one bundle until a signal stops it.
 
-Nothing heavy is imported at the top: decoding processes start by importing this file again.
+Heavy imports are inside functions: decoding processes import this file again at their start.
 """
 
 import sys
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _serve(settings: "Settings") -> str | None:
-    """Serves in this process or, if asked to, on Ray; returns why it could not."""
+    """Serves in this process or, with `--ray`, on Ray; returns why it could not."""
     if not settings.ray:
         from server.api.serve import serve
 

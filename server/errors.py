@@ -1,30 +1,13 @@
-"""The one table: what went wrong -> a row of `kinds`.
+"""Server exceptions, and the one table from exceptions of every package to problem types.
 
 ServerError
-├── MalformedRequest    the body cannot be read as a request
-├── Unauthenticated     the API key is missing or wrong
-├── NotFound            no such model
-├── BodyTooLarge        more bytes than the limit
-├── UnsupportedMedia    a content type the endpoint does not take
-├── NotAcceptable       a content type was asked for that the endpoint does not give
-├── FieldInvalid        fields of the request are wrong
-├── FeaturesInvalid     the features sent are no track of this encoder
-├── FeaturesTooLong     the features sent are of a clip longer than the limit
-├── QueueFull           healthy, but full
-├── RateLimited         this caller asks too often
-├── NotReady            starting, or broken
-├── Unhealthy           the model does not answer
-│   └── EncoderLost     no encoder of this bundle answers, in whatever process
-├── OutOfMemory         the device cannot hold the batch, not even half of it
-├── Draining            stopping
-├── JobNotFinished      there is no result, or not yet
-├── ResultExpired       the result was kept for as long as promised
-├── VideoTooLong        longer than even a job may be
-├── KeyInProgress       a request with the same idempotency key is still coming in
-├── KeyReused           the idempotency key came with another body before
-├── JobsUnavailable     the store of jobs does not answer
-├── DeadlineExceeded    the request's deadline has passed
-└── CallerGone          the caller hung up; nobody is left to answer
+├── MalformedRequest, BodyTooLarge, UnsupportedMedia, NotAcceptable, FieldInvalid      the request
+├── FeaturesInvalid, FeaturesTooLong, VideoTooLong                                     its clip
+├── Unauthenticated, RateLimited, NotFound, CallerGone                                 its caller
+├── QueueFull, NotReady, Draining, OutOfMemory, DeadlineExceeded, JobsUnavailable      the server
+├── Unhealthy
+│   └── EncoderLost                                                                    the model
+└── JobNotFinished, ResultExpired, KeyInProgress, KeyReused                            jobs
 """
 
 from extract import errors as extract_errors
@@ -35,7 +18,7 @@ from weights import errors as weights_errors
 
 
 class ServerError(Exception):
-    """Root of what the server itself finds wrong; the message is sent to the caller."""
+    """Root of the server's own exceptions; the message is sent to the caller."""
 
 
 class MalformedRequest(ServerError):
@@ -55,23 +38,23 @@ class BodyTooLarge(ServerError):
 
 
 class UnsupportedMedia(ServerError):
-    """The content type is not one the endpoint takes."""
+    """The endpoint does not accept the content type."""
 
 
 class NotAcceptable(ServerError):
-    """The caller accepts no content type that the endpoint gives."""
+    """The caller accepts no content type that the endpoint produces."""
 
 
 class FeaturesInvalid(ServerError):
-    """The features sent are not a track that this bundle can answer for."""
+    """The features sent are no track of this bundle's encoder."""
 
 
 class FeaturesTooLong(ServerError):
-    """The features sent are of a clip longer than the limit."""
+    """The features sent were made from a clip longer than the limit."""
 
 
 class FieldInvalid(ServerError):
-    """Fields are wrong; each is a JSON pointer and what is the matter with it."""
+    """Fields are wrong; each is a JSON pointer and a detail."""
 
     def __init__(self, *errors: tuple[str, str]) -> None:
         super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in errors))
@@ -79,7 +62,7 @@ class FieldInvalid(ServerError):
 
 
 class QueueFull(ServerError):
-    """No room for another request before about `retry_after_s` seconds."""
+    """The server has no capacity for another request for about `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: int = 1) -> None:
         super().__init__(f"the server is busy; try again in {retry_after_s} s")
@@ -87,7 +70,7 @@ class QueueFull(ServerError):
 
 
 class RateLimited(ServerError):
-    """The caller has used up its share; more comes in `retry_after_s` seconds."""
+    """The caller is over its rate limit for another `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"too many requests; try again in {retry_after_s} s")
@@ -95,29 +78,29 @@ class RateLimited(ServerError):
 
 
 class NotReady(ServerError):
-    """The model is not loaded yet, or could not be."""
+    """The model is not loaded yet, or failed to load."""
 
     retry_after_s = 2
 
 
 class Unhealthy(ServerError):
-    """The canaries do not come back, so no clip would."""
+    """Health canaries fail, so a clip would too."""
 
     retry_after_s = 5
 
 
 class EncoderLost(Unhealthy):
-    """Encoders are processes of their own, and none with this bundle answers in time."""
+    """No encoder process with this bundle responds in time."""
 
 
 class OutOfMemory(ServerError):
-    """The device could not hold the batch, nor half of it."""
+    """The device has too little memory even for half of the batch."""
 
     retry_after_s = 5
 
 
 class Draining(ServerError):
-    """The server is stopping and takes no new work."""
+    """The server is stopping and accepts no new work."""
 
     retry_after_s = 5
 
@@ -127,7 +110,7 @@ class JobNotFinished(ServerError):
 
 
 class ResultExpired(ServerError):
-    """The job's result was kept for as long as promised, and is gone."""
+    """The job's result was deleted at the end of its retention time."""
 
 
 class VideoTooLong(ServerError):
@@ -143,17 +126,17 @@ class KeyReused(ServerError):
 
 
 class JobsUnavailable(ServerError):
-    """The store of jobs cannot be used."""
+    """The job store cannot be used."""
 
     retry_after_s = 5
 
 
 class DeadlineExceeded(ServerError):
-    """The request's deadline passed before its answer was ready."""
+    """The request's deadline passed before its response was ready."""
 
 
 class CallerGone(ServerError):
-    """The caller hung up."""
+    """The client disconnected."""
 
 
 TABLE: dict[type[Exception], ProblemType] = {
@@ -182,7 +165,7 @@ TABLE: dict[type[Exception], ProblemType] = {
     DeadlineExceeded: kinds.DEADLINE,
     CallerGone: kinds.CALLER_GONE,
     ServerError: kinds.INTERNAL,
-    extract_errors.VideoRejected: kinds.UNDECODABLE,  # refined by its code, below
+    extract_errors.VideoRejected: kinds.UNDECODABLE,  # refined by REJECTED
     extract_errors.DecoderDied: kinds.UNDECODABLE,
     extract_errors.DecodeTimeout: kinds.UNDECODABLE,
     extract_errors.DecodeStalled: kinds.UNDECODABLE,
@@ -234,7 +217,7 @@ REJECTED: dict[str, ProblemType] = {
 
 
 def kind_of(error: BaseException) -> ProblemType:
-    """Returns the row of the nearest class in the table; anything unknown is our fault."""
+    """Returns the problem type of the exception's nearest class in the table; default: INTERNAL."""
     if isinstance(error, extract_errors.VideoRejected):
         return REJECTED.get(error.code, kinds.UNDECODABLE)
     for cls in type(error).__mro__:

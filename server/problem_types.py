@@ -1,18 +1,18 @@
-"""The contract with callers: every status, slug and title that a refusal can have."""
+"""Problem types (RFC 9457): every status, slug and title of an error response."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ProblemType:
-    """One row of the contract with callers.
+    """One type of error response; part of the API's contract.
 
     Attributes:
         status: HTTP status.
-        slug: stable code; a caller may switch on it.
-        title: what it means, the same for every occurrence.
+        slug: stable code for clients to switch on.
+        title: its meaning, the same for every occurrence.
         is_retryable: the same request may succeed later.
-        limits: names of the limits that explain a refusal.
+        limits: names of the limits that explain the error.
     """
 
     status: int
@@ -103,4 +103,4 @@ BY_STATUS: dict[int, ProblemType] = {
     kind.status: kind
     for kind in (MALFORMED, UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, NOT_ACCEPTABLE)
 }
-"""What the framework refuses by itself."""
+"""Error responses of the web framework."""

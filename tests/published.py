@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract import named
+from extract.encoders import load
 from extract.encoders.omnivore import load_omnivore
 from extract.encoders.slowfast import load_slowfast
 from extract.encoders.swin.trunk import OMNIVORE_SWINL
@@ -26,7 +26,7 @@ def use_small(patch: pytest.MonkeyPatch) -> None:
         "slowfast-r101": lambda tensors: load_slowfast(tensors, config=SMALL_SLOWFAST),
     }
     for name, loader in loaders.items():
-        patch.setitem(named.LOADERS, name, loader)
+        patch.setitem(load.LOADERS, name, loader)
 
 
 def fetch_small(weights: Path) -> Path:

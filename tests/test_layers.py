@@ -1,103 +1,166 @@
-"""The import rules: packages import to the left, files inside a package never in a circle."""
+"""The table of contents: packages and their entries in the order in which imports run.
+
+An entry is a file or a folder directly inside a package. A file imports only from packages to the
+left of its own, and inside its package only from its own entry and those that stand before it.
+"""
 
 import ast
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+CONTENTS = {
+    "weights": "errors storage bundle authors published __main__",
+    "extract": (
+        "errors cpu contract windows decode sandbox encoders runtime features dataset cluster "
+        "__main__"
+    ),
+    "model": "errors config tasks nodes distributed data nn predict evaluate score train",
+    "server": (
+        "problem_types errors settings telemetry schemas scheduling engine jobs playground api "
+        "cluster __main__"
+    ),
+    "tabletop": "errors story motion drawing files __main__",
+    "clients": (
+        "errors results output api client local batch doctor label_studio commands __main__"
+    ),
+}
+ENTRIES = {package: entries.split() for package, entries in CONTENTS.items()}
 ORDER = ["weights", "extract", "model", "server"]
-PACKAGES = [*ORDER, "tabletop", "clients"]
-# Of `extract`, the model proper sees tracks only; these files are the ones that make them.
-MAKES_TRACKS = {
-    "model.data.missing",
-    "model.data.tracks",
-    "model.data.video_files",
-    "model.evaluate.samples",
-    "model.predict.predictor",
-    "model.score.__main__",
-    "model.score.cluster",
-    "model.score.features",
-    "model.train.__main__",
-    "model.train.assemble",
-    "model.train.datasets.ego4d",
-    "model.train.datasets.tabletop",
-    "model.train.new_skill.command",
-    "model.train.presets",
-}
-DRAWS = {
-    "model.train.presets",
-    "model.train.datasets.tabletop",
-    "model.train.__main__",
-    "model.train.reproduce.command",
-}
-"""Only training imports the synthetic world."""
+"""Each imports from those to its left; `tabletop` and `clients` import nothing of ours."""
+DRAWS = "model.train"
+"""Alone imports `tabletop`."""
+MOST_ENTRIES = 14
+PATHS = re.findall(
+    r"## (The path of [^\n]+)\n.*?```text\n(.*?)```",
+    (ROOT / "docs" / "architecture.md").read_text(),
+    re.DOTALL,
+)
+"""Title and lines of every path through the files that the document draws."""
 
 
 def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
 
 
-def imports_of(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+SOURCES = {module_name(p): p for package in ENTRIES for p in (ROOT / package).rglob("*.py")}
+
+
+@cache
+def imports_of(module: str) -> frozenset[str]:
+    """Returns what a file imports, and which of our modules it starts as a program of its own."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(SOURCES[module].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+            assert node.level == 0, f"{module}: relative import"
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Constant) and node.value in SOURCES and "." in str(node.value):
+            found.add(str(node.value))
+    return frozenset(found)
 
 
-FILES = {module_name(p): imports_of(p) for name in PACKAGES for p in (ROOT / name).rglob("*.py")}
+@cache
+def ours(module: str) -> frozenset[str]:
+    """Returns the files among a file's imports; a package's `__init__` only where it is asked."""
+    return frozenset(name for name in imports_of(module) if name in SOURCES and name != module)
 
 
-@pytest.mark.parametrize("module", sorted(FILES))
-def test_a_package_imports_only_from_those_before_it(module):
-    package = module.split(".")[0]
-    alone = package in ("clients", "tabletop")
-    allowed = {package} if alone else set(ORDER[: ORDER.index(package) + 1])
-    if module in DRAWS:
-        allowed.add("tabletop")
-    ours = {name for name in FILES[module] if name.split(".")[0] in {*PACKAGES, "tests", "bench"}}
-    assert {name for name in ours if name.split(".")[0] not in allowed} == set()
+@cache
+def reached(module: str) -> frozenset[str]:
+    """Returns every file that is imported through a file."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = ours(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return frozenset(found)
+
+
+def entry(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("package", ENTRIES)
+def test_the_table_of_contents_names_every_entry(package):
+    there = {
+        path.stem
+        for path in (ROOT / package).iterdir()
+        if path.suffix == ".py" or any(path.glob("*.py"))
+    }
+    assert there - {"__init__"} == set(ENTRIES[package])
+
+
+@pytest.mark.parametrize("package", ENTRIES)
+def test_a_file_imports_only_what_stands_before_it(package):
+    left = set(ORDER[: ORDER.index(package)] if package in ORDER else ())
+    for module in (name for name in SOURCES if name.split(".")[0] == package and "." in name):
+        for other in imports_of(module):
+            home = other.split(".")[0]
+            if home == package and other in SOURCES and "." in other:
+                places = ENTRIES[package].index(entry(other)), ENTRIES[package].index(entry(module))
+                assert places[0] <= places[1], f"{module} imports {other}, which stands after it"
+            elif home in {*ENTRIES, "tests", "bench"} - {package}:
+                draws = home == "tabletop" and module.startswith(DRAWS)
+                assert home in left or draws, f"{module} imports {other}"
 
 
 def test_no_file_imports_itself_through_others():
-    known = set(FILES)
-    edges = {m: {n for n in FILES[m] if n in known and n != m} for m in known}
-    done, path = set(), []
-
-    def visit(module):
-        assert module not in path, f"circle: {' -> '.join([*path[path.index(module) :], module])}"
-        if module in done:
-            return
-        path.append(module)
-        for other in edges[module]:
-            visit(other)
-        path.pop()
-        done.add(module)
-
-    for module in sorted(known):
-        visit(module)
+    circles = sorted(module for module in SOURCES if module in reached(module))
+    assert circles == []
 
 
-def test_the_model_proper_sees_tracks_and_not_pixels():
-    for module, imports in FILES.items():
-        makes_tracks = module in MAKES_TRACKS or module.startswith("model.train.encoder")
-        if module.startswith("model") and not makes_tracks:
-            seen = {n for n in imports if n.startswith("extract.")}
-            allowed = ("extract.features.track", "extract.features.store", "extract.errors")
-            assert {n for n in seen if not n.startswith(allowed)} == set(), module
+def test_a_folder_can_be_taken_in_at_a_glance():
+    folders = {path.parent for path in SOURCES.values()}
+    sizes = {
+        str(folder.relative_to(ROOT)): len(
+            [p for p in folder.iterdir() if p.name not in ("__init__.py", "__pycache__")]
+        )
+        for folder in folders
+    }
+    assert {folder: size for folder, size in sizes.items() if size > MOST_ENTRIES} == {}
+
+
+@pytest.mark.parametrize(("title", "lines"), PATHS, ids=[title for title, _ in PATHS])
+def test_a_path_of_the_document_follows_the_imports(title, lines):
+    """A line stands under the file that calls it: that file reaches it, and it never calls back."""
+    callers: list[tuple[int, str]] = []
+    count = 0
+    for line in lines.splitlines():
+        drawn = re.match(r"( *)((?:\w+/)+\w+\.py)\b", line)
+        if drawn is None:
+            continue
+        depth, file = len(drawn[1]), drawn[2]
+        module = module_name(ROOT / file)
+        assert module in SOURCES, f"{title}: there is no {file}"
+        while callers and callers[-1][0] >= depth:
+            callers.pop()
+        if callers:
+            caller = callers[-1][1]
+            assert module in reached(caller), f"{title}: {caller} does not reach {file}"
+            assert caller not in reached(module), f"{title}: {file} climbs back to {caller}"
+        callers.append((depth, module))
+        count += 1
+    assert count >= 10
+
+
+def test_the_document_draws_three_paths():
+    assert len(PATHS) == 3
 
 
 @pytest.mark.parametrize(
     "dependency", ["decord", "faiss", "cv2", "onnxruntime", "torch_geometric", "pytorchvideo"]
 )
 def test_an_awkward_dependency_has_one_home(dependency):
-    homes = {m for m, names in FILES.items() if dependency in {n.split(".")[0] for n in names}}
-    assert len({home for home in homes if home.split(".")[0] != "tests"}) == 1, homes
-
-
-def test_importing_the_model_does_not_import_training():
-    assert not any(name.startswith("model.") for name in FILES["model.__init__"])
+    homes = {
+        module
+        for module in SOURCES
+        if dependency in {name.split(".")[0] for name in imports_of(module)}
+    }
+    assert len(homes) == 1, homes

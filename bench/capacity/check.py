@@ -29,9 +29,9 @@ from bench.load.stopping import run_until_stopped, stop_in_order
 from bench.load.target import Target
 from clients.local import LocalServer, check_stopped
 from extract.sandbox.pool import DecodePool
+from server.engine.bundle_loader import load_predictor
 from server.engine.decode_stage import limits_of
 from server.engine.engine import CLIPS_AHEAD
-from server.loading import load_predictor
 from server.scheduling.model_thread import NICENESS
 from server.settings.settings import Settings
 

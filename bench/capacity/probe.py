@@ -22,9 +22,10 @@ from bench.load.clips import LoadClip
 from bench.load.target import Target
 from bench.load.watch import cpu_s
 from extract.decode.clip import DecodedClip
-from extract.features.extractor import track_from, windows_of
+from extract.features.extractor import track_from
 from extract.runtime.onnx_export import made_up_windows
 from extract.sandbox.pool import DecodePool
+from extract.windows import stack_windows
 from model.predict.predictor import Predictor, PredictRequest
 
 BATCHES = (1, 7, 14, 28, 64)
@@ -130,9 +131,9 @@ def measure_growth(predictor: Predictor, pool: DecodePool, clip: Path, *, rounds
     encoder, threads = predictor.encoder, torch.get_num_threads()
     decoded = pool.decode(clip, encoder.contract)
     slowdown = _slowdown(pool, lambda: pool.decode(clip, encoder.contract), rounds)
-    windows, starts = windows_of(decoded.frames, encoder.contract, decoded.num_frames)
+    windows = stack_windows(decoded.frames, encoder.contract, decoded.num_frames)
     features = encoder.encode(torch.as_tensor(windows))
-    track = track_from(features, starts, decoded.num_frames, encoder.contract, encoder, "clip")
+    track = track_from(features, decoded.num_frames, encoder, "clip")
     request = PredictRequest(track, frozenset(predictor.tasks))
 
     def encode(count: int) -> Callable[[], object]:

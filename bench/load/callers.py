@@ -11,7 +11,7 @@ import httpx
 
 from bench.load.answers import HUNG_UP, LOST, REFUSALS, Answer
 from bench.load.clips import LoadClip
-from clients.calls import may_use_proxy
+from clients.client import may_use_proxy
 
 MAX_RETRIES = 20
 """How often an obedient caller comes back with one clip."""

@@ -138,17 +138,17 @@ def _places(
     """Alternatives to answer clips, a few at once, with one encoder process."""
     import ray
 
-    clip, windows, starts = decoded
+    clip, windows = decoded
     one_at_a_time = threading.Lock()  # as the engine's one thread
 
     def apart(_: int) -> None:
         features = pool[0].encode(windows, pool[1])
         with one_at_a_time:
-            calls.reason(predictor, [calls.track_of(predictor, clip, starts, features)])
+            calls.reason(predictor, [calls.track_of(predictor, clip, features)])
 
     def in_one(_: int) -> None:
         shared = ray.put(windows.numpy())
-        together.remote(shared, len(clip.frames), starts).result(timeout_s=120)
+        together.remote(shared, len(clip.frames)).result(timeout_s=120)
 
     def answer(one: Callable[[int], None]) -> int:
         with ThreadPoolExecutor(CALLERS) as callers:
@@ -202,7 +202,7 @@ def _encoders(bundle: Path, *counts: int) -> Iterator[dict[int, Any]]:
         settings = Settings(bundle=bundle, encoders=count, runtime="torch", log_level="warning")
         target = encoder_deployment(settings, Tuning())
         handle = serve.run(target, name=f"encoders-{count}", route_prefix=None)
-        pool = EncoderPool(handle, shares=count, patience_s=120)
+        pool = EncoderPool(handle, shares=count, timeout_s=120)
         pools[count] = (pool, pool.describe(sha256))
     yield pools
     for count in counts:
@@ -226,17 +226,17 @@ class Together:
         self._predictor = calls.load(SHIPPED_BUNDLE, 1)
         self._thread = ThreadPoolExecutor(1)
 
-    async def answer(self, windows: Any, num_frames: int, starts: list[int]) -> Any:
+    async def answer(self, windows: Any, num_frames: int) -> Any:
         """Answers one clip."""
         import asyncio
 
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run, windows, num_frames, starts)
+        return await loop.run_in_executor(self._thread, self._run, windows, num_frames)
 
-    def _run(self, windows: Any, num_frames: int, starts: list[int]) -> Any:
+    def _run(self, windows: Any, num_frames: int) -> Any:
         from extract.features.extractor import track_from
 
         encoder = self._predictor.encoder
         features = encoder.encode(torch.tensor(windows))
-        track = track_from(features, starts, num_frames, encoder.contract, encoder, "clip")
+        track = track_from(features, num_frames, encoder, "clip")
         return calls.reason(self._predictor, [track])

@@ -17,12 +17,11 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from bench.extract import plain_trunk
 from bench.rivals import calls
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.decord_reader import load_decord
 from extract.encoders.load import encoder_from_spec
 from extract.encoders.preprocess import to_network_input
 from extract.features.extractor import track_from
-from extract.geometry import crop_offset, resized_size
 from extract.windows import cut_windows
 from model.predict.predictor import Predictor
 from weights.bundle import load_bundle
@@ -59,14 +58,12 @@ def answer(predictor: Predictor, trunk: nn.Module, path: Path) -> dict[str, Any]
     encoder = predictor.encoder
     contract = encoder.contract
     frames = read(path, contract)
-    starts = cut_windows(
-        len(frames), window_frames=contract.window_frames, stride_frames=contract.stride_frames
-    )
+    starts = cut_windows(len(frames), contract)
     windows = np.stack(
         [frames[s : s + contract.window_frames : contract.frame_step] for s in starts]
     )
     features = trunk(to_network_input(torch.from_numpy(windows), contract))
-    track = track_from(features, starts, len(frames), contract, encoder, "clip")
+    track = track_from(features, len(frames), encoder, "clip")
     return calls.reason(predictor, [track])[0]
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from extract.decode.clip import DecodedClip, Limits
 from extract.decode.video import decode_clip
-from extract.features.extractor import track_from, windows_of
+from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
+from extract.windows import stack_windows
 from model.predict.predictor import Predictor, PredictRequest
 from weights import SHIPPED_BUNDLE
 
@@ -46,19 +47,16 @@ def on_disk(upload: IO[bytes]) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def decode(predictor: Predictor, path: Path) -> tuple[DecodedClip, Tensor, list[int]]:
-    """Returns a clip, its windows (L, T, H, W, 3) uint8 and their L first frames."""
+def decode(predictor: Predictor, path: Path) -> tuple[DecodedClip, Tensor]:
+    """Returns a clip and its windows, (L, T, H, W, 3) uint8."""
     clip = decode_clip(path, predictor.encoder.contract, Limits())
-    windows, starts = windows_of(clip.frames, predictor.encoder.contract, clip.num_frames)
-    return clip, torch.as_tensor(windows), starts
+    windows = stack_windows(clip.frames, predictor.encoder.contract, clip.num_frames)
+    return clip, torch.as_tensor(windows)
 
 
-def track_of(
-    predictor: Predictor, clip: DecodedClip, starts: list[int], features: Tensor
-) -> FeatureTrack:
+def track_of(predictor: Predictor, clip: DecodedClip, features: Tensor) -> FeatureTrack:
     """Returns a clip's features, (L, D_in), with their times."""
-    encoder = predictor.encoder
-    return track_from(features, starts, clip.num_frames, encoder.contract, encoder, "clip")
+    return track_from(features, clip.num_frames, predictor.encoder, "clip")
 
 
 def reason(predictor: Predictor, tracks: Sequence[FeatureTrack]) -> list[dict[str, Any]]:
@@ -71,6 +69,6 @@ def reason(predictor: Predictor, tracks: Sequence[FeatureTrack]) -> list[dict[st
 
 def answer(predictor: Predictor, path: Path) -> dict[str, Any]:
     """Returns the answers to one clip, all stages one after the other."""
-    clip, windows, starts = decode(predictor, path)
+    clip, windows = decode(predictor, path)
     features = predictor.encoder.encode(windows)
-    return reason(predictor, [track_of(predictor, clip, starts, features)])[0]
+    return reason(predictor, [track_of(predictor, clip, features)])[0]

@@ -12,7 +12,7 @@ from bench.rivals import calls
 from extract.decode.clip import DecodedClip
 from extract.features.track import FeatureTrack
 
-Decoded = tuple[DecodedClip, Tensor, list[int]]
+Decoded = tuple[DecodedClip, Tensor]
 
 
 class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
@@ -38,11 +38,11 @@ class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
 
     def predict(self, batch: list[Decoded]) -> list[dict[str, Any]]:
         """Encodes all windows and reasons about all clips together."""
-        features = self._predictor.encoder.encode(torch.cat([windows for _, windows, _ in batch]))
-        parts = features.split([len(windows) for _, windows, _ in batch])
+        features = self._predictor.encoder.encode(torch.cat([windows for _, windows in batch]))
+        parts = features.split([len(windows) for _, windows in batch])
         tracks: list[FeatureTrack] = [
-            calls.track_of(self._predictor, clip, starts, part)
-            for (clip, _, starts), part in zip(batch, parts, strict=True)
+            calls.track_of(self._predictor, clip, part)
+            for (clip, _), part in zip(batch, parts, strict=True)
         ]
         return calls.reason(self._predictor, tracks)
 

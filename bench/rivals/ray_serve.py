@@ -28,11 +28,11 @@ class EgoPack:
         for body in bodies:
             with calls.on_disk(io.BytesIO(body)) as path:
                 decoded.append(calls.decode(self._predictor, path))
-        features = self._predictor.encoder.encode(torch.cat([windows for _, windows, _ in decoded]))
-        parts = features.split([len(windows) for _, windows, _ in decoded])
+        features = self._predictor.encoder.encode(torch.cat([windows for _, windows in decoded]))
+        parts = features.split([len(windows) for _, windows in decoded])
         tracks = [
-            calls.track_of(self._predictor, clip, starts, part)
-            for (clip, _, starts), part in zip(decoded, parts, strict=True)
+            calls.track_of(self._predictor, clip, part)
+            for (clip, _), part in zip(decoded, parts, strict=True)
         ]
         return calls.reason(self._predictor, tracks)
 

@@ -1,6 +1,6 @@
-"""The two ways to the network behind one face, so that everything above is written once.
+"""HTTP transport, asynchronous and blocking behind one protocol, so that calls are written once.
 
-Whoever blocks drives the same coroutines: behind a `BlockingPort` nothing ever waits for a loop.
+The blocking client drives the same coroutines: behind a `BlockingTransport` none ever suspends.
 """
 
 import asyncio
@@ -14,29 +14,29 @@ T = TypeVar("T")
 
 
 class Transport(Protocol):
-    """What is needed of a client of httpx."""
+    """The part of an httpx client that calls use."""
 
     def build(self, method: str, path: str, **parts: Any) -> httpx.Request:
         """Returns a request to the server."""
 
     async def send(self, request: httpx.Request) -> httpx.Response:
-        """Returns the response once its head is here."""
+        """Returns the response once its headers have arrived."""
 
     async def read(self, response: httpx.Response) -> None:
-        """Takes in the rest of it."""
+        """Reads the whole body."""
 
     def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
-        """Yields the rest of it as it comes."""
+        """Yields the body as it arrives."""
 
     async def close(self, response: httpx.Response) -> None:
-        """Lets go of it."""
+        """Releases the connection."""
 
     async def sleep(self, seconds: float) -> None:
-        """Waits."""
+        """Pauses, for a retry."""
 
 
-class AsyncPort:
-    """To the network on the running event loop."""
+class AsyncTransport:
+    """`Transport` on the running event loop."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -61,8 +61,8 @@ class AsyncPort:
         await asyncio.sleep(seconds)
 
 
-class BlockingPort:
-    """To the network from the calling thread, which waits."""
+class BlockingTransport:
+    """`Transport` that blocks the calling thread."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -88,10 +88,10 @@ class BlockingPort:
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
-    """Returns what a coroutine behind a `BlockingPort` returns; it never waits, so one step does.
+    """Runs a coroutine behind a `BlockingTransport`: it never suspends, so one step finishes it.
 
     Raises:
-        RuntimeError: it waited after all.
+        RuntimeError: it suspended after all.
     """
     try:
         work.send(None)
@@ -99,25 +99,17 @@ def run_sync(work: Coroutine[Any, Any, T]) -> T:
         result: T = end.value
         return result
     work.close()
-    raise RuntimeError("only what is behind a BlockingPort can be finished without a loop")
+    raise RuntimeError("only a coroutine behind a BlockingTransport can run without an event loop")
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """Yields what an asynchronous generator behind a `BlockingPort` yields."""
+    """Yields what an asynchronous generator behind a `BlockingTransport` yields."""
     try:
         while True:
             try:
-                item = run_sync(_next(items))
+                item = run_sync(items.__anext__())
             except StopAsyncIteration:
                 return
             yield item
     finally:
-        run_sync(_close(items))
-
-
-async def _next(items: AsyncGenerator[T, None]) -> T:
-    return await anext(items)
-
-
-async def _close(items: AsyncGenerator[T, None]) -> None:
-    await items.aclose()
+        run_sync(items.aclose())

@@ -1,63 +1,71 @@
-"""What the model has seen that is close to a clip or an action."""
+"""Sub-command `backpack search`: the prototypes closest to a clip or an action."""
 
 import argparse
 import dataclasses
 import json
 
 from clients.api.requests import SearchChoices
-from clients.commands import arguments as choices
-from clients.commands import bars, connection
+from clients.commands import arguments
 from clients.results.predictions import BackpackMatches
 
 
+class Options(arguments.SearchOptions):
+    """Parsed flags."""
+
+    verb: str | None
+    noun: str | None
+    perspective: list[str] | None
+    json: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the one thing to do with a backpack, and its flags."""
+    """Adds `search` and its flags."""
     what = "the prototypes closest to a clip, segment by segment, or to an action"
     commands = parser.add_subparsers(dest="what", required=True, metavar="search")
     search = commands.add_parser("search", help=what, description=f"{what[0].upper()}{what[1:]}.")
-    choices.add_source(search)
-    search.add_argument("--verb", help="of an action, in the clip's place; as the taxonomy spells")
-    search.add_argument("--noun", help="of that action")
+    arguments.add_source(search)
+    search.add_argument("--verb", help="verb of an action, in the clip's place, as in the taxonomy")
+    search.add_argument("--noun", help="noun of that action")
     search.add_argument(
         "--perspective",
         action="append",
         metavar="TASK",
-        help="whose prototypes to search; repeat it; default: all",
+        help="task whose prototypes to search; repeat it for several; default: all",
     )
-    choices.add_segments(search)
-    search.add_argument("--json", action="store_true", help="the answer as JSON")
-    connection.add_arguments(search)
+    arguments.add_segments(search)
+    search.add_argument("--json", action="store_true", help="print the answer as JSON")
+    arguments.add_server(search)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Searches and prints; returns the exit status."""
-    with connection.connect(arguments) as client:
-        if arguments.verb is not None or arguments.noun is not None:
-            verb, noun = _action(arguments)
-            top_k, tasks = arguments.top_k, arguments.perspective
+    with arguments.connect(options.url) as client:
+        if options.verb is not None or options.noun is not None:
+            verb, noun = _action(options)
+            top_k, tasks = options.top_k, options.perspective
             found = client.search_action(verb, noun, top_k=top_k, perspectives=tasks)
         else:
-            source = choices.source_of(arguments)
-            with bars.sending(arguments.clip or arguments.features) as progress:
-                found = client.search(**source, **_choices(arguments), progress=progress)
-    print(json.dumps(dataclasses.asdict(found), indent=1) if arguments.json else _table(found))
+            source = arguments.source_of(options)
+            with arguments.upload_bar(options.clip or options.features) as progress:
+                found = client.search(**source, **_choices(options), progress=progress)
+    print(json.dumps(dataclasses.asdict(found), indent=1) if options.json else _table(found))
     return 0
 
 
-def _action(arguments: argparse.Namespace) -> tuple[str, str]:
-    given = (arguments.verb, arguments.noun, arguments.clip, arguments.features)
-    if None in given[:2] or given[2:] != (None, None) or arguments.segment:
+def _action(options: Options) -> tuple[str, str]:
+    verb, noun = options.verb, options.noun
+    if verb is None or noun is None or options.clip or options.features or options.segment:
         raise ValueError("give a clip, --features FILE, or both --verb and --noun")
-    return arguments.verb, arguments.noun
+    return verb, noun
 
 
-def _choices(arguments: argparse.Namespace) -> SearchChoices:
+def _choices(options: Options) -> SearchChoices:
     return {
-        "perspectives": arguments.perspective,
-        "segments": arguments.segment,
-        "segment_s": arguments.segment_s,
-        "video_track": arguments.video_track,
-        "top_k": arguments.top_k,
+        "perspectives": options.perspective,
+        "segments": options.segment,
+        "segment_s": options.segment_s,
+        "video_track": options.video_track,
+        "top_k": options.top_k,
     }
 
 

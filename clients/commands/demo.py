@@ -1,4 +1,4 @@
-"""A server with the shipped bundle, a sample clip, the answers beside the truth."""
+"""Sub-command `demo`: a server with the shipped bundle, a sample clip, answers beside the truth."""
 
 import argparse
 from pathlib import Path
@@ -10,18 +10,25 @@ from clients.output.text import Truth, describe
 SAMPLE = Path(__file__).parents[1] / "sample"
 
 
+class Options(argparse.Namespace):
+    """Parsed flags."""
+
+    sample: Path
+    bundle: Path | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's flags."""
+    """Adds the sub-command's flags."""
     parser.add_argument(
-        "--sample", type=Path, default=SAMPLE, help="folder of clip.mp4, truth.json"
+        "--sample", type=Path, default=SAMPLE, help="folder of clip.mp4 and truth.json"
     )
     parser.add_argument("--bundle", type=Path, help="bundle to serve; default: the shipped one")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Starts a server, asks about the sample clip, stops it; returns the exit status."""
-    clip, truth = arguments.sample / "clip.mp4", Truth.from_file(arguments.sample / "truth.json")
-    flags = [] if arguments.bundle is None else ["--bundle", str(arguments.bundle)]
+def run(options: Options) -> int:
+    """Starts a server, sends it the sample clip, stops it; returns the exit status."""
+    clip, truth = options.sample / "clip.mp4", Truth.from_file(options.sample / "truth.json")
+    flags = [] if options.bundle is None else ["--bundle", str(options.bundle)]
     print("starting a server ...", flush=True)
     with LocalServer(*flags) as server:
         print(f"ready at {server.url} after {server.start_s:.1f} s; POST {clip.name}\n", flush=True)

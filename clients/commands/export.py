@@ -1,36 +1,46 @@
-"""The answer about a clip in another tool's format."""
+"""Sub-command `export`: the answer about a clip in another tool's format."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from clients.commands import answers
-from clients.output import formats as exports
+from clients.commands import arguments
+from clients.output import formats
 from clients.output.files import write_whole
 
 
+class Options(arguments.AnswerOptions):
+    """Parsed flags."""
+
+    format: str
+    out: Path | None
+    name: str | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's flags."""
-    parser.add_argument("format", choices=[*exports.FORMATS, "label-studio-config"])
-    answers.add_arguments(parser)
+    """Adds the sub-command's flags."""
+    parser.add_argument(
+        "format", choices=[*formats.FORMATS, "label-studio-config"], help="format to write"
+    )
+    arguments.add_answer(parser)
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
     parser.add_argument(
-        "--name", help="what the other tool calls the clip: a path or address; default: CLIP"
+        "--name", help="path or URL by which the other tool finds the clip; default: CLIP"
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Asks and writes; returns the exit status."""
-    result = answers.answer_of(arguments)
-    if arguments.format == "label-studio-config":
-        made: object = exports.label_studio_config(result) + "\n"
+def run(options: Options) -> int:
+    """Writes the answer; returns the exit status."""
+    result = arguments.answer_of(options)
+    if options.format == "label-studio-config":
+        made: object = formats.label_studio_config(result) + "\n"
     else:
-        name = str(arguments.clip) if arguments.name is None else arguments.name
-        made = exports.FORMATS[arguments.format](result, name)
+        name = str(options.clip) if options.name is None else options.name
+        made = formats.FORMATS[options.format](result, name)
     text = made if isinstance(made, str) else json.dumps(made, indent=1) + "\n"
-    if arguments.out is None:
+    if options.out is None:
         sys.stdout.write(text.encode(errors="backslashreplace").decode())  # as `write_whole` does
     else:
-        write_whole(arguments.out, text)
+        write_whole(options.out, text)
     return 0

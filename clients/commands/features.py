@@ -1,22 +1,29 @@
-"""A clip's features as a safetensors file, to ask with as often as one likes."""
+"""Sub-command `features`: a clip's features as a safetensors file, to send in its place."""
 
 import argparse
 from pathlib import Path
 
-from clients.commands import bars, connection
+from clients.commands import arguments
 from clients.output.files import write_whole
 
 
+class Options(arguments.ServerOptions):
+    """Parsed flags."""
+
+    clip: Path
+    out: Path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's flags."""
-    parser.add_argument("clip", type=Path, help="video to send")
+    """Adds the sub-command's flags."""
+    parser.add_argument("clip", type=Path, help="video file to send")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
-    connection.add_arguments(parser)
+    arguments.add_server(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Asks and writes; returns the exit status."""
-    with connection.connect(arguments) as client, bars.sending(arguments.clip) as progress:
-        track = client.features(arguments.clip, progress=progress)
-    write_whole(arguments.out, track)
+def run(options: Options) -> int:
+    """Sends the clip and writes its features; returns the exit status."""
+    with arguments.connect(options.url) as client, arguments.upload_bar(options.clip) as progress:
+        track = client.features(options.clip, progress=progress)
+    write_whole(options.out, track)
     return 0

@@ -1,37 +1,43 @@
-"""Answers about one clip, to read or as JSON."""
+"""Sub-command `predict`: the answers about one clip, as text or JSON."""
 
 import argparse
 import dataclasses
 import json
 from pathlib import Path
 
-from clients.commands import arguments as choices
-from clients.commands import bars, connection
+from clients.commands import arguments
 from clients.output.text import Truth, describe
 
 
+class Options(arguments.ClipOptions):
+    """Parsed flags."""
+
+    truth: Path | None
+    json: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this command's flags."""
-    choices.add_source(parser)
-    connection.add_arguments(parser)
-    choices.add_arguments(parser)
+    """Adds the sub-command's flags."""
+    arguments.add_source(parser)
+    arguments.add_server(parser)
+    arguments.add_choices(parser)
     parser.add_argument("--truth", type=Path, help="truth.json to print beside the answers")
-    parser.add_argument("--json", action="store_true", help="the answer as JSON")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Asks and prints; returns the exit status."""
-    source = choices.source_of(arguments)
-    truth = None if arguments.truth is None else Truth.from_file(arguments.truth)
-    wanted = choices.choices_of(arguments)
+def run(options: Options) -> int:
+    """Sends the clip and prints the answers; returns the exit status."""
+    source = arguments.source_of(options)
+    truth = None if options.truth is None else Truth.from_file(options.truth)
+    wanted = arguments.choices_of(options)
     if truth is not None:
         wanted["segments"] = wanted.get("segments") or truth.segments
     with (
-        connection.connect(arguments) as client,
-        bars.sending(arguments.clip or arguments.features) as progress,
+        arguments.connect(options.url) as client,
+        arguments.upload_bar(options.clip or options.features) as progress,
     ):
         result = client.predict(**source, **wanted, progress=progress)
-    if arguments.json:
+    if options.json:
         print(json.dumps(dataclasses.asdict(result), indent=1))
     else:
         print(describe(result, truth))

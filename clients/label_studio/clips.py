@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx
 
-from clients.calls import may_use_proxy
+from clients.client import may_use_proxy
 
 TIMEOUT_S = 60.0
 

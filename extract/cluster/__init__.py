@@ -1,1 +1,1 @@
-"""The extraction of many videos on a Ray cluster."""
+"""Extraction of many videos on a Ray cluster."""

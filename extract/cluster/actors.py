@@ -1,12 +1,11 @@
-"""Units of work over actors of a Ray cluster, whatever the work is.
+"""Actor pool: units of work of any kind over actors of a Ray cluster, with bounded retries.
 
-Ray Data hands out the units, one to a block, and starts actors anew that died. What it must not
-do is judge: left alone it tries a unit that kills its actor for ever, and with a limit it gives up
-a killed unit's neighbours too. So it never tries anything again here. A pass hands out every unit
-that is left; a unit that was begun and did not come back has one strike; those that came back are
-done; at two strikes a unit is given up. From the second pass on, units are alone in their actors,
-so that only the guilty get a second strike. Each pass ends a unit or strikes one, or else the run
-ends: there is no endless retry.
+Ray Data distributes the units, one per block, and restarts actors that died. Its own retries are
+off: without a limit it retries a unit that kills its actor for ever, and with one it drops a killed
+unit's neighbours too. Instead, each pass distributes every unit that is left; a unit that was begun
+and did not come back has one failure, and at two it is given up. From the second pass on, units are
+alone in their actors, so that only faulty ones fail again. A pass in which no unit ends or fails
+ends the run.
 """
 
 import pickle
@@ -23,20 +22,20 @@ from extract.cluster.session import Resources
 from extract.errors import ClusterFailed
 
 _TICK_S = 0.25
-_SILENCE_S = 1200.0  # a decoder that hangs is given up, and told of, after 600 s
-_STRIKES = 2
+_SILENCE_S = 1200.0  # a decoder that hangs is reported after 600 s
+_MAX_FAILURES = 2
 _END = object()
 
-Tell = Callable[[str, Any], None]
-"""Says something about a unit on its way: its id, and news that can be pickled."""
+ProgressCallback = Callable[[str, Any], None]
+"""Progress callback: a unit's id, and progress that can be pickled."""
 
-Work = Callable[[Mapping[str, Any], Tell], Iterator[tuple[str, Any]]]
+Work = Callable[[Mapping[str, Any], ProgressCallback], Iterator[tuple[str, Any]]]
 """Units, id -> unit, to results, (id, result), in any order."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """An actor has a unit in its hands; `news` is what it tells of it, None at first."""
+    """An actor works on a unit; `news` is its progress, None at first."""
 
     id: str
     news: Any = None
@@ -52,19 +51,19 @@ class Done:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """A unit's actor died with it twice, on its own the second time."""
+    """A unit's actor died with it twice, the second time with no other unit."""
 
     id: str
 
 
 class ActorPool:
-    """Actors that all do the same.
+    """A pool of equal actors.
 
     Args:
         ray: connected.
-        make: called in every actor, once, for what does its work; can be pickled.
-        room: how many actors, and what each takes.
-        together: units in the hands of an actor at once.
+        make: called once in every actor; returns its work function; can be pickled.
+        room: number of actors, and resources of each.
+        together: units in an actor at once.
     """
 
     def __init__(self, ray: Any, make: Callable[[], Work], room: Resources, *, together: int = 1):
@@ -73,22 +72,22 @@ class ActorPool:
     def run(
         self, units: Mapping[str, Any], is_stopped: Callable[[], bool]
     ) -> Iterator[Begun | Done | GivenUp]:
-        """Yields what becomes of every unit, and news in between.
+        """Yields the end of every unit, and progress in between.
 
         Args:
-            units: id -> what `make`'s work takes; handed out in this order.
-            is_stopped: asked several times a second; True ends it all.
+            units: id -> unit; distributed in this order.
+            is_stopped: called several times a second; True ends the run.
 
         Raises:
-            ClusterFailed: the work failed of something that is not the unit's fault, or nothing
-                was heard for long.
+            ClusterFailed: the work failed for another reason than a unit, or there was no
+                progress for too long.
         """
-        left, strikes, together = dict(units), Counter[str](), self._together
+        left, failures, together = dict(units), Counter[str](), self._together
         while left and not is_stopped():
             begun: set[str] = set()
             before = len(left)
             for news in self._pass(left, together, is_stopped):
-                if news.id not in left:  # said before it ended, heard after
+                if news.id not in left:  # progress that arrives after its end
                     continue
                 if isinstance(news, Begun):
                     begun.add(news.id)
@@ -100,8 +99,8 @@ class ActorPool:
                 return
             if not lost and len(left) == before:
                 raise ClusterFailed("the cluster's actors end before they begin any work")
-            strikes.update(lost)
-            for id in sorted(id for id in lost if strikes[id] >= _STRIKES):
+            failures.update(lost)
+            for id in sorted(id for id in lost if failures[id] >= _MAX_FAILURES):
                 del left[id]
                 yield GivenUp(id)
             together = 1
@@ -109,23 +108,23 @@ class ActorPool:
     def _pass(
         self, units: Mapping[str, Any], together: int, is_stopped: Callable[[], bool]
     ) -> Iterator[Begun | Done]:
-        """Hands out every unit once."""
+        """Distributes every unit once."""
         board = self._board()
         rows: queue.SimpleQueue[Any] = queue.SimpleQueue()
         dataset = self._dataset(units, together, board)
         threading.Thread(target=_consume, args=(dataset, rows), daemon=True).start()
-        heard = time.monotonic()
+        received_at = time.monotonic()
         while not is_stopped():
             row = _next(rows)
-            told = self._ray.get(board.take.remote())
-            yield from (Begun(id, news) for id, news in told.items())
+            progress = self._ray.get(board.take.remote())
+            yield from (Begun(id, news) for id, news in progress.items())
             if row is _END:
                 return
             if isinstance(row, Done):
                 yield row
-            if told or row is not None:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > _SILENCE_S:
+            if progress or row is not None:
+                received_at = time.monotonic()
+            elif time.monotonic() - received_at > _SILENCE_S:
                 raise ClusterFailed(f"nothing was heard of the cluster for {_SILENCE_S:.0f} s")
 
     def _board(self) -> Any:
@@ -140,12 +139,12 @@ class ActorPool:
     def _dataset(self, units: Mapping[str, Any], together: int, board: Any) -> Any:
         rows = [{"id": id, "unit": pickle.dumps(unit)} for id, unit in units.items()]
         context = self._ray.data.DataContext.get_current()
-        context.max_errored_blocks = -1  # what is lost is handed out again
-        context.execution_no_progress_timeout_s = -1  # a day of video is one block, and takes hours
+        context.max_errored_blocks = -1  # the next pass distributes lost units
+        context.execution_no_progress_timeout_s = -1  # a day of video is one block and takes hours
         strategy = self._ray.data.ActorPoolStrategy(
             size=min(self._room.actors, len(rows)), max_tasks_in_flight_per_actor=2
         )
-        with warnings.catch_warnings():  # Ray 2.60 has no other way to say max_task_retries
+        with warnings.catch_warnings():  # Ray 2.60 has no other way to set max_task_retries
             warnings.simplefilter("ignore")
             return self._ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
                 ActorWorker,
@@ -159,25 +158,25 @@ class ActorPool:
 
 
 class ActorWorker:
-    """What Ray Data calls in an actor: units in, results out; an exception is a result, too."""
+    """Callable of Ray Data in an actor: units in, results out; an exception is a result, too."""
 
     def __init__(self, make: Callable[[], Work], board: Any) -> None:
         self._board = board
         try:
             self._work: Work = make()
-        except Exception as error:  # raised here, Ray would start the actor again, or wrap it
-            self._work = _Unfit(error)
+        except Exception as error:  # raised here, Ray would restart the actor, or wrap it
+            self._work = _FailedStart(error)
 
     def __call__(self, rows: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Takes columns `id` and `unit`; returns columns `id` and `result`, pickled."""
         import ray
 
         units = {str(id): pickle.loads(u) for id, u in zip(rows["id"], rows["unit"], strict=True)}
-        # Waited for: what kills this process at once must have been seen to begin.
+        # Awaited: a unit that kills this process at once must be noted as begun.
         ray.get(self._board.begin.remote(list(units)))
         results: dict[str, Any] = {}
         try:
-            results.update(self._work(units, self._tell))
+            results.update(self._work(units, self._report))
         except Exception as error:
             host = ray.util.get_node_ip_address()
             results = dict.fromkeys(
@@ -185,49 +184,51 @@ class ActorWorker:
             )
         return {"id": list(results), "result": [pickle.dumps(r) for r in results.values()]}
 
-    def _tell(self, id: str, news: Any) -> None:
-        self._board.tell.remote(id, news)
+    def _report(self, id: str, news: Any) -> None:
+        self._board.update.remote(id, news)
 
 
 class ProgressBoard:
-    """The latest news of each unit, until they are taken; an actor beside the driver."""
+    """Latest progress of each unit, until it is taken; an actor on the driver's node."""
 
     def __init__(self) -> None:
         self._news: dict[str, Any] = {}
 
     def begin(self, ids: list[str]) -> None:
-        """Notes that these are in the hands of an actor."""
+        """Notes that an actor works on these units."""
         self._news.update(dict.fromkeys(ids))
 
-    def tell(self, id: str, news: Any) -> None:
-        """Notes how far one is."""
+    def update(self, id: str, news: Any) -> None:
+        """Notes the progress of a unit."""
         self._news[id] = news
 
     def take(self) -> dict[str, Any]:
-        """Returns what was noted since the last call."""
+        """Returns the progress since the last call."""
         taken, self._news = self._news, {}
         return taken
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """What ended the work, and is not the unit's fault."""
+    """A failure of the work for another reason than a unit."""
 
     why: str
 
 
-class _Unfit:
-    """The work of an actor that could not get ready: to say so."""
+class _FailedStart:
+    """The work function of an actor that could not start: raises its error."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def __call__(self, units: Mapping[str, Any], tell: Tell) -> Iterator[tuple[str, Any]]:
+    def __call__(
+        self, units: Mapping[str, Any], progress: ProgressCallback
+    ) -> Iterator[tuple[str, Any]]:
         raise self._error
 
 
 def _consume(dataset: Any, rows: "queue.SimpleQueue[Any]") -> None:
-    """Runs a dataset; its rows go into the queue as they come, then its end or its error."""
+    """Runs a dataset and puts its rows into the queue, then its end or its error."""
     try:
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             for id, result in zip(batch["id"], batch["result"], strict=True):
@@ -238,18 +239,18 @@ def _consume(dataset: Any, rows: "queue.SimpleQueue[Any]") -> None:
 
 
 def _next(rows: "queue.SimpleQueue[Any]") -> Any:
-    """Returns the next row, `_END`, or None when none came for a while.
+    """Returns the next row, `_END`, or None when none came for `_TICK_S`.
 
     Raises:
-        ClusterFailed: the work ended of something else than a unit.
+        ClusterFailed: the work failed for another reason than a unit.
     """
     try:
         row = rows.get(timeout=_TICK_S)
     except queue.Empty:
         return None
     if isinstance(row, Exception):
-        said = str(row).strip().splitlines() or [type(row).__name__]
-        raise ClusterFailed(f"Ray Data: {said[-1]}") from row
+        lines = str(row).strip().splitlines() or [type(row).__name__]
+        raise ClusterFailed(f"Ray Data: {lines[-1]}") from row
     if isinstance(row, Done) and isinstance(row.result, _Failure):
         raise ClusterFailed(row.result.why)
     return row

@@ -1,6 +1,6 @@
-"""A Ray cluster to work on, joined or started, and left as it was found; quiet in between.
+"""Ray session: a cluster joined or started, without console output, and left as it was found.
 
-Only home of `ray.init`. Ray is imported inside, for the base install has none.
+Only module with `ray.init`. Ray is imported inside functions: the base install has none.
 """
 
 import logging
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from extract.cpu import usable_cores
 from extract.errors import ClusterFailed
 from weights.storage.folders import Place
 
 EXTRA = 'pip install "egopack-server[scale]"'
-_PROBE_S = 120.0  # a node that starts its first process in that time is slow, not dead
-_STORE_BYTES = 128 * 1024 * 1024  # what goes through it are names and answers, not pixels
+_PROBE_S = 120.0  # time for a slow node to start its first process
+_STORE_BYTES = 128 * 1024 * 1024  # names and results go through it, not pixels
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -31,7 +32,7 @@ _QUIET = {
 
 @dataclass(frozen=True)
 class Resources:
-    """What an actor takes, and how many of them there are to be.
+    """Number of actors, and resources of each.
 
     Attributes:
         actors: at once.
@@ -46,7 +47,7 @@ class Resources:
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[Any]:
-    """Yields `ray`, connected; what was started for this is ended afterwards.
+    """Yields `ray`, connected; a cluster that was started for this is ended afterwards.
 
     Args:
         address: of a cluster, "auto", or None to start one of this machine alone.
@@ -62,12 +63,10 @@ def ray_session(address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise ClusterFailed(f"the engine ray needs Ray: {EXTRA} ({error})") from error
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    # Where Ray itself would put it: the name of a socket in there may have 107 characters.
+    # In Ray's default place: paths of its sockets may have 107 characters.
     with tempfile.TemporaryDirectory(
         prefix="ray", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
-        from extract.cpu import usable_cores  # brings torch; nodes that are looked at need none
-
         alone = {
             "num_cpus": usable_cores(),
             "include_dashboard": False,
@@ -77,14 +76,14 @@ def ray_session(address: str | None) -> Iterator[Any]:
         }
         on_term = signal.getsignal(signal.SIGTERM)
         try:
-            with _stderr_shut():  # it says there that it will say nothing
+            with _stderr_shut():  # it announces there that logging is off
                 ray.init(address or "local", **quiet, **({} if address else alone))
         except (ConnectionError, ValueError, RuntimeError, OSError) as error:
             where = f"at {address}" if address else "on this machine"
             raise ClusterFailed(f"no Ray cluster {where}: {error}") from error
-        signal.signal(signal.SIGTERM, on_term)  # Ray takes it when it connects
+        signal.signal(signal.SIGTERM, on_term)  # Ray replaces the handler when it connects
         _silence()
-        # Ray prints there what it has to say of a worker's death, some of it when it ends.
+        # Ray prints the deaths of workers to stdout, some of them at shutdown.
         with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
             try:
                 yield ray
@@ -93,13 +92,13 @@ def ray_session(address: str | None) -> Iterator[Any]:
 
 
 def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Resources:
-    """Returns how many actors there is room for, if not so many as asked for.
+    """Returns the resources of actors: as many as requested, else as many as fit.
 
     Args:
         ray: connected.
         cpus: of an actor; fewer if no node has as many.
         wants_gpu: use GPUs if there are any.
-        actors: as asked for.
+        actors: requested number.
 
     Raises:
         ClusterFailed: no node can hold one.
@@ -119,29 +118,29 @@ def find_room(ray: Any, *, cpus: int, wants_gpu: bool, actors: int | None) -> Re
 
 
 def absolute_place(place: Place) -> Place:
-    """Returns a place as a process in another working folder would say it."""
+    """Returns a place that is valid in any working folder."""
     return place.absolute() if isinstance(place, Path) else place
 
 
 def check_paths(ray: Any, inputs: Sequence[Place], out: Place | None = None) -> None:
-    """Looks from every node that could work whether it sees the same files.
+    """Checks from every node with a CPU that it sees the same files.
 
     Args:
         ray: connected.
-        inputs: what each has to see; URLs mean the same everywhere and are not looked at.
+        inputs: paths that each has to see; URLs are not checked.
         out: a folder that each has to see and to write into, or a URL.
 
     Raises:
-        ClusterFailed: a node does not, or cannot be asked.
+        ClusterFailed: a node does not, or does not reply.
     """
     token = None
     paths = [path for path in inputs if isinstance(path, Path)]
     if isinstance(out, Path):
         out.mkdir(parents=True, exist_ok=True)
-        token = out / f".probe-{uuid4().hex}.tmp"  # an empty folder of that name proves nothing
+        token = out / f".probe-{uuid4().hex}.tmp"  # an empty folder of the same path proves nothing
         token.touch()
     try:
-        for ip, complaint in _asked(ray, paths, token):
+        for ip, complaint in _complaints(ray, paths, token):
             if complaint:
                 raise ClusterFailed(
                     f"node {ip} {complaint}: results, inputs and weights must lie on storage that "
@@ -152,32 +151,32 @@ def check_paths(ray: Any, inputs: Sequence[Place], out: Place | None = None) -> 
             token.unlink(missing_ok=True)
 
 
-def _asked(ray: Any, inputs: Sequence[Path], token: Path | None) -> Iterator[tuple[str, str]]:
-    """Yields the address of each node, and what it lacks."""
+def _complaints(ray: Any, inputs: Sequence[Path], token: Path | None) -> Iterator[tuple[str, str]]:
+    """Yields the address of each node, and its complaint."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     probe = ray.remote(num_cpus=0, max_retries=1)(_complaint)
-    asked = {}
+    replies = {}
     for node in _living(ray):
         if node["Resources"].get("CPU", 0) >= 1:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             answer = probe.options(scheduling_strategy=there).remote(
                 [str(path.absolute()) for path in inputs], str(token.absolute()) if token else None
             )
-            asked[node["NodeManagerAddress"]] = answer
-    for ip, answer in asked.items():
+            replies[node["NodeManagerAddress"]] = answer
+    for ip, answer in replies.items():
         try:
             yield ip, ray.get(answer, timeout=_PROBE_S)
         except (ray.exceptions.RayError, ImportError) as error:
-            said = str(error).strip().splitlines() or [type(error).__name__]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ClusterFailed(
                 f"node {ip} cannot work; is the same release of this software installed there? "
-                f"{said[-1]}"
+                f"{lines[-1]}"
             ) from error
 
 
 def _complaint(inputs: Sequence[str], token: str | None) -> str:
-    """Says what this machine lacks, nothing if nothing; runs on each node."""
+    """Returns what this machine lacks, or ""; runs on each node."""
     if token is not None:
         folder = Path(token).parent
         if not Path(token).exists():
@@ -197,7 +196,7 @@ def _living(ray: Any) -> list[dict[str, Any]]:
 
 @contextmanager
 def _stderr_shut() -> Iterator[None]:
-    """Drops what native code writes to standard error."""
+    """Discards what native code writes to standard error."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -210,7 +209,7 @@ def _stderr_shut() -> Iterator[None]:
 
 
 def _silence() -> None:
-    """Keeps Ray Data's news off the terminal; its files have them."""
+    """Keeps Ray Data's messages off the terminal; its log files have them."""
     from ray.data import DataContext
 
     context = DataContext.get_current()

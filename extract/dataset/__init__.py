@@ -1,1 +1,1 @@
-"""Many videos: manifest, decoding and encoding, feature files, report."""
+"""Extraction of a data set: manifest, pipeline, feature files, report."""

@@ -1,7 +1,7 @@
-"""Where the Ego4D client puts its files: facts of all videos in the root it fills, videos below it.
+"""Folder layout of the Ego4D client: metadata of all videos in its root, videos below it.
 
 `ROOT/ego4d.json` and `ROOT/manifest.csv` are of one version, the last one fetched; its documents
-name `ROOT/v1` as their place. Videos are in `ROOT/v1/full_scale` or `ROOT/v2/full_scale`; copies of
+place them in `ROOT/v1`. Videos are in `ROOT/v1/full_scale` or `ROOT/v2/full_scale`; copies of
 fewer pixels are in `video_540ss` instead.
 """
 
@@ -16,18 +16,18 @@ VIDEO_SETS = (FULL_VIDEOS, "video_540ss")
 
 
 def below_root(folder: Path) -> list[Path]:
-    """Returns the folders whose sets of videos belong to an `ego4d.json` in a folder."""
+    """Returns the folders whose video sets belong to an `ego4d.json` in a folder."""
     return [folder, *(folder / version for version in VERSIONS)]
 
 
 def video_folders(places: Iterable[Path]) -> list[Path]:
-    """Returns the folders that hold the full videos of some roots or versions, those that may.
+    """Returns the folders of the full videos of some roots or versions.
 
-    Downscaled copies stand in only where no full video is there at all: pixels, and so features,
-    of the two differ.
+    Folders of downscaled copies only where there is no full video at all: their features differ.
+    Where no folder holds a video, all candidates.
 
     Args:
-        places: roots or their versions, the likeliest first.
+        places: roots or their versions, in order of preference.
     """
     every = [[place / name for place in places] for name in VIDEO_SETS]
     for folders in every:
@@ -38,13 +38,13 @@ def video_folders(places: Iterable[Path]) -> list[Path]:
 
 
 def find_file(name: str, folders: Sequence[Path]) -> Path:
-    """Returns a file of that name in the first folder that has one, else where it would be."""
+    """Returns the file of that name in the first folder that has one, else in the first folder."""
     paths = [folder / name for folder in folders]
     return next(filter(os.path.isfile, paths), paths[0])
 
 
 def find_metadata(folder: Path) -> Path | None:
-    """Returns the `ego4d.json` that speaks of a folder's videos: in it, or up to two above it."""
+    """Returns the `ego4d.json` of a folder's videos: in it, or up to two levels above."""
     absolute = folder.absolute()
     places = [absolute, *absolute.parents][:3]
     return next(filter(os.path.isfile, (place / METADATA for place in places)), None)

@@ -1,7 +1,7 @@
-"""python -m extract.dataset.compare A B: how far two folders of features are apart, video by video.
+"""Comparison of two folders of features: python -m extract.dataset.compare A B.
 
-For a check against released features: extract videos that the release has, then compare. A row is
-one window. Prints JSON, one line a video and one for all. Exit status: 0 within the tolerances,
+To check against released features: extract videos that the release has, then compare. A row is one
+window. Prints JSON, one line a video and one for all. Exit status: 0 within the tolerances,
 3 not, 1 nothing to compare, 2 wrong arguments.
 """
 
@@ -17,25 +17,25 @@ from torch.nn import functional as F
 
 from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
-from weights.storage.folders import as_place
+from weights.storage.folders import Place, as_place
 
 MIN_COSINE = 0.999
-"""What networks in half precision are held to as well."""
+"""As for networks in reduced precision."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two tracks of one video are apart.
+    """Difference of two tracks of one video.
 
     Attributes:
         video: its id.
         rows: windows that both have.
         rows_a: windows of the first.
-        rows_b: windows of the second; a last one more or less comes of another length.
-        cosine_min: of the two rows that agree least.
+        rows_b: windows of the second; one more or less where lengths differ.
+        cosine_min: least over rows.
         cosine_mean: over rows.
-        max_abs: greatest difference of two numbers.
-        worst_row: where `cosine_min` is.
+        max_abs: greatest absolute difference.
+        worst_row: row of `cosine_min`.
     """
 
     video: str
@@ -48,16 +48,23 @@ class Difference:
     worst_row: int
 
 
+class _Options(argparse.Namespace):
+    a: Place
+    b: Place
+    min_cosine: float
+    max_abs: float
+
+
 def compare_tracks(video: str, a: torch.Tensor, b: torch.Tensor) -> Difference:
     """Returns the difference of two tracks' rows, (L, D_in) each; lengths may differ.
 
     Raises:
-        ValueError: they are not of one width, or hold numbers that are none.
+        ValueError: their widths differ, or a number is not finite.
     """
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{video}: rows of {a.shape[1]} and of {b.shape[1]} numbers")
     if not (a.isfinite().all() and b.isfinite().all()):
-        raise ValueError(f"{video}: holds numbers that are infinite or none at all")
+        raise ValueError(f"{video}: holds values that are not finite")
     rows = min(len(a), len(b))
     a_rows, b_rows = a[:rows].double(), b[:rows].double()
     cosine = F.cosine_similarity(a_rows, b_rows, dim=1)
@@ -110,21 +117,27 @@ def _summary(found: Sequence[Difference]) -> dict[str, Any]:
     }
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None) -> _Options:
     parser = argparse.ArgumentParser(
         prog="python -m extract.dataset.compare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("a", type=as_place, metavar="A", help="folder or URL of feature files")
-    parser.add_argument("b", type=as_place, metavar="B", help="another one")
+    parser.add_argument("b", type=as_place, metavar="B", help="folder or URL to compare with")
     parser.add_argument(
-        "--min-cosine", type=float, default=MIN_COSINE, help="of every two rows (%(default)s)"
+        "--min-cosine",
+        type=float,
+        default=MIN_COSINE,
+        help="least cosine of two rows (default: %(default)s)",
     )
     parser.add_argument(
-        "--max-abs", type=float, default=float("inf"), help="of every two numbers (no limit)"
+        "--max-abs",
+        type=float,
+        default=float("inf"),
+        help="greatest absolute difference of two numbers (default: no limit)",
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args(arguments, namespace=_Options())
 
 
 if __name__ == "__main__":

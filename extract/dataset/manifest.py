@@ -1,7 +1,7 @@
-"""Which videos to extract: files, folders and lists of them -> an id and a path each.
+"""Manifest of a run: files, folders and lists of videos -> an id and a path each.
 
 Reads the Ego4D client's `manifest.csv` and `ego4d.json`, and lists of our own. A list may name
-files that are not there; those of the client's are looked for wherever it puts them.
+files that are not there; those of the client are searched for in all its folders.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ LIST_SUFFIXES = (".csv", ".json", ".txt")
 
 @dataclass(frozen=True)
 class _Found:
-    """A video and what names it.
+    """A video and the origin of its id.
 
     Attributes:
-        video: its id is that of its file's name, or of what a list calls it.
+        video: with the id of its file's name, or of its name in a list.
         below: its path below the folder it was found in, or as it was given; None where a list
-            says its id.
+            states its id.
     """
 
     video: Video
@@ -42,11 +42,11 @@ class _Found:
 def find_videos(paths: Sequence[Path]) -> list[Video]:
     """Returns the videos that files, folders and lists name, in a stable order, each id once.
 
-    Folders are searched through; a video that is named twice is one. Files of one name, or whose
-    names differ in their endings only, have ids made of their paths below the folder or, where
-    these are the same too, of the whole paths. None of them then has the id of the name alone, so
-    the features of one are never taken for those of another that came later. Of a file that no
-    list describes, the `ego4d.json` above it tells the length and whether it is stereo.
+    Folders are searched recursively; a video that is named twice is one. Files whose names differ
+    in their suffixes only, or not at all, have ids made of their paths below the folder or, where
+    these are equal too, of the whole paths. None of them then has the id of the name alone, so
+    features of one are never taken for those of another that is added later. Length and stereo of a
+    file that no list describes are those in the `ego4d.json` above it.
 
     Raises:
         ManifestInvalid: a list cannot be read.
@@ -71,7 +71,7 @@ def find_videos(paths: Sequence[Path]) -> list[Video]:
 def shard_of(videos: Iterable[Video], index: int, count: int) -> list[Video]:
     """Returns part `index` of `count`, from 1: each video is in exactly one of them.
 
-    Decided by the id alone, so machines whose lists differ still share the work without overlap.
+    Determined by the id alone, so machines whose lists differ share the work without overlap.
 
     Raises:
         ValueError: there is no such part.
@@ -86,19 +86,19 @@ def _number_of(video_id: str) -> int:
 
 
 def _once(found: Sequence[_Found]) -> list[_Found]:
-    """Leaves out what is the same file under the same id again."""
+    """Drops duplicates: the same file under the same id."""
     count = Counter(one.video.id for one in found)
     first: dict[tuple[str, str], _Found] = {}
     for one in found:
         path = str(one.video.path)
-        # The disk is asked only where it matters.
+        # The path is resolved only for an id that occurs twice.
         real = os.path.realpath(path) if count[one.video.id] > 1 else path
         first.setdefault((one.video.id, real), one)
     return list(first.values())
 
 
 def _with_distinct_ids(found: Sequence[_Found], name_of: Callable[[_Found], str]) -> list[_Found]:
-    """Gives files that have the same id an id by another name; what a list calls a video stays."""
+    """Derives other ids for files that share one; ids of lists stay."""
     count = Counter(one.video.id for one in found)
     return _once(
         [
@@ -122,9 +122,9 @@ def _warn_of_path_ids(found: Sequence[_Found]) -> None:
 
 
 def stated_videos(folder: Path) -> dict[str, Video]:
-    """Returns by id the videos that the `ego4d.json` in a folder, or up to two above it, tells of.
+    """Returns, by id, the videos of the `ego4d.json` in a folder or up to two levels above it.
 
-    None where there is no such file.
+    Empty where there is no such file.
 
     Raises:
         ManifestInvalid: the file cannot be used.
@@ -135,13 +135,13 @@ def stated_videos(folder: Path) -> dict[str, Video]:
 
 
 class _Stated:
-    """What `ego4d.json` files state of the videos in folders; each file is read once."""
+    """Cache of the videos that `ego4d.json` files state; each file is read once."""
 
     def __init__(self) -> None:
         self._known: dict[Path | None, dict[str, Video]] = {None: {}}
 
     def of_file(self, path: Path) -> Video:
-        """Returns the video in a file, which has the id of the file's name."""
+        """Returns the video in a file, with the id of the file's name."""
         metadata = find_metadata(path.parent)
         if metadata not in self._known:
             self._known[metadata] = stated_videos(path.parent)
@@ -169,7 +169,7 @@ def _videos_in(path: Path, stated: _Stated) -> Iterator[_Found]:
 
 
 def _listed(path: Path, rows: Iterable[tuple[str, str, Video]]) -> Iterator[_Found]:
-    """Checks the ids that a list gives: (line, column, video)."""
+    """Checks the ids in a list's rows, (line, column, video)."""
     lines: dict[str, str] = {}
     for line, column, video in rows:
         if video.id in lines:
@@ -183,9 +183,9 @@ def _listed(path: Path, rows: Iterable[tuple[str, str, Video]]) -> Iterator[_Fou
 
 
 def _read_text(path: Path, stated: _Stated) -> Iterator[_Found]:
-    """One path a line, from the list's own folder; the file's name is the id."""
+    """Reads one path a line, relative to the list's folder; the file's name gives the id."""
     is_empty = True
-    # Names of files need not be UTF-8.
+    # File names need not be UTF-8.
     for number, line in enumerate(read_lines(path, errors="surrogateescape"), 1):
         if "\0" in line:
             raise ManifestInvalid(f"{path}, line {number}: not a text in UTF-8: holds a zero byte")

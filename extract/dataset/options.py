@@ -1,28 +1,92 @@
-"""What `python -m extract` can be told."""
+"""Command-line options of `python -m extract`, and the encoder they name."""
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
+
+from extract.contract import Color
 from extract.decode.clip import ReaderChoice
-from extract.named import SPEC_HELP, add_encoder_options
-from extract.runtime.choose import PrecisionName, RuntimeName
+from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.runtime.choose import PrecisionName, Runtime, RuntimeName, choose_encoder
 from extract.runtime.compiled import ExecutionMode
-from weights.storage.folders import as_place
+from extract.runtime.onnx_export import export_encoder, is_exportable
+from extract.runtime.precision import PRECISIONS
+from weights.storage.folders import Place, as_place
 
 EngineName = Literal["local", "ray"]
 
 SUFFIXES = {"safetensors": ".safetensors", "pt": ".pt"}
-"""Format of the files -> their ending."""
+"""File format -> suffix."""
 
 
-def parse_options(arguments: Sequence[str] | None, about: str) -> argparse.Namespace:
+class Options(argparse.Namespace):
+    """Options of one run; the help texts of `parse_options` describe them."""
+
+    videos: list[Path]
+    out: Place
+    format: Literal["safetensors", "pt"]
+    half: bool
+    encoder: str
+    weights: Path
+    color: Color | None
+    device: str
+    runtime: RuntimeName
+    precision: PrecisionName
+    execution: ExecutionMode
+    batch_windows: int
+    reader: ReaderChoice
+    video_track: int | None
+    stereo: Literal["auto", "always", "never"]
+    workers: int | None
+    shard: tuple[int, int]
+    skip_failed: bool
+    dry_run: bool
+    engine: EngineName
+    address: str | None
+    actors: int | None
+
+    def load_encoder(self) -> VideoEncoder:
+        """Returns the encoder on its device and in its runtime.
+
+        Raises:
+            WeightsError: it is not there, or not what it was.
+            RuntimeUnavailable: its runtime is not there.
+            ValueError: the name or folder holds no encoder.
+        """
+        encoder, device = self._named_encoder(), self.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        runtime = Runtime(self.runtime, precision=self.precision, execution=self.execution)
+        needs_graph = runtime.name != "torch" and runtime.is_plain and is_exportable(encoder)
+        graph = export_encoder(encoder) if needs_graph else b""
+        return choose_encoder(encoder.to(device), graph, runtime)[0]
+
+    def describe_encoder(self) -> VideoEncoder:
+        """Returns an encoder with the fingerprint of `load_encoder`'s, on the CPU, not to be run.
+
+        Raises:
+            WeightsError: it is not there, or not what it was.
+            ValueError: the name or folder holds no encoder.
+        """
+        encoder = self._named_encoder()
+        trunk = encoder.trunk.to(PRECISIONS[self.precision])
+        return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk)
+
+    def _named_encoder(self) -> TorchEncoder:
+        return load_named_encoder(self.encoder, weights=self.weights, color=self.color)
+
+
+def parse_options(arguments: Sequence[str] | None, about: str) -> Options:
     """Returns the options; wrong ones end the process with status 2.
 
     Args:
         arguments: the command line's if None.
-        about: what `--help` begins with.
+        about: first part of `--help`.
     """
     parser = argparse.ArgumentParser(
         prog="python -m extract",
@@ -35,14 +99,15 @@ def parse_options(arguments: Sequence[str] | None, about: str) -> argparse.Names
         type=Path,
         metavar="VIDEO|DIR|LIST",
         help="LIST: a CSV with columns id,path[,num_frames][,is_stereo]; a .txt with a path a "
-        "line; the Ego4D client's manifest.csv or ego4d.json. What a list names and is not there "
-        "fails; give the folder to take what is there. Files of one name have ids of their paths",
+        "line; the Ego4D client's manifest.csv or ego4d.json. A video that a list names and that "
+        "is not there fails; give the folder to extract only videos that are there. Files of the "
+        "same name get ids made of their paths",
     )
     _add_results(parser)
     _add_encoding(parser)
     _add_work(parser)
     _add_engine(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(arguments, namespace=Options())
     if options.half and options.format != "pt":
         parser.error("--half needs --format pt")
     if options.engine == "local" and (options.address or options.actors):
@@ -58,55 +123,66 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=as_place,
         metavar="DIR|URL",
-        help="folder of the features, here or such as s3://bucket/features",
+        help="folder of the features, local or such as s3://bucket/features (required)",
     )
     parser.add_argument(
         "--format",
         choices=sorted(SUFFIXES),
         default="safetensors",
-        help="pt: a bare tensor, as the Ego4D release has it (default: %(default)s)",
+        help="file format of the features; pt: a bare tensor, as in the Ego4D release "
+        "(default: %(default)s)",
     )
-    parser.add_argument("--half", action="store_true", help="store float16; with --format pt")
+    parser.add_argument(
+        "--half", action="store_true", help="store float16; needs --format pt (default: float32)"
+    )
 
 
 def _add_encoding(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--encoder", required=True, help=SPEC_HELP)
+    parser.add_argument("--encoder", required=True, help=f"{SPEC_HELP} (required)")
     add_encoder_options(parser)
-    parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... (default: auto)")
+    parser.add_argument(
+        "--device", default="auto", help="device of the encoder: cpu, cuda, cuda:1 (default: auto)"
+    )
     parser.add_argument(
         "--runtime",
         choices=get_args(RuntimeName),
         default="torch",
-        help="of the encoder; auto measures, and what is stored then depends on the machine to "
-        "rounding (default: torch)",
+        help="runtime of the encoder; auto measures which is faster, and stored features then "
+        "depend on the machine to rounding (default: torch)",
     )
     parser.add_argument(
         "--precision",
         choices=get_args(PrecisionName),
         default="fp32",
-        help="of the network, checked against fp32; features of another precision have a "
-        "fingerprint of their own (default: %(default)s)",
+        help="precision of the network, checked against fp32; features of another precision have "
+        "a fingerprint of their own (default: %(default)s)",
     )
     parser.add_argument(
         "--execution",
         choices=get_args(ExecutionMode),
         default="eager",
-        help="how torch runs the network: as written, compiled, as CUDA graphs (default: eager)",
+        help="execution of the network in torch: eager, compiled, as CUDA graphs (default: eager)",
     )
-    parser.add_argument("--batch-windows", type=_positive, default=16, help="default: %(default)s")
+    parser.add_argument(
+        "--batch-windows",
+        type=_positive,
+        default=16,
+        help="windows in one call of the encoder (default: %(default)s)",
+    )
     parser.add_argument(
         "--reader",
         choices=get_args(ReaderChoice),
         default="auto",
-        help="auto: PyAV, whose pixels are decord's in less time and memory; decord: "
-        "refuse what it may not read; nvdec: decode on an NVIDIA GPU (default: %(default)s)",
+        help="decoder of the videos; auto: PyAV, whose pixels are decord's in less time and "
+        "memory; decord: refuse files that it may read wrong; nvdec: decode on an NVIDIA GPU "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--video-track",
         type=_track,
         metavar="N",
-        help="which of a file's video tracks to read, counted from 0 (default: the first that the "
-        "file marks as default, covers aside)",
+        help="video track to read, counted from 0 (default: the first that the file marks as "
+        "default, covers aside)",
     )
     parser.add_argument(
         "--stereo",
@@ -121,25 +197,28 @@ def _add_work(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=_positive,
-        help="videos decoded at once (default: a core fewer than there are, at most 16)",
+        help="videos decoded at once (default: one less than the cores, at most 16)",
     )
     parser.add_argument(
         "--shard",
         type=_shard,
         default=(1, 1),
         metavar="I/N",
-        help="only part I of N, from 1/N to N/N: one for each machine; all may share a folder",
+        help="extract part I of N only, from 1/N to N/N: one for each machine; all may share a "
+        "folder (default: 1/1)",
     )
     parser.add_argument(
         "--skip-failed",
         action="store_true",
-        help="leave alone what failed in the run before; it counts as failed",
+        help="skip videos that failed in the previous run; they count as failed (default: retry)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the videos to extract and stop"
+    )
 
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("who does the work")
+    group = parser.add_argument_group("execution engine")
     group.add_argument(
         "--engine",
         choices=get_args(EngineName),
@@ -150,8 +229,8 @@ def _add_engine(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--address",
         metavar="HOST:PORT|auto",
-        help="the Ray cluster; auto: the one this machine is part of (default: start one of this "
-        "machine alone, and end it)",
+        help="address of the Ray cluster; auto: the one this machine is part of (default: start "
+        "one of this machine alone, and end it)",
     )
     group.add_argument(
         "--actors",

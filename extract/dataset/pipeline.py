@@ -1,4 +1,4 @@
-"""Many videos at once: decoded ahead in processes of their own, encoded here.
+"""Extraction pipeline: many videos decoded ahead in processes (prefetch), encoded in this one.
 
 The encoder takes whichever video has frames ready. A batch holds windows of one video only, so
 the features of a video do not depend on what runs beside it.
@@ -9,13 +9,13 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
 from extract.dataset.video_lists import Video
-from extract.decode.clip import TRUSTED, Limits, Notice, ReaderChoice
+from extract.decode.clip import TRUSTED, Notice, ReaderChoice
 from extract.encoders.encoder import VideoEncoder
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled, ExtractError
 from extract.features.extractor import TrackBuilder
@@ -27,7 +27,7 @@ from extract.windows import wanted_frames
 logger = logging.getLogger(__name__)
 
 _TICK_S = 0.5
-_STALL_S = 600.0  # the packets of a day of video on a slow disk are looked at in that time
+_STALL_S = 600.0  # long enough to scan the packets of a day of video on a slow disk
 _VIDEOS_PER_PROCESS = 200
 
 
@@ -39,8 +39,8 @@ class Outcome:
         video: which.
         track: its features; None when it failed.
         error: why it failed.
-        seconds: from the first look at it to its last window.
-        notices: what is to be known of the features, such as that frames are missing.
+        seconds: from opening it to its last window.
+        notices: limitations of the features, such as missing frames.
     """
 
     video: Video
@@ -52,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far one video is.
+    """Progress of one video.
 
     Attributes:
         video: which.
@@ -72,40 +72,26 @@ def extract_videos(
     workers: int,
     batch_windows: int = 16,
     reader: ReaderChoice = "auto",
-    limits: Limits = TRUSTED,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome | Progress]:
-    """Yields what becomes of each video, in the order they end, and progress in between.
-
-    Memory does not grow with the length of a video, but for its features and the times of its
-    frames. A video that makes its decoder crash or hang costs itself alone.
-
-    Args:
-        videos: what to extract; started in this order.
-        encoder: makes the features, in this process.
-        workers: decoding processes, hence videos at once.
-        batch_windows: windows in one call of the encoder.
-        reader: who decodes.
-        limits: what one video may cost.
-        is_stopped: asked at least twice a second between batches; True drops what is under way.
-
-    Raises:
-        DecoderUnavailable: a process cannot be started.
-    """
-    with ExtractionPipeline(
-        encoder,
-        min(workers, len(videos)),
-        batch_windows=batch_windows,
-        reader=reader,
-        limits=limits,
-    ) as lanes:
-        yield from lanes.extract(videos, is_stopped)
+    """Yields what `ExtractionPipeline.extract` does, with a pipeline for these videos only."""
+    slots = min(workers, len(videos))
+    pipeline = ExtractionPipeline(encoder, slots, batch_windows=batch_windows, reader=reader)
+    with closing(pipeline):
+        yield from pipeline.extract(videos, is_stopped)
 
 
 class ExtractionPipeline:
-    """Decoding processes that stay for the next videos, and the encoder they share.
+    """Decoding processes that are reused from video to video, and the encoder they share.
 
-    Used as a context manager, or until `close`.
+    Memory does not grow with the length of a video, except for its features and the times of its
+    frames. A video that makes its decoder crash or hang costs itself alone.
+
+    Args:
+        encoder: makes the features, in this process.
+        count: decoding processes, hence videos at once; started with their first video.
+        batch_windows: windows in one call of the encoder.
+        reader: the decoder.
     """
 
     def __init__(
@@ -115,74 +101,63 @@ class ExtractionPipeline:
         *,
         batch_windows: int = 16,
         reader: ReaderChoice = "auto",
-        limits: Limits = TRUSTED,
     ) -> None:
-        """Starts no process yet; `count` is of videos at once, the rest as in `extract_videos`."""
-        self._lanes = [_DecodeSlot(encoder, batch_windows, reader, limits) for _ in range(count)]
-
-    def __enter__(self) -> "ExtractionPipeline":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        self._slots = [_DecodeSlot(encoder, batch_windows, reader) for _ in range(count)]
 
     def extract(
         self, videos: Sequence[Video], is_stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[Outcome | Progress]:
-        """Yields what `extract_videos` does.
+        """Yields what becomes of each video, in the order they end, and progress in between.
+
+        Args:
+            videos: what to extract; started in this order.
+            is_stopped: called at least twice a second between batches; True drops what is under
+                way.
 
         Raises:
             DecoderUnavailable: a process cannot be started.
         """
         todo = deque(videos)
         while not is_stopped():
-            for lane in self._lanes:
-                while lane.video is None and todo:
-                    failure = lane.start(todo.popleft())
+            for slot in self._slots:
+                while slot.video is None and todo:
+                    failure = slot.start(todo.popleft())
                     if failure is not None:
                         yield failure
-            busy = [lane for lane in self._lanes if lane.video is not None]
+            busy = [slot for slot in self._slots if slot.video is not None]
             if not busy:
                 return
             readable = _readable(busy)
-            for lane in busy:
-                if lane in readable:
-                    yield lane.advance()
-                elif lane.is_stalled():
-                    yield lane.fail_stalled()
+            for slot in busy:
+                if slot in readable:
+                    yield slot.advance()
+                elif slot.is_stalled():
+                    yield slot.fail_stalled()
 
     def close(self) -> None:
-        """Ends the processes, whatever they are at."""
-        for lane in self._lanes:
-            lane.close()
+        """Ends the processes and drops their videos."""
+        for slot in self._slots:
+            slot.close()
 
 
 class _DecodeSlot:
-    """One decoding process and the video it is at; also the sink of that video's frames."""
+    """One decoding process and its current video; also the `FrameSink` of that video."""
 
-    def __init__(
-        self, encoder: VideoEncoder, batch_windows: int, reader: ReaderChoice, limits: Limits
-    ) -> None:
+    def __init__(self, encoder: VideoEncoder, batch_windows: int, reader: ReaderChoice) -> None:
         self.video: Video | None = None
         self._encoder = encoder
         self._batch_windows = batch_windows
         self._reader: ReaderChoice = reader
-        self._limits = limits
         self._process: DecodeProcess | None = None
 
     def start(self, video: Video) -> Outcome | None:
-        """Has a video decoded from now on; returns what is wrong when that is plain already.
+        """Starts decoding a video; returns its outcome where it fails at once.
 
         Raises:
             DecoderUnavailable: no process can be started.
         """
         self.video = video
-        self._started = self._heard = time.monotonic()
+        self._started = self._received_at = time.monotonic()
         self._num_frames = self._expected = 0
         self._builder = TrackBuilder(self._encoder, batch_windows=self._batch_windows)
         contract = self._encoder.contract
@@ -191,7 +166,7 @@ class _DecodeSlot:
         try:
             video.check_there()
             self._stream = FrameStream(
-                self._living(),
+                self._live_process(),
                 video.path,
                 contract,
                 self._reader,
@@ -203,16 +178,16 @@ class _DecodeSlot:
         return None
 
     def fileno(self) -> int:
-        """Readable when there is something to advance with."""
+        """Descriptor, readable when `advance` has frames to use."""
         assert self._process is not None
         return self._process.fileno()
 
     def is_stalled(self) -> bool:
-        """Tells whether nothing came for so long that nothing will."""
-        return time.monotonic() - self._heard > _STALL_S
+        """Returns whether no frame came for longer than the limit."""
+        return time.monotonic() - self._received_at > _STALL_S
 
     def advance(self) -> Outcome | Progress:
-        """Uses the frames that are there; an error of the video's own is its outcome."""
+        """Encodes the frames received so far; an error of the video is its outcome."""
         assert self.video is not None
         try:
             if self._stream.drain_into(self):
@@ -220,7 +195,7 @@ class _DecodeSlot:
                 return self._ended(track, None, self._stream.notices)
         except ExtractError as error:
             return self._ended(None, error)
-        self._heard = time.monotonic()
+        self._received_at = time.monotonic()
         share = min(1.0, self._num_frames / self._expected) if self._expected else 0.0
         return Progress(self.video, share, self._builder.num_windows)
 
@@ -241,16 +216,16 @@ class _DecodeSlot:
         self._builder.restart()
 
     def close(self) -> None:
-        """Ends the process, whatever it is at."""
+        """Ends the process and drops its video."""
         if self._process is not None:
             self._process.end()
             self._process = None
 
-    def _living(self) -> DecodeProcess:
+    def _live_process(self) -> DecodeProcess:
         if self._process is None or self._process.has_ended():
             self.close()
             try:
-                self._process = DecodeProcess(self._limits)
+                self._process = DecodeProcess(TRUSTED)
             except OSError as error:
                 raise DecoderUnavailable(f"cannot start a decoding process: {error}") from error
         return self._process
@@ -270,9 +245,9 @@ class _DecodeSlot:
         return outcome
 
 
-def _readable(lanes: Sequence[_DecodeSlot]) -> set[_DecodeSlot]:
-    """Those that have frames or news, after a short wait."""
+def _readable(slots: Sequence[_DecodeSlot]) -> set[_DecodeSlot]:
+    """Returns the slots that have frames or a reply, after a short wait."""
     with selectors.DefaultSelector() as selector:
-        for lane in lanes:
-            selector.register(lane, selectors.EVENT_READ, lane)
+        for slot in slots:
+            selector.register(slot, selectors.EVENT_READ, slot)
         return {key.data for key, _ in selector.select(_TICK_S)}

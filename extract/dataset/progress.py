@@ -1,7 +1,6 @@
-"""A progress bar over videos of very different lengths."""
+"""Progress bar over videos of very different lengths."""
 
 from collections.abc import Sequence
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -15,7 +14,7 @@ _FORMAT = "{percentage:3.0f}%|{bar}| {desc} [{elapsed}<{remaining}]"
 class ProgressBar:
     """Videos done, windows a second and time left.
 
-    A video counts as much as its file is large, and its part under way counts too.
+    A video is weighted by the size of its file, and its part under way counts too.
 
     Attributes:
         longest_first: the videos in the order in which the last one ends soonest.
@@ -33,16 +32,11 @@ class ProgressBar:
         self._bar = tqdm(total=sum(self._sizes.values()), bar_format=_FORMAT, disable=None)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
 
     def update(self, news: VideoDone | Progress) -> None:
-        """Takes what happened to a video."""
+        """Updates the bar with a video's progress or end."""
         video = news.video
         before = self._under_way.pop(video.id, None)
         share = 1.0

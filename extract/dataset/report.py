@@ -1,4 +1,4 @@
-"""What a run over a data set did, kept beside its features as `report.json`."""
+"""Run report: the result of each video, stored beside the features as `report.json`."""
 
 import json
 import re
@@ -19,16 +19,16 @@ _REPORT = re.compile(r"report(-\d+-of-\d+)?\.json")
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one video.
+    """Result of one video.
 
     Attributes:
         status: "skipped": its features were there, whole, and of this encoder.
-        path: where the video is.
+        path: of the video.
         windows: rows of its features.
-        seconds: from the first look at it to its last window.
-        why: stable reason why it failed.
-        detail: the same as a sentence.
-        notices: what is to be known of its features, such as that frames are missing.
+        seconds: from opening it to its last window.
+        why: stable slug of its failure.
+        detail: the failure as a sentence.
+        notices: limitations of its features, such as missing frames.
     """
 
     status: Literal["written", "skipped", "failed"]
@@ -41,7 +41,7 @@ class Entry:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Entry":
-        """Returns the entry that `asdict` made these values of, or an earlier release did.
+        """Returns the entry of `asdict`'s values, also of earlier releases.
 
         Raises:
             TypeError: they are no entry.
@@ -52,12 +52,12 @@ class Entry:
 
 @dataclass
 class RunReport:
-    """What a run did so far.
+    """Report of a run so far.
 
     Attributes:
-        encoder: name and fingerprint of what made the features.
-        videos: id -> what became of it.
-        seconds: the run took.
+        encoder: name and fingerprint.
+        videos: id -> result.
+        seconds: of the run.
         stopped_by: name of the signal that ended it early.
     """
 
@@ -73,7 +73,7 @@ class RunReport:
 
     @classmethod
     def read(cls, folder: Folder, name: str) -> "RunReport | None":
-        """Returns the report of an earlier run; None where there is none that can be used.
+        """Returns the report of an earlier run; None where there is no usable one.
 
         Raises:
             RemoteFailed: the folder lies behind a URL that cannot be reached.
@@ -92,7 +92,7 @@ class RunReport:
             return None
 
     def write(self, folder: Folder, name: str) -> None:
-        """Replaces the file by one that is whole."""
+        """Replaces the file atomically."""
         text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1) + "\n"
         folder.write(name, text.encode())
 
@@ -106,7 +106,7 @@ class RunReport:
         return {k: entry for k, entry in self.videos.items() if entry.status == "failed"}
 
     def summary(self) -> dict[str, Any]:
-        """Returns what a caller of the command wants to know: plain JSON types."""
+        """Returns the summary that the command prints: plain JSON types."""
         windows = sum(e.windows for e in self.videos.values() if e.status == "written")
         codes = ({n.code for n in entry.notices} for entry in self.videos.values())
         return {
@@ -121,11 +121,7 @@ class RunReport:
 
 
 def kept_notices(folder: Folder, name: str) -> dict[str, tuple[Notice, ...]]:
-    """Returns the notices of videos whose features are there, by id, as earlier runs noted them.
-
-    Args:
-        folder: of the features; reports of other shards count too.
-        name: of the report that goes before the others.
+    """Returns the notices of stored videos by id, from the reports of earlier runs.
 
     Raises:
         RemoteFailed: the folder lies behind a URL that cannot be reached.
@@ -142,13 +138,13 @@ def kept_notices(folder: Folder, name: str) -> dict[str, tuple[Notice, ...]]:
 
 
 def report_name(shard: tuple[int, int]) -> str:
-    """Returns what a run's report is called; each shard has its own."""
+    """Returns the file name of a shard's report."""
     index, count = shard
     return "report.json" if count == 1 else f"report-{index}-of-{count}.json"
 
 
 def reason(error: Exception) -> tuple[str, str]:
-    """Returns a stable slug and a sentence for what a video failed of."""
+    """Returns a stable slug and a sentence for a video's failure."""
     match error:
         case VideoRejected():
             return error.code, error.detail

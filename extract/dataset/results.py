@@ -1,6 +1,6 @@
-"""The folder a run fills: what it holds already, and how an outcome becomes a file and an entry.
+"""Results of a run: its folder of features, finished videos in it, and storing of outcomes.
 
-The folder is the authority on what is done. Whoever does the work asks it in the same way.
+The folder alone determines what is done, for the local engine and for actors of a cluster.
 """
 
 import logging
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class VideoDone:
-    """A video that is done with, its features on disk or its failure understood."""
+    """A finished video and its entry in the report."""
 
     video: Video
     entry: Entry
@@ -38,19 +38,12 @@ class Results:
     """
 
     def __init__(self, folder: Place, encoder: VideoEncoder, *, format: str, half: bool) -> None:
-        """Looks at nothing yet.
-
-        Args:
-            folder: of the features, or the URL of one.
-            encoder: whose features they are; it is not run.
-            format: a key of `SUFFIXES`.
-            half: whether they are stored in float16.
-        """
+        """Reads nothing yet."""
         self.store = FeatureStore(folder)
         self._encoder, self._format, self._half = encoder, format, half
 
     def keep(self, outcome: Outcome) -> VideoDone:
-        """Writes what became of a video; a failure to write it is the video's."""
+        """Stores an outcome; a failed write is a failure of the video."""
         video, error, track = outcome.video, outcome.error, outcome.track
         path, seconds = str(video.path), round(outcome.seconds, 3)
         if track is not None:
@@ -68,11 +61,11 @@ class Results:
         return VideoDone(video, Entry("failed", path, 0, seconds, why, detail))
 
     def windows_of(self, video: Video) -> int | None:
-        """Returns the rows of a finished video: whole, of this encoder, as many as its frames make.
+        """Returns the number of rows of a finished video, or None where it needs work.
 
-        A stored file is believed only after reading it: an interrupted copy looks finished too.
+        Its file is read and checked: whole, of this encoder, as many rows as its frames make.
         """
-        # A bare tensor does not say who made it; the report does, and was asked before.
+        # A bare tensor does not name its encoder; the report does, and was checked before.
         made_by = EncoderId(self._encoder.name, self._encoder.fingerprint)
         check = FeatureCheck(
             needed=Needed(self._encoder.dim, made_by),

@@ -1,6 +1,6 @@
-"""Lists of videos, ours and the Ego4D client's: what their rows say, and where the files are.
+"""Parsers of video lists, ours and the Ego4D client's.
 
-Rows are (line, column, video), the first two for messages about the third's id.
+Rows are (line, column, video), the first two for messages about the video's id.
 """
 
 import csv
@@ -24,12 +24,12 @@ class Video:
     """One video to extract.
 
     Attributes:
-        id: names its feature file.
-        path: where it is.
+        id: name of its feature file.
+        path: of its file.
         num_frames: its length at 30 frames a second, where a manifest states it.
-        is_stereo: its frames hold two pictures side by side, and the left one is used.
+        is_stereo: frames hold two pictures side by side, of which the left is used.
         video_track: which of the file's video tracks; None takes the one marked as default.
-        folders: where a file of the client's was looked for.
+        folders: folders of the client that were searched.
     """
 
     id: str
@@ -41,16 +41,16 @@ class Video:
 
     @property
     def sought(self) -> str:
-        """Every place that its file was looked for at, in words."""
+        """Every path that its file was searched at, in words."""
         places = [folder / self.path.name for folder in self.folders]
         return " or ".join(map(str, places or [self.path]))
 
     def check_there(self) -> None:
-        """Looks whether the file is there.
+        """Checks that the file is there.
 
         Raises:
-            FileNotFoundError: it is not; names every place it was looked for.
-            OSError: it cannot be looked at.
+            FileNotFoundError: it is not; names every path that was searched.
+            OSError: it is not accessible.
         """
         if self.folders and not os.path.isfile(self.path):
             raise FileNotFoundError(errno.ENOENT, "no such file", self.sought)
@@ -62,7 +62,7 @@ class ManifestInvalid(ExtractError, ValueError):
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, str, Video]]:
-    """Ours (`id,path`) or the Ego4D client's manifest (an address in the bucket for a path)."""
+    """Reads ours (`id,path`) or the Ego4D client's manifest (a bucket address for a path)."""
     reader = csv.DictReader(read_lines(path), strict=True)
     try:
         header = [name.strip() for name in reader.fieldnames or ()]
@@ -75,7 +75,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, str, Video]]:
             line = f"line {reader.line_num}"
             values = {name: _cell(path, line, row, name) for name in (id_column, path_column)}
             file = path.parent / values[path_column]
-            if is_clients:  # a video is kept under its id, not under its name in the bucket
+            if is_clients:  # stored under its id, not under its name in the bucket
                 suffix = Path(values[path_column]).suffix or ".mp4"
                 file = find_file(values[id_column] + suffix, folders)
             length = row.get("num_frames") or None
@@ -88,14 +88,14 @@ def read_csv(path: Path) -> Iterator[tuple[str, str, Video]]:
 
 
 def _beside_or_below(folder: Path) -> list[Path]:
-    """Where the videos of a client's manifest may be: it lies beside them, or in the root."""
+    """Returns the folders of a client manifest's videos: beside it, or below it as the root."""
     if any(folder.glob("*.mp4")):
         return [folder]
     return [folder, *video_folders(below_root(folder))]
 
 
 def read_ego4d(path: Path) -> Iterator[tuple[str, str, Video]]:
-    """`ego4d.json`: its videos are where the client puts them, seen from there."""
+    """Reads `ego4d.json`; its videos are in the client's folders below it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

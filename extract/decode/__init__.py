@@ -1,1 +1,1 @@
-"""A file to frames at 30 per second, in this process. Imports nothing: it runs without torch."""
+"""Decoding: a file to frames at 30 per second, in this process. Imports nothing, so no torch."""

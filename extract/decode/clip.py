@@ -1,4 +1,4 @@
-"""What decoding gives and what it may cost: plain values, no reader behind them."""
+"""Values of decoding: limits, facts of a clip, notices and decoded frames."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -8,24 +8,24 @@ import numpy as np
 
 Reader = Literal["decord", "pyav", "nvdec"]
 ReaderChoice = Literal["auto", "decord", "pyav", "nvdec"]
-"""`auto`: decord for the short clips it is known to read right, PyAV for the rest and for streams,
-which it reads in less time and memory to the same bits. `decord` refuses what it may not read;
+"""`auto`: decord for short clips that it reads correctly, PyAV for the rest and streams, which it
+reads in less time and memory to the same bits. `decord` refuses files that it may read wrong;
 `nvdec` is PyAV with the decoder of an NVIDIA GPU."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one clip may cost; every excess is an error, never a silent cut.
+    """Limits on one clip; every excess is an error, never a silent cut.
 
     Attributes:
         max_duration_s: seconds shown.
         max_frames: frames in the source.
         max_pixels: width times height of a source frame, and of a resized one.
-        max_fps: average frames per second of the source, as exactly as its clock can say.
+        max_fps: average frames per second of the source, to the precision of its clock.
         max_clip_pixels: pixels of all frames of the source together.
-        max_output_mb: all frames as delivered; enforced by the kernel in a decoding process.
-        is_stream: frames are used as they come: `max_output_mb` bounds those that wait.
-        max_decord_mb: all frames as decord holds them, since it decodes ahead without bound.
+        max_output_mb: all frames as delivered; enforced by an rlimit in a decoding process.
+        is_stream: frames are used as they come: `max_output_mb` bounds the buffered ones.
+        max_decord_mb: all frames in decord's buffer: it decodes ahead without bound.
         decode_wall_s: wall clock for one clip in a decoding process.
         cpu_s: CPU time for one clip in a decoding process.
         memory_mb: address space of a decoding process.
@@ -55,7 +55,7 @@ TRUSTED = Limits(
     cpu_s=2**31,
     memory_mb=2**24,
 )
-"""For an operator's own files, read as a stream: as long as they like."""
+"""For an operator's own files, read as a stream of any length."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class ClipInfo:
     """Facts of a clip that was decoded.
 
     Attributes:
-        start_s: when the first frame is shown, on the container's clock; all times count from
-            there. A track that starts before that clock does starts at 0.
+        start_s: presentation time of the first frame on the container's clock, at least 0; all
+            times count from there.
         duration_s: from the first frame to the end of the last one.
         ticks_per_s: frames on the contract's clock in a second of the source; 29.97 where those
             of an NTSC source are used as they are.
@@ -77,10 +77,10 @@ class ClipInfo:
         video_tracks: how many there are, attached covers aside.
         codec: "h264", "hevc", "vp8", "vp9", "av1", "mpeg4" or "mjpeg".
         container: "mp4" (MOV too), "matroska" (WebM too) or "avi".
-        frames_declared: frames the file claims to have, if it says.
-        frames_decoded: frames of the source that windows look at and that were decoded for them.
-            What a decoder passes over, or only needs to make sense of others, does not count.
-        reader: who decoded them.
+        frames_declared: frames according to the file's index, if it states them.
+        frames_decoded: decoded frames of the source that windows use; skipped frames and mere
+            reference frames do not count.
+        reader: the decoder.
     """
 
     start_s: float
@@ -100,7 +100,7 @@ class ClipInfo:
     reader: Reader
 
     def __post_init__(self) -> None:
-        """Checks the numbers that times are made of.
+        """Checks the numbers that times are computed from.
 
         Raises:
             ValueError: one is not finite, or the clock does not go forward.
@@ -115,7 +115,7 @@ class ClipInfo:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something a caller should know about an answer that was given anyway.
+    """A limitation of a clip that was read all the same.
 
     Attributes:
         code: "resampled-from-<rate>fps", "times-repaired", "gap", "several-tracks",
@@ -130,13 +130,13 @@ class Notice:
 
 @dataclass(frozen=True, eq=False)
 class StreamFacts:
-    """What is known of a video once all its frames have gone by.
+    """Facts of a streamed video, known after its last frame.
 
     Attributes:
         info: facts of the source.
-        source_frames: (n,) int64, which source frame is due at each tick of the contract's clock,
-            counted in the order shown.
-        notices: what a caller should know.
+        source_frames: (n,) int64, source frame at each tick of the contract's clock, in
+            presentation order.
+        notices: limitations of the video.
     """
 
     info: ClipInfo
@@ -146,17 +146,16 @@ class StreamFacts:
 
 @dataclass(frozen=True, eq=False)
 class DecodedClip:
-    """The frames of a clip that windows look at.
+    """The frames of a clip that windows use.
 
     Attributes:
         info: facts of the source.
         frames: (w, crop_height, crop_width, 3) RGB of the contract's `frame_dtype`, upright. Those
-            of the n ticks of the contract's clock that `windows.wanted_frames` names; a frame that
-            was lost is the one before it again.
-        source_frames: (n,) int64, which source frame is due at each tick, counted in the order
-            shown.
-        source_times_s: (n,) float64, when the source shows that frame, on the container's clock.
-        notices: what a caller should know.
+            of the n ticks of the contract's clock that `windows.wanted_frames` names; a lost frame
+            is replaced by the one before it.
+        source_frames: (n,) int64, source frame at each tick, in presentation order.
+        source_times_s: (n,) float64, presentation time of that frame on the container's clock.
+        notices: limitations of the clip.
     """
 
     info: ClipInfo

@@ -1,7 +1,7 @@
-"""Files to frames with decord: short clips that the look at the packets found harmless.
+"""Frame reader with decord (the decord2 package), for short clips whose packets it reads correctly.
 
-Only home of decord (the decord2 package). It decodes ahead without bound, so its whole output has
-to fit in memory, and it must run where it can be killed.
+Only module with decord. It decodes ahead without bound, so its whole output has to fit in memory,
+and it must run in a process that can be killed.
 """
 
 import os
@@ -14,30 +14,29 @@ from types import ModuleType
 import av
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.clip import Limits, Reader
 from extract.decode.orientation import UPRIGHT, Orientation
 from extract.decode.pyav.frame_skipping import without_skippable
 from extract.decode.read_plan import PacketReport
-from extract.geometry import crop_offset, resized_size
 
 _BLOCK_FRAMES = 32
 
 
 class DecordTrouble(Exception):
-    """Decord's answer cannot be trusted: the clip has to be read again with PyAV."""
+    """Decord failed, or gave another number of frames: the clip has to be read with PyAV."""
 
 
 @cache
 def load_decord() -> ModuleType:
-    """Imports decord; kept out of processes that decode nothing with it.
+    """Returns the decord module, imported on the first call.
 
     Raises:
-        ImportError: the `decord` folder on the path is not decord2's. Both packages install into
-            it; the older one is unpatched and follows playlists to other files.
+        ImportError: the package is decord, not decord2, which installs into the same folder; the
+            older one is unpatched and follows playlists to other files.
     """
     # Its import loads every CUDA library that pip installed beside torch: 3 GB of address space
-    # and half a gigabyte of memory, for a build that decodes on the CPU. Hidden, they stay out.
+    # and half a gigabyte of memory, for a build that decodes on the CPU. So they are hidden.
     missing = object()
     nvidia = sys.modules.get("nvidia", missing)
     sys.modules["nvidia"] = None  # type: ignore[assignment]
@@ -62,13 +61,13 @@ class DecordReader:
 
     Args:
         path: the file.
-        report: what its packets say.
+        report: of its packets.
         contract: with resize "decoder".
         limits: of a frame's pixels.
         width: of the frame as shown.
-        height: as `width`.
+        height: of the frame as shown.
         pixel_aspect: width of a stored pixel divided by its height.
-        orientation: how stored pictures are turned; a plain rotation that the container asks for.
+        orientation: of stored pictures; a plain rotation from the container's display matrix.
     """
 
     def __init__(
@@ -99,20 +98,18 @@ class DecordReader:
         self.pixel_aspect = pixel_aspect
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, (crop_height, crop_width, 3) uint8) of every frame wanted.
+        """Yields (source frame, (crop_height, crop_width, 3) uint8) of every frame needed.
 
         Args:
-            repeats: (n,) on how many wanted ticks each source frame is shown.
+            repeats: (n,) number of wanted ticks of each source frame.
 
         Raises:
             DecordTrouble: an error, or another number of frames.
         """
         resized = resized_size(self.width, self.height, self._contract)
         x, y = crop_offset(*resized, self._contract)
-        rows, columns = (
-            slice(y, y + self._contract.crop_height),
-            slice(x, x + self._contract.crop_width),
-        )
+        rows = slice(y, y + self._contract.crop_height)
+        columns = slice(x, x + self._contract.crop_width)
         for indices, block in self._blocks(repeats, *resized):
             for index, picture in zip(indices, block[:, rows, columns], strict=True):
                 if repeats[index]:
@@ -122,19 +119,19 @@ class DecordReader:
     def _blocks(
         self, repeats: np.ndarray, width: int, height: int
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Source frames and their pictures, in one contiguous pass: decord is fit for no other.
+        """Yields source frames and their pictures, in one contiguous pass.
 
-        Asked to step over frames it gives wrong ones behind open groups of pictures and where
-        frames are not evenly spaced. So what it reads is a thinned copy.
+        Skipping frames, decord gives wrong ones after open GOPs and where frames are not evenly
+        spaced; so it reads a copy without the disposable frames.
         """
         decord = load_decord()
         errors = (decord.DECORDError, decord.DECORDLimitReachedError, RuntimeError, AssertionError)
         try:
-            less = without_skippable(self._path, self._report, repeats, self._limits)
-            indices = np.arange(len(self._report.times_s)) if less is None else less.kept
+            reduced = without_skippable(self._path, self._report, repeats, self._limits)
+            indices = np.arange(len(self._report.times_s)) if reduced is None else reduced.kept
             # num_threads=0 breaks VP9; fault_tol=1 turns silently repeated frames into an error.
             reader = decord.VideoReader(
-                str(self._path) if less is None else less.file,
+                str(self._path) if reduced is None else reduced.file,
                 ctx=decord.cpu(0),
                 width=width,
                 height=height,

@@ -1,6 +1,7 @@
-"""Files to packets with PyAV: opens them behind allow-lists and looks at what they hold.
+"""Demuxing with PyAV: opens files behind allow-lists and scans the packets of a video track.
 
-Containers, decoders, protocols and pixels are on allow-lists; nothing is decoded here.
+Containers, decoders and protocols are on allow-lists. The scan gives counts, presentation times,
+packets hidden by an edit list, and signs that packets are not pictures; nothing is decoded here.
 """
 
 from collections.abc import Iterator
@@ -36,12 +37,12 @@ CODECS = {
 """Decoders that may run -> canonical name of their codec."""
 
 SIZE_UNITS = {"h264": "7", "hevc": "33"}
-"""Codecs that keep sizes apart from pictures -> type of the NAL units that say them."""
+"""Codecs with sizes outside of pictures -> type of the NAL units that hold them (SPS)."""
 
 MAX_TRACKS = 32
 
 _TRANSFERS: dict[int, Transfer] = {16: "pq", 18: "hlg"}
-"""Transfer characteristics of ITU-T H.273 that are made for HDR screens."""
+"""HDR transfer characteristics of ITU-T H.273."""
 
 _SAME_ASPECT = 0.01
 _MAX_ASPECT = 4.0
@@ -56,13 +57,9 @@ _DEMUXERS = {"mp4": "mov", "matroska": "matroska", "avi": "avi"}
 def scan_packets(
     path: Path, container: Container, limits: Limits, video_track: int | None = None
 ) -> PacketReport:
-    """Reads all packets of a video track once, decoding none.
+    """Reads all packets of a video track once, without decoding.
 
-    Args:
-        path: the file.
-        container: as sniffed.
-        limits: of frames and of their pixels.
-        video_track: which of the file's video tracks, from 0; None takes the one marked as default.
+    Without a `video_track`, counted from 0, it is the one of `choose_track`.
 
     Raises:
         VideoRejected: not readable as its container, no such track, or a codec not accepted.
@@ -78,7 +75,7 @@ def scan_packets(
                 if packet.size:
                     packets.take(packet)
                 if packets.count > limits.max_frames:
-                    break  # one too many is enough to refuse it
+                    break  # one too many is enough to refuse the file
         except av.error.FFmpegError:
             is_cut = True
         unit = stream.time_base or Fraction(1, 1000)
@@ -109,16 +106,15 @@ def scan_packets(
 
 
 class _Packets:
-    """What is kept of a track's packets.
+    """Counts and times of a track's packets.
 
     Attributes:
         count: packets so far.
         times: of those shown, in the container's units; nan when missing.
         first: time of the first one, shown or not.
-        last_duration: how long the picture of the latest time is shown, in the same units; 0 when
-            the file does not say.
+        last_duration: of the picture of the latest time, in the same units; 0 when not stated.
         smallest: bytes of the smallest one.
-        is_cut: one was not all there.
+        is_cut: one was truncated.
         sizes: of their pictures.
     """
 
@@ -132,7 +128,7 @@ class _Packets:
         self.sizes = _SizeWatch(stream, codec)
 
     def take(self, packet: "av.Packet[VideoStream]") -> None:
-        """Looks at a packet, which is empty afterwards."""
+        """Reads a packet, which is empty afterwards."""
         time = np.nan if packet.pts is None else float(packet.pts)
         if not self.count:
             self.first = time
@@ -149,23 +145,23 @@ class _Packets:
 def _is_doubtful(
     stream: VideoStream, codec: str, container: Container, times_s: np.ndarray, packets: _Packets
 ) -> bool:
-    """Tells whether packets may hold no picture, or their times may not be those of pictures."""
+    """Returns whether packets may hold no picture, or other times than those of pictures."""
     ordered_s = np.sort(times_s)
     gaps_s = np.diff(ordered_s)
     if len(times_s) == 0:
         return False
     if not (np.isfinite(ordered_s).all() and (gaps_s > 0).all()):
         return True
-    # Pictures out of order go back by a few frames; a time that goes back by more is a wrong one.
+    # Reordered pictures go back by a few frames; a time that goes back by more is wrong.
     back_s = (np.maximum.accumulate(times_s) - times_s).max()
     reorders = stream.codec_context.reorder_depth > 0
     return bool(
         back_s > max(_REORDER_S, _REORDER_FRAMES * np.median(gaps_s) if len(gaps_s) else 0.0)
-        # Pictures before the first one need one from before a cut.
+        # Pictures before the first packet's reference one from before a cut.
         or packets.first * float(stream.time_base or 0) > ordered_s[0]
-        # A frame that is not coded takes a few bytes.
+        # A not-coded frame (N-VOP) takes a few bytes.
         or (codec == "mpeg4" and packets.smallest < _NOT_CODED_BYTES)
-        # AVI stores the order of decoding alone.
+        # AVI stores the decoding order only.
         or (container == "avi" and reorders)
     )
 
@@ -174,16 +170,10 @@ def _is_doubtful(
 def open_container(
     path: Path, container: Container, limits: Limits, hwaccel: HWAccel | None = None
 ) -> Iterator[InputContainer]:
-    """Gives a file opened as the container its first bytes say it is, and as nothing else.
-
-    Args:
-        path: the file.
-        container: as sniffed.
-        limits: of a frame's pixels.
-        hwaccel: what decodes; the CPU when None.
+    """Yields a file opened as the sniffed container and no other, to decode on the CPU by default.
 
     Raises:
-        VideoRejected: it is no such container.
+        VideoRejected: it cannot be opened as that container.
     """
     options = {
         "protocol_whitelist": "file",
@@ -191,13 +181,13 @@ def open_container(
         "codec_whitelist": ",".join(CODECS),
         "max_pixels": str(limits.max_pixels),
         "max_streams": str(MAX_TRACKS),
-        "skip_frame": "all",  # the header probe need not decode anything
+        "skip_frame": "all",  # the header probe decodes nothing
     }
     try:
         source = av.open(
             str(path), "r", format=_DEMUXERS[container], options=options, hwaccel=hwaccel
         )
-    except av.error.MemoryError as error:  # what the library calls too many tracks, too
+    except av.error.MemoryError as error:  # also raised for too many tracks
         raise VideoRejected(
             "unsupported-container",
             f"the file has more than {MAX_TRACKS} tracks, or an index too large for our memory",
@@ -211,11 +201,11 @@ def open_container(
 def packets_of(
     source: InputContainer, stream: VideoStream
 ) -> "Iterator[av.Packet[VideoStream] | None]":
-    """Yields a track's packets; None where the file is cut."""
+    """Yields a track's packets; None where the file is truncated."""
     try:
         yield from source.demux(stream)
     except av.error.FFmpegError:
-        yield None  # the file is cut here: give what the decoder still holds
+        yield None  # truncated here: flush the decoder
 
 
 def choose_track(source: InputContainer, wanted: int | None = None) -> int:
@@ -226,10 +216,10 @@ def choose_track(source: InputContainer, wanted: int | None = None) -> int:
 
     Args:
         source: the file.
-        wanted: a track that was asked for, whatever it is.
+        wanted: the requested track, of any kind.
 
     Raises:
-        VideoRejected: there is none, or not the one that was asked for.
+        VideoRejected: there is none, or not the requested one.
     """
     if not source.streams:
         raise VideoRejected("damaged", "the file has no track, or its index is missing")
@@ -254,17 +244,17 @@ def _is_cover(track: VideoStream) -> bool:
 
 
 def _pixel_aspect(stream: VideoStream) -> float:
-    """Width of a pixel divided by its height; 1 where it is nearly that, or makes no sense."""
+    """Returns width / height of a pixel; 1 where it is nearly that, or out of range."""
     aspect = float(stream.sample_aspect_ratio or 1)
     is_square = abs(aspect - 1) < _SAME_ASPECT or not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT
     return 1.0 if is_square else aspect
 
 
 class _SizeWatch:
-    """Looks for sizes in packets that the head of the file does not have.
+    """Detects sizes (SPS) in packets that the file's header does not have.
 
     Attributes:
-        is_one: none was found so far, and they would have been.
+        is_one: none was found so far, in a codec where they can be found.
     """
 
     def __init__(self, stream: VideoStream, codec: str) -> None:
@@ -275,7 +265,7 @@ class _SizeWatch:
             self._head = bytes(stream.codec_context.extradata or b"")
 
     def take(self, packet: "av.Packet[VideoStream]") -> None:
-        """Looks at a packet, which is empty afterwards."""
+        """Reads a packet, which is empty afterwards."""
         if not self.is_one:
             return
         self.is_one = not packet.has_sidedata("new_extradata")

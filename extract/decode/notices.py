@@ -1,4 +1,4 @@
-"""What a caller should know about a video that was read anyway."""
+"""Notices: limitations of a video that was read all the same, as sentences for the caller."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from extract.decode.reader import VideoReader
 from extract.decode.resample import is_on_clock
 
 GAP_S = 2.0
-"""A picture that stands longer than this, and than `_GAP_FRAMES` usual ones, is a gap."""
+"""A picture shown for longer than this, and than `_GAP_FRAMES` median ones, is a gap."""
 
 _GAP_FRAMES = 10
 
@@ -24,15 +24,7 @@ def notices_of(
     *,
     has_fallen_back: bool = False,
 ) -> Iterator[Notice]:
-    """Yields what there is to say of a file that was read.
-
-    Args:
-        report: what its packets say.
-        plan: what was delivered of them.
-        reader: what it found.
-        contract: how frames were to be delivered.
-        has_fallen_back: decord gave up on it before.
-    """
+    """Yields the notices of a file that was read, if need be with PyAV after decord failed."""
     yield from _of_times(plan, contract)
     if report.video_tracks > 1:
         yield Notice(
@@ -68,7 +60,7 @@ def notices_of(
 
 
 def lost(damage: float) -> str:
-    """Returns a sentence on the share of frames that are missing or spoilt."""
+    """Returns a sentence on the share of frames that are missing or damaged."""
     return f"about {damage:.1%} of the frames needed are missing or damaged"
 
 

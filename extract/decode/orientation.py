@@ -1,7 +1,7 @@
-"""The eight ways in which a stored picture may be turned and mirrored before it is shown.
+"""Orientation: the eight rotations and reflections between a stored and a shown picture.
 
-A display matrix, from the container or from the stream's own messages (SEI), maps stored pixels to
-shown ones. Its signs decide; FFmpeg reads them in the same way.
+A display matrix, from the container or from the stream's SEI messages, maps stored pixels to shown
+ones. Only its signs count, as in FFmpeg.
 """
 
 import struct
@@ -21,11 +21,11 @@ _TRANSPOSE = {
 """Flips after a transposition -> what FFmpeg's filter `transpose` calls both together."""
 
 _SLANT = 0.02
-"""How far off its axes a matrix may be, as a share of its larger entries: about one degree."""
+"""Tolerated rotation off the axes, as a share of the larger entries: about one degree."""
 
 
 class Orientation(NamedTuple):
-    """What is done to a stored picture: first the transposition, then the flips.
+    """Transform of a stored picture: first the transposition, then the flips.
 
     Attributes:
         transposed: rows become columns.
@@ -39,7 +39,7 @@ class Orientation(NamedTuple):
 
     @classmethod
     def of_matrix(cls, matrix: bytes) -> "Orientation | None":
-        """Reads a display matrix; None: by another angle than a multiple of 90 degrees.
+        """Reads a display matrix; None for another angle than a multiple of 90 degrees.
 
         Args:
             matrix: nine int32 (a, b, u, c, d, v, x, y, w): (p, q) -> (a p + c q, b p + d q).
@@ -54,19 +54,19 @@ class Orientation(NamedTuple):
 
     @property
     def is_mirrored(self) -> bool:
-        """Left and right of the scene are exchanged."""
+        """Whether left and right of the scene are exchanged."""
         return self.flip_x ^ self.flip_y ^ self.transposed
 
     @property
     def rotation(self) -> int:
-        """Degrees counter-clockwise, after the picture was mirrored if it is."""
+        """Degrees counter-clockwise, after any mirroring."""
         if self.transposed:
             return 90 if self.flip_x is False else 270
         return 180 if self.flip_y else 0
 
     @property
     def filters(self) -> list[tuple[str, dict[str, str]]]:
-        """The FFmpeg filters that do it, by name and options, in order."""
+        """The FFmpeg filters of this transform, by name and options, in order."""
         if self.transposed:
             return [("transpose", {"dir": _TRANSPOSE[self.flip_x, self.flip_y]})]
         flips = (("hflip", self.flip_x), ("vflip", self.flip_y))
@@ -79,17 +79,11 @@ class Orientation(NamedTuple):
         return picture[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Returns the (width, height) of a stored picture once it is turned, or the reverse."""
+        """Returns the (width, height) as shown of a stored picture, or the reverse."""
         return (height, width) if self.transposed else (width, height)
 
     def stored(self, part: Box, width: int, height: int) -> Box:
-        """Returns where a part of the picture as shown lies in the stored one.
-
-        Args:
-            part: of the picture as shown.
-            width: of the picture as shown.
-            height: as `width`.
-        """
+        """Returns the stored picture's box of a box in the shown one, which has that size."""
         left, top, right, bottom = part
         if self.flip_x:
             left, right = width - right, width - left

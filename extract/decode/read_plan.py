@@ -1,7 +1,7 @@
-"""What a look at the packets decides: refuse, or who may read.
+"""Read plan: pre-decode checks of a file's packets against limits, and the frames to deliver.
 
-Pure: the look itself is taken in `pyav_reader`. It sees true counts and times before a single
-picture is decoded, and everything that one of the readers is known to get wrong.
+Pure functions of the packet scan in `demux`: counts and times are known before any picture is
+decoded, and so are the properties that decord is known to read wrong.
 """
 
 from dataclasses import dataclass
@@ -9,19 +9,18 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, resized_size
 from extract.decode.clip import Limits
 from extract.decode.resample import SourceTimes, read_clock, resample, ticks_per_second
 from extract.decode.sniff import Container
 from extract.errors import VideoRejected
-from extract.geometry import resized_size
 from extract.windows import wanted_frames
 
 MAX_LOST = 0.05
-"""Share of frames that may be lost or spoilt before the clip counts as damaged."""
+"""Share of lost or corrupt frames above which a clip is refused as damaged."""
 
 TOLERANCE_S = 0.05
-"""How far past a limit of time a clip may end: clocks of containers and callers differ."""
+"""Tolerance of the duration limit: clocks of containers and callers differ."""
 
 Transfer = Literal["hlg", "pq"]
 
@@ -30,7 +29,7 @@ _MB = 1024 * 1024
 
 @dataclass(frozen=True, eq=False)
 class PacketReport:
-    """What the packets of a file's video track say.
+    """Result of scanning the packets of a file's video track.
 
     Attributes:
         container: from the first bytes.
@@ -41,22 +40,22 @@ class PacketReport:
         height: as `width`.
         pixel_aspect: width of a pixel divided by its height.
         transfer: "hlg" or "pq" where brightness is coded for HDR screens.
-        frames_declared: frames the index claims, if it does.
-        duration_declared_s: length the track claims, if it does.
-        rate_declared: average rate the track claims, if it does.
-        unit_s: to which the container rounds times.
+        frames_declared: frames according to the index, if stated.
+        duration_declared_s: length according to the track, if stated.
+        rate_declared: average rate according to the track, if stated.
+        unit_s: resolution of the container's times.
         num_packets: packets with data.
         num_hidden: packets that an edit list hides.
-        times_s: (n,) float64 presentation times of the pictures, in the order shown; nan when
-            missing. As many as packets shown, until the pictures were listed.
-        last_s: how long the last picture is shown, if the file says.
-        is_cut: reading ended with an error, or a packet was not all there.
-        has_one_size: no picture can have another size than the head of the file says.
+        times_s: (n,) float64 presentation times of the pictures, in presentation order; nan when
+            missing. One for each packet shown, until the pictures are listed.
+        last_s: duration of the last picture, if stated.
+        is_cut: reading ended with an error, or a packet was truncated.
+        has_one_size: every picture has the size in the file's header.
         is_interlaced: pictures may come as two fields in two packets.
-        needs_list: a packet need not be a picture here, or its time is in doubt: only decoding
-            tells which pictures there are.
-        is_listed: `times_s` are of pictures that a decoder gave, in the order it gives them.
-        num_lost: pictures that it should have given and did not, at least.
+        needs_list: a packet need not be a picture, or times are doubtful: the pictures have to be
+            listed by decoding.
+        is_listed: `times_s` are of pictures that a decoder gave, in its order.
+        num_lost: pictures that the decoder should have given and did not, at least.
     """
 
     container: Container
@@ -84,15 +83,15 @@ class PacketReport:
 
     @property
     def num_shown(self) -> int:
-        """Packets that nothing hides; most of them give a picture."""
+        """Packets that no edit list hides; most of them give a picture."""
         return self.num_packets - self.num_hidden
 
     @property
     def num_expected(self) -> int:
-        """Packets that a whole file would show.
+        """Packets that the undamaged file would show.
 
-        The index may count frames that the file no longer holds. It is believed only when the
-        length it claims is missing too: an editor that trims leaves the index as it was.
+        The index may count frames that the file no longer holds: an editor that trims leaves it as
+        it was. So its count is used only when the stated length is missing too.
         """
         declared = self.frames_declared or 0
         if declared <= self.num_packets or self.num_hidden:
@@ -101,7 +100,7 @@ class PacketReport:
             return declared
         first_s, last_s = float(self.times_s[0]), float(self.times_s[-1])
         gap_s = (last_s - first_s) / (len(self.times_s) - 1)
-        # An edit list may begin with a stretch of nothing, which counts as length.
+        # An edit list may begin with an empty edit, which counts as length.
         shown_s = max(last_s, last_s - first_s)
         is_short = shown_s + 1.5 * gap_s < self.duration_declared_s
         return declared if self.is_cut or is_short else self.num_shown
@@ -112,12 +111,12 @@ class ReadPlan:
     """Which frames to deliver.
 
     Attributes:
-        clock: when the source shows its frames.
-        start_s: when it shows the first one, as answers count.
+        clock: presentation times of the source.
+        start_s: presentation time of its first frame, at least 0.
         ticks_per_s: ticks of the contract's clock in a second of the source.
         ticks: (m,) int64, the source frame of every tick of the contract's clock.
-        wanted: (m,) bool, whether a window looks at that tick; only these are delivered.
-        repeats: (n,) int64, on how many wanted ticks each source frame is shown.
+        wanted: (m,) bool, whether a window uses that tick; only these are delivered.
+        repeats: (n,) int64, number of wanted ticks of each source frame.
     """
 
     clock: SourceTimes
@@ -135,7 +134,7 @@ class ReadPlan:
 
 
 class ReaderCounts(Protocol):
-    """What a `VideoReader` counts."""
+    """Counts of a `VideoReader`."""
 
     num_decoded: int
     num_refused: int
@@ -144,7 +143,7 @@ class ReaderCounts(Protocol):
 
 
 def check_packets(report: PacketReport, limits: Limits) -> None:
-    """Checks what there is to decode.
+    """Checks counts and sizes before anything is decoded.
 
     Raises:
         VideoRejected: no frame, too many, or too large ones.
@@ -162,7 +161,7 @@ def check_packets(report: PacketReport, limits: Limits) -> None:
 
 
 def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits) -> ReadPlan:
-    """Returns what to deliver of a clip that is within its limits.
+    """Returns which frames to deliver of a clip that is within its limits.
 
     Raises:
         VideoRejected: no frame, or too many, too fast, too long, too large.
@@ -179,14 +178,14 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
     wanted = wanted_frames(len(ticks), contract)
     repeats = np.bincount(ticks[wanted], minlength=len(report.times_s))
     _check_output(int(wanted.sum()), contract, limits)
-    # AVI stores no times: what its tracks seem to start at is the delay of a decoder.
+    # AVI stores no times: a start other than 0 is the delay of the decoder.
     start_s = 0.0 if report.container == "avi" else max(0.0, clock.start_s)
     ticks_per_s = ticks_per_second(clock, contract.fps, report.unit_s)
     return ReadPlan(clock, start_s, ticks_per_s, ticks, wanted, repeats)
 
 
 def check_frame(width: int, height: int, contract: FeatureContract, limits: Limits) -> None:
-    """Checks one decoded frame, as shown: the header may have lied, and sizes may change.
+    """Checks one decoded frame, as shown: the header may be wrong, and sizes may change.
 
     Raises:
         VideoRejected: too many pixels, as it is or after the resize.
@@ -197,15 +196,9 @@ def check_frame(width: int, height: int, contract: FeatureContract, limits: Limi
 
 
 def share_lost(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> float:
-    """Returns the share of the frames needed that are missing or spoilt, at least.
+    """Returns the share of needed frames that are missing or corrupt, at least.
 
-    Frames that nobody wants are missed only where the file does not hold them: there nothing tells
-    which they were.
-
-    Args:
-        report: what the packets say.
-        plan: what was wanted of them.
-        reader: what it counted, having read them all.
+    Frames that no window uses count only where the file lacks them: it is unknown which they were.
     """
     needed = np.count_nonzero(plan.repeats)
     lost = needed - reader.num_decoded + reader.num_corrupt
@@ -215,10 +208,10 @@ def share_lost(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> fl
 
 
 def is_misplanned(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) -> bool:
-    """Tells whether a decoder found nothing wrong, and yet gave other pictures than planned.
+    """Returns whether a decoder reported no error and yet gave other pictures than planned.
 
-    Packets may hold no picture of their own: frames of a codec's own that are never shown, fields,
-    pictures that need one from before a cut. The decoder is the one to know.
+    Packets may hold no picture of their own: hidden frames (VP9, AV1), fields, or pictures that
+    reference one from before a cut. Only decoding shows which.
     """
     has_errors = reader.num_refused or reader.num_corrupt or report.is_cut
     is_short = reader.num_decoded < np.count_nonzero(plan.repeats)
@@ -226,11 +219,11 @@ def is_misplanned(report: PacketReport, plan: ReadPlan, reader: ReaderCounts) ->
 
 
 def decord_may_read(report: PacketReport, contract: FeatureContract) -> bool:
-    """Tells whether decord is known to read such a file right, memory aside.
+    """Returns whether decord reads such a file correctly, memory aside.
 
-    It chooses a track of its own, takes a packet for a picture, shows hidden frames, loses pictures
-    when the first time is not zero, decodes pictures of any size, and can be told neither to ignore
-    the colour tag nor to leave half of a frame out.
+    It chooses the track itself, counts a packet as a picture, shows hidden frames, loses pictures
+    when the first time is not zero, decodes pictures of any size, and can neither ignore the colour
+    tag nor crop before the resize.
     """
     times_s = report.times_s
     return bool(
@@ -250,7 +243,7 @@ def decord_may_read(report: PacketReport, contract: FeatureContract) -> bool:
 
 
 def decord_fits(width: int, height: int, report: PacketReport, limits: Limits) -> bool:
-    """Tells whether all frames of the size decord delivers fit its memory at once."""
+    """Returns whether all frames, in the size that decord delivers, fit its memory at once."""
     return report.num_packets * width * height * 3 <= limits.max_decord_mb * _MB
 
 
@@ -268,7 +261,7 @@ def check_frame_pixels(width: int, height: int, limits: Limits) -> None:
 
 
 def _check_all_pixels(report: PacketReport, limits: Limits) -> None:
-    """A small file can hold a great many pixels; each of them takes time to decode."""
+    """Checks the pixels of all frames together: a small file can take long to decode."""
     pixels = report.width * report.height * report.num_packets
     if pixels > limits.max_clip_pixels:
         raise VideoRejected(
@@ -279,10 +272,8 @@ def _check_all_pixels(report: PacketReport, limits: Limits) -> None:
 
 
 def _check_rate(clock: SourceTimes, unit_s: float, limits: Limits) -> None:
-    """Times are rounded to the container's unit, by up to one in all between first and last."""
-    count = len(clock.times_s)
-    longest_s = clock.end_s + unit_s
-    if count / longest_s > limits.max_fps:
+    """Checks the frame rate; rounded times may shorten the clip by one unit of the container."""
+    if len(clock.times_s) / (clock.end_s + unit_s) > limits.max_fps:
         raise VideoRejected(
             "frame-rate-too-high",
             f"the clip has {clock.rate:.2f} frames per second, at most {limits.max_fps:g} "
@@ -291,7 +282,7 @@ def _check_rate(clock: SourceTimes, unit_s: float, limits: Limits) -> None:
 
 
 def _check_output(num_frames: int, contract: FeatureContract, limits: Limits) -> None:
-    """All frames together have to fit the memory set aside for them, unless they go by."""
+    """Checks the memory of all delivered frames, unless they are streamed."""
     needed_mb = num_frames * contract.frame_bytes / _MB
     if not limits.is_stream and needed_mb > limits.max_output_mb:
         raise VideoRejected(

@@ -1,4 +1,4 @@
-"""What all readers of frames have in common, and which of them reads a file."""
+"""Frame readers: their common protocol, and the choice between decord, PyAV and NVDEC."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,29 +6,28 @@ from typing import Protocol
 
 import numpy as np
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, resized_size
 from extract.decode.clip import Limits, Reader, ReaderChoice
 from extract.decode.decord_reader import DecordReader
 from extract.decode.orientation import Orientation
-from extract.decode.pyav.reader import PyavReader
+from extract.decode.pyav.reader import PyavReader, nvdec
 from extract.decode.read_plan import PacketReport, decord_fits, decord_may_read
 from extract.errors import VideoRejected
-from extract.geometry import resized_size
 
 
 class VideoReader(Protocol):
-    """Decodes a file once, forward; its packets were looked at before.
+    """Decodes a file once, forward, after its packets were scanned.
 
     Attributes:
-        name: what answers call it.
+        name: as in `ClipInfo.reader`.
         num_decoded: frames decoded and yielded so far.
-        num_refused: packets the decoder could make nothing of so far.
-        num_corrupt: frames it gave but marked as corrupt so far.
-        num_unplanned: frames it gave that nothing in the packets led to expect.
-        width: of the last frame as shown: after turning, with square pixels; 0 before the first.
+        num_refused: packets that the decoder refused so far.
+        num_corrupt: frames that it marked as corrupt so far.
+        num_unplanned: frames that the packets did not announce.
+        width: of the last frame as shown: after rotation, with square pixels; 0 before the first.
         height: as `width`.
-        orientation: how stored pictures are turned.
-        is_turnable: the file asks for no other angle than a multiple of 90 degrees.
+        orientation: of stored pictures.
+        is_turnable: the display matrix, if any, has a multiple of 90 degrees.
         pixel_aspect: width of a stored pixel divided by its height.
     """
 
@@ -44,14 +43,13 @@ class VideoReader(Protocol):
     pixel_aspect: float
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, picture) of every frame that is wanted and not lost.
+        """Yields (source frame, picture) of every needed frame that is not lost.
 
-        Pictures are what `FeatureContract.frame_shape` and `frame_dtype` say.
-
-        Others need not be decoded where nothing depends on them.
+        Pictures have `FeatureContract.frame_shape` and `frame_dtype`. Other frames are decoded only
+        as references.
 
         Args:
-            repeats: (n,) on how many wanted ticks each source frame is shown.
+            repeats: (n,) number of wanted ticks of each source frame.
         """
 
 
@@ -65,16 +63,16 @@ def open_reader(
     """Returns the reader of a file.
 
     Args:
-        choice: "auto" takes decord for a clip that it is known to read right and whose frames it
-            can hold at once, and PyAV for streams and all else.
+        choice: "auto" takes decord for a clip that it reads correctly and whose frames fit its
+            memory, and PyAV for streams and the rest.
         path: the file.
-        report: what its packets say.
+        report: of its packets.
         contract: how frames are to be delivered.
         limits: what the file may cost.
 
     Raises:
-        VideoRejected: decord was asked for and may not read this file.
-        DecoderUnavailable: nvdec was asked for, and this machine has none.
+        VideoRejected: the choice is decord, which may read this file wrong.
+        DecoderUnavailable: the choice is nvdec, and this machine has none.
     """
     if choice == "decord" or (choice == "auto" and not limits.is_stream):
         decord = _decord(path, report, contract, limits)
@@ -86,8 +84,6 @@ def open_reader(
             "decord is known to read such a file wrong, or cannot hold its frames at once",
         )
     if choice == "nvdec":
-        from extract.decode.pyav.nvdec import nvdec
-
         return PyavReader(path, report, contract, limits, nvdec())
     return PyavReader(path, report, contract, limits)
 

@@ -1,4 +1,4 @@
-"""Source times to the contract's clock: which source frame is shown at every tick."""
+"""Frame-rate conversion by timestamp: source times to ticks of the contract's clock."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ _JITTER = 0.5  # of a frame; containers round times to a millisecond or worse
 
 @dataclass(frozen=True, eq=False)
 class SourceTimes:
-    """When a source shows its frames.
+    """Presentation times of a source's frames.
 
     Attributes:
         times_s: (n,) float64, increasing, the first at 0.
-        end_s: when the last frame stops being shown.
+        end_s: end of the last frame.
         is_constant: every frame is where a constant rate puts it, within half a frame.
-        start_s: when the first frame is shown, on the container's clock.
+        start_s: presentation time of the first frame on the container's clock.
         num_repaired: frames whose own time was missing, doubled or out of order.
     """
 
@@ -36,15 +36,15 @@ class SourceTimes:
 def read_clock(
     times_s: np.ndarray, *, declared_rate: float | None, last_s: float | None = None
 ) -> SourceTimes:
-    """Returns the clock of a source.
+    """Returns the presentation times of a source.
 
     A time that is missing, doubled or out of order is set evenly between its neighbours' times.
-    Where fewer than half are of use, the declared rate is used instead.
+    Where fewer than half are usable, the declared rate is used instead.
 
     Args:
-        times_s: (n,) float64 times of the frames in the order shown, n >= 1; nan: missing.
-        declared_rate: frames per second the file claims; 30 when it makes no sense.
-        last_s: how long the file says that the last frame lasts. Without it the last frame lasts
+        times_s: (n,) float64 in presentation order, n >= 1; nan: missing.
+        declared_rate: frames per second according to the file; 30 when out of range.
+        last_s: duration of the last frame according to the file. Without it the last frame lasts
             as long as an average frame of a constant-rate source, or as the median one of another.
     """
     if declared_rate is None or not 0.01 <= declared_rate <= 1000.0:
@@ -71,8 +71,8 @@ def repaired(times_s: np.ndarray, gap_s: float) -> tuple[np.ndarray, int]:
     The others are set evenly between those that stay, beyond them at the median distance.
 
     Args:
-        times_s: (n,) float64 in the order shown, n >= 1; nan: missing.
-        gap_s: between frames where fewer than half of the times, or than two, are of use.
+        times_s: (n,) float64 in presentation order, n >= 1; nan: missing.
+        gap_s: between frames where fewer than half of the times, or than two, are usable.
     """
     if np.isfinite(times_s).all() and (np.diff(times_s) > 0).all():
         return times_s, 0
@@ -91,8 +91,8 @@ def repaired(times_s: np.ndarray, gap_s: float) -> tuple[np.ndarray, int]:
 
 
 def _longest_increase(times_s: np.ndarray) -> np.ndarray:
-    """Places of the longest strictly increasing subsequence, (m,) int64; patience sorting."""
-    ends: list[float] = []  # smallest last time of an increasing run of each length
+    """Returns positions of the longest strictly increasing subsequence, (m,) int64."""
+    ends: list[float] = []  # patience sorting: smallest last time of a run of each length
     places: list[int] = []  # where that time is
     previous = np.full(len(times_s), -1)
     for place, time_s in enumerate(times_s.tolist()):
@@ -113,19 +113,19 @@ def _longest_increase(times_s: np.ndarray) -> np.ndarray:
 
 
 def is_on_clock(clock: SourceTimes, fps: int) -> bool:
-    """Tells whether frames are used as they are: constant rate, within 0.05 of `fps`."""
+    """Returns whether frames are used as they are: constant rate, within 0.05 of `fps`."""
     return clock.is_constant and abs(clock.rate - fps) < _RATE_TOLERANCE
 
 
 def ticks_per_second(clock: SourceTimes, fps: int, unit_s: float) -> float:
     """Returns how many ticks of the contract's clock a second of the source has.
 
-    A source that is on the clock has as many as frames: 29.97 of one that claims no more.
+    A source that is on the clock has its own rate, such as 29.97.
 
     Args:
-        clock: when the source shows its frames.
+        clock: presentation times of the source.
         fps: ticks per second.
-        unit_s: to which the container rounds times.
+        unit_s: resolution of the container's times.
     """
     if not is_on_clock(clock, fps):
         return float(fps)
@@ -136,15 +136,11 @@ def ticks_per_second(clock: SourceTimes, fps: int, unit_s: float) -> float:
 
 
 def resample(clock: SourceTimes, fps: int) -> np.ndarray:
-    """Returns which source frame is shown at every tick, (m,) int64, never decreasing.
+    """Returns the source frame at every tick, (m,) int64, never decreasing.
 
     A source that is on the clock is taken as it is. Otherwise tick i stands for the instant i / fps
     and shows the source frame whose time is nearest, the earlier one of two equally near; there
     are round(end_s * fps) ticks, at least one.
-
-    Args:
-        clock: when the source shows its frames.
-        fps: ticks per second.
     """
     times_s = clock.times_s
     if is_on_clock(clock, fps):

@@ -1,21 +1,20 @@
-"""The resize of contracts that resize as floats: which pixels it looks at, and how it mixes them.
+"""Bilinear resize and centre crop in numpy, for contracts with `resize="float"`.
 
-Bilinear, half-pixel centres, no antialiasing: a pixel is made of two rows and two columns of the
-source, and only those of the centre crop are ever made. Knows no torch: this runs where frames are
-decoded. `pixels` does the same with tensors, in the same order, hence to the same bits.
+Half-pixel centres, no antialiasing: a pixel is interpolated from two rows and two columns, and only
+those of the centre crop are computed. Imports no torch: it runs in decoding processes.
+`encoders.preprocess` does the same with tensors, in the same order, hence to the same bits.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from extract.contract import FeatureContract
-from extract.geometry import crop_offset, resized_size
+from extract.contract import FeatureContract, crop_offset, resized_size
 
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """What the pixels along one axis are made of.
+    """Interpolation taps of the pixels along one axis.
 
     Attributes:
         places: (2n,) int64, the source pixel below each one, then the one above each.
@@ -38,8 +37,8 @@ def taps_of(
     Args:
         width: of the frame as shown, with square pixels.
         height: as `width`.
-        contract: names the sizes.
-        pixels: columns and rows that the frame has; None: as many as it is wide and high.
+        contract: target sizes.
+        pixels: stored columns and rows; None: as many as width and height.
 
     Raises:
         ValueError: the crop is larger than the resized frame.
@@ -52,7 +51,7 @@ def taps_of(
 
 
 def _taps(size: int, resized: int, first: int, count: int) -> Taps:
-    """Rounded where `torch.nn.functional.interpolate` rounds: the scale, and the place, once."""
+    """Rounds scale and place where `torch.nn.functional.interpolate` does."""
     scale = np.float64(np.float32(size) / np.float32(resized))
     places = scale * (np.arange(first, first + count) + 0.5) - 0.5
     found = np.maximum(places.astype(np.float32), np.float32(0))
@@ -65,16 +64,16 @@ def resize(picture: np.ndarray, rows: Taps, columns: Taps) -> np.ndarray:
     """Returns the crop of a resized picture, (crop_height, crop_width, 3) float32 in [0, 255].
 
     Args:
-        picture: (H, W, 4) uint8, of which the last channel is left out: four bytes are picked at
-            once in a fifth of the time of three. Pixels lie together, rows need not.
+        picture: (H, W, 4) uint8, the last channel unused: gathering four bytes at once takes a
+            fifth of the time of three. Pixels are contiguous, rows need not be.
         rows: as `taps_of` gives them.
         columns: as `rows`.
     """
     height, width = len(rows.weights), len(columns.weights)
     pixels = picture.view(np.uint32)[..., 0]
-    looked_at = pixels.take(rows.places, axis=0).take(columns.places, axis=1)
-    # Flat rows: numpy is slow where the innermost axis is as short as a pixel.
-    below, above = looked_at.view(np.uint8).reshape(2, height, -1)
+    gathered = pixels.take(rows.places, axis=0).take(columns.places, axis=1)
+    # Flat rows: numpy is slow with an innermost axis as short as a pixel.
+    below, above = gathered.view(np.uint8).reshape(2, height, -1)
     mixed = _mixed(below, above, rows.weights[:, None])
     left, right = mixed[:, : 4 * width], mixed[:, 4 * width :]
     resized = _mixed(left, right, np.repeat(columns.weights, 4)).reshape(height, width, 4)

@@ -1,6 +1,6 @@
-"""First bytes of a file to its container, before any decoder sees it.
+"""Container detection by magic bytes, before any library opens the file.
 
-This alone keeps playlists, scripts, images and text away from libraries that would follow them.
+It keeps playlists, scripts, images and text away from libraries that would follow them.
 """
 
 from pathlib import Path

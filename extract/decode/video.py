@@ -1,7 +1,7 @@
-"""A clip's bytes to frames on the contract's clock, whichever reader decodes them.
+"""Decoding of a clip to frames on the contract's clock, in the caller's process, by any reader.
 
-Sniffs, looks at the packets, then decodes each frame once. Untrusted clips belong in a
-`sandbox.DecodePool`; what is here runs in the caller's process.
+Sniffs the container, scans the packets, then decodes each frame once. Untrusted clips belong in a
+`sandbox.pool.DecodePool`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from extract.contract import FeatureContract
-from extract.decode.clip import TRUSTED, ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
+from extract.decode.clip import ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
 from extract.decode.decord_reader import DecordTrouble
 from extract.decode.demux import scan_packets
 from extract.decode.notices import lost, notices_of
@@ -32,39 +32,27 @@ from extract.decode.reader import VideoReader, open_reader
 from extract.decode.sniff import sniff_file
 from extract.errors import VideoRejected
 
-__all__ = [
-    "TRUSTED",
-    "ClipFacts",
-    "ClipInfo",
-    "DecodedClip",
-    "FrameSink",
-    "Limits",
-    "Notice",
-    "decode_clip",
-    "decode_into",
-]
-
 BLOCK_FRAMES = 32
-"""Frames that are handed on together; fewer when they are large."""
+"""Frames in one block; fewer when they are large."""
 _BLOCK_BYTES = 8 * 1024 * 1024
 
 
 class FrameSink(Protocol):
-    """Where decoded frames go: those that windows look at, see `windows.wanted_frames`."""
+    """Consumer of decoded frames: those that windows use, see `windows.wanted_frames`."""
 
     def expect(self, num_frames: int) -> None:
-        """Is told, before the first frame, how long the video is on the contract's clock."""
+        """Called before the first frame with the video's length on the contract's clock."""
 
     def append(self, block: np.ndarray) -> None:
         """Takes the next frames, (n, crop_height, crop_width, 3) of the contract's type."""
 
     def restart(self) -> None:
-        """Forgets all frames: another reader starts from the beginning."""
+        """Drops all frames: another reader starts from the beginning."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipFacts:
-    """A `DecodedClip` but for its frames."""
+    """A `DecodedClip` without its frames."""
 
     info: ClipInfo
     source_frames: np.ndarray
@@ -87,7 +75,7 @@ class _MemorySink:
 
 
 def decode_clip(path: Path, contract: FeatureContract, limits: Limits) -> DecodedClip:
-    """Returns the frames of a clip that windows look at, decoded in this process.
+    """Returns the frames of a clip that windows use, decoded in this process.
 
     Raises:
         VideoRejected: the file is no acceptable clip; `code` says why.
@@ -108,17 +96,17 @@ def decode_into(
     *,
     video_track: int | None = None,
 ) -> ClipFacts:
-    """Decodes a clip into a sink; but for what decord reads ahead, no more than a block is held.
+    """Decodes a clip into a sink; one block is in memory, besides what decord reads ahead.
 
-    Starts over with PyAV when decord reports trouble, and with a list of the pictures that there
-    are when the packets led to expect others.
+    Restarts with PyAV when decord fails, and with a list of the actual pictures when they are not
+    those that the packets announced.
 
     Args:
         path: the file.
         contract: how frames are to be delivered.
         limits: what the file may cost.
         sink: takes the frames.
-        choice: who reads.
+        choice: of the decoder.
         video_track: which of the file's video tracks, from 0; None takes the one marked as default.
 
     Raises:
@@ -127,26 +115,26 @@ def decode_into(
         OSError: the file cannot be read.
     """
     report = scan_packets(path, sniff_file(path), limits, video_track)
-    check_packets(report, limits)  # what is over a limit is not decoded
+    check_packets(report, limits)
     is_doubtful = report.needs_list or (
         report.is_interlaced and comes_in_fields(path, report, limits)
     )
     if is_doubtful:
         report = list_pictures(path, report, limits)
-    work = _Work(path, contract, limits, sink, choice)
+    decoding = _Decoding(path, contract, limits, sink, choice)
     try:
-        return work.done(report)
+        return decoding.run(report)
     except _Misplanned:
-        return work.done(list_pictures(path, report, limits))
+        return decoding.run(list_pictures(path, report, limits))
 
 
 class _Misplanned(Exception):
-    """The pictures of a file are not those that its packets led to expect."""
+    """The pictures of a file are not those that its packets announced."""
 
 
 @dataclass(frozen=True)
-class _Work:
-    """A file on its way into a sink."""
+class _Decoding:
+    """The decoding of one file into a sink."""
 
     path: Path
     contract: FeatureContract
@@ -154,8 +142,8 @@ class _Work:
     sink: FrameSink
     choice: ReaderChoice
 
-    def done(self, report: PacketReport) -> ClipFacts:
-        """Reads the file as its report says.
+    def run(self, report: PacketReport) -> ClipFacts:
+        """Reads the file as planned from its report.
 
         Raises:
             _Misplanned: other pictures came; the sink has some of them.
@@ -183,7 +171,7 @@ class _Work:
 def _checked(
     reader: VideoReader, report: PacketReport, plan: ReadPlan, contract: FeatureContract
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields what the reader does; in the end refuses a clip with more than a little damage."""
+    """Yields the reader's frames; after the last one, refuses a clip that is too damaged."""
     yield from reader.frames(plan.repeats)
     if is_misplanned(report, plan, reader):
         raise _Misplanned
@@ -201,8 +189,7 @@ def _read_into(
 ) -> None:
     """Sends a picture of every wanted tick to the sink, a block at a time.
 
-    Pictures are copied once, into the block: what readers give are views of buffers they reuse
-    or of larger frames.
+    Pictures are copied once, into the block: readers yield views of reused buffers.
     """
     length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // contract.frame_bytes))
     shape = (length, *contract.frame_shape)
@@ -222,10 +209,10 @@ def _read_into(
 def _shown(
     frames: Iterable[tuple[int, np.ndarray]], due: np.ndarray
 ) -> Iterator[np.ndarray | None]:
-    """Yields the picture of every wanted tick; None: the one before it again.
+    """Yields the picture of every wanted tick; None repeats the one before it.
 
-    So time stays true where a frame was lost: its ticks show the picture before it, or the first
-    that came.
+    So times stay correct where a frame is lost: its ticks show the picture before it, or the first
+    one.
 
     Args:
         frames: (source frame, picture) in order.

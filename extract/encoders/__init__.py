@@ -1,1 +1,1 @@
-"""Windows to vectors: the networks and their preprocessing."""
+"""Encoders: the networks from windows to feature vectors, and their preprocessing."""

@@ -1,4 +1,4 @@
-"""VideoEncoder: what every network that turns windows into features has in common."""
+"""VideoEncoder: the protocol of networks that turn windows of frames into features."""
 
 from typing import Protocol
 
@@ -8,11 +8,11 @@ from extract.contract import FeatureContract
 
 
 class VideoEncoder(Protocol):
-    """Windows of frames to feature vectors; nothing downstream knows which network it is."""
+    """Windows of frames to feature vectors, by any network."""
 
     @property
     def name(self) -> str:
-        """What the bundle and the answers call it."""
+        """Name in bundles and responses."""
 
     @property
     def dim(self) -> int:
@@ -20,7 +20,7 @@ class VideoEncoder(Protocol):
 
     @property
     def contract(self) -> FeatureContract:
-        """How its windows have to be made."""
+        """How its windows are made."""
 
     @property
     def fingerprint(self) -> str:

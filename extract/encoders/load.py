@@ -1,23 +1,42 @@
-"""An encoder from what a bundle says of it."""
+"""Encoder loading: by the name of a published backbone, or from a bundle and its manifest entry."""
 
-from collections.abc import Mapping
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from extract.contract import FeatureContract
-from extract.encoders.slowfast import SlowFastConfig
+from extract.contract import Color, FeatureContract
+from extract.encoders.omnivore import load_omnivore
+from extract.encoders.slowfast import SlowFastConfig, load_slowfast
 from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder, load_encoder
+from weights.bundle import load_bundle
+from weights.errors import BundleMissing
+from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+from weights.published.fetch import load_fetched
+from weights.storage.folders import Place, as_place
 
 KINDS: Mapping[str, type[SwinConfig] | type[SlowFastConfig]] = {
     config.kind: config for config in (SwinConfig, SlowFastConfig)
 }
-"""What a manifest calls a family of networks -> its configuration."""
+"""Kind in a manifest -> configuration of that family of networks."""
+
+
+LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
+    "omnivore-swinl": load_omnivore,
+    "slowfast-r101": load_slowfast,
+}
+"""Name of a published backbone -> function from its tensors to an encoder."""
+
+SPEC_HELP = f"{', '.join(LOADERS)}, or the folder or URL of a bundle that holds one"
 
 
 def encoder_spec(encoder: TorchEncoder) -> dict[str, Any]:
-    """Returns what a bundle's manifest says of an encoder: plain JSON types."""
+    """Returns an encoder's entry in a bundle's manifest: plain JSON types."""
     return {
         "name": encoder.name,
         "kind": encoder.config.kind,
@@ -35,8 +54,8 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         tensors: the trunk's weights.
 
     Raises:
-        ValueError: the kind is unknown, an entry is missing, the tensors do not fit, or they are
-            not those the fingerprint was taken of.
+        ValueError: the kind is unknown, an entry is missing, or the tensors do not fit or have
+            another fingerprint.
     """
     missing = {"name", "kind", "config", "contract"} - set(spec)
     if missing:
@@ -56,3 +75,54 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
             f"its tensors have {encoder.fingerprint}"
         )
     return encoder
+
+
+def load_named_encoder(
+    spec: str, *, weights: Path = DOWNLOADS, color: Color | None = None
+) -> TorchEncoder:
+    """Returns the encoder of a name or place, on the CPU.
+
+    Args:
+        spec: name of a published backbone, or the folder or URL of a bundle.
+        weights: where published backbones were fetched to, each in a folder of its name.
+        color: colour matrix of the videos in place of the contract's; changes the fingerprint.
+
+    Raises:
+        WeightsError: it is not there, or not what it was.
+        ValueError: the tensors do not make an encoder, or the bundle holds none.
+    """
+    encoder = _published(spec, weights) if spec in LOADERS else _of_bundle(as_place(spec))
+    if color in (None, encoder.contract.color):
+        return encoder
+    contract = replace(encoder.contract, color=color)
+    return TorchEncoder(encoder.name, encoder.config, contract, encoder.trunk)
+
+
+def add_encoder_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--weights` and `--color`, the options of `load_named_encoder`."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=os.environ.get(FOLDER_VARIABLE) or DOWNLOADS,
+        metavar="DIR",
+        help="folder that published backbones were fetched to "
+        f"(default: {FOLDER_VARIABLE}, else {DOWNLOADS})",
+    )
+    parser.add_argument(
+        "--color",
+        choices=("bt601", "tagged"),
+        help="colour matrix of the videos (default: the encoder's own, bt601 for published ones)",
+    )
+
+
+def _published(name: str, weights: Path) -> TorchEncoder:
+    return LOADERS[name](load_fetched(PUBLISHED[name], weights / name))
+
+
+def _of_bundle(place: Place) -> TorchEncoder:
+    if isinstance(place, Path) and not place.is_dir():
+        raise BundleMissing(f"{place}: expected {SPEC_HELP}; there is no such folder")
+    bundle = load_bundle(place)
+    if not bundle.encoder:
+        raise ValueError(f"the bundle in {place} holds no encoder; name one: {SPEC_HELP}")
+    return encoder_from_spec(bundle.manifest.encoder, bundle.encoder)

@@ -1,6 +1,6 @@
-"""The published Omnivore Swin-L checkpoint's tensors under torchvision's names.
+"""Loader of the published Omnivore Swin-L checkpoint: its tensors under torchvision's names.
 
-Its weights are CC BY-NC 4.0 and not ours to ship: an operator brings them.
+The weights are licensed CC BY-NC 4.0 and not shipped: operators fetch them.
 """
 
 import re
@@ -19,8 +19,8 @@ _MERGING = re.compile(r"layers\.(\d+)\.downsample\.(.+)")
 def translate_keys(trunk: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns the same tensors under torchvision's names; no tensor is changed.
 
-    The depth branch is dropped: it only sees RGB-D images. Features are the original's to rounding:
-    the trunk adds up in another order when it infers, and tests hold it to 1e-5.
+    The depth branch is dropped: it is for RGB-D images only. Features equal the original's to
+    rounding (tested to 1e-5): in inference the trunk sums in another order.
 
     Args:
         trunk: the checkpoint's `trunk` entry, 355 tensors for Swin-L.

@@ -1,4 +1,4 @@
-"""Features that were made elsewhere: what stands for an encoder in a bundle that holds none."""
+"""Precomputed features: the stand-in for an encoder in a bundle that holds none."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ MADE_BY = {
 
 @dataclass(frozen=True)
 class PrecomputedFeatures:
-    """A `VideoEncoder` known by its features alone: it can be asked for by name and not run.
+    """A `VideoEncoder` that has a name and a width and cannot be run.
 
     Attributes:
         name: of the feature set, as Ego4D's release calls its folder.
         dim: D_in.
-        fingerprint: empty: released features do not say which weights made them.
+        fingerprint: empty: released features do not state the weights that made them.
         contract: of the released features: 32 frames every 16 at 30 fps.
     """
 
@@ -46,10 +46,10 @@ class PrecomputedFeatures:
         return cls(name, dim)
 
     def made_by(self, encoder: VideoEncoder) -> VideoEncoder:
-        """Returns an encoder that makes such features of videos, once that is checked.
+        """Returns the encoder, once it is checked to make these features.
 
         Raises:
-            ValueError: it makes others.
+            ValueError: it makes other features.
         """
         name = MADE_BY.get(self.name, self.name)
         if (encoder.name, encoder.dim) != (name, self.dim):
@@ -60,9 +60,5 @@ class PrecomputedFeatures:
         return encoder
 
     def encode(self, windows: Tensor) -> NoReturn:
-        """Refuses.
-
-        Raises:
-            TypeError: always; whoever holds a video asks first.
-        """
+        """Raises TypeError: there is no network."""
         raise TypeError(f"there is no network to make {self.name} features with")

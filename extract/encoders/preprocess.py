@@ -1,6 +1,6 @@
-"""Frames to the network's input: resize where that was not done yet, scale and normalise.
+"""Preprocessing: frames to the network's input, resized if they are not yet, and normalised.
 
-Knows no files and no networks; runs on whatever device the frames are on.
+Runs on the device of the frames.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ def to_network_input(windows: Tensor, contract: FeatureContract) -> Tensor:
 
     Args:
         windows: (B, T, H, W, 3) RGB frames, as `to_pixels` takes them.
-        contract: says what the numbers mean.
+        contract: sizes, mean and standard deviation.
 
     Raises:
         ValueError: the windows are not as documented, or not cropped as the contract says.
@@ -33,15 +33,14 @@ def to_network_input(windows: Tensor, contract: FeatureContract) -> Tensor:
 def to_pixels(frames: Tensor, contract: FeatureContract) -> Tensor:
     """Returns normalised frames, (3, n, crop_height, crop_width) float32.
 
-    Frames from a reader arrive resized and cropped, and only the numbers change. With
-    `resize="float"` whole frames may come as well: they are resized here (see `bilinear`), to what
-    a reader would have made of them. Ego4D's extraction normalises before it resizes; that differs
-    by rounding alone, 1e-6.
+    Frames from a reader are resized and cropped already. With `resize="float"` whole frames are
+    accepted as well, and resized to the same values. Ego4D's extraction normalises before it
+    resizes; that differs by rounding alone, 1e-6.
 
     Args:
         frames: (n, H, W, 3) RGB. Resized: as `FeatureContract.frame_shape` and `frame_dtype` say.
             Whole: uint8.
-        contract: says what the numbers mean.
+        contract: sizes, mean and standard deviation.
 
     Raises:
         ValueError: the frames are not as documented, or not cropped as the contract says.
@@ -52,7 +51,7 @@ def to_pixels(frames: Tensor, contract: FeatureContract) -> Tensor:
 
 
 def _is_resized(frames: Tensor, contract: FeatureContract) -> bool:
-    """Tells frames as readers give them from whole ones.
+    """Returns whether frames are as readers deliver them, not whole ones.
 
     Raises:
         ValueError: they are neither.
@@ -69,8 +68,8 @@ def _is_resized(frames: Tensor, contract: FeatureContract) -> bool:
 
 
 def _normalise(pixels: Tensor, contract: FeatureContract) -> Tensor:
-    """(..., 3, T, H, W), channels fourth from the end."""
-    # Laid out anew, so that channels are outside and the rest runs in place.
+    """Normalises (..., 3, T, H, W)."""
+    # Copied channels first; the rest runs in place.
     floats = torch.empty(pixels.shape, device=pixels.device).copy_(pixels)
     mean = torch.tensor(contract.mean, device=pixels.device).view(3, 1, 1, 1)
     std = torch.tensor(contract.std, device=pixels.device).view(3, 1, 1, 1)
@@ -78,14 +77,14 @@ def _normalise(pixels: Tensor, contract: FeatureContract) -> Tensor:
 
 
 def _resize(frames: Tensor, rows: Taps, columns: Taps) -> Tensor:
-    """`bilinear.resize` of (n, H, W, 3) uint8: (n, crop_height, crop_width, 3) float32."""
+    """As `decode.resize.resize`: (n, H, W, 3) uint8 -> (n, crop_height, crop_width, 3) float32."""
 
     def here(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(frames.device)
 
     height, width = len(rows.weights), len(columns.weights)
-    looked_at = frames.index_select(1, here(rows.places)).index_select(2, here(columns.places))
-    mixed = _mixed(looked_at[:, :height], looked_at[:, height:], here(rows.weights)[:, None, None])
+    gathered = frames.index_select(1, here(rows.places)).index_select(2, here(columns.places))
+    mixed = _mixed(gathered[:, :height], gathered[:, height:], here(rows.weights)[:, None, None])
     return _mixed(mixed[:, :, :width], mixed[:, :, width:], here(columns.weights)[:, None])
 
 

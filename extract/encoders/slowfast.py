@@ -1,27 +1,27 @@
-"""The SlowFast trunk: pytorchvideo's network without its classifier. Only home of pytorchvideo."""
+"""SlowFast trunk: pytorchvideo's network without its classifier. Only module with pytorchvideo."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from extract.contract import SLOWFAST
-from extract.encoders.torch_encoder import TorchEncoder, load_encoder
+from extract.encoders.torch_encoder import TorchEncoder, TrunkConfig, load_encoder
 
 FAST_FRAMES = 32
 SLOW_FRAMES = (0, 4, 8, 13, 17, 22, 26, 31)
-"""What the slow pathway sees of 32 frames: trunc(linspace(0, 31, 8)), not every fourth."""
+"""Frames of the slow pathway, of 32: trunc(linspace(0, 31, 8)), not every fourth."""
 
 MIN_SIDE = 193
-"""Pixels from which the last map, a 32nd of the frame, has the 7 positions that pooling takes."""
+"""Pixels from which the last map, a 32nd of the frame, has the 7 positions that pooling needs."""
 
 _CLASSIFIER = "blocks.6."
 
 
 @dataclass(frozen=True)
-class SlowFastConfig:
+class SlowFastConfig(TrunkConfig):
     """Shape of the trunk.
 
     Attributes:
@@ -44,22 +44,6 @@ class SlowFastConfig:
     def build(self) -> "SlowFast":
         """Returns the trunk, randomly initialised and in training mode."""
         return SlowFast(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is its inverse."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "SlowFastConfig":
-        """Rebuilds a configuration.
-
-        Raises:
-            ValueError: a key is unknown or missing.
-        """
-        expected = {f.name for f in fields(cls)}
-        if set(values) != expected:
-            raise ValueError(f"expected trunk keys {sorted(expected)}, got {sorted(values)}")
-        return cls(**values)
 
 
 SLOWFAST_R101 = SlowFastConfig(depth=101, width=64, fusion_frames=5)

@@ -1,13 +1,12 @@
-"""A network in torch as an encoder: its tensors are loaded, hashed and run here.
-
-Knows neither which network it is nor where its tensors come from.
-"""
+"""PyTorch encoder: loads, hashes and runs the tensors of any network with a `TrunkConfig`."""
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from math import ceil
-from typing import Any, Protocol
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -16,27 +15,43 @@ from extract.contract import FeatureContract
 from extract.encoders.preprocess import to_network_input, to_pixels
 
 CPU_WINDOWS_TOGETHER = 8
-"""Windows that a processor encodes at once: as fast as any number (a tenth faster than 64), and
-what it holds for them is soon as large as it will ever be.
-"""
+"""Windows in one call on a CPU: bounds memory, and no number is faster (64: a tenth slower)."""
 
 
-class TrunkConfig(Protocol):
-    """Shape of a network that makes features; with it and tensors alone one can be built."""
+@dataclass(frozen=True)
+class TrunkConfig(ABC):
+    """Base of the shapes of networks: a network can be built from one and its tensors alone.
+
+    Attributes:
+        kind: what a bundle's manifest calls this family of networks.
+    """
+
+    kind: ClassVar[str]
 
     @property
-    def kind(self) -> str:
-        """What a bundle's manifest calls this family of networks."""
-
-    @property
+    @abstractmethod
     def dim(self) -> int:
         """Numbers in one feature vector."""
 
+    @abstractmethod
     def build(self) -> nn.Module:
         """Returns the network, (B, 3, T, H, W) to (B, dim), with random weights."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, from which the configuration can be rebuilt."""
+        """Plain JSON types; `from_dict` is its inverse."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuilds a configuration.
+
+        Raises:
+            ValueError: a key is unknown or missing.
+        """
+        expected = {f.name for f in fields(cls)}
+        if set(values) != expected:
+            raise ValueError(f"expected trunk keys {sorted(expected)}, got {sorted(values)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 def encoder_fingerprint(
@@ -59,12 +74,11 @@ class TorchEncoder:
     """A `VideoEncoder` over a network in torch.
 
     Attributes:
-        name: what the bundle and the answers call it.
+        name: in bundles and responses.
         config: shape of the trunk.
         contract: how its windows are made.
         trunk: the network. After changing its weights, call `refresh_fingerprint`.
-        run: what computes the trunk's features, (B, 3, T, H, W) to (B, dim); the trunk itself
-            unless it was made ready another way.
+        run: computes features, (B, 3, T, H, W) to (B, dim): the trunk, or a compiled form of it.
     """
 
     def __init__(
@@ -100,7 +114,7 @@ class TorchEncoder:
         return self._fingerprint
 
     def refresh_fingerprint(self) -> str:
-        """Returns the fingerprint of the weights as they are now, and runs the trunk itself."""
+        """Returns the fingerprint of the current weights, and resets `run` to the trunk."""
         self._fingerprint, self.run = None, self.trunk
         return self.fingerprint
 
@@ -109,7 +123,7 @@ class TorchEncoder:
         return dict(self.trunk.state_dict())
 
     def to(self, device: torch.device | str) -> "TorchEncoder":
-        """Moves the trunk, runs it itself from now on, and returns this encoder."""
+        """Moves the trunk, resets `run` to it, and returns this encoder."""
         self.trunk.to(device)
         self.run = self.trunk
         return self
@@ -123,14 +137,14 @@ class TorchEncoder:
         Raises:
             ValueError: the windows are not as the contract says.
         """
-        frames = self.contract.window_frames // self.contract.frame_step
+        frames = self.contract.window_shape[0]
         if windows.ndim != 5 or windows.shape[1] != frames:
             raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
         return self._in_parts(windows, self._encode_frames)
 
     @torch.inference_mode()
     def to_pixels(self, frames: Tensor) -> Tensor:
-        """Returns frames as the network sees them, (3, n, h, w) float32, on the trunk's device.
+        """Returns preprocessed frames, (3, n, h, w) float32, on the trunk's device.
 
         Args:
             frames: (n, H, W, 3), on any device.
@@ -154,7 +168,7 @@ class TorchEncoder:
         return self.run(pixels.to(next(self.trunk.parameters()).dtype)).float()
 
     def _in_parts(self, batch: Tensor, encode: Callable[[Tensor], Tensor]) -> Tensor:
-        """Features of a batch; a device, or what was made ready for sizes, takes it whole."""
+        """Returns features of a batch; in parts on a CPU, unless `run` is compiled for sizes."""
         if self.device.type != "cpu" or self.run is not self.trunk:
             return encode(batch)
         parts = batch.tensor_split(max(1, ceil(len(batch) / CPU_WINDOWS_TOGETHER)))

@@ -1,1 +1,1 @@
-"""FeatureTrack, the extractor that makes it, its files, their store and pack."""
+"""FeatureTrack, its extractor, file formats, store, checks and pack."""

@@ -1,133 +1,49 @@
-"""Frames to a FeatureTrack: cuts windows from a stream and runs the encoder on batches of them."""
+"""Feature extraction: cuts windows from a stream of frames and encodes them in batches."""
 
 import logging
-from collections.abc import Iterable, Iterator
-from itertools import chain, count
+from collections.abc import Iterable
+from itertools import count
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from extract.contract import FeatureContract
 from extract.decode.clip import TRUSTED, ClipInfo, DecodedClip, Limits
 from extract.decode.video import decode_into
 from extract.encoders.encoder import VideoEncoder
 from extract.errors import VideoRejected
 from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.frame_batches import NumberedFrame, batch_encoder
-from extract.windows import cut_windows, wanted_frames, window_times
+from extract.windows import WindowCutter
 
 logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 512 * 1024 * 1024
 
-Frame = TypeVar("Frame")
-
-
-class WindowCutter(Generic[Frame]):
-    """Cuts overlapping windows from frames that arrive once, in order; does not look into them.
-
-    Keeps no more frames than the next regular window or a moved-back last one can need, so memory
-    does not grow with the video.
-
-    Attributes:
-        num_frames: of the video so far.
-
-    Args:
-        contract: how windows are cut.
-        num_frames: of the whole video, where only those frames come that windows look at; None
-            where all of them do.
-    """
-
-    def __init__(self, contract: FeatureContract, num_frames: int | None = None) -> None:
-        self._window = contract.window_frames
-        self._stride = contract.stride_frames
-        self._step = contract.frame_step
-        self._wanted = None if num_frames is None else wanted_frames(num_frames, contract)
-        self._kept: list[Frame] = []  # the latest frames; the first has number _first
-        self._first = 0
-        self._next_start = 0
-        self.num_frames = 0
-
-    def push(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-        """Yields the windows, T frames each, that these frames complete."""
-        for frame in frames:
-            yield from self._take(frame)
-            while self._is_next_passed_over():
-                yield from self._take(frame)  # keeps its place; no window looks at it
-
-    def finish(self) -> Iterator[list[Frame]]:
-        """Yields what the end adds: the moved-back window, or the only, padded one.
-
-        Raises:
-            VideoRejected: no frame came.
-        """
-        if self.num_frames == 0:
-            raise VideoRejected("too-short", "the clip has no frame")
-        regular = self._next_start // self._stride
-        starts = cut_windows(
-            self.num_frames, window_frames=self._window, stride_frames=self._stride
-        )
-        missing = self._window - self.num_frames
-        if missing > 0:
-            self._kept.extend([self._kept[-1]] * missing)
-        for start in starts[regular:]:
-            yield self._cut(start)
-
-    def _take(self, frame: Frame) -> Iterator[list[Frame]]:
-        self._kept.append(frame)
-        self.num_frames += 1
-        if self.num_frames == self._next_start + self._window:
-            yield self._cut(self._next_start)
-            self._next_start += self._stride
-            self._forget(min(self._next_start, self.num_frames + 1 - self._window))
-
-    def _is_next_passed_over(self) -> bool:
-        wanted, place = self._wanted, self.num_frames
-        return wanted is not None and place < len(wanted) and not wanted[place]
-
-    def _cut(self, start: int) -> list[Frame]:
-        begin = start - self._first
-        return self._kept[begin : begin + self._window : self._step]
-
-    def _forget(self, first: int) -> None:
-        del self._kept[: first - self._first]
-        self._first = first
-
 
 class TrackBuilder:
     """Builds the FeatureTrack of one video from frames that arrive once, in order.
 
-    Batches hold windows of this video alone, so its features do not depend on what else is under
-    way; several builders may take turns with one encoder. A `FrameSink`, but all frames are taken
-    to come unless it is told what to expect.
+    Batches hold windows of this video alone, so its features do not depend on other videos under
+    way; several builders may share one encoder. A `FrameSink`; without a call of `expect`, all
+    frames must come.
     """
 
     def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
-        """Starts an empty track.
-
-        Args:
-            encoder: what makes the features.
-            batch_windows: windows in one call of the encoder; fewer when frames are large.
-        """
+        """Starts an empty track; large frames make batches smaller than `batch_windows`."""
         self._encoder = encoder
         self._batch_windows = batch_windows
         self._expected: int | None = None
         self.restart()
 
     def expect(self, num_frames: int) -> None:
-        """Is told, before the first frame, that only those come that windows look at.
-
-        Args:
-            num_frames: length of the video on the encoder's clock.
-        """
+        """Declares, before the first frame, that only frames come that windows use, of so many."""
         self._expected = num_frames
         self.restart()
 
     def restart(self) -> None:
-        """Forgets all frames: they come again from the beginning."""
+        """Drops all frames: they come again from the beginning."""
         self._cutter: WindowCutter[NumberedFrame] = WindowCutter(
             self._encoder.contract, self._expected
         )
@@ -143,13 +59,13 @@ class TrackBuilder:
         return sum(map(len, self._features))
 
     def append(self, block: np.ndarray) -> None:
-        """Takes the next frames, and encodes when a batch is full.
+        """Adds the next frames, and encodes full batches.
 
         Args:
-            block: (n, H, W, 3), on the encoder's clock, as `pixels.to_pixels` takes them.
+            block: (n, H, W, 3), on the encoder's clock, as `preprocess.to_pixels` takes them.
 
         Raises:
-            VideoRejected: they are not of the size of those before.
+            VideoRejected: their size differs from those before.
         """
         if self._size is not None and block.shape[1:] != self._size:
             raise VideoRejected("damaged", "the size of the picture changes on the way")
@@ -170,14 +86,8 @@ class TrackBuilder:
         self._take(self._cutter.finish())
         if self._batch:
             self._encode()
-        contract, num_frames = self._encoder.contract, self._cutter.num_frames
-        starts = cut_windows(
-            num_frames,
-            window_frames=contract.window_frames,
-            stride_frames=contract.stride_frames,
-        )
         features = torch.cat([rows.cpu() for rows in self._features])
-        return track_from(features, starts, num_frames, contract, self._encoder, video_id, info)
+        return track_from(features, self._cutter.num_frames, self._encoder, video_id, info)
 
     def _take(self, windows: Iterable[list[NumberedFrame]]) -> None:
         for window in windows:
@@ -187,7 +97,7 @@ class TrackBuilder:
                 self._encode()
 
     def _encode(self) -> None:
-        # Left where they are: to fetch them here would wait for a device that works ahead.
+        # Left on the device: copying here would synchronise with it.
         self._features.append(self._encode_batch(self._batch))
         self._batch = []
 
@@ -196,7 +106,7 @@ class Extractor:
     """Turns decoded frames into a FeatureTrack with one encoder.
 
     Args:
-        encoder: what makes the features.
+        encoder: makes the features.
         batch_windows: windows in one call of the encoder; fewer when frames are large.
     """
 
@@ -243,7 +153,7 @@ class Extractor:
             path: the video.
             video_id: what to call it; the file's name without its ending when None.
             limits: none but the decoder's own when None.
-            is_stereo: its frames hold two pictures side by side; the left one is used.
+            is_stereo: frames hold two pictures side by side, of which the left is used.
 
         Raises:
             VideoRejected: the file is no acceptable video.
@@ -251,7 +161,7 @@ class Extractor:
         """
         builder = TrackBuilder(self.encoder, batch_windows=self.batch_windows)
         contract = self.encoder.contract.for_stereo() if is_stereo else self.encoder.contract
-        # PyAV: it holds no more than a block, whatever the length.
+        # PyAV: it holds one block in memory, whatever the length.
         facts = decode_into(path, contract, limits or TRUSTED, builder, "pyav")
         for notice in facts.notices:
             logger.warning("%s: %s", path, notice.detail)
@@ -259,36 +169,9 @@ class Extractor:
         return builder.finish(video_id=name, info=facts.info)
 
 
-def windows_of(
-    frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
-) -> tuple[np.ndarray, list[int]]:
-    """Returns all windows of a decoded clip, (L, T, H, W, 3), and their first frames.
-
-    For callers that encode windows of several clips together.
-
-    Args:
-        frames: (n, H, W, 3) on the contract's clock.
-        contract: how windows are cut.
-        num_frames: of the clip, where `frames` are those that windows look at, as in a
-            `DecodedClip`; None where they are all of them.
-
-    Raises:
-        VideoRejected: there is no frame.
-    """
-    cutter: WindowCutter[np.ndarray] = WindowCutter(contract, num_frames)
-    windows = np.stack([np.stack(w) for w in chain(cutter.push(frames), cutter.finish())])
-    return windows, cut_windows(
-        cutter.num_frames,
-        window_frames=contract.window_frames,
-        stride_frames=contract.stride_frames,
-    )
-
-
 def track_from(
     features: Tensor,
-    starts: list[int],
     num_frames: int,
-    contract: FeatureContract,
     encoder: VideoEncoder,
     video_id: str,
     info: ClipInfo | None = None,
@@ -297,34 +180,18 @@ def track_from(
 
     Args:
         features: (L, D_in) float32, in window order.
-        starts: first frame of each window.
         num_frames: frames of the clip on the contract's clock.
-        contract: how windows were cut.
-        encoder: who made the features.
+        encoder: what made the features, of windows of its contract.
         video_id: what the caller calls the video.
         info: facts of the video; None: it begins at 0, with as many frames a second as the
             contract's clock.
     """
-    origin_s, ticks_per_s = (
-        (0.0, contract.fps) if info is None else (info.start_s, info.ticks_per_s)
-    )
-    start_s, end_s = window_times(
-        starts,
-        fps=ticks_per_s,
-        window_frames=contract.window_frames,
-        num_frames=num_frames,
-        origin_s=origin_s,
-    )
-    return FeatureTrack(
-        features=features,
-        start_s=start_s,
-        end_s=end_s,
-        fps=float(contract.fps),
-        video_id=video_id,
-        encoder=EncoderId(encoder.name, encoder.fingerprint),
-        num_frames=num_frames,
-        stride_frames=contract.stride_frames,
-        is_padded=num_frames < contract.window_frames,
-        origin_s=origin_s,
-        ticks_per_s=ticks_per_s,
+    return FeatureTrack.of_windows(
+        features,
+        num_frames,
+        encoder.contract,
+        EncoderId(encoder.name, encoder.fingerprint),
+        video_id,
+        origin_s=0.0 if info is None else info.start_s,
+        ticks_per_s=None if info is None else info.ticks_per_s,
     )

@@ -1,4 +1,4 @@
-"""Stored feature tracks: one file per video, ours or the Ego4D release's, here or behind a URL."""
+"""Feature store: one file per video, ours or the Ego4D release's, in a folder or behind a URL."""
 
 import io
 from collections.abc import Collection
@@ -27,11 +27,11 @@ class StoredRows:
 
     Attributes:
         name: of the file.
-        place: the same with its folder.
+        place: folder and name.
         features: (L, D_in) float32 or float16.
-        encoder: who made them.
+        encoder: that made them.
         sha256: of the file.
-        track: all that one of our files holds; None of a bare tensor.
+        track: the track in one of our files; None of a bare tensor.
     """
 
     name: str
@@ -43,7 +43,7 @@ class StoredRows:
 
     @property
     def num_frames(self) -> int | None:
-        """Length of the video; None where the file does not say."""
+        """Length of the video; None where the file does not state it."""
         return None if self.track is None else self.track.num_frames
 
     def to_track(self, num_frames: int | None = None) -> FeatureTrack:
@@ -54,16 +54,16 @@ class StoredRows:
 
 
 class FeatureStore:
-    """A folder of feature tracks; what an id may be says `extract.features.ids`.
+    """A folder of feature tracks, named by ids of `extract.features.ids`.
 
     `<id>.safetensors` is ours: features, times and facts. `<id>.pt` or `<id>.pth` is a bare tensor
     as the Ego4D release has it, (N, D) or (N, 1, D), float32 or half. A bare tensor holds no times:
-    window k is taken to cover frames [16k, 16k + 32) at 30 fps. The length of the video then
-    decides where the last window lies; without it, the last window is taken as regular, i.e. the
-    video as 16 (N - 1) + 32 frames long, which is at most 15 frames too much.
+    window k is assumed to cover frames [16k, 16k + 32) at 30 fps. The video's length determines the
+    last window; without it, the last window is assumed regular, i.e. the video 16 (N - 1) + 32
+    frames long, which is at most 15 frames too much.
 
     Attributes:
-        root: the folder, or the URL of one; made by the first write.
+        root: the folder, or the URL of one; created by the first write.
     """
 
     def __init__(self, root: Place) -> None:
@@ -72,20 +72,20 @@ class FeatureStore:
 
     @property
     def name(self) -> str:
-        """The last step of its place."""
+        """Last component of its place."""
         return self._folder.name
 
     @property
     def address(self) -> str:
-        """The folder's place as any process on any machine with the same storage would say it."""
+        """The folder's absolute place, valid on any machine with the same storage."""
         return str(self.root.resolve()) if isinstance(self.root, Path) else self.root
 
     def has(self, video_id: str) -> bool:
-        """Tells whether a file for the video is there, readable or not."""
+        """Returns whether the video has a file, readable or not."""
         return self.find(video_id) is not None
 
     def find(self, video_id: str) -> FileFacts | None:
-        """Returns which file a video has; ours goes before the release's."""
+        """Returns the file of a video; ours goes before the release's."""
         if not is_safe_id(video_id):
             return None
         names = (f"{video_id}{suffix}" for suffix in (SAFETENSORS, *PICKLES))
@@ -93,13 +93,13 @@ class FeatureStore:
         return next((facts for facts in found if facts is not None), None)
 
     def video_ids(self) -> list[str]:
-        """Returns every video with a file, sorted; a file whose name is no id is none of ours."""
+        """Returns the ids of all videos with a file, sorted; other file names are ignored."""
         names = map(Path, self._folder.files())
         found = {name.stem for name in names if name.suffix in (SAFETENSORS, *PICKLES)}
         return sorted(filter(is_safe_id, found))
 
     def read(self, video_id: str, num_frames: int | None = None) -> FeatureTrack:
-        """Returns the stored track of a video; one that lies behind a URL is then kept here.
+        """Returns the stored track of a video; files behind a URL are cached.
 
         Args:
             video_id: name of the file without its ending.
@@ -110,7 +110,7 @@ class FeatureStore:
             FeatureFileInvalid: the file is not a track, or its length contradicts `num_frames`.
         """
         file = self._found(video_id)
-        data = self._kept(file)
+        data = self._cached(file)
         if file.name.endswith(SAFETENSORS):
             return parse_track(data, file.name)
         features = bare_tensor(data, file.name).float()
@@ -119,12 +119,12 @@ class FeatureStore:
     def read_rows(
         self, video_id: str, suffix: str | None = None, *, keep: bool = False
     ) -> StoredRows:
-        """Returns the rows of a video in the precision they are stored in.
+        """Returns the rows of a video in their stored precision.
 
         Args:
             video_id: name of the file without its ending.
             suffix: its ending; ours goes before the release's when None.
-            keep: a file behind a URL is then kept here, as `read` does.
+            keep: cache a file behind a URL, as `read` does.
 
         Raises:
             KeyError: there is no file for the video.
@@ -138,7 +138,7 @@ class FeatureStore:
                 raise KeyError(video_id)
             file = found
         name, place = file.name, f"{self.root}/{file.name}"
-        data = self._kept(file) if keep else self.read_file(name)
+        data = self._cached(file) if keep else self.read_file(name)
         digest = sha256(data).hexdigest()
         if name.endswith(SAFETENSORS):
             track = parse_track(data, name)
@@ -149,15 +149,15 @@ class FeatureStore:
         return StoredRows(name, place, features, self._bare_encoder, digest)
 
     def read_file(self, name: str) -> bytes:
-        """Returns a file as it is; raises FileNotFoundError where it is not."""
+        """Returns the bytes of a file; raises FileNotFoundError where there is none."""
         return self._folder.read(name)
 
     def write(self, track: FeatureTrack) -> str:
-        """Writes a track and returns its file's name; the file appears whole or not at all.
+        """Writes a track atomically and returns its file's name.
 
         Raises:
             ValueError: the video's id cannot be a file name.
-            FeatureFileInvalid: a feature is infinite or no number.
+            FeatureFileInvalid: a feature is infinite or NaN.
         """
         name = self._name(track.video_id, SAFETENSORS)
         self._check_finite(track.features, name)
@@ -172,17 +172,17 @@ class FeatureStore:
 
         Raises:
             ValueError: the video's id cannot be a file name.
-            FeatureFileInvalid: a feature is infinite or no number, in float16 if asked for.
+            FeatureFileInvalid: a feature is infinite or NaN, with `half` in float16.
         """
         name, features = self._name(track.video_id, ".pt"), track.features.cpu()
-        stored = features.half() if half else features.clone()  # a view would drag its base along
+        stored = features.half() if half else features.clone()  # a view would save its whole base
         self._check_finite(stored, name)
         data = io.BytesIO()
         torch.save(stored, data)
         return self._put(name, data.getvalue())
 
     def sweep(self, video_ids: Collection[str]) -> None:
-        """Removes what writes of these videos that were cut short have left."""
+        """Removes temporary files that interrupted writes of these videos left."""
         self._folder.sweep({f"{video}{end}" for video in video_ids for end in (SAFETENSORS, ".pt")})
 
     def _check_finite(self, features: Tensor, name: str) -> None:
@@ -196,7 +196,7 @@ class FeatureStore:
     def _bare_encoder(self) -> EncoderId:
         return EncoderId(self.name, "")
 
-    def _kept(self, file: FileFacts) -> bytes:
+    def _cached(self, file: FileFacts) -> bytes:
         if isinstance(self._folder, LocalFolder):
             return self.read_file(file.name)
         key = f"{self.root}/{file.name} {file.size} {file.version}"

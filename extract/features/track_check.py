@@ -1,7 +1,7 @@
-"""The check that features pass however they are read: finite, and cut as their video was.
+"""Validation of features: finite, of the expected encoder, and of windows that match the video.
 
-`track_fault` looks at one track alone; `FeatureCheck` at the feature files of one set, each by
-itself, against the others, and against what is known of the videos from elsewhere.
+`track_fault` checks one track by itself; `FeatureCheck` the feature files of one set, each by
+itself, against the others, and against the lengths and annotations of the videos.
 """
 
 import logging
@@ -15,27 +15,27 @@ from extract.contract import OMNIVORE, FeatureContract
 from extract.encoders.precomputed import MADE_BY
 from extract.errors import FeatureFileInvalid
 from extract.features.store import StoredRows
-from extract.features.track import EncoderId, FeatureTrack
+from extract.features.track import EncoderId, FeatureTrack, window_times
 from extract.features.track_file import regular_length
-from extract.windows import count_windows, cut_windows, window_times
+from extract.windows import count_windows
 
 logger = logging.getLogger(__name__)
 
 SAME_TIME_S = 1e-6
 SAME_RATE = 0.05
-"""Of frames a second: a video that near to the clock's rate is used frame by frame."""
+"""Frames a second: a video within that of the clock's rate is used frame by frame."""
 
 LONGEST_REST = 1.75
-"""A video may be that many times as long as the part that is annotated. Where every video of a set
-seems longer, its rows are closer together than 16 frames: 9 or fewer."""
+"""Greatest length of a video, in multiples of its annotated part. Where every video of a set is
+longer, the rows are closer than 16 frames: 9 or fewer."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What the feature files of one set have in common.
+    """Encoder, width and type that the feature files of one set have in common.
 
     Attributes:
-        encoder: who made them.
+        encoder: that made them.
         width: D_in.
         dtype: "float32" or "float16".
     """
@@ -46,7 +46,7 @@ class Kind:
 
     @classmethod
     def of(cls, features: Tensor, encoder: EncoderId) -> "Kind":
-        """Returns what features, (L, D_in), are."""
+        """Returns the kind of features, (L, D_in)."""
         dtype = str(features.dtype).removeprefix("torch.")
         return cls(encoder, features.shape[1], dtype)
 
@@ -57,25 +57,25 @@ class Kind:
 
 @dataclass(frozen=True)
 class Needed:
-    """What a bundle needs its features to be.
+    """Features that a bundle needs.
 
     Attributes:
         width: D_in.
-        encoder: who must have made them; a bundle trained on a released set knows its name alone.
+        encoder: that must have made them; without fingerprint for a released set.
     """
 
     width: int
     encoder: EncoderId
 
     def fault_of(self, kind: Kind) -> str | None:
-        """Returns why features of a kind are of no use, as what follows a file's name."""
+        """Returns why features of a kind do not fit, as a clause after a file's name, or None."""
         if kind.width != self.width:
             return f"holds vectors of {kind.width} numbers, this bundle needs {self.width}"
         found, expected = kind.encoder, self.encoder
-        if not found.fingerprint:  # a bare tensor does not say who made it
+        if not found.fingerprint:  # a bare tensor does not name its encoder
             return None
         fits = found.fingerprint == expected.fingerprint
-        if not expected.fingerprint:  # a folder that is no released set may hold anyone's
+        if not expected.fingerprint:  # a folder that is no released set may be of any encoder
             fits = found.name == MADE_BY.get(expected.name, found.name)
         if fits:
             return None
@@ -87,10 +87,10 @@ class Needed:
 
 @dataclass(frozen=True)
 class Annotated:
-    """How far annotations go in a video.
+    """Extent of the annotations in a video.
 
     Attributes:
-        start_frame: where the segment that begins last begins.
+        start_frame: first frame of the segment that begins last.
         end_frame: frame after the last one of any segment.
         where: names the segment that begins last.
     """
@@ -103,8 +103,7 @@ class Annotated:
 def track_fault(track: FeatureTrack, contract: FeatureContract = OMNIVORE) -> str | None:
     """Returns what is wrong with a track by itself, as a sentence without its name, or None.
 
-    Its numbers must be finite, and its rows and their times, on the clock that it states, those of
-    its frames under a contract.
+    Its numbers must be finite, and its rows and times those that its frames have under a contract.
     """
     if not bool(torch.isfinite(track.features).all()):
         return "expected finite features, got an infinity or what is no number"
@@ -119,20 +118,13 @@ def track_fault(track: FeatureTrack, contract: FeatureContract = OMNIVORE) -> st
         )
     if track.num_frames < 1:
         return f"expected at least one frame, got {track.num_frames}"
-    window, stride = contract.window_frames, contract.stride_frames
-    count = count_windows(track.num_frames, window_frames=window, stride_frames=stride)
-    if count != len(track.features) or track.is_padded != (track.num_frames < window):
+    count = count_windows(track.num_frames, contract)
+    is_padded = track.num_frames < contract.window_frames
+    if count != len(track.features) or track.is_padded != is_padded:
         return (
             f"{track.num_frames} frames make {count} windows, the track has {len(track.features)}"
         )
-    starts = cut_windows(track.num_frames, window_frames=window, stride_frames=stride)
-    due = window_times(
-        starts,
-        fps=track.ticks_per_s,
-        window_frames=window,
-        num_frames=track.num_frames,
-        origin_s=track.origin_s,
-    )
+    due = window_times(track.num_frames, contract, track.ticks_per_s, track.origin_s)
     for name, given, time in zip(
         ("start_s", "end_s"), (track.start_s, track.end_s), due, strict=True
     ):
@@ -142,10 +134,17 @@ def track_fault(track: FeatureTrack, contract: FeatureContract = OMNIVORE) -> st
 
 
 class FeatureCheck:
-    """Looks at the feature files of one set, one after the other.
+    """Checks the feature files of one set, one after the other.
 
     Attributes:
-        kind: what the files have in common; that of the first one unless it is set before.
+        kind: of all files: that of the first one.
+
+    Args:
+        needed: what a bundle needs.
+        lengths: video -> frames at 30 a second, as metadata states them.
+        annotated: video -> extent of its annotations.
+        contract: how windows must have been cut.
+        remedy: how to obtain the lengths of videos, for messages.
     """
 
     def __init__(
@@ -157,30 +156,21 @@ class FeatureCheck:
         contract: FeatureContract = OMNIVORE,
         remedy: str = "",
     ) -> None:
-        """Has seen no file yet.
-
-        Args:
-            needed: what the features must be for a bundle.
-            lengths: video -> frames at 30 a second, as metadata states them.
-            annotated: video -> how far annotations go in it.
-            contract: how windows must have been cut.
-            remedy: how to come by the lengths of videos.
-        """
         self.kind: Kind | None = None
         self._needed = needed
         self._lengths = lengths or {}
         self._annotated = annotated or {}
         self._contract = contract
         self._remedy = remedy
-        self._knows_a_length = False
-        self._rests: dict[str, tuple[float, str]] = {}
+        self._has_length = False
+        self._ratios: dict[str, tuple[float, str]] = {}
 
     def file(self, video: str, rows: StoredRows) -> int:
-        """Looks at a video's file; returns the length of the video in frames.
+        """Checks a video's file; returns the length of the video in frames.
 
         Raises:
-            FeatureFileInvalid: the file is damaged, unlike the others or what is needed, or not of
-                the whole video with a row every 16 frames; names the file.
+            FeatureFileInvalid: the file is damaged, of another kind than the others or the needed
+                one, or not of the whole video with a row every 16 frames; names the file.
         """
         if rows.track is not None:
             return self.track(video, rows.place, rows.track)
@@ -190,7 +180,7 @@ class FeatureCheck:
         return self.count(video, rows.place, len(rows.features), None)
 
     def track(self, video: str, place: str, track: FeatureTrack) -> int:
-        """Looks at a track that says of itself how it was made; otherwise as `file` does.
+        """Checks a track that states its encoder and times; otherwise as `file` does.
 
         Raises:
             FeatureFileInvalid: as `file` does.
@@ -201,10 +191,10 @@ class FeatureCheck:
         return self.count(video, place, len(track.features), track.num_frames)
 
     def same(self, place: str, kind: Kind) -> None:
-        """Looks whether a file, or a pack of them, is of the kind that is needed.
+        """Checks that a file, or a pack of them, is of the kind of the others and the needed one.
 
         Raises:
-            FeatureFileInvalid: it is not, or not of the kind of those before.
+            FeatureFileInvalid: it is not.
         """
         if self._needed is not None and (fault := self._needed.fault_of(kind)):
             raise FeatureFileInvalid(f"{place} {fault}")
@@ -216,11 +206,10 @@ class FeatureCheck:
             )
 
     def count(self, video: str, place: str, rows: int, num_frames: int | None) -> int:
-        """Compares a number of rows with what is known of the video; returns its length in frames.
+        """Compares a number of rows with the video's facts; returns its length in frames.
 
-        Metadata and decoder may disagree on the last frames, and so by one window; more means that
-        the file was made at another stride, as faulty files of an early release were, or of
-        another video.
+        Metadata and decoder may disagree by a few frames, hence by one window; more means another
+        stride, as in faulty files of an early release, or another video.
 
         Args:
             video: which.
@@ -233,12 +222,10 @@ class FeatureCheck:
         """
         stated = self._lengths.get(video, 0)
         length = num_frames or regular_length(rows)
-        if self._windows(length) != rows:
-            raise FeatureFileInvalid(
-                f"{place}: {length} frames make {self._windows(length)} windows, not {rows}"
-            )
+        if (made := count_windows(length, self._contract)) != rows:
+            raise FeatureFileInvalid(f"{place}: {length} frames make {made} windows, not {rows}")
         if stated > 0:
-            expected = self._windows(stated)
+            expected = count_windows(stated, self._contract)
             if abs(expected - rows) > 1:
                 raise FeatureFileInvalid(
                     f"{place}: {stated} frames make {expected} windows of "
@@ -250,24 +237,24 @@ class FeatureCheck:
         annotated = self._annotated.get(video)
         if annotated is not None:
             self._compare(place, rows, length, annotated)
-            self._rests[video] = (length / max(1, annotated.end_frame), place)
-        self._knows_a_length |= stated > 0 or num_frames is not None
+            self._ratios[video] = (length / max(1, annotated.end_frame), place)
+        self._has_length |= stated > 0 or num_frames is not None
         return length
 
     def finish(self) -> None:
-        """Looks at the set as a whole, once all its files were looked at.
+        """Checks the set as a whole, after all its files.
 
         Raises:
-            FeatureFileInvalid: no length of a video is known, and every video seems to go on for
-                so long after its last annotation that rows must be closer than 16 frames.
+            FeatureFileInvalid: no length of a video is known, and every video would exceed
+                `LONGEST_REST`, so that rows must be closer than 16 frames.
         """
-        if self._knows_a_length or not self._rests:
+        if self._has_length or not self._ratios:
             return
-        least, place = min(self._rests.values())
+        least, place = min(self._ratios.values())
         if least > LONGEST_REST:
             remedy = f": {self._remedy}" if self._remedy else ""
             raise FeatureFileInvalid(
-                f"{place} and {len(self._rests) - 1} more: with a row every "
+                f"{place} and {len(self._ratios) - 1} more: with a row every "
                 f"{self._contract.stride_frames} frames, every video would be at least "
                 f"{least:.1f} times as long as the part of it that is annotated. These are "
                 "features of a smaller stride, such as omnivore_image_swinl (5 frames) or an "
@@ -278,16 +265,8 @@ class FeatureCheck:
             "%s and %d more: the lengths of their videos are not known, rows were compared with "
             "annotations alone%s",
             place,
-            len(self._rests) - 1,
+            len(self._ratios) - 1,
             f"; ego4d.json states them: {self._remedy}" if self._remedy else "",
-        )
-
-    def _windows(self, num_frames: int) -> int:
-        contract = self._contract
-        return count_windows(
-            num_frames,
-            window_frames=contract.window_frames,
-            stride_frames=contract.stride_frames,
         )
 
     def _compare(self, place: str, rows: int, length: int, annotated: Annotated) -> None:

@@ -1,6 +1,6 @@
-"""One feature track <-> the bytes of its file, in our layout or the Ego4D release's.
+"""File formats of a feature track: safetensors with metadata, and the Ego4D release's bare tensors.
 
-Only home of safetensors in this package; pickles are read with `weights_only=True` only.
+Pickles are read with `weights_only=True` only.
 """
 
 import io
@@ -15,18 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from extract.contract import OMNIVORE
 from extract.errors import FeatureFileInvalid
 from extract.features.track import EncoderId, FeatureTrack
-from extract.windows import cut_windows, window_times
+from extract.windows import count_windows
 
 FORMAT = "egopack-track/1"
-_RELEASE_FPS = 30.0
-_RELEASE_WINDOW = 32
-_RELEASE_STRIDE = 16
 
 
 def track_bytes(track: FeatureTrack) -> bytes:
-    """Returns a track as the safetensors file that `read_track` reads."""
+    """Returns a track as a safetensors file, which `read_track` reads."""
     facts = {
         "format": FORMAT,
         "video_id": track.video_id,
@@ -48,14 +46,14 @@ def track_bytes(track: FeatureTrack) -> bytes:
 
 
 def regular_length(num_rows: int) -> int:
-    """Returns the frames of a video whose last released window lies where the others would."""
-    return _RELEASE_STRIDE * (num_rows - 1) + _RELEASE_WINDOW
+    """Returns the frames of a video whose last released window is a regular one."""
+    return OMNIVORE.stride_frames * (num_rows - 1) + OMNIVORE.window_frames
 
 
 def _ordered(data: bytes) -> bytes:
-    """The same safetensors file with a sorted header, which has the hash of what follows it.
+    """Returns the safetensors file with a sorted header and the hash of its tensors in it.
 
-    The library's order differs by run.
+    The library's order differs between runs.
     """
     header, tensors = _split(data)
     header["__metadata__"]["sha256"] = sha256(tensors).hexdigest()
@@ -71,7 +69,7 @@ def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def read_track(path: Path) -> FeatureTrack:
-    """Returns the track in one of our files, whatever the file is called.
+    """Returns the track in a file of `track_bytes`, of any file name.
 
     Raises:
         FeatureFileInvalid: the file is not a track.
@@ -80,10 +78,10 @@ def read_track(path: Path) -> FeatureTrack:
 
 
 def parse_track(data: bytes, name: str) -> FeatureTrack:
-    """Returns the track in the content of one of our files.
+    """Returns the track in the bytes of such a file.
 
     Args:
-        data: what `track_bytes` made; the hash in it is checked where it has one.
+        data: of `track_bytes`; the hash in it is checked where it has one.
         name: of the file, for messages.
 
     Raises:
@@ -123,14 +121,14 @@ def parse_track(data: bytes, name: str) -> FeatureTrack:
 
 
 def bare_tensor(data: bytes, name: str) -> Tensor:
-    """Returns the tensor in a file of the release, (N, D), in the precision it is stored in.
+    """Returns the tensor in a file of the release, (N, D), in its stored precision.
 
     Args:
         data: content of the file.
         name: of the file, for messages.
 
     Raises:
-        FeatureFileInvalid: it is no tensor of that shape.
+        FeatureFileInvalid: it is not such a tensor.
     """
     try:
         features = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -147,12 +145,12 @@ def bare_tensor(data: bytes, name: str) -> Tensor:
 def bare_track(
     features: Tensor, name: str, encoder: EncoderId, num_frames: int | None
 ) -> FeatureTrack:
-    """Returns the track of a bare tensor, whose times follow from where the release cuts windows.
+    """Returns the track of a bare tensor, with the times of the release's windows.
 
     Args:
         features: (N, D) float32.
         name: of the file; the video's id and an ending.
-        encoder: who made them.
+        encoder: that made them.
         num_frames: length of the video at 30 fps; None takes the last window as regular.
 
     Raises:
@@ -161,22 +159,8 @@ def bare_track(
     count = len(features)
     if num_frames is None:
         num_frames = regular_length(count)
-    starts = cut_windows(num_frames, window_frames=_RELEASE_WINDOW, stride_frames=_RELEASE_STRIDE)
-    if len(starts) != count:
+    if (made := count_windows(num_frames)) != count:
         raise FeatureFileInvalid(
-            f"{name}: {num_frames} frames make {len(starts)} windows, the file has {count}"
+            f"{name}: {num_frames} frames make {made} windows, the file has {count}"
         )
-    start_s, end_s = window_times(
-        starts, fps=_RELEASE_FPS, window_frames=_RELEASE_WINDOW, num_frames=num_frames
-    )
-    return FeatureTrack(
-        features=features,
-        start_s=start_s,
-        end_s=end_s,
-        fps=_RELEASE_FPS,
-        video_id=Path(name).stem,
-        encoder=encoder,
-        num_frames=num_frames,
-        stride_frames=_RELEASE_STRIDE,
-        is_padded=num_frames < _RELEASE_WINDOW,
-    )
+    return FeatureTrack.of_windows(features, num_frames, OMNIVORE, encoder, Path(name).stem)

@@ -1,1 +1,1 @@
-"""How an encoder runs: precision, compilation, CUDA graphs, ONNX; and which is faster."""
+"""Runtimes of an encoder: precision, compilation, CUDA graphs, ONNX, and the choice by speed."""

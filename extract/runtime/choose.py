@@ -1,6 +1,6 @@
-"""Which runtime makes the features: torch or ONNX Runtime, as told or as measured on this machine.
+"""Choice of an encoder's runtime: torch or ONNX Runtime, as set or as measured on this machine.
 
-For serving. What is trained, evaluated or stored does not depend on a race: there it is torch.
+"auto" is for serving; training, evaluation and stored features use torch.
 """
 
 import logging
@@ -27,25 +27,24 @@ RuntimeName = Literal["auto", "torch", "onnx"]
 PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 MARGIN = 1.1
-"""ONNX Runtime has to be so many times as fast, or torch stays: near a draw nothing should flap."""
+"""Least speed-up with which ONNX Runtime is chosen, so that the choice is stable."""
 BATCHES = (1, 14)
-"""One window, and those of an 8 s clip."""
+"""Batch sizes: one window, and those of an 8 s clip."""
 BUDGET_S = 2.0
-"""For all of them; a call that has begun is finished."""
+"""Time limit of all measurements; a call under way is finished."""
 MAX_ROUNDS = 9
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What is asked for.
+    """Settings of the runtime.
 
     Attributes:
-        name: "auto" takes the faster one, by a measurement made now or remembered.
+        name: "auto" takes the faster one, by a measurement made now or cached.
         provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
-        cache: folder that remembers measurements; None remembers nothing.
-        precision: "fp32", "bf16" or "fp16"; another than fp32 is torch's alone.
-        execution: how torch runs the network, see `compiled.ExecutionMode`; ONNX Runtime
-            has "eager" only.
+        cache: folder of cached measurements; None caches nothing.
+        precision: "fp32", "bf16" or "fp16"; other than fp32 in torch only.
+        execution: see `compiled.ExecutionMode`; other than "eager" in torch only.
     """
 
     name: RuntimeName = "torch"
@@ -56,23 +55,23 @@ class Runtime:
 
     @property
     def is_plain(self) -> bool:
-        """Whether any runtime could do it."""
+        """Whether any runtime supports the precision and execution."""
         return self.precision == "fp32" and self.execution == "eager"
 
 
 TORCH = Runtime()
-"""Wherever the same input has to give the same digits."""
+"""For results that must not depend on the machine's speed."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen.
+    """The chosen runtime.
 
     Attributes:
         name: "torch" or "onnx".
         provider: torch's device, or ONNX Runtime's provider.
-        reason: why, in a sentence.
-        times_ms: what was measured; empty where nothing had to be.
+        reason: in a sentence.
+        times_ms: measurements; empty where none was needed.
     """
 
     name: Literal["torch", "onnx"]
@@ -84,15 +83,15 @@ class Choice:
 def choose_encoder(
     encoder: TorchEncoder, graph: bytes, runtime: Runtime
 ) -> tuple[VideoEncoder, Choice]:
-    """Returns what makes `encoder`'s features, and why it is this runtime.
+    """Returns the encoder in its runtime, and the choice.
 
     Args:
         encoder: on the device where it is to run.
         graph: its `encoder.onnx`; empty if there is none.
-        runtime: what is asked for.
+        runtime: the settings.
 
     Raises:
-        RuntimeUnavailable: what was asked for is not there, or moves the features.
+        RuntimeUnavailable: the runtime is not there, or changes the features.
         ValueError: the graph is not this encoder's.
     """
     chosen: VideoEncoder = encoder
@@ -110,17 +109,14 @@ def choose_encoder(
 
 
 def times_faster(times: Times) -> float:
-    """Returns how many times as fast as torch ONNX Runtime is.
-
-    The geometric mean over batch sizes: none outweighs another, and torch's would be its inverse.
-    """
+    """Returns the speed-up of ONNX Runtime over torch: the geometric mean over batch sizes."""
     return statistics.geometric_mean(row["torch"] / row["onnx"] for row in times.values())
 
 
 def measure(encoders: Mapping[str, VideoEncoder], *, budget_s: float = BUDGET_S) -> Times:
-    """Returns the least milliseconds by the clock for each batch size; the encoders take turns.
+    """Returns the least wall-clock milliseconds for each batch size; the encoders alternate.
 
-    A network for which one window already takes longer than the budget is measured no further.
+    Larger batches are not measured once one batch exceeds the budget.
     """
     times: Times = {}
     contract = next(iter(encoders.values())).contract

@@ -1,6 +1,6 @@
-"""A trunk made ready for a few batch sizes: compiled, and on a CUDA device captured as graphs.
+"""Compiled execution of a trunk for a few batch sizes, and CUDA graphs of it.
 
-Knows pixels and features, not frames. What cannot be made ready runs eagerly, and the log says why.
+Where compilation or capture fails, the trunk runs eagerly, and the log states why.
 """
 
 import logging
@@ -18,13 +18,13 @@ from extract.runtime.precision import LEAST_COSINE, in_precision, least_cosine
 logger = logging.getLogger(__name__)
 
 ExecutionMode = Literal["eager", "compiled", "graph", "compiled-graph"]
-"""How a trunk runs: as written, by torch's compiler, replayed as a CUDA graph, or both."""
+"""Execution of a trunk: eager, by torch's compiler, replayed as a CUDA graph, or both."""
 
 BATCH_SIZES = (1, 4, 16, 64)
 LEAST_COSINE_FP32 = 0.99999
-"""Between vectors of a trunk made ready and of the same trunk run eagerly, in fp32."""
+"""Least cosine of vectors of a compiled trunk and of the same trunk run eagerly, in fp32."""
 
-# A missing or failing compiler, a graph that cannot be captured: none of them ours to mend.
+# Of a missing or failing compiler, or a graph that cannot be captured.
 _FAILURES = (RuntimeError, ImportError, OSError, subprocess.SubprocessError)
 
 Run = Callable[[Tensor], Tensor]
@@ -37,17 +37,17 @@ def prepare(
     execution: ExecutionMode = "eager",
     batch_sizes: Sequence[int] = BATCH_SIZES,
 ) -> TorchEncoder:
-    """Returns the encoder as it is to run on its device, compared with what it was.
+    """Returns the encoder in its precision and execution, checked against its features before.
 
     Args:
         encoder: in fp32, on the device that will run it.
         precision: see `in_precision`.
-        execution: how the trunk runs; a mode this machine lacks falls back to "eager".
-        batch_sizes: what else than "eager" is made ready for.
+        execution: of the trunk; one that fails on this machine falls back to "eager".
+        batch_sizes: of executions other than "eager".
 
     Raises:
-        ValueError: the precision or the mode is unknown or cannot be had, or the precision moves
-            the features.
+        ValueError: the precision or the execution is unknown or unavailable, or the precision
+            changes the features.
     """
     if execution not in get_args(ExecutionMode):
         raise ValueError(
@@ -57,22 +57,20 @@ def prepare(
         raise ValueError(f"CUDA graphs need a CUDA device, the encoder is on {encoder.device}")
     ready = in_precision(encoder, precision)
     if execution != "eager":
-        contract = ready.contract
-        frames = contract.window_frames // contract.frame_step
-        window = (3, frames, contract.crop_height, contract.crop_width)
+        window = (3, *ready.contract.window_shape)
         ready.run = FixedBatches(ready.trunk, window, execution=execution, sizes=batch_sizes)
     return ready
 
 
 def cut_batch(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields (windows, size of the batch they go in) until all windows are in one.
+    """Yields (windows, size of their batch) until no window is left.
 
-    What is left goes into the next larger size if that is at most twice as much; otherwise the
-    largest size that is full goes first. So padding never doubles the work.
+    The rest goes into the next larger size if that is at most twice as much; otherwise the largest
+    size that is full goes first. So padding at most doubles the work.
 
     Args:
-        count: windows at hand.
-        sizes: that exist, one of them 1.
+        count: number of windows.
+        sizes: available batch sizes, one of them 1.
     """
     while count:
         size = min((s for s in sizes if count <= s <= 2 * count), default=0)
@@ -82,10 +80,10 @@ def cut_batch(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 class FixedBatches:
-    """Runs a trunk on batches of a few sizes, each made ready beforehand.
+    """Runs a trunk on batches of a few sizes, each compiled or captured beforehand.
 
     Attributes:
-        fallback: why the trunk runs eagerly after all; None if it does not.
+        fallback: why the trunk runs eagerly; None if it does not.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class FixedBatches:
         execution: ExecutionMode,
         sizes: Sequence[int],
     ) -> None:
-        """Makes every size ready and compares its numbers with the eager trunk's.
+        """Compiles or captures every size and compares its features with the eager trunk's.
 
         Args:
             trunk: in evaluation mode, on its device.
@@ -111,7 +109,7 @@ class FixedBatches:
         self.fallback: str | None = None
         try:
             for size in sorted({1, *sizes}, reverse=True):
-                self._runs[size] = self._make_ready((size, *window), execution)
+                self._runs[size] = self._compiled((size, *window), execution)
         except _FAILURES as error:
             reason = str(error).strip().splitlines() or [""]
             self.fallback = f"{type(error).__name__}: {reason[0]}"
@@ -137,8 +135,8 @@ class FixedBatches:
         return rows[0] if len(rows) == 1 else torch.cat(rows)
 
     @torch.inference_mode()
-    def _make_ready(self, shape: tuple[int, ...], execution: ExecutionMode) -> Run:
-        # Made in inference mode, as those to come: for others it would be compiled once more.
+    def _compiled(self, shape: tuple[int, ...], execution: ExecutionMode) -> Run:
+        # In inference mode, as all later inputs: for others it would be compiled again.
         pixels = _probe(self._trunk, shape)
         run = _traced(self._trunk, shape)
         if execution.startswith("compiled"):
@@ -152,9 +150,9 @@ class FixedBatches:
 
 
 def _traced(trunk: nn.Module, shape: tuple[int, ...]) -> Run:
-    """Returns the trunk for one shape as a graph of operations, with code of its own.
+    """Returns the trunk for one shape as an exported graph with a code object of its own.
 
-    Were the code shared, the compiler would take one size for another size's failure.
+    With shared code the compiler would count each size as a recompilation of another.
     """
     with torch.inference_mode(False), torch.no_grad():
         pixels = _probe(trunk, shape)
@@ -163,11 +161,11 @@ def _traced(trunk: nn.Module, shape: tuple[int, ...]) -> Run:
 
 
 class _Graph:
-    """A call on CUDA tensors of one shape, recorded once and replayed as a whole."""
+    """CUDA graph: a call on tensors of one shape, captured once and replayed."""
 
     def __init__(self, run: Run, pixels: Tensor) -> None:
         self._input = pixels.clone()
-        # Warmed up on a stream of its own: what is chosen or compiled on first use is not recorded.
+        # Warmed up on a stream of its own: autotuning and compilation must not be captured.
         stream = torch.cuda.Stream(pixels.device)
         stream.wait_stream(torch.cuda.current_stream(pixels.device))
         with torch.cuda.stream(stream):
@@ -181,7 +179,7 @@ class _Graph:
     def __call__(self, pixels: Tensor) -> Tensor:
         self._input.copy_(pixels)
         self._graph.replay()
-        return self._output.clone()  # the next replay writes over it
+        return self._output.clone()  # the next replay overwrites it
 
 
 def _probe(trunk: nn.Module, shape: tuple[int, ...]) -> Tensor:

@@ -1,7 +1,6 @@
-"""Batches of windows that share frames: every frame goes to the device, and is prepared, once.
+"""Frame batches: overlapping windows that share frames are transferred and preprocessed once.
 
-Windows overlap by half, and by more where the last one is moved back. Knows nothing of where
-frames come from.
+Windows overlap by half, and by more where the last one is moved back.
 """
 
 from collections import deque
@@ -15,22 +14,22 @@ from torch import Tensor
 from extract.encoders.encoder import VideoEncoder
 
 NumberedFrame = tuple[int, np.ndarray]
-"""A frame's place in its video, and the frame, (H, W, 3), as `pixels.to_pixels` takes it."""
+"""A frame's number in its video, and the frame, (H, W, 3), as `preprocess.to_pixels` takes it."""
 
 EncodeBatch = Callable[[Sequence[Sequence[NumberedFrame]]], Tensor]
 """Windows of one video, T frames each, to features, (B, dim) float32."""
 
 _PIXEL_BYTES = 256 * 1024 * 1024
-"""Of floats before the resize, at a time: some ten full-HD frames."""
+"""Largest batch of floats before the resize: some ten full-HD frames."""
 
 
 @runtime_checkable
 class FrameEncoder(VideoEncoder, Protocol):
-    """An encoder whose frames can be prepared one by one."""
+    """An encoder with a separate preprocessing of frames."""
 
     @property
     def device(self) -> torch.device:
-        """Where frames are prepared and windows encoded."""
+        """Of preprocessing and encoding."""
 
     def to_pixels(self, frames: Tensor) -> Tensor:
         """Returns (3, n, h, w) float32 on the device, of (n, H, W, 3) frames on any."""
@@ -40,9 +39,10 @@ class FrameEncoder(VideoEncoder, Protocol):
 
 
 def batch_encoder(encoder: VideoEncoder) -> EncodeBatch:
-    """Returns what encodes a video's batches, in order; the features are the same either way.
+    """Returns a function that encodes a video's batches, in order.
 
-    On a CPU, frames that arrive in the network's size are as soon prepared twice as gathered.
+    Frames are shared where that is faster: on a CPU, frames in the network's size are normalised
+    twice as fast as they are gathered. Features are the same.
     """
     if isinstance(encoder, FrameEncoder) and (
         encoder.contract.resize == "float" or encoder.device.type == "cuda"
@@ -57,7 +57,7 @@ def batch_encoder(encoder: VideoEncoder) -> EncodeBatch:
 
 
 class SharedFrames:
-    """Encodes batches of one video, in order; pixels that the next batch may need are kept."""
+    """Encodes batches of one video, in order, and keeps the preprocessed frames of the last one."""
 
     def __init__(self, encoder: FrameEncoder) -> None:
         self._encoder = encoder
@@ -99,10 +99,9 @@ class SharedFrames:
 
 
 class _CudaTransfer:
-    """Copies frames to a CUDA device while it computes, at most two batches ahead of it.
+    """Prefetch of frames to a CUDA device while it computes, at most two batches ahead.
 
-    They travel from pinned memory on a stream of their own. torch keeps both ends of a copy until
-    it is done.
+    Copies run from pinned memory on a stream of their own; torch keeps both buffers until the end.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -123,7 +122,7 @@ class _CudaTransfer:
         return fetched
 
     def end_batch(self) -> None:
-        """Notes that a batch is under way, and waits while there are more than two."""
+        """Records the end of a batch, and waits while more than two are under way."""
         ended = torch.cuda.Event()
         ended.record(torch.cuda.current_stream(self._device))
         self._under_way.append(ended)

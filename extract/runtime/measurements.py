@@ -1,6 +1,6 @@
-"""What was measured on this machine, kept as one JSON file for each set of facts it depends on.
+"""Benchmark cache: runtimes measured on this machine, one JSON file per set of facts.
 
-Losing a file only costs measuring again, so whatever is wrong with one is logged and no error.
+A lost file costs a new measurement, so an unusable one is logged and is no error.
 """
 
 import json
@@ -13,15 +13,17 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import torch
+from pydantic import PositiveFloat, TypeAdapter
 
 logger = logging.getLogger(__name__)
 
 Times = dict[str, dict[str, float]]
-"""Windows in a batch, as JSON spells them -> runtime -> milliseconds."""
+"""Windows in a batch, as a JSON key -> runtime -> milliseconds."""
+_TIMES = TypeAdapter(dict[str, dict[str, PositiveFloat]])
 
 
 def machine_facts(device: torch.device) -> dict[str, object]:
-    """Returns what of this machine and process decides how long something takes."""
+    """Returns the facts of this machine and process that determine run times."""
     cpu = device.type == "cpu"
     return {
         "device": _cpu_model() if cpu else torch.cuda.get_device_name(device),
@@ -32,31 +34,20 @@ def machine_facts(device: torch.device) -> dict[str, object]:
 
 
 def load(folder: Path | None, facts: Mapping[str, object]) -> Times | None:
-    """Returns what was measured under the same facts, or None.
-
-    Args:
-        folder: of the measurements, ~ for home; None remembers nothing.
-        facts: plain JSON types.
-    """
+    """Returns the times measured under the same facts (plain JSON types); None without a cache."""
     if folder is None:
         return None
     try:
         return _checked(json.loads(_path(folder, facts).read_bytes()), facts)
     except FileNotFoundError:
         return None
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: there is no home
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home folder
         logger.warning("what was measured cannot be used, it is measured again: %s", error)
         return None
 
 
 def save(folder: Path | None, facts: Mapping[str, object], times: Times) -> None:
-    """Keeps a measurement; a reader sees all of it or nothing.
-
-    Args:
-        folder: made if it is not there; None remembers nothing.
-        facts: plain JSON types.
-        times: what was measured.
-    """
+    """Stores a measurement atomically; without a folder, does nothing."""
     if folder is None:
         return
     text = json.dumps({"facts": dict(facts), "times_ms": times}, indent=1) + "\n"
@@ -79,15 +70,10 @@ def _checked(record: object, facts: Mapping[str, object]) -> Times:
     """Raises ValueError unless the record is of these facts and holds times."""
     if not isinstance(record, dict) or record.get("facts") != dict(facts):
         raise ValueError("it is no measurement of this machine")
-    times = record.get("times_ms")
-    if not isinstance(times, dict):
-        raise ValueError("it holds no times")
-    rows = list(times.values())
-    if not rows or not all(isinstance(row, dict) and set(row) == set(rows[0]) for row in rows):
-        raise ValueError("it holds no times")
-    if not all(isinstance(ms, int | float) and ms > 0 for row in rows for ms in row.values()):
-        raise ValueError("it holds times that are none")
-    return {str(batch): dict(row) for batch, row in times.items()}
+    times: Times = _TIMES.validate_python(record.get("times_ms"), strict=True)
+    if len({frozenset(row) for row in times.values()}) != 1:
+        raise ValueError("its batch sizes have no times, or those of other runtimes")
+    return times
 
 
 def _cpu_model() -> str:

@@ -1,4 +1,4 @@
-"""An encoder's ONNX graph as a `VideoEncoder`, run by ONNX Runtime: its only home."""
+"""ONNX encoder: an encoder's ONNX graph as a `VideoEncoder`, run by ONNX Runtime."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from extract.encoders.preprocess import to_network_input
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
 
-# Read when it is imported: it would write to the temporary folder and report to its maker.
+# Read at import; telemetry would write to the temporary folder and report to Microsoft.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime
@@ -31,11 +31,11 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-"""What a setting calls a provider -> what ONNX Runtime calls it."""
+"""Provider in settings -> provider in ONNX Runtime."""
 
 WINDOWS_TOGETHER = 2
-"""On a CPU. What a layer makes of two windows of the small trunk still lies in a core's cache when
-the next one reads it; of a whole clip's windows it does not, which takes a sixth longer."""
+"""Windows in one call on a CPU: activations of two windows of the small trunk fit a core's cache; a
+whole clip's windows take a sixth longer."""
 
 _ERRORS: tuple[type[Exception], ...] = tuple(
     kind
@@ -48,28 +48,27 @@ class OnnxEncoder:
     """The same features as a `TorchEncoder`'s, to rounding.
 
     On a CPU windows are spread over as many threads as torch has at the time of the call, a few
-    windows to a thread at a time, and an operation stays on its thread: threads meet once a call,
-    and do nothing in between.
+    windows at a time, and an operation stays on its thread: threads synchronise once a call.
 
     Attributes:
         name: of the encoder.
         dim: numbers in one feature vector.
         contract: how its windows are made.
-        fingerprint: the torch encoder's: features of either may stand for the other's.
-        provider: what runs it.
+        fingerprint: the torch encoder's: their features are interchangeable.
+        provider: of `PROVIDERS`.
     """
 
     def __init__(self, encoder: TorchEncoder, graph: bytes, *, provider: str = "cpu") -> None:
         """Makes a session.
 
         Args:
-            encoder: whose graph it is; its weights are used, whatever the graph says of files.
+            encoder: of the graph; provides the weights, whatever files the graph names.
             graph: an `encoder.onnx`.
-            provider: of `PROVIDERS`; where to run it.
+            provider: of `PROVIDERS`.
 
         Raises:
-            RuntimeUnavailable: this installation does not have the provider, or it does not start.
-            ValueError: the graph is none, or not the encoder's.
+            RuntimeUnavailable: the provider is not installed, or does not start.
+            ValueError: the graph is invalid, or not the encoder's.
         """
         self.name, self.dim = encoder.name, encoder.dim
         self.contract, self.fingerprint = encoder.contract, encoder.fingerprint
@@ -101,24 +100,22 @@ class OnnxEncoder:
         return torch.from_numpy(np.concatenate(list(self._threads.map(self._run_share, shares))))
 
     def _inputs(self, windows: Tensor) -> NDArray[Any]:
-        contract = self.contract
-        frames = contract.window_frames // contract.frame_step
-        size = (contract.crop_height, contract.crop_width)
+        frames, height, width = self.contract.window_shape
         if windows.ndim != 5 or windows.shape[1] != frames:
             raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
         if not self._takes_bytes:
-            pixels: NDArray[Any] = to_network_input(windows, contract).cpu().numpy()
+            pixels: NDArray[Any] = to_network_input(windows, self.contract).cpu().numpy()
             return pixels
-        if windows.dtype != torch.uint8 or windows.shape[2:] != (*size, 3):
+        if windows.dtype != torch.uint8 or windows.shape[2:] != (height, width, 3):
             raise ValueError(
-                f"expected (B, {frames}, {size[0]}, {size[1]}, 3) uint8 windows, "
+                f"expected (B, {frames}, {height}, {width}, 3) uint8 windows, "
                 f"got {tuple(windows.shape)} {windows.dtype}"
             )
         whole: NDArray[Any] = windows.cpu().contiguous().numpy()
         return whole
 
     def _run_share(self, share: NDArray[Any]) -> NDArray[np.float32]:
-        """A thread's windows, a few at a time."""
+        """Encodes one thread's windows, a few at a time."""
         parts = np.array_split(share, max(1, ceil(len(share) / WINDOWS_TOGETHER)))
         return np.concatenate([self._run(part) for part in parts])
 
@@ -132,9 +129,8 @@ class OnnxEncoder:
         return np.asarray(features, np.float32)
 
     def _check(self) -> None:
-        """Raises ValueError unless the session makes such features of such windows."""
-        frames = self.contract.window_frames // self.contract.frame_step
-        sizes = [frames, self.contract.crop_height, self.contract.crop_width]
+        """Raises ValueError unless input and output have the encoder's shapes."""
+        sizes = self.contract.window_shape
         expected = [*sizes, 3] if self._takes_bytes else [3, *sizes]
         (taken,), (made,) = self._session.get_inputs(), self._session.get_outputs()
         if taken.shape[1:] != expected or made.shape[1:] != [self.dim]:
@@ -182,9 +178,9 @@ def _open(
 
 
 def _stored_tensors(graph: bytes, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Returns the names of the tensors that the graph expects from a file.
+    """Returns the names of the graph's external tensors, each checked to be one of the encoder's.
 
-    No file is ever opened for it: each has to be one of the encoder's.
+    No external file is ever opened.
     """
     try:
         model = onnx.load_model_from_string(graph)

@@ -1,7 +1,7 @@
-"""The command that adds encoder.onnx to a bundle: python -m extract.runtime.onnx_export BUNDLE.
+"""ONNX export of a bundle's encoder: python -m extract.runtime.onnx_export BUNDLE.
 
 The graph is small: its weights are those of encoder.safetensors beside it. It is written only if
-it says what the encoder in torch says. Exit status: 0 written, 1 it was not.
+its features are those of the encoder in torch. Exit status: 0 written, 1 not written.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from weights.errors import WeightsError
 logger = logging.getLogger(__name__)
 
 BATCHES = (1, 2, 5)
-"""Numbers of windows for which features are compared."""
+"""Batch sizes for which features are compared."""
 TOLERANCE = 1e-4
 """Greatest difference of a feature, relative to the greatest feature where that is above one."""
 
 
 def is_exportable(encoder: TorchEncoder) -> bool:
-    """Whether the encoder is of the one kind for which a graph can be written."""
+    """Returns whether a graph can be written for the encoder: for a video Swin."""
     return isinstance(encoder.config, SwinConfig)
 
 
@@ -45,7 +45,7 @@ def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -
 
     Args:
         encoder: a video Swin with float32 weights.
-        batches: numbers of windows for which features are compared before anything is returned.
+        batches: batch sizes for which features are compared.
 
     Raises:
         ValueError: it is another network, or of another precision.
@@ -73,7 +73,7 @@ def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -
 
 
 def stored_tensors(tensors: Mapping[str, Tensor]) -> dict[str, StoredTensor]:
-    """Returns where each tensor lies in the file that safetensors makes of them."""
+    """Returns the position of each tensor in the safetensors file of them all."""
     data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     start = 8 + int.from_bytes(data[:8], "little")  # length of the header, header, tensors
     header = json.loads(data[8:start])
@@ -86,18 +86,21 @@ def stored_tensors(tensors: Mapping[str, Tensor]) -> dict[str, StoredTensor]:
 
 
 def made_up_windows(contract: FeatureContract, batch: int) -> Tensor:
-    """Returns windows of noise in the size of the crop, (B, T, H, W, 3) uint8."""
-    frames = contract.window_frames // contract.frame_step
-    shape = (batch, frames, contract.crop_height, contract.crop_width, 3)
+    """Returns windows of noise, (B, T, crop_height, crop_width, 3) uint8."""
+    shape = (batch, *contract.window_shape, 3)
     return torch.randint(
         256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(batch)
     )
 
 
 def greatest_difference(expected: Tensor, found: Tensor) -> float:
-    """Returns how far features are apart, relative to the greatest where that is above one."""
+    """Returns the greatest difference of features, relative to the greatest where above one."""
     expected, found = expected.cpu(), found.cpu()
     return float((expected - found).abs().max() / expected.abs().max().clamp(min=1))
+
+
+class _Options(argparse.Namespace):
+    bundle: Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,8 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m extract.runtime.onnx_export", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("bundle", type=Path, help="its folder; other files stay as they are")
-    folder = parser.parse_args(arguments).bundle
+    parser.add_argument(
+        "bundle", type=Path, help="folder of the bundle; its other files stay as they are"
+    )
+    folder = parser.parse_args(arguments, namespace=_Options()).bundle
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         bundle = load_bundle(folder)

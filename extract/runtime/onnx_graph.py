@@ -1,13 +1,11 @@
-"""The video Swin trunk as an ONNX graph, written node by node from its shape.
+"""ONNX graph of the video Swin trunk, written node by node from its configuration.
 
-The numbers are the trunk's; what differs is the layout, which was chosen by measuring. Tokens are
-rows of one matrix, so that a linear layer is one product with its bias; attention is in boxes of
-neighbours (see `boxes`), so nothing is masked; uint8 frames come in as they are decoded, and
-what normalises them is part of the patch embedding. Whatever depends on weights alone is computed
-once, when a session is made.
+It computes the trunk's numbers in another layout, chosen by measurement. Tokens are rows of one
+matrix, so that a linear layer is one Gemm; attention is in boxes of neighbours (see
+`window_boxes`), without masks; uint8 frames are the input, and their normalisation is part of the
+patch embedding. Subgraphs of weights alone are folded when a session is created.
 
-Weights are not copied into the graph. They keep their names in the trunk and point into the file
-of safetensors beside it.
+Weights are external tensors: they keep their names and point into the safetensors file beside it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,13 +22,13 @@ from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.swin.window_boxes import RegionShape, Size, box_kinds
 
 INPUT, OUTPUT = "windows", "features"
-PRODUCER = "extract.onnx_graph"  # in the bytes of graphs that are stored already
+PRODUCER = "extract.onnx_graph"  # part of the bytes of stored graphs
 OPSET, IR_VERSION = 23, 10  # the first with an operator for attention
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a float32 tensor lies in a file.
+    """Position of a float32 tensor in a file.
 
     Attributes:
         shape: of the tensor.
@@ -44,11 +42,11 @@ class StoredTensor:
 
 
 def takes_bytes(config: SwinConfig, contract: FeatureContract) -> bool:
-    """Whether the graph takes (B, T, H, W, 3) uint8, not normalised (B, 3, T, H, W) float32.
+    """Returns whether the graph takes (B, T, H, W, 3) uint8, not (B, 3, T, H, W) float32.
 
     It does when frames come in their final size and patches cover them exactly.
     """
-    sizes = _pixels(contract)
+    sizes = contract.window_shape
     is_covered = not any(n % p for n, p in zip(sizes, config.patch, strict=True))
     return contract.resize == "decoder" and is_covered
 
@@ -56,17 +54,10 @@ def takes_bytes(config: SwinConfig, contract: FeatureContract) -> bool:
 def swin_graph(
     config: SwinConfig, contract: FeatureContract, weights: Mapping[str, StoredTensor], file: str
 ) -> ModelProto:
-    """Returns the graph for windows of one size, of any number.
-
-    Args:
-        config: shape of the trunk.
-        contract: size of a window, and what its numbers mean.
-        weights: where the trunk's tensors lie.
-        file: in which file, beside the graph's own.
-    """
+    """Returns the graph for windows of one size, of any number."""
     writer = _SwinWriter(config, contract)
     writer.write()
-    frames, height, width = _pixels(contract)
+    frames, height, width = contract.window_shape
     shape: list[str | int]
     if takes_bytes(config, contract):
         kind, shape = TensorProto.UINT8, ["batch", frames, height, width, 3]
@@ -88,11 +79,6 @@ def swin_graph(
         ir_version=IR_VERSION,
         producer_name=PRODUCER,
     )
-
-
-def _pixels(contract: FeatureContract) -> Size:
-    frames = contract.window_frames // contract.frame_step
-    return frames, contract.crop_height, contract.crop_width
 
 
 def _external(name: str, stored: StoredTensor, file: str) -> TensorProto:
@@ -151,7 +137,9 @@ class _SwinWriter(_Writer):
     def __init__(self, config: SwinConfig, contract: FeatureContract) -> None:
         super().__init__()
         self.config, self.contract = config, contract
-        self.grid = tuple(-(-n // p) for n, p in zip(_pixels(contract), config.patch, strict=True))
+        self.grid = tuple(
+            -(-n // p) for n, p in zip(contract.window_shape, config.patch, strict=True)
+        )
         self.width = config.width
 
     def write(self) -> None:
@@ -186,9 +174,9 @@ class _SwinWriter(_Writer):
         return self.op("Gemm", x, scaled, bias, transB=1)
 
     def _embed_floats(self) -> str:
-        """The convolution of torchvision; what patches lack at the end is zero."""
+        """Torchvision's convolution, padded with zeros at the end."""
         patch, names = self.config.patch, ("patch_embed.proj.weight", "patch_embed.proj.bias")
-        padding = [-n % p for n, p in zip(_pixels(self.contract), patch, strict=True)]
+        padding = [-n % p for n, p in zip(self.contract.window_shape, patch, strict=True)]
         x = self.op("Conv", INPUT, *names, strides=patch, pads=[0, 0, 0, *padding])
         return self.reshape(self.op("Transpose", x, perm=[0, 2, 3, 4, 1]), -1, self.width)
 
@@ -212,7 +200,7 @@ class _SwinWriter(_Writer):
         return self.op("Add", x, self.linear(hidden, f"{name}.mlp.3"))
 
     def _attend(self, x: str, name: str, heads: int, shift: Size) -> str:
-        """Gathers each kind's boxes, lets them attend, and puts the tokens back."""
+        """Gathers each kind's boxes, computes their attention, and restores the order of tokens."""
         kinds, num_tokens = box_kinds(self.grid, self.config.window, shift), prod(self.grid)
         rows = np.concatenate([kind.tokens.ravel() for kind in kinds])
         places = np.empty(num_tokens + 1, np.int64)  # the last one is padding's
@@ -247,10 +235,10 @@ class _SwinWriter(_Writer):
 
 
 def bias_rows(places: NDArray[np.int64], window: Size) -> NDArray[np.int64]:
-    """Returns which row of the table biases each (query, key), (L, L).
+    """Returns the bias table's row for each (query, key), (L, L).
 
     Args:
-        places: (L,) of the tokens in their window.
+        places: (L,) positions of the tokens in their window.
         window: of the trunk.
     """
     at = np.stack(np.unravel_index(places, window))  # (3, L)

@@ -1,4 +1,4 @@
-"""An encoder in a precision below fp32, made only where its features stay those of fp32."""
+"""Reduced precision (bf16, fp16) of an encoder, checked by the cosine to its fp32 features."""
 
 import copy
 
@@ -15,11 +15,11 @@ PRECISIONS: dict[str, torch.dtype] = {
     "fp16": torch.float16,
 }
 LEAST_COSINE = 0.999
-"""Between a vector in a reduced precision and the same in fp32."""
+"""Least cosine of a vector in a reduced precision and the same in fp32."""
 
 
 def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
-    """Returns the encoder with its weights cast, once; itself if they are so already.
+    """Returns the encoder with its weights cast; itself if they have that type already.
 
     The types of the tensors are part of the fingerprint, so features of one precision are never
     taken for those of another. Norms and softmax sum in fp32, as torch does in any type.
@@ -29,16 +29,16 @@ def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
         precision: one of `PRECISIONS`.
 
     Raises:
-        ValueError: the precision is unknown, makes no sense on this device, or moves a feature
-            vector of the probe by more than `LEAST_COSINE` allows.
+        ValueError: the precision is unknown or without gain on this device, or a feature vector
+            of the probe has a cosine below `LEAST_COSINE`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    dtype, held = PRECISIONS[precision], next(encoder.trunk.parameters()).dtype
-    if held == dtype:
+    dtype, current = PRECISIONS[precision], next(encoder.trunk.parameters()).dtype
+    if current == dtype:
         return encoder
-    if held != torch.float32:
-        raise ValueError(f"expected an encoder in fp32 to start from, this one is in {held}")
+    if current != torch.float32:
+        raise ValueError(f"expected an encoder in fp32 to start from, this one is in {current}")
     if precision == "fp16" and encoder.device.type == "cpu":
         raise ValueError("fp16 gains nothing on a CPU: choose bf16 or fp32")
     trunk = copy.deepcopy(encoder.trunk).to(dtype)
@@ -54,15 +54,13 @@ def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
 
 
 def probe_windows(contract: FeatureContract, *, count: int = 2) -> Tensor:
-    """Returns windows to compare encoders on, (count, T, H, W, 3) uint8: always the same ones.
+    """Returns windows to compare encoders on, (count, T, H, W, 3) uint8, from a fixed seed.
 
-    Smooth shapes that move, with noise on them: pseudo-random, but not unlike pictures.
+    Smooth moving shapes with noise, similar to pictures.
     """
     generator = torch.Generator().manual_seed(0)
-    frames = contract.window_frames // contract.frame_step
-    height, width = contract.crop_height, contract.crop_width
     coarse = torch.rand(count, 3, 4, 6, 8, generator=generator)
-    shapes = F.interpolate(coarse, (frames, height, width), mode="trilinear", align_corners=False)
+    shapes = F.interpolate(coarse, contract.window_shape, mode="trilinear", align_corners=False)
     noise = 0.1 * torch.randn(shapes.shape, generator=generator)
     pixels = (255 * (shapes + noise)).clamp(0, 255).to(torch.uint8)
     return pixels.permute(0, 2, 3, 4, 1).contiguous()

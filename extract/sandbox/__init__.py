@@ -1,1 +1,1 @@
-"""Decoding in processes that may crash. Imports nothing: they run without torch."""
+"""Decoding in confined processes that may crash. Imports nothing, so no torch."""

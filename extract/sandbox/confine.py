@@ -1,6 +1,8 @@
-"""What a decoding process may not do: limits of the kernel, set once, before it sees a clip.
+"""Confinement of a decoding process by the Linux kernel, set once before it reads a clip.
 
-Linux; each measure that a system lacks is reported as missing rather than required.
+Resource limits (rlimits: address space, file size, descriptors, CPU time), an empty network
+namespace, no_new_privs, Landlock against writing, and a seccomp filter against sockets, exec,
+ptrace, io_uring and unshare. A measure that the system lacks is reported, not required.
 """
 
 import ctypes
@@ -34,11 +36,7 @@ _ALLOW, _REFUSE = 0x7FFF0000, 0x00050001  # the latter: the call fails with EPER
 
 
 def confine(limits: Limits) -> dict[str, bool]:
-    """Limits this process for the rest of its life; returns which measures are in force.
-
-    Args:
-        limits: address space and size of what it may write.
-    """
+    """Confines this process for the rest of its life; returns which measures are in force."""
     _cap(resource.RLIMIT_AS, limits.memory_mb * _MB)
     _cap(resource.RLIMIT_FSIZE, limits.max_output_mb * _MB)
     _cap(resource.RLIMIT_CORE, 0)
@@ -55,18 +53,14 @@ def confine(limits: Limits) -> dict[str, bool]:
 
 
 def lower_priority(levels: int) -> None:
-    """Lets whoever answers callers go first; what time is left is this process's as before.
-
-    Args:
-        levels: of niceness, from 0; Linux weighs sessions too where it groups them.
-    """
+    """Lowers the CPU priority of this process below the server's, and of its autogroup on Linux."""
     os.nice(levels)
     with suppress(OSError):
         Path("/proc/self/autogroup").write_text(str(levels))
 
 
 def allow_cpu(seconds: int) -> None:
-    """Lets this process use this much CPU time more; the kernel kills it after that.
+    """Extends the CPU time limit (RLIMIT_CPU); the kernel kills the process at its end.
 
     The limit counts over the life of a process, so it is moved before every clip.
     """
@@ -84,7 +78,7 @@ def _cap(kind: int, value: int) -> None:
 
 
 def _enter_empty_network(library: ctypes.CDLL) -> bool:
-    """Moves into a network without interfaces, and keeps none of the powers that come with it."""
+    """Enters a user and network namespace without interfaces, and drops all capabilities in it."""
     if library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
         return False
     header = struct.pack("Ii", _CAPABILITIES_V3, 0)
@@ -92,7 +86,7 @@ def _enter_empty_network(library: ctypes.CDLL) -> bool:
 
 
 def _refuse_writing(library: ctypes.CDLL) -> bool:
-    """Refuses to open files for writing; descriptors that are open already stay of use."""
+    """Forbids opening files for writing, with Landlock; descriptors already open stay writable."""
     rules = struct.pack("Q", _LANDLOCK_WRITES)
     descriptor = library.syscall(_LANDLOCK_CREATE, rules, ctypes.c_size_t(len(rules)), 0)
     if descriptor < 0:
@@ -103,7 +97,7 @@ def _refuse_writing(library: ctypes.CDLL) -> bool:
 
 
 def _refuse_calls(library: ctypes.CDLL) -> bool:
-    """Refuses new sockets, other programs and tracing; decoding needs none of them."""
+    """Forbids sockets, exec and tracing with a seccomp filter; decoding needs none of them."""
     machine = os.uname().machine
     if machine not in _CALLS:
         return False

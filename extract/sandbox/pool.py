@@ -1,6 +1,6 @@
-"""A pool of decoding processes: a clip may crash or stall one of them, never the server.
+"""Pool of decoding processes: a clip may crash or stall one of them, never the server.
 
-Knows no video library. What a process says after it read a hostile file is checked like the file.
+Imports no video library. Replies of a process that read a hostile file are validated like the file.
 """
 
 import logging
@@ -8,14 +8,14 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from extract.contract import FeatureContract
-from extract.decode.clip import ClipInfo, DecodedClip, Limits, Notice, ReaderChoice
-from extract.errors import DecoderDied, DecoderUnavailable, RejectCode, VideoRejected
-from extract.sandbox.process import DecodeProcess
+from extract.decode.clip import DecodedClip, Limits, ReaderChoice
+from extract.errors import DecoderDied, DecoderUnavailable
+from extract.sandbox.process import DecodeProcess, check_reply, facts_in, malformed_reply
 from extract.windows import wanted_frames
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class DecodePool:
         workers: processes.
         limits: what one clip may cost.
         clips_per_worker: clips after which a process is replaced.
-        reader: who decodes; nvdec takes more address space than `limits` usually allow.
+        reader: the decoder; nvdec needs more address space than `limits` usually allow.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class DecodePool:
         self.reader: ReaderChoice = reader
         self._clips_per_worker = clips_per_worker
         self._changed = threading.Condition()
-        self._idle: list[DecodeProcess | None] = []  # None: a place whose process has to be started
+        self._idle: list[DecodeProcess | None] = []  # None: a slot whose process has to be started
         self._living: set[DecodeProcess] = set()
         self._open = False
 
     def start(self) -> None:
-        """Starts all processes and returns at once; they get ready in the background.
+        """Starts all processes without waiting until they are ready.
 
         Raises:
-            DecoderUnavailable: the system does not let us start one.
+            DecoderUnavailable: the system starts no more processes.
         """
         with self._changed:
             if self._open:
@@ -79,10 +79,9 @@ class DecodePool:
             busy = self._living - set(idle)
             self._changed.notify_all()
         for process in busy:
-            process.kill()  # the call that waits for it sees the end and cleans up
-        for place in idle:
-            if place is not None:
-                self._end(place)
+            process.kill()  # the call that waits for it cleans up
+        for process in filter(None, idle):
+            self._end(process)
 
     def __enter__(self) -> "DecodePool":
         self.start()
@@ -105,10 +104,10 @@ class DecodePool:
         timeout_s: float | None = None,
         video_track: int | None = None,
     ) -> DecodedClip:
-        """Returns the frames of a clip that windows look at; blocks while others are served.
+        """Returns the frames of a clip that windows use; blocks while all processes are busy.
 
         Args:
-            path: the clip; should lie where nobody can exchange it.
+            path: the clip; should lie where no other user can replace it.
             contract: how frames are to be delivered.
             timeout_s: for waiting and decoding together; decoding alone never gets more than
                 `limits.decode_wall_s`, which is also the default.
@@ -118,7 +117,7 @@ class DecodePool:
         Raises:
             VideoRejected: the bytes are no acceptable clip.
             DecoderDied: the process crashed on them.
-            DecodeTimeout: the time was up while decoding.
+            DecodeTimeout: the time limit passed while decoding.
             DecoderUnavailable: no process could be started, or none was free in time.
             OSError: there is no such file.
         """
@@ -153,18 +152,18 @@ class DecodePool:
             if process is None:
                 self._refill()
 
-    def _take(self, deadline: float) -> "DecodeProcess | None":
-        """A place of ours: with a process, or with None when one has to be started."""
+    def _take(self, deadline: float) -> DecodeProcess | None:
+        """Returns a free slot: its process, or None when one has to be started."""
         with self._changed:
             while self._open and not self._idle:
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise DecoderUnavailable("all decoding processes are busy")
             if not self._open:
                 raise DecoderUnavailable("the decoding pool is closed")
-            # The one used last is warm; places without a process are at the front.
+            # The one used last is warm; slots without a process are at the front.
             return self._idle.pop()
 
-    def _give_back(self, process: "DecodeProcess | None") -> None:
+    def _give_back(self, process: DecodeProcess | None) -> None:
         with self._changed:
             if self._open:
                 if process is None:
@@ -176,14 +175,14 @@ class DecodePool:
         if process is not None:
             self._end(process)
 
-    def _alive(self, process: "DecodeProcess | None") -> "DecodeProcess":
-        """A living process; one that died while idle is no fault of this clip."""
+    def _alive(self, process: DecodeProcess | None) -> DecodeProcess:
+        """Returns a living process; one that died while idle is replaced."""
         if process is not None and process.has_ended():
             self._end(process)
             process = None
         return process or self._launch()
 
-    def _launch(self) -> "DecodeProcess":
+    def _launch(self) -> DecodeProcess:
         try:
             process = DecodeProcess(self.limits)
         except OSError as error:
@@ -193,7 +192,7 @@ class DecodePool:
         return process
 
     def _refill(self) -> None:
-        """Starts a process for a place that lost its own, so that the next clip need not wait."""
+        """Starts a process for a slot without one, so that the next clip need not wait."""
         try:
             with self._changed:
                 if not self._open or None not in self._idle:
@@ -204,27 +203,20 @@ class DecodePool:
             logger.exception("a decoding process could not be replaced")
             self._give_back(None)
 
-    def _end(self, process: "DecodeProcess") -> None:
+    def _end(self, process: DecodeProcess) -> None:
         with self._changed:
             self._living.discard(process)
         process.end()
 
     def _clip(
-        self, process: "DecodeProcess", reply: dict[str, Any], contract: FeatureContract
+        self, process: DecodeProcess, reply: dict[str, Any], contract: FeatureContract
     ) -> DecodedClip:
-        if "rejected" in reply:
-            code, detail = reply["rejected"]
-            raise VideoRejected(cast(RejectCode, code), str(detail))
-        if "failed" in reply:
-            raise DecoderDied(str(reply["failed"]))
-        try:
+        check_reply(reply)
+        info, notices = facts_in(reply)
+        with malformed_reply():
             shape = tuple(int(size) for size in reply["shape"])
             source_frames = np.array(reply["source_frames"], dtype=np.int64)
             source_times_s = np.array(reply["source_times_s"], dtype=np.float64)
-            info = ClipInfo(**reply["info"])
-            notices = tuple(Notice(**notice) for notice in reply["notices"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise DecoderDied("a decoding process gave a malformed reply") from error
         is_sound = (
             shape[1:] == contract.frame_shape
             and 0 < shape[0] * contract.frame_bytes <= self.limits.max_output_mb * _MB

@@ -1,7 +1,7 @@
-"""One decoding process: starting it, talking to it, ending it.
+"""Decoding process, seen from the parent: start, requests and replies, frames, end.
 
-Talks JSON lines through pipes; frames come back through a nameless file in memory, so there is
-nothing to clean up after a process that was killed, and no small /dev/shm to run out of.
+Requests and replies are JSON lines through pipes; frames come back through an anonymous file in
+memory (memfd), which needs no clean-up after a killed process and no space in /dev/shm.
 """
 
 import json
@@ -14,14 +14,21 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from extract.decode.clip import Limits
-from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
+from extract.decode.clip import ClipInfo, Limits, Notice
+from extract.errors import (
+    DecoderDied,
+    DecoderUnavailable,
+    DecodeTimeout,
+    RejectCode,
+    VideoRejected,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,16 +52,51 @@ _SET_VARIABLES = {
 }
 
 
-class DecodeProcess:
-    """One decoding process, the pipes to it and the memory its frames come back through.
+@contextmanager
+def malformed_reply() -> Iterator[None]:
+    """Raises DecoderDied where a reply lacks a value, or has one of another kind."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DecoderDied("a decoding process gave a malformed reply") from error
 
-    Used by one thread at a time, but for `kill`.
 
-    Attributes:
-        asked: clips it was given so far.
+def check_reply(reply: dict[str, Any]) -> None:
+    """Raises the error that a reply states, if it does.
 
     Raises:
-        OSError: the system does not let us start one.
+        VideoRejected: the file is no acceptable video.
+        DecoderDied: decoding failed, or the reply is malformed.
+    """
+    if "rejected" in reply:
+        with malformed_reply():
+            code, detail = reply["rejected"]
+        raise VideoRejected(cast(RejectCode, code), str(detail))
+    if "failed" in reply:
+        raise DecoderDied(str(reply["failed"]))
+
+
+def facts_in(reply: dict[str, Any]) -> tuple[ClipInfo, tuple[Notice, ...]]:
+    """Returns the facts and the notices in the last reply on a file.
+
+    Raises:
+        DecoderDied: the reply is malformed.
+    """
+    with malformed_reply():
+        notices = (Notice(str(one["code"]), str(one["detail"])) for one in reply["notices"])
+        return ClipInfo(**reply["info"]), tuple(notices)
+
+
+class DecodeProcess:
+    """One decoding process, its pipes and the memory for its frames.
+
+    Used by one thread at a time, except `kill`.
+
+    Attributes:
+        asked: clips sent to it so far.
+
+    Raises:
+        OSError: the system starts no more processes.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -63,16 +105,11 @@ class DecodeProcess:
         self._started_at = time.monotonic()
         self._buffer = b""
         self._end_lock = threading.Lock()
-        self._memory: int | None = _nameless_file()
+        self._memory: int | None = _anonymous_file()
         try:
+            worker = [sys.executable, "-m", "extract.sandbox.worker"]
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "extract.sandbox.worker",
-                    str(self._memory),
-                    _to_json(limits),
-                ],
+                [*worker, str(self._memory), json.dumps(asdict(limits))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -86,20 +123,20 @@ class DecodeProcess:
 
     @property
     def pid(self) -> int:
-        """Its id."""
+        """Process id."""
         return self._process.pid
 
     def has_ended(self) -> bool:
-        """Tells whether it has died."""
+        """Returns whether the process has ended."""
         return self._process.poll() is not None
 
     def is_starting(self) -> bool:
-        """Tells whether it may still get ready: a caller's short deadline must not undo that."""
+        """Returns whether it may still get ready: a caller's short deadline does not end that."""
         is_young = time.monotonic() - self._started_at < _START_S
         return not self._is_ready and is_young and not self.has_ended()
 
     def wait_ready(self, deadline: float) -> None:
-        """Waits until it takes clips.
+        """Waits until it accepts clips.
 
         Raises:
             DecoderUnavailable: it is not ready by the deadline, or died before.
@@ -119,14 +156,14 @@ class DecodeProcess:
         """Returns its reply to one request; the deadline is on the monotonic clock.
 
         Raises:
-            DecodeTimeout: no reply by then; the process is of no more use.
-            DecoderDied: it ended, or talks nonsense.
+            DecodeTimeout: no reply by then; the process cannot be used again.
+            DecoderDied: it ended, or its reply is malformed.
         """
         self.send(request)
         return self._read_line(deadline)
 
     def send(self, request: dict[str, Any]) -> None:
-        """Gives it a clip and does not wait.
+        """Sends a request without waiting for the reply.
 
         Raises:
             DecoderDied: it ended.
@@ -135,7 +172,7 @@ class DecodeProcess:
         self._write(json.dumps(request).encode() + b"\n")
 
     def free_slot(self) -> None:
-        """Tells it that the oldest block of a stream was read.
+        """Frees the ring slot of the oldest block of a stream, which was read.
 
         Raises:
             DecoderDied: it ended.
@@ -143,25 +180,25 @@ class DecodeProcess:
         self._write(b"\n")
 
     def fileno(self) -> int:
-        """Its replies, to wait for."""
+        """Descriptor of its replies, for selectors."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
     def replies(self) -> Iterator[dict[str, Any]]:
-        """Yields every reply that is there by now; waits when there is none at all.
+        """Yields every reply received so far; waits for the first one.
 
         Raises:
-            DecoderDied: it ended, or talks nonsense.
+            DecoderDied: it ended, or its reply is malformed.
         """
         self._fill()
         while b"\n" in self._buffer:
             yield self._next_line()
 
     def read_frames(self, shape: tuple[int, ...], dtype: str, offset: int = 0) -> np.ndarray:
-        """Copies its frames out; read, not mapped: a mapping dies with a file that shrinks.
+        """Returns a copy of its frames; read, not mapped: a shrinking file would kill the reader.
 
         Raises:
-            DecoderDied: there are fewer than it claims.
+            DecoderDied: there are fewer than it stated.
         """
         frames = np.empty(shape, dtype)
         rest = frames.data.cast("B")
@@ -173,75 +210,69 @@ class DecodeProcess:
         return frames
 
     def forget_frames(self) -> None:
-        """Frees the memory its frames came back through."""
+        """Frees the memory of its frames."""
         if self._memory is not None:
             os.ftruncate(self._memory, 0)
 
     def kill(self) -> None:
-        """Kills it, from any thread; whoever waits for it sees it die."""
+        """Kills it, from any thread; a call that waits for it raises DecoderDied."""
         self._process.kill()
 
     def end(self) -> None:
-        """Kills it, waits for that, and frees what is ours. May be called again."""
+        """Kills it, waits for its end, and frees pipes and memory; idempotent."""
         with self._end_lock:
             if self._memory is None:
                 return
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    _close_quietly(stream)
+                with suppress(OSError):  # a request that was never read
+                    if stream is not None:
+                        stream.close()
             os.close(self._memory)
             self._memory = None
 
     def _read_line(self, deadline: float) -> dict[str, Any]:
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self, selectors.EVENT_READ)
-                while b"\n" not in self._buffer:
-                    if not selector.select(max(0.0, deadline - time.monotonic())):
-                        raise DecodeTimeout("decoding took longer than it may")
-                    self._fill()
-        except (OSError, ValueError) as error:  # closed under our hands
-            raise DecoderDied("a decoding process ended unexpectedly") from error
+        with _pipe_errors(), selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise DecodeTimeout("decoding took longer than it may")
+                self._fill()
         return self._next_line()
 
     def _fill(self) -> None:
-        try:
+        with _pipe_errors():
             data = os.read(self.fileno(), 65536)
-        except (OSError, ValueError) as error:  # closed under our hands
-            raise DecoderDied("a decoding process ended unexpectedly") from error
         if not data or len(self._buffer) > _MAX_REPLY_BYTES:
             raise DecoderDied("a decoding process ended unexpectedly")
         self._buffer += data
 
     def _next_line(self) -> dict[str, Any]:
         line, _, self._buffer = self._buffer.partition(b"\n")
-        try:
+        with _pipe_errors():
             reply = json.loads(line)
-        except ValueError as error:
-            raise DecoderDied("a decoding process ended unexpectedly") from error
         if not isinstance(reply, dict):
             raise DecoderDied("a decoding process gave a malformed reply")
         return reply
 
     def _write(self, line: bytes) -> None:
-        try:
-            assert self._process.stdin is not None
+        assert self._process.stdin is not None
+        with _pipe_errors():
             self._process.stdin.write(line)
             self._process.stdin.flush()
-        except (OSError, ValueError) as error:
-            raise DecoderDied("a decoding process ended unexpectedly") from error
 
 
-def _close_quietly(stream: Any) -> None:
+@contextmanager
+def _pipe_errors() -> Iterator[None]:
+    """Raises DecoderDied for errors of a closed pipe, and for a line that is not JSON."""
     try:
-        stream.close()
-    except OSError:  # a request that was never read
-        logger.debug("closing a pipe to a dead process failed", exc_info=True)
+        yield
+    except (OSError, ValueError) as error:
+        raise DecoderDied("a decoding process ended unexpectedly") from error
 
 
-def _nameless_file() -> int:
+def _anonymous_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("egopack-frames")
     with tempfile.TemporaryFile() as file:
@@ -252,7 +283,3 @@ def _environment() -> dict[str, str]:
     passed = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
     root = str(Path(__file__).resolve().parents[2])
     return {**passed, **_SET_VARIABLES, "PYTHONPATH": os.pathsep.join([root, *sys.path])}
-
-
-def _to_json(limits: Limits) -> str:
-    return json.dumps(asdict(limits))

@@ -1,46 +1,46 @@
-"""A video decoded ahead in a process of its own, however long it is.
+"""Frame stream: a video of any length, decoded ahead in a process of its own (prefetch).
 
-What waits to be read is bounded: the process stops decoding while all slots are full.
+Back-pressure: the process stops decoding while all slots of its ring buffer are full.
 """
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from extract.contract import FeatureContract
 from extract.decode.clip import ClipInfo, Notice, ReaderChoice, StreamFacts
 from extract.decode.video import BLOCK_FRAMES, FrameSink
-from extract.errors import DecoderDied, RejectCode, VideoRejected
-from extract.sandbox.process import DecodeProcess
+from extract.errors import DecoderDied
+from extract.sandbox.process import DecodeProcess, check_reply, facts_in, malformed_reply
 from extract.windows import wanted_frames
 
 SLOTS = 8
-"""Blocks that may wait: of 32 frames, or of 8 MB when frames are large."""
+"""Blocks in the ring buffer: of 32 frames, or of 8 MB when frames are large."""
 
 _MAX_FRAMES = 2**27  # fifty days at 30 a second
 
 
 class FrameStream:
-    """The frames of one video that windows look at, from a process that does nothing else.
+    """The frames of one video that windows use, from a process that decodes it alone.
 
     Attributes:
-        is_reusable: the video is done with, and the process may be given another.
+        is_reusable: the video ended, and the process accepts another.
         info: facts of the video, after its last frame.
-        notices: what a caller should know of it, likewise.
-        facts: all that and more, if they were wanted.
+        notices: of the video, after its last frame.
+        facts: with `wants_facts`, after the last frame.
 
     Args:
-        process: decodes; its `fileno` tells when there is something to read.
+        process: decodes; its `fileno` is readable when there are replies.
         path: the video.
         contract: how frames are to be delivered.
-        reader: who decodes.
+        reader: the decoder.
         video_track: which of the file's video tracks, from 0; None takes the one marked as default.
-        wants_facts: whether the source frame of every tick is to be kept in mind.
+        wants_facts: collect the source frame of every tick.
 
     Raises:
-        DecoderDied: the process ended before it was asked.
+        DecoderDied: the process ended before the request.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class FrameStream:
         )
 
     def drain_into(self, sink: FrameSink) -> bool:
-        """Sends on what is there by now, waiting for the first of it; True after the last frame.
+        """Passes received frames to a sink, waiting for the first; returns True after the last one.
 
         Raises:
             VideoRejected: the file is no acceptable video.
@@ -83,9 +83,12 @@ class FrameStream:
         return any(self._is_end(reply, sink) for reply in self._process.replies())
 
     def _is_end(self, reply: dict[str, Any], sink: FrameSink) -> bool:
+        if "rejected" in reply:
+            self.is_reusable = "spent" not in reply
+        check_reply(reply)
         if "shape" in reply:
             block = self._block(reply)
-            self._process.free_slot()  # decoding goes on while the frames are used
+            self._process.free_slot()  # decoding continues while the frames are used
             self._num_due -= len(block)
             sink.append(block)
         elif "expected" in reply:
@@ -95,30 +98,21 @@ class FrameStream:
         elif "restart" in reply:
             self._num_due = self._count_wanted()
             sink.restart()
-        elif "rejected" in reply:
-            self.is_reusable = "spent" not in reply
-            code, detail = reply["rejected"]
-            raise VideoRejected(cast(RejectCode, code), str(detail))
-        elif "failed" in reply:
-            raise DecoderDied(str(reply["failed"]))
         elif "info" in reply:
             if self._num_due:
                 raise DecoderDied("a decoding process delivered too few frames")
-            self.info = _info(reply)
-            self.notices = _notices(reply)
+            self.info, self.notices = facts_in(reply)
             if self._wants_facts:
                 self.facts = self._facts(reply, self.info)
             self.is_reusable = True
             return True
-        return False  # what is left is the news that the process is ready
+        return False  # or the process is ready
 
     def _block(self, reply: dict[str, Any]) -> np.ndarray:
-        """Frames of a block, as the contract has them, unless the process claims nonsense."""
-        try:
+        """Returns the frames of a block, once its stated size is checked against the contract."""
+        with malformed_reply():
             shape = tuple(map(_whole, reply["shape"]))
             offset = _whole(reply["offset"])
-        except (KeyError, TypeError) as error:
-            raise DecoderDied("a decoding process gave a malformed reply") from error
         most = min(BLOCK_FRAMES, self._num_due)
         if shape[1:] != self._contract.frame_shape or not 0 < shape[0] <= most:
             raise DecoderDied("a decoding process gave a malformed reply")
@@ -130,31 +124,11 @@ class FrameStream:
         return int(wanted_frames(self._num_frames, self._contract).sum())
 
     def _facts(self, reply: dict[str, Any], info: ClipInfo) -> StreamFacts:
-        try:
-            facts = StreamFacts(
-                info,
-                np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64),
-                self.notices,
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DecoderDied("a decoding process gave a malformed reply") from error
-        if len(facts.source_frames) != self._num_frames:
+        with malformed_reply():
+            frames = np.array([_whole(frame) for frame in reply["source_frames"]], dtype=np.int64)
+        if len(frames) != self._num_frames:
             raise DecoderDied("a decoding process gave a malformed reply")
-        return facts
-
-
-def _info(reply: dict[str, Any]) -> ClipInfo:
-    try:
-        return ClipInfo(**reply["info"])
-    except (TypeError, ValueError) as error:
-        raise DecoderDied("a decoding process gave a malformed reply") from error
-
-
-def _notices(reply: dict[str, Any]) -> tuple[Notice, ...]:
-    try:
-        return tuple(Notice(str(one["code"]), str(one["detail"])) for one in reply["notices"])
-    except (KeyError, TypeError) as error:
-        raise DecoderDied("a decoding process gave a malformed reply") from error
+        return StreamFacts(info, frames, self.notices)
 
 
 def _whole(value: object) -> int:

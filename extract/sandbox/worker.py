@@ -1,11 +1,10 @@
-"""A decoding process: reads one request per line, writes frames to a descriptor, and replies.
+"""Main program of a decoding process: reads requests, writes frames to a descriptor, replies.
 
-A clip is written whole. A stream is written block by block into a ring of slots, with a line for
+A clip is written whole. A stream is written block by block into a ring buffer, with a line for
 each block, and waits while no slot is free; a line back frees the oldest.
 
 Started by `process` as `python -m extract.sandbox.worker DESCRIPTOR LIMITS`; imports no torch.
-Requests and replies are JSON, so that nothing a hostile clip could make this process say is ever
-run.
+Requests and replies are JSON lines: no reply of a process that a hostile clip controls is executed.
 """
 
 import json
@@ -26,7 +25,7 @@ if TYPE_CHECKING:  # at run time only under the limits
     from extract.decode.video import FrameSink
 
 NICENESS = 5
-"""A refusal or a health check must not wait for pictures."""
+"""Levels below the server, so that refusals and health checks do not wait for decoding."""
 
 
 class _DescriptorSink:
@@ -77,7 +76,7 @@ class _RingSink:
         _reply(self._replies, {"restart": True})
 
     def wait(self, unread: int) -> None:
-        """Waits until no more than so many blocks are unread; ends with whoever should read."""
+        """Waits until at most this many blocks are unread; exits when the parent is gone."""
         while self._unread > unread:
             if not sys.stdin.readline():
                 raise SystemExit(0)
@@ -87,7 +86,7 @@ class _RingSink:
 def main(arguments: list[str]) -> int:
     """Serves until standard input ends."""
     descriptor, limits = int(arguments[0]), Limits(**json.loads(arguments[1]))
-    # Libraries print; replies need a stream of their own.
+    # Libraries print to descriptor 1; replies get a stream of their own.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     lower_priority(NICENESS)
@@ -102,11 +101,11 @@ def main(arguments: list[str]) -> int:
         request = json.loads(line)
         if "slots" in request:
             ring = _RingSink(descriptor, request["slots"], replies)
-            reply = _answer(request, limits, ring)
+            reply = _decode(request, limits, ring)
             ring.wait(0)
         else:
             clip = _DescriptorSink(descriptor)
-            reply = _answer(request, limits, clip)
+            reply = _decode(request, limits, clip)
             reply["shape"] = clip.shape
         _reply(replies, reply)
         if "spent" in reply:
@@ -114,7 +113,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _answer(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[str, Any]:
+def _decode(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[str, Any]:
     from extract.decode.video import decode_into
 
     try:
@@ -132,7 +131,7 @@ def _answer(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[
     except MemoryError:
         detail = "decoding takes more memory than is allowed"
         return {"rejected": ["too-many-pixels", detail], "spent": True}
-    except Exception as error:  # the outermost edge: the parent decides what it means
+    except Exception as error:  # outermost edge: the parent classifies it
         return {"failed": f"{type(error).__name__}: {error}", "spent": True}
     reply = {
         "info": facts.info.to_dict(),

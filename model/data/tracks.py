@@ -7,23 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from extract.cpu import one_thread_per_core
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
 from extract.encoders.precomputed import PrecomputedFeatures
 from extract.errors import ExtractError
 from extract.features.extractor import Extractor
 from extract.features.ids import as_id
-from extract.features.pack import PackedFeatures, PackIndex
+from extract.features.pack import PackedFeatures, PackIndex, pack
 from extract.features.store import SAFETENSORS, FeatureStore, StoredRows
 from extract.features.track import EncoderId, FeatureTrack
 from extract.features.track_check import Annotated, FeatureCheck, Needed
-from extract.packing import pack
 from model.data.annotations import DataRoot
 from model.data.missing import fetch_features, fetch_videos
 from model.data.samples import Tracks
 from model.data.video_files import lengths_beside, locate_videos
 from model.errors import FeaturesMissing, VideosUnreadable
-from model.train.encoder.sharded import one_thread_per_core
 from weights.storage.folders import Place, as_place
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from extract.cluster.actors import ActorPool, Done, GivenUp, Tell, Work
+from extract.cluster.actors import ActorPool, Done, GivenUp, ProgressCallback, Work
 from extract.cluster.session import check_paths, find_room, ray_session
 from extract.errors import ClusterFailed
 from extract.features.ids import as_id
@@ -58,7 +58,7 @@ class Recipe:
         answerer = self.answerer(bundle)
         store = FeatureStore(self.features)
 
-        def answer(units: Mapping[str, Any], tell: Tell) -> Iterator[tuple[str, Any]]:
+        def answer(units: Mapping[str, Any], tell: ProgressCallback) -> Iterator[tuple[str, Any]]:
             for video, of_video in units.items():
                 track = store.read(as_id(video))
                 yield (

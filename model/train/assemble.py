@@ -1,4 +1,4 @@
-"""The end of a run: calibration, metrics and manifest around the trained parts."""
+"""Bundle assembly: calibration, metrics, manifest and model card around the trained parts."""
 
 import json
 from collections.abc import Mapping
@@ -11,8 +11,9 @@ from torch import Tensor
 from extract.encoders.load import encoder_from_spec
 from extract.runtime.onnx_export import export_encoder, is_exportable
 from model.config import Learning, ModelConfig
-from model.evaluate.calibration import calibrate, collect_logits
-from model.evaluate.scoring import score_split
+from model.data.samples import Samples
+from model.evaluate.calibration import Calibration, TaskModel, calibrate, collect_logits
+from model.evaluate.scoring import Metrics, score_logits
 from model.evaluate.tables import format_table
 from model.evaluate.unseen import baselines
 from model.nn.skill_set import Backbone, SkillSet
@@ -26,7 +27,7 @@ SHARED = "shared"
 
 
 def group_skills(models: Mapping[str, SkillOnBackbone]) -> SkillSet:
-    """Returns trained models as one set; those with the same backbone share its pass."""
+    """Returns trained models as one set, in which those on the same backbone share its pass."""
     distinct = {id(models[task].backbone.model): task for task in reversed(list(models))}
     alone = len(distinct) == 1
     names = {held: SHARED if alone else task for held, task in distinct.items()}
@@ -35,18 +36,41 @@ def group_skills(models: Mapping[str, SkillOnBackbone]) -> SkillSet:
     return SkillSet(backbones, skills).eval()
 
 
-def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str, object]:
-    """Returns temperatures fitted on val, and the metrics of val and, where known, of test."""
-    samples, config = prepared.samples, learning.model
-    fitted = calibrate(*collect_logits(skills.task_models(), samples["val"], config))
+def score_splits(
+    models: Mapping[str, TaskModel],
+    samples: Mapping[str, Mapping[str, Samples]],
+    config: ModelConfig,
+    *,
+    seed: int = 0,
+) -> tuple[dict[str, Calibration], dict[str, Metrics]]:
+    """Returns temperatures fitted on val, and the metrics of val and, where labelled, of test.
+
+    Args:
+        models: task -> model.
+        samples: split -> task -> samples.
+        config: of the models.
+        seed: for the sampled futures of LTA.
+    """
+    collected = {s: collect_logits(models, samples[s], config) for s in samples if s != "train"}
+    fitted = calibrate(*collected["val"])
     temperature = {name: c.temperature for name, c in fitted.items()}
-    scored = [split for split in samples if split != "train"]
+    metrics = {
+        split: score_logits(logits, labels, samples[split], config, temperature, seed=seed)
+        for split, (logits, labels) in collected.items()
+    }
+    return fitted, metrics
+
+
+def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str, object]:
+    """Returns the manifest's calibration, metrics and baselines; see `score_splits`."""
+    samples, config = prepared.samples, learning.model
+    fitted, metrics = score_splits(skills.task_models(), samples, config)
     return {
         "calibration": {name: asdict(c) for name, c in fitted.items()},
-        "metrics": {s: score_split(skills, samples[s], config, temperature) for s in scored},
+        "metrics": metrics,
         "baselines": {
             s: baselines(samples["train"], samples[s], keyframe_rate=config.keyframe_rate)
-            for s in scored
+            for s in metrics
         },
     }
 
@@ -59,13 +83,13 @@ def assemble(
     scores: Mapping[str, object],
     training: Mapping[str, object],
 ) -> Bundle:
-    """Returns a bundle: trained skills, what they were learnt from and what they score.
+    """Returns a bundle of trained skills with its manifest and model card.
 
     Args:
         name: of the bundle.
-        skills: what it answers.
+        skills: trained.
         prepared: the data.
-        learning: how it was learnt.
+        learning: hyper-parameters.
         scores: as `score` returns them.
         training: protocol, command, seed, seconds of each stage, for the card.
     """
@@ -107,21 +131,21 @@ def assemble(
 
 
 def _backbone_entry(backbone: Backbone) -> dict[str, object]:
-    made_by = fingerprint(dict(backbone.model.state_dict()))
+    own = fingerprint(dict(backbone.model.state_dict()))
     entry: dict[str, object] = {
         "tasks": [spec.to_dict() for spec in backbone.model.specs.values()],
-        "fingerprint": made_by,
+        "fingerprint": own,
         "backpack_fingerprint": None,
     }
     if backbone.backpack is not None:
-        entry["backpack_fingerprint"] = backbone.tuned_from or made_by
+        entry["backpack_fingerprint"] = backbone.tuned_from or own
     if backbone.tuned_from is not None:
         entry["tuned_from"] = backbone.tuned_from
     return entry
 
 
 def _exported(prepared: Prepared) -> bytes:
-    """The encoder's graph, where there is an encoder and it can be one."""
+    """The encoder as an ONNX graph; empty without an encoder that can be exported."""
     if not prepared.encoder_tensors:
         return b""
     encoder = encoder_from_spec(prepared.encoder, prepared.encoder_tensors)
@@ -155,7 +179,7 @@ pass{"" if passes == 1 else "es"}.{_caution(manifest)}""",
 `{training["command"]}`
 (method `{training["method"]}`, protocol `{training["protocol"]}`, seed {training["seed"]},
 torch {training["torch"]}, {training["threads"]} threads). \
-{_total(training["seconds"])}
+All stages together took {sum(training["seconds"].values()) / 60:.0f} minutes.
 Samples: {json.dumps(training["samples"])}.""",
         _rows("stage", "seconds", {k: f"{v:.0f}" for k, v in training["seconds"].items()}),
         _scores(manifest),
@@ -226,10 +250,6 @@ def _limits(manifest: Manifest) -> str:
 Use it to try the server and to test software built on it. It knows
 {len(manifest.label_spaces["verb"])} verbs and {len(manifest.label_spaces["noun"])} nouns of drawn
 objects, and nothing else: on any real video its answers are meaningless."""
-
-
-def _total(seconds: dict[str, float]) -> str:
-    return f"All stages together took {sum(seconds.values()) / 60:.0f} minutes."
 
 
 def _rows(name: str, value: str, rows: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Which trainings look at which settings: one that none looks at is refused at the start."""
+"""Effect check of settings: `--set` of a field that no planned training uses is an error."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,14 +22,7 @@ from model.train.options import FIT
 
 @dataclass(frozen=True)
 class ConfiguredTraining:
-    """One training and its settings.
-
-    Attributes:
-        kind: of the training.
-        specs: of the tasks it is trained on, or learns.
-        model: its model.
-        fit: its optimisation.
-    """
+    """One training and its settings; `specs` are the tasks it is trained on, or the novel one."""
 
     kind: str
     specs: tuple[TaskSpec, ...]
@@ -42,32 +35,27 @@ class ConfiguredTraining:
         return self.kind in MULTITASK and self.model.num_layers > 0
 
     @property
-    def listens(self) -> bool:
+    def has_backpack(self) -> bool:
         """Whether other tasks' perspectives and prototypes vote."""
         return self.kind.startswith("egopack")
 
     @property
     def interacts(self) -> bool:
-        """Whether prototypes move the perspectives."""
-        return self.listens and self.model.interaction_layers > 0
+        """Whether prototypes refine the perspectives."""
+        return self.has_backpack and self.model.interaction_layers > 0
 
     def reads(self, *readouts: Readout) -> bool:
-        """Tells whether a task is read in one of these ways."""
+        """Returns whether a task has one of these readouts."""
         return any(spec.readout in readouts for spec in self.specs)
 
     def samples(self, sampling: Sampling) -> bool:
-        """Tells whether a task's segments become nodes in this way."""
+        """Returns whether a task has this sampling."""
         return any(spec.sampling is sampling for spec in self.specs)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """When a setting matters.
-
-    Attributes:
-        matters: to a training.
-        needs: what such a training is, in words.
-    """
+    """Condition under which a setting has an effect; `needs` states it for error messages."""
 
     matters: Callable[[ConfiguredTraining], bool]
     needs: str
@@ -75,7 +63,7 @@ class Rule:
 
 _ALWAYS = Rule(lambda t: True, "nothing")
 _GRAPH = Rule(lambda t: t.has_graph, "a temporal graph: num_layers above 0, and not the MLP alone")
-_BACKPACK = Rule(lambda t: t.listens, "a backpack: --method egopack or egopack-shared")
+_BACKPACK = Rule(lambda t: t.has_backpack, "a backpack: --method egopack or egopack-shared")
 _FUTURE = Rule(lambda t: t.reads(Readout.FUTURE), "LTA among the tasks")
 _NODES = Rule(lambda t: t.reads(Readout.NODES), "PNR among the tasks")
 
@@ -98,13 +86,13 @@ RULES: dict[str, Rule] = {
     ),
     "distance": _BACKPACK,
     "rematch": Rule(
-        lambda t: t.listens and t.model.interaction_layers > 1,
+        lambda t: t.has_backpack and t.model.interaction_layers > 1,
         "a backpack and interaction_layers above 1",
     ),
     "prototypes": Rule(lambda t: t.interacts, "a backpack and interaction_layers above 0"),
     "fusion": _BACKPACK,
     "graph_fusion": Rule(
-        lambda t: t.listens and t.reads(Readout.GRAPH) and t.model.fusion != "features",
+        lambda t: t.has_backpack and t.reads(Readout.GRAPH) and t.model.fusion != "features",
         "a backpack, OSCC among the tasks, and fusion other than features",
     ),
     "future_edges": Rule(
@@ -148,15 +136,15 @@ RULES: dict[str, Rule] = {
 
 
 def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[Training]) -> None:
-    """Looks, before any work, whether every setting has an effect on what will be trained.
+    """Raises, before any work, where a setting has no effect on any planned training.
 
     Args:
-        settings: "field=value", as `override` took them.
+        settings: "field=value", as given to `override`.
         learning: with the settings.
-        parts: everything that will be trained; see `model.train.pipeline.plan`.
+        parts: all planned trainings; see `model.train.pipeline.plan`.
 
     Raises:
-        SettingInvalid: nothing looks at a setting, or a model cannot be built with them.
+        SettingInvalid: a setting has no effect, or a model cannot be built with them.
     """
     trainings = [
         ConfiguredTraining(

@@ -1,14 +1,13 @@
-"""Finished stages of a run on disk: what was made from what, so that a rerun skips it.
+"""Stage cache of a training run: finished stages on disk, by a hash of what they depend on.
 
-A stage's key is a hash of its settings and of the keys of the stages it builds on; a change
-anywhere makes everything after it again. Of several ranks the first one decides what is done and
-writes; tensors are made by all ranks together, values by the first alone.
+A stage's key is a hash of its settings and of the keys of the stages it builds on, so a change
+anywhere invalidates everything after it. The first rank reads and writes the cache; tensors are
+computed by all ranks together, values by the first alone.
 """
 
 import hashlib
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +20,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model.distributed import ALONE, World
+from weights.storage.atomic import atomic_path, write_atomic
 
 logger = logging.getLogger(__name__)
 
 TICK_S = 5.0
-"""How often an unfinished stage notes the time it took so far: at most this is lost by a kill."""
+"""Interval at which an unfinished stage saves its running time: the most that a kill loses."""
 
 
 def stage_key(*parts: object) -> str:
@@ -36,16 +36,16 @@ def stage_key(*parts: object) -> str:
 
 
 class Ledger:
-    """Runs stages in order, remembers them, and says how long the rest may take."""
+    """Runs stages in order, caches their results, and estimates the time left."""
 
     def __init__(self, folder: Path, typical_s: dict[str, float], world: World = ALONE) -> None:
         """Opens a run's folder.
 
         Args:
-            folder: where finished stages lie.
-            typical_s: stage -> seconds it took on the machine the estimates come from, in order;
-                stages that are not in it are not announced.
-            world: who works on the stages; all see the folder.
+            folder: of the finished stages; shared by all ranks.
+            typical_s: stage -> seconds on the reference machine, in order; stages that are not in
+                it are not logged.
+            world: the ranks that train together.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.world = folder, world
@@ -57,21 +57,20 @@ class Ledger:
     def tensors(
         self, stage: str, key: str, make: Callable[[], dict[str, Tensor]]
     ) -> dict[str, Tensor]:
-        """Returns a stage's tensors, made now or before."""
+        """Returns a stage's tensors, computed by `make` unless they are cached."""
         path = self.folder / f"{stage}.safetensors"
         if self._is_done(stage, key):
             logger.info("%s: done before", stage)
             return dict(load_file(path))
         made: dict[str, Tensor] = self._timed(stage, key, make)
         if self.world.is_first:
-            part = path.with_suffix(".part")
-            save_file({name: tensor.contiguous() for name, tensor in made.items()}, part)
-            os.replace(part, path)
+            with atomic_path(path) as temporary:
+                save_file({name: tensor.contiguous() for name, tensor in made.items()}, temporary)
         self._mark(stage, key)
         return made
 
     def value(self, stage: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Returns a stage's plain JSON values, made now or before."""
+        """Returns a stage's JSON values, computed by `make` unless they are cached."""
         path = self.folder / f"{stage}.json"
         if self._is_done(stage, key):
             return dict(json.loads(path.read_text())["value"])
@@ -82,13 +81,13 @@ class Ledger:
     def files(
         self, stage: str, key: str, make: Callable[[], None], *, shared: bool = False
     ) -> None:
-        """Runs a stage whose result is files of its own.
+        """Runs a stage that writes files of its own, unless it is cached.
 
         Args:
             stage: its name.
             key: hash of what it depends on.
             make: writes the files.
-            shared: every rank calls `make` for files of its own, not the first one alone.
+            shared: every rank calls `make` for its part of the files, not the first one alone.
         """
         if self._is_done(stage, key):
             logger.info("%s: done before", stage)
@@ -101,7 +100,7 @@ class Ledger:
         self._mark(stage, key)
 
     def checkpoint(self, stage: str, key: str) -> Path:
-        """Returns where an unfinished stage keeps its last epoch."""
+        """Returns the checkpoint file of an unfinished stage."""
         return self.folder / f"{stage}-{key}.checkpoint"
 
     def _watch_file(self, stage: str, key: str) -> Path:
@@ -131,18 +130,14 @@ class Ledger:
         )  # fmt: skip
 
     def _mark(self, stage: str, key: str, value: object = None) -> None:
-        """Notes that a stage is done; other ranks wait, for they read what lies there next."""
+        """Records that a stage is done, before the other ranks go on to read its results."""
         with self.world.rank_zero_first():
-            if self.world.is_first:
-                self._note(stage, key, value)
-
-    def _note(self, stage: str, key: str, value: object) -> None:
-        record = {"key": key, "seconds": round(self.seconds[stage], 1), "value": value}
-        part = self.folder / f"{stage}.json.part"
-        part.write_text(json.dumps(record))
-        os.replace(part, self.folder / f"{stage}.json")
-        self.checkpoint(stage, key).unlink(missing_ok=True)
-        self._watch_file(stage, key).unlink(missing_ok=True)
+            if not self.world.is_first:
+                return
+            record = {"key": key, "seconds": round(self.seconds[stage], 1), "value": value}
+            write_atomic(self.folder / f"{stage}.json", json.dumps(record))
+            self.checkpoint(stage, key).unlink(missing_ok=True)
+            self._watch_file(stage, key).unlink(missing_ok=True)
 
     def _is_done(self, stage: str, key: str) -> bool:
         path = self.folder / f"{stage}.json"
@@ -158,14 +153,10 @@ class Ledger:
 
 
 class Stopwatch:
-    """Seconds of work that may be interrupted: kept in a file, and counted on from there."""
+    """Running time of work that may be interrupted, accumulated in a file."""
 
     def __init__(self, path: Path) -> None:
-        """Goes on from what the file says.
-
-        Args:
-            path: where the seconds are kept; a file that cannot be read counts as none.
-        """
+        """Continues from the seconds in the file at `path`; an unreadable one counts as zero."""
         self._path = path
         try:
             self._before_s = float(path.read_text())
@@ -176,17 +167,13 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Seconds spent so far, by this process and those before it."""
+        """Seconds spent so far, by this process and earlier ones."""
         running_s = 0.0 if self._started is None else time.monotonic() - self._started
         return self._before_s + running_s
 
     @contextmanager
     def running(self, tick_s: float = TICK_S) -> Iterator[None]:
-        """Counts while inside.
-
-        Args:
-            tick_s: how often the file is brought up to date.
-        """
+        """Counts the time inside, and saves it every `tick_s` seconds."""
         self._started = time.monotonic()
         ticker = threading.Thread(target=self._tick, args=(tick_s,), daemon=True)
         ticker.start()
@@ -196,13 +183,11 @@ class Stopwatch:
             self._stop.set()
             ticker.join()
             self._before_s, self._started = self.seconds, None
-            self._keep()
+            self._save()
 
     def _tick(self, tick_s: float) -> None:
         while not self._stop.wait(tick_s):
-            self._keep()
+            self._save()
 
-    def _keep(self) -> None:
-        part = self._path.with_suffix(".seconds.part")
-        part.write_text(f"{self.seconds:.1f}")
-        os.replace(part, self._path)
+    def _save(self) -> None:
+        write_atomic(self._path, f"{self.seconds:.1f}")

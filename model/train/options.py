@@ -1,4 +1,4 @@
-"""`--set FIELD=VALUE`: any field of the configs from the command line, checked against its type."""
+"""Command-line options of training: shared flags, and `--set FIELD=VALUE` for any config field."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,88 +17,100 @@ from model.tasks import TASKS
 from model.train.methods.trainer import NEEDS_OTHERS
 
 FIT = "fit."
-"""Before the name of a field of `FitConfig`."""
+"""Prefix of the fields of `FitConfig`."""
 
 
-def add_setting_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--set`, as often as wanted."""
+class TrainingOptions(argparse.Namespace):
+    """Flags of every command that trains on a whole data set, after `check_options`."""
+
+    data: Path | None
+    version: str | None
+    features: str | None
+    missing: Missing
+    preset: Literal["paper", "authors"]
+    lta_windows: Enumeration
+    tasks: tuple[str, ...]
+    settings: list[str]
+    device: str
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `TrainingOptions`, `--device` aside."""
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        choices=list(TASKS),
+        default=list(TASKS),
+        help="tasks to train (default: all four)",
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         dest="settings",
         metavar="FIELD=VALUE",
-        help="any field of ModelConfig (distance=l2, fusion=features, ...) or, as fit.FIELD, of "
-        "FitConfig, over the preset's",
+        help="overrides the preset: a field of ModelConfig (distance=l2, fusion=features, ...) or, "
+        "as fit.FIELD, of FitConfig; may be repeated",
     )
-
-
-def add_task_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds the choice of tasks: an EgoPack needs two, one novel and one known."""
-    parser.add_argument(
-        "--tasks", nargs="+", choices=list(TASKS), default=list(TASKS), help="to learn (all four)"
-    )
-
-
-def check_tasks(
-    parser: argparse.ArgumentParser, tasks: Sequence[str], methods: Sequence[str]
-) -> None:
-    """Ends the command where a method has no known task to learn from."""
-    alone = [m for m in methods if m in NEEDS_OTHERS]
-    if len(set(tasks)) < 2 and alone:
-        parser.error(f"{', '.join(alone)} needs at least two --tasks: one novel, one known")
-
-
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what every command says of a data set in Ego4D's layout."""
     data = parser.add_argument_group("data in Ego4D's layout")
     data.add_argument("--data", type=Path, help="folder that holds v1/ or v2/")
     data.add_argument(
-        "--version", choices=VERSIONS, help="which of them (default: v1 where it is there, else v2)"
+        "--version", choices=VERSIONS, help="version of the annotations (default: v1, else v2)"
     )
-    data.add_argument("--features", help=f"name of a released set ({FEATURES}), a folder, a URL")
+    data.add_argument(
+        "--features",
+        help=f"name of a released feature set, a folder or a URL (default: {FEATURES})",
+    )
     data.add_argument(
         "--missing",
         choices=get_args(Missing),
-        help="what to do about videos without features: end, or skip their samples (refuse)",
+        help="treatment of videos without features: end, or skip their samples (default: refuse)",
     )
-    data.add_argument("--preset", choices=["paper", "authors"], help="hyper-parameters (paper)")
+    data.add_argument(
+        "--preset", choices=["paper", "authors"], help="hyper-parameters (default: paper)"
+    )
     add_lta_windows(data, f"{WINDOWS} with --preset authors and in reproduce, else current")
 
 
-def settle_data_arguments(
+def check_options(
     parser: argparse.ArgumentParser,
-    arguments: argparse.Namespace,
+    options: TrainingOptions,
+    methods: Sequence[str],
     *,
     unused: Sequence[str] = (),
     lta_windows: Enumeration = "current",
 ) -> None:
-    """Fills in what was left out, and ends the command where an option would be ignored.
+    """Sets defaults, and ends the command where flags contradict or would have no effect.
 
     Args:
-        parser: whose options they are.
-        arguments: what was given.
-        unused: options that nothing would look at.
-        lta_windows: where none are named; the authors' preset has its own.
+        parser: reports the error.
+        options: as parsed; changed in place.
+        methods: to train.
+        unused: flags that have no effect on these data.
+        lta_windows: default; the authors' preset has its own.
     """
-    given = [f"--{name}" for name in unused if getattr(arguments, name.replace("-", "_"))]
-    if given:
+    alone = [m for m in methods if m in NEEDS_OTHERS]
+    if len(set(options.tasks)) < 2 and alone:
+        parser.error(f"{', '.join(alone)} needs at least two --tasks: one novel, one known")
+    values = vars(options)
+    if given := [f"--{name}" for name in unused if values[name.replace("-", "_")]]:
         parser.error(f"{', '.join(given)}: for data in Ego4D's layout alone, and there is none")
-    arguments.preset = arguments.preset or "paper"
-    arguments.missing = arguments.missing or "refuse"
-    default = WINDOWS if arguments.preset == "authors" else lta_windows
-    arguments.lta_windows = arguments.lta_windows or default
+    values["preset"] = values["preset"] or "paper"
+    values["missing"] = values["missing"] or "refuse"
+    default = WINDOWS if options.preset == "authors" else lta_windows
+    values["lta_windows"] = values["lta_windows"] or default
+    options.tasks = tuple(options.tasks)
 
 
 def override(learning: Learning, settings: Sequence[str]) -> Learning:
-    """Returns settings with some fields changed.
+    """Returns a configuration with some fields changed.
 
     Args:
-        learning: what to start from.
+        learning: the preset.
         settings: "field=value" of `ModelConfig`, "fit.field=value" of every `FitConfig`.
 
     Raises:
-        SettingInvalid: a field is unknown or a value does not fit it.
+        SettingInvalid: a field is unknown, or a value is not of its type or range.
     """
     model: dict[str, Any] = {}
     fit: dict[str, Any] = {}

@@ -15,21 +15,21 @@ from model.train.methods.trainer import ALL_TASKS, Tensors, Trainer, Training, n
 from weights.bundle import Bundle
 
 TYPICAL_S = {"mtl": 150.0, "mtl-pcgrad": 300.0, "backpack": 2.0}
-"""Seconds of a part on tabletop and two cores; `TYPICAL_SKILL_S` where it is not named."""
+"""Seconds of a part on tabletop and two cores; other parts take `TYPICAL_SKILL_S`."""
 
 TYPICAL_SKILL_S = 55.0
 
 
 class TrainingPipeline:
-    """Trains parts and whatever they need, unless that was done before."""
+    """Trains parts and what they depend on, each once, cached by a ledger."""
 
     def __init__(self, trainer: Trainer, ledger: Ledger, upstream: str) -> None:
-        """Sets the bench up.
+        """Sets up an empty pipeline.
 
         Args:
             trainer: carries trainings out.
-            ledger: keeps them.
-            upstream: key of the samples; another one makes everything again.
+            ledger: caches their tensors.
+            upstream: key of the samples, of which every other key is made.
         """
         self.trainer, self.ledger, self._upstream = trainer, ledger, upstream
         self._made: dict[Training, Tensors] = {}
@@ -37,19 +37,13 @@ class TrainingPipeline:
 
     def key(self, part: Training) -> str:
         """Returns the hash of everything a part depends on."""
-        below = [self.key(need) for need in self.trainer.needs(part)]
         trainer = self.trainer
-        return stage_key(
-            self._upstream,
-            part,
-            below,
-            trainer.config(part),
-            trainer.fit_config(part),
-            trainer.seed,
-        )
+        below = [self.key(need) for need in trainer.needs(part)]
+        config, fit_config = trainer.config(part), trainer.fit_config(part)
+        return stage_key(self._upstream, part, below, config, fit_config, trainer.seed)
 
     def tensors(self, part: Training) -> Tensors:
-        """Returns a part's tensors; trains it, and the parts it needs, if that was not done."""
+        """Returns a part's tensors; trains it, and the parts it needs, unless they are cached."""
         if part not in self._made:
             below = {need: self.tensors(need) for need in self.trainer.needs(part)}
             key = self.key(part)
@@ -69,7 +63,7 @@ class TrainingPipeline:
 
 
 def plan(parts: Sequence[Training], tasks: tuple[str, ...] = ALL_TASKS) -> list[Training]:
-    """Returns the parts and everything they need, each once, in an order that can be made."""
+    """Returns the parts and everything they need, each once, in topological order."""
     ordered: dict[Training, None] = {}
     for part in parts:
         for need in needs_of(part, tasks):
@@ -81,7 +75,7 @@ def plan(parts: Sequence[Training], tasks: tuple[str, ...] = ALL_TASKS) -> list[
 def typical_seconds(
     parts: Sequence[Training], tasks: tuple[str, ...] = ALL_TASKS
 ) -> dict[str, float]:
-    """Returns how long each part, and what it needs, may take: where estimates start from."""
+    """Returns the expected seconds of each part and of what it needs, by name."""
     return {p.name: TYPICAL_S.get(p.kind, TYPICAL_SKILL_S) for p in plan(parts, tasks)}
 
 
@@ -97,29 +91,27 @@ def learn_bundle(
     device: str,
     training: dict[str, object],
 ) -> Bundle | None:
-    """Returns a bundle of everything one method learns; whatever was trained before is kept.
-
-    Of several ranks only the first gets it; all train.
+    """Trains one method and returns its bundle; None on every rank but the first.
 
     Args:
         name: of the bundle.
         prepared: the data.
         learning: model and optimisation.
         method: one of `model.train.methods.trainer.SERVABLE`.
-        ledger: where finished parts lie, and who trains together.
-        tasks: what to learn.
-        seed: of everything random.
-        device: where to train.
-        training: what the manifest should say besides: command, protocol, threads.
+        ledger: caches finished parts; has the ranks that train together.
+        tasks: to train.
+        seed: for all random generators.
+        device: "cpu", "cuda" or "cuda:N".
+        training: further entries of the manifest: command, protocol, threads.
     """
     train = prepared.samples["train"]
     world = ledger.world
     trainer = Trainer(train, prepared.num_labels, learning, seed, device, tasks=tasks, world=world)
-    bench = TrainingPipeline(trainer, ledger, prepared.key)
+    pipeline = TrainingPipeline(trainer, ledger, prepared.key)
     parts = parts_of(method, tasks)
-    models = cast(dict[str, SkillOnBackbone], bench.models(parts))
+    models = cast(dict[str, SkillOnBackbone], pipeline.models(parts))
     skills = group_skills(models)
-    key = stage_key(sorted(bench.key(part) for part in parts))
+    key = stage_key(sorted(pipeline.key(part) for part in parts))
     scores = ledger.value("scores", key, lambda: score(skills, prepared, learning))
     if not world.is_first:
         return None

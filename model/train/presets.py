@@ -1,4 +1,4 @@
-"""Named settings: every number of a full run on tabletop, and of a run small enough for a test."""
+"""Presets: the hyper-parameters of tabletop, of a smoke test, and of Ego4D (paper and authors)."""
 
 from dataclasses import dataclass, replace
 
@@ -13,21 +13,21 @@ from tabletop.story.script import SMOKE as SMOKE_WORLD
 from tabletop.story.script import WorldConfig
 
 FOOTAGE_SEED = 1_000_000
-"""Added to the world's seed, so that the encoder's footage shares no draw with any split."""
+"""Added to the world's seed, so that the encoder's footage is independent of all splits."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """All of a run from nothing to a bundle.
+    """All settings of a run from a seed to a bundle.
 
     Attributes:
         name: of the bundle.
-        world: the data.
+        world: the generated data.
         swin: the encoder's architecture.
         contract: the encoder's input.
-        scenes: scenes that the encoder is pretrained on.
-        pretrain: how the encoder is trained.
-        learning: everything after the features.
+        scenes: number of scenes that the encoder is pretrained on.
+        pretrain: hyper-parameters of the encoder.
+        learning: hyper-parameters of everything after the features.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Preset:
 
 
 def on_own_backbones(config: FitConfig) -> dict[str, FitConfig]:
-    """Returns a fitting for each skill: all but LTA's move the backbone (supplement A.1.1)."""
+    """Returns the optimisation per skill: all but LTA fine-tune the backbone (supplement A.1.1)."""
     return {task: replace(config, tune_backbone=task != LTA.name) for task in TASKS}
 
 
@@ -131,11 +131,11 @@ SMOKE = replace(
         translation=dict.fromkeys(TASKS, _BRIEF),
     ),
 )
-"""Every stage on a tiny world: proves the road, not the numbers."""
+"""Smoke test: every stage on a tiny world, too short to learn."""
 
 
 def brief(learning: Learning) -> Learning:
-    """Returns the same with two epochs of everything: long enough to run, too short to learn."""
+    """Returns the same with two epochs of each training, as a smoke test."""
     return learning.refit(lambda fit: replace(fit, epochs=2, warmup_epochs=0.5))
 
 

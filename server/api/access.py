@@ -1,23 +1,25 @@
-"""API keys: who a caller is, by a key of which only the hash is kept."""
+"""Authentication and rate limits: API keys kept as hashes, requests counted per caller."""
 
 import hashlib
 import hmac
+import ipaddress
 import logging
-import re
+import math
+import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 
-from server.errors import Unauthenticated
+from server.errors import RateLimited, Unauthenticated
+from server.settings.checks import check_keys, parse_rate
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
 
 class Keys:
-    """The keys that open the server; without any, it is open to all."""
+    """The API keys in force; without any, requests need no key."""
 
     def __init__(self, read: Callable[[], Mapping[str, str]]) -> None:
         """Keeps the keys' hashes.
@@ -28,13 +30,10 @@ class Keys:
         self._read = read
         self._digests = _digests(read())
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
-
     def read_again(self) -> None:
-        """Lets in whoever has a key by now, and nobody else; keys that are wrong change nothing.
+        """Replaces the keys by those that `read` returns now; invalid ones change nothing.
 
-        Never raises; the log says what came of it.
+        Never raises; the result is logged.
         """
         try:
             keys = self._read()
@@ -46,10 +45,10 @@ class Keys:
         logger.info("API keys: %s", ", ".join(sorted(keys)) or "none")
 
     def caller(self, headers: Headers) -> str | None:
-        """Returns the name of the key that was sent, or None if it is not one of ours.
+        """Returns the name of the key that was sent, or None if it is missing or wrong.
 
-        Every key is compared, each in constant time, so that neither a key's beginning nor its
-        place in the list can be told from how long the answer took.
+        Every key is compared, each in constant time, so that the response time depends neither on
+        a key's beginning nor on its place in the list.
         """
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")
@@ -70,42 +69,39 @@ class Keys:
             raise Unauthenticated("send the API key as a bearer token")
 
 
-def check_keys(keys: Mapping[str, str]) -> None:
-    """Raises unless names can be logged and keys are worth the name.
+class RateLimiter:
+    """Requests per caller in sliding windows, counted in memory."""
 
-    Raises:
-        ValueError: which key is wrong, by its name.
-    """
-    for name, key in keys.items():
-        if not _NAME.fullmatch(name):
-            raise ValueError("a key's name has 1 to 64 letters, digits, dots, dashes, underscores")
-        if not key or key != key.strip() or not key.isprintable():
-            raise ValueError(f"the API key {name!r} is empty or has blanks at its ends")
-    if len(set(keys.values())) < len(keys):
-        raise ValueError("two API keys are the same; each name needs a key of its own")
+    def __init__(self, rate: str | None) -> None:
+        self._items = parse_rate(rate) if rate else []
+        # The storage runs a timer thread of its own.
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage()) if rate else None
+
+    def check(self, caller: str) -> None:
+        """Counts a request.
+
+        Raises:
+            RateLimited: the caller is over its limit.
+        """
+        if self._limiter is None:
+            return
+        for item in self._items:
+            if not self._limiter.hit(item, caller):
+                reset_s = self._limiter.get_window_stats(item, caller).reset_time
+                raise RateLimited(max(1, math.ceil(reset_s - time.time())))
 
 
-def read_keys(path: Path) -> dict[str, str]:
-    """Returns the keys in a file by name; lines that are empty or begin with # do not count.
-
-    Raises:
-        ValueError: the file cannot be read, or which line is wrong.
-    """
+def rate_limit_key(address: str) -> str:
+    """Returns what counts as one caller: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read the API keys in {path}") from error
-    keys: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, *rest = line.split()
-        if len(rest) != 1 or name in keys:
-            raise ValueError(f"line {number} of {path}: expected a new name, a blank and a key")
-        keys[name] = rest[0]
-    if not keys:
-        raise ValueError(f"{path} holds no API key")
-    return keys
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False).network_address)
 
 
 def _digests(keys: Mapping[str, str]) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""create_app: the ASGI application, from settings and an engine."""
+"""ASGI application factory: settings and engine -> FastAPI app."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,17 +7,19 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from server import __version__, facts, problems
-from server.api import openapi, page
+from server import __version__
+from server.api import openapi
 from server.api.access import Keys
 from server.api.job_intake import Intake
-from server.api.middleware import GatewayMiddleware
-from server.api.routes import backpack, features, health, metrics, models, oip, predictions
+from server.api.middleware import GatewayMiddleware, install_handlers
+from server.api.routes import backpack, features, health, models, oip, predictions
 from server.api.routes import jobs as job_routes
 from server.api.uploads.receive import UploadReceiver
 from server.api.uploads.spool import DiskQuota
 from server.engine.engine import Engine
 from server.jobs.service import Jobs
+from server.playground import page
+from server.schemas.metadata import Limits
 from server.settings.settings import Settings
 
 ROUTERS = (
@@ -29,20 +31,20 @@ ROUTERS = (
     oip.router,
     health.router,
 )
-"""In the order the API reference lists them."""
+"""In the order of the API reference."""
 
-DESCRIPTION = """Turns an egocentric clip into four answers at once: what the person is doing
-(`ar`), what they will do next (`lta`), whether an object changes state (`oscc`) and when (`pnr`),
-with the evidence for each; skills that were added to the bundle answer beside them, under
-`skills`. Errors are `application/problem+json`; switch on their `code`."""
+DESCRIPTION = """Runs four tasks on an egocentric clip at once: action recognition (`ar`), long-term
+anticipation (`lta`), object state change classification (`oscc`) and its point of no return
+(`pnr`), with the evidence for each; skills that were added to the bundle are under `skills`. Errors
+are `application/problem+json`; switch on their `code`."""
 
 
 def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     """Returns the application; its engine starts and stops with it.
 
     Args:
-        settings: limits, key, folders.
-        engine: what answers; by default the one the settings describe.
+        settings: limits, keys, folders.
+        engine: default: the one that the settings describe.
     """
     engine = engine or Engine.from_settings(settings)
     spool = UploadReceiver(
@@ -52,21 +54,21 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         quota=DiskQuota(settings.max_spool_bytes, engine.admission.retry_after_s),
         telemetry=engine.telemetry,
     )
-    limits = facts.limits(settings).model_dump()
+    limits = Limits.of(settings).model_dump()
     keys = Keys(lambda: settings.keys)
     jobs = Jobs(engine, limits)
     intake = Intake(engine, jobs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(lambda: spool.folder)  # sweeps up after servers that were killed
-        # In the background, so that /livez answers and /readyz says "starting" meanwhile.
+        await asyncio.to_thread(lambda: spool.folder)  # sweeps the folders of killed servers
+        # The engine starts in the background: /livez responds, /readyz is "starting" meanwhile.
         await jobs.start()
         starting = asyncio.create_task(engine.start())
         try:
             yield
         finally:
-            await jobs.stop()  # puts back what is under way, while the engine is still there
+            await jobs.stop()  # requeues running jobs, while the engine still runs
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await engine.stop()
@@ -79,19 +81,20 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         redoc_url=None,
-        redirect_slashes=False,  # it would name the host that a proxy asked for
+        redirect_slashes=False,  # a redirect would name the host behind a proxy
         static_url="/docs/static",
     )
     app.state.engine = engine
     app.state.keys = keys
+    app.state.limits = limits
     app.state.spool = spool
     app.state.jobs = jobs
     app.state.intake = intake
-    problems.install(app, limits)
+    install_handlers(app, limits)
     for router in ROUTERS:
         app.include_router(router)
     if settings.metrics_port is None:
-        app.include_router(metrics.router)
+        app.include_router(health.metrics_router)
     page.install(app)
     app.add_middleware(
         GatewayMiddleware, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry

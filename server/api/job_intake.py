@@ -1,6 +1,6 @@
-"""Intake: a request that prefers to come back -> a job, on disk and in the store before it is told.
+"""Job intake: a request with `Prefer: respond-async` -> a durable job.
 
-A kill at any moment leaves either a job or nothing: the file comes first, then the record.
+The file is written before the record, so that a kill at any moment leaves either a job or nothing.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from starlette.requests import Request
 
-from server.api.clip_request import BOTH, check_no_track, options_of, timeout_of
+from server.api.clip_request import BOTH, check_no_track, read_options, timeout_of
 from server.api.middleware import CALLER
 from server.api.uploads.receive import Upload, UploadReceiver
 from server.engine.engine import Engine
@@ -32,16 +32,16 @@ from server.jobs.idempotency import EarlierUse
 from server.jobs.records import Job, NewJob
 from server.jobs.service import Jobs
 from server.jobs.ssrf_safe_client import UrlRefused
-from server.schemas.options import PredictOptions, PredictQuery
+from server.schemas.options import PredictOptions, PredictParameters
 
 RETRY_AFTER_S = 30
-"""Jobs take minutes: there is no use in coming back sooner."""
+"""`Retry-After` when the job queue is full: jobs take minutes."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Intake:
-    """Receives bodies of jobs, in a folder of their own with limits of their own."""
+    """Receives bodies of jobs, with a spool and limits apart from synchronous requests."""
 
     def __init__(self, engine: Engine, jobs: Jobs) -> None:
         self._engine, self._jobs = engine, jobs
@@ -53,21 +53,21 @@ class Intake:
         )
 
     def close(self) -> None:
-        """Removes what was being received."""
+        """Removes bodies that were being received."""
         self._spool.close()
 
-    async def accept(self, request: Request, query: PredictQuery) -> Job:
-        """Returns the job that a request has become, or had become when it was sent before.
+    async def accept(self, request: Request, query: PredictParameters) -> Job:
+        """Returns the new job, or the job of an earlier request with the same idempotency key.
 
         Raises:
-            ServerError: there is no room, or body, choices or key are at fault.
+            ServerError: the queue is full, or the body, the options or the key are invalid.
         """
         self._engine.life.require_open()
         await self._check_room()
         caller, key = caller_of(request), _key_of(request)
-        async with self._held(caller, key) as earlier:
+        async with self._reserved(caller, key) as earlier:
             async with self._spool.receive(request, BOTH) as upload:
-                options = options_of(query, upload.options)
+                options = read_options(query, upload.options, PredictOptions)
                 await self._check(options, upload)
                 new = await self._describe(upload, options, caller)
                 body_sha256 = _body_hash(new)
@@ -91,8 +91,8 @@ class Intake:
             raise QueueFull(RETRY_AFTER_S)
 
     @asynccontextmanager
-    async def _held(self, caller: str, key: str | None) -> AsyncIterator[EarlierUse | None]:
-        """Holds an idempotency key while its body comes in; yields its earlier use."""
+    async def _reserved(self, caller: str, key: str | None) -> AsyncIterator[EarlierUse | None]:
+        """Reserves an idempotency key while its body is received; yields its earlier use."""
         if key is None:
             yield None
             return
@@ -107,8 +107,8 @@ class Intake:
             raise
 
     async def _check(self, options: PredictOptions, upload: Upload) -> None:
-        """What can be refused now is refused now."""
-        self._engine.long_road.check(options)
+        """Refuses whatever can be checked before the job runs."""
+        self._engine.long_video.check(options)
         timeout_of(options, self._settings.job_timeout_s)
         if options.webhook_url is not None:
             if self._jobs.client is None:
@@ -134,7 +134,7 @@ class Intake:
             input_kind=upload.kind,
             input_bytes=upload.size_bytes,
             input_sha256=await asyncio.to_thread(sha256_of, upload.path),
-            webhook_url=request.pop("webhook_url", None),  # may hold a token; told to nobody
+            webhook_url=request.pop("webhook_url", None),  # may hold a token: never shown
         )
 
     async def _again(self, earlier: EarlierUse, body_sha256: str, caller: str) -> Job:
@@ -147,7 +147,7 @@ class Intake:
 
 
 def caller_of(request: Request) -> str:
-    """Returns who asks: jobs are shown to the name of key they were sent with, and to no other."""
+    """Returns the name of the caller's API key: jobs are visible to the key they were sent with."""
     return str(request.scope.get(CALLER, ""))
 
 
@@ -159,6 +159,6 @@ def _key_of(request: Request) -> str | None:
 
 
 def _body_hash(new: NewJob) -> str:
-    """Everything that decides what the job is; the framing of a form does not."""
-    facts = [new.input_kind, new.input_sha256, new.request, new.webhook_url]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    """Hash of everything that defines the job; the framing of a form does not."""
+    parts = [new.input_kind, new.input_sha256, new.request, new.webhook_url]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

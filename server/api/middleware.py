@@ -1,9 +1,10 @@
-"""The first and last thing a request meets: id, key, rate, early size check, headers, one log line.
+"""Gateway middleware: request id, API key, rate limit, size check, headers, log line, problems.
 
-Plain ASGI around the whole app, so it also covers what the framework answers by itself, and so
-that reading the body and noticing a hang-up stay the endpoint's business.
+Plain ASGI around the whole app, so that it also covers the framework's own responses, and so that
+endpoints read the body and detect a client's disconnect themselves.
 """
 
+import json
 import logging
 import re
 import time
@@ -11,16 +12,23 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from opentelemetry.trace import Span
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.api.access import Keys
+from extract.errors import ExtractError
+from model.errors import ModelError
+from server.api.access import Keys, RateLimiter, rate_limit_key
 from server.api.negotiation import preference_of
-from server.errors import BodyTooLarge
-from server.problem_types import CALLER_GONE, ProblemType
-from server.problems import respond_to
-from server.rates import Rates, rate_limit_key
+from server.errors import BodyTooLarge, FieldInvalid, ServerError
+from server.problem_types import BY_STATUS, CALLER_GONE, DRAINING, INTERNAL, ProblemType
+from server.schemas.options import field_errors
+from server.schemas.problems import MEDIA_TYPE, Problem, problem_from
 from server.settings.settings import Settings
 from server.telemetry import logs
 from server.telemetry.telemetry import Telemetry
@@ -29,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/docs", "/openapi.json"})
 OPEN_FOLDERS = ("/docs/static/", "/ui/")
-"""Everything else asks for the key, paths that do not exist included."""
+"""Every other path needs the key, paths that do not exist included."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -39,45 +47,48 @@ SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-"""On every answer that does not bring its own."""
+"""Added to every response that does not set its own."""
 
 DOCS_POLICY = (
     "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
     "script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
 )
-"""The API reference starts itself with a script in the page."""
+"""For the API reference, which starts with an inline script."""
 
 JOBS_PATH = "/v1/predictions"
-"""Where bodies may be as long as a job's, for those who prefer to come back."""
+"""The path where `Prefer: respond-async` raises the body limit to that of a job."""
 
 CALLER = "egopack.caller"
-"""Where in the scope the name of the caller's key is, if keys are asked for."""
+"""Scope entry for the name of the caller's key, set if keys are required."""
+
+OIP_FOLDER = "/v2"
+"""Paths below it follow the Open Inference Protocol, whose errors are `{"error": "..."}`."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
-class _Answer:
-    """What was sent, as it goes by."""
+class _ResponseSender:
+    """Sends a response with the standard headers, and records its status."""
 
     def __init__(self, send: Send, request_id: str, path: str) -> None:
         self._send, self._request_id, self._path = send, request_id, path
-        self.status = CALLER_GONE.status  # unless somebody answers
+        self.status = CALLER_GONE.status  # until a response starts
         self.has_begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.has_begun = message["status"], True
-            marked = MutableHeaders(scope=message)
-            marked["X-Request-ID"] = self._request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
             if self._path == "/docs":
-                marked.setdefault("Content-Security-Policy", DOCS_POLICY)
+                headers.setdefault("Content-Security-Policy", DOCS_POLICY)
             for name, value in SECURITY_HEADERS.items():
-                marked.setdefault(name, value)
+                headers.setdefault(name, value)
         await self._send(message)
 
 
 class GatewayMiddleware:
-    """Wraps the app."""
+    """Wraps the app; the outermost handler of exceptions."""
 
     def __init__(
         self,
@@ -94,11 +105,11 @@ class GatewayMiddleware:
         self._max_bytes = settings.max_upload_bytes
         self._max_job_bytes = settings.job_max_upload_bytes
         self._keys = keys
-        self._rates = Rates(settings.rate_limit)
+        self._rate_limiter = RateLimiter(settings.rate_limit)
         self._open = OPEN_PATHS | ({"/metrics"} if settings.open_metrics else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request; lifespan events pass through."""
+        """Handles one request; lifespan events pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -110,34 +121,35 @@ class GatewayMiddleware:
         tokens = logs.request_id.set(request_id), logs.notes.set(notes)
         started_s = time.perf_counter()
         method = scope["method"]
-        answer = _Answer(send, request_id, scope["path"])
+        sender = _ResponseSender(send, request_id, scope["path"])
         with self._telemetry.tracing.request(method, headers) as span:
             try:
                 self._check(scope, headers)
-                if scope["method"] == "HEAD":  # whatever can be read can be asked about
+                if method == "HEAD":  # supported wherever GET is
                     scope = {**scope, "method": "GET"}
-                    await self._app(scope, receive, _bodiless(answer))
+                    await self._app(scope, receive, _without_body(sender))
                 else:
-                    await self._app(scope, receive, answer)
-            except Exception as error:  # the outermost edge: nothing may leave without an answer
-                if answer.has_begun:
-                    raise  # too late for another answer
-                await respond_to(error, self._limits, scope["path"])(scope, receive, answer)
+                    await self._app(scope, receive, sender)
+            except Exception as error:
+                if sender.has_begun:
+                    raise  # too late for another response
+                response = respond(problem_from(error, self._limits), scope["path"])
+                await response(scope, receive, sender)
             finally:
                 self._report(
-                    method, scope, answer.status, notes, time.perf_counter() - started_s, span
+                    method, scope, sender.status, notes, time.perf_counter() - started_s, span
                 )
                 logs.request_id.reset(tokens[0])
                 logs.notes.reset(tokens[1])
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        """Refuses what can be refused before the body is read."""
+        """Runs the checks that do not need the body."""
         path = scope["path"]
         if path not in self._open and not path.startswith(OPEN_FOLDERS):
             caller = self._keys.caller(headers)
             address = rate_limit_key((scope.get("client") or ("",))[0])
-            # First the rate, so that guessing keys is slow too.
-            self._rates.check(f"key {caller}" if caller else f"address {address}")
+            # Before the key check, so that guesses of keys are limited too.
+            self._rate_limiter.check(f"key {caller}" if caller else f"address {address}")
             self._keys.require(caller)
             if caller:
                 logs.note(key=caller)
@@ -147,7 +159,7 @@ class GatewayMiddleware:
             raise BodyTooLarge(f"the body is larger than {limit} bytes")
 
     def _limit(self, path: str, headers: Headers) -> int:
-        """Largest body; what becomes a job may be larger than what is answered at once."""
+        """Body size limit in bytes: that of jobs, or of synchronous requests."""
         is_job = path == JOBS_PATH and preference_of(headers).is_async
         return self._max_job_bytes if is_job else self._max_bytes
 
@@ -160,7 +172,7 @@ class GatewayMiddleware:
         ran_s: float,
         span: Span,
     ) -> None:
-        """One log line, one count, one span."""
+        """Writes the log line, the metrics and the span's attributes."""
         problem: ProblemType | None = notes.pop("problem", None)
         endpoint = getattr(scope.get("route"), "operation_id", None) or "none"
         self._telemetry.metrics.count_answer(endpoint, status, problem, ran_s)
@@ -179,11 +191,11 @@ class GatewayMiddleware:
 
 
 def _without_slash(path: str) -> str:
-    """A slash more at the end names the same; a redirect would have to know the proxy's address."""
+    """A trailing slash is dropped here: a redirect would need a reverse proxy's address."""
     return path.removesuffix("/") or "/"
 
 
-def _bodiless(send: Send) -> Send:
+def _without_body(send: Send) -> Send:
     """Passes a response on without its body (RFC 9110, section 9.3.2)."""
 
     async def send_head(message: Message) -> None:
@@ -192,3 +204,54 @@ def _bodiless(send: Send) -> Send:
         await send(message)
 
     return send_head
+
+
+def respond(problem: Problem, path: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Returns the response for a problem, in the format of the protocol that the path belongs to.
+
+    Args:
+        problem: what to send.
+        path: of the request.
+        headers: added to the response.
+    """
+    if path.startswith(OIP_FOLDER):
+        body, media_type = json.dumps({"error": problem.detail}), "application/json"
+    else:
+        body = problem.body(logs.current_request()).model_dump_json(exclude_none=True)
+        media_type = MEDIA_TYPE
+    response = Response(body, problem.kind.status, headers, media_type)
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    if problem.kind is DRAINING:
+        response.headers["Connection"] = "close"  # later requests have to reach another server
+    if problem.kind.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def install_handlers(app: FastAPI, limits: Mapping[str, float]) -> None:
+    """Makes the app respond with a problem to every expected exception, the framework's included.
+
+    Args:
+        app: gets the exception handlers.
+        limits: every limit in force.
+    """
+
+    async def known(request: Request, error: Exception) -> Response:
+        return respond(problem_from(error, limits), request.url.path)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        errors = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # drop "query", "path"
+        return await known(request, FieldInvalid(*field_errors(errors)))
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        kind = BY_STATUS.get(error.status_code, INTERNAL)
+        logs.note(problem=kind)
+        return respond(Problem(kind, kind.title), request.url.path, error.headers)
+
+    for root in (ServerError, ExtractError, ModelError):
+        app.add_exception_handler(root, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, framework)

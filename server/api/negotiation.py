@@ -1,20 +1,22 @@
-"""The `Prefer` header (RFC 7240): whether a caller would rather come back for the answer."""
+"""Content negotiation: the headers `Prefer` (RFC 7240) and `Accept` (RFC 9110)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from server.errors import FieldInvalid
+from starlette.requests import Request
+
+from server.errors import FieldInvalid, NotAcceptable
 
 MAX_WAIT_S = 60
 
 
 @dataclass(frozen=True)
 class Preference:
-    """What a caller prefers.
+    """The parsed `Prefer` header.
 
     Attributes:
-        is_async: an answer later, by way of a job.
-        wait_s: how long to wait for it all the same.
+        is_async: `respond-async`: the request becomes a job.
+        wait_s: seconds to wait for the job's result before the response.
     """
 
     is_async: bool = False
@@ -22,12 +24,12 @@ class Preference:
 
     @property
     def applied(self) -> str:
-        """What `Preference-Applied` says of it."""
+        """Value of the `Preference-Applied` header."""
         return "respond-async" + ("" if self.wait_s is None else f", wait={self.wait_s}")
 
 
 def preference_of(headers: Mapping[str, str]) -> Preference:
-    """Returns what the headers say; preferences that we do not know are left out, as they may be.
+    """Returns the parsed `Prefer` header; unknown preferences are ignored, as RFC 7240 allows.
 
     Raises:
         FieldInvalid: `wait` is not a number of seconds.
@@ -42,3 +44,42 @@ def preference_of(headers: Mapping[str, str]) -> Preference:
             raise FieldInvalid(("/prefer/wait", "give a whole number of seconds"))
         wait_s = min(int(given["wait"][:9]), MAX_WAIT_S)
     return Preference("respond-async" in given, wait_s)
+
+
+def accepted(request: Request, offers: Sequence[str]) -> str:
+    """Returns the content type that the caller prefers among those of an endpoint.
+
+    Args:
+        request: its `Accept` header decides; default: any type.
+        offers: in the server's order of preference.
+
+    Raises:
+        NotAcceptable: none of them is accepted.
+    """
+    ranges = [_media_range(text) for text in request.headers.get("accept", "*/*").split(",")]
+    quality = {offer: _quality(offer, ranges) for offer in offers}
+    best = max(offers, key=lambda offer: quality[offer])  # the first of equals
+    if quality[best] <= 0:
+        raise NotAcceptable(f"this endpoint answers with {' or '.join(offers)}")
+    return best
+
+
+def _media_range(text: str) -> tuple[str, float]:
+    name, *parameters = (piece.strip().lower() for piece in text.split(";"))
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                return name, float(value)
+            except ValueError:
+                return name, 0.0
+    return name, 1.0
+
+
+def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
+    """The quality of the most specific range that matches (RFC 9110, section 12.5.1)."""
+    for pattern in (offer, f"{offer.partition('/')[0]}/*", "*/*"):
+        found = [quality for name, quality in ranges if name == pattern]
+        if found:
+            return max(found)
+    return 0.0

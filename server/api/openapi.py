@@ -1,4 +1,4 @@
-"""The parts of the OpenAPI document that FastAPI cannot see: bodies read by hand, problems."""
+"""OpenAPI document: the request bodies and problems that FastAPI cannot derive from signatures."""
 
 from typing import Any
 
@@ -10,12 +10,10 @@ from pydantic.json_schema import models_json_schema
 from server import problem_types as kinds
 from server.api.oip.schemas import Failure, InferRequest
 from server.api.oip.wire import HEADER_LENGTH
-from server.api.uploads.bodies import BodyKind
-from server.api.uploads.receive import SAFETENSORS
-from server.problems import MEDIA_TYPE, body_of
+from server.api.uploads.bodies import SAFETENSORS, BodyKind
 from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
 from server.schemas.prediction import ProblemBody
-from server.schemas.problems import Problem
+from server.schemas.problems import MEDIA_TYPE, Problem
 
 ANYWHERE = (
     kinds.MALFORMED,
@@ -24,7 +22,7 @@ ANYWHERE = (
     kinds.RATE_LIMITED,
     kinds.INTERNAL,
 )
-"""What any endpoint may answer."""
+"""Problems of every endpoint."""
 
 FOR_VIDEOS = (
     kinds.UNSUPPORTED,
@@ -45,13 +43,10 @@ FOR_VIDEOS = (
     kinds.NO_DECODER,
     kinds.DEADLINE,
 )
-"""What an endpoint that takes a clip may answer besides."""
+"""Further problems of an endpoint that takes a clip."""
 
 FOR_CLIPS = (*FOR_VIDEOS, kinds.FEATURES)
-"""What an endpoint that takes a clip or its features may answer besides."""
-
-FOR_SEARCHES = FOR_CLIPS
-"""What a search may answer besides."""
+"""Further problems of an endpoint that takes a clip or its features."""
 
 JSON = "application/json"
 _REF = "#/components/schemas/"
@@ -62,13 +57,13 @@ _PARTS: dict[BodyKind, dict[str, Any]] = {
         "type": "string",
         "minLength": 1,
         "contentMediaType": SAFETENSORS,
-        "description": "Instead of the clip: its features, as `/v1/features` gives them.",
+        "description": "Instead of the clip: its features, as `/v1/features` returns them.",
     },
 }
 
 
 def _clip_body(options: type[BaseModel], *bodies: BodyKind) -> dict[str, Any]:
-    """Returns the description of a body that is, or holds, a clip or its features."""
+    """Returns the `requestBody` of a clip or its features, raw or in a form."""
     form: dict[str, Any] = {
         "type": "object",
         "additionalProperties": False,
@@ -90,7 +85,7 @@ def _clip_body(options: type[BaseModel], *bodies: BodyKind) -> dict[str, Any]:
         content[SAFETENSORS] = {"schema": {**_BYTES, "contentMediaType": SAFETENSORS}}
     return {
         "required": True,
-        "description": "The clip, as one part of a form or as the whole body.",
+        "description": "The clip, as a part of a form or as the whole body.",
         "content": content,
     }
 
@@ -106,13 +101,13 @@ INFER_BODY: dict[str, Any] = {
         {
             "name": HEADER_LENGTH,
             "in": "header",
-            "description": "Bytes of JSON, where binary tensor data comes after it.",
+            "description": "Length of the JSON in bytes, if binary tensor data follows it.",
             "schema": {"type": "integer", "minimum": 0},
         }
     ],
     "requestBody": {
         "required": True,
-        "description": "The protocol's JSON; binary tensor data may come after it.",
+        "description": "The protocol's JSON; binary tensor data may follow it.",
         "content": {
             JSON: {"schema": {"$ref": f"{_REF}{InferRequest.__name__}"}},
             "application/octet-stream": {"schema": _BYTES},
@@ -121,37 +116,39 @@ INFER_BODY: dict[str, Any] = {
 }
 
 BODIES = (ClipOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
-"""Shapes that are read by hand, so that FastAPI does not list them."""
-
+"""Request bodies that endpoints parse themselves, so that FastAPI does not list them."""
 
 ASYNC_HEADERS: list[dict[str, Any]] = [
     {
         "name": "Prefer",
         "in": "header",
-        "description": "`respond-async`: answer with a job; `wait=N`: after N seconds at most.",
+        "description": "`respond-async`: respond with a job; `wait=N`: after at most N seconds.",
         "schema": {"type": "string"},
         "example": "respond-async, wait=5",
     },
     {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "Of a job: sent again with the same body, it gives the same job again.",
+        "description": "Of a job: a retry with the same key and body gets the same job.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     },
 ]
-"""What makes a request for a prediction a job."""
+"""Request headers of asynchronous predictions."""
 
 ACCEPTED_HEADERS = {
-    "Location": {"description": "Where the job is.", "schema": {"type": "string"}},
-    "Preference-Applied": {"description": "RFC 7240.", "schema": {"type": "string"}},
+    "Location": {"description": "Path of the job.", "schema": {"type": "string"}},
+    "Preference-Applied": {
+        "description": "The preference that was applied (RFC 7240).",
+        "schema": {"type": "string"},
+    },
 }
 
 
 def problems(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
-    """Returns the `responses` of an endpoint: one entry a status, one example a slug."""
+    """Returns the `responses` of an endpoint: an entry per status, an example per slug."""
     responses: dict[int | str, dict[str, Any]] = {}
     for kind in sorted({*rows, *ANYWHERE}, key=lambda kind: (kind.status, kind.slug)):
-        example = body_of(Problem(kind, kind.title), "0f3c9a")
+        example = Problem(kind, kind.title).body("0f3c9a")
         entry = responses.setdefault(
             kind.status,
             {
@@ -171,13 +168,16 @@ def problems(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
         }
         if kind.status in (429, 503):
             entry["headers"] = {
-                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+                "Retry-After": {
+                    "description": "Seconds until a retry.",
+                    "schema": {"type": "integer"},
+                }
             }
     return responses
 
 
 def answer(example: Any) -> dict[int | str, dict[str, Any]]:
-    """Returns the entry of `responses` that shows what an answer looks like."""
+    """Returns the entry of `responses` with an example of success."""
     return {200: {"content": {JSON: {"example": example}}}}
 
 
@@ -194,10 +194,10 @@ def failures(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI, *, has_key: bool) -> None:
-    """Makes the app describe itself whole.
+    """Makes the app serve the complete document.
 
     Args:
-        app: whose routes are complete.
+        app: with all its routes.
         has_key: callers need an API key.
     """
 
@@ -223,7 +223,7 @@ def _document(app: FastAPI, *, has_key: bool) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     components["schemas"] = {**components.get("schemas", {}), **extra["$defs"]}
-    # FastAPI describes its own 422 wherever there is a parameter; ours replaces it everywhere.
+    # FastAPI's own 422 body, which every endpoint replaces by a problem.
     for unused in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(unused, None)
     if has_key:

@@ -1,4 +1,4 @@
-"""The running process: listens, says where, gives up when it cannot serve, stops gracefully."""
+"""Server process: uvicorn with graceful drain on SIGTERM, reload on SIGHUP, exit on failure."""
 
 import asyncio
 import os
@@ -16,21 +16,21 @@ from server.engine.engine import Engine
 from server.settings.settings import Settings
 
 EXIT_SIGNALLED = 128
-"""Plus the signal: how a process ends that is told twice to stop."""
+"""Plus the signal's number: exit status after a second signal to stop."""
 
 SWITCH_S = 0.001
-"""How long a thread may keep the interpreter while the event loop waits.
+"""Interpreter switch interval in seconds.
 
-With Python's own 5 ms, once for each busy thread, a refusal would take as long as that.
+With Python's default of 5 ms per busy thread, the event loop waits that long before each refusal.
 """
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, but a graceful stop is a success and a broken engine is an end.
+    """uvicorn's server, with a graceful stop and an exit if the engine fails.
 
-    SIGTERM turns readiness off; new work is still taken until balancers had time to notice, then
-    refused, and what was accepted is finished. SIGINT, from a terminal, skips the first wait. A
-    second signal ends the process at once. SIGHUP reads keys and bundle again.
+    SIGTERM turns readiness off; after `drain_delay_s`, in which load balancers notice, new work is
+    refused and accepted work finished. SIGINT skips that delay. A second signal ends the process at
+    once. SIGHUP reloads keys and bundle.
     """
 
     def __init__(self, config: uvicorn.Config, engine: Engine, settings: Settings) -> None:
@@ -53,16 +53,16 @@ class _Server(uvicorn.Server):
             return True
         if self._drain_at_s is None or time.monotonic() < self._drain_at_s:
             return False
-        # The socket stays open, so that whoever still comes is told rather than cut off.
+        # The socket stays open: late requests get a problem instead of a reset connection.
         self._engine.life.drain()
         is_late = time.monotonic() >= self._drain_at_s + self._settings.shutdown_timeout_s
         return is_late or not self.server_state.tasks
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins to stop. uvicorn's own would end the process by the signal."""
+        """Begins to stop; uvicorn's handler would end the process by the signal."""
         if self._drain_at_s is not None:
             self.config.app.state.spool.close()  # type: ignore[union-attr]
-            os._exit(EXIT_SIGNALLED + sig)  # not even threads that decode are waited for
+            os._exit(EXIT_SIGNALLED + sig)  # without waiting for decoding threads
         self._engine.life.stop_advertising()
         wait_s = self._settings.drain_delay_s if sig == signal.SIGTERM else 0.0
         self._drain_at_s = time.monotonic() + wait_s
@@ -73,11 +73,11 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings, engine: Engine | None = None) -> str | None:
-    """Serves until SIGTERM or SIGINT, finishing what was accepted.
+    """Serves until SIGTERM or SIGINT, and finishes accepted work.
 
     Args:
-        settings: where to listen, and limits.
-        engine: what answers; by default the one the settings describe.
+        settings: address, limits and the rest.
+        engine: default: the one that the settings describe.
 
     Returns:
         Why it could not serve; None after a graceful stop.
@@ -93,7 +93,7 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
             access_log=False,
             server_header=False,
             timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=1,  # by then the time for that has been given
+            timeout_graceful_shutdown=1,  # `on_tick` has waited already
         ),
         engine,
         settings,
@@ -106,6 +106,6 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
             return f"cannot listen on {settings.host} port {settings.metrics_port}"
     try:
         server.run()
-    except SystemExit:  # uvicorn's word for an address it cannot listen on; it logged why
+    except SystemExit:  # raised by uvicorn, which has logged why
         return f"cannot listen on {settings.host} port {settings.port}"
     return None if engine.life.failure is None else str(engine.life.failure)

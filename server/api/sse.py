@@ -1,7 +1,12 @@
-"""Server-sent events: the same work, told of as it goes."""
+"""Server-sent events: progress of a synchronous request, and a job's stored events from any point.
+
+A job's events are in the store, so that a client can resume their stream on another server.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
@@ -9,28 +14,32 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from server.errors import CallerGone
+from server.jobs.store import JobStore
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_S = 15.0
-"""A silent connection is told this often that it is alive; proxies close those that are not."""
+"""Interval of keep-alive comments on an idle connection, which a proxy might close otherwise."""
+
+POLL_S = 0.5
+"""Interval of looking for new events of a job."""
 
 _END = b""
 
 Post = Callable[[str, BaseModel], None]
-"""Takes the name of an event and what it says."""
+"""Takes an event's name and data."""
 
 
-def event_bytes(name: str, body: BaseModel, *, event_id: str | None = None) -> bytes:
-    """Returns one event on the wire."""
+def event_bytes(name: str, body: BaseModel) -> bytes:
+    """Returns one event in wire format."""
     text = body.model_dump_json(exclude_none=True, by_alias=True)
-    return format_sse_event(event=name, data_str=text, id=event_id)
+    return format_sse_event(event=name, data_str=text)
 
 
 class EventStream(Response):
-    """Runs the work while it streams what is posted; `completed` or `error` comes last.
+    """Runs a coroutine and streams the events that it posts; `completed` or `error` is the last.
 
-    Nothing is sent before the first event, so what fails earlier is answered as if no stream had
-    been asked for. Whether the caller is still there is for the work to see.
+    The response starts with the first event: an exception before it is raised as from a plain
+    endpoint. Detecting a client's disconnect is left to the coroutine.
     """
 
     media_type = MEDIA_TYPE
@@ -45,16 +54,16 @@ class EventStream(Response):
         """Prepares a stream.
 
         Args:
-            work: posts events and returns the body of `completed`.
-            explain: turns its failure into the body of `error`.
-            heartbeat_s: longest silence.
+            work: posts events and returns the data of `completed`.
+            explain: turns an exception of `work` into the data of `error`.
+            heartbeat_s: longest time without output.
         """
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self.raw_headers = [pair for pair in self.raw_headers if pair[0] != b"content-length"]
         self._work, self._explain, self._heartbeat_s = work, explain, heartbeat_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Streams; raises what the work raises before its first event."""
+        """Streams; raises what `work` raises before its first event."""
         posted: asyncio.Queue[bytes] = asyncio.Queue()
         working = asyncio.ensure_future(
             self._work(lambda name, body: posted.put_nowait(event_bytes(name, body)))
@@ -62,23 +71,23 @@ class EventStream(Response):
         working.add_done_callback(lambda _: posted.put_nowait(_END))
         has_begun = False
         try:
-            while (chunk := await self._next(posted, is_silent=not has_begun)) != _END:
+            while (chunk := await self._next(posted, has_begun=has_begun)) != _END:
                 if not has_begun:
                     has_begun = True
                     await self._begin(send)
                 await _write(send, chunk)
             if not has_begun:
-                working.result()  # raises what went wrong
+                working.result()  # raises the exception of `work`
                 await self._begin(send)
-            if not _is_unheard(working):
+            if not isinstance(working.exception(), CallerGone):
                 await _write(send, self._last(working), more=False)
         finally:
             working.cancel()
 
-    async def _next(self, posted: "asyncio.Queue[bytes]", *, is_silent: bool) -> bytes:
-        """The next event, or a heartbeat; while silent, nothing but an event."""
+    async def _next(self, posted: "asyncio.Queue[bytes]", *, has_begun: bool) -> bytes:
+        """The next event or, once the response has begun, a keep-alive comment."""
         try:
-            async with asyncio.timeout(None if is_silent else self._heartbeat_s):
+            async with asyncio.timeout(self._heartbeat_s if has_begun else None):
                 return await posted.get()
         except TimeoutError:
             return KEEPALIVE_COMMENT
@@ -96,9 +105,42 @@ class EventStream(Response):
         await send({"type": "http.response.start", **start})
 
 
-def _is_unheard(working: "asyncio.Future[BaseModel]") -> bool:
-    """Whether the work ended because nobody is there to hear of it."""
-    return isinstance(working.exception(), CallerGone)
+async def stream_job_events(
+    store: JobStore,
+    job_id: str,
+    *,
+    after: int,
+    is_open: Callable[[], bool],
+    heartbeat_s: float = HEARTBEAT_S,
+) -> AsyncIterator[bytes]:
+    """Yields events in wire format until the job has ended or the server drains.
+
+    Args:
+        store: holds the events.
+        job_id: job that they belong to.
+        after: number of the last event that the client has received; 0: none.
+        is_open: whether to wait for further events.
+        heartbeat_s: longest time without output.
+    """
+    sent_s = time.monotonic()
+    while True:
+        # Read before the events: an end between the two reads is seen in the next round.
+        job = await asyncio.to_thread(store.get, job_id)
+        events = await asyncio.to_thread(store.events, job_id, after=after)
+        for event in events:
+            text = json.dumps(event.data)
+            yield format_sse_event(event=event.name, data_str=text, id=str(event.seq))
+            after, sent_s = event.seq, time.monotonic()
+            if event.is_last:
+                return
+        if events:
+            continue
+        if job is None or not job.is_live or not is_open():
+            return
+        if time.monotonic() - sent_s >= heartbeat_s:
+            sent_s = time.monotonic()
+            yield KEEPALIVE_COMMENT
+        await asyncio.sleep(POLL_S)
 
 
 async def _write(send: Send, chunk: bytes, *, more: bool = True) -> None:

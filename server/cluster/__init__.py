@@ -1,4 +1,4 @@
-"""The server on Ray: front ends run the engine unchanged, encoders behind them make the features.
+"""The server on Ray Serve: front ends run the engine, encoder replicas make the features.
 
-Imported only when asked for: Ray comes with `pip install "egopack-server[scale]"`.
+Imported only with `--ray`: Ray comes with `pip install "egopack-server[scale]"`.
 """

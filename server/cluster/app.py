@@ -1,7 +1,7 @@
-"""app: the two deployments as one Ray Serve application, for `serve build` and `serve deploy`.
+"""Ray Serve application of the two deployments, for `serve build`, `serve deploy` and `serve run`.
 
-`serve run server.cluster.app:app` serves what the `EGOPACK_*` variables say; arguments of the
-application, as in `deploy/ray/serve.yaml`, override them.
+Settings come from `EGOPACK_*` variables; arguments of the application, as in
+`deploy/ray/serve.yaml`, override them.
 """
 
 from dataclasses import asdict
@@ -17,17 +17,17 @@ from server.cluster.messages import Tuning
 from server.settings.settings import Settings
 
 NAME = "egopack"
-"""Of the application."""
+"""Name of the application."""
 
 MAX_ONGOING = 256
-"""Requests that Serve lets into a front end, whose own admission refuses far fewer, and properly.
+"""Serve's limit of concurrent requests per replica: far above that of our own admission control.
 
-Serve's limit on what waits for a replica stays unset: it counts what is merely being routed, and
-its refusals are plain text.
+Serve's limit on queued requests stays unset: it counts requests that are merely being routed, and
+refuses in plain text.
 """
 
 ONGOING_PARTS = 2.0
-"""Parts of batches on an encoder, on average, above which another one is started."""
+"""Autoscaling target: average number of parts of batches on an encoder."""
 
 
 def app(arguments: dict[str, Any]) -> serve.Application:
@@ -46,8 +46,8 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
     """Returns the application that the settings describe.
 
     Args:
-        settings: checked by whoever made them.
-        tuning: what has been changed since.
+        settings: checked by the caller.
+        tuning: changes since the start.
     """
     tuning = tuning or Tuning()
     return _deployment(
@@ -61,7 +61,7 @@ def application(settings: Settings, tuning: Tuning | None = None) -> serve.Appli
 
 
 def encoder_deployment(settings: Settings, tuning: Tuning) -> serve.Application:
-    """Returns the encoders alone, as what stands behind a front end."""
+    """Returns the encoder deployment, which front ends call."""
     return _deployment(
         Encoder,
         user_config=asdict(tuning),
@@ -76,15 +76,15 @@ def encoder_deployment(settings: Settings, tuning: Tuning) -> serve.Application:
 
 
 def _deployment(cls: type, **options: Any) -> serve.Deployment:
-    """Returns a deployment that Serve takes for the same code while our version is the same.
+    """Returns a deployment with our version as its code version.
 
-    Otherwise a `serve.run` with other values would replace every replica instead of telling it.
+    Without it, a `serve.run` with other values would replace every replica, not reconfigure it.
     """
     made = serve.deployment(
         cls,
         name=cls.__name__,
         max_ongoing_requests=MAX_ONGOING,
-        logging_config={"enable_access_log": False},  # a line for each request is ours to write
+        logging_config={"enable_access_log": False},  # our middleware logs requests
         **options,
     )
     return made.options(version=__version__, _internal=True)

@@ -1,6 +1,6 @@
-"""Front: a Ray Serve deployment that is the whole server but for its encoder.
+"""Front-end deployment (Ray Serve): the whole server except for its encoder.
 
-The same application around the same engine as `python -m server` runs; only what it loads differs.
+It runs the same application and engine as `python -m server`, with a remote encoder.
 """
 
 import asyncio
@@ -12,14 +12,13 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 
-from extract.sandbox.pool import DecodePool
 from model.predict.predictor import Predictor
 from server.api.access import Keys
 from server.api.app import create_app
 from server.api.serve import SWITCH_S
 from server.cluster.messages import Tuning
 from server.cluster.remote_encoder import EncoderPool, load_predictor
-from server.engine.decode_stage import limits_of
+from server.engine.decode_stage import decode_pool
 from server.engine.engine import Engine
 from server.settings.settings import Settings
 from server.telemetry import logs
@@ -33,25 +32,25 @@ logger = logging.getLogger(__name__)
 
 @serve.ingress()
 class Front:
-    """One replica; it takes requests once a canary came back from its engine."""
+    """One replica; it accepts requests once its engine has passed a canary."""
 
     def __init__(self, settings: Settings, encoders: Any) -> None:
-        """Wires the engine; the application's own life starts it.
+        """Builds the engine, which the application's lifespan starts.
 
         Args:
             settings: as for a server of one process.
             encoders: handle of the `Encoder` deployment.
 
         Raises:
-            ValueError: it is one of several, and they could not share their jobs.
+            ValueError: there are several replicas and no shared job database.
         """
         logs.configure(settings.log_level)
         sys.setswitchinterval(SWITCH_S)
         settings.require_shared_jobs(serve.get_replica_context().world_size)
-        # The GPU, if there is one, is the encoders'.
+        # A GPU belongs to the encoders.
         self._settings = settings.model_copy(update={"device": "cpu"})
         self._pool = EncoderPool(
-            encoders, shares=settings.most_encoders, patience_s=settings.encoder_timeout_s
+            encoders, shares=settings.most_encoders, timeout_s=settings.encoder_timeout_s
         )
         self._tuning: Tuning | None = None
         self._is_tuned = threading.Event()
@@ -59,30 +58,25 @@ class Front:
         self._engine = Engine(
             self._settings,
             load=self._load,
-            pool=DecodePool(
-                workers=settings.decode_workers,
-                limits=limits_of(settings),
-                clips_per_worker=settings.clips_per_worker,
-                reader=settings.reader,
-            ),
+            pool=decode_pool(settings),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
-            look=lambda: manifest_sha256(self._bundle),
+            latest_sha256=lambda: manifest_sha256(self._bundle),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Serve asks for the application once, after the constructor."""
+        """Returns the application; Serve calls this once, after the constructor."""
         app = create_app(self._settings, self._engine)
         self._keys: Keys = app.state.keys
         return app
 
     async def reconfigure(self, values: dict[str, Any]) -> None:
-        """Waits for the engine at first; later reads keys and bundle again, as on `SIGHUP`.
+        """Waits for the engine at first; later reloads keys and bundle, as on `SIGHUP`.
 
         Args:
             values: of a `Tuning`.
 
         Raises:
-            RuntimeError: the engine could not start.
+            RuntimeError: the engine failed to start.
         """
         before, self._tuning = self._tuning, Tuning(**values)
         self._is_tuned.set()
@@ -97,12 +91,12 @@ class Front:
             self._reloading = asyncio.create_task(self._engine.reload())
 
     async def check_health(self) -> None:
-        """Raises if only another process could help; encoders that are lost are not our fault."""
+        """Raises if the engine is broken; lost encoders do not make this replica unhealthy."""
         if self._engine.life.failure is not None:
             raise RuntimeError("the engine is broken") from self._engine.life.failure
 
     def _load(self) -> Predictor:
-        """Runs on the engine's threads."""
+        """Loads the bundle, on the engine's threads."""
         self._is_tuned.wait()
         return load_predictor(self._bundle, self._pool)
 

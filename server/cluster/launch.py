@@ -1,4 +1,4 @@
-"""`python -m server --ray`: starts or joins a cluster, serves on it, and takes the same signals."""
+"""`python -m server --ray`: starts or joins a Ray cluster, deploys to it and handles signals."""
 
 import logging
 import os
@@ -30,31 +30,31 @@ PROXY_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 
 
 def serve_on_ray(settings: Settings) -> str | None:
-    """Serves until SIGTERM or SIGINT, finishing what was accepted.
+    """Serves until SIGTERM or SIGINT, and finishes accepted work.
 
-    SIGTERM turns readiness off, and new work is taken until balancers had time to notice; SIGINT
-    skips that wait; SIGHUP loads the bundle again, everywhere. A cluster that was joined goes on
-    without us, one that was started ends with us.
+    SIGTERM turns readiness off, and new work is accepted for another `drain_delay_s`; SIGINT skips
+    that delay; SIGHUP reloads the bundle in every process. A cluster that was joined keeps running,
+    one that was started here ends with the server.
 
     Args:
-        settings: of every process.
+        settings: for every process.
 
     Returns:
         Why it could not serve; None after a graceful stop.
     """
     try:
-        load_bundle(settings.bundle)  # every replica will; but here one hears of it at once
+        load_bundle(settings.bundle)  # replicas do too, but here the error is reported at once
     except WeightsError as error:
         return str(error)
     signals: queue.SimpleQueue[int] = queue.SimpleQueue()
-    with _cluster(settings), _heard(signals):
+    with _cluster(settings), _signals_into(signals):
         port = settings.port or _free_port(settings.host)
         if settings.ray_address is None and (missing := _missing_gpus(settings)):
             return (
                 f"{settings.most_encoders} encoders need a GPU each: {missing} more than there are"
             )
         try:
-            # No time limit there: deadlines are ours, and a job's events may take hours.
+            # Without Serve's request timeout: the engine has deadlines, event streams last hours.
             serve.start(
                 http_options=HTTPOptions(
                     host=settings.host, port=port, keep_alive_timeout_s=settings.keep_alive_s
@@ -67,19 +67,20 @@ def serve_on_ray(settings: Settings) -> str | None:
         try:
             if not _listens(settings.host, port):
                 return (
-                    f"nobody listens on {settings.host} port {port}: Serve runs on this cluster "
+                    f"nothing listens on {settings.host} port {port}: Serve runs on this cluster "
                     "already, on another port; shut it down first, or deploy to it from a file"
                 )
             shown = f"[{settings.host}]" if ":" in settings.host else settings.host
             sys.stdout.write(f"EgoPack server: open http://{shown}:{port}/\n")
             sys.stdout.flush()
-            _until_told(settings, signals)
+            _wait_for_stop(settings, signals)
         finally:
             serve.delete(NAME)
     return None
 
 
-def _until_told(settings: Settings, signals: "queue.SimpleQueue[int]") -> None:
+def _wait_for_stop(settings: Settings, signals: "queue.SimpleQueue[int]") -> None:
+    """Returns after a signal to stop and the drain delay; redeploys on SIGHUP."""
     tuning = Tuning()
     while (number := signals.get()) == signal.SIGHUP:
         tuning = replace(tuning, revision=tuning.revision + 1)
@@ -91,10 +92,7 @@ def _until_told(settings: Settings, signals: "queue.SimpleQueue[int]") -> None:
 
 
 def _deploy(settings: Settings, tuning: Tuning, *, waits: bool = False) -> None:
-    """Starts the application, or changes what has changed of it.
-
-    Without `waits`, whatever has happened to the cluster meanwhile does not hold us up.
-    """
+    """Deploys the application or its changes; with `waits`, returns once it runs."""
     target = serve.RunTarget(application(settings, tuning), name=NAME)
     serve.run_many([target], wait_for_applications_running=waits)
 
@@ -104,11 +102,11 @@ def _cluster(settings: Settings) -> Iterator[None]:
     """Joins a cluster, or starts one on this machine and ends it."""
     if settings.ray_address is not None:
         if PROXY_VARIABLE not in os.environ:
-            logger.warning("without %s=%s on its nodes, proxies speak plain text when they have "
-                           "no front end", PROXY_VARIABLE, CALLBACK)  # fmt: skip
+            logger.warning("without %s=%s on its nodes, their proxies send plain text when no "
+                           "front end runs", PROXY_VARIABLE, CALLBACK)  # fmt: skip
         ray.init(settings.ray_address, logging_level=logging.WARNING)
     else:
-        # Read by the processes that are started now.
+        # Inherited by the processes of the cluster.
         os.environ.setdefault(PROXY_VARIABLE, CALLBACK)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         needed = settings.front_ends + settings.most_encoders * settings.encoder_cpus
@@ -126,20 +124,20 @@ def _cluster(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def _heard(signals: "queue.SimpleQueue[int]") -> Iterator[None]:
-    """Puts signals into a queue; a second one that says to stop ends the process at once."""
-    told = False
+def _signals_into(signals: "queue.SimpleQueue[int]") -> Iterator[None]:
+    """Puts signals into a queue; a second one to stop ends the process at once."""
+    is_stopping = False
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal told
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal is_stopping
         if number != signal.SIGHUP:
-            if told:
+            if is_stopping:
                 sys.exit(128 + number)
-            told = True
+            is_stopping = True
         signals.put(number)
 
-    heard = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, hear) for number in heard}
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in handled}
     try:
         yield
     finally:
@@ -148,13 +146,13 @@ def _heard(signals: "queue.SimpleQueue[int]") -> Iterator[None]:
 
 
 def _missing_gpus(settings: Settings) -> int:
-    """How many GPUs this machine lacks; a cluster that was joined may yet grow."""
+    """Returns how many GPUs this machine lacks; a joined cluster may still scale up."""
     wanted = settings.most_encoders if settings.device.startswith("cuda") else 0
     return max(0, wanted - int(ray.cluster_resources().get("GPU", 0)))
 
 
 def _reason() -> str | None:
-    """Returns the last line of what the first deployment that failed says."""
+    """Returns the last line of the first failed deployment's message."""
     applications: dict[str, Any] = serve.status().applications
     if NAME not in applications:
         return None

@@ -1,4 +1,4 @@
-"""What front ends and encoders say to each other. Knows nothing of Ray."""
+"""Messages between front ends and encoders, independent of Ray."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ from extract.contract import FeatureContract
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """An encoder, and the bundle it was loaded for; both ends have to mean the same one.
+    """Properties of an encoder and of its bundle, which both ends compare.
 
     Attributes:
         sha256: of the bundle.
@@ -29,7 +29,7 @@ class EncoderFacts:
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Features of some windows, and who made them.
+    """Features of some windows, and their encoder.
 
     Attributes:
         rows: (n, D_in) float32.
@@ -44,10 +44,10 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why one item has no answer: a value, so that its batch mates keep theirs.
+    """Failure of one item: a value, so that other items of its batch are not affected.
 
     Attributes:
-        why: `other-bundle`: this process does not have the bundle (yet, or any more);
+        why: `other-bundle`: this process has not loaded the bundle, or no longer has it;
             `out-of-memory`: not even half the batch fits the device; `fault`: anything else.
         detail: for the log.
     """
@@ -58,14 +58,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What may be changed while serving: the `user_config` of both deployments.
+    """Parameters that can change at run time: the `user_config` of both deployments.
 
     Attributes:
-        bundle: to serve, a folder or a URL; None: the one of the settings.
-        revision: any other number than before loads it again.
-        max_batch_windows: most windows encoded together; None: as the settings say.
-        max_wait_ms: longest wait for batch mates; None: as the settings say.
-        is_leaving: the server is about to stop: balancers are told to look elsewhere.
+        bundle: folder or URL; default: the one of the settings.
+        revision: a change reloads the bundle.
+        max_batch_windows: most windows in a batch; default: as in the settings.
+        max_wait_ms: longest wait to fill a batch; default: as in the settings.
+        is_leaving: the server is about to stop, and readiness is off.
     """
 
     bundle: str | None = None

@@ -1,49 +1,49 @@
-"""What callers hear when Ray Serve's own proxy answers: our words, in problem+json, not its text.
+"""Ray Serve proxy middleware: the proxy's own plain-text errors -> problem+json.
 
-The proxy answers by itself when there is no front end (yet, or any more) or when one dies with a
-request in its hands. `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=server.cluster.proxy:middlewares`
-in a node's environment puts this around its proxy.
+The proxy responds itself when no front end is running, or when one dies during a request.
+`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=server.cluster.proxy:middlewares` in a node's environment
+adds this middleware to its proxy.
 """
 
-import json
 import logging
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.problem_types import DEADLINE, ProblemType
+from server.schemas.problems import MEDIA_TYPE, Problem
 
 logger = logging.getLogger(__name__)
 
 CALLBACK = "server.cluster.proxy:middlewares"
-"""For the variable above."""
+"""Value of the variable above."""
 
-RAYS_OWN = "/-/"
-"""Below it are Serve's health checks, which its balancers read."""
+HEALTH_CHECKS = "/-/"
+"""Path prefix of Serve's own health checks for load balancers."""
 
 OURS = "x-content-type-options"
-"""A header that the application puts on everything it says, and the proxy on nothing."""
+"""A header that the application sets on every response, and the proxy on none."""
 
 NO_FRONT_END = ProblemType(503, "no-front-end", "Nobody takes requests now.", is_retryable=True)
-RETRY_AFTER_S = "5"
 
 
 def middlewares() -> list[Middleware]:
-    """What Serve asks for when a proxy starts."""
-    return [Middleware(Problems)]
+    """Returns the middleware for Serve to add when a proxy starts."""
+    return [Middleware(ProblemMiddleware)]
 
 
-class Problems:
-    """Wraps the proxy; what comes from the application passes untouched, but for a repeated id."""
+class ProblemMiddleware:
+    """Wraps the proxy; passes the application's responses on, but for a repeated request id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        if scope["type"] != "http" or scope["path"].startswith(RAYS_OWN):
+        """Handles one request."""
+        if scope["type"] != "http" or scope["path"].startswith(HEALTH_CHECKS):
             await self._app(scope, receive, send)
             return
         has_begun = is_replaced = False
@@ -55,7 +55,7 @@ class Problems:
                 headers = MutableHeaders(scope=message)
                 request_id = headers.get("X-Request-ID", "unknown")  # the application's comes first
                 if is_replaced := OURS not in headers and message["status"] >= 400:
-                    await _refuse(message["status"], request_id, send)
+                    await _refusal(message["status"], request_id)(scope, receive, send)
                 else:
                     headers["X-Request-ID"] = request_id
             if not is_replaced:
@@ -65,35 +65,15 @@ class Problems:
             await self._app(scope, receive, pass_on)
         except Exception as error:
             if has_begun:
-                raise  # cut off, so that nobody takes a half for the whole
+                raise  # closes the connection, which marks the response as incomplete
             logger.warning("a front end was lost: %r", error)
-        if not has_begun:  # it died with the request; uvicorn would say so in plain text
+        if not has_begun:  # uvicorn would send a plain-text error
             request_id = Headers(scope=scope).get("X-Request-ID", "unknown")
-            await _refuse(HTTPStatus.INTERNAL_SERVER_ERROR, request_id, send)
+            await _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, request_id)(scope, receive, send)
 
 
-async def _refuse(status: int, request_id: str, send: Send) -> None:
+def _refusal(status: int, request_id: str) -> Response:
     kind = DEADLINE if status == HTTPStatus.REQUEST_TIMEOUT else NO_FRONT_END
-    body = json.dumps(
-        {
-            "type": f"urn:egopack:problem:{kind.slug}",
-            "title": kind.title,
-            "status": kind.status,
-            "detail": kind.title,
-            "instance": f"urn:request:{request_id}",
-            "code": kind.slug,
-            "request_id": request_id,
-            "retryable": True,
-        }
-    ).encode()
-    headers = Headers(
-        {
-            "Content-Type": "application/problem+json",
-            "Content-Length": str(len(body)),
-            "Cache-Control": "no-store",
-            "Retry-After": RETRY_AFTER_S,
-            "X-Request-ID": request_id,
-        }
-    )
-    await send({"type": "http.response.start", "status": kind.status, "headers": headers.raw})
-    await send({"type": "http.response.body", "body": body})
+    body = Problem(kind, kind.title).body(request_id).model_dump_json(exclude_none=True)
+    headers = {"Cache-Control": "no-store", "Retry-After": "5", "X-Request-ID": request_id}
+    return Response(body, kind.status, headers, MEDIA_TYPE)

@@ -1,6 +1,6 @@
-"""RemoteEncoder: a `VideoEncoder` whose network is in other processes, some of which may die.
+"""Remote encoder: a `VideoEncoder` whose network runs in Ray Serve replicas, with retries.
 
-The engine calls it as it calls any encoder, from the one thread that owns the model.
+The engine calls it like any encoder, from the thread that owns the model.
 """
 
 import logging
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 import torch
@@ -18,9 +18,9 @@ from ray.serve.exceptions import (
     DeploymentUnavailableError,
     RequestCancelledError,
 )
+from ray.serve.handle import DeploymentResponse
 from torch import Tensor
 
-from extract.contract import FeatureContract
 from model.errors import FeatureMismatch
 from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
@@ -39,66 +39,54 @@ LOST = (
     DeploymentUnavailableError,
     RequestCancelledError,
 )
-"""Nothing is wrong with the call: its process, or the way to it, is gone."""
+"""Errors of a replica or the connection to it, after which the call is retried."""
 
-LEAST_PART = 4
-"""Windows below which a batch is not shared out any further: a call has its price, too."""
+MIN_PART_WINDOWS = 4
+"""Fewest windows in a part of a batch, because every call has an overhead."""
 
-TAKEN_S = 0.5
-"""Longest wait until a replica takes a part: milliseconds, or there is none. A call that nobody has
-taken yet counts for nothing where the next one is routed: after ten idle seconds, when Serve has
-forgotten how busy its replicas are, two at once went to the same one every other time."""
+ROUTING_S = 0.5
+"""Longest wait for a part to be assigned to a replica, which takes milliseconds if there is one.
+Serve's router ignores calls that are not assigned yet: after ten idle seconds, two calls at once
+went to the same replica every other time."""
 
 ATTEMPTS = 2
-"""In which the time is divided: who does not answer within a share is taken to hang."""
+"""Attempts per call, each with an equal share of the time; then its replica counts as hung."""
 
 PAUSE_S = 0.1
-"""Before what failed is tried once more."""
+"""Seconds before a retry."""
 
-IMPATIENT_S = 1.0
-"""How long to try, after a batch that found nobody, until one is answered again."""
-
-
-class Response(Protocol):
-    """What a call on a deployment's handle gives at once."""
-
-    def result(self, *, timeout_s: float | None = None) -> Any:
-        """Waits for the answer."""
-
-    def cancel(self) -> None:
-        """Gives it up."""
-
-    def _to_object_ref_sync(self, _timeout_s: float | None = None) -> Any:
-        """Waits until a replica has taken the call."""
+LOST_TIMEOUT_S = 1.0
+"""Timeout after a batch that no replica completed, until one is completed again."""
 
 
-Ask = Callable[[], Response]
+Call = Callable[[], DeploymentResponse]
 
 
 class EncoderPool:
-    """The replicas behind a handle, as one that answers or says in time that it cannot."""
+    """The replicas behind a handle, called with a timeout and retries."""
 
-    def __init__(self, handle: Any, *, shares: int, patience_s: float) -> None:
-        """Calls nobody yet.
+    def __init__(self, handle: Any, *, shares: int, timeout_s: float) -> None:
+        """Makes no call yet.
 
         Args:
             handle: of the `Encoder` deployment.
-            shares: parts that a batch is divided into, one for each replica.
-            patience_s: longest time for a batch, those calls included that were lost.
+            shares: parts that a batch is split into, one per replica.
+            timeout_s: longest time for a batch, retries included.
         """
         self._handle = handle
         self._shares = shares
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._is_lost = False
 
     def describe(self, sha256: str) -> EncoderFacts:
-        """Returns what the encoder of a bundle is, once a replica has it.
+        """Returns the properties of a bundle's encoder, once a replica has loaded it.
 
         Raises:
-            EncoderLost: none has, in time.
+            EncoderLost: none has in time.
         """
-        until_s = time.monotonic() + self._patience_s
-        found = self._settle(ask := partial(self._handle.describe.remote, sha256), ask(), until_s)
+        until_s = time.monotonic() + self._timeout_s
+        call = partial(self._handle.describe.remote, sha256)
+        found = self._result(call, call(), until_s)
         assert isinstance(found, EncoderFacts)
         return found
 
@@ -106,97 +94,75 @@ class EncoderPool:
         """Returns features, (n, D_in) float32, of (n, T, H, W, 3) uint8 windows.
 
         Raises:
-            EncoderLost: no replica with this bundle answers in time.
-            OutOfMemory: not even half a batch fits a replica's device.
-            QueueFull: the replicas have more to do than they may.
+            EncoderLost: no replica with this bundle responds in time.
+            OutOfMemory: a replica's device has too little memory even for half a batch.
+            QueueFull: the replicas' queues are full.
         """
-        patience_s = min(self._patience_s, IMPATIENT_S) if self._is_lost else self._patience_s
-        until_s = time.monotonic() + patience_s
-        parts = windows.split(max(LEAST_PART, -(-len(windows) // self._shares)))
+        timeout_s = min(self._timeout_s, LOST_TIMEOUT_S) if self._is_lost else self._timeout_s
+        until_s = time.monotonic() + timeout_s
+        parts = windows.split(max(MIN_PART_WINDOWS, -(-len(windows) // self._shares)))
         try:
-            # The first replica works while the next one's windows are still being copied.
-            begun = [self._begin(part, facts.sha256, until_s) for part in parts]
-            answers = [self._settle(ask, response, until_s) for ask, response in begun]
+            # The first replica starts while the next one's windows are still being copied.
+            started = [self._start(part, facts.sha256, until_s) for part in parts]
+            results = [self._result(call, response, until_s) for call, response in started]
         except EncoderLost:
             self._is_lost = True
             raise
         except ray_errors.ObjectStoreFullError as error:
             raise QueueFull from error
         self._is_lost = False
-        return torch.cat([_rows(answer, facts) for answer in answers])
+        return torch.cat([_rows(result, facts) for result in results])
 
-    def _begin(self, part: Tensor, sha256: str, until_s: float) -> tuple[Ask, Response]:
-        """Returns once a replica has taken the part, so that the next part goes to another one."""
-        response = (ask := self._ask(part, sha256))()
+    def _start(self, part: Tensor, sha256: str, until_s: float) -> tuple[Call, DeploymentResponse]:
+        """Returns once a part is assigned to a replica, so that the next one goes to another."""
+        shared = ray.put(part.numpy())  # once: every attempt sends the same reference
+        response = (call := partial(self._handle.encode.remote, shared, sha256))()
         left_s = max(0.0, until_s - time.monotonic())
-        with suppress(TimeoutError, BackPressureError, *LOST):  # `_settle` will meet it again
-            response._to_object_ref_sync(_timeout_s=min(left_s, TAKEN_S))
-        return ask, response
+        with suppress(TimeoutError, BackPressureError, *LOST):  # raised again in `_result`
+            response._to_object_ref_sync(_timeout_s=min(left_s, ROUTING_S))
+        return call, response
 
-    def _ask(self, part: Tensor, sha256: str) -> Ask:
-        # Put once: every attempt sends the same reference, and what it refers to is ours.
-        shared = ray.put(part.numpy())
-        return partial(self._handle.encode.remote, shared, sha256)
-
-    def _settle(self, ask: Ask, response: Response, until_s: float) -> Any:
-        """Returns the answer of whichever replica gives one."""
-        share_s = self._patience_s / ATTEMPTS
+    def _result(self, call: Call, response: DeploymentResponse, until_s: float) -> Any:
+        """Returns the result of a call, after retries."""
+        share_s = self._timeout_s / ATTEMPTS
         while True:
             try:
                 left_s = max(0.0, until_s - time.monotonic())
-                answer = response.result(timeout_s=min(left_s, share_s))
+                result = response.result(timeout_s=min(left_s, share_s))
             except BackPressureError as error:
                 raise QueueFull from error
             except TimeoutError:
                 response.cancel()
-                why = "it does not answer"
+                why = "it does not respond"
             except LOST as error:
                 why = type(error).__name__
             else:
-                if not (isinstance(answer, Failed) and answer.why == "other-bundle"):
-                    return answer
-                why = answer.detail
+                if not (isinstance(result, Failed) and result.why == "other-bundle"):
+                    return result
+                why = result.detail
             if time.monotonic() + PAUSE_S >= until_s:
                 raise EncoderLost("no encoder answers; try again later")
-            logger.warning("asking another encoder: %s", why)
+            logger.warning("calling another encoder: %s", why)
             time.sleep(PAUSE_S)
-            response = ask()
+            response = call()
 
 
 class RemoteEncoder:
-    """Stands where the bundle's encoder stood."""
+    """Replaces the bundle's encoder by the replicas of a pool."""
 
     def __init__(self, pool: EncoderPool, facts: EncoderFacts) -> None:
-        """Takes the place of an encoder.
+        """Takes the properties of the replicas' encoder.
 
         Args:
-            pool: who encodes.
-            facts: what they have to be.
+            pool: the replicas.
+            facts: which encoder they must have.
         """
         self._pool, self._facts = pool, facts
-
-    @property
-    def name(self) -> str:
-        """What the bundle and the answers call it."""
-        return self._facts.name
-
-    @property
-    def dim(self) -> int:
-        """Numbers in one feature vector, D_in."""
-        return self._facts.dim
-
-    @property
-    def contract(self) -> FeatureContract:
-        """How its windows have to be made."""
-        return self._facts.contract
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of weights, configuration and contract."""
-        return self._facts.fingerprint
+        self.name, self.dim = facts.name, facts.dim
+        self.contract, self.fingerprint = facts.contract, facts.fingerprint
 
     def encode(self, windows: Tensor) -> Tensor:
-        """Returns features, (B, dim) float32, made by whichever replicas are there.
+        """Returns features, (B, dim) float32, made by the replicas.
 
         Args:
             windows: (B, T, H, W, 3) uint8.
@@ -208,11 +174,11 @@ class RemoteEncoder:
 
 
 def load_predictor(bundle: Place, pool: EncoderPool) -> Predictor:
-    """Loads everything of a bundle but its encoder, which the pool stands for.
+    """Loads a bundle with the pool as its encoder.
 
     Raises:
-        WeightsError: there is no bundle, or it cannot be trusted.
-        EncoderLost: no replica has this bundle in time.
+        WeightsError: the bundle is missing or corrupt.
+        EncoderLost: no replica has loaded this bundle in time.
         FeatureMismatch: the replicas' encoder makes other features.
     """
     loaded = load_bundle(bundle)
@@ -227,18 +193,18 @@ def load_predictor(bundle: Place, pool: EncoderPool) -> Predictor:
             f"this bundle's encoder is {own.name} {own.fingerprint[:12]}, "
             f"the replicas' is {facts.name} {facts.fingerprint[:12]}"
         )
-    predictor.encoder = encoder  # the network itself goes
+    predictor.encoder = encoder  # frees the local network
     return predictor
 
 
-def _rows(answer: Any, facts: EncoderFacts) -> Tensor:
-    match answer:
+def _rows(result: Any, facts: EncoderFacts) -> Tensor:
+    match result:
         case Encoded():
-            made_by = (answer.sha256, answer.fingerprint)
+            made_by = (result.sha256, result.fingerprint)
             if made_by != (facts.sha256, facts.fingerprint):
                 raise RuntimeError(f"asked for features of {facts}, got those of {made_by}")
-            return torch.tensor(answer.rows)
+            return torch.tensor(result.rows)
         case Failed("out-of-memory"):
             raise OutOfMemory("the device has too little memory for the batch")
         case _:
-            raise RuntimeError(f"an encoder failed: {answer}")
+            raise RuntimeError(f"an encoder failed: {result}")

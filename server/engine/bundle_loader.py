@@ -1,26 +1,65 @@
-"""Hot reload: a new bundle is loaded and proven beside the old one, and only then served."""
+"""Bundle loader: the bundle on disk -> a predictor, and hot reload of another bundle.
+
+A reload loads the new predictor beside the one being served, and switches to it only after it
+has answered the canary clip.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Literal
 
+from extract.encoders.load import load_named_encoder
+from extract.encoders.precomputed import PrecomputedFeatures
 from extract.features.extractor import track_from
+from extract.runtime.choose import Runtime, choose_encoder
 from model.predict.predictor import Predictor
 from server.engine.decode_stage import Cut, DecodeStage
-from server.questions import predict_request
+from server.engine.health import CANARY
+from server.engine.request import predict_request
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import PredictOptions
+from server.settings.settings import Settings
 from server.telemetry.metrics import Metrics
-from weights.errors import WeightsError
+from weights.bundle import ENCODER_FILE
+from weights.errors import BundleError, WeightsError
 
 logger = logging.getLogger(__name__)
 
 
+def load_predictor(settings: Settings) -> Predictor:
+    """Loads the bundle that the settings name.
+
+    Raises:
+        WeightsError: there is no bundle, it fails verification, or it has no encoder of video; or
+            no encoder has the name that is set.
+        FeatureMismatch: the encoder that is set makes other features than the bundle's.
+        RuntimeUnavailable: the runtime of the encoder is not installed.
+    """
+    runtime = Runtime(
+        settings.runtime,
+        provider=settings.onnx_provider,
+        cache=settings.cache,
+        precision=settings.precision,
+        execution=settings.execution,
+    )
+    encoder = None
+    if settings.encoder is not None:
+        named = load_named_encoder(settings.encoder, weights=settings.weights)
+        encoder, _ = choose_encoder(named.to(settings.device), b"", runtime)
+    predictor = Predictor.from_bundle(
+        settings.bundle, device=settings.device, encoder=encoder, runtime=runtime
+    )
+    if isinstance(predictor.encoder, PrecomputedFeatures):
+        name = predictor.encoder.name
+        found = f"none: this bundle answers for {name} features; set `encoder` to who makes them"
+        raise BundleError(ENCODER_FILE, expected="an encoder, as callers send video", found=found)
+    return predictor
+
+
 class Reloader:
-    """Loads again what the server was started with.
+    """Replaces the predictor being served by that of another bundle.
 
     Attributes:
         result: of the last reload.
@@ -32,38 +71,37 @@ class Reloader:
         decode: DecodeStage,
         model: ModelThread,
         metrics: Metrics,
-        look: Callable[[], str] | None = None,
+        *,
+        latest_sha256: Callable[[], str] | None = None,
+        timeout_s: float,
     ) -> None:
-        """Wires it; nothing is loaded before `reload`.
+        """Loads nothing before `reload`.
 
         Args:
             load: makes the predictor, verifying the bundle.
-            decode: gives the canary's windows.
-            model: begins new requests with the new predictor.
-            metrics: where results are counted.
-            look: asks for the hash of the bundle that lies there now, and fails where it cannot be
-                had, although a cache may hold one that could.
+            decode: makes the canary's windows.
+            model: is switched to the new predictor.
+            metrics: counts the results.
+            latest_sha256: reads the hash of the bundle; it fails when the bundle is unreachable,
+                although `load` might find a copy in a cache.
+            timeout_s: longest time a reload may take.
         """
         self._load, self._decode, self._model = load, decode, model
-        self._metrics, self._look = metrics, look
+        self._metrics, self._latest_sha256 = metrics, latest_sha256
+        self._timeout_s = timeout_s
         self._is_loading = False
         self.result: Literal["none", "ok", "failed"] = "none"
 
-    async def reload(self, canary: Path, *, timeout_s: float) -> None:
-        """Never raises: on failure the old predictor stays, and the log says why.
-
-        Args:
-            canary: a clip that the new predictor has to answer first.
-            timeout_s: longest time it may take to be ready.
-        """
+    async def reload(self) -> None:
+        """Never raises: on failure the old predictor stays, and the error is logged."""
         if self._is_loading:
             logger.warning("a bundle is being loaded already; not loading another")
             return
         self._is_loading = True
         try:
-            async with asyncio.timeout(timeout_s):
-                predictor = await self._proven(canary, timeout_s)
-        except Exception as error:  # whatever it is, the old bundle is still good
+            async with asyncio.timeout(self._timeout_s):
+                predictor = await self._load_and_probe()
+        except Exception as error:  # any error leaves the old bundle in service
             self.result = "failed"
             logger.error("the bundle was not reloaded: %s", error, exc_info=error)
         else:
@@ -76,29 +114,30 @@ class Reloader:
             self._is_loading = False
             self._metrics.reloads.labels(self.result).inc()
 
-    async def follow(self, canary: Path, *, every_s: float, timeout_s: float) -> None:
-        """Reloads whenever another bundle lies there than the one served; until cancelled."""
-        assert self._look is not None
+    async def poll(self, every_s: float) -> None:
+        """Reloads whenever the bundle's hash differs from the one served; until cancelled."""
+        assert self._latest_sha256 is not None
         while True:
             await asyncio.sleep(every_s)
             try:
-                found = await asyncio.to_thread(self._look)
+                found = await asyncio.to_thread(self._latest_sha256)
             except (WeightsError, OSError) as error:
-                logger.warning("cannot look for another bundle: %s", error)
+                logger.warning("cannot read the hash of the bundle: %s", error)
                 continue
             if found != self._model.predictor.sha256:
-                await self.reload(canary, timeout_s=timeout_s)
+                await self.reload()
 
-    async def _proven(self, canary: Path, timeout_s: float) -> Predictor:
-        """Loads on a thread of its own, which hands the model over once it has answered."""
+    async def _load_and_probe(self) -> Predictor:
+        """Loads on a thread of its own and answers the canary there."""
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "reload")
         try:
-            if self._look is not None:
-                await loop.run_in_executor(thread, self._look)
+            if self._latest_sha256 is not None:
+                await loop.run_in_executor(thread, self._latest_sha256)
             predictor = await loop.run_in_executor(thread, self._load)
             contract = predictor.encoder.contract
-            cut = await self._decode.cut(canary, contract, deadline_s=loop.time() + timeout_s)
+            deadline_s = loop.time() + self._timeout_s
+            cut = await self._decode.cut(CANARY, contract, deadline_s=deadline_s)
             await loop.run_in_executor(thread, _answer, predictor, cut)
             return predictor
         finally:
@@ -106,10 +145,7 @@ class Reloader:
 
 
 def _answer(predictor: Predictor, cut: Cut) -> None:
-    """Takes the canary through the new predictor, as a caller's clip would go."""
+    """Answers the canary with a new predictor, through the stages of a caller's clip."""
     features = predictor.encoder.encode(cut.windows).cpu()
-    encoder = predictor.encoder
-    frames = cut.clip.num_frames
-    track = track_from(features, cut.starts, frames, encoder.contract, encoder, "canary")
-    tasks = frozenset(predictor.tasks)
-    predictor.predict([predict_request(track, PredictOptions(), tasks=tasks)])
+    track = track_from(features, cut.clip.num_frames, predictor.encoder, "canary")
+    predictor.predict([predict_request(predictor, track, PredictOptions())])

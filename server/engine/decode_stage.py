@@ -1,4 +1,4 @@
-"""The decode stage: clips become windows in processes that can be killed, a few at a time."""
+"""Decode stage: clips become windows in sandboxed decoder processes, a few clips at a time."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 from extract.contract import FeatureContract
 from extract.decode.clip import DecodedClip, Limits
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
-from extract.features.extractor import windows_of
 from extract.sandbox.pool import DecodePool
+from extract.windows import stack_windows
 from server.errors import DeadlineExceeded
 from server.settings.settings import Settings
 from server.telemetry.metrics import Metrics
@@ -23,58 +24,49 @@ from server.telemetry.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 CLOCK_SLACK_S = 0.02
-"""Two clocks may disagree by this much on whether a deadline has passed."""
+"""Largest difference of two clocks on whether a deadline has passed."""
 
-_REASONS = {
+_FAILURE_REASONS = {
     "not-a-video": "unsupported",
     "unsupported-container": "unsupported",
     "unsupported-codec": "unsupported",
     "no-video-track": "unsupported",
     "damaged": "corrupt",
 }
-"""Why a clip is rejected, in fewer words; all else goes beyond a limit."""
+"""Code of a rejection -> the metric's `reason`; every other code is "limits"."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A decoded clip as windows.
+    """A decoded clip, cut into windows.
 
     Attributes:
-        clip: what was decoded.
+        clip: the decoded clip.
         windows: (L, T, H, W, 3) frames.
-        starts: L first frames.
-        waited_s: until a decoder was free.
-        ran_s: decoding and cutting.
+        waited_s: seconds until a decoder was free.
+        ran_s: seconds of decoding and cutting.
     """
 
     clip: DecodedClip
     windows: Tensor
-    starts: list[int]
     waited_s: float
     ran_s: float
 
 
 class DecodeStage:
-    """One thread per decoder waits for it, so that the event loop waits for none."""
+    """Runs the decoder pool with one waiting thread per decoder, so that the loop never blocks."""
 
     def __init__(self, pool: DecodePool, workers: int, metrics: Metrics) -> None:
-        """Wires the stage; `start` starts the processes.
-
-        Args:
-            pool: decodes in processes that can be killed.
-            workers: clips decoded side by side.
-            metrics: where clips and failures are counted.
-        """
         self.pool = pool
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(workers, "decode")
 
     async def start(self) -> None:
-        """Starts the decoding processes."""
+        """Starts the decoder processes."""
         await asyncio.to_thread(self.pool.start)
 
     async def stop(self) -> None:
-        """Ends threads and processes; what still waited is dropped."""
+        """Ends threads and processes; clips still waiting are dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.pool.close)
 
@@ -86,13 +78,13 @@ class DecodeStage:
         deadline_s: float,
         video_track: int | None = None,
     ) -> Cut:
-        """Decodes a clip and cuts it; a worker that dies gets one more chance.
+        """Decodes a clip and cuts it; retries once after a decoder crash.
 
-        It may have been killed for its neighbour's sins; bytes that kill two are at fault.
+        Another clip may have caused the crash; a file that crashes two decoders is at fault.
 
         Args:
             path: the clip on disk.
-            contract: of the encoder the windows are for.
+            contract: of the encoder that the windows are for.
             deadline_s: on the running loop's clock.
             video_track: which of the file's video tracks; None takes the one marked as default.
 
@@ -101,72 +93,67 @@ class DecodeStage:
             DeadlineExceeded: the deadline passed first.
         """
         loop = asyncio.get_running_loop()
-        for attempt in (1, 2):
+        for is_retry in (False, True):
             left_s = deadline_s - loop.time()
-            if left_s <= 0:
-                raise DeadlineExceeded("the deadline passed before decoding")
+            run = partial(self._run, path, contract, video_track, time.perf_counter(), left_s)
             try:
-                cut = await loop.run_in_executor(
-                    self._threads,
-                    self._run,
-                    path,
-                    contract,
-                    video_track,
-                    time.perf_counter(),
-                    left_s,
-                )
-            except DecoderDied as error:
-                self._metrics.decoder_restarts.labels("crash").inc()
-                if attempt == 2:
-                    self._count(error)
-                    raise
-                logger.warning("a decoder died; trying once more")
-            except (VideoRejected, DecodeTimeout) as error:
-                self._count(error)
+                cut = await loop.run_in_executor(self._threads, run)
+            except (VideoRejected, DecodeTimeout, DecoderDied) as error:
+                reason = _failure_reason(error)
+                if reason in ("crash", "timeout"):
+                    self._metrics.decoder_restarts.labels(reason).inc()
+                if reason == "crash" and not is_retry:
+                    logger.warning("a decoder crashed; trying once more")
+                    continue
+                self._metrics.decode_failures.labels(reason).inc()
                 raise
-            else:
-                self._metrics.decoded_frames.inc(cut.clip.info.frames_decoded)
-                return cut
+            self._metrics.decoded_frames.inc(cut.clip.info.frames_decoded)
+            return cut
         raise AssertionError("the second attempt returns or raises")
-
-    def _count(self, error: VideoRejected | DecodeTimeout | DecoderDied) -> None:
-        match error:
-            case VideoRejected():
-                reason = _REASONS.get(error.code, "limits")
-            case DecodeTimeout():
-                reason = "timeout"
-                self._metrics.decoder_restarts.labels(reason).inc()
-            case DecoderDied():
-                reason = "crash"
-        self._metrics.decode_failures.labels(reason).inc()
 
     def _run(
         self,
         path: Path,
         contract: FeatureContract,
         video_track: int | None,
-        asked_s: float,
+        queued_s: float,
         left_s: float,
     ) -> Cut:
-        """Runs on a decode thread: decoding, then windows, so the event loop copies nothing."""
+        """Runs on a decode thread, so that the event loop copies no frames."""
         started_s = time.perf_counter()
-        left_s -= started_s - asked_s
+        left_s -= started_s - queued_s
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before decoding")
         try:
             clip = self.pool.decode(path, contract, timeout_s=left_s, video_track=video_track)
         except (DecodeTimeout, DecoderUnavailable) as error:
-            # Either the request ran out of time, or the decoder's own limit came first.
+            # Either the request's deadline passed, or the decoder's own limit came first.
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
                 raise DeadlineExceeded("the deadline passed while decoding") from error
             raise
-        windows, starts = windows_of(clip.frames, contract, clip.num_frames)
+        windows = stack_windows(clip.frames, contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
-        return Cut(clip, torch.as_tensor(windows), starts, started_s - asked_s, ran_s)
+        return Cut(clip, torch.as_tensor(windows), started_s - queued_s, ran_s)
+
+
+def _failure_reason(error: VideoRejected | DecodeTimeout | DecoderDied) -> str:
+    if isinstance(error, VideoRejected):
+        return _FAILURE_REASONS.get(error.code, "limits")
+    return "timeout" if isinstance(error, DecodeTimeout) else "crash"
+
+
+def decode_pool(settings: Settings) -> DecodePool:
+    """Returns the decoder processes that the settings describe, not started."""
+    return DecodePool(
+        workers=settings.decode_workers,
+        limits=limits_of(settings),
+        clips_per_worker=settings.clips_per_worker,
+        reader=settings.reader,
+    )
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Returns what one clip may cost that is answered while its caller waits."""
+    """Returns the decoder's limits for one clip of a synchronous request."""
     return Limits(
         max_duration_s=settings.max_duration_s,
         max_frames=settings.max_frames,

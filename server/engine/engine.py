@@ -1,7 +1,7 @@
-"""Engine: a clip on disk, or its features -> answers, with every stage bounded.
+"""Engine: a clip on disk, or its features -> predictions, with every stage bounded.
 
-see (decode, then encode; `sight.py`) -> reason (micro-batches of requests). One thread owns the
-model. Knows nothing of HTTP.
+Feature stage (decode, then encode) -> reason (micro-batches of requests). One thread owns the
+model. Independent of HTTP.
 """
 
 import asyncio
@@ -11,15 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from extract.sandbox.pool import DecodePool
 from model.predict.predictor import Predictor
-from server.deadlines import until
-from server.engine.bundle_loader import Reloader
-from server.engine.decode_stage import DecodeStage, limits_of
+from server.engine.bundle_loader import Reloader, load_predictor
+from server.engine.decode_stage import DecodeStage, decode_pool
 from server.engine.feature_stage import FeatureStage
-from server.engine.health import Watchdog
+from server.engine.health import CANARY, Lifecycle, Watchdog
 from server.engine.long_video import LongVideoPipeline
 from server.engine.request import (
     ClipFeatures,
@@ -27,12 +25,13 @@ from server.engine.request import (
     Progress,
     ProgressCallback,
     Source,
+    check_segments,
+    check_tasks,
     no_progress,
+    predict_request,
+    until,
 )
 from server.engine.search import BackpackSearch
-from server.life import Lifecycle
-from server.loading import load_predictor
-from server.questions import check_segments, check_tasks, predict_request
 from server.scheduling.admission import Admission
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ClipOptions, PredictOptions
@@ -43,23 +42,20 @@ from weights.bundle.files import manifest_sha256
 
 logger = logging.getLogger(__name__)
 
-CANARY = Path(__file__).with_name("canary.mp4")
-"""A second of moving bars: it takes the whole road before the first caller does."""
-
 CLIPS_AHEAD = 4
-"""Decoded clips that may wait for the model beside those being decoded: memory, not speed."""
+"""Decoded clips that may wait for the model, beside those being decoded: bounds memory."""
 
 
 class Engine:
-    """The model, its one thread, the decoders, and the queues between them.
+    """The model's thread, the decoders, and the queues between them.
 
     Attributes:
         settings: limits in force.
-        telemetry: where what happens is reported.
-        life: where in its life it is.
-        admission: who may come in.
-        backpack: finds what is close to a clip or an action, and answers no task.
-        long_road: answers videos that are too long for a caller to wait.
+        telemetry: metrics and spans.
+        life: lifecycle state.
+        admission: admission control.
+        backpack: searches prototypes close to a clip or an action.
+        long_video: pipeline for the videos of jobs.
     """
 
     def __init__(
@@ -69,16 +65,16 @@ class Engine:
         load: Callable[[], Predictor],
         pool: DecodePool,
         telemetry: Telemetry | None = None,
-        look: Callable[[], str] | None = None,
+        latest_sha256: Callable[[], str] | None = None,
     ) -> None:
-        """Wires the parts; nothing is loaded and no process started before `start`.
+        """Loads nothing and starts no process before `start`.
 
         Args:
             settings: sizes of queues and batches, deadlines.
-            load: makes the predictor; runs on the thread that will own it.
-            pool: decodes in processes that can be killed.
-            telemetry: where what happens is reported; default: counted, not traced.
-            look: asks for the hash of the bundle that `load` would load.
+            load: makes the predictor; runs on the model's thread.
+            pool: decoder processes.
+            telemetry: default: metrics without tracing.
+            latest_sha256: reads the hash of the bundle that `load` would load.
         """
         self.settings = settings
         self.telemetry = telemetry or Telemetry()
@@ -86,7 +82,7 @@ class Engine:
         self.admission = Admission(
             max_requests=settings.max_requests, max_windows=settings.max_queued_windows
         )
-        self._watch = Watchdog(
+        self._watchdog = Watchdog(
             self._send_canary,
             life=self.life,
             metrics=self.telemetry.metrics,
@@ -98,34 +94,36 @@ class Engine:
         self._model = ModelThread(
             settings,
             load,
-            lambda: self._sight.coming,
+            lambda: self._feature_stage.decoding,
             telemetry=self.telemetry,
-            on_trouble=self._watch.suspect,
+            on_device_error=self._watchdog.suspect,
         )
-        self._sight = FeatureStage(
+        self._feature_stage = FeatureStage(
             self._decode, self._model, self.telemetry, settings.decode_workers + CLIPS_AHEAD
         )
         self.backpack = BackpackSearch(
-            self._sight, self._model, self.admission, settings.max_segments
+            self._feature_stage, self._model, self.admission, settings.max_segments
         )
-        self.long_road = LongVideoPipeline(settings, self._model, self.admission)
-        self._reloader = Reloader(load, self._decode, self._model, self.telemetry.metrics, look)
-        self._show_gauges()
+        self.long_video = LongVideoPipeline(settings, self._model, self.admission)
+        self._reloader = Reloader(
+            load,
+            self._decode,
+            self._model,
+            self.telemetry.metrics,
+            latest_sha256=latest_sha256,
+            timeout_s=settings.timeout_s,
+        )
+        self._register_gauges()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Engine":
-        """Wires the real predictor and decoders."""
+        """Returns an engine with the predictor and decoders that the settings describe."""
         return cls(
             settings,
             load=lambda: load_predictor(settings),
-            pool=DecodePool(
-                workers=settings.decode_workers,
-                limits=limits_of(settings),
-                clips_per_worker=settings.clips_per_worker,
-                reader=settings.reader,
-            ),
+            pool=decode_pool(settings),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
-            look=lambda: manifest_sha256(settings.bundle),
+            latest_sha256=lambda: manifest_sha256(settings.bundle),
         )
 
     @property
@@ -138,9 +136,9 @@ class Engine:
         return self._model.predictor
 
     async def start(self) -> None:
-        """Loads the bundle, starts the decoders and sends the canary down the whole road.
+        """Loads the bundle, starts the decoders and sends the canary through every stage.
 
-        Never raises: after a failure, its life is "broken".
+        Never raises: after a failure, the lifecycle state is "broken".
         """
         started_s = time.perf_counter()
         try:
@@ -148,15 +146,16 @@ class Engine:
                 group.create_task(self._decode.start())
                 group.create_task(self._model.load())
             await self._send_canary()
-        except Exception as error:  # the outermost edge of starting: whatever it is, say so
+        except Exception as error:  # the outermost edge of starting
             cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
             self.life.fail(cause)
             logger.error("cannot serve: %s", cause, exc_info=cause)
             return
         if self.life.start():
-            self._tasks.append(asyncio.create_task(self._watch.run()))
+            self._tasks.append(asyncio.create_task(self._watchdog.run()))
             if self.settings.reload_every_s:
-                self._tasks.append(asyncio.create_task(self._follow()))
+                polling = self._reloader.poll(self.settings.reload_every_s)
+                self._tasks.append(asyncio.create_task(polling))
             logger.info(
                 "ready: %s %s on %s after %.1f s",
                 self.predictor.name,
@@ -166,7 +165,7 @@ class Engine:
             )
 
     async def stop(self) -> None:
-        """Ends the threads and the decoding processes."""
+        """Ends the threads and the decoder processes."""
         self.life.drain()
         for task in self._tasks:
             task.cancel()
@@ -177,38 +176,29 @@ class Engine:
         await asyncio.to_thread(self.telemetry.tracing.close)
 
     async def reload(self) -> None:
-        """Loads the bundle again beside the one being served, and serves it if it answers."""
+        """Hot reload: loads the bundle again, and serves it once it has answered the canary."""
         if self.life.state == "ready":
-            await self._reloader.reload(CANARY, timeout_s=self.settings.timeout_s)
-
-    async def _follow(self) -> None:
-        settings = self.settings
-        await self._reloader.follow(
-            CANARY, every_s=settings.reload_every_s, timeout_s=settings.timeout_s
-        )
+            await self._reloader.reload()
 
     @property
     def checks(self) -> dict[str, str]:
-        """What readiness rests on, each in a word that is safe to show to anybody."""
+        """The checks behind readiness, each as a word that may be shown to any caller."""
         canary = "ok" if self.life.is_healthy else "missing"
         return {"state": self.life.state, "canary": canary, "reload": self._reloader.result}
 
     @contextmanager
     def admit(self) -> Iterator[None]:
-        """Holds one of the places for requests; taken before a byte of the body is read.
+        """Holds a place for a request; taken before the body is read.
 
         Raises:
             QueueFull: every place is taken, or too many windows are waiting.
-            NotReady: starting or broken.
-            Unhealthy: canaries do not come back.
-            Draining: stopping.
+            NotReady, Unhealthy, Draining: as `Lifecycle.require_open` does.
         """
         self.life.require_open()
         with self.admission.admit():
             yield
 
-    def _show_gauges(self) -> None:
-        """Lets metrics read what only we know."""
+    def _register_gauges(self) -> None:
         metrics = self.telemetry.metrics
         metrics.read(metrics.inflight, lambda: self.admission.requests)
         metrics.read(metrics.queued_windows, lambda: self.admission.windows)
@@ -221,18 +211,18 @@ class Engine:
         options: PredictOptions,
         *,
         deadline_s: float,
-        tell: ProgressCallback = no_progress,
+        on_progress: ProgressCallback = no_progress,
     ) -> ClipResult:
-        """Answers one clip.
+        """Returns the prediction for one clip.
 
         Args:
             source: the clip, or its features.
-            options: what to answer.
+            options: tasks and segments to answer.
             deadline_s: on the running loop's clock.
-            tell: hears of every stage.
+            on_progress: called at every stage.
 
         Raises:
-            UnknownTask: a task the model does not know.
+            UnknownTask: the bundle has no such task.
             FieldInvalid: more segments than the limit.
             SegmentInvalid: a segment outside the clip.
             ExtractError: the clip cannot be decoded.
@@ -243,10 +233,10 @@ class Engine:
         check_tasks(options, self.predictor)
         check_segments(options, self.settings.max_segments)
         async with until(deadline_s):
-            outcome = await self._answer(source, options, deadline_s, tell)
-        if outcome.clip is not None:
-            self._watch.confirm()
-        return outcome
+            result = await self._predict(source, options, deadline_s, on_progress)
+        if result.clip is not None:
+            self._watchdog.confirm()
+        return result
 
     async def features(
         self, source: Source, options: ClipOptions | None = None, *, deadline_s: float
@@ -255,7 +245,7 @@ class Engine:
 
         Args:
             source: the clip, or its features.
-            options: which of its tracks to read.
+            options: which of its video tracks to read.
             deadline_s: on the running loop's clock.
 
         Raises:
@@ -264,7 +254,7 @@ class Engine:
         """
         async with until(deadline_s):
             with self.admission.work() as work:
-                return await self._sight.extract(
+                return await self._feature_stage.extract(
                     source,
                     options or ClipOptions(),
                     self.predictor,
@@ -273,26 +263,33 @@ class Engine:
                 )
 
     async def _send_canary(self) -> None:
-        """Takes the canary through every stage; whoever sends it may give up sooner."""
+        """Takes the canary through every stage."""
         deadline_s = asyncio.get_running_loop().time() + self.settings.timeout_s
-        await self._answer(CANARY, PredictOptions(), deadline_s, no_progress)
+        await self._predict(CANARY, PredictOptions(), deadline_s, no_progress)
 
-    async def _answer(
-        self, source: Source, options: PredictOptions, deadline_s: float, tell: ProgressCallback
+    async def _predict(
+        self,
+        source: Source,
+        options: PredictOptions,
+        deadline_s: float,
+        on_progress: ProgressCallback,
     ) -> ClipResult:
         predictor = self.predictor
         with self.admission.work() as work:
-            seen = await self._sight.extract(
-                source, options, predictor, work=work, deadline_s=deadline_s, tell=tell
+            found = await self._feature_stage.extract(
+                source,
+                options,
+                predictor,
+                work=work,
+                deadline_s=deadline_s,
+                on_progress=on_progress,
             )
-            tasks = frozenset(options.tasks or predictor.tasks)
-            request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)
-            predictor.check(request)
-            windows = len(seen.track.features)
-            tell(Progress("reasoning", windows, windows))
+            request = predict_request(predictor, found.track, options)
+            windows = len(found.track.features)
+            on_progress(Progress("reasoning", windows, windows))
             reasoned = await self._model.reason(predictor, request, deadline_s=deadline_s)
         self.telemetry.stage("reason", reasoned.ran_s)
-        queue_s = seen.times.queue_s + reasoned.waited_s
+        queue_s = found.times.queue_s + reasoned.waited_s
         self.telemetry.stage("queue", queue_s)
-        times = replace(seen.times, queue_s=queue_s, reason_s=reasoned.ran_s)
-        return ClipResult(predictor, seen.clip, seen.track, reasoned.value, times)
+        times = replace(found.times, queue_s=queue_s, reason_s=reasoned.ran_s)
+        return ClipResult(predictor, found.clip, found.track, reasoned.value, times)

@@ -1,6 +1,6 @@
-"""Sight: a clip on disk -> features on the encoder's clock.
+"""Feature stage: a clip on disk -> its feature track.
 
-decode (worker processes) -> windows -> encode (micro-batches of windows across requests).
+decode (sandboxed processes) -> windows -> encode (micro-batches of windows across requests).
 """
 
 import asyncio
@@ -30,27 +30,18 @@ from server.telemetry.telemetry import Telemetry
 
 
 class FeatureStage:
-    """Decoders and encoder in a row, with so many clips between them and no more.
+    """Decodes, then encodes; holds at most `max_clips` decoded clips in memory.
 
     Attributes:
-        coming: clips on their way to the encoder's queue.
+        decoding: clips on their way to the encoder's queue.
     """
 
     def __init__(
-        self, decode: DecodeStage, model: ModelThread, telemetry: Telemetry, clips: int
+        self, decode: DecodeStage, model: ModelThread, telemetry: Telemetry, max_clips: int
     ) -> None:
-        """Wires the stages.
-
-        Args:
-            decode: makes windows of clips.
-            model: makes features of windows.
-            telemetry: hears of the stages.
-            clips: decoded clips that may be in memory, those being decoded included.
-        """
-        self._decode, self._model = decode, model
-        self._telemetry = telemetry
-        self._in_memory = asyncio.Semaphore(clips)
-        self.coming = 0
+        self._decode, self._model, self._telemetry = decode, model, telemetry
+        self._in_memory = asyncio.Semaphore(max_clips)
+        self.decoding = 0
 
     async def extract(
         self,
@@ -60,39 +51,36 @@ class FeatureStage:
         *,
         work: ActiveClip,
         deadline_s: float,
-        tell: ProgressCallback = no_progress,
+        on_progress: ProgressCallback = no_progress,
     ) -> ClipFeatures:
-        """Returns a clip's features; what came as features is seen as it is.
+        """Returns a clip's features; uploaded features pass unchanged.
 
         Args:
             source: the clip on disk, or its features.
-            options: which of the clip's tracks to read.
-            predictor: whose encoder sees it.
-            work: learns how many windows there are to encode.
+            options: which of the clip's video tracks to read.
+            predictor: has the encoder.
+            work: its number of windows is set.
             deadline_s: on the running loop's clock.
-            tell: hears of every stage.
+            on_progress: called at every stage.
 
         Raises:
             ExtractError: the clip cannot be decoded.
-            DeadlineExceeded: its turn came too late.
+            DeadlineExceeded: the deadline passed in a queue.
         """
         if isinstance(source, FeatureTrack):
             work.windows = 0
             return ClipFeatures(source)
-        asked_s = time.perf_counter()
+        queued_s = time.perf_counter()
         async with self._in_memory:
-            held_s = time.perf_counter() - asked_s
+            held_s = time.perf_counter() - queued_s
             cut, queued = await self._enqueue(source, options, predictor, deadline_s)
             work.windows = len(cut.windows)
-            tell(Progress("decoded", 0, work.windows))
-            parts = await _all_of(queued, tell, total=work.windows)
-        encoder = predictor.encoder
+            on_progress(Progress("decoded", 0, work.windows))
+            parts = await _all_of(queued, on_progress, total=work.windows)
         track = track_from(
             torch.cat([part.value for part in parts]),
-            cut.starts,
             cut.clip.num_frames,
-            encoder.contract,
-            encoder,
+            predictor.encoder,
             "clip",
             cut.clip.info,
         )
@@ -108,7 +96,7 @@ class FeatureStage:
         self, path: Path, options: ClipOptions, predictor: Predictor, deadline_s: float
     ) -> tuple[Cut, list[asyncio.Future[Completed[Tensor]]]]:
         """Decodes a clip and puts its windows into the encoder's queue."""
-        self.coming += 1
+        self.decoding += 1
         try:
             contract = predictor.encoder.contract
             track = options.video_track
@@ -116,20 +104,20 @@ class FeatureStage:
             self._telemetry.stage("decode", cut.ran_s)
             return cut, self._model.enqueue_windows(predictor, cut.windows, deadline_s=deadline_s)
         finally:
-            self.coming -= 1
+            self.decoding -= 1
 
 
 async def _all_of(
-    queued: list[asyncio.Future[Completed[Tensor]]], tell: ProgressCallback, *, total: int
+    queued: list[asyncio.Future[Completed[Tensor]]], on_progress: ProgressCallback, *, total: int
 ) -> list[Completed[Tensor]]:
-    """Returns every part of a clip's features, telling of each as it comes."""
+    """Returns every part of a clip's features, with a progress call for each."""
     done = 0
 
     def count(part: asyncio.Future[Completed[Tensor]]) -> None:
         nonlocal done
         if not part.cancelled() and part.exception() is None:
             done += len(part.result().value)
-            tell(Progress("features", done, total))
+            on_progress(Progress("features", done, total))
 
     for part in queued:
         part.add_done_callback(count)

@@ -1,8 +1,8 @@
-"""The watch: proof, never older than half a minute, that a clip sent now would be answered.
+"""Health: the server's lifecycle states, and a watchdog that sends synthetic probes (canaries).
 
-Every answer is a proof. Without one for a while, or after trouble with the device, a canary is
-sent down the whole road; two in a row that do not come back mean that nothing would. Where the
-device is at fault, only a new process helps.
+Every answered clip confirms that the server works. When none was answered for a while, or after a
+device error, the watchdog sends the canary clip through every stage; two failures in a row make
+the server unhealthy, or broken where the device failed, since only a new process recovers that.
 """
 
 import asyncio
@@ -10,89 +10,159 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import Literal
 
-from server.life import Lifecycle
+from server.errors import Draining, NotReady, Unhealthy
 from server.scheduling.out_of_memory import is_device_error
 from server.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
+CANARY = Path(__file__).with_name("canary.mp4")
+"""The probe's clip: one second of moving bars."""
+
 MAX_FAILURES = 2
 RETRY_S = 1.0
-"""Between a canary that failed and the next."""
+"""Between a failed probe and the next."""
+
+State = Literal["starting", "ready", "leaving", "draining", "broken"]
+
+
+class Lifecycle:
+    """The lifecycle state, and whether it permits new work.
+
+    starting -> ready -> leaving -> draining, and broken from any of them. An unhealthy server
+    takes no new work until a probe succeeds.
+
+    Attributes:
+        state: "leaving" still takes work, but load balancers are asked to send none.
+        failure: why it is broken.
+        is_healthy: the last probes did not fail.
+    """
+
+    def __init__(self) -> None:
+        self.state: State = "starting"
+        self.failure: BaseException | None = None
+        self.is_healthy = True
+
+    def start(self) -> bool:
+        """Becomes ready, unless it was stopped while starting; returns whether it is ready."""
+        if self.state == "starting":
+            self.state = "ready"
+        return self.state == "ready"
+
+    def stop_advertising(self) -> None:
+        """Fails readiness checks from here on, while new work is still taken."""
+        if self.state in ("starting", "ready"):
+            self.state = "leaving"
+
+    def drain(self) -> None:
+        """Refuses new work from here on; admitted work is finished."""
+        if self.state != "broken":
+            self.state = "draining"
+
+    def fail(self, error: BaseException) -> None:
+        """Becomes broken; the process then ends, to be restarted by its supervisor."""
+        self.failure, self.state = error, "broken"
+
+    def require_ready(self) -> None:
+        """Checks readiness: whether load balancers should send new work.
+
+        Raises:
+            Draining: leaving.
+            NotReady, Unhealthy, Draining: as `require_open` does.
+        """
+        if self.state == "leaving":
+            raise Draining("the server is about to stop")
+        self.require_open()
+
+    def require_open(self) -> None:
+        """Checks whether new work is taken.
+
+        Raises:
+            NotReady: starting or broken.
+            Unhealthy: the last probes failed.
+            Draining: stopping.
+        """
+        if self.state == "draining":
+            raise Draining("the server is stopping")
+        if self.state not in ("ready", "leaving"):
+            raise NotReady("the server is not ready")
+        if not self.is_healthy:
+            raise Unhealthy("the model does not answer")
 
 
 class Watchdog:
-    """Sends canaries while nobody else proves that the server works."""
+    """Sends a synthetic probe, unless an answered clip confirms that the server works.
+
+    Args:
+        probe: takes the canary clip through every stage.
+        life: set unhealthy or broken when probes fail.
+        metrics: gets the probes' times and failures.
+        every_s: longest time without an answered clip or probe.
+        timeout_s: longest time of a probe.
+    """
 
     def __init__(
         self,
-        send: Callable[[], Awaitable[object]],
+        probe: Callable[[], Awaitable[object]],
         *,
         life: Lifecycle,
         metrics: Metrics,
         every_s: float,
         timeout_s: float,
     ) -> None:
-        """Watches over a life.
-
-        Args:
-            send: takes a canary through every stage.
-            life: is told whether canaries come back.
-            metrics: where they are timed.
-            every_s: longest time without proof.
-            timeout_s: longest time a canary may take.
-        """
-        self._send, self._life, self._metrics = send, life, metrics
+        self._probe, self._life, self._metrics = probe, life, metrics
         self._every_s, self._timeout_s = every_s, timeout_s
-        self._doubted = asyncio.Event()
+        self._is_suspected = asyncio.Event()
         self._due_s = 0.0
         self._failures = 0
 
     def confirm(self) -> None:
-        """A clip has been answered."""
+        """A clip was answered, so the server works."""
         self._failures = 0
         self._life.is_healthy = True
         self._due_s = time.monotonic() + self._every_s
 
     def suspect(self) -> None:
-        """The device made trouble: look at once."""
-        self._doubted.set()
+        """The device raised an error: probe at once."""
+        self._is_suspected.set()
 
     async def run(self) -> None:
-        """Watches until cancelled, or until the device is lost."""
+        """Watches until cancelled, or until the server is broken."""
         self.confirm()
         while self._life.failure is None:
             await self._until_due()
-            await self._look()
+            await self._send_probe()
 
     async def _until_due(self) -> None:
-        while (left_s := self._due_s - time.monotonic()) > 0 and not self._doubted.is_set():
+        while (left_s := self._due_s - time.monotonic()) > 0 and not self._is_suspected.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
-                    await self._doubted.wait()
-        self._doubted.clear()
+                    await self._is_suspected.wait()
+        self._is_suspected.clear()
 
-    async def _look(self) -> None:
+    async def _send_probe(self) -> None:
         started_s = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._send()
-        except Exception as error:  # whatever it is, a caller would have met it too
-            self._fail(error)
+                await self._probe()
+        except Exception as error:  # any error here, a caller's clip would have met too
+            self._on_failure(error)
         else:
             self._metrics.canary_s.observe(time.monotonic() - started_s)
             self.confirm()
 
-    def _fail(self, error: Exception) -> None:
+    def _on_failure(self, error: Exception) -> None:
         self._metrics.canary_failures.inc()
         self._failures += 1
-        self._doubted.clear()  # its own trouble is known now
+        self._is_suspected.clear()  # set by the probe's own device error
         self._due_s = time.monotonic() + RETRY_S
-        logger.error("a canary did not come back (%d)", self._failures, exc_info=error)
+        logger.error("the canary failed (%d in a row)", self._failures, exc_info=error)
         if self._failures < MAX_FAILURES:
             return
-        if is_device_error(error):  # it stays; the next process may find the device well again
+        if is_device_error(error):  # does not pass in this process
             self._life.fail(error)
         else:
             self._life.is_healthy = False

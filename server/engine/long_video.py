@@ -1,13 +1,14 @@
-"""LongRoad: a video of a job's length -> answers, behind everyone who waits for theirs.
+"""Long-video pipeline: the video of a job -> a prediction, streamed and at low priority.
 
-The same stages as of a short clip, a little at a time: windows are encoded as they are decoded,
-and segments are reasoned about a few together, always at low priority.
+The stages of a short clip, in small steps: windows are encoded as they are decoded, and segments
+are answered in overlapping chunks.
 """
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,10 +17,9 @@ from torch import Tensor
 from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
-from extract.windows import cut_windows
-from model.nodes import cut_track
-from model.predict.predictor import Predictor
-from server.deadlines import until
+from model.nodes import Bounds, cut_track
+from model.predict.outputs import Prediction
+from model.predict.predictor import Predictor, PredictRequest
 from server.engine.request import (
     ClipFeatures,
     ClipResult,
@@ -27,57 +27,118 @@ from server.engine.request import (
     ProgressCallback,
     Source,
     StageTimes,
+    check_segments,
+    check_tasks,
+    predict_request,
+    until,
 )
 from server.engine.window_stream import VideoStream
 from server.errors import FieldInvalid, VideoTooLong
-from server.pieces import chunks_of, joined
-from server.questions import check_segments, check_tasks, predict_request
 from server.scheduling.admission import Admission
 from server.scheduling.batcher import Completed
 from server.scheduling.model_thread import ModelThread
-from server.schemas.options import ClipOptions, PredictOptions
+from server.schemas.options import PredictOptions
 from server.settings.settings import Settings
 
-GIVE_WAY_S = 0.5
-"""Longest wait of a batch while clips are being answered. They then have the cores to themselves,
-not only the first places in the queue; a job on a server that is never idle still gets on."""
+CHUNK_SEGMENTS = 16
+"""Segments answered together, so that other requests wait for no more than these."""
+
+MAX_YIELD_S = 0.5
+"""Longest wait of a batch for an idle server. Clips of requests then have all cores, not only
+priority in the queue; a job on a server that is never idle still progresses."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """A part of the request about a long track.
+
+    Attributes:
+        request: for the chunk's segments and those around them within the predictor's reach.
+        first: index, among all segments, of the request's first one.
+        overlap: answers at its beginning that belong to the chunk before.
+        count: answers after those that belong to this chunk.
+    """
+
+    request: PredictRequest
+    first: int
+    overlap: int
+    count: int
+
+
+def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Chunk]:
+    """Returns the chunks of a request, in order; forecasts are made by the last one only.
+
+    Args:
+        request: the whole request.
+        cut: all its segments.
+        predictor: has the reach of an answer, in segments.
+    """
+    chunks = []
+    not_forecasts = request.tasks - predictor.forecasts
+    for start in range(0, len(cut), CHUNK_SEGMENTS):
+        end = min(start + CHUNK_SEGMENTS, len(cut))
+        first = max(0, start - predictor.reach)
+        part = replace(
+            request,
+            segments=tuple(cut[first : end + predictor.reach]),
+            tasks=request.tasks if end == len(cut) else not_forecasts,
+        )
+        chunks.append(Chunk(part, first, start - first, end - start))
+    return chunks
+
+
+def join_chunks(chunks: Sequence[Chunk], predictions: Sequence[Prediction]) -> Prediction:
+    """Returns the prediction for the whole request."""
+    segments = [
+        segment
+        for chunk, prediction in zip(chunks, predictions, strict=True)
+        for segment in prediction.segments[chunk.overlap : chunk.overlap + chunk.count]
+    ]
+    first, last = chunks[-1].first, predictions[-1]
+    lta = last.lta
+    if lta is not None:
+        lta = replace(lta, observed=[first + index for index in lta.observed])
+    skills = {
+        name: replace(answer, observed=[first + index for index in answer.observed])
+        for name, answer in last.skills.items()
+    }
+    return Prediction(segments, lta, skills)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    predictor: Predictor
+    options: PredictOptions
+    deadline_s: float
+    on_progress: ProgressCallback
 
 
 class LongVideoPipeline:
-    """Decoder, encoder and model in a row for one job at a time each."""
+    """Decodes, encodes and reasons, for the video of each job."""
 
     def __init__(self, settings: Settings, model: ModelThread, admission: Admission) -> None:
-        """Wires the stages.
-
-        Args:
-            settings: what a job may cost.
-            model: encodes and reasons.
-            admission: knows whether somebody waits for an answer.
-        """
-        self._settings = settings
-        self._model = model
-        self._admission = admission
+        self._settings, self._model, self._admission = settings, model, admission
 
     def check(self, options: PredictOptions) -> None:
-        """Raises unless `predict` would take the choices, as far as can be told by now.
-
-        Raises:
-            UnknownTask: a task the model does not know.
-            FieldInvalid: more segments than the limit.
-        """
+        """Checks options before there is a track; errors as `check_tasks`, `check_segments`."""
         check_tasks(options, self._model.predictor)
         check_segments(options, self._settings.job_max_segments)
 
     async def predict(
-        self, source: Source, options: PredictOptions, *, timeout_s: float, tell: ProgressCallback
+        self,
+        source: Source,
+        options: PredictOptions,
+        *,
+        timeout_s: float,
+        on_progress: ProgressCallback,
     ) -> ClipResult:
-        """Answers one video.
+        """Returns the prediction for one video.
 
         Args:
             source: the video, or its features.
-            options: what to answer.
+            options: tasks and segments to answer.
             timeout_s: from now.
-            tell: hears of every stage.
+            on_progress: called at every stage and every encoded batch.
 
         Raises:
             VideoTooLong: it is longer than a job may be.
@@ -86,100 +147,71 @@ class LongVideoPipeline:
         """
         self.check(options)
         deadline_s = asyncio.get_running_loop().time() + timeout_s
+        run = _Run(self._model.predictor, options, deadline_s, on_progress)
         async with until(deadline_s, f"the job took over {timeout_s:g} s"):
-            return await self._answer(source, options, deadline_s, tell)
+            if isinstance(source, FeatureTrack):
+                return await self._reason(ClipFeatures(source), run)
+            return await self._reason(await self._extract(source, run), run)
 
-    async def _answer(
-        self, source: Source, options: PredictOptions, deadline_s: float, tell: ProgressCallback
-    ) -> ClipResult:
-        predictor = self._model.predictor
-        seen = ClipFeatures(source) if isinstance(source, FeatureTrack) else None
-        if seen is None:
-            assert isinstance(source, Path)
-            seen = await self._see(predictor, source, options, deadline_s, tell)
-        cut = cut_track(seen.track, options.segments, options.segment_s)
+    async def _reason(self, found: ClipFeatures, run: _Run) -> ClipResult:
+        cut = cut_track(found.track, run.options.segments, run.options.segment_s)
         if len(cut) > self._settings.job_max_segments:
             limit = f"at most {self._settings.job_max_segments} segments"
             raise FieldInvalid(("/segment_s", f"cuts the video into {len(cut)} segments, {limit}"))
-        tasks = frozenset(options.tasks or predictor.tasks)
-        request = predict_request(seen.track, options, tasks=tasks, seed=options.seed)
-        predictor.check(request)
-        windows = len(seen.track.features)
-        tell(Progress("reasoning", windows, windows))
-        pieces = chunks_of(request, cut, predictor)
+        request = predict_request(run.predictor, found.track, run.options)
+        windows = len(found.track.features)
+        run.on_progress(Progress("reasoning", windows, windows))
+        chunks = chunks_of(request, cut, run.predictor)
         done = [
-            await self._model.reason(predictor, piece.request, deadline_s=deadline_s, is_low=True)
-            for piece in pieces
+            await self._model.reason(
+                run.predictor, chunk.request, deadline_s=run.deadline_s, is_low=True
+            )
+            for chunk in chunks
         ]
         times = replace(
-            seen.times,
-            queue_s=seen.times.queue_s + sum(part.waited_s for part in done),
+            found.times,
+            queue_s=found.times.queue_s + sum(part.waited_s for part in done),
             reason_s=sum(part.ran_s for part in done),
         )
-        answer = joined(pieces, [part.value for part in done])
-        return ClipResult(predictor, seen.clip, seen.track, answer, times)
+        prediction = join_chunks(chunks, [part.value for part in done])
+        return ClipResult(run.predictor, found.clip, found.track, prediction, times)
 
-    async def _see(
-        self,
-        predictor: Predictor,
-        path: Path,
-        options: ClipOptions,
-        deadline_s: float,
-        tell: ProgressCallback,
-    ) -> ClipFeatures:
-        """A video's features; a decoder that dies gets one more chance, as with short clips."""
+    async def _extract(self, path: Path, run: _Run) -> ClipFeatures:
+        """A video's features; retries once after a decoder crash, as with short clips."""
         try:
             try:
-                return await self._stream(predictor, path, options, deadline_s, tell)
+                return await self._stream(path, run)
             except DecoderDied:
-                return await self._stream(predictor, path, options, deadline_s, tell)
+                return await self._stream(path, run)
         except VideoRejected as error:
             if error.code in ("too-long", "too-many-frames"):
                 raise VideoTooLong(error.detail) from error
             raise
 
-    async def _stream(
-        self,
-        predictor: Predictor,
-        path: Path,
-        options: ClipOptions,
-        deadline_s: float,
-        tell: ProgressCallback,
-    ) -> ClipFeatures:
-        """Encodes windows as they come; the decoder waits while too many are unread."""
-        encoder = predictor.encoder
+    async def _stream(self, path: Path, run: _Run) -> ClipFeatures:
+        """Encodes windows while decoding; the decoder blocks while too many are unread."""
+        encoder = run.predictor.encoder
         started_s = time.perf_counter()
-        stream = VideoStream(path, encoder.contract, self._settings, options.video_track)
+        stream = VideoStream(path, encoder.contract, self._settings, run.options.video_track)
         thread = ThreadPoolExecutor(1, "job-decode")
         parts: list[Completed[Tensor]] = []
         count = 0
         try:
             batches, loop = stream.batches(), asyncio.get_running_loop()
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
-                await self._admission.wait_until_idle(GIVE_WAY_S)
+                await self._admission.wait_until_idle(MAX_YIELD_S)
                 queued = self._model.enqueue_windows(
-                    predictor, torch.from_numpy(batch), deadline_s=deadline_s, is_low=True
+                    run.predictor, torch.from_numpy(batch), deadline_s=run.deadline_s, is_low=True
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)
-                tell(Progress("features", count, max(count, stream.num_windows)))
+                run.on_progress(Progress("features", count, max(count, stream.num_windows)))
         finally:
             stream.stop()
-            thread.submit(stream.close)  # after what it may still be reading
+            thread.submit(stream.close)  # after a read that is still running
             thread.shutdown(wait=False)
-        track = track_from(
-            torch.cat([part.value for part in parts]),
-            cut_windows(
-                stream.num_frames,
-                window_frames=encoder.contract.window_frames,
-                stride_frames=encoder.contract.stride_frames,
-            ),
-            stream.num_frames,
-            encoder.contract,
-            encoder,
-            "clip",
-            stream.facts.info,
-        )
+        features = torch.cat([part.value for part in parts])
+        track = track_from(features, stream.num_frames, encoder, "clip", stream.facts.info)
         features_s = sum(part.ran_s for part in parts)
         queue_s = sum(part.waited_s for part in parts)
         rest_s = max(0.0, time.perf_counter() - started_s - features_s - queue_s)

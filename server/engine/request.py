@@ -1,47 +1,57 @@
-"""What passes between the stages of a request, and what is told of them meanwhile."""
+"""Values of one request on its way through the engine: source, progress, stage times, results.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+Also what every request path shares: checks of its options, the model's request made from them,
+and the deadline.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from extract.decode.clip import DecodedClip, StreamFacts
 from extract.features.track import FeatureTrack
+from model.errors import UnknownTask
 from model.nodes import Bounds
 from model.predict.outputs import Neighbour, Prediction
-from model.predict.predictor import Predictor
+from model.predict.predictor import Predictor, PredictRequest
+from server.errors import DeadlineExceeded, FieldInvalid
+from server.schemas.options import PredictOptions, SegmentOptions
 
 Source = Path | FeatureTrack
-"""What a caller sends: a clip, on disk by now, or the features of one."""
+"""What a caller sent: a clip, by now on disk, or the features of one."""
 
-Stage = Literal["received", "decoded", "features", "reasoning"]
+Stage = Literal["started", "received", "decoded", "features", "reasoning"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request has come.
+    """Progress of a request.
 
     Attributes:
-        stage: the stage that has ended, or, of `features` and `reasoning`, that is under way.
-        done: windows encoded so far.
-        total: windows of the clip; 0 until it is decoded.
+        stage: the stage that has ended, or, of `features` and `reasoning`, that is running;
+            `started` is of jobs only.
+        windows_done: windows encoded so far.
+        windows_total: windows of the clip; 0 until it is decoded.
     """
 
     stage: Stage
-    done: int = 0
-    total: int = 0
+    windows_done: int = 0
+    windows_total: int = 0
 
 
 ProgressCallback = Callable[[Progress], None]
 
 
 def no_progress(_: Progress) -> None:
-    """For requests whose caller waits for the answer alone."""
+    """Ignores progress: for callers that wait for the result only."""
 
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Seconds a request spent waiting and in each stage."""
+    """Seconds a request spent in queues and in each stage."""
 
     queue_s: float = 0.0
     decode_s: float = 0.0
@@ -51,11 +61,11 @@ class StageTimes:
 
 @dataclass(frozen=True, eq=False)
 class ClipFeatures:
-    """A clip as the model sees it.
+    """The features of a clip.
 
     Attributes:
-        track: its features.
-        clip: what was decoded; None where the features came as such.
+        track: the features.
+        clip: facts of the decoded clip; None where features were sent.
         times: of the stages so far.
     """
 
@@ -66,10 +76,17 @@ class ClipFeatures:
 
 @dataclass(frozen=True, eq=False)
 class ClipResult:
-    """Everything known about a clip once it is answered."""
+    """The prediction for a clip, and what it was made from.
+
+    Attributes:
+        predictor: made the prediction; another bundle may be served by now.
+        clip: as in `ClipFeatures`.
+        track: the features.
+        prediction: the answers.
+        times: of all stages.
+    """
 
     predictor: Predictor
-    """Who answered; another bundle may be served by now."""
     clip: DecodedClip | StreamFacts | None
     track: FeatureTrack
     prediction: Prediction
@@ -77,11 +94,11 @@ class ClipResult:
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class BackpackResult:
     """The prototypes closest to a clip's segments, or to an action.
 
     Attributes:
-        predictor: who searched.
+        predictor: made the search.
         backbone: whose backpack was searched.
         nearest: per segment, or for the action, perspective -> prototypes, closest first.
         segments: of the clip; none for an action.
@@ -93,3 +110,69 @@ class SearchResult:
     nearest: list[dict[str, list[Neighbour]]]
     segments: list[Bounds]
     times: StageTimes
+
+
+def check_tasks(options: PredictOptions, predictor: Predictor) -> None:
+    """Checks the tasks of a request.
+
+    Raises:
+        UnknownTask: the bundle has no such task.
+    """
+    for task in options.tasks or ():
+        if task not in predictor.tasks:
+            raise UnknownTask(task, predictor.tasks)
+
+
+def check_segments(options: SegmentOptions, limit: int) -> None:
+    """Checks the number of segments of a request.
+
+    Raises:
+        FieldInvalid: there are more than the limit.
+    """
+    if options.segments is not None and len(options.segments) > limit:
+        raise FieldInvalid(("/segments", f"at most {limit} segments"))
+
+
+def segment_request(track: FeatureTrack, options: SegmentOptions) -> PredictRequest:
+    """Returns a model request about the segments of a track, without tasks."""
+    return PredictRequest(
+        track,
+        tasks=frozenset(),
+        segments=None if options.segments is None else tuple(options.segments),
+        segment_s=options.segment_s,
+        top_k=options.top_k,
+    )
+
+
+def predict_request(
+    predictor: Predictor, track: FeatureTrack, options: PredictOptions
+) -> PredictRequest:
+    """Returns a checked model request, for every task of the bundle unless some are named.
+
+    Raises:
+        ModelError: as `Predictor.check` does.
+    """
+    tasks = frozenset(options.tasks or predictor.tasks)
+    request = replace(segment_request(track, options), tasks=tasks, seed=options.seed)
+    predictor.check(request)
+    return request
+
+
+@asynccontextmanager
+async def until(
+    deadline_s: float, detail: str = "the deadline passed before the answer was ready"
+) -> AsyncIterator[None]:
+    """Cancels its body once the deadline has passed.
+
+    Args:
+        deadline_s: on the running loop's clock.
+        detail: message of the error.
+
+    Raises:
+        DeadlineExceeded: it has passed.
+    """
+    try:
+        async with asyncio.timeout_at(deadline_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineExceeded(detail) from error

@@ -1,40 +1,36 @@
-"""What the engine found -> the answer's JSON shape: labels, seconds and source frames."""
+"""Responses: results of the engine -> response bodies, with labels, seconds and source frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from model.predict import outputs
-from model.predict.predictor import Predictor
-from server import facts
-from server.engine.request import ClipResult, Progress, SearchResult, StageTimes
+from server.engine.request import BackpackResult, ClipResult, Progress, StageTimes
 from server.schemas import prediction as schemas
+from server.schemas.metadata import identity
 from server.schemas.options import PredictOptions
+
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def prediction(
-    outcome: ClipResult,
-    options: PredictOptions,
-    predictor: Predictor,
-    *,
-    answer_id: str,
-    total_s: float,
+    result: ClipResult, options: PredictOptions, *, answer_id: str, total_s: float
 ) -> schemas.Prediction:
-    """Returns the answer to one request.
+    """Returns the body of a prediction.
 
     Args:
-        outcome: what the engine found.
-        options: decides which optional parts go in.
-        predictor: who found it.
+        result: of the engine.
+        options: decides which optional parts are included.
         answer_id: id of this answer.
         total_s: since the request's first byte.
     """
-    clip, track, found = outcome.clip, outcome.track, outcome.prediction
-    contract = predictor.encoder.contract
+    clip, track, found = result.clip, result.track, result.prediction
+    contract = result.predictor.encoder.contract
     return schemas.Prediction(
         id=answer_id,
-        model=facts.identity(predictor),
-        input=None
-        if clip is None
-        else schemas.InputFacts.model_validate(clip.info, from_attributes=True),
+        model=identity(result.predictor),
+        input=None if clip is None else _body(schemas.InputFacts, clip.info),
         features=schemas.FeatureFacts(
             encoder=track.encoder.name,
             fps=track.fps,
@@ -42,42 +38,43 @@ def prediction(
             stride=contract.stride_frames,
             count=len(track.features),
         ),
-        segments=[_segment(part, outcome, options) for part in found.segments],
+        segments=[_segment(segment, result, options) for segment in found.segments],
         lta=None if found.lta is None else _lta(found.lta, options),
         skills={name: _forecast(answer, options) for name, answer in found.skills.items()} or None,
-        timings=timings(outcome.times, total_s),
-        warnings=[
-            schemas.Warning_(code=notice.code, detail=notice.detail)
-            for notice in (() if clip is None else clip.notices)
-        ],
+        timings=timings(result.times, total_s),
+        warnings=[_body(schemas.Warning_, n) for n in (() if clip is None else clip.notices)],
     )
 
 
-def matches(found: SearchResult, predictor: Predictor, total_s: float) -> schemas.BackpackMatches:
-    """Returns the answer to one search.
+def matches(found: BackpackResult, total_s: float) -> schemas.BackpackMatches:
+    """Returns the body of a backpack search.
 
     Args:
-        found: what the engine found.
-        predictor: who found it.
+        found: of the engine.
         total_s: since the request's first byte.
     """
-    bounds: list[tuple[float | None, float | None]] = [*found.segments] or [(None, None)]
+    bounds: Sequence[tuple[float | None, float | None]] = found.segments or [(None, None)]
     return schemas.BackpackMatches(
-        model=facts.identity(predictor),
+        model=identity(found.predictor),
         backbone=found.backbone,
         matches=[
             schemas.SegmentMatches(
-                start_s=start_s, end_s=end_s, perspectives=_neighbours(perspectives)
+                start_s=start_s,
+                end_s=end_s,
+                perspectives={
+                    perspective: [_body(schemas.Neighbour, near) for near in neighbours]
+                    for perspective, neighbours in nearest.items()
+                },
             )
-            for (start_s, end_s), perspectives in zip(bounds, found.nearest, strict=True)
+            for (start_s, end_s), nearest in zip(bounds, found.nearest, strict=True)
         ],
         timings=timings(found.times, total_s),
     )
 
 
-def progress(told: Progress) -> schemas.ProgressEvent:
+def progress(event: Progress) -> schemas.ProgressEvent:
     """Returns the data of a `progress` event."""
-    return schemas.ProgressEvent(stage=told.stage, windows_done=told.done, windows_total=told.total)
+    return _body(schemas.ProgressEvent, event)
 
 
 def timings(times: StageTimes, total_s: float) -> schemas.Timings:
@@ -98,20 +95,18 @@ def server_timing(times: schemas.Timings) -> str:
 
 
 def _segment(
-    found: outputs.SegmentAnswer, outcome: ClipResult, options: PredictOptions
+    found: outputs.SegmentAnswer, result: ClipResult, options: PredictOptions
 ) -> schemas.Segment:
     return schemas.Segment(
         start_s=found.start_s,
         end_s=found.end_s,
-        ar=None if found.ar is None else _action(found.ar),
-        oscc=None
-        if found.oscc is None
-        else schemas.Oscc(state_change=found.oscc.state_change, probability=found.oscc.probability),
-        pnr=None if found.pnr is None else _instant(found.pnr, outcome, options),
+        ar=None if found.ar is None else _body(schemas.Action, found.ar),
+        oscc=None if found.oscc is None else _body(schemas.Oscc, found.oscc),
+        pnr=None if found.pnr is None else _instant(found.pnr, result, options),
         skills={
             name: schemas.SkillAnswer(
-                labels=None if own.labels is None else [_ranked(label) for label in own.labels],
-                instant=None if own.instant is None else _instant(own.instant, outcome, options),
+                labels=None if own.labels is None else _ranked(own.labels),
+                instant=None if own.instant is None else _instant(own.instant, result, options),
             )
             for name, own in found.skills.items()
         }
@@ -121,44 +116,33 @@ def _segment(
 
 
 def _instant(
-    found: outputs.InstantAnswer, outcome: ClipResult, options: PredictOptions
+    found: outputs.InstantAnswer, result: ClipResult, options: PredictOptions
 ) -> schemas.Pnr:
     return schemas.Pnr(
         time_s=found.time_s,
-        frame=source_frame(outcome, found.time_s),
+        frame=source_frame(result, found.time_s),
         probability=found.probability,
         scores=found.scores if options.wants("scores") else None,
     )
 
 
-def source_frame(outcome: ClipResult, time_s: float) -> int:
-    """Returns the index, in the file sent, of the frame shown at an instant.
+def source_frame(result: ClipResult, time_s: float) -> int:
+    """Returns the index, in the uploaded file, of the frame shown at an instant.
 
     Args:
-        outcome: knows which source frame stands at each tick; of features, the tick itself counts.
+        result: has the source frame at each tick; of features, the tick itself is the index.
         time_s: on the clock of the file.
     """
-    track, clip = outcome.track, outcome.clip
+    track, clip = result.track, result.clip
     tick = min(round((time_s - track.origin_s) * track.ticks_per_s), track.num_frames - 1)
     tick = max(tick, 0)
     return tick if clip is None else int(clip.source_frames[tick])
 
 
-def _action(found: outputs.ArAnswer | outputs.LtaStep) -> schemas.Action:
-    return schemas.Action(
-        verb=[_ranked(label) for label in found.verb],
-        noun=[_ranked(label) for label in found.noun],
-    )
-
-
-def _ranked(found: outputs.Ranked) -> schemas.RankedLabel:
-    return schemas.RankedLabel(id=found.id, label=found.label, probability=found.probability)
-
-
 def _lta(found: outputs.LtaAnswer, options: PredictOptions) -> schemas.Lta:
     return schemas.Lta(
         observed=found.observed,
-        steps=[_action(step) for step in found.steps],
+        steps=[_body(schemas.Action, step) for step in found.steps],
         hypotheses=[
             [schemas.JointAction(verb=verb, noun=noun) for verb, noun in future]
             for future in found.hypotheses
@@ -170,29 +154,22 @@ def _lta(found: outputs.LtaAnswer, options: PredictOptions) -> schemas.Lta:
 def _forecast(found: outputs.ForecastAnswer, options: PredictOptions) -> schemas.Forecast:
     return schemas.Forecast(
         observed=found.observed,
-        steps=[[_ranked(label) for label in step] for step in found.steps],
+        steps=[_ranked(step) for step in found.steps],
         evidence=_evidence(found.evidence, options),
     )
 
 
 def _evidence(found: outputs.Evidence, options: PredictOptions) -> schemas.Evidence | None:
-    if not options.wants("evidence"):
-        return None
-    return schemas.Evidence(
-        neighbours={task: _neighbours(by) for task, by in found.neighbours.items()},
-        votes=found.votes,
-    )
+    return _body(schemas.Evidence, found) if options.wants("evidence") else None
 
 
-def _neighbours(
-    found: Mapping[str, Sequence[outputs.Neighbour]],
-) -> dict[str, list[schemas.Neighbour]]:
-    return {
-        perspective: [
-            schemas.Neighbour.model_validate(near, from_attributes=True) for near in nearest
-        ]
-        for perspective, nearest in found.items()
-    }
+def _ranked(labels: Sequence[outputs.Ranked]) -> list[schemas.RankedLabel]:
+    return [_body(schemas.RankedLabel, label) for label in labels]
+
+
+def _body(body: type[Body], found: object) -> Body:
+    """Returns a body made from the attributes of the same names."""
+    return body.model_validate(found, from_attributes=True)
 
 
 def _ms(seconds: float) -> float:

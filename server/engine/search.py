@@ -1,36 +1,38 @@
-"""BackpackSearch: a clip or an action -> the prototypes closest to it, as each task sees them."""
+"""Backpack search: a clip or an action -> its nearest prototypes in each task's perspective."""
 
 from dataclasses import replace
 
-from server.deadlines import until
+from model.predict.search import SearchQuery
 from server.engine.feature_stage import FeatureStage
-from server.engine.request import SearchResult, Source, StageTimes
-from server.questions import check_segments, look_of, predict_request
+from server.engine.request import (
+    BackpackResult,
+    Source,
+    StageTimes,
+    check_segments,
+    segment_request,
+    until,
+)
 from server.scheduling.admission import Admission
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ActionOptions, SearchOptions
 
 
 class BackpackSearch:
-    """Searches on the model's thread, in between the batches that answer tasks."""
+    """Searches on the model's thread, in between the micro-batches."""
 
     def __init__(
-        self, sight: FeatureStage, model: ModelThread, admission: Admission, max_segments: int
+        self,
+        feature_stage: FeatureStage,
+        model: ModelThread,
+        admission: Admission,
+        max_segments: int,
     ) -> None:
-        """Wires the parts.
-
-        Args:
-            sight: makes features of clips.
-            model: owns the backpacks.
-            admission: measures the work.
-            max_segments: most segments of one search.
-        """
-        self._sight, self._model, self._admission = sight, model, admission
+        self._feature_stage, self._model, self._admission = feature_stage, model, admission
         self._max_segments = max_segments
 
     async def of_clip(
         self, source: Source, options: SearchOptions, *, deadline_s: float
-    ) -> SearchResult:
+    ) -> BackpackResult:
         """Returns the prototypes closest to a clip's segments.
 
         Raises:
@@ -39,19 +41,19 @@ class BackpackSearch:
             ModelError, ExtractError, DeadlineExceeded: as the engine's `predict` does.
         """
         check_segments(options, self._max_segments)
-        look, predictor = look_of(options), self._model.predictor
+        query, predictor = _query(options), self._model.predictor
         async with until(deadline_s):
-            with self._admission.work() as work:
-                seen = await self._sight.extract(
-                    source, options, predictor, work=work, deadline_s=deadline_s
+            with self._admission.work() as clip:
+                found = await self._feature_stage.extract(
+                    source, options, predictor, work=clip, deadline_s=deadline_s
                 )
-                request = predict_request(seen.track, options, tasks=frozenset())
-                ran = await self._model.run(predictor, lambda owner: owner.search(request, look))
-        segments, matches = ran.value
-        times = replace(seen.times, queue_s=seen.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
-        return SearchResult(predictor, matches.backbone, matches.nearest, segments, times)
+                request = segment_request(found.track, options)
+                ran = await self._model.run(predictor, lambda owner: owner.search(request, query))
+        segments, result = ran.value
+        times = replace(found.times, queue_s=found.times.queue_s + ran.waited_s, reason_s=ran.ran_s)
+        return BackpackResult(predictor, result.backbone, result.nearest, segments, times)
 
-    async def of_action(self, options: ActionOptions, *, deadline_s: float) -> SearchResult:
+    async def of_action(self, options: ActionOptions, *, deadline_s: float) -> BackpackResult:
         """Returns the prototypes closest to those of one action.
 
         Raises:
@@ -59,11 +61,16 @@ class BackpackSearch:
                 perspective.
             DeadlineExceeded: the deadline passed first.
         """
-        look, predictor = look_of(options), self._model.predictor
+        query, predictor = _query(options), self._model.predictor
         async with until(deadline_s):
             ran = await self._model.run(
                 predictor,
-                lambda owner: owner.backpacks.of_action(options.verb, options.noun, look),
+                lambda owner: owner.backpacks.of_action(options.verb, options.noun, query),
             )
         times = StageTimes(queue_s=ran.waited_s, reason_s=ran.ran_s)
-        return SearchResult(predictor, ran.value.backbone, ran.value.nearest, [], times)
+        return BackpackResult(predictor, ran.value.backbone, ran.value.nearest, [], times)
+
+
+def _query(options: SearchOptions | ActionOptions) -> SearchQuery:
+    perspectives = None if options.perspectives is None else tuple(options.perspectives)
+    return SearchQuery(perspectives, options.backbone, options.top_k)

@@ -1,4 +1,4 @@
-"""Features that a caller sends instead of a clip: read strictly, as they decide every answer."""
+"""Features uploaded instead of a clip: strict parsing and validation."""
 
 from pathlib import Path
 
@@ -11,18 +11,9 @@ from server.errors import FeaturesInvalid, FeaturesTooLong
 
 
 def read_features(path: Path, encoder: VideoEncoder, *, max_duration_s: float) -> FeatureTrack:
-    """Returns the track in a file that `/v1/features` could have answered with.
+    """Returns the track in a safetensors file of the form that `/v1/features` writes.
 
-    Whether the bundle's encoder made it is looked at by the predictor.
-
-    Args:
-        path: safetensors.
-        encoder: whose width and windows the features must have.
-        max_duration_s: longest clip that they may stand for.
-
-    Raises:
-        FeaturesInvalid: the file is no such track.
-        FeaturesTooLong: the clip was longer than the limit.
+    The predictor checks that the bundle's encoder made it. Arguments and errors as `check_track`.
     """
     try:
         track = read_track(path)
@@ -36,7 +27,12 @@ def read_features(path: Path, encoder: VideoEncoder, *, max_duration_s: float) -
 
 
 def check_track(track: FeatureTrack, encoder: VideoEncoder, *, max_duration_s: float) -> None:
-    """Looks at a track that a caller sent.
+    """Checks an uploaded track.
+
+    Args:
+        track: the features.
+        encoder: defines their width and windows.
+        max_duration_s: longest clip that they may stand for.
 
     Raises:
         FeaturesInvalid: its numbers are not finite, or not those of the encoder's contract.

@@ -1,6 +1,6 @@
-"""A video of any length -> batches of windows, in a memory that does not grow with it.
+"""Window stream: a video of any length -> batches of windows, in constant memory.
 
-It is decoded in a process of its own that is slower than nobody: the kernel lets others go first.
+It is decoded in a sandboxed process of its own, at low CPU priority.
 """
 
 import logging
@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from extract.contract import FeatureContract
+from extract.cpu import raise_niceness
 from extract.decode.clip import Limits, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
-from extract.features.extractor import WindowCutter
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
-from extract.windows import cut_windows
-from server.niceness import raise_niceness
+from extract.windows import WindowCutter, count_windows
 from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -30,10 +29,10 @@ _NICE = 15
 
 
 class VideoStream:
-    """One video being decoded; used by one thread at a time, but for `stop`.
+    """One video being decoded; used by one thread at a time, except for `stop`.
 
     Attributes:
-        num_windows: of the whole video; 0 until its packets have been looked at.
+        num_windows: of the whole video; 0 until its packets have been demuxed.
         num_frames: on the contract's clock, so far.
     """
 
@@ -44,21 +43,17 @@ class VideoStream:
         settings: Settings,
         video_track: int | None = None,
     ) -> None:
-        """Starts nothing yet.
+        """Starts no process before `batches`.
 
         Args:
             path: the video.
-            contract: of the encoder the windows are for.
-            settings: what a job may cost.
+            contract: of the encoder that the windows are for.
+            settings: limits of a job.
             video_track: which of the file's video tracks; None takes the one marked as default.
         """
         self.num_windows = 0
-        self._path = path
-        self._contract = contract
+        self._path, self._contract, self._settings = path, contract, settings
         self._video_track = video_track
-        self._stall_s = settings.job_stall_s
-        self._batch_windows = settings.job_batch_windows
-        self._limits = limits_of(settings)
         self._blocks: deque[np.ndarray] = deque()
         self._lock = threading.Lock()  # held to start the process, and to stop it
         self._is_stopped = False
@@ -74,60 +69,54 @@ class VideoStream:
 
     @property
     def facts(self) -> StreamFacts:
-        """What is known of the video after its last batch."""
+        """Facts of the video, after the last batch."""
         assert self._stream is not None
         assert self._stream.facts is not None
         return self._stream.facts
 
     def batches(self) -> Iterator[np.ndarray]:
-        """Yields all windows, (n, T, H, W, 3) frames, a few at a time; waits for the decoder.
+        """Yields all windows, (n, T, H, W, 3) frames, in batches; blocks for the decoder.
 
         Raises:
             DecoderUnavailable: no process can be started.
             VideoRejected: the file is no acceptable video.
             DecoderDied: the process crashed on it, or was stopped.
-            DecodeStalled: nothing came for too long.
+            DecodeStalled: no frame came for too long.
         """
         batch: list[np.ndarray] = []
         for window in self._windows():
             batch.append(window)
-            if len(batch) >= max(1, min(self._batch_windows, _BATCH_BYTES // window.nbytes)):
+            max_windows = min(self._settings.job_batch_windows, _BATCH_BYTES // window.nbytes)
+            if len(batch) >= max(1, max_windows):
                 yield np.stack(batch)
                 batch = []
         if batch:
             yield np.stack(batch)
 
     def stop(self) -> None:
-        """Kills the process, from any thread; whoever waits for it sees it die."""
+        """Kills the process, from any thread; a thread blocked in `batches` gets `DecoderDied`."""
         with self._lock:
             self._is_stopped = True
             if self._process is not None:
                 self._process.kill()
 
     def close(self) -> None:
-        """Ends the process and frees what is ours; after `stop`."""
+        """Ends the process and frees its memory; after `stop`."""
         if self._process is not None:
             self._process.end()
 
     def expect(self, num_frames: int) -> None:
-        """Hears how long the video is, of which those frames will come that windows look at."""
+        """Sets the length of the video; only frames that are part of a window will follow."""
         self._expected = num_frames
         self.restart()
-        contract = self._contract
-        self.num_windows = len(
-            cut_windows(
-                num_frames,
-                window_frames=contract.window_frames,
-                stride_frames=contract.stride_frames,
-            )
-        )
+        self.num_windows = count_windows(num_frames, self._contract)
 
     def append(self, block: np.ndarray) -> None:
-        """Takes the next frames."""
+        """Adds the next frames."""
         self._blocks.append(block)
 
     def restart(self) -> None:
-        """Forgets all frames: they come again from the beginning."""
+        """Drops all frames: they follow again from the beginning."""
         self._blocks.clear()
         self._cutter: WindowCutter[np.ndarray] = WindowCutter(self._contract, self._expected)
 
@@ -154,22 +143,22 @@ class VideoStream:
             if self._is_stopped:
                 raise DecoderDied("it was stopped before it began")
             try:
-                self._process = DecodeProcess(self._limits)
+                self._process = DecodeProcess(job_limits(self._settings))
             except OSError as error:
                 raise DecoderUnavailable("a decoding process cannot be started") from error
             raise_niceness(self._process.pid, _NICE)
             return self._process
 
     def _wait(self, process: DecodeProcess) -> None:
-        """Waits for news of the process."""
+        """Waits for a message of the process."""
         with selectors.DefaultSelector() as selector:
             selector.register(process, selectors.EVENT_READ)
-            if not selector.select(self._stall_s):
-                raise DecodeStalled(f"no frame came for {self._stall_s:g} s")
+            if not selector.select(self._settings.job_stall_s):
+                raise DecodeStalled(f"no frame came for {self._settings.job_stall_s:g} s")
 
 
-def limits_of(settings: Settings) -> Limits:
-    """Returns what the video of a job may cost its decoder."""
+def job_limits(settings: Settings) -> Limits:
+    """Returns the decoder's limits for the video of a job."""
     return Limits(
         max_duration_s=settings.job_max_duration_s,
         max_frames=math.ceil(settings.job_max_duration_s * settings.max_fps),

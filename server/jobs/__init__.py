@@ -1,1 +1,1 @@
-"""Long videos: work that outlives its request, and the process that began it."""
+"""Durable jobs: long videos, processed after the request that sent them, across restarts."""

@@ -1,6 +1,6 @@
-"""The tables of jobs, in SQLite or PostgreSQL. The only home of SQLAlchemy's engine."""
+"""Job database: tables, transactions and claims, in SQLite or PostgreSQL by SQLAlchemy."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -8,25 +8,29 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     Column,
+    ColumnElement,
     Connection,
     Double,
     ForeignKey,
     Index,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     Text,
     create_engine,
     event,
-    make_url,
+    select,
+    update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from server.errors import JobsUnavailable
+from server.settings.checks import parse_database
 
 BUSY_S = 15
-"""How long a writer waits for another one, in SQLite."""
+"""Longest wait of a writer for another one, in SQLite."""
 
 _META = MetaData()
 
@@ -94,31 +98,17 @@ DELIVERIES = Table(
 
 
 class Database:
-    """Connections and transactions; whatever is wrong with the database is `JobsUnavailable`."""
+    """Connections and transactions; database errors are raised as `JobsUnavailable`."""
 
     def __init__(self, url: str) -> None:
-        """Looks at the address; nothing is opened before `create`.
-
-        Args:
-            url: `sqlite:///PATH` or `postgresql://USER:PASSWORD@HOST/NAME`.
-
-        Raises:
-            ValueError: it is no such address.
-        """
-        try:
-            parsed = make_url(url)
-            if parsed.drivername in ("postgresql", "postgres"):
-                parsed = parsed.set(drivername="postgresql+psycopg")
-            kind = parsed.get_backend_name()
-            if kind not in ("sqlite", "postgresql"):
-                raise ValueError(f"expected a sqlite or postgresql address of jobs, got {kind}")
-            options: dict[str, Any] = {"pool_pre_ping": True}
-            if kind == "sqlite":
-                options = {"connect_args": {"timeout": BUSY_S}}
-            self._engine = create_engine(parsed, **options)
-        except (ArgumentError, NoSuchModuleError) as error:
-            raise ValueError("expected a sqlite or postgresql address of jobs") from error
-        if kind == "sqlite":
+        """Parses the address, but opens nothing before `create`; errors as `parse_database`."""
+        parsed = parse_database(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if is_sqlite:
+            options = {"connect_args": {"timeout": BUSY_S}}
+        self._engine = create_engine(parsed, **options)
+        if is_sqlite:
             event.listen(self._engine, "connect", _prepare_sqlite)
             event.listen(self._engine, "begin", _begin_writing)
 
@@ -128,13 +118,9 @@ class Database:
         return cls(f"sqlite:///{folder / 'jobs.sqlite3'}")
 
     def create(self) -> None:
-        """Makes the tables that are missing.
-
-        Raises:
-            JobsUnavailable: the database cannot be used.
-        """
-        with _translated():
-            _META.create_all(self._engine)
+        """Creates missing tables."""
+        with self.transaction() as db:
+            _META.create_all(db)
 
     def close(self) -> None:
         """Closes every connection."""
@@ -142,29 +128,46 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Yields a connection; commits at the end, or rolls back.
+        """Yields a connection; commits at the end, or rolls back."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise JobsUnavailable("the store of jobs does not answer") from error
 
-        Raises:
-            JobsUnavailable: the database cannot be used.
-        """
-        with _translated(), self._engine.begin() as connection:
-            yield connection
 
+def claim_first(
+    db: Connection,
+    table: Table,
+    is_free: ColumnElement[bool],
+    *,
+    order: Sequence[ColumnElement[Any]],
+    values: Mapping[str, Any],
+) -> RowMapping | None:
+    """Changes and returns the first free row, skipping rows that other transactions hold.
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise JobsUnavailable("the store of jobs does not answer") from error
+    `attempt` and `token` go up by one; with its token, a worker proves that it made the last claim.
+    """
+    key = table.primary_key.columns[0]
+    first = (
+        select(key)
+        .where(is_free)
+        .order_by(*order)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    counters = {name: table.c[name] + 1 for name in ("attempt", "token")}
+    claim = update(table).where(key == first, is_free).values(**counters, **values)
+    return db.execute(claim.returning(table)).mappings().one_or_none()
 
 
 def _prepare_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # transactions begin where we say, not where the driver does
+    connection.isolation_level = None  # transactions are begun below, not by the driver
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_writing(connection: Connection) -> None:
-    """A transaction that reads first could not become a writer once another one has written."""
+    """Takes the write lock at once: a read transaction cannot be upgraded after another's write."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""What is known of a job: plain values, no database behind them."""
+"""Job records: a job, its events, its webhook delivery, as plain values."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,23 +6,23 @@ from typing import Any, Literal
 State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired"]
 
 LIVE: tuple[State, ...] = ("queued", "running")
-"""Every other state is an end; only `succeeded` may still become `expired`."""
+"""States of a job that has not ended; of the others, only `succeeded` may change, to `expired`."""
 
 InputKind = Literal["video", "features"]
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job as it comes in.
+    """A job as it is accepted.
 
     Attributes:
-        id: ours, unguessable.
-        caller: who may see it.
-        request: the caller's choices, as JSON.
-        input_kind: what was sent.
-        input_bytes: its size.
-        input_sha256: its hash.
-        webhook_url: who is told of the end.
+        id: unguessable.
+        caller: owner, who alone may see it.
+        request: options, as JSON.
+        input_kind: type of the input.
+        input_bytes: size of the input.
+        input_sha256: hash of the input.
+        webhook_url: gets a message about the end.
     """
 
     id: str
@@ -36,20 +36,20 @@ class NewJob:
 
 @dataclass(frozen=True)
 class Job(NewJob):
-    """A job as it stands. Times are seconds since 1970.
+    """A job as it is stored. Times are seconds since 1970.
 
     Attributes:
-        state: where in its life it is.
-        attempt: how often it was begun; one that was handed back in good order does not count.
-        token: grows with every claim; a worker that holds an old one may no longer write.
-        lease_expires_s: until then its worker is taken to be alive.
-        progress: the last news of it, as JSON.
+        state: lifecycle state.
+        attempt: number of claims; one put back at a graceful stop does not count.
+        token: fencing token, grows with every claim; a worker with an old one may not write.
+        lease_expires_s: until then its worker is assumed to be alive.
+        progress: latest progress, as JSON.
         result: name of the result's file.
-        error: the problem it failed with, as JSON.
+        error: problem details of a failure, as JSON.
         created_s: when it was accepted.
-        started_s: when it was first begun.
+        started_s: when it was first claimed.
         finished_s: when it ended.
-        expires_s: when its result goes, or went.
+        expires_s: when its result expires, or did.
     """
 
     state: State = "queued"
@@ -66,17 +66,17 @@ class Job(NewJob):
 
     @property
     def is_live(self) -> bool:
-        """Whether it may still change by itself."""
+        """Whether it has not ended."""
         return self.state in LIVE
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a job.
+    """An event of a job.
 
     Attributes:
-        seq: counts the job's events from 1.
-        name: `progress`, `completed`, `error` or `canceled`; after the last three nothing comes.
+        seq: number of the event within its job, from 1.
+        name: `progress`, or one of the last events `completed`, `error` and `canceled`.
         data: as JSON.
     """
 
@@ -86,20 +86,20 @@ class Event:
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether it is the job's last event."""
         return self.name != "progress"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """A message about the end of a job, claimed by whoever is to send it.
+    """A webhook message about the end of a job, claimed for one attempt.
 
     Attributes:
-        job_id: whose end.
-        url: where to.
-        attempt: which try this is, from 1.
-        token: grows with every claim.
-        finished_s: when the job ended.
+        job_id: the job.
+        url: the receiver.
+        attempt: number of this attempt, from 1.
+        token: fencing token, grows with every claim.
+        finished_s: when the job ended, in seconds since 1970.
     """
 
     job_id: str
@@ -110,5 +110,5 @@ class Delivery:
 
     @property
     def message_id(self) -> str:
-        """The same for every try, so that a receiver can tell a repetition."""
+        """The same for every attempt, so that a receiver can drop duplicates."""
         return f"msg_{self.job_id}"

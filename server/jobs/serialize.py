@@ -1,4 +1,4 @@
-"""Records of jobs -> what callers see."""
+"""Serialisation of jobs: records -> response bodies, and page cursors."""
 
 import struct
 from datetime import UTC, datetime
@@ -10,11 +10,11 @@ from server.schemas.jobs import JobInput, JobLinks, JobProgress
 from server.schemas.prediction import ProblemBody
 
 CURSOR = "^[0-9a-f]{16}-[0-9a-f]{32}$"
-"""Form of a cursor: the exact creation time and the id of a page's last job."""
+"""Pattern of a cursor: the exact creation time and the id of a page's last job."""
 
 
 def body_of(job: Job) -> JobBody:
-    """Returns a job as JSON."""
+    """Returns the response body of a job."""
     here = path_of(job.id)
     return JobBody(
         id=job.id,
@@ -37,18 +37,18 @@ def body_of(job: Job) -> JobBody:
 
 
 def path_of(job_id: str) -> str:
-    """Where a job is found."""
+    """Returns the URL path of a job."""
     return f"/v1/jobs/{job_id}"
 
 
 def cursor_text(cursor: Cursor) -> str:
-    """Returns a cursor as callers get it; it means nothing to them."""
+    """Returns a cursor as an opaque string."""
     created_s, job_id = cursor
     return f"{struct.pack('>d', created_s).hex()}-{job_id}"
 
 
 def parse_cursor(text: str) -> Cursor:
-    """Returns the cursor that a caller gave back, of the form `CURSOR`."""
+    """Returns the cursor of a string that matches `CURSOR`."""
     created, _, job_id = text.partition("-")
     return struct.unpack(">d", bytes.fromhex(created))[0], job_id
 

@@ -1,46 +1,47 @@
-"""Jobs: everything about them in one place, started and stopped with the app."""
+"""Jobs service: store, files, workers and webhook senders, started and stopped with the app."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import get_args
 
 from server.engine.engine import Engine
 from server.errors import JobsUnavailable, NotFound
 from server.jobs.database import Database
-from server.jobs.deliveries import WebhookOutbox
 from server.jobs.files import JobFiles
 from server.jobs.idempotency import IdempotencyKeys
-from server.jobs.records import Job
+from server.jobs.records import Job, State
 from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
-from server.jobs.webhooks import WebhookSender
+from server.jobs.webhooks import WebhookOutbox, WebhookSender
 from server.jobs.worker import POLL_S, JobWorker
-from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
 COUNT_S = 5.0
-"""How old the numbers of jobs in the metrics may be: a scrape must not wait for the store."""
+"""Interval at which the job metrics are refreshed: a scrape must not wait for the store."""
 
 REOPEN_S = 5.0
 SENDERS = 4
-"""Webhooks on their way at once, so that a slow receiver does not keep the others waiting."""
+"""Webhooks sent at once, so that a slow receiver does not delay the others."""
 
 ORPHAN_S = 300.0
-"""Added to the longest time that an upload may take, the age from which a file is an orphan."""
+"""Added to the longest time of an upload: the age from which an unreferenced file is an orphan."""
 
 
 class Jobs:
-    """The store, the files, the workers, and whoever tells of their ends.
+    """The store, the files, the workers, and the webhook senders.
 
     Attributes:
+        settings: of the engine.
         store: holds the jobs.
         keys: holds idempotency keys.
-        files: holds what was sent and what came out.
-        client: sends webhooks; None when there are none.
+        files: holds inputs and results.
+        client: sends webhooks; None without a webhook secret.
     """
 
     def __init__(
@@ -50,24 +51,33 @@ class Jobs:
         *,
         client: SsrfSafeClient | None = None,
     ) -> None:
-        """Wires the parts; nothing is opened before `start`.
+        """Opens nothing before `start`.
 
         Args:
-            engine: answers.
-            limits: every limit in force, for problems.
+            engine: makes the predictions.
+            limits: every limit in force, for problem details.
             client: sends webhooks; default: the one that the settings describe.
         """
         self._engine = engine
         self.settings = settings = engine.settings
-        self._database = _database(settings)
+        database = settings.job_database
+        self._database = (
+            Database.in_folder(settings.state_dir)
+            if database is None
+            else Database(database.get_secret_value())
+        )
         self.store = JobStore(self._database)
         self.keys = IdempotencyKeys(self._database)
         self.files = JobFiles(settings.state_dir)
         self.client: SsrfSafeClient | None = None
-        self._announcer: WebhookSender | None = None
+        self._sender: WebhookSender | None = None
         if settings.webhook_secret is not None:
-            self.client = client or _client(settings)
-            self._announcer = WebhookSender(
+            self.client = client or SsrfSafeClient(
+                timeout_s=settings.webhook_timeout_s,
+                allow_http=settings.webhook_allow_http,
+                allow_private=settings.webhook_allow_private,
+            )
+            self._sender = WebhookSender(
                 WebhookOutbox(self._database),
                 self.client,
                 settings.webhook_secret.get_secret_value(),
@@ -76,32 +86,33 @@ class Jobs:
                 timeout_s=settings.webhook_timeout_s,
                 metrics=engine.telemetry.metrics,
             )
-        self._runner = JobWorker(engine, self.store, self.files, limits)
-        self._living: asyncio.Task[None] | None = None
+        self._worker = JobWorker(engine, self.store, self.files, limits)
+        self._running: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is not about to stop."""
+        """Whether the server is not draining."""
         return self._engine.life.state != "draining"
 
     async def start(self) -> None:
-        """Opens the store and takes up what was left.
+        """Opens the store and resumes unfinished jobs.
 
-        Without a store the server still answers those who wait; it goes on trying meanwhile.
+        While the store cannot be opened, only synchronous requests are answered; opening is
+        retried in the background.
         """
         is_open = await self._open()
-        self._living = asyncio.create_task(self._live(is_open))
+        self._running = asyncio.create_task(self._run(is_open))
 
     async def stop(self) -> None:
-        """Puts jobs under way back into the queue, and closes the store."""
-        if self._living is not None:
-            self._living.cancel()
-            await asyncio.gather(self._living, return_exceptions=True)
+        """Puts running jobs back into the queue, and closes the store."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
         await asyncio.to_thread(self._database.close)
 
     def wake(self) -> None:
-        """Tells the workers that a job has come in."""
-        self._runner.wake()
+        """Wakes the workers after a job was accepted."""
+        self._worker.wake()
 
     async def find(self, job_id: str, caller: str) -> Job:
         """Returns a caller's job.
@@ -109,23 +120,18 @@ class Jobs:
         Raises:
             NotFound: there is none, or it is another caller's.
         """
-        job = await asyncio.to_thread(self.store.get, job_id, caller)
-        if job is None:
-            raise NotFound("there is no such job, or it was forgotten")
-        return job
+        return _found(await asyncio.to_thread(self.store.get, job_id, caller))
 
     async def cancel(self, job_id: str, caller: str) -> Job:
-        """Ends a job unless it has ended; returns it as it is now.
+        """Cancels a caller's job unless it has ended; returns it.
 
         Raises:
             NotFound: there is none, or it is another caller's.
         """
         cancel = self.store.cancel
-        job = await asyncio.to_thread(cancel, job_id, caller, now_s=time.time())
-        if job is None:
-            raise NotFound("there is no such job, or it was forgotten")
+        job = _found(await asyncio.to_thread(cancel, job_id, caller, now_s=time.time()))
         if job.state == "canceled":
-            self._runner.cancel(job.id)
+            self._worker.cancel(job.id)
             self.files.drop_input(job.id)
         return job
 
@@ -134,34 +140,29 @@ class Jobs:
             await asyncio.to_thread(self.files.create)
             await asyncio.to_thread(self._database.create)
         except (JobsUnavailable, OSError) as error:
-            logger.error("no jobs can be taken: %s", error, exc_info=error)
+            logger.error("no jobs can be accepted: %s", error, exc_info=error)
             return False
         return True
 
-    async def _live(self, is_open: bool) -> None:
+    async def _run(self, is_open: bool) -> None:
         while not is_open:
             await asyncio.sleep(REOPEN_S)
             is_open = await self._open()
         async with asyncio.TaskGroup() as group:
             for _ in range(self.settings.job_workers):
-                group.create_task(self._runner.run())
-            group.create_task(_forever(self._keep_house, HOUSEKEEPING_S))
+                group.create_task(_forever(self._worker.step, POLL_S))
+            delete_expired = partial(asyncio.to_thread, self._delete_expired)
+            group.create_task(_forever(delete_expired, HOUSEKEEPING_S))
             group.create_task(_forever(self._count, COUNT_S))
-            if self._announcer is not None:
+            if self._sender is not None:
                 for _ in range(SENDERS):
-                    group.create_task(_forever(self._announcer.send_due, POLL_S))
+                    group.create_task(_forever(self._sender.send_due, POLL_S))
 
-    async def _count(self) -> bool:
+    async def _count(self) -> None:
         counts = await asyncio.to_thread(self.store.counts)
-        self._engine.telemetry.metrics.count_jobs(counts)
-        return False
+        self._engine.telemetry.metrics.count_jobs(dict.fromkeys(get_args(State), 0) | counts)
 
-    async def _keep_house(self) -> bool:
-        await asyncio.to_thread(self._tidy)
-        return False
-
-    def _tidy(self) -> None:
-        """Lets go of what nobody needs any more."""
+    def _delete_expired(self) -> None:
         now_s = time.time()
         for job in self.store.expire(now_s=now_s):
             self.files.drop_result(job.result or "")
@@ -177,29 +178,21 @@ class Jobs:
             logger.info("removed %d files that killed servers had left", swept)
 
 
-async def _forever(step: Callable[[], Awaitable[bool]], pause_s: float) -> None:
-    """Repeats a step, at once as long as it says that there is more to do."""
+def _found(job: Job | None) -> Job:
+    if job is None:
+        raise NotFound("there is no such job, or it was deleted")
+    return job
+
+
+async def _forever(step: Callable[[], Awaitable[bool | None]], pause_s: float) -> None:
+    """Repeats a step, without a pause while it returns True."""
     while True:
-        has_more = False
+        has_more: bool | None = False
         try:
             has_more = await step()
         except JobsUnavailable as error:
             logger.warning("jobs: %s", error)
-        except Exception:  # one bad job must not end what all others rely on
+        except Exception:  # an error about one job must not end this loop
             logger.exception("jobs: a step failed")
         if not has_more:
             await asyncio.sleep(pause_s)
-
-
-def _database(settings: Settings) -> Database:
-    if settings.job_database is None:
-        return Database.in_folder(settings.state_dir)
-    return Database(settings.job_database.get_secret_value())
-
-
-def _client(settings: Settings) -> SsrfSafeClient:
-    return SsrfSafeClient(
-        timeout_s=settings.webhook_timeout_s,
-        allow_http=settings.webhook_allow_http,
-        allow_private=settings.webhook_allow_private,
-    )

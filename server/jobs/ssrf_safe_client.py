@@ -1,8 +1,7 @@
-"""SafeClient: posts to addresses that callers chose, and never into our own network.
+"""SSRF-safe HTTP client for webhooks: posts to URLs of callers, never into a private network.
 
-A name is resolved once, every address it has must be public, and the connection goes to one of
-the addresses that were checked, so that a second look-up cannot lead elsewhere. Redirects are not
-followed. The only home of outgoing HTTP.
+A name is resolved once, all its addresses must be public, and the connection goes to an address
+that was checked, so that DNS rebinding cannot change it. Redirects are not followed.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import httpx
 
 MAX_RESPONSE_BYTES = 64 * 1024
-"""Nobody reads a response; this much of it is taken so that the peer can finish."""
+"""Read from a response, and dropped, so that the peer can finish sending."""
 
 MAX_URL_CHARS = 2048
 
@@ -27,10 +26,10 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 _BLOCKED = [
     ipaddress.ip_network(net)
     for net in (
-        "100.64.0.0/10",  # shared by carriers
+        "100.64.0.0/10",  # carrier-grade NAT
         "192.88.99.0/24",  # 6to4 relays
-        "::/96",  # an IPv4 address in the old notation
-        "64:ff9b::/96",  # NAT64: an IPv4 address behind it
+        "::/96",  # IPv4-compatible, deprecated
+        "64:ff9b::/96",  # NAT64
         "64:ff9b:1::/48",
         "2001::/32",  # Teredo
         "2002::/16",  # 6to4
@@ -40,11 +39,11 @@ _BLOCKED = [
 
 
 class UrlRefused(Exception):
-    """The URL may not be posted to; the message is fit for whoever chose it."""
+    """The URL is not allowed; the message may be shown to the caller who chose it."""
 
 
 class DeliveryFailed(Exception):
-    """It was tried, and the peer did not take it; the message names no address."""
+    """The peer did not accept the message; the error names no address."""
 
 
 class SsrfSafeClient:
@@ -59,14 +58,14 @@ class SsrfSafeClient:
         resolve: Resolve | None = None,
         verify: ssl.SSLContext | bool = True,
     ) -> None:
-        """Opens nothing yet.
+        """Opens no connection.
 
         Args:
-            timeout_s: for everything from the look-up of the name to the end of the response.
-            allow_http: take `http` too.
-            allow_private: take any address; for receivers in one's own network.
-            resolve: looks names up; default: the system's resolver.
-            verify: how certificates are checked.
+            timeout_s: of a post, from name resolution to the end of the response.
+            allow_http: allow `http` too.
+            allow_private: allow any address; for receivers in a private network.
+            resolve: resolves names; default: the system's resolver.
+            verify: how certificates are verified.
         """
         self._timeout_s = timeout_s
         self._schemes = ("https", "http") if allow_http else ("https",)
@@ -75,10 +74,10 @@ class SsrfSafeClient:
         self._verify = verify
 
     def check(self, url: str) -> httpx.URL:
-        """Returns the parsed URL; looks nothing up, so it is no promise that it may be posted to.
+        """Returns the parsed URL; its host is resolved, and checked again, by `post`.
 
         Raises:
-            UrlRefused: what is wrong with it.
+            UrlRefused: it is not allowed.
         """
         try:
             parsed = httpx.URL(url)
@@ -92,7 +91,11 @@ class SsrfSafeClient:
             raise UrlRefused("its host or port cannot be one")
         if parsed.userinfo or parsed.fragment:
             raise UrlRefused("it holds a user name, a password or a fragment")
-        if not self._allow_private and _is_address(parsed.host) and not is_public(parsed.host):
+        if (
+            not self._allow_private
+            and _parse(parsed.host) is not None
+            and not is_public(parsed.host)
+        ):
             raise UrlRefused("its address is not a public one")
         return parsed
 
@@ -101,7 +104,7 @@ class SsrfSafeClient:
 
         Raises:
             UrlRefused: the URL, or an address of its host, is not allowed.
-            DeliveryFailed: it was not taken.
+            DeliveryFailed: it was not accepted.
         """
         parsed = self.check(url)
         try:
@@ -114,7 +117,7 @@ class SsrfSafeClient:
             raise DeliveryFailed(f"no connection ({type(error).__name__})") from error
 
     async def _address_of(self, url: httpx.URL) -> str:
-        """The first address of the host, once all of them have been found public."""
+        """The first address of the host, after a check of all of them."""
         try:
             addresses = await self._resolve(url.host, _port(url))
         except OSError as error:
@@ -131,7 +134,7 @@ class SsrfSafeClient:
         host = url.netloc.decode("ascii")
         request = httpx.Request(
             "POST",
-            url.copy_with(host=address),  # never looked up again
+            url.copy_with(host=address),  # not resolved again
             content=body,
             headers={**headers, "Host": host, "User-Agent": "egopack-server"},
             extensions={
@@ -139,7 +142,7 @@ class SsrfSafeClient:
                 "timeout": httpx.Timeout(self._timeout_s).as_dict(),
             },
         )
-        # A bare transport: no proxy or netrc of ours, no cookies, no redirects.
+        # A bare transport: no proxy, netrc, cookies or redirects.
         async with httpx.AsyncHTTPTransport(verify=self._verify, trust_env=False) as transport:
             response = await transport.handle_async_request(request)
             try:
@@ -152,16 +155,15 @@ class SsrfSafeClient:
 
 
 async def resolve_with_system(host: str, port: int) -> list[str]:
-    """Returns what the system's resolver says of a host."""
+    """Returns the addresses of a host, from the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def is_public(address: str) -> bool:
-    """Whether an address belongs to the public internet, whichever way it is written."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    """Whether an address belongs to the public internet, in any notation."""
+    parsed = _parse(address.partition("%")[0])
+    if parsed is None:
         return False
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
         parsed = parsed.ipv4_mapped
@@ -170,18 +172,15 @@ def is_public(address: str) -> bool:
     return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved)
 
 
-def _is_address(host: str) -> bool:
+def _parse(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        ipaddress.ip_address(host)
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _port(url: httpx.URL) -> int:
-    if url.port is not None:
-        return url.port
-    return 443 if url.scheme == "https" else 80
+    return url.port if url.port is not None else {"https": 443, "http": 80}[url.scheme]
 
 
 async def _read_some(response: httpx.Response) -> None:

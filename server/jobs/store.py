@@ -1,17 +1,17 @@
-"""JobStore: every change of a job is one transaction, and only the holder of its lease writes.
+"""Job store: durable job queue with leases, one transaction for each change of a job.
 
-A worker claims a job for a while, with a token that grows with every claim. When its lease ends
-another worker may claim the job; from then on the first one's writes are refused (`LeaseLost`).
-Blocking; the clock is the caller's.
+A worker claims a job under a lease, with a fencing token that grows with every claim. Once the
+lease has expired another worker may claim the job; writes with the old token are then refused
+(`LeaseLost`). Blocking; times are passed in.
 """
 
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from server.errors import ServerError
-from server.jobs.database import DELIVERIES, EVENTS, JOBS, KEYS, Database
+from server.jobs.database import DELIVERIES, EVENTS, JOBS, KEYS, Database, claim_first
 from server.jobs.records import LIVE, Event, Job, NewJob, State
 
 Cursor = tuple[float, str]
@@ -19,11 +19,11 @@ Cursor = tuple[float, str]
 
 
 class LeaseLost(ServerError):
-    """The job was canceled, or another worker has it by now."""
+    """The job was canceled, or another worker has claimed it."""
 
 
 class JobStore:
-    """Jobs and their events."""
+    """Jobs and their events; changes of a claimed job raise `LeaseLost` once its token is old."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -31,53 +31,39 @@ class JobStore:
     def add(
         self, new: NewJob, *, now_s: float, key: str | None = None, body_sha256: str = ""
     ) -> Job:
-        """Accepts a job, and ties its idempotency key to it if it has one."""
-        values = {field.name: getattr(new, field.name) for field in fields(NewJob)}
-        job = Job(**values, created_s=now_s)
+        """Accepts a job, and records it for its idempotency key if it has one."""
+        job = Job(**asdict(new), created_s=now_s)
         with self._database.transaction() as db:
-            db.execute(insert(JOBS).values(**_row(job)))
+            db.execute(insert(JOBS).values(**asdict(job)))
             _append_event(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
             if key is not None:
-                tied = {"job_id": job.id, "body_sha256": body_sha256}
-                mine = and_(KEYS.c.caller == new.caller, KEYS.c.key == key)
-                db.execute(update(KEYS).where(mine).values(**tied))
+                reserved = and_(KEYS.c.caller == new.caller, KEYS.c.key == key)
+                used = {"job_id": job.id, "body_sha256": body_sha256}
+                db.execute(update(KEYS).where(reserved).values(**used))
         return job
 
     def claim(self, *, now_s: float, lease_s: float) -> Job | None:
-        """Takes the oldest job that nobody works on: queued, or its worker's lease has ended."""
-        free = or_(JOBS.c.state == "queued", _is_orphaned(now_s))
-        oldest = (
-            select(JOBS.c.id)
-            .where(free)
-            .order_by(JOBS.c.created_s, JOBS.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-        taken = (
-            update(JOBS)
-            .where(JOBS.c.id == oldest, free)
-            .values(
-                state="running",
-                attempt=JOBS.c.attempt + 1,
-                token=JOBS.c.token + 1,
-                lease_expires_s=now_s + lease_s,
-                started_s=func.coalesce(JOBS.c.started_s, now_s),
-            )
-            .returning(JOBS)
-        )
+        """Claims the oldest job that is queued, or running under an expired lease."""
+        is_expired = and_(JOBS.c.state == "running", JOBS.c.lease_expires_s < now_s)
+        values = {
+            "state": "running",
+            "lease_expires_s": now_s + lease_s,
+            "started_s": func.coalesce(JOBS.c.started_s, now_s),
+        }
         with self._database.transaction() as db:
-            row = db.execute(taken).mappings().one_or_none()
+            row = claim_first(
+                db,
+                JOBS,
+                or_(JOBS.c.state == "queued", is_expired),
+                order=(JOBS.c.created_s, JOBS.c.id),
+                values=values,
+            )
             return None if row is None else Job(**row)
 
     def renew(
         self, job: Job, *, now_s: float, lease_s: float, progress: dict[str, Any] | None = None
     ) -> None:
-        """Keeps a claimed job for longer, with news of it if there are any.
-
-        Raises:
-            LeaseLost: it is no longer ours.
-        """
+        """Renews the lease of a claimed job, and writes progress if there is any."""
         values: dict[str, Any] = {"lease_expires_s": now_s + lease_s}
         if progress is not None:
             values["progress"] = progress
@@ -87,31 +73,20 @@ class JobStore:
                 _append_event(db, job.id, "progress", progress)
 
     def succeed(self, job: Job, result: str, *, now_s: float, expires_s: float) -> None:
-        """Ends a claimed job with a result.
-
-        Raises:
-            LeaseLost: it is no longer ours.
-        """
+        """Ends a claimed job with a result."""
         values = {"state": "succeeded", "result": result, "expires_s": expires_s}
         self._end(job, values, "completed", {"state": "succeeded"}, now_s)
 
     def fail(self, job: Job, problem: dict[str, Any], *, now_s: float) -> None:
-        """Ends a claimed job with the problem it met.
-
-        Raises:
-            LeaseLost: it is no longer ours.
-        """
+        """Ends a claimed job with problem details."""
         self._end(job, {"state": "failed", "error": problem}, "error", problem, now_s)
 
     def requeue(self, job: Job, *, counts: bool = False) -> None:
-        """Hands a claimed job back.
+        """Puts a claimed job back into the queue.
 
         Args:
             job: as it was claimed.
             counts: whether the attempt counts.
-
-        Raises:
-            LeaseLost: it is no longer ours.
         """
         values: dict[str, Any] = {"state": "queued", "lease_expires_s": None}
         if not counts:
@@ -121,7 +96,7 @@ class JobStore:
             _append_event(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
 
     def cancel(self, job_id: str, caller: str, *, now_s: float) -> Job | None:
-        """Ends a job that has not ended yet; returns it as it is now."""
+        """Ends a job that has not ended yet; returns it, None if the caller has no such job."""
         live = (
             update(JOBS)
             .where(JOBS.c.id == job_id, JOBS.c.caller == caller, JOBS.c.state.in_(LIVE))
@@ -138,7 +113,7 @@ class JobStore:
         return self.get(job_id, caller)
 
     def get(self, job_id: str, caller: str | None = None) -> Job | None:
-        """Returns a job, if there is one that this caller may see; None stands for ourselves."""
+        """Returns a job, if there is one of this caller; `caller=None`: of any."""
         found = select(JOBS).where(JOBS.c.id == job_id)
         if caller is not None:
             found = found.where(JOBS.c.caller == caller)
@@ -149,13 +124,13 @@ class JobStore:
     def page(
         self, caller: str, *, limit: int, after: Cursor | None = None, state: State | None = None
     ) -> list[Job]:
-        """Returns a caller's jobs, the newest first.
+        """Returns a page of a caller's jobs, newest first.
 
         Args:
-            caller: whose.
+            caller: owner of the jobs.
             limit: most jobs of the page.
-            after: where the page before ended.
-            state: only those in it.
+            after: last job of the page before.
+            state: only jobs in this state; default: in any.
         """
         wanted = [JOBS.c.caller == caller]
         if state is not None:
@@ -170,7 +145,7 @@ class JobStore:
             return [Job(**row) for row in rows.mappings()]
 
     def events(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[Event]:
-        """Returns a job's events in order, those up to number `after` left out."""
+        """Returns a job's events after number `after`, in order."""
         later = (
             select(EVENTS.c.seq, EVENTS.c.name, EVENTS.c.data)
             .where(EVENTS.c.job_id == job_id, EVENTS.c.seq > after)
@@ -181,14 +156,14 @@ class JobStore:
             return [Event(**row) for row in db.execute(later).mappings()]
 
     def waiting(self) -> tuple[int, int]:
-        """Returns how many jobs have not ended, and the bytes of what was sent with them."""
+        """Returns the number of jobs that have not ended, and the bytes of their inputs."""
         total = select(func.count(), func.coalesce(func.sum(JOBS.c.input_bytes), 0))
         with self._database.transaction() as db:
             count, size_bytes = db.execute(total.where(JOBS.c.state.in_(LIVE))).one()
             return int(count), int(size_bytes)
 
     def referenced_files(self) -> tuple[set[str], set[str]]:
-        """Returns the jobs whose input is still needed, and the results still to be had."""
+        """Returns the ids of jobs whose input is still needed, and the names of all results."""
         with self._database.transaction() as db:
             live = db.execute(select(JOBS.c.id).where(JOBS.c.state.in_(LIVE))).scalars()
             inputs = set(live)
@@ -196,13 +171,13 @@ class JobStore:
             return inputs, {name for name in db.execute(kept).scalars() if name is not None}
 
     def counts(self) -> dict[str, int]:
-        """Returns how many jobs are in each state that any is in."""
+        """Returns the number of jobs in each state; states without any are absent."""
         with self._database.transaction() as db:
             by_state = select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
             return {state: int(count) for state, count in db.execute(by_state)}
 
     def expire(self, *, now_s: float) -> list[Job]:
-        """Takes back results whose time is over; returns the jobs as they were."""
+        """Marks jobs whose results have expired; returns them as they were before."""
         over = and_(JOBS.c.state == "succeeded", JOBS.c.expires_s <= now_s)
         with self._database.transaction() as db:
             rows = db.execute(select(JOBS).where(over).with_for_update(skip_locked=True))
@@ -212,7 +187,7 @@ class JobStore:
             return jobs
 
     def purge(self, *, ended_before_s: float) -> int:
-        """Forgets jobs that ended before an instant, but for results still to be had."""
+        """Deletes jobs that ended before an instant, except those with a result."""
         states: list[State] = ["failed", "canceled", "expired"]
         old = and_(JOBS.c.state.in_(states), JOBS.c.finished_s < ended_before_s)
         with self._database.transaction() as db:
@@ -227,19 +202,11 @@ class JobStore:
             _enqueue_webhook(db, job, now_s)
 
 
-def _is_orphaned(now_s: float) -> ColumnElement[bool]:
-    return and_(JOBS.c.state == "running", JOBS.c.lease_expires_s < now_s)
-
-
-def _row(job: Job) -> dict[str, Any]:
-    return {field.name: getattr(job, field.name) for field in fields(Job)}
-
-
 def _write(db: Connection, job: Job, values: dict[str, Any]) -> None:
-    """Changes a job that is still claimed with this token; the row stays locked until the end."""
-    ours = (JOBS.c.id == job.id, JOBS.c.token == job.token, JOBS.c.state == "running")
-    if db.execute(update(JOBS).where(*ours).values(**values)).rowcount != 1:
-        raise LeaseLost("the job was canceled, or another worker has it")
+    """Changes a job under its fencing token; the row stays locked for the transaction."""
+    leased = (JOBS.c.id == job.id, JOBS.c.token == job.token, JOBS.c.state == "running")
+    if db.execute(update(JOBS).where(*leased).values(**values)).rowcount != 1:
+        raise LeaseLost("the job was canceled, or another worker has claimed it")
 
 
 def _append_event(db: Connection, job_id: str, name: str, data: dict[str, Any]) -> None:
@@ -250,7 +217,7 @@ def _append_event(db: Connection, job_id: str, name: str, data: dict[str, Any]) 
 
 
 def _enqueue_webhook(db: Connection, job: Job, now_s: float) -> None:
-    """Has the end of a job delivered, in the same transaction as the end: once, or not at all."""
+    """Transactional outbox: queues the webhook in the transaction that ends the job."""
     if job.webhook_url is not None:
         db.execute(
             insert(DELIVERIES).values(

@@ -1,1 +1,1 @@
-"""Admission control, the micro-batcher, the model's thread, retries out of memory."""
+"""Admission control, micro-batcher, model thread, OOM retry."""

@@ -1,7 +1,7 @@
-"""Who may come in, and when the others should come back.
+"""Admission control: bounded places, back-pressure, and how long a refused caller should wait.
 
-Bounded by requests and by windows, whichever comes first; bytes are the spool's business. Knows
-nothing of HTTP.
+Bounded by requests and by windows, whichever comes first; bytes are bounded by the upload spool.
+Independent of HTTP.
 """
 
 import asyncio
@@ -20,53 +20,43 @@ HALF_LIFE_S = 20.0
 TYPICAL_WINDOWS = 14.0
 """Of a clip that has not been decoded yet, before any was: 8 s at the contract's 30 fps."""
 
-LONGEST_S = 60
-SPREAD = 0.2
-"""Callers who were refused together come back apart."""
+MAX_RETRY_AFTER_S = 60
+JITTER = 0.2
+"""Callers refused at the same time retry at different times."""
 
 
 class Throughput:
-    """What leaves per busy second, lately; idle time and old times do not count.
+    """Exponentially decayed windows and clips per busy second; idle time does not count.
 
-    All figures fade together, so that a run of long clips, which bring more windows and take
-    longer, does not change what a window costs.
+    All sums decay together, so that a run of long clips, which bring more windows and take
+    longer, does not change the time per window.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._seen_s = clock()
+        self._updated_s = clock()
         self._active = 0
         self._windows = self._clips = self._busy_s = 0.0
 
     @property
-    def windows_per_s(self) -> float:
-        """The rate; 0 before anything was measured."""
-        self._advance()
-        return self._windows / self._busy_s if self._busy_s > 0 else 0.0
-
-    @property
     def windows_per_clip(self) -> float:
-        """What a clip brings; 0 before any brought one."""
+        """Mean windows of a clip; 0 before any was measured."""
         return self._windows / self._clips if self._clips > 0 else 0.0
 
     def seconds_for(self, windows: float, clips: int) -> float:
-        """Seconds until so many windows, and clips of unknown length, will have left.
-
-        Returns:
-            0 before anything was measured.
-        """
+        """Estimated seconds to finish windows, and clips of unknown length; 0 before any did."""
         self._advance()
         window_s = self._busy_s / self._windows if self._windows > 0 else 0.0
         clip_s = self._busy_s / self._clips if self._clips > 0 else 0.0
         return windows * window_s + clips * clip_s
 
     def begin(self) -> None:
-        """A clip goes to work."""
+        """Counts a clip as being processed."""
         self._advance()
         self._active += 1
 
     def end(self, windows: int) -> None:
-        """A clip is done with, after so many windows."""
+        """Counts a clip, of so many windows, as finished."""
         self._advance()
         self._windows += windows
         self._clips += 1
@@ -74,27 +64,31 @@ class Throughput:
 
     def _advance(self) -> None:
         now_s = self._clock()
-        passed_s, self._seen_s = now_s - self._seen_s, now_s
+        passed_s, self._updated_s = now_s - self._updated_s, now_s
         if self._active:
-            fade = 0.5 ** (passed_s / HALF_LIFE_S)
-            self._windows *= fade
-            self._clips *= fade
-            self._busy_s = self._busy_s * fade + passed_s
+            decay = 0.5 ** (passed_s / HALF_LIFE_S)
+            self._windows *= decay
+            self._clips *= decay
+            self._busy_s = self._busy_s * decay + passed_s
 
 
 @dataclass(eq=False)
 class ActiveClip:
-    """A clip being answered.
+    """A clip being processed.
 
     Attributes:
-        windows: as soon as it is decoded, how many it has.
+        windows: how many it has; None until it is decoded.
     """
 
     windows: int | None = None
 
 
 class Admission:
-    """Counts requests in the building and the windows they still bring."""
+    """Counts admitted requests and the windows they still bring.
+
+    Attributes:
+        requests: admitted and not yet answered.
+    """
 
     def __init__(
         self,
@@ -102,47 +96,43 @@ class Admission:
         max_requests: int,
         max_windows: int,
         clock: Callable[[], float] = time.monotonic,
-        jitter: Callable[[], float] = lambda: random.uniform(1 - SPREAD, 1 + SPREAD),
+        jitter: Callable[[], float] = lambda: random.uniform(1 - JITTER, 1 + JITTER),
     ) -> None:
-        """Opens with every place free.
+        """Starts with every place free.
 
         Args:
-            max_requests: places.
-            max_windows: windows that may be inside; one clip alone is always let in.
-            clock: seconds, never backwards.
-            jitter: factor on every wait that is told.
+            max_requests: requests admitted at once.
+            max_windows: windows admitted at once; a single clip is admitted whatever its length.
+            clock: seconds, monotonic.
+            jitter: factor applied to every `retry_after_s`.
         """
         self._max_requests, self._max_windows = max_requests, max_windows
         self._jitter = jitter
         self._throughput = Throughput(clock)
-        self._working: set[ActiveClip] = set()
-        self._is_quiet = asyncio.Event()
-        self._is_quiet.set()
+        self._active: set[ActiveClip] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.requests = 0
 
-    async def wait_until_idle(self, longest_s: float) -> None:
-        """Waits while clips are being answered, but not for ever: who is never alone gets on too.
-
-        Args:
-            longest_s: seconds.
-        """
+    async def wait_until_idle(self, max_wait_s: float) -> None:
+        """Waits until no clip is being processed, or the wait has lasted `max_wait_s` seconds."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(longest_s):
-                await self._is_quiet.wait()
+            async with asyncio.timeout(max_wait_s):
+                await self._idle.wait()
 
     @property
     def windows(self) -> float:
-        """Windows inside, those of clips not yet decoded estimated."""
-        known, unknown = self._inside()
-        return known + unknown * self._typical
+        """Windows admitted; those of clips not yet decoded are estimated."""
+        known, undecoded = self._pending()
+        return known + undecoded * self._typical
 
     @property
     def _typical(self) -> float:
         return self._throughput.windows_per_clip or TYPICAL_WINDOWS
 
-    def _inside(self) -> tuple[int, int]:
-        """Windows of clips that are decoded, and how many are not."""
-        known = [work.windows for work in self._working if work.windows is not None]
+    def _pending(self) -> tuple[int, int]:
+        """Windows of decoded clips, and the number of clips that are not decoded."""
+        known = [clip.windows for clip in self._active if clip.windows is not None]
         return sum(known), max(0, self.requests - len(known))
 
     @contextmanager
@@ -150,7 +140,7 @@ class Admission:
         """Holds a place.
 
         Raises:
-            QueueFull: there is none.
+            QueueFull: every place is taken.
         """
         is_full = self.requests >= self._max_requests
         if is_full or (self.requests and self.windows + self._typical > self._max_windows):
@@ -163,22 +153,22 @@ class Admission:
 
     @contextmanager
     def work(self) -> Iterator[ActiveClip]:
-        """Measures one clip's way from the queue to its answer."""
-        work = ActiveClip()
-        self._working.add(work)
-        self._is_quiet.clear()
+        """Measures the processing of one clip."""
+        clip = ActiveClip()
+        self._active.add(clip)
+        self._idle.clear()
         self._throughput.begin()
         is_answered = False
         try:
-            yield work
+            yield clip
             is_answered = True
         finally:
-            self._working.remove(work)
-            if not self._working:
-                self._is_quiet.set()
-            self._throughput.end(work.windows or 0 if is_answered else 0)
+            self._active.remove(clip)
+            if not self._active:
+                self._idle.set()
+            self._throughput.end(clip.windows or 0 if is_answered else 0)
 
     def retry_after_s(self) -> int:
-        """Whole seconds until what is inside now should have left."""
-        estimate_s = self._throughput.seconds_for(*self._inside())
-        return max(1, min(LONGEST_S, math.ceil(estimate_s * self._jitter())))
+        """Whole seconds until the requests admitted now should be finished."""
+        estimate_s = self._throughput.seconds_for(*self._pending())
+        return max(1, min(MAX_RETRY_AFTER_S, math.ceil(estimate_s * self._jitter())))

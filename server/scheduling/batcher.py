@@ -1,10 +1,10 @@
-"""Bounded queue -> micro-batches -> futures.
+"""Micro-batcher: a bounded priority queue -> micro-batches -> futures.
 
-Generic: it joins items that wait at the same time into one call on the thread that owns the
-model. It has never heard of video, and an answer never depends on an item's batch mates.
+Generic: items that wait at the same time run in one call on the thread that owns the model.
+Independent of video, and a result never depends on the other items of its micro-batch.
 
-Items of low priority run when no other waits; but they never wait for ever, for after
-`MAX_CONSECUTIVE_HIGH` batches in a row that went before them comes one of theirs.
+Items of low priority run when no other waits, with a starvation bound: after
+`MAX_CONSECUTIVE_HIGH` batches of high priority in a row, one of low priority runs.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from server.telemetry.metrics import Flush
 logger = logging.getLogger(__name__)
 
 MAX_CONSECUTIVE_HIGH = 8
-"""Batches of high priority that may go before one of low priority that waits."""
+"""Starvation bound: batches of high priority that may run while one of low priority waits."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -33,7 +33,7 @@ Out = TypeVar("Out")
 
 @dataclass(frozen=True)
 class Completed(Generic[Out]):
-    """A result, how long its item waited for its turn, and how long the batch ran."""
+    """A result, how long its item was queued, and how long its micro-batch ran."""
 
     value: Out
     waited_s: float
@@ -50,19 +50,16 @@ class _Item(Generic[In, Out]):
     span: Span = field(default_factory=get_current_span, repr=False)
 
 
-Around = Callable[[Flush, list[Span], int], AbstractContextManager[None]]
-"""Why a batch was closed, its requests' spans, its cost -> what is to be in force while it runs."""
-
-
-def _nothing(flush: Flush, spans: list[Span], cost: int) -> AbstractContextManager[None]:
-    return contextlib.nullcontext()
+BatchContext = Callable[[Flush, list[Span], int], AbstractContextManager[None]]
+"""Why a micro-batch was closed, its requests' spans, its cost -> context entered while it runs."""
 
 
 class Batcher(Generic[In, Out]):
-    """Runs what is queued, several items a call.
+    """Runs queued items, several per call.
 
     Attributes:
-        max_cost: a batch stops growing here; one dearer item still runs, alone.
+        max_cost: cost at which a micro-batch is full; may be changed later. An item that costs
+            more still runs, alone.
         capacity: items of one priority that may wait; one more is refused.
     """
 
@@ -76,20 +73,20 @@ class Batcher(Generic[In, Out]):
         max_low_cost: int | None = None,
         max_wait_s: float = 0.0,
         is_more_coming: Callable[[], bool] = lambda: False,
-        around: Around = _nothing,
+        batch_context: BatchContext = lambda *_: contextlib.nullcontext(),
     ) -> None:
-        """Wires a queue to a function.
+        """Connects the queue to a function.
 
         Args:
             run: list in, list of the same length out; called on `executor`, one call at a time.
-            executor: whose single thread owns what `run` uses.
-            max_cost: see above; may be changed later.
-            capacity: see above.
-            max_low_cost: as `max_cost`, of a batch of low priority: what others may have to wait
-                for; default: `max_cost`.
-            max_wait_s: longest wait for batch mates.
-            is_more_coming: whether waiting makes sense at all.
-            around: entered around every batch, for whoever wants to see it.
+            executor: has a single thread, which owns what `run` uses.
+            max_cost: as the attribute.
+            capacity: as the attribute.
+            max_low_cost: as `max_cost`, of a micro-batch of low priority, which bounds the wait
+                of high priority behind it; default: `max_cost`.
+            max_wait_s: longest time a micro-batch is held open for more items.
+            is_more_coming: whether more items are expected, so that holding open is worth while.
+            batch_context: entered around every micro-batch, for metrics and spans.
         """
         self._run = run
         self._executor = executor
@@ -98,24 +95,24 @@ class Batcher(Generic[In, Out]):
         self._max_low_cost = max_cost if max_low_cost is None else max_low_cost
         self._max_wait_s = max_wait_s
         self._is_more_coming = is_more_coming
-        self._around = around
+        self._batch_context = batch_context
         self._high: deque[_Item[In, Out]] = deque()
         self._low: deque[_Item[In, Out]] = deque()
-        self._turns = 0  # batches of high priority in a row while one of low priority waited
+        self._consecutive_high = 0  # batches run while one of low priority waited
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def depth(self) -> int:
-        """Items that wait."""
+        """Items waiting."""
         return _live(self._high) + _live(self._low)
 
     def start(self) -> None:
-        """Begins to take items; needs a running loop."""
+        """Starts processing; needs a running loop."""
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def stop(self) -> None:
-        """Stops taking items; whatever still waits fails with `Draining`."""
+        """Stops processing; items still waiting fail with `Draining`."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -130,15 +127,15 @@ class Batcher(Generic[In, Out]):
     def enqueue(
         self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
     ) -> asyncio.Future[Completed[Out]]:
-        """Returns the future of the item's result; cancelling it takes the item out again.
+        """Returns the future of the item's result; cancelling it removes the item from the queue.
 
-        It fails with `DeadlineExceeded` if the item's turn comes too late.
+        The future fails with `DeadlineExceeded` if the deadline passes before the item runs.
 
         Args:
-            payload: handed to `run`.
-            deadline_s: on the loop's clock; an item past it is dropped unrun.
+            payload: passed to `run`.
+            deadline_s: on the loop's clock.
             cost: its share of `max_cost`.
-            is_low: others go first.
+            is_low: of low priority.
 
         Raises:
             QueueFull: `capacity` items wait already.
@@ -155,12 +152,7 @@ class Batcher(Generic[In, Out]):
     async def submit(
         self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
     ) -> Completed[Out]:
-        """Returns the item's result once a batch with it has run; otherwise as `enqueue`.
-
-        Raises:
-            QueueFull: `capacity` items wait already.
-            DeadlineExceeded: its turn came too late.
-        """
+        """As `enqueue`, but waits for the result."""
         return await self.enqueue(payload, deadline_s=deadline_s, cost=cost, is_low=is_low)
 
     async def _serve(self) -> None:
@@ -171,24 +163,21 @@ class Batcher(Generic[In, Out]):
                 await self._run_batch(*await self._gather(queue))
 
     def _next_queue(self) -> deque[_Item[In, Out]] | None:
-        """Whose turn it is; None when nobody waits."""
+        """The queue to serve next; None when both are empty."""
         for queue in (self._high, self._low):
             while queue and not self._is_live(queue[0]):
                 queue.popleft()
         if not self._low:
-            self._turns = 0
+            self._consecutive_high = 0
             return self._high or None
-        if self._high and self._turns < MAX_CONSECUTIVE_HIGH:
-            self._turns += 1
+        if self._high and self._consecutive_high < MAX_CONSECUTIVE_HIGH:
+            self._consecutive_high += 1
             return self._high
-        self._turns = 0
+        self._consecutive_high = 0
         return self._low
 
     async def _gather(self, queue: deque[_Item[In, Out]]) -> tuple[list[_Item[In, Out]], Flush]:
-        """Returns the next batch and why it was closed.
-
-        It is empty when everything that waited was cancelled or expired.
-        """
+        """Returns the next micro-batch, empty if all items expired, and why it was closed."""
         batch: list[_Item[In, Out]] = []
         cost = 0
         is_low = queue is self._low
@@ -201,7 +190,8 @@ class Batcher(Generic[In, Out]):
                     batch.append(item)
                     cost += item.cost
             is_full = bool(queue) or cost >= max_cost
-            if not batch or is_full or is_low or not self._is_worth_waiting():
+            is_held_open = self._max_wait_s > 0 and self._is_more_coming()
+            if not batch or is_full or is_low or not is_held_open:
                 return batch, "full" if is_full else "idle"
             self._arrived.clear()
             try:
@@ -209,9 +199,6 @@ class Batcher(Generic[In, Out]):
                     await self._arrived.wait()
             except TimeoutError:
                 return [item for item in batch if self._is_live(item)], "wait"
-
-    def _is_worth_waiting(self) -> bool:
-        return self._max_wait_s > 0 and self._is_more_coming()
 
     def _is_live(self, item: _Item[In, Out]) -> bool:
         if item.future.done():
@@ -228,13 +215,13 @@ class Batcher(Generic[In, Out]):
         started_s = loop.time()
         cost = sum(item.cost for item in batch)
         try:
-            with self._around(flush, [item.span for item in batch], cost):
+            with self._batch_context(flush, [item.span for item in batch], cost):
                 values = await loop.run_in_executor(
                     self._executor, self._run, [item.payload for item in batch]
                 )
             if len(values) != len(batch):
                 raise RuntimeError(f"a batch of {len(batch)} came back with {len(values)}")
-        except Exception as error:  # whatever it is, it belongs to the callers, not to this loop
+        except Exception as error:  # any error goes to the callers and must not end this loop
             await self._settle_failure(batch, error)
             return
         ran_s = loop.time() - started_s
@@ -243,7 +230,7 @@ class Batcher(Generic[In, Out]):
                 item.future.set_result(Completed(value, started_s - item.enqueued_s, ran_s))
 
     async def _settle_failure(self, batch: list[_Item[In, Out]], error: Exception) -> None:
-        """One bad item must not fail its batch mates: after a failure, each runs alone."""
+        """Isolates the failing item: after a failure, every item runs alone."""
         if len(batch) > 1:
             logger.warning("a batch of %d failed; running its items alone", len(batch))
             for item in batch:
@@ -254,7 +241,7 @@ class Batcher(Generic[In, Out]):
 
 
 async def every(queued: Sequence[asyncio.Future[Completed[Out]]]) -> list[Completed[Out]]:
-    """Returns all results; when one fails or nobody waits any more, the rest never start."""
+    """Returns all results; on failure or cancellation, items that do not run yet are removed."""
     try:
         return await asyncio.gather(*queued)
     finally:

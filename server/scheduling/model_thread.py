@@ -1,7 +1,7 @@
-"""The one thread that owns the model, and the two queues in front of it.
+"""The model's thread: the only one that calls the model, behind two micro-batch queues.
 
-Windows of several requests are encoded together, then requests are reasoned about together. A
-request is finished by the predictor it began with, whatever has been loaded since.
+Windows of several requests are encoded together, then predictions for several requests are made
+together. A request ends on the predictor it began with, even if another was loaded meanwhile.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from extract.cpu import raise_niceness
 from extract.encoders.encoder import VideoEncoder
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
 from server.errors import NotReady
-from server.niceness import raise_niceness
-from server.scheduling.batcher import Around, Batcher, Completed
+from server.scheduling.batcher import BatchContext, Batcher, Completed
 from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 from server.settings.settings import Settings
 from server.telemetry.telemetry import Telemetry
@@ -33,38 +33,38 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NICENESS = 5
-"""Of the model's thread: refusals and health checks do not wait for it."""
+"""Of the model's thread, so that refusals and health checks do not wait for it."""
 
 
 class ModelThread:
-    """Loads the predictor on a thread of its own; nothing else ever calls the model."""
+    """Loads the predictor and calls it, on one thread."""
 
     def __init__(
         self,
         settings: Settings,
         load: Callable[[], Predictor],
-        coming: Callable[[], int],
+        decoding: Callable[[], int],
         *,
         telemetry: Telemetry | None = None,
-        on_trouble: Callable[[], None] = lambda: None,
+        on_device_error: Callable[[], None] = lambda: None,
     ) -> None:
-        """Wires the queues; nothing is loaded before `load`.
+        """Makes the queues; nothing is loaded before `load`.
 
         Args:
             settings: sizes of batches.
-            load: makes the predictor; runs on the thread that will own it.
-            coming: clips being decoded now: worth a short wait, and each a core that is busy.
-            telemetry: where batches are reported.
-            on_trouble: called on the loop when the device, not a clip, made trouble.
+            load: makes the predictor; runs on this thread.
+            decoding: number of clips being decoded: worth a short wait, and each a busy core.
+            telemetry: gets every micro-batch.
+            on_device_error: called on the loop when the device, not a clip, caused an error.
         """
         self._load = load
-        self._coming = coming
+        self._decoding = decoding
         self._telemetry = telemetry or Telemetry()
-        self._on_trouble = on_trouble
+        self._on_device_error = on_device_error
         self._loop: asyncio.AbstractEventLoop | None = None
         self._predictor: Predictor | None = None
         self._is_halved = False
-        self._thread = ThreadPoolExecutor(1, "model", initializer=_step_back)
+        self._thread = ThreadPoolExecutor(1, "model", initializer=_lower_priority)
         self._features: Batcher[tuple[Predictor, Tensor], Tensor] = Batcher(
             self._encode,
             executor=self._thread,
@@ -72,16 +72,16 @@ class ModelThread:
             capacity=1_000_000,  # admission and memory are bounded before this queue
             max_low_cost=settings.job_batch_windows,
             max_wait_s=settings.max_wait_ms / 1000,
-            is_more_coming=lambda: coming() > 0,
-            around=self._around("features"),
+            is_more_coming=lambda: decoding() > 0,
+            batch_context=self._batch_context("features"),
         )
         self._reason: Batcher[tuple[Predictor, PredictRequest], Prediction] = Batcher(
             self._predict,
             executor=self._thread,
             max_cost=settings.max_batch_requests,
-            capacity=settings.max_requests + 1,  # the canary asks for no admission
+            capacity=settings.max_requests + 1,  # the synthetic probe bypasses admission
             max_low_cost=1,
-            around=self._around("reason"),
+            batch_context=self._batch_context("reason"),
         )
         metrics = self._telemetry.metrics
         for name, queue in (("features", self._features), ("reason", self._reason)):
@@ -90,7 +90,7 @@ class ModelThread:
 
     @property
     def predictor(self) -> Predictor:
-        """The predictor that new requests begin with.
+        """The predictor of new requests.
 
         Raises:
             NotReady: it is not loaded yet, or could not be.
@@ -100,19 +100,19 @@ class ModelThread:
         return self._predictor
 
     async def load(self) -> None:
-        """Loads the predictor and begins to take work."""
+        """Loads the predictor and starts the queues."""
         self._features.start()
         self._reason.start()
         self._loop = asyncio.get_running_loop()
         self.switch(await self._loop.run_in_executor(self._thread, self._load))
 
     def switch(self, predictor: Predictor) -> None:
-        """Lets new requests begin with another predictor."""
+        """Sets the predictor of new requests."""
         self._predictor = predictor
         self._telemetry.metrics.name_model(predictor.name, predictor.version, predictor.sha256)
 
     async def stop(self) -> None:
-        """Ends the thread; what still waits fails with `Draining`."""
+        """Ends the thread; items still waiting fail with `Draining`."""
         await self._features.stop()
         await self._reason.stop()
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
@@ -120,13 +120,13 @@ class ModelThread:
     def enqueue_windows(
         self, predictor: Predictor, windows: Tensor, *, deadline_s: float, is_low: bool = False
     ) -> list[asyncio.Future[Completed[Tensor]]]:
-        """Returns futures of a clip's features, one for each batchful of its windows.
+        """Returns futures of a clip's features, one for each micro-batch of its windows.
 
         Args:
-            predictor: whose encoder.
+            predictor: has the encoder.
             windows: (L, T, H, W, 3) frames.
             deadline_s: on the loop's clock.
-            is_low: of a job: windows of other clips go first.
+            is_low: of low priority, as windows of a job are.
         """
         return [
             self._features.enqueue(
@@ -143,65 +143,57 @@ class ModelThread:
         deadline_s: float,
         is_low: bool = False,
     ) -> Completed[Prediction]:
-        """Returns the answers to one request.
-
-        Args:
-            predictor: who answers.
-            request: the question.
-            deadline_s: on the loop's clock.
-            is_low: of a job: other requests go first.
+        """Returns the prediction for one request.
 
         Raises:
-            DeadlineExceeded: its turn came too late.
+            DeadlineExceeded: the deadline passed in the queue.
             OutOfMemory: the device cannot hold it.
         """
-        asked = (predictor, request)
-        return await self._reason.submit(asked, deadline_s=deadline_s, is_low=is_low)
+        item = (predictor, request)
+        return await self._reason.submit(item, deadline_s=deadline_s, is_low=is_low)
 
     async def run(self, predictor: Predictor, work: Callable[[Predictor], T]) -> Completed[T]:
-        """Returns what a small piece of work with a predictor returns, once its turn comes."""
-        asked_s = time.perf_counter()
+        """Runs a short function of a predictor on the model's thread."""
+        queued_s = time.perf_counter()
 
         def timed() -> Completed[T]:
             started_s = time.perf_counter()
-            with _cpu_threads(1), self._trouble():
+            with _cpu_threads(1), self._device_errors_reported():
                 value = work(predictor)
-            return Completed(value, started_s - asked_s, time.perf_counter() - started_s)
+            return Completed(value, started_s - queued_s, time.perf_counter() - started_s)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
     def _encode(self, parts: list[tuple[Predictor, Tensor]]) -> list[Tensor]:
-        """Runs on the owner thread: windows of several requests in one call per frame size."""
-        features: list[Tensor] = [torch.empty(0)] * len(parts)
-        spare = torch.get_num_threads() - self._coming()
-        alike = _alike([(id(predictor), *part.shape[1:]) for predictor, part in parts])
-        for indices in alike:
+        """Runs on the model's thread: one call for each predictor and frame size."""
+        features: dict[int, Tensor] = {}
+        free_cores = torch.get_num_threads() - self._decoding()
+        for indices in _groups([(id(predictor), *part.shape[1:]) for predictor, part in parts]):
             encoder = parts[indices[0]][0].encoder
             same = [parts[index][1] for index in indices]
-            with _cpu_threads(spare), self._trouble():
+            with _cpu_threads(free_cores), self._device_errors_reported():
                 rows = run_rows_or_split(
                     partial(_rows, encoder),
                     torch.cat(same) if len(same) > 1 else same[0],
-                    self._shrink,
+                    self._on_out_of_memory,
                 )
-            for index, mine in zip(indices, rows.split([len(p) for p in same]), strict=True):
-                features[index] = mine
-        return features
+            features |= dict(zip(indices, rows.split([len(p) for p in same]), strict=True))
+        return [features[index] for index in range(len(parts))]
 
-    def _predict(self, asked: list[tuple[Predictor, PredictRequest]]) -> list[Prediction]:
-        """Runs on the owner thread."""
-        answers: dict[int, Prediction] = {}
-        for indices in _alike([(id(predictor),) for predictor, _ in asked]):
-            predictor = asked[indices[0]][0]
-            requests = [asked[index][1] for index in indices]
-            # Its many small operations lose more by meeting than they win.
-            with _cpu_threads(1), self._trouble():
-                found = run_items_or_split(predictor.predict, requests, self._shrink)
-            answers |= dict(zip(indices, found, strict=True))
-        return [answers[index] for index in range(len(asked))]
+    def _predict(self, items: list[tuple[Predictor, PredictRequest]]) -> list[Prediction]:
+        """Runs on the model's thread: one call for each predictor."""
+        predictions: dict[int, Prediction] = {}
+        for indices in _groups([(id(predictor),) for predictor, _ in items]):
+            predictor = items[indices[0]][0]
+            requests = [items[index][1] for index in indices]
+            # One thread: synchronising costs its many small operations more than it gains.
+            with _cpu_threads(1), self._device_errors_reported():
+                found = run_items_or_split(predictor.predict, requests, self._on_out_of_memory)
+            predictions |= dict(zip(indices, found, strict=True))
+        return [predictions[index] for index in range(len(items))]
 
-    def _shrink(self) -> None:
-        """Runs on the owner thread: batches of half the windows from here on, but only once."""
+    def _on_out_of_memory(self) -> None:
+        """Runs on the model's thread: halves later batches of windows, once."""
         self._telemetry.metrics.out_of_memory.inc()
         if not self._is_halved:
             self._is_halved = True
@@ -209,20 +201,23 @@ class ModelThread:
             logger.warning(
                 "out of memory: batches hold at most %d windows now", self._features.max_cost
             )
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._on_trouble)
+        self._report_device_error()
 
     @contextmanager
-    def _trouble(self) -> Iterator[None]:
-        """Runs on the owner thread: tells the loop when the device made trouble."""
+    def _device_errors_reported(self) -> Iterator[None]:
+        """Runs on the model's thread."""
         try:
             yield
         except Exception as error:
-            if is_device_error(error) and self._loop is not None:
-                self._loop.call_soon_threadsafe(self._on_trouble)
+            if is_device_error(error):
+                self._report_device_error()
             raise
 
-    def _around(self, queue: str) -> Around:
+    def _report_device_error(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._on_device_error)
+
+    def _batch_context(self, queue: str) -> BatchContext:
         return lambda flush, spans, cost: self._telemetry.batch(
             queue, flush, spans, windows=cost if queue == "features" else None
         )
@@ -232,20 +227,20 @@ def _rows(encoder: VideoEncoder, windows: Tensor) -> Tensor:
     return encoder.encode(windows).cpu()
 
 
-def _alike(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Returns the places of equal keys, in order of first appearance."""
-    places: dict[tuple[int, ...], list[int]] = {}
+def _groups(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Returns the indices of equal keys, in order of first appearance."""
+    indices: dict[tuple[int, ...], list[int]] = {}
     for index, key in enumerate(keys):
-        places.setdefault(key, []).append(index)
-    return list(places.values())
+        indices.setdefault(key, []).append(index)
+    return list(indices.values())
 
 
 @contextmanager
 def _cpu_threads(count: int) -> Iterator[None]:
-    """Gives torch so many threads on a CPU.
+    """Sets the number of torch's CPU threads.
 
     Threads that outnumber the free cores wait for each other at the end of every operation, for a
-    scheduler's tick each time; a decoder at work is a core that is not free.
+    scheduler's tick each time; a running decoder occupies a core.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, count))
@@ -255,7 +250,7 @@ def _cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _step_back() -> None:
-    """Lets the event loop's thread go first; on Linux, niceness is a thread's own."""
+def _lower_priority() -> None:
+    """Lets the event loop's thread run first; on Linux, niceness is per thread."""
     if sys.platform == "linux":
         raise_niceness(threading.get_native_id(), NICENESS)

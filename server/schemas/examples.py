@@ -1,6 +1,9 @@
-"""Whole answers, for the API reference."""
+"""Example responses for the API reference."""
 
 from typing import Any
+
+from server.schemas.metadata import Limits
+from server.settings.settings import Settings
 
 JOB: dict[str, Any] = {
     "id": "5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0",
@@ -89,9 +92,9 @@ PREDICTION: dict[str, Any] = {
     },
     "warnings": [{"code": "resampled-from-25fps", "detail": "The clip was resampled to 30 fps."}],
 }
-"""Lists are cut short: a real answer has `top_k` labels, 16 scores, 20 steps, 5 hypotheses.
+"""With shortened lists: a response has `top_k` labels, 16 scores, 20 steps and 5 hypotheses.
 
-`hand` and `next-room` stand for skills of one's own; the shipped bundle has none.
+`hand` and `next-room` stand for a user's own skills; the shipped bundle has none.
 """
 
 MATCHES: dict[str, Any] = {
@@ -100,7 +103,6 @@ MATCHES: dict[str, Any] = {
     "matches": [{"start_s": 0.0, "end_s": 8.0, "perspectives": {"oscc": [_NEAR], "pnr": [_NEAR]}}],
     "timings": PREDICTION["timings"],
 }
-"""One whole answer of a search."""
 
 EVENTS = """event: progress
 data: {"stage":"received","windows_done":0,"windows_total":0}
@@ -112,7 +114,6 @@ event: completed
 data: {"id":"5b0c2c9f0d5c4f7e9a51b1f1a2f7a6f0", ...}
 
 """
-"""What a stream looks like; the last event's data is the whole answer."""
 
 INFERENCE: dict[str, Any] = {
     "model_name": "tabletop",
@@ -121,7 +122,6 @@ INFERENCE: dict[str, Any] = {
         {"name": "oscc.state_change", "datatype": "FP32", "shape": [1], "data": [0.93]},
     ],
 }
-"""One whole answer of the Open Inference Protocol."""
 
 MODEL_FACTS: dict[str, Any] = {
     **PREDICTION["model"],
@@ -149,33 +149,8 @@ TAXONOMY: dict[str, Any] = {
     "model": PREDICTION["model"],
     "label_spaces": {"verb": ["cut", "put"], "noun": ["carrot", "knife"]},
 }
-LIMITS: dict[str, Any] = {
-    "max_upload_bytes": 268435456,
-    "max_choices_bytes": 65536,
-    "max_inference_json_bytes": 16777216,
-    "upload_timeout_s": 60.0,
-    "max_duration_s": 64.0,
-    "max_frames": 7680,
-    "max_pixels": 33177600,
-    "max_clip_pixels": 17179869184,
-    "max_fps": 120.0,
-    "max_segments": 64,
-    "decode_wall_s": 30.0,
-    "decode_memory_mb": 2048,
-    "max_top_k": 100,
-    "max_names": 32,
-    "job_max_upload_bytes": 4 << 30,
-    "job_upload_timeout_s": 900.0,
-    "job_max_duration_s": 7200.0,
-    "job_max_segments": 14400,
-    "job_timeout_s": 14400.0,
-    "job_ttl_s": 3600.0,
-    "max_jobs": 256,
-    "max_requests": 64,
-    "max_queued_windows": 4096,
-    "max_spool_bytes": 2147483648,
-    "timeout_s": 60.0,
-}
+LIMITS = Limits.of(Settings.model_construct()).model_dump()
+"""The limits at default settings."""
 
 OIP_SERVER: dict[str, Any] = {
     "name": "egopack",

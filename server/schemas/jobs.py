@@ -1,4 +1,4 @@
-"""What is said of jobs, as JSON."""
+"""Response bodies of jobs."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ JobState = Literal["queued", "running", "succeeded", "failed", "canceled", "expi
 
 
 class JobInput(Body):
-    """What was sent with a job."""
+    """The upload of a job."""
 
     kind: Literal["video", "features"]
     size_bytes: int
@@ -16,16 +16,16 @@ class JobInput(Body):
 
 
 class JobProgress(Body):
-    """How far a job has come; the data of its `progress` events."""
+    """Progress of a job: the data of its `progress` events."""
 
     stage: Literal["queued", "started", "features", "reasoning"]
     windows_done: int = 0
     windows_total: int = 0
-    """0 until it is known."""
+    """0 until the video's length is known."""
 
 
 class JobLinks(Body):
-    """Where to go from here."""
+    """Paths of a job's other resources."""
 
     self: str
     events: str
@@ -34,15 +34,15 @@ class JobLinks(Body):
 
 
 class Job(Body):
-    """A job as it stands. Times are RFC 3339."""
+    """A job. Times are RFC 3339."""
 
     id: str
     state: JobState
     attempt: int
-    """How often it was begun; more than once if a server was killed."""
+    """Number of attempts; above 1 if a server was killed."""
     input: JobInput
     request: dict[str, Any]
-    """The choices it was sent with."""
+    """The options it was sent with."""
     progress: JobProgress | None = None
     error: ProblemBody | None = None
     """Why it failed."""
@@ -50,12 +50,12 @@ class Job(Body):
     started_at: str | None = None
     finished_at: str | None = None
     result_expires_at: str | None = None
-    """When the result goes, or went."""
+    """When the result is or was deleted."""
     links: JobLinks
 
 
 class JobPage(Body):
-    """Jobs, the newest first."""
+    """A page of jobs, newest first."""
 
     jobs: list[Job]
     next: str | None = None

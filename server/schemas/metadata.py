@@ -1,8 +1,13 @@
-"""What the server says of itself, as JSON: models, labels, limits, health."""
+"""Metadata of the server as JSON: models, label spaces, limits, health."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
+from model.predict.predictor import Predictor
+from model.tasks import FIXED_LABELS
+from server.schemas.options import MAX_INFERENCE_JSON_BYTES, MAX_NAMES, MAX_OPTIONS_BYTES, MAX_TOP_K
 from server.schemas.prediction import Body, ModelIdentity
+from server.settings.settings import Settings
 
 
 class Encoder(Body):
@@ -10,26 +15,26 @@ class Encoder(Body):
 
     name: str
     kind: str
-    """Which network it is."""
+    """Network architecture."""
     fingerprint: str
     """Hash of its weights and contract; features of equal fingerprints may be mixed."""
     dim: int
-    """Numbers in a feature."""
+    """Length of a feature vector."""
     contract: dict[str, Any]
     """How frames become its input: rate, windows, size, colour."""
 
 
 class Skill(Body):
-    """One task a bundle answers."""
+    """One task of a bundle."""
 
     backbone: str
     perspectives: list[str]
     outputs: list[str]
-    """Label spaces it answers in; their names are in `/v1/taxonomy`."""
+    """Label spaces of its outputs; their names are in `/v1/taxonomy`."""
 
 
 class ModelFacts(ModelIdentity):
-    """What a bundle says of itself."""
+    """Metadata of a bundle."""
 
     tasks: list[str]
     encoder: Encoder
@@ -40,7 +45,36 @@ class ModelFacts(ModelIdentity):
     """Split -> task -> metric -> value, as measured when the bundle was made."""
     licence: str | None = None
     backbone_passes: int
-    """Backbone passes made since the server started."""
+    """Backbone passes since the server started."""
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> Self:
+        """Returns the metadata of the bundle being served."""
+        manifest, encoder = predictor.manifest, predictor.encoder
+        licence = manifest.training.get("licence")
+        return cls(
+            **identity(predictor).model_dump(),
+            tasks=list(predictor.tasks),
+            encoder=Encoder(
+                name=encoder.name,
+                kind=str(manifest.encoder.get("kind", "swin")),
+                fingerprint=encoder.fingerprint,
+                dim=encoder.dim,
+                contract=encoder.contract.to_dict(),
+            ),
+            skills={
+                task: Skill(
+                    backbone=skill["backbone"],
+                    perspectives=list(skill["perspectives"]),
+                    outputs=list(skill["spec"]["outputs"]),
+                )
+                for task, skill in manifest.skills.items()
+            },
+            label_counts={space: len(names) for space, names in manifest.label_spaces.items()},
+            metrics=_numbers(manifest.metrics),
+            licence=None if licence is None else str(licence),
+            backbone_passes=predictor.backbone_passes,
+        )
 
 
 class Models(Body):
@@ -50,29 +84,37 @@ class Models(Body):
 
 
 class Taxonomy(Body):
-    """Names by id for every label space."""
+    """Label names by id for every label space."""
 
     model: ModelIdentity
     label_spaces: dict[str, list[str]]
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> Self:
+        """Returns the labels of the bundle being served, those of fixed label spaces included."""
+        manifest = predictor.manifest
+        used = {name for skill in manifest.skills.values() for name in skill["spec"]["outputs"]}
+        fixed = {space: names for space, names in FIXED_LABELS.items() if space in used}
+        return cls(model=identity(predictor), label_spaces=manifest.label_spaces | fixed)
 
 
 class Limits(Body):
     """Every limit in force."""
 
     max_upload_bytes: int
-    """Of a request body."""
+    """Size of a request body."""
     max_choices_bytes: int
-    """Of the JSON that goes with a clip."""
+    """Size of the JSON options sent with a clip."""
     max_inference_json_bytes: int
-    """Of the JSON of an inference below `/v2`."""
+    """Size of the JSON of an inference below `/v2`."""
     upload_timeout_s: float
     max_duration_s: float
-    """Of a clip, or of the clip that features are of."""
+    """Duration of a clip, or of the clip that features were made from."""
     max_frames: int
     max_pixels: int
-    """In a frame."""
+    """Pixels in a frame."""
     max_clip_pixels: int
-    """In all frames of a clip together."""
+    """Pixels in all frames of a clip together."""
     max_fps: float
     max_segments: int
     decode_wall_s: float
@@ -82,30 +124,67 @@ class Limits(Body):
     max_names: int
     """Tasks or perspectives in one request."""
     job_max_upload_bytes: int
-    """Of a request body that becomes a job."""
+    """Size of a request body that becomes a job."""
     job_upload_timeout_s: float
     job_max_duration_s: float
-    """Of a job's video."""
+    """Duration of a job's video."""
     job_max_segments: int
     job_timeout_s: float
-    """Of one attempt at a job."""
+    """Duration of one attempt at a job."""
     job_ttl_s: float
     """How long a job's result is kept."""
     max_jobs: int
-    """Jobs that have not ended."""
+    """Jobs queued or running."""
     max_requests: int
-    """Requests in the building at once."""
+    """Concurrent requests."""
     max_queued_windows: int
-    """Of all clips in the building."""
+    """Windows of all concurrent requests."""
     max_spool_bytes: int
-    """Of all clips in the building."""
+    """Size of all clips on disk together."""
     timeout_s: float
-    """Default deadline of a request, and the longest it may ask for."""
+    """Default deadline of a request, and the longest it may set."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Returns the limits that the settings and the API set."""
+        return cls(
+            max_choices_bytes=MAX_OPTIONS_BYTES,
+            max_inference_json_bytes=MAX_INFERENCE_JSON_BYTES,
+            max_top_k=MAX_TOP_K,
+            max_names=MAX_NAMES,
+            **{
+                name: getattr(settings, name)
+                for name in cls.model_fields
+                if hasattr(settings, name)
+            },
+        )
 
 
 class Health(Body):
-    """A probe's answer."""
+    """The response of a health probe."""
 
     status: Literal["alive", "ready"]
     checks: dict[str, str] | None = None
-    """What readiness rests on; only with `verbose`."""
+    """The checks behind the status; only with `verbose`."""
+
+
+def identity(predictor: Predictor) -> ModelIdentity:
+    """Returns the identity of the bundle being served."""
+    return ModelIdentity(name=predictor.name, version=predictor.version, sha256=predictor.sha256)
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, dict[str, dict[str, float]]]:
+    """The numeric metrics: a bundle may carry notes beside them."""
+    return {
+        split: {
+            task: {
+                name: float(value)
+                for name, value in values.items()
+                if isinstance(value, int | float)
+            }
+            for task, values in tasks.items()
+            if isinstance(values, Mapping)
+        }
+        for split, tasks in found.items()
+        if isinstance(tasks, Mapping)
+    }

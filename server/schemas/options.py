@@ -1,12 +1,18 @@
-"""What a caller may choose, as a JSON part or as query parameters."""
+"""Request options: one definition of every field, read from a JSON part or query parameters."""
 
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from server.errors import FieldInvalid, MalformedRequest
+
+MAX_OPTIONS_BYTES = 64 * 1024
+"""Size of the JSON options sent with a clip."""
+
+MAX_INFERENCE_JSON_BYTES = 16 << 20
+"""Size of the JSON of one inference below `/v2`, binary tensors after it not included."""
 
 MAX_TOP_K = 100
 MAX_TRACKS = 32
@@ -17,24 +23,12 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
-WebhookUrl = Annotated[str, Field(max_length=2048, examples=["https://example.org/hook"])]
-Part = Literal["evidence", "scores"]
+OptionalOutput = Literal["evidence", "scores"]
 Model = TypeVar("Model", bound=BaseModel)
-Options_co = TypeVar("Options_co", covariant=True)
-
-
-def _split(values: object) -> object:
-    """`a,b` and `a&b` spelled as repeated parameters mean the same list."""
-    if isinstance(values, list):
-        return [piece for value in values for piece in str(value).split(",")]
-    return values
-
-
-Split = BeforeValidator(_split)
 
 
 class TimedOptions(BaseModel):
-    """How long to wait; a part `request` of this shape may go with the clip."""
+    """Options of every request that runs the model."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -45,11 +39,11 @@ class TimedOptions(BaseModel):
     )
 
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    """Give up after this long; default and maximum are in `/v1/limits`."""
+    """Deadline of the request in seconds; default and maximum are in `/v1/limits`."""
 
 
 class ClipOptions(TimedOptions):
-    """What to read of a clip's file; every field has a default."""
+    """How to read a clip's file; every field has a default."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"timeout_s": 10.0, "video_track": 1}]}
@@ -57,28 +51,23 @@ class ClipOptions(TimedOptions):
 
     video_track: Annotated[int, Field(ge=0, lt=MAX_TRACKS)] | None = None
     """Which of the file's video tracks to read, counted from 0 in the order of the file; default:
-    the first that is marked as default, covers aside. Not for features."""
+    the first that is marked as default, attached pictures not counted. Not for features."""
 
 
-class _Choices(ClipOptions):
-    """What the JSON part and the query string have in common."""
+class SegmentOptions(ClipOptions):
+    """Which segments of a clip to predict; every field has a default."""
 
     top_k: TopK = 5
     """Entries in each ranked list."""
     segment_s: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 8.0
-    """Without `segments`, a longer clip is cut every so many seconds."""
-
-
-class SegmentOptions(_Choices):
-    """Which stretches of a clip to look at; every field has a default."""
-
+    """Length in seconds of the segments that a longer clip is cut into without `segments`."""
     segments: Annotated[list[tuple[Seconds, Seconds]], Field(min_length=1)] | None = None
-    """Stretches to answer for, `[start_s, end_s]` each, on the clock of the file (its first frame
-    is shown at `input.start_s`); default: the clip cut evenly."""
+    """Segments to predict, `[start_s, end_s]` each, in seconds of the file's presentation time (its
+    first frame is shown at `input.start_s`); default: the clip cut into equal segments."""
 
 
 class PredictOptions(SegmentOptions):
-    """What to answer about the clip; every field has a default."""
+    """What to predict for the clip; every field has a default."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -90,35 +79,39 @@ class PredictOptions(SegmentOptions):
     )
 
     tasks: Names | None = None
-    """Tasks to answer: any of `ar`, `lta`, `oscc`, `pnr` and the bundle's other skills, as
-    `/v1/models` lists them; default: all the model knows."""
+    """Tasks to predict: any of `ar`, `lta`, `oscc`, `pnr` and the bundle's other skills, as
+    `/v1/models` lists them; default: every task of the bundle."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the sampled futures; the same request gives the same answer."""
-    return_: Annotated[list[Part] | None, Field(alias="return")] = None
-    """Optional parts of the answer; default: all of them."""
-    webhook_url: WebhookUrl | None = None
-    """Whom to tell of the end of a job, with a signed POST; needs `Prefer: respond-async`."""
+    """Random seed of the sampled futures; equal requests give equal predictions."""
+    return_: Annotated[list[OptionalOutput] | None, Field(alias="return")] = None
+    """Optional parts of the response; default: all of them."""
+    webhook_url: (
+        Annotated[str, Field(max_length=2048, examples=["https://example.org/hook"])] | None
+    ) = None
+    """URL that receives a signed POST when the job ends; needs `Prefer: respond-async`."""
 
-    def wants(self, part: Part) -> bool:
-        """Whether an optional part goes into the answer."""
+    def wants(self, part: OptionalOutput) -> bool:
+        """Whether an optional part is included in the response."""
         return self.return_ is None or part in self.return_
 
 
-class SearchOptions(SegmentOptions):
-    """Where in the backpack to look for what is close to a clip; every field has a default."""
+class _BackpackOptions(TimedOptions):
+    perspectives: Names | None = None
+    """Tasks whose prototypes to search; default: every task in the backpack."""
+    backbone: Name | None = None
+    """Backbone whose backpack to search; default: the first that has one."""
+
+
+class SearchOptions(_BackpackOptions, SegmentOptions):
+    """Where in the backpack to search for the prototypes nearest to a clip; all have defaults."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"perspectives": ["oscc"], "segment_s": 4.0, "top_k": 3}]}
     )
 
-    perspectives: Names | None = None
-    """Tasks whose prototypes to search; default: all in the backpack."""
-    backbone: Name | None = None
-    """Whose backpack to search; default: the first that has one."""
 
-
-class ActionOptions(TimedOptions):
-    """An action, and where in the backpack to look for what is close to it."""
+class ActionOptions(_BackpackOptions):
+    """An action, and where in the backpack to search for the prototypes nearest to it."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"verb": "cut", "noun": "carrot", "top_k": 3}]}
@@ -127,107 +120,53 @@ class ActionOptions(TimedOptions):
     verb: Name
     """Label of the action's verb, as `/v1/taxonomy` spells it."""
     noun: Name
-    """Label of the action's noun."""
+    """Label of the action's noun, as `/v1/taxonomy` spells it."""
     top_k: TopK = 5
     """Entries in each ranked list."""
-    perspectives: Names | None = None
-    """Tasks whose prototypes to search; default: all in the backpack."""
-    backbone: Name | None = None
-    """Whose backpack to search; default: the first that has one."""
 
 
-class Query(Protocol[Options_co]):
-    """Choices spelled as query parameters; they apply when no JSON part is sent."""
-
-    @property
-    def model_fields_set(self) -> set[str]:
-        """Parameters that were sent."""
-
-    def to_options(self) -> Options_co:
-        """Returns the choices as the JSON part would have given them."""
-
-    def parse(self, part: bytes) -> Options_co:
-        """Returns the choices of the JSON part that stands in for this query."""
+def _split(values: object) -> object:
+    """Splits at commas: `a,b` and repeated parameters give the same list."""
+    if isinstance(values, list):
+        return [piece for value in values for piece in str(value).split(",")]
+    return values
 
 
-class ClipQuery(ClipOptions):
-    """`ClipOptions` as query parameters."""
-
-    def to_options(self) -> ClipOptions:
-        """Returns the choices as the JSON part would have given them."""
-        return check_options(ClipOptions, self.model_dump(exclude_unset=True))
-
-    def parse(self, part: bytes) -> ClipOptions:
-        """Returns the choices of a JSON part."""
-        return parse_options(part, ClipOptions)
+_QuerySegments = Annotated[
+    list[Annotated[str, Field(max_length=64)]] | None, Field(examples=[["0,8", "8,16"]])
+]
 
 
-class _SegmentQuery(_Choices):
-    """Segments as query parameters."""
-
-    segments: list[Annotated[str, Field(max_length=64)]] | None = Field(
-        None, examples=[["0,8", "8,16"]]
-    )
-    """Stretches to answer for, `start_s,end_s` each on the clock of the file, repeated."""
-
-    def values(self) -> dict[str, Any]:
-        """Returns what was sent, as the JSON part would have spelled it."""
-        values = self.model_dump(exclude_unset=True, by_alias=True)
-        if self.segments is not None:
-            values["segments"] = [text.split(",") for text in self.segments]
-        return values
-
-
-class PredictQuery(_SegmentQuery):
+class PredictParameters(PredictOptions):
     """`PredictOptions` as query parameters."""
 
-    tasks: Annotated[list[str] | None, Split] = Field(None, examples=[["ar", "lta"]])
-    """Tasks to answer, repeated or separated by commas; default: all the model knows."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Seed of the sampled futures; the same request gives the same answer."""
-    return_: Annotated[list[Part] | None, Split] = Field(
+    segments: _QuerySegments = None  # type: ignore[assignment]
+    """Segments to predict, `start_s,end_s` each, in seconds of the file's presentation time; may be
+    repeated."""
+    tasks: Annotated[list[str] | None, BeforeValidator(_split)] = Field(
+        None, examples=[["ar", "lta"]]
+    )
+    """Tasks to predict, repeated or separated by commas; default: every task of the bundle."""
+    return_: Annotated[list[OptionalOutput] | None, BeforeValidator(_split)] = Field(
         None, alias="return", examples=[["evidence"]]
     )
-    """Optional parts of the answer, repeated or separated by commas; default: all of them."""
-    webhook_url: WebhookUrl | None = None
-    """Whom to tell of the end of a job, with a signed POST; needs `Prefer: respond-async`."""
-
-    def to_options(self) -> PredictOptions:
-        """Returns the choices as the JSON part would have given them.
-
-        Raises:
-            FieldInvalid: a segment is not two numbers.
-        """
-        return check_options(PredictOptions, self.values())
-
-    def parse(self, part: bytes) -> PredictOptions:
-        """Returns the choices of a JSON part."""
-        return parse_options(part, PredictOptions)
+    """Optional parts of the response, repeated or separated by commas; default: all of them."""
 
 
-class SearchQuery(_SegmentQuery):
+class SearchParameters(SearchOptions):
     """`SearchOptions` as query parameters."""
 
-    perspectives: Annotated[list[str] | None, Split] = Field(None, examples=[["oscc", "pnr"]])
+    segments: _QuerySegments = None  # type: ignore[assignment]
+    """Segments to search for, `start_s,end_s` each, in seconds of the file's presentation time; may
+    be repeated."""
+    perspectives: Annotated[list[str] | None, BeforeValidator(_split)] = Field(
+        None, examples=[["oscc", "pnr"]]
+    )
     """Tasks whose prototypes to search, repeated or separated by commas; default: all."""
-    backbone: Name | None = None
-    """Whose backpack to search; default: the first that has one."""
-
-    def to_options(self) -> SearchOptions:
-        """Returns the choices as the JSON part would have given them.
-
-        Raises:
-            FieldInvalid: a segment is not two numbers.
-        """
-        return check_options(SearchOptions, self.values())
-
-    def parse(self, part: bytes) -> SearchOptions:
-        """Returns the choices of a JSON part."""
-        return parse_options(part, SearchOptions)
 
 
 def parse_options(text: bytes, kind: type[Model]) -> Model:
-    """Returns the choices in a JSON part, which may begin with a byte order mark.
+    """Returns the options in a JSON part, which may begin with a byte order mark.
 
     Raises:
         MalformedRequest: the part is not JSON.
@@ -241,8 +180,20 @@ def parse_options(text: bytes, kind: type[Model]) -> Model:
         raise FieldInvalid(*field_errors(error.errors())) from error
 
 
+def from_query(query: ClipOptions, kind: type[Model]) -> Model:
+    """Returns the options that query parameters stand for.
+
+    Raises:
+        FieldInvalid: a field is wrong, such as a segment that is not two numbers.
+    """
+    values = query.model_dump(exclude_unset=True, by_alias=True)
+    if values.get("segments") is not None:
+        values["segments"] = [text.split(",") for text in values["segments"]]
+    return check_options(kind, values)
+
+
 def check_options(kind: type[Model], values: Mapping[str, Any]) -> Model:
-    """Returns choices that were spelled in another way than JSON.
+    """Returns options from plain values.
 
     Raises:
         FieldInvalid: a field is unknown or wrong.

@@ -1,7 +1,4 @@
-"""What comes back, as JSON.
-
-The shapes only: filling them in is `answers.py`, and they know nothing of models or videos.
-"""
+"""Response bodies of predictions, features and searches; `engine/responses.py` fills them in."""
 
 from typing import Annotated, Literal
 
@@ -11,13 +8,13 @@ Probability = Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum":
 
 
 class Body(BaseModel):
-    """Base of everything sent back."""
+    """Base of every response body."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, frozen=True)
 
 
 class ModelIdentity(Body):
-    """Which bundle answered."""
+    """The bundle that made the predictions."""
 
     name: str
     version: str
@@ -26,39 +23,39 @@ class ModelIdentity(Body):
 
 
 class InputFacts(Body):
-    """What the clip turned out to be."""
+    """Properties of the clip."""
 
     start_s: float
-    """When the file shows its first frame; every time of the answer is on the same clock."""
+    """Presentation time of the first frame; every time in the response is on the same clock."""
     duration_s: float
-    """From the first frame to the end of the last one."""
+    """Duration from the first frame to the end of the last one."""
     fps: float
     width: int
-    """As shown: turned, and with square pixels."""
+    """As displayed: rotated, and with square pixels."""
     height: int
     rotation: int
-    """Degrees counter-clockwise the stored picture was turned by."""
+    """Rotation of the stored frames in degrees counter-clockwise."""
     mirrored: bool
-    """Left and right of the stored picture were exchanged before it was turned."""
+    """Whether the stored frames were mirrored left to right before the rotation."""
     video_track: int
     """Which of the file's video tracks was read, counted from 0."""
     video_tracks: int
-    """How many it has, attached covers aside."""
+    """Number of video tracks, attached pictures not counted."""
     container: str
     codec: str
     frames_declared: int | None
     frames_decoded: int
-    """Frames of the file that the encoder's windows look at and that were decoded for them."""
+    """Frames of the file that were decoded for the encoder's windows."""
     reader: str
-    """Which decoder read it."""
+    """Decoder that was used."""
 
 
 class FeatureFacts(Body):
-    """The windows the answer rests on."""
+    """The windows that the predictions are made from."""
 
     encoder: str
     fps: float
-    """Clock the windows were cut on."""
+    """Frame rate at which the windows were cut."""
     window: int
     """Frames in a window."""
     stride: int
@@ -86,27 +83,27 @@ class Oscc(Body):
 
     state_change: bool
     probability: Probability
-    """That a state change happens."""
+    """Probability of a state change."""
 
 
 class Pnr(Body):
-    """When something happens in a segment, if it does: for `pnr`, a change of state."""
+    """When an event happens in a segment, if it does; of `pnr`: the point of no return."""
 
     time_s: float
     frame: int
-    """Index of that instant's frame in the file sent; of features, on their clock."""
+    """Index of the frame in the file, or on the clock of the features."""
     probability: Probability
     scores: list[float] | None = None
-    """One per sampled instant; only with `scores`."""
+    """One per candidate instant; only with `scores`."""
 
 
 class SkillAnswer(Body):
-    """What a skill besides the four says of a segment; which of the two, its kind decides."""
+    """Output for one segment of a skill besides the four tasks; one of the two, by its kind."""
 
     labels: list[RankedLabel] | None = None
-    """What it is, most probable first."""
+    """Labels, most probable first."""
     instant: Pnr | None = None
-    """When it happens, if it does."""
+    """When the event happens, if it does."""
 
 
 class Neighbour(Body):
@@ -115,22 +112,22 @@ class Neighbour(Body):
     verb: str
     noun: str
     similarity: float
-    """Cosine, in [-1, 1]."""
+    """Cosine similarity, in [-1, 1]."""
     count: int
-    """Training segments the prototype is the mean of."""
+    """Training segments averaged in the prototype."""
 
 
 class Evidence(Body):
-    """Why: what was retrieved, and how each perspective voted."""
+    """Evidence: the retrieved prototypes, and the vote of each perspective."""
 
     neighbours: dict[str, dict[str, list[Neighbour]]]
-    """Task answered -> perspective asked -> its nearest prototypes."""
+    """Task predicted -> perspective -> its nearest prototypes."""
     votes: dict[str, dict[str, str]]
-    """Output (`ar.verb`) -> perspective (`own` is the task's own head) -> label it prefers."""
+    """Output (`ar.verb`) -> perspective (`own` is the task's own head) -> its top label."""
 
 
 class Segment(Body):
-    """Everything said about one stretch of the clip; tasks not asked for are absent."""
+    """Predictions for one segment of the clip; tasks not requested are absent."""
 
     start_s: float
     end_s: float
@@ -138,7 +135,7 @@ class Segment(Body):
     oscc: Oscc | None = None
     pnr: Pnr | None = None
     skills: dict[str, SkillAnswer] | None = None
-    """Skill -> its answer, of the skills that the bundle has besides the four."""
+    """Skill -> its output, of the bundle's skills besides the four tasks."""
     evidence: Evidence | None = None
 
 
@@ -150,10 +147,10 @@ class JointAction(Body):
 
 
 class Lta(Body):
-    """The next actions."""
+    """Long-term anticipation: the next actions."""
 
     observed: list[int]
-    """Segments the answer was made from, oldest first."""
+    """Indices of the observed segments, oldest first."""
     steps: list[Action]
     """One per future action."""
     hypotheses: list[list[JointAction]]
@@ -162,17 +159,17 @@ class Lta(Body):
 
 
 class Forecast(Body):
-    """What a skill besides the four says of the segments to come."""
+    """Output for future segments of a skill besides the four tasks."""
 
     observed: list[int]
-    """Segments the answer was made from, oldest first."""
+    """Indices of the observed segments, oldest first."""
     steps: list[list[RankedLabel]]
     """One ranked list per future segment."""
     evidence: Evidence | None = None
 
 
 class Timings(Body):
-    """Where the time went, in milliseconds; `total_ms` starts at the request's first byte."""
+    """Time per stage in milliseconds; `total_ms` starts at the request's first byte."""
 
     queue_ms: float
     decode_ms: float
@@ -182,7 +179,7 @@ class Timings(Body):
 
 
 class Warning_(Body):
-    """Something about the clip that may explain a surprising answer."""
+    """A property of the clip that may explain an unexpected prediction."""
 
     model_config = ConfigDict(title="Warning")
 
@@ -191,23 +188,23 @@ class Warning_(Body):
 
 
 class Prediction(Body):
-    """The answers about one clip; parts not asked for are absent."""
+    """The predictions for one clip; parts not requested are absent."""
 
     id: str
     model: ModelIdentity
     input: InputFacts | None = None
-    """What the clip turned out to be; absent where its features were sent instead."""
+    """Properties of the clip; absent where its features were sent instead."""
     features: FeatureFacts
     segments: list[Segment]
     lta: Lta | None = None
     skills: dict[str, Forecast] | None = None
-    """Skill -> its forecast, of the skills that the bundle has besides the four."""
+    """Skill -> its forecast, of the bundle's skills besides the four tasks."""
     timings: Timings
     warnings: list[Warning_]
 
 
 class ProgressEvent(Body):
-    """How far a request has come; the data of a `progress` event."""
+    """Progress of a request: the data of a `progress` event."""
 
     stage: Literal["received", "decoded", "features", "reasoning"]
     windows_done: int
@@ -216,13 +213,13 @@ class ProgressEvent(Body):
 
 
 class SegmentMatches(Body):
-    """What is closest to one segment, or to the action asked for."""
+    """Prototypes nearest to one segment, or to the action."""
 
     start_s: float | None = None
     """Absent for an action."""
     end_s: float | None = None
     perspectives: dict[str, list[Neighbour]]
-    """Task -> prototypes as it sees them, closest first."""
+    """Task -> its prototypes, nearest first."""
 
 
 class BackpackMatches(Body):
@@ -230,7 +227,7 @@ class BackpackMatches(Body):
 
     model: ModelIdentity
     backbone: str
-    """Whose backpack was searched."""
+    """Backbone whose backpack was searched."""
     matches: list[SegmentMatches]
     """One per segment, or one for the action."""
     timings: Timings
@@ -244,12 +241,12 @@ class FieldProblem(Body):
 
 
 class ProblemBody(Body):
-    """Why there is no answer (RFC 9457)."""
+    """Problem details of a request that failed (RFC 9457)."""
 
     model_config = ConfigDict(title="Problem")
 
     type: str
-    """Stable URI of this kind of problem."""
+    """Stable URI of the problem type."""
     title: str
     status: int
     detail: str
@@ -262,4 +259,4 @@ class ProblemBody(Body):
     """Whether the same request may succeed later."""
     errors: list[FieldProblem] | None = None
     limits: dict[str, float] | None = None
-    """The limits that explain the refusal."""
+    """The limits that explain the problem."""

@@ -1,5 +1,6 @@
-"""Exceptions -> what a caller is told, in words that are safe to send."""
+"""Problem details (RFC 9457): an exception -> what a caller may see of it -> JSON."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -7,11 +8,17 @@ from extract import errors as extract_errors
 from model import errors as model_errors
 from server.errors import FieldInvalid, ServerError, kind_of
 from server.problem_types import INTERNAL, TOO_LARGE_FOR_SYNC, TOO_LONG, ProblemType
+from server.schemas.prediction import FieldProblem, ProblemBody
+from server.telemetry import logs
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One occurrence: what a caller is told, free of paths, tracebacks and decoder text."""
+    """One refusal or failure as sent to a caller: free of paths, tracebacks and decoder output."""
 
     kind: ProblemType
     detail: str
@@ -19,34 +26,53 @@ class Problem:
     retry_after_s: int | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
 
+    def body(self, request_id: str) -> ProblemBody:
+        """Returns the JSON body."""
+        return ProblemBody(
+            type=f"urn:egopack:problem:{self.kind.slug}",
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=self.detail,
+            instance=f"urn:request:{request_id}",
+            code=self.kind.slug,
+            request_id=request_id,
+            retryable=self.kind.is_retryable,
+            errors=[FieldProblem(pointer=where, detail=why) for where, why in self.errors] or None,
+            limits=dict(self.limits) or None,
+        )
+
 
 def problem_from(error: BaseException, limits: Mapping[str, float] | None = None) -> Problem:
-    """Returns what to tell the caller about an exception.
+    """Returns the problem that an exception stands for, and logs it; an internal error in full.
 
     Args:
-        error: anything that was raised while answering.
-        limits: every limit in force; the ones that explain the refusal are passed on.
+        error: anything that was raised while a request or job was processed.
+        limits: every limit in force; those that explain the refusal are included.
     """
     kind = kind_of(error)
-    retry_after_s = getattr(error, "retry_after_s", 5 if kind.status == 503 else None)
+    logs.note(problem=kind)
+    if kind is INTERNAL:
+        logger.error("unexpected %s", type(error).__name__, exc_info=error)
+    else:
+        logger.debug("refused: %s", kind.slug, exc_info=error)
     return Problem(
         kind=kind,
-        detail=_detail(error, kind) + _way_out(error, kind, limits or {}),
+        detail=_detail(error, kind) + _job_hint(error, kind, limits or {}),
         errors=_field_errors(error),
-        retry_after_s=retry_after_s,
+        retry_after_s=getattr(error, "retry_after_s", 5 if kind.status == 503 else None),
         limits={name: limits[name] for name in kind.limits if limits and name in limits},
     )
 
 
 def _detail(error: BaseException, kind: ProblemType) -> str:
-    """Only messages written for callers leave; every other exception gets its row's title."""
+    """Only messages written for callers are sent; every other exception gets its type's title."""
     match error:
         case extract_errors.VideoRejected():
             return error.detail
         case extract_errors.DecoderDied():
-            return "The decoder stopped on this file."
+            return "The decoder crashed on this file."
         case extract_errors.DecodeStalled():
-            return "No frame came of this file for too long."
+            return "The decoder returned no frame of this file for too long."
         case extract_errors.DecodeTimeout():
             return "decoding this file takes longer than the limit"
         case (
@@ -62,8 +88,8 @@ def _detail(error: BaseException, kind: ProblemType) -> str:
             return kind.title
 
 
-def _way_out(error: BaseException, kind: ProblemType, limits: Mapping[str, float]) -> str:
-    """What to do about a refusal that a job would not make."""
+def _job_hint(error: BaseException, kind: ProblemType, limits: Mapping[str, float]) -> str:
+    """Advice to send a job, where a job would be accepted."""
     is_slow = isinstance(error, extract_errors.DecodeTimeout)
     is_slow = is_slow and not isinstance(error, extract_errors.DecodeStalled)
     if not is_slow and kind not in (TOO_LONG, TOO_LARGE_FOR_SYNC):

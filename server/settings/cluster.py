@@ -1,4 +1,4 @@
-"""Settings of a server on Ray: how many processes, and where they meet."""
+"""Settings of a server on Ray: cluster address, number and size of processes."""
 
 from typing import Annotated, Self
 
@@ -8,22 +8,22 @@ from server.settings.jobs import JobSettings
 
 
 class ClusterSettings(JobSettings):
-    """What `--ray` asks for; a server that is one process looks at none of it."""
+    """Settings that apply only with `ray`."""
 
     ray: bool = False
-    """Serve on Ray: processes that take requests, encoders behind them, on one machine or many."""
+    """Serve on Ray: front ends and encoders as processes of one machine or many."""
     ray_address: str | None = None
-    """Cluster to join, `auto` for the one this machine belongs to; default: a new one, here."""
+    """Ray cluster to join, `auto` for this machine's; default: a new local one."""
     front_ends: Annotated[int, Field(ge=1)] = 1
-    """Processes that take requests, decode and reason; more than one share jobs in PostgreSQL."""
+    """Processes that accept requests, decode and predict; several need PostgreSQL."""
     encoders: Annotated[int, Field(ge=1)] = 1
-    """Processes that make features of windows, each with a GPU of its own where `device` is one."""
+    """Encoder processes, each with its own GPU where `device` is one."""
     max_encoders: Annotated[int, Field(ge=1)] | None = None
-    """Most encoders under load; default: as many as `encoders`, always."""
+    """Most encoders under load; default: `encoders`, without autoscaling."""
     encoder_cpus: Annotated[int, Field(ge=1)] = 1
-    """Cores, and threads, of one encoder."""
+    """Cores and threads of one encoder."""
     encoder_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    """Longest time a batch may take on encoders, those included that were lost meanwhile."""
+    """Longest time for a batch on encoders, retries included, in seconds."""
 
     @model_validator(mode="after")
     def _check_cluster(self) -> Self:
@@ -35,14 +35,14 @@ class ClusterSettings(JobSettings):
 
     @property
     def most_encoders(self) -> int:
-        """Encoders there may ever be."""
+        """Upper bound on the number of encoders."""
         return self.max_encoders or self.encoders
 
     def require_shared_jobs(self, front_ends: int) -> None:
-        """Raises unless so many front ends can work on the same jobs.
+        """Raises unless so many front ends can share one job database.
 
         Raises:
-            ValueError: their database is one process's own.
+            ValueError: the database is SQLite, which is for one process.
         """
         address = "" if self.job_database is None else self.job_database.get_secret_value()
         if front_ends > 1 and not address.startswith("postgres"):

@@ -1,4 +1,4 @@
-"""Log lines as JSON on stderr, each carrying the request it belongs to."""
+"""JSON logs on stderr, each line with the request id and trace id it belongs to."""
 
 import json
 import logging
@@ -10,10 +10,10 @@ from typing import Any
 from server.telemetry.tracing import trace_id
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The request being answered in this task, if any."""
+"""Id of the current request, if any."""
 
 notes: ContextVar[dict[str, Any] | None] = ContextVar("notes", default=None)
-"""What the log line of the request being answered will say besides."""
+"""Extra fields for the current request's log line."""
 
 _PLAIN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
 
@@ -39,19 +39,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def current_request() -> str:
+    """Returns the id of the current request."""
+    return request_id.get() or "unknown"
+
+
 def note(**facts: Any) -> None:
-    """Adds facts to the log line of the request being answered, if there is one."""
+    """Adds fields to the current request's log line, if there is a request."""
     current = notes.get()
     if current is not None:
         current.update(facts)
 
 
 def configure(level: str) -> None:
-    """Sends every log line to stderr as JSON; called by the command, never at import."""
+    """Sends every log line to stderr as JSON; called by commands, never at import."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # One line a request is ours to write; uvicorn's would be a second one without the id.
+    # The middleware logs requests; uvicorn's access log would repeat them without their id.
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("uvicorn.error", "asyncio", "faiss.loader"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.root.level))
+    for name in ("uvicorn.error", "asyncio", "faiss.loader"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))

@@ -1,4 +1,4 @@
-"""What the parts report to: metrics and spans at once, so that the two never disagree."""
+"""Telemetry: reports each event to metrics and tracing at once, so that the two agree."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from server.telemetry.tracing import Tracing
 
 @dataclass(frozen=True)
 class Telemetry:
-    """The two places where events are seen."""
+    """Metrics and tracing together."""
 
     metrics: Metrics = field(default_factory=Metrics)
     tracing: Tracing = field(default_factory=Tracing)
@@ -29,10 +29,10 @@ class Telemetry:
         """Reports a batch around its run.
 
         Args:
-            queue: which queue it comes from.
-            flush: why it was closed.
+            queue: name of its queue.
+            flush: why the batch was closed.
             spans: of the requests in it.
-            windows: in it, where that is what it holds.
+            windows: number of windows in it, if it consists of windows.
         """
         self.metrics.count_batch(queue, flush, windows)
         with self.tracing.batch(queue, spans, requests=len(spans), flush=flush):

@@ -1,6 +1,6 @@
-"""Spans with OpenTelemetry: off, and free, unless OTEL_EXPORTER_OTLP_ENDPOINT says where to.
+"""OpenTelemetry tracing: a no-op unless OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-The only home of the SDK; everything else sees a `Tracing`.
+The only module that imports the OpenTelemetry SDK.
 """
 
 import os
@@ -18,22 +18,22 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from server import __version__
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-"""The standard variable; the exporter reads its headers, timeouts and the rest by itself."""
+"""Standard variable of the exporter, which reads its other variables itself."""
 
 CLOSE_S = 3.0
-"""A collector that is down must not hold up a server that stops."""
+"""Longest time for the final export, in seconds: a collector may be down."""
 
 _TRACEPARENT = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """Makes spans, or does nothing."""
+    """Makes spans, or does nothing if tracing is off."""
 
     def __init__(self, processor: SpanProcessor | None = None) -> None:
-        """Wires the spans to where they go.
+        """Sets up the tracer.
 
         Args:
-            processor: gets every span; None: tracing is off.
+            processor: exports every span; None: tracing is off.
         """
         self._provider: TracerProvider | None = None
         self._tracer: Tracer = trace.NoOpTracer()
@@ -45,7 +45,7 @@ class Tracing:
 
     @classmethod
     def from_environment(cls) -> "Tracing":
-        """Exports to the endpoint the environment names, if it names one."""
+        """Returns tracing with an export to the endpoint in the environment, or off without one."""
         if not os.environ.get(ENDPOINT):
             return cls()
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -55,12 +55,12 @@ class Tracing:
 
     @property
     def is_on(self) -> bool:
-        """Whether spans go anywhere."""
+        """Whether spans are exported."""
         return self._provider is not None
 
     @contextmanager
     def request(self, name: str, headers: Mapping[str, str]) -> Iterator[Span]:
-        """The span of one request; a child of the caller's, if it sent a `traceparent`."""
+        """Opens the span of one request, as a child of the caller's if it sent a `traceparent`."""
         parent = _TRACEPARENT.extract(headers) if self.is_on else None
         with self._tracer.start_as_current_span(name, parent, SpanKind.SERVER) as span:
             yield span
@@ -75,7 +75,7 @@ class Tracing:
 
     @contextmanager
     def batch(self, name: str, spans: Sequence[Span], **facts: int | str) -> Iterator[None]:
-        """The span of work done for several requests at once, linked to the span of each."""
+        """Opens the span of a batch, linked to the span of each request in it."""
         links = [Link(context) for span in spans if (context := span.get_span_context()).is_valid]
         with self._tracer.start_as_current_span(
             f"egopack.batch.{name}", trace.set_span_in_context(trace.INVALID_SPAN),
@@ -84,7 +84,7 @@ class Tracing:
             yield
 
     def close(self) -> None:
-        """Sends what is left, if its receiver is there to take it."""
+        """Exports the remaining spans, for at most `CLOSE_S` seconds."""
         if self._provider is not None:
             sending = threading.Thread(target=self._provider.shutdown, daemon=True)
             sending.start()
@@ -92,11 +92,6 @@ class Tracing:
 
 
 def trace_id() -> str | None:
-    """Returns the current trace's id, in hexadecimal, if there is one."""
+    """Returns the current trace's id in hexadecimal, if there is one."""
     context = trace.get_current_span().get_span_context()
     return format(context.trace_id, "032x") if context.is_valid else None
-
-
-def inject(headers: dict[str, str]) -> None:
-    """Adds `traceparent` to the headers of a call made on behalf of the current request."""
-    _TRACEPARENT.inject(headers)

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 
-from clients.aio import AsyncEgoPackClient
+from clients.client import AsyncEgoPackClient
 
 
 class Awaited:

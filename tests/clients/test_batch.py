@@ -10,9 +10,12 @@ import time
 import pytest
 
 import clients.__main__ as command
-from clients.batch.clips import find_clips
-from clients.batch.folder import file_name
+from clients.batch import file_name, find_clips
+from extract.dataset.manifest import VIDEO_SUFFIXES
+from extract.decode.sniff import sniff_file
+from extract.errors import VideoRejected
 from tests.clients.stub import serving
+from tests.extract.clips import write_numbered
 
 MODEL = {"name": "m", "version": "1", "sha256": "a" * 64, "tasks": ["ar"]}
 
@@ -270,3 +273,20 @@ def test_clips_are_found_by_suffix_in_folders_and_taken_as_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no clip"):
         find_clips([tmp_path / "empty"])
+
+
+FORMATS = {".mkv": "matroska", ".webm": "matroska", ".avi": "avi", ".mpg": "mpeg", ".ts": "mpegts"}
+
+
+@pytest.mark.parametrize("suffix", [*VIDEO_SUFFIXES, ".mpeg", ".mpg", ".ts"])
+def test_a_folder_gives_exactly_the_containers_that_the_server_accepts(tmp_path, suffix):
+    container = "mpeg" if suffix == ".mpeg" else FORMATS.get(suffix, "mp4")
+    clip = write_numbered(tmp_path / f"clip{suffix}", 8, format=container)
+    (tmp_path / "other.mp4").touch()
+    found = "clip" + suffix in find_clips([tmp_path])
+    try:
+        sniff_file(clip)
+        is_accepted = True
+    except VideoRejected:
+        is_accepted = False
+    assert found == is_accepted == (suffix in VIDEO_SUFFIXES)

@@ -57,8 +57,8 @@ def naps(monkeypatch):
     async def sleep(seconds):
         slept.append(seconds)
 
-    monkeypatch.setattr(clients.ports.time, "sleep", slept.append)
-    monkeypatch.setattr(clients.ports.asyncio, "sleep", sleep)
+    monkeypatch.setattr(clients.api.transport.time, "sleep", slept.append)
+    monkeypatch.setattr(clients.api.transport.asyncio, "sleep", sleep)
     return slept
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import clients.__main__ as command
 from clients.client import EgoPackClient
-from clients.commands import connection, predict
+from clients.commands import arguments, predict
 from clients.errors import Busy, Rejected, ServerFault, Unreachable
 from tests.extract.clips import write_numbered
 
@@ -26,7 +26,7 @@ def replies(monkeypatch):
         def make(url, **options):
             return EgoPackClient(url, transport=httpx.MockTransport(handler), **options)
 
-        monkeypatch.setattr(connection, "EgoPackClient", make)
+        monkeypatch.setattr(arguments, "EgoPackClient", make)
 
     return use
 

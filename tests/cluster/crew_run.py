@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from extract.cluster.actors import ActorPool, Begun, Done, Tell, Work
+from extract.cluster.actors import ActorPool, Begun, Done, ProgressCallback, Work
 from extract.cluster.session import Resources, check_paths, ray_session
 from extract.errors import ClusterFailed
 
@@ -24,7 +24,7 @@ def make_toy() -> Work:
     return toy
 
 
-def toy(units: Mapping[str, str], tell: Tell) -> Iterator[tuple[str, str]]:
+def toy(units: Mapping[str, str], tell: ProgressCallback) -> Iterator[tuple[str, str]]:
     """Answers with the unit in capitals; what is called poison ends the process."""
     time.sleep(0.1)
     for id, unit in units.items():
@@ -38,7 +38,7 @@ def make_none() -> Work:
 
 
 def make_clumsy() -> Work:
-    def work(units: Mapping[str, str], tell: Tell) -> Iterator[tuple[str, str]]:
+    def work(units: Mapping[str, str], tell: ProgressCallback) -> Iterator[tuple[str, str]]:
         raise RuntimeError("out of memory")
 
     return work

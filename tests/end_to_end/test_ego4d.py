@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-import model.train as train_command
+import model.train.__main__ as train_command
 import model.train.reproduce.command as reproduce_command
 from bench.ego4d_tree import TreeSize, write_tree
 from model.config import FitConfig

@@ -67,3 +67,13 @@ def bundle(tmp_path, tiny_encoder) -> Path:
         tmp_path / "bundle",
     )
     return tmp_path / "bundle"
+
+
+@pytest.fixture
+def videos(tmp_path):
+    folder = tmp_path / "videos"
+    (folder / "deeper").mkdir(parents=True)
+    write_numbered(folder / "one.mp4", 50)
+    write_numbered(folder / "deeper" / "two.mkv", 40)
+    (folder / "notes.txt").write_text("no video")
+    return folder

@@ -8,8 +8,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from extract.contract import FeatureContract
-from extract.geometry import crop_offset, resized_size
+from extract.contract import FeatureContract, crop_offset, resized_size
 
 PROGRAM = imageio_ffmpeg.get_ffmpeg_exe()
 

@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from extract import named
+from extract.encoders import load
+from extract.encoders.load import load_named_encoder
 from extract.encoders.omnivore import load_omnivore
 from extract.encoders.swin.trunk import OMNIVORE_SWINL
 from extract.features.extractor import Extractor
-from extract.named import load_named_encoder
 from tests.extract.clips import noisy_frames, write_clip
 from weights.published.catalogue import PUBLISHED
 from weights.published.fetch import fetch
@@ -85,7 +85,7 @@ def encoder(original, tmp_path_factory):
     torch.save(checkpoint, folder / backbone.file)
     fetch(backbone, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(named.LOADERS, NAME, lambda tensors: load_omnivore(tensors, config=SMALL))
+        patch.setitem(load.LOADERS, NAME, lambda tensors: load_omnivore(tensors, config=SMALL))
         return load_named_encoder(NAME, weights=weights)
 
 

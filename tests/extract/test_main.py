@@ -1,35 +1,13 @@
 import ctypes
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from extract.__main__ import main
 from extract.features.store import FeatureStore
-from extract.features.track import EncoderId
-from extract.features.track_file import track_bytes
 from tests.extract.clips import numbered_frame, write_clip, write_numbered
-
-
-@pytest.fixture
-def videos(tmp_path):
-    folder = tmp_path / "videos"
-    (folder / "deeper").mkdir(parents=True)
-    write_numbered(folder / "one.mp4", 50)
-    write_numbered(folder / "deeper" / "two.mkv", 40)
-    (folder / "notes.txt").write_text("no video")
-    return folder
-
-
-def run(*arguments):
-    return main([str(argument) for argument in arguments])
-
-
-def summary(capsys, *names):
-    found = json.loads(capsys.readouterr().out)
-    return {name: found[name] for name in names or ("written", "skipped", "failed")}
+from tests.extract.commands import run, summary
 
 
 def test_a_folder_is_extracted_and_a_second_run_has_nothing_to_do(
@@ -46,16 +24,6 @@ def test_a_folder_is_extracted_and_a_second_run_has_nothing_to_do(
 
     assert run(videos, "--out", out, "--encoder", bundle) == 0
     assert summary(capsys) == {"written": 0, "skipped": 2, "failed": {}}
-
-
-def test_a_broken_result_is_made_again(bundle, videos, tmp_path, capsys):
-    out = tmp_path / "features"
-    run(videos, "--out", out, "--encoder", bundle)
-    path = out / "one.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    capsys.readouterr()
-    assert run(videos, "--out", out, "--encoder", bundle) == 0
-    assert summary(capsys) == {"written": 1, "skipped": 1, "failed": {}}
 
 
 def test_a_bad_video_is_listed_and_does_not_stop_the_others(bundle, videos, tmp_path, capsys):
@@ -103,63 +71,6 @@ def test_a_run_that_cannot_start_says_so(bundle, videos, tmp_path, problem, capl
         assert run(*lists, "--out", tmp_path / "f", "--encoder", bundle) == 1
         assert "would both be stored as 'mine'" in caplog.text
     assert not (tmp_path / "f").exists()
-
-
-def test_release_files_of_another_encoder_are_not_mistaken_for_ours(
-    bundle, videos, tmp_path, capsys, tiny_encoder
-):
-    out = tmp_path / "features"
-    arguments = (videos, "--out", out, "--encoder", bundle, "--format", "pt")
-    assert run(*arguments) == 0
-    report = json.loads((out / "report.json").read_text())
-    assert report["encoder"]["fingerprint"] == tiny_encoder.fingerprint
-    report["encoder"]["fingerprint"] = "another"
-    (out / "report.json").write_text(json.dumps(report))
-    assert run(*arguments) == 1
-
-
-def test_release_files_can_be_half_and_are_made_again_in_the_other_precision(
-    bundle, videos, tmp_path, capsys
-):
-    out = tmp_path / "features"
-    arguments = (videos, "--out", out, "--encoder", bundle, "--format", "pt")
-    assert run(*arguments, "--half") == 0
-    half = torch.load(out / "one.pt", weights_only=True)
-    capsys.readouterr()
-    assert run(*arguments, "--half") == 0
-    assert summary(capsys, "skipped") == {"skipped": 2}
-    assert run(*arguments) == 0
-    assert summary(capsys, "written") == {"written": 2}
-    full = torch.load(out / "one.pt", weights_only=True)
-    assert (half.dtype, full.dtype) == (torch.float16, torch.float32)
-    assert torch.equal(full.half(), half)
-
-
-def test_both_formats_may_share_a_folder(bundle, videos, tmp_path, capsys):
-    arguments = (videos, "--out", tmp_path / "features", "--encoder", bundle)
-    for file_format in ("safetensors", "pt"):
-        assert run(*arguments, "--format", file_format) == 0
-        assert summary(capsys, "written") == {"written": 2}
-
-
-def test_a_file_with_too_few_or_other_rows_is_made_again(bundle, videos, tmp_path, capsys):
-    out = tmp_path / "features"
-    arguments = (videos, "--out", out, "--encoder", bundle)
-    run(*arguments)
-    store = FeatureStore(out)
-    track = store.read("one")
-    spoilt = {
-        "too few": replace(track, features=track.features[:2], start_s=track.start_s[:2],
-                           end_s=track.end_s[:2]),
-        "not finite": replace(track, features=track.features / 0.0),
-        "another encoder": replace(track, encoder=EncoderId("tiny", "another")),
-    }  # fmt: skip
-    for wrong in spoilt.values():
-        (out / "one.safetensors").write_bytes(track_bytes(wrong))
-        capsys.readouterr()
-        assert run(*arguments) == 0
-        assert summary(capsys) == {"written": 1, "skipped": 1, "failed": {}}
-        assert torch.equal(store.read("one").features, track.features)
 
 
 def test_a_stated_length_is_believed_up_to_one_window(bundle, videos, tmp_path, capsys):
@@ -224,25 +135,6 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(bundle, videos, tmp_pa
     assert sorted(path.stat().st_mtime_ns for path in out.iterdir()) == before
     assert run(videos, "--out", tmp_path / "new", "--encoder", bundle, "--dry-run") == 0
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ("--shard", "0/2"),
-        ("--shard", "3/2"),
-        ("--shard", "two"),
-        ("--workers", "0"),
-        ("--batch-windows", "-1"),
-        ("--half",),
-        ("--reader", "ffmpeg"),
-    ],
-)
-def test_wrong_arguments_are_refused_before_anything_is_done(bundle, videos, tmp_path, wrong):
-    with pytest.raises(SystemExit) as caught:
-        run(videos, "--out", tmp_path / "f", "--encoder", bundle, *wrong)
-    assert caught.value.code == 2
-    assert not (tmp_path / "f").exists()
 
 
 def test_a_run_without_the_gpu_it_asks_for_does_not_start(

@@ -10,9 +10,8 @@ import torch
 from extract.__main__ import main
 from extract.dataset.compare import main as compare
 from extract.errors import FeatureFileInvalid
-from extract.features.pack import PackedFeatures
+from extract.features.pack import PackedFeatures, pack
 from extract.features.store import FeatureStore
-from extract.packing import pack
 from tests.extract.clips import write_numbered
 from tests.factories import make_track
 from weights.errors import RemoteFailed

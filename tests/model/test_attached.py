@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from extract.encoders.load import load_named_encoder
 from extract.features.track import EncoderId
-from extract.named import load_named_encoder
 from model.errors import FeatureMismatch
 from model.predict.predictor import Predictor, PredictRequest
 from tests.factories import TINY, make_bundle, make_track

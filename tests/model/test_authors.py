@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,25 +11,15 @@ from model.config import ModelConfig
 from model.data.annotations import DataRoot
 from model.data.tracks import read_tracks
 from model.errors import FeatureMismatch, FeaturesMissing
-from model.evaluate.scoring import per_sample
 from model.nn.skill_set import build_skills
 from model.predict.predictor import Predictor, PredictRequest
 from model.tasks import TASKS
-from model.train import fit
 from model.train.methods.stages import fill_backpack
-from model.train.presets import EGO4D
-from server.loading import load_predictor
+from server.engine.bundle_loader import load_predictor
 from server.settings.settings import Settings
-from tests.authors_code import (
-    authors_answer,
-    authors_error_s,
-    authors_prototypes,
-    inputs_and_nodes,
-    read_out,
-)
+from tests.authors_code import authors_answer, authors_prototypes, inputs_and_nodes, read_out
 from tests.checkpoints import SMALL, Shape, make_checkpoint, write_labels
 from tests.factories import make_samples, make_track
-from tests.model.samples import make_samples as samples_of_task
 from weights.authors.convert import CHOICES, FEATURES, SPECS, import_authors
 from weights.bundle import fingerprint, load_bundle, save_bundle
 from weights.errors import BundleError
@@ -132,9 +121,6 @@ def test_the_choices_about_one_task_matter_to_it(tmp_path, task, change):
     assert not any(torch.allclose(ours[name], theirs[name], atol=1e-3) for name in ours)
 
 
-# ---- what their second stage stands on, and how it is scored -------------------------------------
-
-
 @pytest.fixture
 def actions():
     return make_samples(seed=11)["ar"]  # 50: one batch there and here
@@ -177,42 +163,6 @@ def test_prototypes_that_are_means_answer_otherwise(tmp_path, actions):
     assert not torch.allclose(ours, expected, atol=1e-3)
 
 
-def test_their_preset_scores_keyframes_at_thirty_frames_a_second():
-    split = {"pnr": samples_of_task(TASKS["pnr"], 40)}
-    seconds = split["pnr"].seconds.clone()
-    seconds[:, 1] += 0.1  # another rate by the annotation's own clock
-    split["pnr"] = replace(split["pnr"], seconds=seconds)
-    scores = torch.randn(40, 16, 1, generator=torch.Generator().manual_seed(0))
-    found = {
-        name: per_sample({"pnr": {"keyframe": scores}}, {"pnr": {}}, split, learning.model)["pnr"]
-        for name, learning in EGO4D.items()
-    }
-    bounds, frame = split["pnr"].segments[:, 0].double(), split["pnr"].pnr_frame
-    node = scores[:, :, 0].argmax(dim=1)
-    expected = authors_error_s(node, *bounds.unbind(-1), frame).numpy()
-    np.testing.assert_allclose(found["authors"]["error_s"], expected, rtol=1e-12)
-    assert abs(found["paper"]["error_s"] / expected - 1).min() > 1e-3
-
-
-def test_their_preset_trains_in_full_precision_on_a_gpu(monkeypatch):
-    asked = []
-    monkeypatch.setattr(fit.torch, "autocast", lambda kind, **how: asked.append((kind, how)))
-    fits = {name: [x.multitask, *x.skills.values(), *x.translation.values()]
-            for name, x in EGO4D.items()}  # fmt: skip
-    for name, mixed in (("authors", False), ("paper", True)):
-        asked.clear()
-        for config in fits[name]:
-            fit.precision(fit.FitJob(config, 0, device="cuda:0"))
-        assert [(kind, how["enabled"]) for kind, how in asked] == [("cuda", mixed)] * 9
-        fit.precision(fit.FitJob(fits[name][0], 0, device="cpu"))
-        assert asked[-1][1]["enabled"] is False
-
-
-def test_their_preset_is_the_configuration_their_checkpoints_get():
-    theirs = EGO4D["authors"].model.to_dict()
-    assert {name: theirs[name] for name in CHOICES} == CHOICES
-
-
 def refingerprint(bundle, name):
     made = fingerprint(bundle.backbones[name])
     bundle.manifest.backbones[name] |= {"fingerprint": made, "backpack_fingerprint": made}
@@ -222,9 +172,6 @@ def test_the_manifest_spells_out_what_the_model_package_means():
     """`weights` cannot import the model, so this is where the two are held together."""
     assert {name: spec.to_dict() for name, spec in TASKS.items()} == SPECS
     assert ModelConfig.from_dict(CHOICES).to_dict().items() >= CHOICES.items()
-
-
-# ---- a bundle without an encoder ----------------------------------------------------------------
 
 
 @pytest.fixture

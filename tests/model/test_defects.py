@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-import model.train as train_command
+import model.train.__main__ as train_command
 from model.data.annotations import FEATURES, VERSIONS
 from model.evaluate.__main__ import main as evaluate
 from model.score.__main__ import main as score

@@ -11,12 +11,11 @@ import torch
 from model.config import FitConfig
 from model.distributed import ALONE, World, _own_gpu, joined, mean_over_ranks
 from model.errors import RanksWrong
-from model.tasks import IGNORE, TASKS
+from model.tasks import TASKS
 from model.train.__main__ import main as train
 from model.train.fit import FitJob, TrainState, _rest_of_epoch
 from model.train.methods.losses import task_loss
-from tests.factories import NUM_LABELS, TINY
-from tests.model.samples import make_samples
+from tests.factories import NUM_LABELS
 from tests.model.trained_by_ranks import STILL, train_all, train_with_dropout, uneven_samples
 
 ROOT = Path(__file__).parents[2]
@@ -113,19 +112,6 @@ def test_parts_of_a_batch_are_drawn_as_in_the_whole_and_their_losses_add_up(task
     torch.testing.assert_close(total, task_loss(spec, logits, whole.labels, config=FIT).detach())
     for name, values in logits.items():
         torch.testing.assert_close(values.grad, expected[name])
-
-
-def test_a_part_without_labels_costs_nothing_and_gives_every_parameter_a_gradient():
-    samples = make_samples(TASKS["ar"], 4)
-    samples.labels["noun"][:2] = IGNORE
-    batch = samples.draw(torch.arange(4), TINY, part=slice(0, 2))
-    assert batch.shares == {"verb": 0.5, "noun": 0.0}
-    weight = torch.ones(1, requires_grad=True)
-    logits = {name: weight * torch.ones(2, 1, NUM_LABELS[name]) for name in batch.labels}
-    loss = task_loss(TASKS["ar"], logits, batch.labels, config=FIT, shares=batch.shares)
-    loss.backward()
-    assert loss.isfinite()
-    assert weight.grad.isfinite().all()
 
 
 def test_ranks_draw_the_same_batches_and_toss_different_coins():

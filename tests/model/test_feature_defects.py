@@ -8,13 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
-from extract.features.track_check import LONGEST_REST, Annotated, FeatureCheck, Kind, Needed
+from extract.features.track_check import LONGEST_REST
 from extract.features.track_file import track_bytes
 from extract.windows import count_windows
 from model.data.annotations import FEATURES
@@ -93,6 +91,8 @@ DEFECTS = {
     "no tensor": (replaced(lambda t: {"features": t.rows()}), "expected (N, D)"),
     "cut short": (lambda t, f: f.write_bytes(f.read_bytes()[:500]), "not a tensor file"),
 }
+
+
 OURS = {
     "other stride": ({"stride_frames": 8}, "expected windows every 16 frames"),
     "other rate": ({"fps": 25.0}, "at 30 fps, got every 16 at 25"),
@@ -159,29 +159,6 @@ def test_a_set_of_another_stride_is_refused_without_lengths(tree, run, capsys, c
     assert f"ego4d --output_directory={tree.root} --datasets annotations" in message
 
 
-@given(
-    frames=st.lists(st.integers(1000, 50_000), min_size=1, max_size=20),
-    shares=st.lists(st.floats(0.1, 1), min_size=20, max_size=20),
-    stride=st.integers(2, 9),
-)
-def test_a_smaller_stride_shows_in_videos_annotated_to_their_end(frames, shares, stride):
-    """As long as one video of a set is, nothing else can be long after its last annotation."""
-    for cut_every, refused in ((16, False), (stride, True)):
-        check = FeatureCheck(
-            annotated={
-                str(i): Annotated(0, n if i == 0 else max(1, int(n * share)), "")
-                for i, (n, share) in enumerate(zip(frames, shares, strict=False))
-            }
-        )
-        for i, n in enumerate(frames):
-            check.count(str(i), f"{i}.pt", count_windows(n, stride_frames=cut_every), None)
-        if refused:
-            with pytest.raises(FeatureFileInvalid, match="smaller stride"):
-                check.finish()
-        else:
-            check.finish()
-
-
 def test_a_known_length_settles_what_annotations_cannot(tree, run, capsys):
     """Long after its last annotation a video may go on, where its length is stated."""
     long = int(FRAMES * LONGEST_REST * 1.5)
@@ -242,21 +219,6 @@ def test_a_spoilt_track_is_named_before_a_task_is_learnt(tmp_path, bundle_at, ca
                "--work", tmp_path / "work"]  # fmt: skip
     assert train([str(word) for word in command]) == 2
     assert "d.safetensors: expected finite features" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("name", "made_by", "is_useful"),
-    [
-        ("omnivore_video_swinl", EncoderId("folder", ""), True),
-        ("omnivore_video_swinl", EncoderId("omnivore-swinl", "ab"), True),
-        ("omnivore_video_swinl", EncoderId("slowfast-r101", "ab"), False),
-        ("a-folder-of-mine", EncoderId("tiny", "ab"), True),
-    ],
-)
-def test_a_bundle_for_released_features_takes_those_of_the_sets_encoder(name, made_by, is_useful):
-    needed = Needed(6, EncoderId(name, ""))
-    fault = needed.fault_of(Kind(made_by, 6, "float32"))
-    assert (fault is None) == is_useful
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e5])

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.data.annotations import DataRoot
 from model.errors import BackpackInvalid
 from model.evaluate.calibration import calibrate, collect_logits, competing, fit_temperature
 from model.evaluate.metrics import anticipation_errors, batch_mean
@@ -20,50 +19,13 @@ from model.evaluate.report.results import MeasureConfig, measure
 from model.evaluate.scoring import score_logits
 from model.evaluate.unseen import baselines
 from model.nn.backpack import average_per_action
-from model.score.grade import grade
 from model.tasks import AR, FIXED_LABELS, IGNORE, LTA, OSCC, PNR
-from model.train.methods.losses import output_loss
-from model.train.methods.stages import fill_backpack
 from tests.factories import NUM_LABELS, TINY, make_skills
-from tests.model.challenge import make_challenge, write_clips
 from tests.model.samples import make_samples, make_split
+from tests.model.unlabelled import KEPT, NUM, hide, of_output, places
 from weights.authors.taxonomy import count_actions
 
-NUM = 30
 LABELS = {space: [f"{space}{i}" for i in range(NUM_LABELS[space])] for space in ("verb", "noun")}
-KEPT = {  # output -> samples that keep their label
-    "verb": torch.arange(NUM) % 3 > 0,
-    "noun": torch.arange(NUM) % 5 > 1,
-    "state": torch.arange(NUM) % 4 > 0,
-    "keyframe": torch.arange(NUM) % 2 > 0,
-}
-
-
-def places(mask):
-    return mask.nonzero().squeeze(1)
-
-
-def hide(samples):
-    """Takes each output's label away from the samples that do not keep it."""
-    labels = {
-        name: torch.where(KEPT[name].unsqueeze(1), values, IGNORE)
-        for name, values in samples.labels.items()
-    }
-    pnr_frame = samples.pnr_frame
-    if pnr_frame is not None:
-        pnr_frame = torch.where(KEPT["keyframe"], pnr_frame, torch.nan)
-    return replace(samples, labels=labels, pnr_frame=pnr_frame)
-
-
-def of_output(figures, output):
-    """The figures of one output: all but the number of samples, where a task has only one."""
-    own = {n: v for n, v in figures.items() if n != "samples"}
-    return {n: v for n, v in own.items() if n.startswith(f"{output}_")} or own
-
-
-@pytest.fixture(scope="module")
-def split():
-    return {task: s for task, s in make_split(NUM).items() if task != "lta"}
 
 
 @pytest.mark.parametrize(
@@ -100,26 +62,6 @@ def test_figures_intervals_temperatures_and_tables_are_those_of_the_labelled_alo
     assert hidden == absent
 
 
-@pytest.mark.parametrize("task", ["ar", "oscc", "pnr"])
-def test_baselines_count_the_labels_there_are(split, task):
-    train = {task: make_samples(split[task].spec, NUM, seed=7)}
-    for output in train[task].spec.outputs:
-        few = {task: train[task].take(places(KEPT[output]))}
-        hidden = baselines({task: hide(train[task])}, {task: split[task]})
-        absent = baselines(few, {task: split[task]})
-        for way in ("chance", "frequency"):
-            assert of_output(hidden[way][task], output) == of_output(absent[way][task], output)
-
-
-def test_baselines_of_a_task_that_training_never_labels_are_left_out(split):
-    bare = replace(split["oscc"], labels={"state": torch.full((NUM, 1), IGNORE)})
-    found = baselines({"ar": split["ar"], "oscc": bare}, {t: split[t] for t in ("ar", "oscc")})
-    assert {way: set(tasks) for way, tasks in found.items()} == {
-        "chance": {"ar"},
-        "frequency": {"ar"},
-    }
-
-
 def test_samples_without_any_label_are_told_from_those_with_one(split):
     hidden = hide(split["ar"])
     kept = KEPT["verb"] | KEPT["noun"]
@@ -130,23 +72,6 @@ def test_samples_without_any_label_are_told_from_those_with_one(split):
     assert bare.hidden == ["noun"]
     nothing = torch.zeros(0, dtype=torch.long)
     assert split["pnr"].take(nothing).hidden == ["keyframe"]
-
-
-@pytest.mark.parametrize("labels", [1, 4])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_that_of_the_labelled_alone_and_zero_without_any(labels, smoothing):
-    g = torch.Generator().manual_seed(0)
-    logits = torch.randn(6, 3, labels, generator=g, requires_grad=True)
-    target = torch.randint(max(labels, 2), (6, 3), generator=g)
-    kept = torch.tensor([0, 2, 5])
-    alone = output_loss(logits[kept], target[kept], smoothing=smoothing)
-    hidden = torch.full_like(target, IGNORE)
-    hidden[kept] = target[kept]
-    torch.testing.assert_close(output_loss(logits, hidden, smoothing=smoothing), alone)
-    nothing = output_loss(logits, torch.full_like(target, IGNORE), smoothing=smoothing)
-    nothing.backward()
-    assert nothing.item() == 0
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
 def test_prototypes_are_of_actions_with_both_labels():
@@ -166,16 +91,6 @@ def test_prototypes_are_of_actions_with_both_labels():
     assert all(torch.equal(some.prototypes[t], alone.prototypes[t]) for t in views)
     with pytest.raises(BackpackInvalid, match="no labelled action"):
         average_per_action(views, torch.full((NUM,), IGNORE), noun)
-
-
-def test_the_backpack_of_a_split_with_hidden_labels_has_no_pair_never_seen(split):
-    model = make_skills().models["shared"]
-    hidden = hide(split["ar"])
-    pack = fill_backpack(model, hidden)
-    both = KEPT["verb"] & KEPT["noun"]
-    labels = (split["ar"].labels[name][both, 0].tolist() for name in ("verb", "noun"))
-    seen = set(zip(*labels, strict=True))
-    assert set(zip(pack.verb_id.tolist(), pack.noun_id.tolist(), strict=True)) == seen
 
 
 def test_a_temperature_is_fitted_on_the_labelled_alone():
@@ -251,33 +166,6 @@ def test_a_metric_that_no_sample_has_is_left_out():
     logits, labels = collect_logits({"lta": make_skills().task_models()["lta"]}, one, TINY)
     found = score_logits(logits, labels, one, TINY, {})["lta"]
     assert set(found) == {"verb_ed", "verb_aued", "noun_ed", "noun_aued", "samples"}
-
-
-def test_grading_leaves_out_what_the_truth_does_not_tell(tmp_path):
-    root = make_challenge(tmp_path)
-    data = DataRoot(root)
-    path = root / "hidden" / "fho_oscc-pnr_test.json"
-    rows = json.loads(path.read_text())["clips"]
-    answers = {row["unique_id"]: True for row in rows}
-    right = sum(row["state_change"] for row in rows[4:]) / len(rows[4:])
-    for row in rows[:4]:
-        row["state_change"] = None
-    write_clips(path, rows)
-    assert grade("oscc", answers, data) == {"accuracy": right, "samples": float(len(rows) - 4)}
-    path = root / "hidden" / "fho_lta_test.json"
-    rows = json.loads(path.read_text())["clips"]
-    for row in rows:
-        if row["action_idx"] % 3:
-            row["verb_label"] = None
-    write_clips(path, rows)
-    future = {head: [[0] * 20] * 5 for head in ("verb", "noun")}
-    found = grade("lta", {"clip-a_7": future}, data)
-    truth = [
-        row["verb_label"]
-        for row in sorted(rows, key=lambda row: row["action_idx"])
-        if row["clip_uid"] == "clip-a" and 7 < row["action_idx"] <= 27 and row["action_idx"] % 3 < 1
-    ]
-    assert found["verb_ed"] == sum(verb != 0 for verb in truth) / len(truth)
 
 
 def test_pairs_are_counted_of_actions_with_both_labels(tmp_path):

@@ -23,7 +23,8 @@ from model.predict import outputs
 from model.predict.predictor import Predictor, PredictRequest
 from model.predict.search import PrototypeMatches, SearchQuery
 from model.tasks import TASKS as ALL_TASKS
-from server.engine.engine import CANARY, Engine
+from server.engine.engine import Engine
+from server.engine.health import CANARY
 from server.settings.settings import Settings
 from server.telemetry.telemetry import Telemetry
 from weights.bundle.manifest import Manifest

@@ -8,8 +8,8 @@ import pytest
 
 from model.errors import FeatureMismatch
 from server.api.app import create_app
+from server.engine.bundle_loader import load_predictor
 from server.engine.engine import Engine
-from server.loading import load_predictor
 from tests.extract.clips import noisy_frames, write_clip
 from tests.factories import TINY, make_bundle
 from tests.published import fetch_small, use_small

@@ -18,7 +18,8 @@ from tritonclient.http import (
 from clients.client import EgoPackClient
 from extract.features.store import FeatureStore
 from server.api.app import create_app
-from server.engine.engine import CANARY, Engine
+from server.engine.engine import Engine
+from server.engine.health import CANARY
 from tests.server.fakes import make_settings
 from tests.server.loopback import listening
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 import pytest
 
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
-from server.engine.engine import CANARY
+from server.engine.health import CANARY
 from server.settings.settings import Settings
 from tests.s3 import SECRET
 from tests.server.api.test_serve import counted, post, started, wait_for

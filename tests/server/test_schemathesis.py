@@ -13,9 +13,8 @@ from schemathesis.config import SchemathesisConfig
 from clients.client import EgoPackClient
 from extract.features.extractor import track_from
 from extract.features.track_file import track_bytes
-from extract.windows import cut_windows
 from server.api.app import create_app
-from tests.server.fakes import CONTRACT, FakeEncoder, clip, make_engine, make_settings
+from tests.server.fakes import FakeEncoder, clip, make_engine, make_settings
 from tests.server.loopback import listening
 
 SETTINGS = make_settings(max_upload_mb=1)
@@ -26,7 +25,7 @@ CLIPS = ("/v1/predictions", "/v1/features", "/v1/backpack/search", "/infer")
 def features():
     matrix = torch.full((14, 4), 51.0)
     return track_bytes(
-        track_from(matrix, cut_windows(240), 240, CONTRACT, FakeEncoder(), "clip")  # type: ignore[arg-type]
+        track_from(matrix, 240, FakeEncoder(), "clip")  # type: ignore[arg-type]
     )
 
 

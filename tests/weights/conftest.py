@@ -3,7 +3,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.weights.bundles import make_bundle
 from tests.weights.origin import Origin
+from weights.bundle import save_bundle
+from weights.storage.cache import Cache
 
 
 @pytest.fixture
@@ -27,3 +30,15 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_bundle(make_bundle(), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EGOPACK_CACHE", str(tmp_path / "cache"))
+    return Cache(tmp_path / "cache")

@@ -1,4 +1,4 @@
-"""A track's packets to decoded frames with PyAV, where an error costs one packet and no more."""
+"""Track decoder: packets to frames with PyAV; an error costs one packet and no more."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,12 +16,7 @@ class TrackDecoder:
     """Decodes one track of an open file, once, forward.
 
     Attributes:
-        num_refused: packets that the decoder could make nothing of so far.
-
-    Args:
-        source: the file.
-        stream: the track.
-        limits: of a frame's pixels.
+        num_refused: packets that the decoder refused so far.
     """
 
     def __init__(self, source: InputContainer, stream: VideoStream, limits: Limits) -> None:
@@ -42,16 +37,16 @@ class TrackDecoder:
         *,
         is_impatient: bool = False,
     ) -> Iterator[VideoFrame]:
-        """Yields the track's frames in the order shown.
+        """Yields the track's frames in presentation order.
 
         Args:
-            before: is given every packet before it is decoded; None where the file is cut.
-            is_impatient: what the decoder holds back is asked for after the first packet, and
-                nothing is decoded after that: for a first frame at the least cost.
+            before: called with every packet before it is decoded; None where the file is truncated.
+            is_impatient: flush the decoder after the first packet, which ends decoding: the
+                cheapest way to a first frame.
 
         Raises:
             VideoRejected: the codec is not accepted.
-            MemoryError: the decoder may take no more.
+            MemoryError: the decoder reached the memory limit.
         """
         for packet in packets_of(self._source, self._stream):
             before(packet)

@@ -1,4 +1,4 @@
-"""Pictures that nobody wants and no other picture refers to: they need not be decoded."""
+"""Frame skipping: non-reference (disposable) frames that no window uses are not decoded."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,16 +17,16 @@ _SUB_LAYERS = 21
 """Byte of HEVC's `hvcC` record whose bits 3 to 5 count temporal sub-layers."""
 
 _MAX_COPY_MB = 64
-"""Of a larger file no copy is made: its reader would hold it in memory twice."""
+"""Largest file that is copied: the copy is held in memory twice."""
 
 
 class SkippableFrames:
-    """The packets whose pictures nobody wants, where they can be told apart.
+    """The packets of frames that no window uses, in codecs that mark disposable frames.
 
-    Those that other pictures refer to are among them. Frames are told apart by their times
-    alone, so these must be known. VP8, VP9, AV1 and motion JPEG have no pictures that none refers
-    to, or decoders that do not look; an MPEG-4 packet may hold two pictures. In HEVC with temporal
-    sub-layers the mark means only that no picture of the same layer refers to it.
+    Reference frames are among them: the decoder skips the disposable ones only. Frames are
+    identified by their times, so these must be known. VP8, VP9, AV1 and motion JPEG have no
+    disposable frames, or decoders that ignore the mark; an MPEG-4 packet may hold two pictures. In
+    HEVC with temporal sub-layers the mark covers references from the same layer only.
 
     Attributes:
         is_any: there may be such packets in this track.
@@ -34,7 +34,7 @@ class SkippableFrames:
     Args:
         stream: the track.
         ticks: of `ticks_of`.
-        repeats: (n,) on how many wanted ticks each source frame is shown.
+        repeats: (n,) number of wanted ticks of each source frame.
     """
 
     def __init__(self, stream: VideoStream, ticks: np.ndarray, repeats: np.ndarray) -> None:
@@ -55,10 +55,10 @@ class SkippableFrames:
 
 @dataclass(frozen=True, eq=False)
 class ReducedCopy:
-    """A copy of a video track that lacks spare pictures.
+    """Copy of a video track without the disposable frames that no window uses.
 
     Attributes:
-        file: the whole copy, from its first byte.
+        file: the whole copy, at its first byte.
         kept: (m,) int64, the source frame of each of its frames, increasing.
     """
 
@@ -69,19 +69,19 @@ class ReducedCopy:
 def without_skippable(
     path: Path, report: PacketReport, repeats: np.ndarray, limits: Limits
 ) -> ReducedCopy | None:
-    """Returns a file's video track without pictures that are spare and not referred to.
+    """Returns a file's video track without the disposable frames that no window uses.
 
-    For a reader that cannot be told to leave pictures out: what it gives of the copy are the same
-    pictures, bit for bit, only fewer.
+    For a reader that cannot skip frames itself: of the copy it gives the same pictures, bit for
+    bit, only fewer.
 
     Args:
         path: the file.
-        report: what its packets say.
-        repeats: (n,) on how many wanted ticks each source frame is shown.
+        report: of its packets.
+        repeats: (n,) number of wanted ticks of each source frame.
         limits: of a frame's pixels.
 
     Returns:
-        None where that would leave nothing out, or the file is too large to be copied.
+        None where no frame would be left out, or the file is too large to be copied.
 
     Raises:
         FFmpegError: the copy cannot be written.
@@ -91,17 +91,17 @@ def without_skippable(
     with open_container(path, report.container, limits) as source:
         stream = source.streams.video[report.video_track]
         ticks = ticks_of(report)
-        spare = SkippableFrames(stream, ticks, repeats)
-        if not spare.is_any:
+        skippable = SkippableFrames(stream, ticks, repeats)
+        if not skippable.is_any:
             return None
-        without_leaves = BitStreamFilterContext("filter_units=discard=nonref", stream)
-        # The filter empties what it is given, and writes what remains another way.
+        non_reference = BitStreamFilterContext("filter_units=discard=nonref", stream)
+        # The filter consumes its packet and re-encodes the rest, so it gets a copy.
         packets = [
             packet
             for packet in packets_of(source, stream)
             if packet is not None
             and packet.size
-            and not (packet in spare and not without_leaves.filter(av.Packet(bytes(packet))))
+            and not (packet in skippable and not non_reference.filter(av.Packet(bytes(packet))))
         ]
         if len(packets) == report.num_packets:
             return None
@@ -116,10 +116,10 @@ def _written(
     shown: np.ndarray,
     ordered: np.ndarray,
 ) -> BytesIO:
-    """A file of a track's packets in the order of decoding, shown at these times.
+    """Returns a file of a track's packets, in decoding order, with new decoding times.
 
-    Files need not say when to decode a picture, or say so only after the first ones; here each is
-    decoded as late as all are in time for their show.
+    Files may lack decoding times, or those of the first packets; each is set as late as every
+    picture is decoded before its presentation.
     """
     decoded = ordered - (ordered - shown).max()
     file = BytesIO()
@@ -133,9 +133,9 @@ def _written(
 
 
 def ticks_of(report: PacketReport) -> np.ndarray:
-    """Presentation times of the frames shown, (n,) int64, increasing, in the container's units.
+    """Returns presentation times of the frames shown, (n,) int64, increasing, in container units.
 
-    Empty where frames are told apart by their order alone.
+    Empty where frames are identified by their order alone.
     """
     if report.is_listed or report.needs_list:
         return np.zeros(0, dtype=np.int64)
@@ -143,7 +143,7 @@ def ticks_of(report: PacketReport) -> np.ndarray:
 
 
 def rank_of(ticks: np.ndarray, pts: int | None, *, default: int) -> int:
-    """Position of a presentation time among the frames shown; -1: there is none of that time."""
+    """Returns the index of the frame with a presentation time; -1 where there is none."""
     if not len(ticks):
         return default
     if pts is None:

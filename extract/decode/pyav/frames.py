@@ -1,34 +1,32 @@
-"""A decoded PyAV frame to the picture that a contract asks for: turned, resized and cropped."""
+"""Frame converters: a decoded PyAV frame to a contract's picture: rotated, resized, cropped."""
 
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from av.filter import Graph
-from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, VideoReformatter
 
-from extract.contract import FeatureContract
+from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.orientation import Orientation
 from extract.decode.resize import resize, taps_of
-from extract.geometry import crop_offset, resized_size
 
 _POINTWISE = ("yuv420p", "yuvj420p")
-"""Formats whose conversion to RGB takes each pixel for itself, where both sides are even."""
+"""Formats whose conversion to RGB is pointwise, where both sides are even."""
 
 _FOUR = "rgb0"
-"""What floats are made of: the numbers of rgb24, and a byte that makes pixels fast to pick."""
+"""Pixel format before the float resize: rgb24 and a padding byte, which is faster to gather."""
 
 
 class Shown(NamedTuple):
-    """How a frame is shown.
+    """Geometry of a frame as shown.
 
     Attributes:
-        width: with square pixels, after turning; of a stereo recording the left half.
+        width: with square pixels, after rotation; of a stereo recording the left half.
         height: as `width`.
-        columns: pixels that it really has there.
-        rows: as `columns`.
-        orientation: how it is turned before.
+        columns: stored pixels along the width, after rotation.
+        rows: stored pixels along the height, after rotation.
+        orientation: of the stored frame.
     """
 
     width: int
@@ -39,19 +37,19 @@ class Shown(NamedTuple):
 
 
 class FrameConverter(Protocol):
-    """Makes pictures of frames; they may be views of buffers that are used again."""
+    """Converts frames to pictures, which may be views of reused buffers."""
 
     def picture(self, frame: VideoFrame, shown: Shown) -> np.ndarray:
-        """Returns what `FeatureContract.frame_shape` and `frame_dtype` say."""
+        """Returns a picture of `FeatureContract.frame_shape` and `frame_dtype`."""
 
 
 def pictures_of(contract: FeatureContract) -> FrameConverter:
-    """Returns what makes the pictures of a contract."""
+    """Returns the converter of a contract."""
     return FloatPictures(contract) if contract.resize == "float" else BytePictures(contract)
 
 
 class BytePictures:
-    """Resizes bytes in FFmpeg's own code, to decord's pixels."""
+    """Resizes bytes with FFmpeg's scaler, to decord's pixels."""
 
     def __init__(self, contract: FeatureContract) -> None:
         self._contract = contract
@@ -69,27 +67,19 @@ class BytePictures:
         key = (frame.width, frame.height, frame.format.name, shown)
         if self._graph is None or self._graph[0] != key:
             width, height = resized_size(shown.width, shown.height, self._contract)
-            # The flags are named because they decide the pixels: these are decord's.
-            options = {"w": str(width), "h": str(height), "flags": "bicubic"}
-            if self._contract.color == "bt601":
-                options["in_color_matrix"] = "bt601"
-            graph = Graph()
-            nodes = [_source(graph, frame)]
-            nodes += [graph.add(name, **how) for name, how in shown.orientation.filters]
+            filters = list(shown.orientation.filters)
             if self._contract.view == "left":
-                nodes.append(graph.add("crop", w=str(shown.columns), x="0", exact="1"))
-            nodes.append(graph.add("scale", **options))
-            nodes.append(graph.add("format", pix_fmts="rgb24"))
-            nodes.append(graph.add("buffersink"))
-            graph.link_nodes(*nodes).configure()
-            self._graph = key, graph
+                filters.append(("crop", {"w": str(shown.columns), "x": "0", "exact": "1"}))
+            # decord's flags: they decide the pixels.
+            scale = {"w": str(width), "h": str(height), "flags": "bicubic"}
+            self._graph = key, _graph(frame, filters, scale, "rgb24", self._contract)
         return self._graph[1]
 
 
 class FloatPictures:
-    """Resizes floats, from the part of a frame that the centre crop is made of.
+    """Resizes floats, from the part of a frame that the centre crop needs.
 
-    That part alone is converted to RGB where the conversion then gives the same bits; else all is.
+    Only that part is converted to RGB where this gives the same bits, else the whole frame.
     """
 
     def __init__(self, contract: FeatureContract) -> None:
@@ -123,42 +113,40 @@ class FloatPictures:
             left, right = _even(columns.places.min(), columns.places.max())
             rows, columns = rows.after(top), columns.after(left)
             size = shown.orientation.size(frame.width, frame.height)
-            part = shown.orientation.stored((left, top, right, bottom), *size)
-            self._part = self._converter(frame, *part)
+            x, y, end_x, end_y = shown.orientation.stored((left, top, right, bottom), *size)
+            place = {"x": str(x), "y": str(y), "w": str(end_x - x), "h": str(end_y - y)}
+            crop = ("crop", {"exact": "1", **place})
+            self._part = _graph(frame, [crop], {"flags": "bilinear"}, _FOUR, self._contract)
         self._rows, self._columns = rows, columns
 
-    def _converter(self, frame: VideoFrame, left: int, top: int, right: int, bottom: int) -> Graph:
-        """Converts a part of a frame, as stored, to the bits that all of it is converted to."""
-        place = {"x": str(left), "y": str(top), "w": str(right - left), "h": str(bottom - top)}
-        options = {"flags": "bilinear"}
-        if self._contract.color == "bt601":
-            options["in_color_matrix"] = "bt601"
-        graph = Graph()
-        nodes = [
-            _source(graph, frame),
-            graph.add("crop", exact="1", **place),
-            graph.add("scale", **options),
-            graph.add("format", pix_fmts=_FOUR),
-            graph.add("buffersink"),
-        ]
-        graph.link_nodes(*nodes).configure()
-        return graph
 
-
-def _source(graph: Graph, frame: VideoFrame) -> FilterContext:
+def _graph(
+    frame: VideoFrame,
+    filters: list[tuple[str, dict[str, str]]],
+    scale: dict[str, str],
+    pixel_format: str,
+    contract: FeatureContract,
+) -> Graph:
+    """Returns an FFmpeg filter graph: the filters, then scale and conversion to a pixel format."""
+    if contract.color == "bt601":
+        scale = {**scale, "in_color_matrix": "bt601"}
+    graph = Graph()
     graph.threads = 1
-    return graph.add_buffer(
+    source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
+    chain = [*filters, ("scale", scale), ("format", {"pix_fmts": pixel_format}), ("buffersink", {})]
+    graph.link_nodes(source, *(graph.add(name, **options) for name, options in chain)).configure()
+    return graph
 
 
 def _even(first: int, last: int) -> tuple[int, int]:
-    """The smallest range from and to an even pixel that holds both."""
+    """Returns the smallest range between even pixels that holds both."""
     return int(first) // 2 * 2, (int(last) // 2 + 1) * 2
 
 
 def _pixels(frame: VideoFrame, channels: int) -> np.ndarray:
-    """(H, W, channels) of a frame whose channels lie side by side, a view that keeps it alive."""
+    """Returns a view, (H, W, channels), of a packed frame, which it keeps alive."""
     plane = frame.planes[0]
     flat: np.ndarray = np.frombuffer(memoryview(plane), np.uint8)
     rows = flat.reshape(-1, plane.line_size)[: frame.height, : channels * frame.width]

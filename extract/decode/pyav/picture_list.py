@@ -1,6 +1,6 @@
-"""The pictures that a file really holds, and their times, from decoding it once for nothing else.
+"""Picture list: the pictures that a file really holds, and their times, by decoding it once.
 
-For files whose packets do not tell: some hold no picture to be shown, some a field, some need a
+For files whose packets are not pictures one to one: some hold none, some a field, some reference a
 picture from before a cut; and times may be missing, doubled or out of order.
 """
 
@@ -20,19 +20,14 @@ from extract.decode.read_plan import PacketReport, check_frame_pixels
 from extract.errors import VideoRejected
 
 _RASL = "filter_units=pass_types=8-9"
-"""HEVC's pictures that cannot be decoded after a cut; the decoder leaves them out in silence."""
+"""HEVC's RASL pictures, which cannot be decoded after a cut; the decoder drops them silently."""
 
 _FIRST_FRAMES = 24
-"""More than a decoder holds back, so that packets are not taken for fields."""
+"""More than a decoder holds back, so that its delay is not taken for fields."""
 
 
 def list_pictures(path: Path, report: PacketReport, limits: Limits) -> PacketReport:
     """Returns the report with the times of the pictures that a decoder gives, in its order.
-
-    Args:
-        path: the file.
-        report: what its packets say.
-        limits: of a frame's pixels.
 
     Raises:
         VideoRejected: a frame is too large, or the file cannot be decoded at all.
@@ -61,7 +56,7 @@ def list_pictures(path: Path, report: PacketReport, limits: Limits) -> PacketRep
 
 
 def comes_in_fields(path: Path, report: PacketReport, limits: Limits) -> bool:
-    """Tells whether the first pictures of an interlaced track take two packets each.
+    """Returns whether the first pictures of an interlaced track take two packets each.
 
     Raises:
         VideoRejected: the file cannot be opened.
@@ -82,9 +77,9 @@ def comes_in_fields(path: Path, report: PacketReport, limits: Limits) -> bool:
 
 
 class _BestTimes:
-    """The time of every frame: when to show it or when it was to be decoded, as FFmpeg chooses.
+    """Best-effort time of every frame, as in FFmpeg: its presentation or its decoding time.
 
-    Whichever of the two went backwards less often so far.
+    The one of the two that went backwards less often so far.
 
     Attributes:
         found: of all frames so far, in the container's units; nan where there is none.
@@ -115,7 +110,7 @@ class _BestTimes:
 
 
 class _OrderTimes:
-    """The time of every frame of a container that stores no times, only the order of decoding.
+    """Time of every frame of a container that stores the decoding order only.
 
     Attributes:
         found: of all frames so far, in the container's units.
@@ -126,20 +121,20 @@ class _OrderTimes:
         self._next = 0.0
 
     def take(self, frame: VideoFrame) -> None:
-        """Adds a frame's time; what a decoder gives in the end, without one, follows at once."""
+        """Adds a frame's time; flushed frames without one follow at once."""
         self.found.append(self._next if frame.dts is None else float(frame.dts))
         self._next = self.found[-1] + (frame.duration or 1)
 
 
 class _LeadingPictures:
-    """Counts HEVC's packets of pictures that cannot be decoded after a cut."""
+    """Counts HEVC's packets of RASL pictures."""
 
     def __init__(self, stream: VideoStream, codec: str) -> None:
         self.count = 0
         self._filter = BitStreamFilterContext(_RASL, stream) if codec == "hevc" else None
 
     def take(self, packet: "av.Packet[VideoStream] | None") -> None:
-        """Looks at a packet and leaves it as it is."""
+        """Reads a packet without consuming it."""
         if self._filter is None or packet is None or not packet.size:
             return
         try:

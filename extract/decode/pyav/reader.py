@@ -1,5 +1,9 @@
-"""Files to frames with PyAV: reads every clip that decord may not, and all long ones."""
+"""Frame reader with PyAV, on the CPU or the video decoder of an NVIDIA GPU (NVDEC).
 
+Reads every clip that decord may read wrong, and all long ones.
+"""
+
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -7,7 +11,7 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.codec import CodecContext
-from av.codec.hwaccel import HWAccel
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
@@ -21,23 +25,26 @@ from extract.decode.pyav.decoder import TrackDecoder
 from extract.decode.pyav.frame_skipping import SkippableFrames, rank_of, ticks_of
 from extract.decode.pyav.frames import Shown, pictures_of
 from extract.decode.read_plan import PacketReport, check_frame, check_frame_pixels
-from extract.errors import VideoRejected
+from extract.errors import DecoderUnavailable, VideoRejected
+
+_LIBRARIES = {
+    "libcuda.so.1": "no NVIDIA driver on this machine",
+    "libnvcuvid.so.1": (
+        "the driver lacks its video part; a container gets it with "
+        "NVIDIA_DRIVER_CAPABILITIES=compute,utility,video"
+    ),
+}
 
 
 class PyavReader:
     """A `VideoReader` for every clip that can be decoded at all.
 
-    Attributes:
-        shown: how the last frame is shown.
-        is_turned_by_stream: after `peek`, whether the stream's own messages ask for the
-            orientation, and not the container.
+    With `hwaccel` frames are decoded there and come back to the CPU for resizing and colour.
 
-    Args:
-        path: the clip.
-        report: what its packets say.
-        contract: how frames are to be delivered.
-        limits: of a frame's pixels.
-        hwaccel: what decodes instead of the CPU; resizing and colour stay the same code.
+    Attributes:
+        shown: geometry of the last frame.
+        is_turned_by_stream: after `peek`, whether the orientation comes from the stream's SEI
+            messages, not from the container.
     """
 
     def __init__(
@@ -69,10 +76,10 @@ class PyavReader:
         self._measured: object = None
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Yields (source frame, picture) of every frame that is wanted; the next may overwrite it.
+        """Yields (source frame, picture) of every needed frame; the next may overwrite it.
 
         Args:
-            repeats: (n,) on how many wanted ticks each source frame is shown.
+            repeats: (n,) number of wanted ticks of each source frame.
 
         Raises:
             VideoRejected: a frame is too large, or the file cannot be decoded at all.
@@ -81,14 +88,14 @@ class PyavReader:
         with open_container(self._path, report.container, self._limits, self._hwaccel) as source:
             stream = source.streams.video[report.video_track]
             ticks = ticks_of(report)
-            spare = SkippableFrames(stream, ticks, repeats)
+            skippable = SkippableFrames(stream, ticks, repeats)
             decoder = TrackDecoder(source, stream, self._limits)
 
-            def skip_spare(packet: "av.Packet[VideoStream] | None") -> None:
-                stream.codec_context.skip_frame = "NONREF" if packet in spare else "DEFAULT"
+            def set_skipping(packet: "av.Packet[VideoStream] | None") -> None:
+                stream.codec_context.skip_frame = "NONREF" if packet in skippable else "DEFAULT"
 
             last = -1
-            for frame in decoder.frames(skip_spare):
+            for frame in decoder.frames(set_skipping):
                 self.num_refused = decoder.num_refused
                 index = rank_of(ticks, frame.pts, default=last + 1)
                 if not last < index < len(repeats):
@@ -102,7 +109,7 @@ class PyavReader:
             self.num_refused = decoder.num_refused
 
     def peek(self) -> None:
-        """Decodes one frame, to know the true size and orientation.
+        """Decodes one frame, for the true size and orientation.
 
         Raises:
             VideoRejected: it is too large, or there is none.
@@ -119,7 +126,7 @@ class PyavReader:
         raise VideoRejected("damaged", "no frame could be decoded")
 
     def _measure(self, frame: VideoFrame) -> None:
-        """Notes how a frame is shown; a stream may say so once, for all frames that follow."""
+        """Notes a frame's geometry; a stream may state it once, for all frames that follow."""
         self.num_corrupt += int(frame.is_corrupt)
         if (matrix := display_matrix(frame)) is not None:
             orientation = Orientation.of_matrix(matrix)
@@ -130,7 +137,7 @@ class PyavReader:
             return
         columns, rows = self.orientation.size(frame.width, frame.height)
         report = self._report
-        # A head that does not know the size does not know the shape of a pixel either.
+        # A header with a wrong size has a wrong pixel aspect, too.
         is_known = (frame.width, frame.height) == (report.width, report.height)
         self.pixel_aspect = report.pixel_aspect if is_known else 1.0
         shown_width = max(1, round(frame.width * self.pixel_aspect))
@@ -144,7 +151,7 @@ class PyavReader:
 
 
 class _Packets:
-    """A track's first packets, to be decoded once more without what their container says."""
+    """A track's first packets, to be decoded again without their container's side data."""
 
     def __init__(self) -> None:
         self._packets: list[bytes] = []
@@ -155,7 +162,7 @@ class _Packets:
             self._packets.append(bytes(packet))
 
     def turn(self, stream: VideoStream) -> bool:
-        """Tells whether the stream itself asks for its pictures to be turned."""
+        """Returns whether the stream itself has a display matrix."""
         alone = cast(VideoCodecContext, CodecContext.create(stream.codec_context.codec, "r"))
         alone.extradata = stream.codec_context.extradata
         packets = [av.Packet(data) for data in self._packets]
@@ -169,8 +176,29 @@ class _Packets:
 def display_matrix(frame: VideoFrame) -> bytes | None:
     """Returns the display matrix that comes with a frame, from its container or its stream.
 
-    `frame.side_data` is not asked: it and the frame would keep each other alive until Python looks
-    for such circles, and the decoder would take new memory for every frame meanwhile.
+    Not through `frame.side_data`: that makes a reference cycle, which keeps the frame alive until
+    garbage collection, and the decoder would allocate new memory for every frame meanwhile.
     """
     data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
     return None if data is None else bytes(data)
+
+
+def nvdec() -> HWAccel:
+    """Returns the hardware decoder of an NVIDIA GPU; streams it cannot decode stay on the CPU.
+
+    Raises:
+        DecoderUnavailable: this machine has none; names what is missing.
+    """
+    if "cuda" not in hwdevices_available():
+        raise DecoderUnavailable(
+            "reader nvdec: this build of av lacks CUDA; use the wheel for Linux on x86-64, "
+            "or reader auto"
+        )
+    for library, meaning in _LIBRARIES.items():
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            raise DecoderUnavailable(
+                f"reader nvdec: {library} is missing ({meaning}); use reader auto"
+            ) from error
+    return HWAccel("cuda", allow_software_fallback=True)

@@ -1,1 +1,1 @@
-"""The video Swin trunk, with attention in windows and without masks."""
+"""Video Swin trunk: shifted-window attention without masks."""

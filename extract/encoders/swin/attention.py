@@ -1,12 +1,11 @@
-"""Attention in windows on torchvision's parameters: the same numbers, sooner.
+"""Faster inference of shifted-window attention, on torchvision's parameters and with its numbers.
 
-Tokens attend in boxes (see `boxes`), and within a stage they lie in the order of boxes: one gather
-brings them from one block's order into the next one's, and all else in a block takes them as rows,
-where they lie. On a CPU a block goes through its rows slice by slice, so that what it makes of a
-slice is still in the cache when it is needed, and memory is reused rather than asked for.
-Where there are gradients torchvision's own code runs, because fused attention on a CPU has none for
-its bias; and where a graph is exported or compiled too, because what is kept here is not traced:
-`fixed` makes a trunk for that.
+Tokens attend in boxes (see `window_boxes`) and are stored in the order of boxes: one gather per
+block reorders them, and the rest of the block works on rows in place. On a CPU a block goes through
+its rows slice by slice, so that intermediate results stay in the cache and memory is reused.
+With gradients torchvision's own code runs, because fused attention on a CPU has none for its bias;
+also when a graph is exported or compiled, because the caches here are not traced:
+`static_shapes.specialise` makes a trunk for that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +31,7 @@ from extract.encoders.swin.window_boxes import RegionShape, Size
 
 @dataclass(frozen=True, eq=False)
 class _Biases:
-    """Position biases, and what they were made of."""
+    """Cached position biases, and the table and boxes they were computed from."""
 
     kinds: tuple[RegionShape, ...]
     table: Tensor
@@ -40,34 +39,30 @@ class _Biases:
     biases: list[Tensor]
 
     def are_of(self, kinds: tuple[RegionShape, ...], table: Tensor) -> bool:
-        # The old table is held here, so that no other can have come to its address.
+        # The old table is referenced here, so its address cannot have been reused.
         same = self.table.data_ptr() == table.data_ptr() and self.version == table._version
         return self.kinds is kinds and same
 
 
 class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
-    """torchvision's module and parameters, which keeps its position biases.
+    """torchvision's module and parameters, with a cache of its position biases.
 
-    They are kept until their table changes. An edit through `.data` leaves no trace: call
+    The cache is dropped when their table changes. An edit through `.data` is not noticed: call
     `train()` or `eval()` after one.
     """
 
     _kept: _Biases | None = None
 
     def train(self, mode: bool = True) -> "WindowAttention":
-        """Sets the mode, and forgets the biases."""
+        """Sets the mode, and drops the cached biases."""
         self._kept = None
         super().train(mode)
         return self
 
     def biases(self, kinds: tuple[RegionShape, ...]) -> list[Tensor]:
-        """Returns (1, heads, L, K) for each kind: L queries, and on a CPU a few hidden keys more.
-
-        Args:
-            kinds: of boxes.
-        """
+        """Returns (1, heads, L, K) for each kind: L queries, and on a CPU K > L padded keys."""
         table = self.relative_position_bias_table
-        if table.is_inference():  # its changes are not counted
+        if table.is_inference():  # has no version counter
             return self._make_biases(kinds)
         if self._kept is None or not self._kept.are_of(kinds, table):
             made = self._make_biases(kinds)
@@ -89,7 +84,7 @@ class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
 
 @dataclass(frozen=True, eq=False)
 class BlockLayers:
-    """A block's layers: to look them up in modules takes longer than some of them do."""
+    """A block's layers, looked up once: the look-up takes longer than some layers do."""
 
     norm: nn.LayerNorm
     attention: WindowAttention
@@ -101,7 +96,7 @@ class BlockLayers:
 
     @classmethod
     def of(cls, block: SwinTransformerBlock) -> "BlockLayers":
-        """Returns the layers of a block in evaluation mode, without what does nothing there."""
+        """Returns the layers of a block in evaluation mode, where dropout is the identity."""
         at, mlp = block.attn, block.mlp
         return cls(block.norm1, at, at.qkv, at.proj, block.norm2, mlp[0], mlp[3])
 
@@ -150,7 +145,7 @@ def _run_block(
 
 
 def attend(mixed: Tensor, runs: Iterable[tuple[int, int]], biases: Sequence[Tensor]) -> Tensor:
-    """Returns what tokens learn from each other in their boxes, (R, C).
+    """Returns attention of tokens within their boxes, (R, C).
 
     Args:
         mixed: (R + spare, 3*C) queries, keys and values of each head.
@@ -164,23 +159,23 @@ def attend(mixed: Tensor, runs: Iterable[tuple[int, int]], biases: Sequence[Tens
         boxes = mixed[start : start + count].view(-1, length, 3, heads, width // heads)
         q, k, v = boxes.permute(2, 0, 3, 1, 4).unbind()  # (W, heads, L, C / heads) each
         if keys > length:
-            k, v = (_longer(tensor, keys) for tensor in (k, v))
+            k, v = (_padded_view(tensor, keys) for tensor in (k, v))
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=biases[kind])
         attended.append(seen.transpose(1, 2).reshape(count, width))
         start += count
     return attended[0] if len(attended) == 1 else torch.cat(attended)
 
 
-def _longer(boxes: Tensor, length: int) -> Tensor:
-    """Lets each box, (W, heads, L, d), go on into the rows of the next one, without a copy."""
+def _padded_view(boxes: Tensor, length: int) -> Tensor:
+    """Returns a view in which each box, (W, heads, L, d), extends into the next one's rows."""
     count, heads, _, head = boxes.shape
     return boxes.as_strided((count, heads, length, head), boxes.stride())
 
 
 class WindowStage(nn.Sequential):
-    """The blocks of a stage; in inference, tokens go our way through them.
+    """The blocks of a stage; in inference they run on reordered tokens (see `run_blocks`).
 
-    Layers are looked up once. After putting others in their place call `train()` or `eval()`.
+    Layers are looked up once. After replacing any, call `train()` or `eval()`.
     """
 
     _kept: tuple[Size, torch.device, TokenLayout, list[BlockLayers]] | None = None
@@ -200,7 +195,7 @@ class WindowStage(nn.Sequential):
         return run_blocks(x, layers, layout, biases_of(layers, layout))
 
     def train(self, mode: bool = True) -> "WindowStage":
-        """Sets the mode, and forgets what was looked up."""
+        """Sets the mode, and drops the cached layers and layout."""
         self._kept = None
         super().train(mode)
         return self
@@ -210,7 +205,7 @@ class WindowStage(nn.Sequential):
         return [BlockLayers.of(block) for block in self]
 
     def layout(self, shape: Size, device: torch.device, *, is_sliced: bool) -> TokenLayout:
-        """Returns the way of tokens of this shape, (B, T, H, W, C)."""
+        """Returns the layout of tokens of this shape, (B, T, H, W, C)."""
         attentions = [block.attention for block in self.layers()]
         shifts = tuple(tuple(attention.shift_size) for attention in attentions)
         window = tuple(attentions[0].window_size)
@@ -218,7 +213,7 @@ class WindowStage(nn.Sequential):
 
 
 class PatchEmbedding(PatchEmbed3d):  # type: ignore[misc]
-    """torchvision's module, but pixels are not copied where there is nothing to pad."""
+    """torchvision's module, without a copy where no padding is needed."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns tokens, (B, T', H', W', C).
@@ -235,7 +230,7 @@ class PatchEmbedding(PatchEmbed3d):  # type: ignore[misc]
 
 
 class Merging(PatchMerging):  # type: ignore[misc]
-    """torchvision's module, but neighbours come together in one copy where none is missing."""
+    """torchvision's module, with one copy where no padding is needed."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns tokens of four, (B, T, H', W', 2*C).
@@ -253,10 +248,10 @@ class Merging(PatchMerging):  # type: ignore[misc]
 
 
 def is_inference(module: nn.Module) -> bool:
-    """Says whether our own way may be taken: nothing is learnt, and no graph traced."""
+    """Returns whether the fast path may run: evaluation without gradients or tracing."""
     return not (module.training or torch.is_grad_enabled() or torch.compiler.is_compiling())
 
 
 def window_block(*sizes: Any, **options: Any) -> SwinTransformerBlock:
-    """Returns torchvision's block with our attention, whatever attention it asks for."""
+    """Returns torchvision's block with `WindowAttention`."""
     return SwinTransformerBlock(*sizes, **options | {"attn_layer": WindowAttention})

@@ -1,7 +1,7 @@
-"""Linear layers on rows, and what follows them: the GELU in the same pass, the sum in place.
+"""Fused linear layers on rows: linear + GELU in one pass, linear + residual in place.
 
-A CPU's fused operators are those that torch's compiler uses. Where they are missing, slower, or a
-graph is traced, the plain ones run; the numbers are the same to rounding.
+On a CPU these are oneDNN's operators, which torch's compiler uses. Where they are missing, slower,
+or a graph is traced, the plain ones run; the numbers are the same to rounding.
 """
 
 import torch
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _LARGEST_FP32 = 2**18
-"""Weights above which torch's own fp32 product was the faster one."""
+"""Weights above which torch's plain fp32 product measured faster."""
 
 _FEWEST_FP32 = 1024
-"""Rows below which it was: the fused one packs the weights anew for each call."""
+"""Rows below which it did: the fused one packs the weights in each call."""
 
 _HAS_FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _HAS_FUSED_BF16 = _HAS_FUSED and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,6 +1,6 @@
-"""A trunk for inputs of one shape: what its stages look up lies there as buffers.
+"""Static shapes: a trunk for inputs of one shape, with layouts and biases as buffers.
 
-What is left are plain operations on tensors, which compilers, exporters and graph captures follow.
+Its forward pass has plain tensor operations only, so it can be compiled, exported and captured.
 """
 
 import copy
@@ -20,7 +20,7 @@ class FixedStage(nn.Module):
     """`WindowStage` at one shape of input: its blocks, and its layout and biases as buffers."""
 
     def __init__(self, stage: WindowStage, shape: Size, device: torch.device) -> None:
-        """Lays down the biases as the weights are now.
+        """Computes the biases from the current weights.
 
         Args:
             stage: whose blocks are shared.
@@ -29,7 +29,7 @@ class FixedStage(nn.Module):
         """
         super().__init__()
         self.blocks = nn.ModuleList(stage)
-        # In slices a graph would be long, and what is fused across them little.
+        # Slices would make the graph longer and fuse less.
         self._layout = stage.layout(shape, device, is_sliced=False)
         self.register_buffer("back", self._layout.back)
         for i, step in enumerate(self._layout.steps):
@@ -55,28 +55,28 @@ class FixedStage(nn.Module):
 
 
 def specialise(trunk: nn.Module, pixels: Tensor) -> nn.Module:
-    """Returns a twin that shares the parameters and takes inputs of this shape only.
+    """Returns a copy that shares the parameters and takes inputs of this shape only.
 
-    A trunk without `WindowStage` has nothing to lay down: its twin is an ordinary one. The
-    biases are those of now; after a change of the weights, make another.
+    A trunk without `WindowStage` is copied as it is. The biases are computed now; after a change of
+    the weights, make another copy.
 
     Args:
         trunk: in evaluation mode.
         pixels: (B, 3, T, H, W), on the trunk's device and of its type; their values do not matter.
     """
-    twin = copy.deepcopy(trunk, {id(tensor): tensor for tensor in trunk.parameters()})
+    copied = copy.deepcopy(trunk, {id(tensor): tensor for tensor in trunk.parameters()})
     shapes: dict[str, Size] = {}
 
     def note(name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
         shapes[name] = tuple(inputs[0].shape)
 
-    stages = {n: m for n, m in twin.named_modules() if isinstance(m, WindowStage)}
+    stages = {n: m for n, m in copied.named_modules() if isinstance(m, WindowStage)}
     hooks = [m.register_forward_pre_hook(partial(note, n)) for n, m in stages.items()]
     with torch.no_grad():
         if stages:
-            twin(pixels)
+            copied(pixels)
         for hook in hooks:
             hook.remove()
         for name, stage in stages.items():
-            twin.set_submodule(name, FixedStage(stage, shapes[name], pixels.device))
-    return twin
+            copied.set_submodule(name, FixedStage(stage, shapes[name], pixels.device))
+    return copied

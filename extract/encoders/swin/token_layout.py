@@ -1,6 +1,6 @@
-"""Where a stage's blocks have their tokens: in the order of boxes, and cut into slices.
+"""Token layout of a Swin stage: tokens in the order of attention boxes, cut into slices.
 
-Plain numbers and index tensors, found once for a shape of grid; knows no weights.
+Index tensors that depend on the shape of the grid alone, computed once for each shape.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from torch import Tensor
 from extract.encoders.swin.window_boxes import RegionShape, Size, box_kinds
 
 SLICE_ROWS = 3072
-"""Rows that a block takes at a time on a CPU, about: measured, for widths of 48 to 1536."""
+"""Approximate rows of a slice on a CPU: measured, for widths of 48 to 1536."""
 
-LANES = 16
-"""Keys that a CPU's attention takes at a time. Those left over go one by one, at ten times the
-cost each, so a box is given the next box's keys to fill up with, and a bias that hides them."""
+SIMD_WIDTH = 16
+"""Keys per SIMD step of a CPU's attention. A remainder goes one by one, at ten times the cost each,
+so a box is padded with the next box's keys, and a bias that masks them."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class RowSlice:
 
 @dataclass(frozen=True, eq=False)
 class BlockLayout:
-    """Where a block's tokens lie: in order of kinds of boxes, then of the batch.
+    """Positions of a block's tokens: ordered by kind of box, then by batch.
 
     Attributes:
         kinds: of boxes.
-        rows: (R + spare,) which row of the step before goes into each place.
+        rows: (R + spare,) gather index into the rows of the step before.
         padding: (R + spare, 1) whether a row is padding; None if none is.
-        spare: rows after the last box, for its keys to be filled up with; they may hold anything.
+        spare: rows after the last box, which pad its keys; of any value.
         slices: of the R rows.
     """
 
@@ -59,11 +59,11 @@ class BlockLayout:
 
 @dataclass(frozen=True, eq=False)
 class TokenLayout:
-    """The way of a grid's tokens through a stage.
+    """Positions of a grid's tokens through the blocks of a stage.
 
     Attributes:
         steps: one for each block. The step before the first one is the batch of grids itself.
-        back: (B*N,) from where in the last step each token comes back.
+        back: (B*N,) gather index from the last step to the original order.
     """
 
     steps: tuple[BlockLayout, ...]
@@ -80,8 +80,8 @@ def lay_out(
         shape: of the grids, (B, T, H, W).
         window: of the trunk.
         shifts: of each block.
-        device: where the rows are looked up.
-        is_sliced: whether a block takes `SLICE_ROWS` at a time, or all.
+        device: of the index tensors.
+        is_sliced: slices of about `SLICE_ROWS`, or one of all rows.
     """
     batch, *grid = shape
     places = np.arange(prod(shape))  # of each token in the step before
@@ -110,7 +110,7 @@ def _in_order(
 ) -> NDArray[np.int64]:
     """Returns which token of the batch is in each place, (R + spare,).
 
-    -1 stands for none of them. As an index it takes some token, no matter which.
+    -1 stands for none: as an index it gathers an arbitrary token.
     """
     first = num_tokens * np.arange(batch)[:, None, None]
     boxes = [np.where(k.tokens == num_tokens, -1, k.tokens + first).ravel() for k in kinds]
@@ -118,8 +118,8 @@ def _in_order(
 
 
 def simd_width(device: torch.device) -> int:
-    """Returns how many keys attention takes at a time there, as far as that matters."""
-    return LANES if device.type == "cpu" else 1
+    """Returns keys per SIMD step of a device's attention; 1 where padding gains nothing."""
+    return SIMD_WIDTH if device.type == "cpu" else 1
 
 
 def _cut(kinds: tuple[RegionShape, ...], batch: int, limit: int) -> Iterable[RowSlice]:

@@ -1,17 +1,18 @@
-"""The video Swin trunk: torchvision's network with our stages. With `windowed` its only home."""
+"""Video Swin trunk: torchvision's network with the stages of `attention`."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from extract.encoders.swin.attention import Merging, PatchEmbedding, WindowStage, window_block
+from extract.encoders.torch_encoder import TrunkConfig
 
 
 @dataclass(frozen=True)
-class SwinConfig:
+class SwinConfig(TrunkConfig):
     """Shape of the trunk; tuples are (time, height, width).
 
     Attributes:
@@ -38,23 +39,6 @@ class SwinConfig:
     def build(self) -> SwinTransformer3d:
         """Returns the trunk; see `build_trunk`."""
         return build_trunk(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is its inverse."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "SwinConfig":
-        """Rebuilds a configuration.
-
-        Raises:
-            ValueError: a key is unknown or missing.
-        """
-        expected = {f.name for f in fields(cls)}
-        if set(values) != expected:
-            raise ValueError(f"expected trunk keys {sorted(expected)}, got {sorted(values)}")
-        listed: dict[str, Any] = {k: tuple(v) for k, v in values.items() if k != "width"}
-        return cls(width=values["width"], **listed)
 
 
 OMNIVORE_SWINL = SwinConfig((2, 4, 4), 192, (2, 2, 18, 2), (6, 12, 24, 48), (8, 7, 7))

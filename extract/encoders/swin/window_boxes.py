@@ -1,8 +1,8 @@
-"""The boxes that tokens attend in, found from the size of the grid alone.
+"""Attention boxes of shifted windows: the regions in which tokens attend, from the grid's size.
 
 A shifted window that wraps around the grid holds tokens that are no neighbours, and torchvision
-masks those. Here such a window is cut into boxes of neighbours, and every box attends by itself:
-nothing is masked, and less is multiplied.
+masks those. Here such a window is split into boxes of neighbours, and attention is computed per
+box: no mask, and fewer multiplications.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class RegionShape:
     """Boxes of one size, with the same position biases.
 
     Attributes:
-        places: (L,) where the tokens of such a box are in their window.
+        places: (L,) positions of a box's tokens in their window.
         tokens: (W, L) the tokens of each box; N, the size of the grid, stands for padding.
     """
 
@@ -35,7 +35,7 @@ def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[RegionShape, ...]:
     """Returns the boxes that the windows of a grid consist of; a token is in exactly one.
 
     Along an axis not longer than the window, the window shrinks to the axis and is not shifted.
-    Other axes are padded at their end to whole windows, and padding is seen like any token.
+    Other axes are padded at their end to whole windows, and padding is attended to as any token.
 
     Args:
         grid: tokens along each axis.
@@ -47,8 +47,8 @@ def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[RegionShape, ...]:
     padding = [(0, -n % w) for n, w in zip(grid, size, strict=True)]
     tokens = np.pad(np.arange(prod(grid)).reshape(grid), padding, constant_values=prod(grid))
     places = np.arange(prod(size)).reshape(size)
-    # Two places' bias depends on the difference of their codes. Like torchvision's, a shrunk
-    # window takes the first places of the whole one, although those may be elsewhere in space.
+    # The bias of two places depends on the difference of their codes. As in torchvision, a shrunk
+    # window uses the first places of the whole one, although those may be elsewhere in space.
     codes = np.ravel_multi_index(
         np.unravel_index(places.ravel(), window), [2 * w - 1 for w in window]
     )
@@ -62,7 +62,7 @@ def box_kinds(grid: Size, window: Size, shift: Size) -> tuple[RegionShape, ...]:
 
 
 def _spans(length: int, window: int, shift: int) -> list[tuple[slice, slice]]:
-    """Cuts an axis; returns what each box has of the grid, and of its window."""
+    """Returns each box's slice of one axis of the grid, and of its window."""
     starts = range(shift, length - window + 1, window)
     spans = [(slice(i, i + window), slice(0, window)) for i in starts]
     if shift:  # the last window has the end of the axis, and after it the beginning

@@ -1,56 +1,48 @@
-"""A data set in Ego4D's layout, with released features -> what training starts from."""
+"""Ego4D data set: annotations in its layout and released features -> `Prepared`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
-from model.data.annotations import DataRoot, Split
+from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.missing import LEFT_OUT, Missing, say_left_out, with_missing
 from model.data.records import SplitRecords, annotated_in, farthest
 from model.data.samples import Samples, Tracks
-from model.data.task_samples import Enumeration, split_samples
+from model.data.task_samples import split_samples
 from model.data.tracks import Progress, load_tracks
 from model.errors import AnnotationInvalid
-from model.tasks import AR, LTA, TASKS
-from model.train.datasets.prepared import Prepared
+from model.tasks import AR, LTA
+from model.train.datasets.prepared import Prepared, progress_bar
 from model.train.ledger import stage_key
+from model.train.options import TrainingOptions
 
 
 def prepare_ego4d(
-    root: Path,
-    features: str,
+    options: TrainingOptions,
     *,
-    version: str | None,
-    enumeration: Enumeration,
     packed_under: Path,
-    tasks: Sequence[str] = tuple(TASKS),
     has_backpack: bool = True,
-    missing: Missing = "refuse",
     progress: bool = True,
 ) -> Prepared:
     """Returns the samples of train and val; the test split's labels are hidden.
 
     Args:
-        root: folder that holds `v1/` or `v2/`.
-        features: name of a feature set under it, or a folder or URL of one.
-        version: which annotations; None takes v1 where it is there.
-        enumeration: which LTA windows count.
-        packed_under: where features are packed into one memory-mapped file.
-        tasks: what is learnt; files of other tasks are not opened.
-        has_backpack: AR's training samples come along, to fill a backpack from.
-        missing: what becomes of samples whose video has no features; with "skip" the facts name
-            those videos.
-        progress: shows a bar.
+        options: data root, version, features, LTA windows, tasks (files of others are not opened),
+            and treatment of samples without features; with "skip" the facts name their videos.
+        packed_under: folder of the memory-mapped file that features are packed into.
+        has_backpack: reads AR's training samples, too, to fill a backpack from.
+        progress: shows a progress bar.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed, or has no label that a task or the
-            backpack needs; the message says how to fetch it, or what to leave out.
+            backpack needs; the message gives the command or the flag that helps.
         FeaturesMissing: a video has no feature file and that is refused, or no video of a split
-            has one; the message says how to fetch it.
-        FeatureFileInvalid: a feature file is none, or not of its whole video.
+            has one; the message gives the command that fetches it.
+        FeatureFileInvalid: a feature file is malformed, or does not cover its whole video.
     """
-    data = DataRoot.find(root, version)
+    assert options.data is not None
+    root, tasks, enumeration = options.data, options.tasks, options.lta_windows
+    features = options.features or FEATURES
+    data = DataRoot.find(root, options.version)
     also = [AR.name] if has_backpack and AR.name not in tasks else []
     records: dict[Split, SplitRecords] = {
         "train": data.read("train", [*tasks, *also]),
@@ -63,13 +55,8 @@ def prepare_ego4d(
             _check_labels(data, split, labels, tasks, has_backpack=has_backpack, left_out=left_out)
 
     check()
-    with tqdm(desc="features", unit="video", disable=not progress) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        tracks, gone = _load(data, records, features, packed_under, missing, advance)
+    with progress_bar("features", shown=progress) as advance:
+        tracks, gone = _load(data, records, features, packed_under, options.missing, advance)
     facts: dict[str, object] = {
         "licence": "Ego4D's licence binds whoever trained on it",
         "lta_windows": enumeration,
@@ -129,7 +116,7 @@ def _check_labels(
     has_backpack: bool,
     left_out: int,
 ) -> None:
-    """Refuses, before anything is trained, a split without labels that will be asked for."""
+    """Raises, before training starts, where a split lacks labels that a later stage needs."""
     where = f" of a video that has features ({left_out} have none)" if left_out else ""
     what = "learn from" if split == "train" else "fit temperatures on"
     for task in tasks:

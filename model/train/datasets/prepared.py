@@ -1,9 +1,12 @@
-"""What training starts from: samples of every split, label spaces, who made the features."""
+"""Prepared data set: samples of every split, label spaces, and the encoder of the features."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
+from tqdm import tqdm
 
 from model.data.samples import Samples
 from model.tasks import FIXED_LABELS
@@ -11,16 +14,16 @@ from model.tasks import FIXED_LABELS
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A data set, ready to be learnt from.
+    """A data set, ready for training.
 
     Attributes:
-        samples: split -> task -> samples; only splits whose labels are at hand.
+        samples: split -> task -> samples; labelled splits only.
         labels: "verb" and "noun" -> names.
-        encoder: what a bundle's manifest says of the encoder.
+        encoder: the manifest's entry on the encoder.
         encoder_tensors: its weights; empty when features came from files.
         key: hash of all of it.
-        data: the data set, in words, for the model card.
-        facts: how it was made: what a model card should know besides.
+        data: description of the data set for the model card.
+        facts: further entries of the manifest's `training`, such as the licence.
     """
 
     samples: dict[str, dict[str, Samples]]
@@ -41,3 +44,17 @@ class Prepared:
     def num_labels(self) -> dict[str, int]:
         """Classes of every label space, the fixed ones included."""
         return {name: len(names) for name, names in (self.labels | FIXED_LABELS).items()}
+
+
+@contextmanager
+def progress_bar(
+    label: str, unit: str = "video", *, shown: bool = True
+) -> Iterator[Callable[[int, int], None]]:
+    """Yields a callback (done, total) that moves a progress bar."""
+    with tqdm(desc=label, unit=unit, disable=not shown) as bar:
+
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield advance

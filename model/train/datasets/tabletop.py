@@ -1,25 +1,25 @@
-"""The tabletop data set from nothing: world -> encoder -> features, each stage made once."""
+"""Tabletop data set from a seed: world -> encoder -> features, each a cached stage."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from extract.encoders.encoder import VideoEncoder
 from extract.encoders.load import encoder_from_spec, encoder_spec
 from extract.encoders.torch_encoder import TorchEncoder, load_encoder
 from extract.features.store import FeatureStore
 from model.data.annotations import DataRoot, Split
+from model.data.records import SplitRecords
 from model.data.samples import Samples, Tracks
 from model.data.task_samples import split_samples
 from model.data.tracks import read_tracks
 from model.distributed import ALONE, World
 from model.tasks import FIXED_LABELS
-from model.train.datasets.prepared import Prepared
+from model.train.datasets.prepared import Prepared, progress_bar
 from model.train.encoder.pretrain import Pretraining, pretrain_on_clips, pretrain_on_images
 from model.train.ledger import Ledger, stage_key
 from model.train.presets import Preset
@@ -36,7 +36,7 @@ TYPICAL_S = {
     "encoder": 700.0,
     "features": 350.0,
 }
-"""Seconds per stage of a full run on two cores: what the estimate of the rest starts from."""
+"""Seconds per stage of a full run on two cores, from which the time left is estimated."""
 
 DATA = "tabletop, a generated world (not Ego4D)"
 
@@ -44,7 +44,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class Tabletop:
-    """One preset's world, the encoder trained for it, and its features."""
+    """The world of a preset, the encoder trained for it, and its features."""
 
     def __init__(
         self, preset: Preset, folder: Path, ledger: Ledger, *, seed: int, workers: int
@@ -54,7 +54,7 @@ class Tabletop:
         self.data = DataRoot(folder / "world")
 
     def prepare(self) -> Prepared:
-        """Runs what has not been run; returns samples of every split, test truth included."""
+        """Runs the stages that are not cached; returns samples of every split, test included."""
         world = self._world()
         labels = self.data.taxonomy
         num_labels = {n: len(names) for n, names in (labels | FIXED_LABELS).items()}
@@ -79,7 +79,7 @@ class Tabletop:
         key = stage_key(self.preset.world)
 
         def make() -> None:
-            with _Bar("world") as progress:
+            with progress_bar("world") as progress:
                 write_world(
                     self.data.root, self.preset.world, workers=self.workers, progress=progress
                 )
@@ -117,7 +117,7 @@ class Tabletop:
         footage = Footage(self.folder / "footage", config)
 
         def draw() -> None:
-            with _Bar("footage", unit="scene") as progress:
+            with progress_bar("footage", unit="scene") as progress:
                 footage.write(workers=self.workers, progress=progress)
 
         key = stage_key(WORLD_VERSION, config)
@@ -130,53 +130,61 @@ class Tabletop:
         key = stage_key(upstream, encoder.fingerprint)
         store = FeatureStore(self.folder / "features")
 
+        records = {split: self.data.read(split) for split in SPLITS}
+
         def make() -> None:
-            fill_store(self.data, store, encoder, self.ledger.world)
+            fill_store(self.data, records, store, encoder, self.ledger.world)
 
         self.ledger.files("features", key, make, shared=True)
-        return world_samples(self.data, store, encoder), key
+        return world_samples(self.data, records, store, encoder), key
 
 
 def fill_store(
-    data: DataRoot, store: FeatureStore, encoder: VideoEncoder, world: World = ALONE
+    data: DataRoot,
+    records: Mapping[Split, SplitRecords],
+    store: FeatureStore,
+    encoder: VideoEncoder,
+    world: World = ALONE,
 ) -> None:
-    """Extracts what a store lacks of a world's videos, of several ranks each its part."""
-    videos = sorted(set().union(*(data.read(split).videos for split in SPLITS)))
-    with _Bar("features", shown=world.is_first) as progress:
+    """Extracts the features of annotated videos that a store lacks, each rank its part."""
+    videos = sorted(set().union(*(found.videos for found in records.values())))
+    with progress_bar("features", shown=world.is_first) as progress:
         read_tracks(data, videos[world.part(len(videos))], store, encoder, progress=progress)
 
 
 def world_samples(
-    data: DataRoot, store: FeatureStore, encoder: VideoEncoder
+    data: DataRoot,
+    records: Mapping[Split, SplitRecords],
+    store: FeatureStore,
+    encoder: VideoEncoder,
 ) -> dict[str, dict[str, Samples]]:
-    """Returns split -> task -> samples of a world, the test split's truth included."""
-    samples: dict[str, dict[str, Samples]] = {}
-    for split in SPLITS:
-        records = data.read(split)
-        tracks = read_tracks(data, records.videos, store, encoder)
-        samples[split] = split_samples(records, Tracks.join(tracks))
-    return samples
+    """Returns split -> task -> samples of a world, the test split included."""
+    return {
+        split: split_samples(found, Tracks.join(read_tracks(data, found.videos, store, encoder)))
+        for split, found in records.items()
+    }
 
 
 def prepare_world(root: Path, bundle: Place, features: Place) -> Prepared:
-    """Returns a world that lies on disk, with features by a finished bundle's encoder.
+    """Returns an existing world, with features by a finished bundle's encoder.
 
     Args:
         root: the world's folder.
-        bundle: whose encoder to use, its folder or URL.
-        features: where features lie, a folder or URL; what is missing is extracted.
+        bundle: folder or URL of the bundle that has the encoder.
+        features: folder or URL of features; missing ones are extracted.
 
     Raises:
         WeightsError: the bundle cannot be used.
-        AnnotationInvalid: there is no world.
+        AnnotationInvalid: the folder holds no world.
     """
     data, store = DataRoot(root), FeatureStore(features)
     loaded = load_bundle(bundle)
     encoder = encoder_from_spec(loaded.manifest.encoder, loaded.encoder)
-    fill_store(data, store, encoder)
+    records = {split: data.read(split) for split in SPLITS}
+    fill_store(data, records, store, encoder)
     config = json.loads((root / WORLD_FILE).read_text())
     return Prepared(
-        samples=world_samples(data, store, encoder),
+        samples=world_samples(data, records, store, encoder),
         labels=data.taxonomy,
         encoder=loaded.manifest.encoder,
         encoder_tensors=loaded.encoder,
@@ -184,21 +192,3 @@ def prepare_world(root: Path, bundle: Place, features: Place) -> Prepared:
         data=DATA,
         facts={"licence": "Apache-2.0"},
     )
-
-
-class _Bar:
-    """A progress bar fed with (done, total)."""
-
-    def __init__(self, label: str, unit: str = "video", *, shown: bool = True) -> None:
-        self._label, self._unit, self._shown = label, unit, shown
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self._bar = tqdm(desc=self._label, unit=self._unit, disable=not self._shown)
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def _advance(self, done: int, total: int) -> None:
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)

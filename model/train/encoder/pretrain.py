@@ -1,44 +1,43 @@
-"""Trains the small tabletop encoder from pixels, on footage of its own.
+"""Supervised pretraining of the tabletop encoder, from pixels, on footage of its own.
 
-It stands for what ImageNet and Kinetics are to Omnivore: features that know things and actions,
-not the tasks. First single images: every place of the feature map learns what it shows and what
-is being acted on, from label maps. Then clips: places go on, and the mean of all places, the
-feature, learns the verb and noun of its action. A sample is several windows of one action whose
-features are averaged, because a label says what happens in the action, not in which window.
+It takes the place of ImageNet and Kinetics for Omnivore: features of objects and actions, not of
+the tasks. Stage one, single images: every location of the feature map predicts what it shows and
+what is being acted on, from label maps. Stage two, clips: locations go on, and their mean, the
+feature, predicts the verb and noun of its action. A sample averages the features of several windows
+of one action, because a label holds for the action, not for each window.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.contract import FeatureContract
+from extract.cpu import one_thread_per_core
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from model.config import FitConfig
 from model.distributed import ALONE, World
-from model.train.encoder.sharded import one_thread_per_core, sharded_backward
+from model.train.encoder.sharded import sharded_backward
 from model.train.encoder.views import ViewConfig, Views, place_targets
 from model.train.fit import FitJob, fit, shuffled
 from model.train.methods.losses import output_loss
+from tabletop.files.footage import Footage, TrimmedAction
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How the encoder is trained.
+    """Hyper-parameters of the encoder's training.
 
     Attributes:
         images: the optimisation on single images.
         clips: the optimisation on windows of actions.
-        image_shard: images whose gradients one thread computes at a time.
-        clip_shard: actions whose gradients one thread computes at a time.
+        image_shard: images in a shard, whose gradients one thread computes.
+        clip_shard: actions in a shard.
         windows_per_sample: windows averaged in one sample of an action.
-        views: how samples are varied.
+        views: data augmentation.
     """
 
     images: FitConfig
@@ -49,45 +48,8 @@ class PretrainConfig:
     views: ViewConfig = ViewConfig()
 
 
-class TrimmedAction(Protocol):
-    """An action of a scene, counted in kept frames."""
-
-    @property
-    def video_uid(self) -> str:
-        """Of its scene."""
-
-    @property
-    def start_frame(self) -> int:
-        """First kept frame."""
-
-    @property
-    def end_frame(self) -> int:
-        """Kept frame after the last one."""
-
-    @property
-    def verb(self) -> int:
-        """Class id."""
-
-    @property
-    def noun(self) -> int:
-        """Class id."""
-
-
-class Footage(Protocol):
-    """What the encoder learns from."""
-
-    scenes: Sequence[str]
-    actions: Sequence[TrimmedAction]
-
-    def frames(self, scene: str) -> NDArray[np.uint8]:
-        """Returns a scene's kept frames, (n, H, W, 3)."""
-
-    def label_maps(self, scene: str) -> NDArray[np.uint8]:
-        """Returns one map per temporal token, as `Renderer.labels` draws them."""
-
-
 class Pretraining(nn.Module):
-    """The trunk with a classifier of places and one of actions.
+    """The trunk with a classifier of locations and one of actions.
 
     Attributes:
         num_labels: "verb" and "noun" -> classes.
@@ -95,18 +57,13 @@ class Pretraining(nn.Module):
     """
 
     def __init__(self, swin: SwinConfig, num_labels: dict[str, int]) -> None:
-        """Builds both.
-
-        Args:
-            swin: the trunk.
-            num_labels: "verb" and "noun" -> classes.
-        """
+        """Builds the trunk of a configuration, and classifiers for these label spaces."""
         super().__init__()
         self.num_labels = num_labels
         self.token_frames = swin.patch[0]
         self.trunk = build_trunk(swin)
         self.place = nn.Linear(swin.dim, 2 * num_labels["noun"] + 1 + num_labels["verb"])
-        nn.init.constant_(self.place.bias, -3.0)  # most places show none of most things
+        nn.init.constant_(self.place.bias, -3.0)  # most locations show none of most objects
         self.outputs = nn.ModuleDict({n: nn.Linear(swin.dim, k) for n, k in num_labels.items()})
 
     def tokens(self, windows: Tensor) -> Tensor:
@@ -118,7 +75,7 @@ class Pretraining(nn.Module):
 
 @dataclass(frozen=True)
 class _Shard:
-    """Positions of some samples of a batch, and the seed of everything random in them."""
+    """Positions of some samples of a batch, and the seed of their augmentation."""
 
     samples: list[int]
     seed: int
@@ -134,16 +91,16 @@ def pretrain_on_images(
     checkpoint: Path | None = None,
     world: World = ALONE,
 ) -> None:
-    """Trains trunk and places on one temporal token at a time, each once per epoch.
+    """Trains trunk and locations on one temporal token at a time, each once per epoch.
 
     Args:
         model: trained in place.
-        footage: what to learn from.
+        footage: the training data.
         contract: the encoder's input.
-        config: how.
-        seed: of everything random.
-        checkpoint: where epochs are saved and resumed from.
-        world: who trains together.
+        config: hyper-parameters.
+        seed: for all random generators.
+        checkpoint: file that epochs are saved to and resumed from.
+        world: the ranks that train together.
     """
     views = Views(contract, model.token_frames, config.views)
     places = [(s, i) for s in footage.scenes for i in range(len(footage.label_maps(s)))]
@@ -159,8 +116,8 @@ def pretrain_on_images(
         shown = torch.cat([visible, acted_on], dim=-1).float()
         return _place_loss(model.place(tokens)[..., : shown.shape[-1]], shown)
 
-    fitting = FitJob(config.images, seed, checkpoint, world=world)
-    _fit(model, len(places), loss, fitting, config.image_shard, "images")
+    job = FitJob(config.images, seed, checkpoint, world=world)
+    _fit(model, len(places), loss, job, config.image_shard, "images")
 
 
 def pretrain_on_clips(
@@ -173,17 +130,7 @@ def pretrain_on_clips(
     checkpoint: Path | None = None,
     world: World = ALONE,
 ) -> None:
-    """Trains everything on windows of labelled actions.
-
-    Args:
-        model: trained in place.
-        footage: what to learn from.
-        contract: the encoder's input.
-        config: how.
-        seed: of everything random.
-        checkpoint: where epochs are saved and resumed from.
-        world: who trains together.
-    """
+    """Trains everything on windows of labelled actions; arguments as `pretrain_on_images`."""
     views = Views(contract, model.token_frames, config.views)
     actions = footage.actions
     length = contract.window_frames // contract.frame_step // model.token_frames
@@ -208,16 +155,16 @@ def pretrain_on_clips(
         shown = torch.cat([visible, acted_on, doing], dim=-1).float()
         features = tokens.mean(dim=(1, 2, 3)).unflatten(0, (len(records), -1)).mean(dim=1)
         labels = {"verb": verb.unsqueeze(1), "noun": noun.unsqueeze(1)}
-        told = [
+        losses = [
             output_loss(
                 output(features).unsqueeze(1), labels[name], smoothing=config.clips.label_smoothing
             )
             for name, output in model.outputs.items()
         ]
-        return _place_loss(model.place(tokens), shown) + torch.stack(told).sum()
+        return _place_loss(model.place(tokens), shown) + torch.stack(losses).sum()
 
-    fitting = FitJob(config.clips, seed, checkpoint, world=world)
-    _fit(model, len(actions), loss, fitting, config.clip_shard, "clips")
+    job = FitJob(config.clips, seed, checkpoint, world=world)
+    _fit(model, len(actions), loss, job, config.clip_shard, "clips")
 
 
 def _begins(
@@ -250,7 +197,7 @@ def _targets(
 def _doing(
     acted_on: Tensor, verb: Tensor, noun: Tensor, num_verbs: int, config: PretrainConfig
 ) -> Tensor:
-    """Returns the action's verb at the places where its noun is being acted on."""
+    """Returns the action's verb at the locations where its noun is being acted on."""
     verb, noun = (x.repeat_interleave(config.windows_per_sample) for x in (verb, noun))
     index = noun.view(-1, 1, 1, 1, 1).expand(*acted_on.shape[:-1], 1)
     verbs = F.one_hot(verb, num_verbs).bool().view(len(verb), 1, 1, 1, -1)
@@ -258,7 +205,7 @@ def _doing(
 
 
 def _place_loss(logits: Tensor, shown: Tensor) -> Tensor:
-    """Returns the binary cross entropy, summed over kinds and averaged over places."""
+    """Returns the binary cross entropy, summed over classes and averaged over locations."""
     return F.binary_cross_entropy_with_logits(logits, shown) * shown.shape[-1]
 
 
@@ -266,11 +213,11 @@ def _fit(
     model: Pretraining,
     count: int,
     loss: Callable[[_Shard], Tensor],
-    fitting: FitJob,
+    job: FitJob,
     shard_size: int,
     label: str,
 ) -> None:
-    batch_size = fitting.config.batch_size
+    batch_size = job.config.batch_size
 
     def batches(generator: torch.Generator) -> Iterator[list[_Shard]]:
         for which in shuffled(count, batch_size, generator):
@@ -282,8 +229,8 @@ def _fit(
         fit(
             model,
             batches,
-            sharded_backward(model, loss, pool, fitting.world),
-            fitting,
+            sharded_backward(model, loss, pool, job.world),
+            job,
             steps_per_epoch=-(-count // batch_size),
             label=label,
             max_norm=1.0,

@@ -1,13 +1,8 @@
-"""Work side by side on all cores, one thread on each.
-
-A small network spends its time in many short operations, which threads inside an operation do not
-speed up (measured: not at all on two cores). Whole shards, or whole videos, side by side do.
-"""
+"""Data-parallel backward pass: the shards of a batch side by side on cores and ranks."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from typing import TypeVar
 
 import torch
@@ -16,18 +11,6 @@ from torch import Tensor, nn
 from model.distributed import ALONE, World
 
 ShardT = TypeVar("ShardT")
-
-
-@contextmanager
-def one_thread_per_core() -> Iterator[Executor]:
-    """Gives as many threads as torch may use cores; inside each, operations keep to one core."""
-    cores = torch.get_num_threads()
-    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)  # in some builds a thread's setting reaches beyond it
 
 
 def sharded_backward(

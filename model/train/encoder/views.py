@@ -1,4 +1,4 @@
-"""Frames and label maps of training videos as augmented samples with targets for every place."""
+"""Data augmentation: frames and label maps of footage -> samples with targets per location."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from extract.encoders.preprocess import to_network_input
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """How samples are varied.
+    """Ranges of the augmentation.
 
     Attributes:
         map_size: height and width of a label map; they divide the frame's.
-        shift: pixels a sample is moved by at most.
-        zoom: share by which a sample is enlarged or reduced at most.
-        gain: share by which channels and brightness change at most.
-        swap: share of samples whose colour channels change places.
-        least_share: a thing counts in a place of which it covers this share.
+        shift: largest translation, in pixels.
+        zoom: largest relative change of scale.
+        gain: largest relative change of channels and brightness.
+        swap: share of samples whose colour channels are permuted.
+        least_share: share of a location that an object must cover to be a target there.
     """
 
     map_size: tuple[int, int] = (48, 64)
@@ -34,15 +34,15 @@ class ViewConfig:
 
 
 class Views:
-    """Takes samples from videos, windows and label maps moved alike."""
+    """Draws samples: the same geometric augmentation for windows and label maps."""
 
     def __init__(self, contract: FeatureContract, token_frames: int, config: ViewConfig) -> None:
-        """Takes what the encoder sees.
+        """Sets the sizes and ranges.
 
         Args:
-            contract: its input.
-            token_frames: kept frames in one temporal token, for each of which there is a map.
-            config: how samples are varied.
+            contract: the encoder's input.
+            token_frames: kept frames in one temporal token, each of which has a label map.
+            config: ranges of the augmentation.
         """
         self._contract, self._token_frames, self._config = contract, token_frames, config
 
@@ -59,9 +59,9 @@ class Views:
         Args:
             frames: the video's kept frames, (n, H, W, 3).
             maps: its label maps.
-            tokens: the temporal token at which each window begins; too late ones begin earlier.
+            tokens: first temporal token of each window, clamped to the last whole window.
             count: temporal tokens in a window, T / token_frames.
-            generator: what is drawn from.
+            generator: random generator.
         """
         size = self._token_frames
         last = min(len(frames) // size, len(maps)) - count
@@ -81,26 +81,26 @@ class Views:
         )
 
     def _crop(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws which row and column of a frame each pixel is taken from."""
+        """Draws the source row and column of each pixel."""
         config, contract = self._config, self._contract
         dy, dx = (2 * torch.rand(2, generator=generator) - 1) * config.shift
         zoom = 1 + config.zoom * (2 * torch.rand(1, generator=generator) - 1)
-        taken = []
+        sources = []
         for size, moved in ((contract.crop_height, dy), (contract.crop_width, dx)):
             middle = (size - 1) / 2
             place = (torch.arange(size) - middle) / zoom + middle + moved
-            taken.append(place.round().long().clamp(0, size - 1))
-        rows, columns = taken
+            sources.append(place.round().long().clamp(0, size - 1))
+        rows, columns = sources
         if torch.rand(1, generator=generator) < 0.5:
             columns = columns.flip(0)
         return rows, columns
 
     def recolour(self, windows: Tensor, generator: torch.Generator) -> Tensor:
-        """Returns the network's input, (B*K, 3, T, H, W), each sample in colours of its own.
+        """Returns the network's input, (B*K, 3, T, H, W), with colour jitter per sample.
 
         Args:
             windows: (B, K, T, H, W, 3) uint8.
-            generator: what is drawn from.
+            generator: random generator.
         """
         gain, batch = self._config.gain, len(windows)
         x = to_network_input(windows.flatten(0, 1), self._contract).unflatten(0, (batch, -1))
@@ -117,20 +117,20 @@ class Views:
 def place_targets(
     maps: Tensor, num_nouns: int, *, grid: tuple[int, int], least_share: float
 ) -> tuple[Tensor, Tensor]:
-    """Returns what each place shows: (..., *grid, N + 1) and (..., *grid, N) booleans.
+    """Returns the targets of each location: (..., *grid, N + 1) and (..., *grid, N) booleans.
 
-    First the nouns and the hand that can be seen, then the noun that is being acted on.
+    First the visible nouns and the hand, then the noun that is being acted on.
 
     Args:
         maps: (..., h, w) uint8, as `Renderer.labels` draws them.
         num_nouns: N.
-        grid: rows and columns of places; they divide the maps'.
-        least_share: a thing counts in a place of which it covers this share.
+        grid: rows and columns of locations; they divide the maps'.
+        least_share: share of a location that an object must cover to be a target there.
     """
     kinds = num_nouns + 2  # the table, the nouns, a hand
     code = (maps & 127).long() + kinds * (maps >> 7).long()
     places = code.unflatten(-2, (grid[0], -1)).unflatten(-1, (grid[1], -1))
-    places = places.transpose(-3, -2).flatten(-2)  # (..., *grid, pixels of a place)
+    places = places.transpose(-3, -2).flatten(-2)  # (..., *grid, pixels of a location)
     counts = torch.zeros(*places.shape[:-1], 2 * kinds)
     counts.scatter_add_(-1, places, torch.ones(()).expand(places.shape))
     shares = counts / places.shape[-1]

@@ -1,4 +1,4 @@
-"""The loss of each output: cross entropy, or binary cross entropy over nodes for one label."""
+"""Losses of the outputs: cross entropy, or binary cross entropy over nodes for one label."""
 
 from collections.abc import Mapping
 
@@ -16,16 +16,16 @@ def output_loss(
     """Returns the mean loss over labelled nodes, a scalar; zero where there is none.
 
     Args:
-        logits: (G, n, Y); with Y = 1 every node is judged by itself (PNR, Sec. 4.1).
+        logits: (G, n, Y); with Y = 1 every node is a binary decision (PNR, Sec. 4.1).
         target: (G, n) label ids, IGNORE where there is none; with Y = 1, zeros, ones or IGNORE.
         smoothing: label smoothing of the cross entropy.
-        share: of a batch's labels that is given here; the loss is multiplied with it, so that
-            those of all parts of a batch add up to the batch's.
+        share: of the batch's labels that are in this part; scales the loss, so that the losses of
+            all parts add up to the batch's.
     """
-    if not share:  # a mean over nothing; yet every parameter gets a gradient, as elsewhere
+    if not share:  # no labels, but parameters need a gradient as on the other ranks
         return logits.sum() * 0.0
     is_known = target != IGNORE
-    count = is_known.sum().clamp(min=1)  # stays on the device: a step waits for no number
+    count = is_known.sum().clamp(min=1)  # stays on the device: no synchronisation in a step
     if logits.shape[-1] == 1:
         rows = logits.squeeze(-1)
         weight = is_known.to(logits.dtype)
@@ -58,7 +58,7 @@ def task_loss(
         logits: output -> (G, n, Y).
         labels: output -> (G, n).
         config: its label smoothing and its `node_loss` rule.
-        shares: output -> share of the batch's labels that is given here; all, where not named.
+        shares: output -> share of the batch's labels that are in this part; 1 where missing.
     """
     share = shares or {}
     losses = [

@@ -1,4 +1,4 @@
-"""PCGrad: tasks' gradients on shared parameters, projected off each other where they conflict.
+"""PCGrad: conflicting gradients of tasks on shared parameters, projected off each other.
 
 Yu et al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, algorithm 1 (paper Table 4).
 """
@@ -19,7 +19,7 @@ def project_conflicts(gradients: Tensor, orders: list[list[int]]) -> Tensor:
 
     Args:
         gradients: (T, P), one flat gradient a task.
-        orders: for every task the order in which it meets the others.
+        orders: for every task, the order in which it is projected off the others.
     """
     norms = gradients.square().sum(dim=1)
     repaired = gradients.clone()
@@ -37,17 +37,17 @@ def pcgrad_backward(
     losses: Callable[[BatchT], Tensor],
     world: World = ALONE,
 ) -> Callable[[BatchT], Tensor]:
-    """Returns what sets a batch's gradients with surgery on the shared parameters.
+    """Returns a backward pass with gradient surgery on the shared parameters.
 
     The other parameters belong to one task each and get its plain gradient. Orders are drawn from
-    the global generator, so a resumed run meets the same ones. Surgery is on the gradients of the
-    whole batch: each task's are added up over all ranks first.
+    the global generator, so a resumed run draws the same ones. Surgery is on the gradients of the
+    whole batch: each task's are summed over all ranks first.
 
     Args:
-        shared: what all tasks use.
+        shared: module that all tasks use.
         model: everything trained, `shared` included.
         losses: batch -> (T,) losses.
-        world: who computes the other parts of a batch.
+        world: the ranks that share a batch.
     """
     common = list(shared.parameters())
     held = {id(p) for p in common}

@@ -1,4 +1,4 @@
-"""The stages of learning: multi-task model -> backpack -> one skill per task -> temperatures."""
+"""Training stages: multi-task model -> backpack -> one skill per task."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -28,33 +28,33 @@ def train_multitask(
     config: ModelConfig,
     samples: Mapping[str, Samples],
     num_labels: Mapping[str, int],
-    fitting: FitJob,
+    job: FitJob,
     *,
     surgery: bool = False,
 ) -> MultiTaskModel:
-    """Returns a model trained on all tasks given, their losses averaged (Sec. 3.2).
+    """Returns a model trained on all tasks of `samples`, their losses averaged (Sec. 3.2).
 
-    Every step takes one batch of each task through one backbone pass; an epoch is as long as
-    the task with most samples, shorter ones start over. With one task this is the paper's
-    Temporal Graph, and with no temporal layer its MLP.
+    Every step takes one batch of each task through one backbone pass; an epoch is one pass over
+    the task with most samples, the others restart. With one task this is the paper's Temporal
+    Graph, and without temporal layers its MLP.
 
     Args:
         config: sizes and choices.
         samples: task -> training samples.
         num_labels: label space -> classes.
-        fitting: how.
-        surgery: tasks' conflicting gradients are projected off each other (PCGrad, Table 4).
+        job: optimisation, seed, device and ranks.
+        surgery: with PCGrad (Table 4).
     """
-    torch.manual_seed(fitting.seed)
-    fit_config, device, world = fitting.config, fitting.device, fitting.world
+    torch.manual_seed(job.seed)
+    fit_config, device, world = job.config, job.device, job.world
     model = MultiTaskModel(config, [s.spec for s in samples.values()], num_labels).to(device)
     steps = max(-(-len(s) // fit_config.batch_size) for s in samples.values())
 
     def batches(generator: torch.Generator) -> Iterator[dict[str, Batch]]:
-        return _side_by_side(samples, config, fitting, steps, generator)
+        return _side_by_side(samples, config, job, steps, generator)
 
     def losses(batch: dict[str, Batch]) -> Tensor:
-        with precision(fitting):
+        with precision(job):
             logits = model({task: b.inputs for task, b in batch.items()})
         each = [
             task_loss(model.specs[t], logits[t], b.labels, config=fit_config, shares=b.shares)
@@ -70,25 +70,25 @@ def train_multitask(
         backward = pcgrad_backward(model.backbone, model, losses, world)
     else:
         backward = backward_of(total, model, world)
-    fit(model, batches, backward, fitting, steps_per_epoch=steps, label="+".join(samples))
+    fit(model, batches, backward, job, steps_per_epoch=steps, label="+".join(samples))
     return model.cpu().requires_grad_(False)
 
 
 def _side_by_side(
     samples: Mapping[str, Samples],
     config: ModelConfig,
-    fitting: FitJob,
+    job: FitJob,
     steps: int,
     generator: torch.Generator,
 ) -> Iterator[dict[str, Batch]]:
-    """One batch of every task a step; tasks with fewer samples start over, shuffled again."""
-    size = fitting.config.batch_size
+    """One batch of every task a step; tasks with fewer samples restart, reshuffled."""
+    size = job.config.batch_size
     streams = {
         task: islice(reshuffled(len(s), size, generator), steps) for task, s in samples.items()
     }
     for chosen in zip(*streams.values(), strict=True):
         yield {
-            task: _draw(samples[task], which, config, fitting, generator)
+            task: _draw(samples[task], which, config, job, generator)
             for task, which in zip(streams, chosen, strict=True)
         }
 
@@ -97,7 +97,7 @@ def _side_by_side(
 def fill_backpack(model: MultiTaskModel, actions: Samples, *, device: str = "cpu") -> Backpack:
     """Returns the prototypes of every known task from AR's training samples (Sec. 3.3).
 
-    All samples count, with the vectors evaluation picks, so the result does not depend on luck.
+    All samples count, with the vectors of evaluation, so the result is deterministic.
     """
     model.eval().to(device)
     views: dict[str, list[Tensor]] = {task: [] for task in model.heads}
@@ -122,11 +122,11 @@ def fill_backpack(model: MultiTaskModel, actions: Samples, *, device: str = "cpu
 
 
 class SkillOnBackbone(nn.Module):
-    """One skill and the backbone under it; only what is trained is a submodule.
+    """One skill and its backbone; only what is trained is a submodule.
 
     Attributes:
-        skill: the novel task's part.
-        backbone: what it stands on.
+        skill: of the novel task.
+        tuned: parts of the backbone that are trained with it, by name.
     """
 
     def __init__(self, skill: Skill, backbone: Backbone, *, tuned: Mapping[str, nn.Module]) -> None:
@@ -151,7 +151,7 @@ class SkillOnBackbone(nn.Module):
 
 
 def tuned_parts(model: MultiTaskModel, fit_config: FitConfig) -> dict[str, nn.Module]:
-    """Returns the parts of a multi-task model that learning a skill on it moves, by name."""
+    """Returns the parts of a multi-task model that are trained with a skill on it, by name."""
     moved = {"backbone": fit_config.tune_backbone, "heads": fit_config.tune_heads}
     return {name: getattr(model, name) for name, moves in moved.items() if moves}
 
@@ -161,32 +161,32 @@ def train_skill(
     spec: TaskSpec,
     samples: Samples,
     num_labels: Mapping[str, int],
-    fitting: FitJob,
+    job: FitJob,
     *,
     perspectives: tuple[str, ...] | None = None,
 ) -> SkillOnBackbone:
-    """Returns a task learnt on a backbone with the other tasks' backpack (Sec. 3.3).
+    """Returns a skill trained on a backbone with the other tasks' backpack (Sec. 3.3).
 
-    The backbone given is left as it is: where the fitting says that it moves, a copy does.
+    Fine-tuning changes a copy of the backbone.
 
     Args:
         backbone: multi-task model and its backpack.
         spec: the novel task.
         samples: its training samples.
         num_labels: label space -> classes.
-        fitting: how, and what else is trained.
-        perspectives: known tasks to listen to; None takes all but the one learnt, () none (then
-            this is fine-tuning with a new head).
+        job: optimisation, seed, device and ranks; what of the backbone is fine-tuned.
+        perspectives: known tasks whose perspectives vote; None: all but the novel one; (): none,
+            which is fine-tuning with a new head.
     """
-    torch.manual_seed(fitting.seed)
+    torch.manual_seed(job.seed)
     known = [task for task in backbone.model.specs if task != spec.name]
     if perspectives is not None:
         known = list(perspectives)
     skill = Skill(backbone.model.config, spec, known, num_labels)
-    backbone, tuned = _to_tune(backbone, fitting.config)
-    on_device = backbone.to(fitting.device)
-    learner = SkillOnBackbone(skill, on_device, tuned=tuned).to(fitting.device)
-    fit_task(learner, spec, samples, backbone.model.config, fitting, label=f"skill {spec.name}")
+    backbone, tuned = _to_tune(backbone, job.config)
+    on_device = backbone.to(job.device)
+    learner = SkillOnBackbone(skill, on_device, tuned=tuned).to(job.device)
+    fit_task(learner, spec, samples, backbone.model.config, job, label=f"skill {spec.name}")
     learner.requires_grad_(False).cpu()
     return SkillOnBackbone(skill, replace(backbone, model=backbone.model.cpu()), tuned=tuned)
 
@@ -196,46 +196,46 @@ def fit_task(
     spec: TaskSpec,
     samples: Samples,
     config: ModelConfig,
-    fitting: FitJob,
+    job: FitJob,
     *,
     label: str,
 ) -> None:
-    """Trains, in place, what answers one task: a call of `learner` with a batch's inputs."""
+    """Trains, in place, a module that maps a batch's inputs to the logits of one task."""
 
     def batches(generator: torch.Generator) -> Iterator[Batch]:
-        for which in shuffled(len(samples), fitting.config.batch_size, generator):
-            yield _draw(samples, which, config, fitting, generator)
+        for which in shuffled(len(samples), job.config.batch_size, generator):
+            yield _draw(samples, which, config, job, generator)
 
     def loss(batch: Batch) -> Tensor:
-        with precision(fitting):
+        with precision(job):
             logits = learner(batch.inputs)
-        return task_loss(spec, logits, batch.labels, config=fitting.config, shares=batch.shares)
+        return task_loss(spec, logits, batch.labels, config=job.config, shares=batch.shares)
 
-    backward = backward_of(loss, learner, fitting.world)
-    steps = -(-len(samples) // fitting.config.batch_size)
-    fit(learner, batches, backward, fitting, steps_per_epoch=steps, label=label)
+    backward = backward_of(loss, learner, job.world)
+    steps = -(-len(samples) // job.config.batch_size)
+    fit(learner, batches, backward, job, steps_per_epoch=steps, label=label)
 
 
 def _to_tune(backbone: Backbone, fit_config: FitConfig) -> tuple[Backbone, dict[str, nn.Module]]:
-    """Returns the backbone to learn on and the parts of it that training moves."""
+    """Returns the backbone, copied if it is fine-tuned, and its trained parts."""
     backbone.model.eval()
     if not tuned_parts(backbone.model, fit_config):
         return backbone, {}
     model = copy.deepcopy(backbone.model)
     tuned = {name: m.requires_grad_(True) for name, m in tuned_parts(model, fit_config).items()}
-    made_by = fingerprint(dict(backbone.model.state_dict()))
-    return replace(backbone, model=model, tuned_from=made_by), tuned
+    tuned_from = fingerprint(dict(backbone.model.state_dict()))
+    return replace(backbone, model=model, tuned_from=tuned_from), tuned
 
 
 def _draw(
     samples: Samples,
     which: Tensor,
     config: ModelConfig,
-    fitting: FitJob,
+    job: FitJob,
     generator: torch.Generator,
 ) -> Batch:
-    """Returns this rank's part of a training batch: rows, crops and lone contexts at random."""
-    fit_config, world = fitting.config, fitting.world
+    """Returns this rank's part of a training batch, with random rows, crops and context dropout."""
+    fit_config, world = job.config, job.world
     batch = samples.draw(
         which,
         config,
@@ -246,4 +246,4 @@ def _draw(
     )
     if fit_config.feature_dropout:
         batch = replace(batch, inputs=F.dropout(batch.inputs, fit_config.feature_dropout))
-    return batch.to(fitting.device)
+    return batch.to(job.device)

@@ -1,7 +1,7 @@
-"""The methods the paper compares, as trainings that build on each other (Tables 1, 2, 4, 6, 7).
+"""Methods of the paper as trainings that depend on each other (Tables 1, 2, 4, 6, 7).
 
-A `Training` is one of them; `Trainer` carries it out on top of those it needs and rebuilds its
-models from the tensors it left behind. Nothing here knows where tensors are kept.
+`Trainer` carries out a `Training` on the tensors of those it depends on, and rebuilds its models
+from tensors; storage is the caller's.
 """
 
 from collections.abc import Mapping
@@ -37,16 +37,16 @@ MULTITASK = ("mlp", "temporal", "mtl", "mtl-pcgrad")
 """Kinds that train known tasks: alone without or with the graph, together, with surgery."""
 
 SKILLS = ("mtl-ft", "egopack", "egopack-shared")
-"""Kinds that learn one novel task on a multi-task model."""
+"""Kinds that train a novel task on a multi-task model."""
 
 MOVES_BACKBONE = ("mtl-ft", "egopack")
 """Skills whose backbone is their own."""
 
 MOVES_HEADS = ("egopack",)
-"""Skills with a backbone of their own that listen to its known tasks' heads."""
+"""Skills with a backbone of their own that use the heads of its known tasks."""
 
 NEEDS_OTHERS = (*SKILLS, "mtl-tt")
-"""Kinds that stand on a model of the other tasks."""
+"""Kinds that depend on a model of the other tasks."""
 
 TRANSLATIONS = ("tt", "mtl-tt")
 """Kinds that translate other models' features."""
@@ -62,7 +62,7 @@ LABELS = {
     "egopack": "EgoPack",
     "egopack-shared": "EgoPack, one shared backbone",
 }
-"""Method -> its name in the paper's tables; the last is ours (one pass answers every task)."""
+"""Method -> its name in the paper's tables; the last is ours (one pass for all tasks)."""
 
 SERVABLE = tuple(name for name in LABELS if name not in TRANSLATIONS)
 """Methods whose models a bundle can hold."""
@@ -74,8 +74,8 @@ class Training:
 
     Attributes:
         kind: a method, or "backpack".
-        tasks: what it is trained on, or the one task that it learns.
-        change: fields of the `ModelConfig` set otherwise, for ablations.
+        tasks: that it is trained on, or the novel task.
+        change: overridden fields of the `ModelConfig`, for ablations.
     """
 
     kind: str
@@ -90,17 +90,17 @@ class Training:
 
 
 def parts_of(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> list[Training]:
-    """Returns the parts whose models answer all tasks given with one method."""
+    """Returns the trainings of one method whose models answer all tasks."""
     if method in ("mtl", "mtl-pcgrad"):
         return [Training(method, tasks)]
     return [Training(method, (task,)) for task in tasks]
 
 
 def needs_of(part: Training, tasks: tuple[str, ...] = ALL_TASKS) -> list[Training]:
-    """Returns what a part is built on, in order, when `tasks` are all there are.
+    """Returns the direct dependencies of a part, in order, where `tasks` are all tasks.
 
-    A novel task stands on a model of all *other* tasks (leave one out); `egopack-shared` on one
-    model of all tasks, so that every skill shares its single pass.
+    A novel task depends on a model of all *other* tasks (leave one out); `egopack-shared` on one
+    model of all tasks, so that all skills share its pass.
     """
     if part.kind in MULTITASK:
         return []
@@ -115,19 +115,19 @@ def needs_of(part: Training, tasks: tuple[str, ...] = ALL_TASKS) -> list[Trainin
 
 
 def has_backpack(method: str, tasks: tuple[str, ...] = ALL_TASKS) -> bool:
-    """Whether a method fills a backpack, which is made of AR's training samples."""
+    """Whether a method has a backpack, which is filled from AR's training samples."""
     needs = [need for part in parts_of(method, tasks) for need in needs_of(part, tasks)]
     return any(need.kind == "backpack" for need in needs)
 
 
 def model_of(part: Training, learning: Learning) -> ModelConfig:
-    """Returns the model of a part: no graph for the MLP, an ablation's changes."""
+    """Returns the model config of a part: no graph for the MLP, an ablation's changes."""
     config = replace(learning.model, **dict(part.change))  # type: ignore[arg-type]
     return replace(config, num_layers=0, final_linear=False) if part.kind == "mlp" else config
 
 
 def fit_of(part: Training, learning: Learning) -> FitConfig:
-    """Returns how a part is optimised: only a skill with a backbone of its own moves it."""
+    """Returns the optimisation of a part: only a skill with its own backbone fine-tunes it."""
     if part.kind in (*MULTITASK, "backpack"):
         return learning.multitask
     if part.kind in TRANSLATIONS:
@@ -142,17 +142,17 @@ def fit_of(part: Training, learning: Learning) -> FitConfig:
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """Everything a training depends on but the parts below it.
+    """Carries out trainings: everything they need, dependencies aside.
 
     Attributes:
         samples: task -> training samples.
         num_labels: label space -> classes.
         learning: model and optimisation.
-        seed: of everything random.
-        device: where to train.
-        progress: shows bars.
-        tasks: all that take part; the backpack is filled from AR's samples whether AR does or not.
-        world: who trains together.
+        seed: for all random generators.
+        device: "cpu", "cuda" or "cuda:N".
+        progress: shows progress bars.
+        tasks: all tasks; the backpack is filled from AR's samples even without AR among them.
+        world: the ranks that train together.
     """
 
     samples: Mapping[str, Samples]
@@ -165,34 +165,34 @@ class Trainer:
     world: World = ALONE
 
     def needs(self, part: Training) -> list[Training]:
-        """Returns what a part is built on, in order."""
+        """Returns the direct dependencies of a part, in order."""
         return needs_of(part, self.tasks)
 
     def config(self, part: Training) -> ModelConfig:
-        """Returns the model of a part; see `model_of`."""
+        """Returns the model config of a part; see `model_of`."""
         return model_of(part, self.learning)
 
     def fit_config(self, part: Training) -> FitConfig:
-        """Returns how a part is optimised; see `fit_of`."""
+        """Returns the optimisation of a part; see `fit_of`."""
         return fit_of(part, self.learning)
 
     def train(
         self, part: Training, made: Mapping[Training, Tensors], *, checkpoint: Path | None = None
     ) -> Tensors:
-        """Returns the tensors of a part.
+        """Trains a part and returns its tensors.
 
         Args:
-            part: what to train.
-            made: tensors of the parts it needs.
-            checkpoint: where an unfinished training is kept.
+            part: to train.
+            made: tensors of the parts it depends on.
+            checkpoint: file of the last saved state.
         """
         config = self.fit_config(part)
-        fitting = FitJob(config, self.seed, checkpoint, self.device, self.progress, self.world)
+        job = FitJob(config, self.seed, checkpoint, self.device, self.progress, self.world)
         if part.kind in MULTITASK:
             samples = {task: self.samples[task] for task in part.tasks}
             surgery = part.kind == "mtl-pcgrad"
             model = train_multitask(
-                self.config(part), samples, self.num_labels, fitting, surgery=surgery
+                self.config(part), samples, self.num_labels, job, surgery=surgery
             )
             return dict(model.state_dict())
         if part.kind == "backpack":
@@ -203,11 +203,11 @@ class Trainer:
         learner: nn.Module
         if part.kind in TRANSLATIONS:
             sources = self._sources(part, made)
-            learner = train_translation(sources, spec, own, self.num_labels, fitting)
+            learner = train_translation(sources, spec, own, self.num_labels, job)
         else:
             known = () if part.kind == "mtl-ft" else None
             backbone = self._backbone(part, made)
-            learner = train_skill(backbone, spec, own, self.num_labels, fitting, perspectives=known)
+            learner = train_skill(backbone, spec, own, self.num_labels, job, perspectives=known)
         return dict(learner.state_dict())
 
     def models(
@@ -216,10 +216,9 @@ class Trainer:
         """Returns task -> trained model, a `SkillOnBackbone` or a `TranslatedTask`.
 
         Args:
-            part: what to rebuild.
-            made: tensors of the part and of those it needs.
-            backbones: frozen backbones rebuilt before, by their parts, so that skills share them;
-                this one is added.
+            part: to rebuild.
+            made: tensors of the part and of its dependencies.
+            backbones: cache of frozen backbones, by their parts, which skills share.
         """
         if part.kind in MULTITASK:
             model = self._multitask(part, made)
@@ -250,8 +249,8 @@ class Trainer:
         skill = Skill(self.config(part), TASKS[task], known, self.num_labels)
         tuned = tuned_parts(backbone.model, self.fit_config(part))
         if tuned:
-            made_by = fingerprint(dict(backbone.model.state_dict()))
-            backbone = replace(backbone, tuned_from=made_by)
+            tuned_from = fingerprint(dict(backbone.model.state_dict()))
+            backbone = replace(backbone, tuned_from=tuned_from)
         learner = SkillOnBackbone(skill, backbone, tuned=tuned)
         learner.load_state_dict(tensors)
         return learner.eval().requires_grad_(False)
@@ -263,7 +262,7 @@ class Trainer:
         return model.eval().requires_grad_(False)
 
     def _backbone(self, part: Training, made: Mapping[Training, Tensors]) -> Backbone:
-        """The frozen model that a skill starts from, with the part's own changes to the config."""
+        """The frozen model that a skill is trained on, with the part's changes to the config."""
         mtl, *backpack = self.needs(part)
         model = self._multitask(mtl, made)
         model.config = self.config(part)

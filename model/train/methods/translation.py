@@ -1,8 +1,8 @@
-"""Task Translation: a small transformer reads every task's features and answers one task.
+"""Task Translation baseline: a small transformer from all tasks' features to one task's logits.
 
-The design of EgoT2-g on our features (paper Sec. 4.2, supplement B): frozen models, a one-layer
-encoder over all their tokens, a one-layer decoder. Answers here have a fixed length, so the decoder
-has one learnt query per answer and the task's own linear classifiers instead of a vocabulary.
+The design of EgoT2-g (paper Sec. 4.2, supplement B): frozen models, a one-layer encoder over all
+their tokens, a one-layer decoder. Outputs have a fixed length, so the decoder has one learnt query
+per output node and linear classifiers instead of a vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,16 +41,18 @@ class Translator(nn.Module):
             width, NUM_HEADS, 2 * width, DROPOUT, batch_first=True
         )
         self.outputs = nn.ModuleDict({n: nn.Linear(width, num_labels[n]) for n in spec.outputs})
-        self.queries = nn.Parameter(torch.randn(len(spec.outputs) * _answers(spec), width) * 0.02)
+        self.queries = nn.Parameter(
+            torch.randn(len(spec.outputs) * _num_outputs(spec), width) * 0.02
+        )
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns logits, output -> (G, n, Y), from source -> (G, N, D)."""
         tokens = [self._tokens(s, features[s]) for s in self.sources]
         memory = self.encoder(torch.cat(tokens, dim=1))  # (G, sources * N, D)
         queries = self.queries.expand(len(memory), -1, -1)
-        answers = self.decoder(queries, memory).chunk(len(self.outputs), dim=1)
+        decoded = self.decoder(queries, memory).chunk(len(self.outputs), dim=1)
         return {
-            name: layer(a) for (name, layer), a in zip(self.outputs.items(), answers, strict=True)
+            name: layer(x) for (name, layer), x in zip(self.outputs.items(), decoded, strict=True)
         }
 
     def _tokens(self, source: str, features: Tensor) -> Tensor:
@@ -64,10 +66,10 @@ class TranslatedTask(nn.Module):
     """Frozen models and the translator over them; only the translator is trained and saved."""
 
     def __init__(self, translator: Translator, models: Mapping[str, MultiTaskModel]) -> None:
-        """Joins them.
+        """Holds the models outside of `parameters` and `state_dict`.
 
         Args:
-            translator: reads one perspective of each source.
+            translator: has one perspective of each source as its input.
             models: source -> the model whose head of that name gives its perspective.
         """
         super().__init__()
@@ -82,7 +84,7 @@ class TranslatedTask(nn.Module):
     @torch.no_grad()
     def _views(self, inputs: Tensor) -> dict[str, Tensor]:
         spec = self.translator.spec
-        shared: dict[int, Tensor] = {}  # a model that gives several perspectives runs once
+        shared: dict[int, Tensor] = {}  # one pass of a model gives all its perspectives
         views = {}
         for source, model in self._held[0].items():
             if id(model) not in shared:
@@ -99,32 +101,32 @@ def train_translation(
     spec: TaskSpec,
     samples: Samples,
     num_labels: Mapping[str, int],
-    fitting: FitJob,
+    job: FitJob,
 ) -> TranslatedTask:
-    """Returns a translator to one task, learnt over frozen models.
+    """Returns a translator to one task, trained over frozen models.
 
     Args:
         models: source -> the model that gives its perspective; single-task models for Task
             Translation, one multi-task model for MTL + TT.
-        spec: the task answered.
+        spec: the target task.
         samples: its training samples.
         num_labels: label space -> classes.
-        fitting: how.
+        job: optimisation, seed, device and ranks.
     """
-    torch.manual_seed(fitting.seed)
+    torch.manual_seed(job.seed)
     config = next(iter(models.values())).config
-    frozen = {source: model.eval().to(fitting.device) for source, model in models.items()}
+    frozen = {source: model.eval().to(job.device) for source, model in models.items()}
     translator = Translator(config.hidden_size, spec, list(frozen), num_labels)
-    learner = TranslatedTask(translator, frozen).to(fitting.device)
+    learner = TranslatedTask(translator, frozen).to(job.device)
 
-    fit_task(learner, spec, samples, config, fitting, label=f"translate to {spec.name}")
+    fit_task(learner, spec, samples, config, job, label=f"translate to {spec.name}")
     for model in frozen.values():
         model.cpu()
     return learner.cpu().requires_grad_(False)
 
 
-def _answers(spec: TaskSpec) -> int:
-    """How many nodes of a graph a task answers for."""
+def _num_outputs(spec: TaskSpec) -> int:
+    """Number of output nodes of a graph."""
     if spec.readout is Readout.FUTURE:
         return spec.num_future
     return spec.num_nodes if spec.readout is Readout.NODES else 1

@@ -1,7 +1,7 @@
-"""python -m model.train --learn: a task of one's own becomes one more skill of a bundle.
+"""Command `python -m model.train --learn`: a user-defined task as one more skill of a bundle.
 
-Task file + labels file -> features by the bundle's encoder -> skill on the frozen backbone ->
-temperature and metrics -> a new bundle. The bundle learnt on is not touched.
+Task file and labels file -> features by the bundle's encoder -> skill on the frozen backbone ->
+temperature and metrics -> a new bundle. The bundle it starts from is not changed.
 """
 
 import argparse
@@ -13,14 +13,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from extract.contract import Color
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.errors import ExtractError
 from extract.features.ids import as_id
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
 from extract.features.track_check import Annotated, FeatureCheck
-from extract.named import SPEC_HELP, add_encoder_options, load_named_encoder
 from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
 from model.data.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.samples import Samples, Tracks
@@ -36,17 +37,17 @@ from weights import SHIPPED_BUNDLE
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import WeightsError
-from weights.storage.folders import as_place
+from weights.storage.folders import Place, as_place
 
 
 @dataclass(frozen=True, eq=False)
 class SkillData:
-    """Everything a task is learnt from.
+    """Everything that a skill is trained from.
 
     Attributes:
-        bundle: what it is learnt on.
-        predictor: the same, built.
-        task: what to learn.
+        bundle: has the frozen backbone and the backpack.
+        predictor: the bundle, built.
+        task: to learn.
         labels: names by id.
         samples: "train", "val" and, if the labels have one, "test".
     """
@@ -58,26 +59,48 @@ class SkillData:
     samples: dict[str, Samples]
 
 
+class LabelOptions(argparse.Namespace):
+    """Flags that say where labels, videos and features are; see `add_label_arguments`."""
+
+    task: Path
+    labels: Path
+    videos: Path | None
+    features: Place | None
+    bundle: Place
+    encoder: str | None
+    weights: Path
+    color: Color | None
+    work: Path | None
+    workers: int
+    seed: int
+
+
+class LearnOptions(LabelOptions):
+    """Flags of `python -m model.train --learn`."""
+
+    out: Path | None
+    fraction: float
+    no_backpack: bool
+
+
 def main(argv: list[str]) -> int:
-    """Runs the command; returns 0, or 2 when something given is wrong."""
-    arguments = _parse(argv)
-    torch.set_num_threads(arguments.workers)
+    """Runs the command; returns 0, or 2 when an argument or an input file is wrong."""
+    options = _parse(argv)
     try:
-        task = read_task(arguments.learn)
-        work = arguments.work or Path("work") / task.spec.name
-        out = arguments.out or work / "bundle"
+        task = read_task(options.task)
+        work = options.work or Path("work") / task.spec.name
+        out = options.out or work / "bundle"
         _check_out(out)
-        material = read_material(task, arguments, work)
-        torch.set_num_threads(1)  # steps are too small to gain from more
-        checkpoint = _checkpoint(work, material, arguments)
+        data = read_skill_data(task, options, work)
+        checkpoint = _checkpoint(work, data, options)
         own = learn_from(
-            material,
-            fraction=arguments.fraction,
-            seed=arguments.seed,
-            has_backpack=not arguments.no_backpack,
+            data,
+            fraction=options.fraction,
+            seed=options.seed,
+            has_backpack=not options.no_backpack,
             checkpoint=checkpoint,
         )
-        bundle = save_bundle(add_skill(material.bundle, own), out)
+        bundle = save_bundle(add_skill(data.bundle, own), out)
         checkpoint.unlink(missing_ok=True)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -90,18 +113,18 @@ def main(argv: list[str]) -> int:
 
 
 def add_label_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what says where labels, videos and features are."""
+    """Adds the flags of `LabelOptions`, task and seed aside."""
     parser.add_argument(
         "--labels",
         type=Path,
         required=True,
-        help="CSV file: video, start_s, end_s, label (or time_s) and, if wanted, split",
+        help="CSV file: video, start_s, end_s, label (or time_s) and, optionally, split",
     )
     parser.add_argument("--videos", type=Path, help="folder of the videos that the labels name")
     parser.add_argument(
         "--features",
         type=as_place,
-        help="folder or URL of features, filled where incomplete (WORK/features)",
+        help="folder or URL of features; missing ones are extracted (default: WORK/features)",
     )
     parser.add_argument(
         "--bundle",
@@ -109,14 +132,21 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         default=SHIPPED_BUNDLE,
         help="folder or URL of the bundle to learn on (default: the shipped one)",
     )
-    parser.add_argument("--encoder", help=f"where the bundle brings none: {SPEC_HELP}")
+    parser.add_argument("--encoder", help=f"for a bundle without an encoder: {SPEC_HELP}")
     add_encoder_options(parser)
-    parser.add_argument("--work", type=Path, help="where features are kept (work/NAME)")
-    parser.add_argument("--workers", type=int, default=2, help="videos read side by side")
+    parser.add_argument(
+        "--work", type=Path, help="folder of features and checkpoints (default: work/NAME)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        help="threads of the feature extraction (default: %(default)s)",
+    )
 
 
 def fraction_of(text: str) -> float:
-    """Returns a share as argparse wants it: above 0, at most 1."""
+    """Parses a share above 0 and at most 1, for argparse."""
     value = float(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"expected more than 0, at most 1, got {text}")
@@ -124,7 +154,7 @@ def fraction_of(text: str) -> float:
 
 
 def learn_from(
-    material: SkillData,
+    data: SkillData,
     *,
     fraction: float = 1.0,
     seed: int = 0,
@@ -132,16 +162,16 @@ def learn_from(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> TrainedSkill:
-    """Learns the task from a share of its training samples; val and test stay whole."""
-    samples = material.samples
+    """Trains the skill on a share of the training samples; val and test stay whole."""
+    samples = data.samples
     if fraction < 1:
         few = draw_fraction(samples["train"], fraction, seed=seed)
         samples = {**samples, "train": few}
     own = learn_skill(
-        material.predictor,
-        material.task,
+        data.predictor,
+        data.task,
         samples,
-        material.labels,
+        data.labels,
         seed=seed,
         has_backpack=has_backpack,
         checkpoint=checkpoint,
@@ -150,48 +180,47 @@ def learn_from(
     return replace(own, training={**own.training, "fraction": fraction})
 
 
-def read_material(task: TaskFile, arguments: argparse.Namespace, work: Path) -> SkillData:
-    """Reads labels and features, extracting what the store lacks.
+def read_skill_data(task: TaskFile, options: LabelOptions, work: Path) -> SkillData:
+    """Reads labels and features; extracts missing features with `options.workers` threads.
 
     Args:
-        task: what the labels are for.
-        arguments: `labels`, `videos`, `features`, `bundle`, `encoder` with its options, `seed`.
-        work: where features are kept when no store is named.
+        task: of the labels.
+        options: where everything is, and the seed of the split by video.
+        work: folder of the features, unless the options name one.
 
     Raises:
-        ModelError: a file is wrong; the message says where.
+        ModelError: an input file is wrong; the message says where.
         ExtractError: a stored track cannot be read.
-        WeightsError: the bundle cannot be trusted.
+        WeightsError: the bundle fails verification.
     """
-    bundle = load_bundle(arguments.bundle)
+    torch.set_num_threads(options.workers)
+    bundle = load_bundle(options.bundle)
     check_is_new(task, bundle.manifest)
     localises = task.kind == "localise"
-    rows = read_labels(arguments.labels, localises=localises, labels=task.labels)
-    rows = assign_splits(rows, seed=arguments.seed)
+    rows = read_labels(options.labels, localises=localises, labels=task.labels)
+    rows = assign_splits(rows, seed=options.seed)
     labels = [task.spec.name] if localises else label_names(rows, task.labels)
-    predictor = Predictor(bundle, encoder=_named_encoder(arguments))
-    store = FeatureStore(arguments.features or work / "features")
-    listed = _read_tracks(predictor.encoder, rows, store, arguments.videos)
-    check_rows(rows, listed, arguments.labels)
+    encoder = None
+    if options.encoder is not None:
+        encoder = load_named_encoder(options.encoder, weights=options.weights, color=options.color)
+    predictor = Predictor(bundle, encoder=encoder)
+    store = FeatureStore(options.features or work / "features")
+    listed = _read_tracks(predictor.encoder, rows, store, options.videos)
+    check_rows(rows, listed, options.labels)
     rows = on_features_clock(rows, listed)
     tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
     splits = [split for split in SPLITS if any(row.split == split for row in rows)]
     samples: dict[str, Samples] = {
         split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
     }
+    torch.set_num_threads(1)  # training steps are too small to gain from more
     return SkillData(bundle, predictor, task, labels, samples)
-
-
-def _named_encoder(arguments: argparse.Namespace) -> VideoEncoder | None:
-    if arguments.encoder is None:
-        return None
-    return load_named_encoder(arguments.encoder, weights=arguments.weights, color=arguments.color)
 
 
 def _read_tracks(
     encoder: VideoEncoder, rows: list[LabelRow], store: FeatureStore, folder: Path | None
 ) -> list[FeatureTrack]:
-    """The tracks of all videos; without a folder they have to be in the store."""
+    """The tracks of all videos; without a folder of videos all must be in the store."""
     videos = sorted({row.video for row in rows})
     fps = encoder.contract.fps
     ends = {v: max(round(r.end_s * fps) for r in rows if r.video == v) for v in videos}
@@ -217,42 +246,48 @@ def _read_tracks(
         return read_files(videos, store, encoder, locate=locate, check=check, progress=show)
 
 
-def _checkpoint(work: Path, material: SkillData, arguments: argparse.Namespace) -> Path:
-    """Where a killed run goes on from its last epoch; another run has another file."""
-    made_from = (
-        material.bundle.sha256,
-        material.predictor.encoder.fingerprint,
-        material.task,
-        arguments.labels.read_text("utf-8"),
-        arguments.seed,
-        arguments.fraction,
-        arguments.no_backpack,
+def _checkpoint(work: Path, data: SkillData, options: LearnOptions) -> Path:
+    """The checkpoint file, by a hash of everything that the training depends on."""
+    key = stage_key(
+        data.bundle.sha256,
+        data.predictor.encoder.fingerprint,
+        data.task,
+        options.labels.read_text("utf-8"),
+        options.seed,
+        options.fraction,
+        options.no_backpack,
     )
-    work.mkdir(parents=True, exist_ok=True)
-    return work / f"skill-{stage_key(*made_from)}.checkpoint"
+    return work / f"skill-{key}.checkpoint"
 
 
 def _check_out(out: Path) -> None:
-    """Refuses a folder that holds something else: saving a bundle replaces the whole folder."""
+    """Raises where saving the bundle would replace a folder that is not a bundle."""
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not (out / MANIFEST_FILE).is_file():
         raise AnnotationInvalid(f"--out {out}: exists and is no bundle; name a new folder")
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
+def _parse(argv: list[str]) -> LearnOptions:
     parser = argparse.ArgumentParser(
         prog="python -m model.train --learn TASK.toml",
-        description="Learns a task of one's own on a bundle with its backpack and writes the "
+        description="Trains a user-defined task on a bundle with its backpack and writes the "
         "bundle with one more skill; see docs/new-skill.md.",
     )
-    parser.add_argument("--learn", type=Path, required=True, metavar="TASK.toml", help="the task")
+    parser.add_argument(
+        "--learn", type=Path, required=True, metavar="TASK.toml", dest="task", help="the task file"
+    )
     add_label_arguments(parser)
-    parser.add_argument("--out", type=Path, help="folder of the new bundle (WORK/bundle)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--out", type=Path, help="folder of the new bundle (default: WORK/bundle)")
     parser.add_argument(
-        "--fraction", type=fraction_of, default=1.0, help="share of the training labels to use"
+        "--seed", type=int, default=0, help="for all random generators (default: %(default)s)"
     )
     parser.add_argument(
-        "--no-backpack", action="store_true", help="the task's own head alone: plain fine-tuning"
+        "--fraction",
+        type=fraction_of,
+        default=1.0,
+        help="share of the training labels to use (default: %(default)s)",
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--no-backpack", action="store_true", help="trains the task's own head alone: fine-tuning"
+    )
+    return parser.parse_args(argv, LearnOptions())

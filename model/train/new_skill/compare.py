@@ -1,64 +1,70 @@
-"""What the backpack gains over fine-tuning without it, by labels given.
+"""Command `python -m model.train compare`: the gain of the backpack by number of labels.
 
-A task of one's own is learnt from shares of its labels, with the backpack and without, on the
-same frozen backbone, for several seeds; the table has mean and standard deviation over them.
+A user-defined task is trained on shares of its labels, with the backpack and without (plain
+fine-tuning), on the same frozen backbone, with several seeds.
 """
 
 import argparse
 import json
-import os
-import statistics
 import sys
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from extract.errors import ExtractError
 from model.data.task_file import read_task
 from model.errors import ModelError
-from model.evaluate.tables import LOWER_IS_BETTER
+from model.evaluate.tables import arrow
 from model.train.ledger import stage_key
 from model.train.new_skill.command import (
+    LabelOptions,
     SkillData,
     add_label_arguments,
     fraction_of,
     learn_from,
-    read_material,
+    read_skill_data,
 )
 from weights.errors import WeightsError
+from weights.storage.atomic import write_atomic
 
 WAYS = {"backpack": True, "fine-tuning": False}
-"""Column -> whether the known tasks' backpack is opened."""
+"""Column -> whether the backpack is used."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns 0, or 2 when something given is wrong."""
-    arguments = _parse(argv)
-    torch.set_num_threads(arguments.workers)
+class CompareOptions(LabelOptions):
+    """Flags of `python -m model.train compare`."""
+
+    fractions: list[float]
+    seeds: int
+    out: Path | None
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command; returns 0, or 2 when an argument or an input file is wrong."""
+    options = _parse(argv)
     try:
-        task = read_task(arguments.task)
-        work = arguments.work or Path("work") / task.spec.name
-        material = read_material(task, arguments, work)
-        torch.set_num_threads(1)  # steps are too small to gain from more
-        key = stage_key(material.bundle.sha256, task, arguments.labels.read_text("utf-8"))
-        file = RunFile(arguments.out or work / "compare.json", key)
-        runs = compare(material, arguments.fractions, range(arguments.seeds), file)
+        task = read_task(options.task)
+        work = options.work or Path("work") / task.spec.name
+        data = read_skill_data(task, options, work)
+        key = stage_key(data.bundle.sha256, task, options.labels.read_text("utf-8"))
+        file = RunFile(options.out or work / "compare.json", key)
+        runs = compare(data, options.fractions, range(options.seeds), file)
     except (ExtractError, ModelError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for split in [s for s in material.samples if s != "train"]:
+    for split in [s for s in data.samples if s != "train"]:
         print(format_runs(runs, split) + "\n")
     return 0
 
 
 def compare(
-    material: SkillData, fractions: list[float], seeds: range, runs: "RunFile"
+    data: SkillData, fractions: list[float], seeds: range, runs: "RunFile"
 ) -> list[dict[str, Any]]:
     """Returns one record a run: fraction, way, seed, training samples, split -> metrics.
 
-    Runs that the file has are not made again.
+    Runs that the file has are not repeated.
     """
     plan = [(f, way, seed) for f in fractions for seed in seeds for way in WAYS]
     records: list[dict[str, Any]] = []
@@ -66,7 +72,7 @@ def compare(
         record = runs.find(fraction=fraction, way=way, seed=seed)
         if record is None:
             own = learn_from(
-                material, fraction=fraction, seed=seed, has_backpack=WAYS[way], progress=False
+                data, fraction=fraction, seed=seed, has_backpack=WAYS[way], progress=False
             )
             record = {"fraction": fraction, "way": way, "seed": seed}
             record |= {"samples": own.num_samples["train"], "metrics": own.metrics}
@@ -76,14 +82,14 @@ def compare(
 
 
 class RunFile:
-    """Finished runs on disk, so that a killed comparison goes on where it was."""
+    """Finished runs on disk, from which a killed comparison resumes."""
 
     def __init__(self, path: Path, key: str) -> None:
-        """Reads what is there, unless it was made from something else.
+        """Reads the finished runs, unless they have another key.
 
         Args:
-            path: a JSON file, there or not.
-            key: of everything the runs depend on, their own settings aside.
+            path: a JSON file; need not exist.
+            key: hash of everything that the runs depend on, their own settings aside.
         """
         self._path, self._key = path, key
         self._runs: list[dict[str, Any]] = []
@@ -98,10 +104,8 @@ class RunFile:
     def add(self, run: dict[str, Any]) -> None:
         """Writes one more run."""
         self._runs.append(run)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        part = self._path.with_name(f".{self._path.name}.part")
-        part.write_text(json.dumps({"key": self._key, "runs": self._runs}, indent=1) + "\n")
-        os.replace(part, self._path)
+        text = json.dumps({"key": self._key, "runs": self._runs}, indent=1)
+        write_atomic(self._path, text + "\n")
 
 
 def format_runs(runs: list[dict[str, Any]], split: str) -> str:
@@ -114,29 +118,25 @@ def format_runs(runs: list[dict[str, Any]], split: str) -> str:
     for metric in runs[0]["metrics"][split]:
         if metric == "samples":
             continue
-        arrow = "↓" if metric.endswith(LOWER_IS_BETTER) else "↑"
         for fraction in dict.fromkeys(run["fraction"] for run in runs):
             mine = [run for run in runs if run["fraction"] == fraction]
             values = {
                 way: [run["metrics"][split][metric] for run in mine if run["way"] == way]
                 for way in columns
             }
-            means = [statistics.fmean(values[way]) for way in columns]
-            cells = [f"{statistics.fmean(v):.3f} ± {_spread(v):.3f}" for v in values.values()]
-            labels = f"{fraction:.0%} ({mine[0]['samples']})"
-            gain = means[0] - means[1]
-            lines.append(f"| {metric} {arrow} | {labels} | {' | '.join(cells)} | {gain:+.3f} |")
+            with_backpack, without = (fmean(values[way]) for way in columns)
+            row = [f"{metric} {arrow(metric)}", f"{fraction:.0%} ({mine[0]['samples']})"]
+            row += [f"{fmean(v):.3f} ± {_spread(v):.3f}" for v in values.values()]
+            lines.append(f"| {' | '.join(row)} | {with_backpack - without:+.3f} |")
     return "\n".join(lines)
 
 
 def _spread(values: list[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    return stdev(values) if len(values) > 1 else 0.0
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.train.new_skill.compare", description=__doc__
-    )
+def _parse(argv: list[str]) -> CompareOptions:
+    parser = argparse.ArgumentParser(prog="python -m model.train compare", description=__doc__)
     parser.add_argument("task", type=Path, help="the task file")
     add_label_arguments(parser)
     parser.add_argument(
@@ -144,17 +144,17 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=fraction_of,
         action="append",
         dest="fractions",
-        help="share of the training labels; repeat it (0.01, 0.1 and 1)",
+        help="share of the training labels; may be repeated (default: 0.01, 0.1 and 1)",
     )
-    parser.add_argument("--seeds", type=int, default=3, help="0 to this; one run each")
     parser.add_argument(
-        "--out", type=Path, help="every run's figures as JSON; gone on from (WORK/compare.json)"
+        "--seeds", type=int, default=3, help="number of seeds: 0, 1, ... (default: %(default)s)"
     )
-    arguments = parser.parse_args(argv)
-    arguments.fractions = arguments.fractions or [0.01, 0.1, 1.0]
-    arguments.seed = 0  # of the split by video, where the labels have none: the same for all runs
-    return arguments
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="JSON file of every run's metrics, resumed from (default: WORK/compare.json)",
+    )
+    options = parser.parse_args(argv, CompareOptions())
+    options.fractions = options.fractions or [0.01, 0.1, 1.0]
+    options.seed = 0  # of the split by video, where the labels have none: the same for all runs
+    return options

@@ -1,21 +1,20 @@
-"""A task of one's own on a bundle: learnt on a frozen backbone, scored, added as one more skill.
+"""User-defined task: trained on a bundle's frozen backbone, scored, and added as one more skill.
 
-Nothing of the bundle is changed: the new skill is one more file and a few more lines in the
-manifest, so every other answer stays as it was.
+The bundle's tensors are not changed: the new skill is one more file and more entries of the
+manifest, so all other answers stay the same.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from model.data.samples import Samples
 from model.data.task_file import TaskFile
 from model.errors import BackpackInvalid, TaskInvalid
 from model.evaluate.calibration import Calibration, calibrate, collect_logits
-from model.evaluate.metrics import calibration_error
+from model.evaluate.metrics import calibration_error, class_mean
 from model.evaluate.tables import format_table
 from model.nn.skill_set import Backbone
 from model.predict.answers import output_probabilities
@@ -32,7 +31,7 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class TrainedSkill:
-    """A learnt task and what the bundle will say of it.
+    """A trained skill and its entries in the manifest.
 
     Attributes:
         learner: the skill on its backbone.
@@ -40,8 +39,8 @@ class TrainedSkill:
         labels: names by id.
         calibration: of its one output, fitted on val.
         metrics: split -> scores.
-        baselines: split -> "frequency" -> scores of an answer that never looks.
-        training: how it was learnt.
+        baselines: split -> "frequency" -> scores of a constant answer.
+        training: hyper-parameters and seed.
         num_samples: split -> number of samples.
     """
 
@@ -56,11 +55,7 @@ class TrainedSkill:
 
 
 def check_is_new(task: TaskFile, manifest: Manifest) -> None:
-    """Looks whether the bundle has room for the task's name.
-
-    Raises:
-        TaskInvalid: a skill, known task or label space has the name already.
-    """
+    """Raises TaskInvalid where a skill, known task or label space of the bundle has the name."""
     known = {spec["name"] for facts in manifest.backbones.values() for spec in facts["tasks"]}
     taken = {*manifest.skills, *known, *manifest.label_spaces, *FIXED_LABELS}
     if task.spec.name in taken:
@@ -81,20 +76,20 @@ def learn_skill(
     checkpoint: Path | None = None,
     progress: bool = True,
 ) -> TrainedSkill:
-    """Learns a task from its training samples; the rest tells how well.
+    """Trains a task on its training samples and scores it on the other splits.
 
     Args:
-        predictor: whose backbone and backpack are learnt on.
-        task: what to learn.
+        predictor: has the frozen backbone and the backpack.
+        task: to learn.
         samples: "train", "val" and, if there is one, "test".
         labels: names by id.
-        seed: of everything random.
-        has_backpack: without it only the task's own head learns and votes (plain fine-tuning).
-        checkpoint: where an unfinished run is kept.
-        progress: shows a bar.
+        seed: for all random generators.
+        has_backpack: without it only the task's own head is trained and votes (fine-tuning).
+        checkpoint: file of the last saved state.
+        progress: shows a progress bar.
 
     Raises:
-        BackpackInvalid: the bundle has no backpack to learn with.
+        BackpackInvalid: the bundle has no backpack.
     """
     name, backbone = _choose_backbone(predictor, has_backpack=has_backpack)
     spec, fit_config = task.spec, task.fit_for(len(samples["train"]))
@@ -153,17 +148,17 @@ def score(learner: SkillOnBackbone, samples: Samples, *, temperature: float) -> 
 
 
 def score_frequency(train: Samples, split: Samples) -> Scores:
-    """Returns what the most frequent training label, or the mean training instant, scores."""
+    """Returns the scores of the most frequent training label, or the mean training instant."""
     spec = train.spec
     if spec.readout is Readout.NODES:
-        place = float(_positions(train).mean())
-        return {"error_s": _error_s(split, torch.full((len(split),), place, dtype=torch.float64))}
+        mean = _positions(train).mean()
+        return {"error_s": _error_s(split, mean.expand(len(split)))}
     seen, truth = train.labels[spec.outputs[0]], split.labels[spec.outputs[0]]
     return _shares(seen.flatten().mode().values.expand(truth.shape), truth)
 
 
 def add_skill(bundle: Bundle, own: TrainedSkill) -> Bundle:
-    """Returns the bundle with one more skill; every tensor it had is still the same object."""
+    """Returns the bundle with one more skill; its other tensors are the same objects."""
     manifest, skill = bundle.manifest, own.learner.skill
     task, output = skill.spec.name, skill.spec.outputs[0]
     entry = {
@@ -195,7 +190,7 @@ def add_skill(bundle: Bundle, own: TrainedSkill) -> Bundle:
 
 
 def _choose_backbone(predictor: Predictor, *, has_backpack: bool) -> tuple[str, Backbone]:
-    """The backbone that knows most tasks, and has a backpack where one is wanted."""
+    """The backbone with most known tasks, among those with a backpack if one is needed."""
     skills = predictor.skills
     usable = [n for n in skills.models if not has_backpack or skills.backpacks[n] is not None]
     if not usable:
@@ -208,10 +203,10 @@ def _choose_backbone(predictor: Predictor, *, has_backpack: bool) -> tuple[str, 
 
 
 def _shares(best: Tensor, truth: Tensor) -> Scores:
-    """Shares of right answers, of (M, m) label ids."""
+    """Accuracies of (M, m) label ids."""
     right = (best == truth).double()
-    recalls = [right[truth == label].mean() for label in truth.unique()]
-    shares = {"top1": float(right.mean()), "class_mean": float(torch.stack(recalls).mean())}
+    recall = class_mean(right.flatten().numpy(), truth.flatten())
+    shares = {"top1": float(right.mean()), "class_mean": recall}
     return shares if truth.shape[1] == 1 else {**shares, "first_top1": float(right[:, 0].mean())}
 
 
@@ -222,17 +217,17 @@ def _positions(samples: Samples) -> Tensor:
     return (samples.pnr_frame - start) / (end - start)
 
 
-def _error_s(samples: Samples, place: Tensor) -> float:
-    """Mean distance in seconds of the places told, (M,) in [0, 1), from the truth."""
+def _error_s(samples: Samples, position: Tensor) -> float:
+    """Mean distance in seconds of predicted positions, (M,) in [0, 1), from the truth."""
     assert samples.seconds is not None
     length_s = samples.seconds[:, 1] - samples.seconds[:, 0]
-    return float(((place - _positions(samples)).abs() * length_s).mean())
+    return float(((position - _positions(samples)).abs() * length_s).mean())
 
 
 def _merged(
     rows: Mapping[str, Mapping[str, object]], task: str, added: Mapping[str, object]
 ) -> dict[str, dict[str, object]]:
-    """One task's entry added under each key."""
+    """Adds one task's entry under each key."""
     return {
         key: {**rows.get(key, {}), **({task: added[key]} if key in added else {})}
         for key in {**rows, **added}
@@ -250,22 +245,14 @@ def _card_section(own: TrainedSkill) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in own.num_samples.items())
     tables = [
         format_table(
-            split,
-            {"model": {task: found}, **{k: {task: v} for k, v in own.baselines[split].items()}},
+            split, {k: {task: v} for k, v in {"model": found, **own.baselines[split]}.items()}
         )
         for split, found in own.metrics.items()
     ]
-    return (
-        "\n\n".join(
-            [
-                f"## Skill `{task}`, added later",
-                f"Learnt on the frozen backbone `{own.backbone}` {how} "
-                f"(seed {own.training['seed']}; samples: {counts}). Labels: "
-                f"{', '.join(own.labels)}. Temperature {c.temperature:.2f}, fitted on val; "
-                f"calibration error there {c.ece_before:.3f} before and {c.ece_after:.3f} after, "
-                "which is optimistic, as is the `ece` of val.",
-                *tables,
-            ]
-        )
-        + "\n"
-    )
+    about = f"""## Skill `{task}`, added later
+
+Learnt on the frozen backbone `{own.backbone}` {how} (seed {own.training["seed"]}; samples: \
+{counts}). Labels: {", ".join(own.labels)}. Temperature {c.temperature:.2f}, fitted on val; \
+calibration error there {c.ece_before:.3f} before and {c.ece_after:.3f} after, \
+which is optimistic, as is the `ece` of val."""
+    return "\n\n".join([about, *tables]) + "\n"

@@ -1,10 +1,10 @@
-"""Many trainings side by side, one process and core each, in the order they build on each other.
+"""Job scheduler of a reproduction: trainings in parallel processes, in topological order.
 
-Each process prepares the data once. Every finished part and score lies on disk with the hash of
-what it was made from: an interrupted run goes on, a changed setting redoes what it touches.
+Each process prepares the data once. Finished parts and scores are cached by the hash of what they
+depend on, so an interrupted run resumes and a changed setting redoes only what it affects.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -13,19 +13,19 @@ from pathlib import Path
 import torch
 
 from model.config import Learning
-from model.evaluate.calibration import TaskModel, calibrate, collect_logits
-from model.evaluate.scoring import Metrics, score_logits
+from model.evaluate.scoring import Metrics
+from model.train.assemble import score_splits
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger, stage_key
 from model.train.methods.trainer import ALL_TASKS, Trainer, Training, needs_of
 from model.train.pipeline import TrainingPipeline, plan
 
-Prepare = Callable[[], tuple[Prepared, Learning]]
+Prepare = Callable[[], Prepared]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One part of one seed; `is_scored` parts answer tasks, the others only serve them."""
+    """Training of one part with one seed; `is_scored` where its metrics are wanted."""
 
     part: Training
     seed: int
@@ -44,7 +44,7 @@ class Score:
 def plan_jobs(
     parts: Sequence[Training], seeds: Sequence[int], tasks: tuple[str, ...] = ALL_TASKS
 ) -> list[Job]:
-    """Returns everything to do, one seed after the other, each after what it needs."""
+    """Returns all jobs in topological order, one seed after the other."""
     wanted = set(parts)
     return [Job(part, seed, part in wanted) for seed in seeds for part in plan(parts, tasks)]
 
@@ -52,20 +52,22 @@ def plan_jobs(
 def run_jobs(
     jobs: Sequence[Job],
     prepare: Prepare,
+    learning: Learning,
     folder: Path,
     *,
     processes: int,
     device: str,
     tasks: tuple[str, ...] = ALL_TASKS,
 ) -> Iterator[tuple[Job, Score | None]]:
-    """Carries jobs out and yields each as it is finished, with its score if it has one.
+    """Runs jobs and yields each as it is finished, with its score if it has one.
 
     Args:
-        jobs: what to do; a job starts once the parts it needs are made.
-        prepare: makes data and settings, once in each process.
-        folder: where parts and scores are kept.
-        processes: how many at once.
-        device: where to train.
+        jobs: a job starts once the parts it needs are finished.
+        prepare: returns the data, once in each process.
+        learning: model and optimisation.
+        folder: of the cached parts and scores.
+        processes: jobs that run at once.
+        device: "cpu", "cuda" or "cuda:N".
         tasks: all that take part.
     """
     waiting = list(jobs)
@@ -75,7 +77,7 @@ def run_jobs(
         processes,
         get_context("spawn"),
         initializer=_start,
-        initargs=(prepare, folder, device, tasks),
+        initargs=(prepare, learning, folder, device, tasks),
     )
     with pool:
         while waiting or running:
@@ -84,7 +86,7 @@ def run_jobs(
             ]
             for job in ready[: processes - len(running)]:
                 waiting.remove(job)
-                running[pool.submit(_carry_out, job)] = job
+                running[pool.submit(_run, job)] = job
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 job = running.pop(future)
@@ -94,7 +96,7 @@ def run_jobs(
 
 
 class _Worker:
-    """What one process holds between jobs."""
+    """State of one process between jobs."""
 
     prepared: Prepared
     learning: Learning
@@ -103,13 +105,15 @@ class _Worker:
     tasks: tuple[str, ...]
 
 
-def _start(prepare: Prepare, folder: Path, device: str, tasks: tuple[str, ...]) -> None:
+def _start(
+    prepare: Prepare, learning: Learning, folder: Path, device: str, tasks: tuple[str, ...]
+) -> None:
     torch.set_num_threads(1)
-    _Worker.prepared, _Worker.learning = prepare()
+    _Worker.prepared, _Worker.learning = prepare(), learning
     _Worker.folder, _Worker.device, _Worker.tasks = folder, device, tasks
 
 
-def _carry_out(job: Job) -> Score | None:
+def _run(job: Job) -> Score | None:
     prepared, learning = _Worker.prepared, _Worker.learning
     trainer = Trainer(
         prepared.samples["train"],
@@ -121,32 +125,14 @@ def _carry_out(job: Job) -> Score | None:
         tasks=_Worker.tasks,
     )
     ledger = Ledger(_Worker.folder / f"seed-{job.seed}", {})
-    bench = TrainingPipeline(trainer, ledger, prepared.key)
-    bench.tensors(job.part)
+    pipeline = TrainingPipeline(trainer, ledger, prepared.key)
+    pipeline.tensors(job.part)
     if not job.is_scored:
         return None
 
     def score() -> dict[str, Metrics]:
-        return score_models(bench.models([job.part]), prepared, learning, job.seed)
+        models = pipeline.models([job.part])
+        return score_splits(models, prepared.samples, learning.model, seed=job.seed)[1]
 
-    key = stage_key(bench.key(job.part), sorted(prepared.samples))
+    key = stage_key(pipeline.key(job.part), sorted(prepared.samples))
     return Score(job.part, job.seed, ledger.value(f"{job.part.name}.scores", key, score))
-
-
-def score_models(
-    models: Mapping[str, TaskModel], prepared: Prepared, learning: Learning, seed: int
-) -> dict[str, Metrics]:
-    """Returns the metrics of every split whose truth is at hand; temperatures are fitted on val."""
-    config, samples = learning.model, prepared.samples
-    logits, labels = collect_logits(models, samples["val"], config)
-    temperature = {name: c.temperature for name, c in calibrate(logits, labels).items()}
-    metrics = {}
-    for split in samples:
-        if split == "train":
-            continue
-        if split != "val":
-            logits, labels = collect_logits(models, samples[split], config)
-        metrics[split] = score_logits(
-            logits, labels, samples[split], config, temperature, seed=seed
-        )
-    return metrics

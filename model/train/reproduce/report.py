@@ -1,4 +1,4 @@
-"""Scores of a reproduction -> tables.md, scores.csv, figures and one HTML page."""
+"""Report of a reproduction: tables.md, scores.csv, figures and one HTML page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,11 +36,11 @@ def build_tables(
     """Returns the tables that have a row, val before test; the paper's figures are of val.
 
     Args:
-        scores: of everything that was trained.
-        methods: whose rows are wanted.
-        tasks: all that took part.
-        with_paper: the paper's figures stand beside, LTA's where the windows are the same.
-        lta_windows: which windows the scores are of.
+        scores: of all trainings.
+        methods: one row each.
+        tasks: all that were trained.
+        with_paper: adds the paper's figures, LTA's only for the same windows.
+        lta_windows: of the scores.
     """
     tables = []
     for split in SPLITS:
@@ -72,15 +72,15 @@ def write_reproduction(
     facts: Sequence[str],
     note: str,
 ) -> None:
-    """Writes everything into a folder; the page comes last, so it is whole.
+    """Writes all files into a folder, the page that links them last.
 
     Args:
-        folder: made where it is not there.
-        scores: every figure, for scores.csv.
+        folder: created if need be.
+        scores: for scores.csv.
         tables: for tables.md and the page.
         sweeps: figures of the ablations, each with its CSV.
-        facts: data, seeds, command and time, a line each.
-        note: what a reader must know first.
+        facts: lines on data and seeds.
+        note: caveat at the top.
     """
     write_csv(folder / "scores.csv", score_rows(scores))
     text = "\n\n".join([*facts, *([note] if note else []), *(t.to_markdown() for t in tables)])

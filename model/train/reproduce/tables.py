@@ -1,4 +1,4 @@
-"""Scores of many methods and seeds -> tables of means and standard deviations."""
+"""Tables of a reproduction: means and standard deviations over seeds, by method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from model.train.methods.trainer import LABELS, Training, parts_of
 from model.train.reproduce.jobs import Score
 
 Figures = dict[tuple[str, str], list[float]]
-"""(task, metric) -> one figure a seed."""
+"""(task, metric) -> one value per seed."""
 
 _EMPTY = (None,) * len(METRICS)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry; the best mean of its column is marked."""
+    """One entry; `is_best` marks the best mean of its column."""
 
     text: str
     is_best: bool = False
@@ -26,13 +26,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, ready to be shown.
-
-    Attributes:
-        title: what it holds.
-        columns: headings, that of the row names first.
-        lines: cells, row by row.
-    """
+    """A formatted table; the first column, and its heading, names the rows."""
 
     title: str
     columns: list[str]
@@ -47,7 +41,7 @@ class Table:
 
 
 def figures_of(scores: Sequence[Score], parts: Sequence[Training], split: str) -> Figures:
-    """Returns what some parts score together, a figure for every seed that has one."""
+    """Returns the metrics of some parts together, one value per seed."""
     values: Figures = {}
     for score in scores:
         if score.part not in parts:
@@ -163,8 +157,8 @@ def _table(
     best = {column: _best(column, list(rows.values())) for column in METRICS}
     lines = []
     for label, values in rows.items():
-        told = zip(METRICS, paper.get(label, _EMPTY), strict=True)
-        cells = [_cell(values.get(column), best[column], published) for column, published in told]
+        published = zip(METRICS, paper.get(label, _EMPTY), strict=True)
+        cells = [_cell(values.get(column), best[column], figure) for column, figure in published]
         lines.append([Cell(label), *cells])
     return Table(title, ["method", *METRICS.values()], lines)
 

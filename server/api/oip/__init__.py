@@ -1,1 +1,1 @@
-"""The Open Inference Protocol, version 2: tensors in, tensors out, through the same engine."""
+"""Open Inference Protocol, version 2: requests and predictions as tensors."""

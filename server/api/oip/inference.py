@@ -1,4 +1,4 @@
-"""One inference of the protocol as a question to the engine, and the answer as tensors."""
+"""Inference request of the protocol -> engine request; engine result -> output tensors."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from extract.encoders.encoder import VideoEncoder
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
-from extract.windows import cut_windows
+from extract.windows import count_windows
 from model.predict.predictor import Predictor
 from server.api.oip.schemas import InferRequest, InferResponse, Parameters
 from server.api.oip.tensors import Output, outputs_of
@@ -26,14 +26,14 @@ MICROSECONDS = 1e6
 
 
 class Inference:
-    """A checked request.
+    """A validated request.
 
     Attributes:
-        options: what the engine is asked.
+        options: for the engine.
     """
 
     def __init__(self, request: InferRequest, predictor: Predictor) -> None:
-        """Checks what can be without the data.
+        """Checks the JSON part.
 
         Raises:
             FieldInvalid: a parameter or an output does not exist.
@@ -51,13 +51,13 @@ class Inference:
         """Returns the clip, or its features.
 
         Args:
-            sink: took the body.
-            path: what came after the JSON.
+            sink: has read the body.
+            path: file of the bytes after the JSON.
             size_bytes: its size.
             settings: limits in force.
 
         Raises:
-            FieldInvalid: the tensor is not what it says it is.
+            FieldInvalid: the tensor does not match its shape or type.
             FeaturesInvalid: the features are not this encoder's.
         """
         (tensor,) = self._request.inputs
@@ -71,13 +71,13 @@ class Inference:
         return track
 
     def answer(self, outcome: ClipResult) -> tuple[bytes, int | None]:
-        """Returns the body, and the length of its JSON where tensors come after it."""
+        """Returns the body, and the length of its JSON if binary tensors follow it."""
         arrays = {output.name: output.read(outcome.prediction) for output in self._outputs}
-        wishes = {wish.name: wish for wish in self._request.outputs or ()}
+        requested = {output.name: output for output in self._request.outputs or ()}
         binary = []
         for name in arrays:
             by_default = self._request.parameters.get("binary_data_output", False)
-            wish = wishes.get(name)
+            wish = requested.get(name)
             if by_default if wish is None else wish.parameters.get("binary_data", by_default):
                 binary.append(name)
         response = InferResponse(
@@ -118,13 +118,13 @@ def _options(
             raise FieldInvalid(("/parameters/timeout", "expected microseconds"))
         values["timeout_s"] = timeout / MICROSECONDS
     options = check_options(PredictOptions, {**values, "tasks": tasks or [predictor.tasks[0]]})
-    # A tensor holds every label, however long a list of them a person would want to read.
+    # A tensor holds every label, not only the top k.
     longest = max(len(names) for names in predictor.manifest.label_spaces.values())
     return options.model_copy(update={"top_k": longest})
 
 
 def _track(matrix: Array, num_frames: object, encoder: VideoEncoder) -> FeatureTrack:
-    """The track of bare features: windows as regular as their number allows."""
+    """Returns the track of a feature matrix, whose windows are assumed regular."""
     contract, rows = encoder.contract, len(matrix)
     if rows == 0:
         raise FeaturesInvalid("expected at least one feature")
@@ -132,14 +132,9 @@ def _track(matrix: Array, num_frames: object, encoder: VideoEncoder) -> FeatureT
         num_frames = contract.window_frames + contract.stride_frames * (rows - 1)
     if not isinstance(num_frames, int) or not 1 <= num_frames < 2**31:
         raise FieldInvalid(("/parameters/num_frames", "expected the number of frames of the clip"))
-    starts = cut_windows(
-        num_frames,
-        window_frames=contract.window_frames,
-        stride_frames=contract.stride_frames,
-    )
-    if len(starts) != rows:
+    if (expected := count_windows(num_frames, contract)) != rows:
         raise FeaturesInvalid(
-            f"{num_frames} frames make {len(starts)} windows, {rows} features came; give the "
+            f"{num_frames} frames make {expected} windows, {rows} features came; give the "
             "clip's length as the parameter num_frames"
         )
-    return track_from(torch.from_numpy(matrix), starts, num_frames, contract, encoder, "clip")
+    return track_from(torch.from_numpy(matrix), num_frames, encoder, "clip")

@@ -1,4 +1,4 @@
-"""What the protocol sends and takes as JSON."""
+"""JSON bodies of the Open Inference Protocol."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,34 +10,34 @@ Parameters = dict[str, bool | int | float | str]
 Shape = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
 
 
-class _Sent(BaseModel):
-    """Base of everything taken."""
+class _RequestBody(BaseModel):
+    """Base of request bodies."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
 
 
-class InputTensor(_Sent):
-    """One tensor sent."""
+class InputTensor(_RequestBody):
+    """One input tensor."""
 
     name: Literal["features", "video"]
     shape: Shape
     datatype: Literal["FP32", "BYTES"]
     parameters: Parameters = {}
-    """`binary_data_size` where the data comes after the JSON."""
+    """`binary_data_size` if the data follows the JSON."""
     data: list[Any] | None = None
-    """Nested or flat, in row-major order; a clip as base64. Absent where it comes after."""
+    """Nested or flat, in row-major order; a clip as base64. Absent if it follows the JSON."""
 
 
-class OutputWish(_Sent):
-    """One tensor wanted."""
+class OutputWish(_RequestBody):
+    """One requested output tensor."""
 
     name: str
     parameters: Parameters = {}
-    """`binary_data`: send it after the JSON."""
+    """`binary_data`: send its data after the JSON."""
 
 
-class InferRequest(_Sent):
-    """One inference."""
+class InferRequest(_RequestBody):
+    """One inference request."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -53,31 +53,31 @@ class InferRequest(_Sent):
     )
 
     id: Annotated[str, Field(max_length=200)] | None = None
-    """Sent back."""
+    """Returned in the response."""
     parameters: Parameters = {}
-    """`segment_s` and `seed` as in `/v1/predictions`; `num_frames`, of the clip that features are
-    of, where its last window is not a regular one; `timeout` in microseconds;
+    """`segment_s` and `seed` as in `/v1/predictions`; `num_frames`: frames of the clip of the
+    features, if its last window is not a regular one; `timeout` in microseconds;
     `binary_data_output`."""
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
     """A clip, or its features."""
     outputs: Annotated[list[OutputWish], Field(max_length=256)] | None = None
-    """Default: all."""
+    """Requested outputs; default: all."""
 
 
 class OutputTensor(Body):
-    """One tensor sent back."""
+    """One output tensor."""
 
     name: str
     shape: list[int]
     datatype: str
     parameters: dict[str, int] | None = None
-    """`binary_data_size` where the data comes after the JSON."""
+    """`binary_data_size` if the data follows the JSON."""
     data: list[float | str] | None = None
     """Flat, in row-major order."""
 
 
 class InferResponse(Body):
-    """One inference's result."""
+    """The result of one inference."""
 
     model_name: str
     model_version: str
@@ -86,7 +86,7 @@ class InferResponse(Body):
 
 
 class TensorMetadata(Body):
-    """What a tensor is like; -1 is any size."""
+    """Metadata of a tensor; a size of -1 is variable."""
 
     name: str
     datatype: str
@@ -94,7 +94,7 @@ class TensorMetadata(Body):
 
 
 class ModelMetadata(Body):
-    """What a model takes and gives."""
+    """Metadata of a model: its input and output tensors."""
 
     name: str
     versions: list[str]
@@ -104,7 +104,7 @@ class ModelMetadata(Body):
 
 
 class ServerMetadata(Body):
-    """Who answers."""
+    """Metadata of the server."""
 
     name: str
     version: str
@@ -112,25 +112,25 @@ class ServerMetadata(Body):
 
 
 class Live(Body):
-    """The process answers."""
+    """Liveness of the process."""
 
     live: bool
 
 
 class Ready(Body):
-    """Work is welcome."""
+    """Readiness of the server."""
 
     ready: bool
 
 
 class ModelReady(Body):
-    """The model answers."""
+    """Readiness of a model."""
 
     name: str
     ready: bool
 
 
 class Failure(Body):
-    """Why there is no answer."""
+    """An error of the protocol."""
 
     error: str

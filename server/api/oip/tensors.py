@@ -1,4 +1,4 @@
-"""A prediction as tensors: every label's probability, in the order of the label spaces."""
+"""Output tensors: a prediction -> every label's probability, in the order of the label spaces."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Output:
-    """One tensor that a bundle gives.
+    """One output tensor of a bundle.
 
     Attributes:
-        name: as callers ask for it.
+        name: as in requests.
         datatype: "FP32", "FP64" or "BYTES".
-        shape: -1 counts segments.
-        read: takes it from a prediction.
-        task: that must be answered for it; None: any.
+        shape: -1: number of segments.
+        read: extracts it from a prediction.
+        task: task that it needs; None: any.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Output:
 
 
 def outputs_of(predictor: Predictor) -> list[Output]:
-    """Returns every tensor that a bundle gives."""
+    """Returns every output tensor of a bundle."""
     spaces = predictor.manifest.label_spaces | FIXED_LABELS
     bounds = Output("segments", "FP64", (-1, 2), _bounds)
     return [bounds] + [
@@ -121,7 +121,7 @@ def _forecast(task: str, size: int) -> Callable[[Prediction], Array]:
 
 
 def _lta(found: Prediction) -> LtaAnswer:
-    assert found.lta is not None  # it was asked for
+    assert found.lta is not None  # the task was requested
     return found.lta
 
 

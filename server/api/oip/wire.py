@@ -1,7 +1,7 @@
-"""Tensors on the wire: JSON, with the binary tensor data extension in both directions.
+"""Wire format of tensors: JSON, with the binary tensor data extension in both directions.
 
-A binary body is the JSON, whose length a header gives, and then each binary tensor's bytes. A
-tensor of strings is, for each one, its length as four bytes, least significant first, and itself.
+A binary body is the JSON, whose length a header gives, followed by each binary tensor's bytes. A
+tensor of strings is each string's length as a little-endian uint32, followed by its bytes.
 """
 
 import base64
@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from server.api.oip.schemas import InferRequest, InferResponse, InputTensor, OutputTensor
+from server.api.uploads.spool import SpoolFile
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest
-from server.facts import MAX_INFERENCE_JSON_BYTES
-from server.schemas.options import parse_options
-from server.spool_file import SpoolFile
+from server.schemas.options import MAX_INFERENCE_JSON_BYTES, parse_options
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_BYTES = 4
@@ -26,21 +25,21 @@ Array = np.ndarray
 
 
 class InferSink:
-    """Takes an inference as it comes: its JSON to memory, the bytes after it to a file.
+    """Body reader of an inference: its JSON goes to memory, the bytes after it to a file.
 
-    The first four bytes after the JSON stay in memory too: of a clip they are its length, and the
-    file is the clip.
+    The first four bytes after the JSON stay in memory too: of a clip they are its length, so that
+    the file is the clip.
     """
 
     def __init__(self, file: SpoolFile, header_length: str | None) -> None:
         """Prepares to read one body.
 
         Args:
-            file: takes what comes after the JSON.
-            header_length: bytes of JSON, as the header says; None where there is nothing else.
+            file: takes the bytes after the JSON.
+            header_length: value of the header; None: the body is JSON only.
 
         Raises:
-            MalformedRequest: the header is no length.
+            MalformedRequest: the header is no number.
             BodyTooLarge: more JSON than the limit.
         """
         if header_length is not None and not header_length.isdecimal():
@@ -70,10 +69,10 @@ class InferSink:
             self._file.add(bytes(rest[missing:]))
 
     def finish(self) -> None:
-        """Hears that there are no more bytes.
+        """Marks the end of the body.
 
         Raises:
-            MalformedRequest: there were fewer than the header says.
+            MalformedRequest: the JSON is shorter than the header says.
         """
         if 0 < self._left < math.inf:
             raise MalformedRequest(f"the body ends before {HEADER_LENGTH} is reached")
@@ -84,19 +83,19 @@ class InferSink:
             raise BodyTooLarge(f"the JSON is larger than {MAX_INFERENCE_JSON_BYTES} bytes")
 
     def request(self) -> InferRequest:
-        """Returns the JSON, checked.
+        """Returns the validated JSON.
 
         Raises:
             MalformedRequest: it is not JSON.
-            FieldInvalid: it is not an inference.
+            FieldInvalid: it is no inference request.
         """
         return parse_options(bytes(self._json), InferRequest)
 
     def binary(self, tensor: InputTensor, size_bytes: int) -> bytes | None:
-        """Returns the first four bytes of the tensor's binary data; None where it is in the JSON.
+        """Returns the first four bytes of the tensor's binary data; None if it is in the JSON.
 
         Raises:
-            FieldInvalid: its size is not that of what came, or it is in both places or neither.
+            FieldInvalid: its size is wrong, or the data is in both places or neither.
         """
         declared = tensor.parameters.get("binary_data_size")
         came = len(self._lead) + size_bytes
@@ -112,12 +111,12 @@ def read_matrix(tensor: InputTensor, lead: bytes | None, path: Path) -> Array:
     """Returns the features sent, (L, D) float32.
 
     Args:
-        tensor: describes them, or holds them.
-        lead: the first bytes of those after the JSON.
-        path: the others.
+        tensor: their shape, and the data if it is in the JSON.
+        lead: first bytes after the JSON.
+        path: file of the other bytes.
 
     Raises:
-        FieldInvalid: they are not of the shape or type they say.
+        FieldInvalid: the data does not match its shape or type.
     """
     if tensor.datatype != "FP32" or len(tensor.shape) != 2:
         raise FieldInvalid(("/inputs/0", "expected `features` as FP32 of shape [L, D]"))
@@ -126,7 +125,7 @@ def read_matrix(tensor: InputTensor, lead: bytes | None, path: Path) -> Array:
         if lead is not None:
             values = np.frombuffer(lead + path.read_bytes(), "<f4").copy()
         else:
-            with np.errstate(over="ignore"):  # an infinity is refused with the others
+            with np.errstate(over="ignore"):  # infinities are refused later
                 values = np.asarray(tensor.data, np.float64).astype(np.float32).reshape(-1)
     except (ValueError, TypeError, OverflowError) as error:
         raise FieldInvalid(("/inputs/0/data", "expected numbers in rows of one length")) from error
@@ -136,15 +135,15 @@ def read_matrix(tensor: InputTensor, lead: bytes | None, path: Path) -> Array:
 
 
 def read_clip(tensor: InputTensor, lead: bytes | None, path: Path) -> Path:
-    """Returns where the clip is; one sent as base64 is written there first.
+    """Returns the path of the clip, after writing a clip sent as base64 to it.
 
     Args:
-        tensor: describes it, or holds it.
+        tensor: the clip as base64, if it is in the JSON.
         lead: its length in bytes, as sent.
-        path: the clip, if it came after the JSON.
+        path: the clip, if it follows the JSON.
 
     Raises:
-        FieldInvalid: it is not one string, or not of the length it says.
+        FieldInvalid: it is not one string, or not of the declared length.
     """
     if tensor.datatype != "BYTES" or math.prod(tensor.shape) != 1:
         raise FieldInvalid(("/inputs/0", "expected `video` as BYTES of shape [1]"))
@@ -165,12 +164,12 @@ def read_clip(tensor: InputTensor, lead: bytes | None, path: Path) -> Path:
 def write(
     response: InferResponse, arrays: Mapping[str, Array], binary: Sequence[str]
 ) -> tuple[bytes, int | None]:
-    """Returns a body, and the length of its JSON where anything comes after it.
+    """Returns a body, and the length of its JSON if binary data follows it.
 
     Args:
-        response: its outputs have names, shapes and types.
+        response: with the names, shapes and types of its outputs.
         arrays: their data by name.
-        binary: names of those whose data comes after the JSON.
+        binary: names of outputs whose data follows the JSON.
     """
     after = {name: _to_bytes(arrays[name]) for name in binary}
     outputs = [
@@ -187,7 +186,7 @@ def write(
 
 
 def described(name: str, datatype: str, array: Array) -> OutputTensor:
-    """Returns what is said of an output tensor, without its data."""
+    """Returns the metadata of an output tensor, without its data."""
     return OutputTensor(name=name, datatype=datatype, shape=list(array.shape))
 
 

@@ -1,1 +1,1 @@
-"""Thin endpoints, a file for each kind: parse, call the engine, answer."""
+"""Endpoints, a file per resource: parse the request, call the engine, respond."""

@@ -1,19 +1,31 @@
-"""What the model has seen that is close to a clip, or to an action."""
+"""Backpack search: the prototypes nearest to a clip or to an action."""
 
 import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server.api.clip_request import engine_of, receive_clip, spool_of, timeout_of, unless_gone
-from server.api.openapi import FOR_SEARCHES, JSON, SEARCH_BODY, answer, problems
-from server.api.uploads.bodies import MAX_OPTIONS_BYTES, media_type
+from server.api.clip_request import (
+    cancel_on_disconnect,
+    engine_of,
+    receive_clip,
+    spool_of,
+    timeout_of,
+)
+from server.api.openapi import FOR_CLIPS, JSON, SEARCH_BODY, answer, problems
+from server.api.uploads.bodies import media_type
 from server.engine import responses as answers
-from server.engine.request import SearchResult
+from server.engine.request import BackpackResult
 from server.errors import FieldInvalid
 from server.schemas import prediction as schemas
 from server.schemas.examples import MATCHES
-from server.schemas.options import ActionOptions, SearchQuery, parse_options
+from server.schemas.options import (
+    MAX_OPTIONS_BYTES,
+    ActionOptions,
+    SearchOptions,
+    SearchParameters,
+    parse_options,
+)
 
 router = APIRouter()
 
@@ -22,21 +34,23 @@ router = APIRouter()
     "/v1/backpack/search",
     operation_id="search_backpack",
     tags=["predictions"],
-    summary="Find what is close to a clip or an action",
+    summary="Search the backpack for a clip or an action",
     response_model=schemas.BackpackMatches,
-    response_description="Per segment, or for the action, the closest prototypes of every task.",
-    responses={**answer(MATCHES), **problems(*FOR_SEARCHES)},
+    response_description="Per segment, or for the action, the nearest prototypes of every task.",
+    responses={**answer(MATCHES), **problems(*FOR_CLIPS)},
     openapi_extra={"requestBody": SEARCH_BODY},
 )
-async def search_backpack(request: Request, query: Annotated[SearchQuery, Query()]) -> Response:
-    """Looks up the nearest prototypes as each task sees them, without answering any task.
+async def search_backpack(
+    request: Request, query: Annotated[SearchParameters, Query()]
+) -> Response:
+    """Searches the nearest prototypes of each perspective, without predicting any task.
 
     A clip, or its features, is sent as to `/v1/predictions` and cut into segments as there. An
-    action, a pair of verb and noun, is sent as JSON; the choices are then in the JSON.
+    action, a pair of verb and noun, is sent as JSON together with the options.
     """
     is_action = media_type(request.headers.get("content-type", ""))[0] == JSON
     found, total_s = await (_of_action if is_action else _of_clip)(request, query)
-    matches = answers.matches(found, found.predictor, total_s)
+    matches = answers.matches(found, total_s)
     return Response(
         matches.model_dump_json(exclude_none=True),
         media_type=JSON,
@@ -44,15 +58,15 @@ async def search_backpack(request: Request, query: Annotated[SearchQuery, Query(
     )
 
 
-async def _of_clip(request: Request, query: SearchQuery) -> tuple[SearchResult, float]:
+async def _of_clip(request: Request, query: SearchParameters) -> tuple[BackpackResult, float]:
     engine = engine_of(request)
-    async with receive_clip(request, query) as call:
+    async with receive_clip(request, query, SearchOptions) as call:
         work = engine.backpack.of_clip(call.source, call.options, deadline_s=call.deadline_s)
-        found = await unless_gone(request, work)
+        found = await cancel_on_disconnect(request, work)
     return found, asyncio.get_running_loop().time() - call.started_s
 
 
-async def _of_action(request: Request, query: SearchQuery) -> tuple[SearchResult, float]:
+async def _of_action(request: Request, query: SearchParameters) -> tuple[BackpackResult, float]:
     engine = engine_of(request)
     loop = asyncio.get_running_loop()
     started_s = loop.time()
@@ -63,5 +77,5 @@ async def _of_action(request: Request, query: SearchQuery) -> tuple[SearchResult
         options = parse_options(body, ActionOptions)
         deadline_s = started_s + timeout_of(options, engine.settings.timeout_s)
         work = engine.backpack.of_action(options, deadline_s=deadline_s)
-        found = await unless_gone(request, work)
+        found = await cancel_on_disconnect(request, work)
     return found, loop.time() - started_s

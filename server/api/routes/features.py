@@ -1,4 +1,4 @@
-"""A clip's features, to keep or to send back instead of the clip."""
+"""Feature extraction: a clip -> a file of features, which later requests may send instead."""
 
 import asyncio
 from typing import Annotated
@@ -7,11 +7,12 @@ from fastapi import APIRouter, Query, Request, Response
 
 from extract.features.track_file import track_bytes
 from server import problem_types as kinds
-from server.api.clip_request import accepted, engine_of, receive_clip, unless_gone
+from server.api.clip_request import cancel_on_disconnect, engine_of, receive_clip
+from server.api.negotiation import accepted
 from server.api.openapi import FOR_VIDEOS, VIDEO_BODY, problems
-from server.api.uploads.receive import SAFETENSORS
+from server.api.uploads.bodies import SAFETENSORS
 from server.engine import responses as answers
-from server.schemas.options import ClipQuery
+from server.schemas.options import ClipOptions
 
 router = APIRouter()
 
@@ -25,23 +26,23 @@ router = APIRouter()
     responses={
         200: {
             "description": "safetensors: `features` (L, D) float32, `start_s` and `end_s` (L,) "
-            "float64, and in its metadata what made them and of how many frames.",
+            "float64; the metadata names the encoder and the number of frames.",
             "content": {SAFETENSORS: {"schema": {"type": "string", "format": "binary"}}},
         },
         **problems(*FOR_VIDEOS, kinds.NOT_ACCEPTABLE),
     },
     openapi_extra={"requestBody": VIDEO_BODY},
 )
-async def create_features(request: Request, query: Annotated[ClipQuery, Query()]) -> Response:
-    """Decodes the clip and encodes its windows, as every prediction begins.
+async def create_features(request: Request, query: Annotated[ClipOptions, Query()]) -> Response:
+    """Decodes the clip and encodes its windows, as for a prediction.
 
-    The file can be sent to `/v1/predictions` and `/v1/backpack/search` in the clip's place, as
-    often as there are questions, and is in the format of stored features.
+    The file is in the format of stored features, and can be sent to `/v1/predictions` and
+    `/v1/backpack/search` instead of the clip.
     """
     accepted(request, (SAFETENSORS,))
     engine = engine_of(request)
-    async with receive_clip(request, query, ("video",)) as call:
-        seen = await unless_gone(
+    async with receive_clip(request, query, ClipOptions, ("video",)) as call:
+        seen = await cancel_on_disconnect(
             request, engine.features(call.source, call.options, deadline_s=call.deadline_s)
         )
     total_s = asyncio.get_running_loop().time() - call.started_s

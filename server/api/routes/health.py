@@ -1,19 +1,20 @@
-"""Probes and limits."""
+"""Health probes, limits in force and Prometheus metrics."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
-from server import facts
 from server import problem_types as kinds
 from server.api.clip_request import engine_of
 from server.api.openapi import answer, problems
-from server.schemas import metadata as fact_schemas
 from server.schemas.examples import LIMITS
+from server.schemas.metadata import Health, Limits
 
 router = APIRouter()
+metrics_router = APIRouter()
+"""Included only if metrics have no port of their own."""
 
-Verbose = Annotated[bool, Query(description="Say what the answer rests on.")]
+Verbose = Annotated[bool, Query(description="Include the checks behind the status.")]
 
 
 @router.get(
@@ -22,9 +23,9 @@ Verbose = Annotated[bool, Query(description="Say what the answer rests on.")]
     tags=["server"],
     responses={**answer(LIMITS), **problems()},
 )
-async def get_limits(request: Request) -> fact_schemas.Limits:
-    """States every limit in force, so that a caller need not guess."""
-    return facts.limits(engine_of(request).settings)
+async def get_limits(request: Request) -> Limits:
+    """Returns every limit in force."""
+    return Limits.of(engine_of(request).settings)
 
 
 @router.get(
@@ -34,9 +35,9 @@ async def get_limits(request: Request) -> fact_schemas.Limits:
     response_model_exclude_none=True,
     responses={**answer({"status": "alive"}), **problems()},
 )
-async def get_liveness() -> fact_schemas.Health:
-    """Says that the process answers."""
-    return fact_schemas.Health(status="alive")
+async def get_liveness() -> Health:
+    """Liveness probe: the process responds."""
+    return Health(status="alive")
 
 
 @router.get(
@@ -49,12 +50,36 @@ async def get_liveness() -> fact_schemas.Health:
         **problems(kinds.STARTING, kinds.UNHEALTHY, kinds.DRAINING, kinds.INVALID_FIELD),
     },
 )
-async def get_readiness(request: Request, verbose: Verbose = False) -> fact_schemas.Health:
-    """Says whether a clip sent now would be answered: lately one was, or a canary in its place.
+async def get_readiness(request: Request, verbose: Verbose = False) -> Health:
+    """Readiness probe: a clip, or a synthetic canary in its place, was processed recently.
 
-    With `verbose`, also what that rests on, and how the last reload went; each check is also a
-    metric, for the times when the answer is a refusal.
+    With `verbose`, the response includes the checks and the result of the last reload; each check
+    is also a metric, which is available while the server is not ready.
     """
     engine = engine_of(request)
     engine.life.require_ready()
-    return fact_schemas.Health(status="ready", checks=engine.checks if verbose else None)
+    return Health(status="ready", checks=engine.checks if verbose else None)
+
+
+@metrics_router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    tags=["server"],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Every metric, as OpenMetrics if accepted, else as plain text.",
+            "content": {
+                "application/openmetrics-text": {"schema": {"type": "string"}},
+                "text/plain": {"schema": {"type": "string"}},
+            },
+        },
+        **problems(),
+    },
+)
+async def get_metrics(request: Request) -> Response:
+    """Returns the metrics of this server."""
+    page, content_type = engine_of(request).telemetry.metrics.render(
+        request.headers.get("accept", "")
+    )
+    return Response(page, media_type=content_type)

@@ -1,4 +1,4 @@
-"""Jobs: what became of requests whose callers preferred to come back."""
+"""Job resources: submit, list, status, events, result, cancel."""
 
 import asyncio
 import time
@@ -9,20 +9,18 @@ from fastapi.responses import StreamingResponse
 
 from server import problem_types as kinds
 from server.api import sse as events
-from server.api.clip_request import accepted
 from server.api.job_intake import Intake, caller_of
-from server.api.negotiation import Preference
+from server.api.negotiation import Preference, accepted
 from server.api.openapi import JSON, problems
 from server.errors import JobNotFinished, ResultExpired
-from server.jobs.events import stream_events
 from server.jobs.records import Job
 from server.jobs.serialize import CURSOR, body_of, cursor_text, parse_cursor, path_of
 from server.jobs.service import Jobs
-from server.problems import MEDIA_TYPE
 from server.schemas import jobs as job_schemas
 from server.schemas import prediction as schemas
 from server.schemas.examples import JOB, JOB_EVENTS, PREDICTION
-from server.schemas.options import PredictQuery
+from server.schemas.options import PredictParameters
+from server.schemas.problems import MEDIA_TYPE
 
 router = APIRouter(tags=["jobs"])
 
@@ -38,8 +36,8 @@ def jobs_of(request: Request) -> Jobs:
     return jobs
 
 
-async def submit(request: Request, query: PredictQuery, preference: Preference) -> Response:
-    """Accepts a prediction as a job; answers with the result if it is there in time."""
+async def submit(request: Request, query: PredictParameters, preference: Preference) -> Response:
+    """Accepts a prediction as a job; responds with its result if that is ready within `wait`."""
     intake: Intake = request.app.state.intake
     jobs = jobs_of(request)
     job = await intake.accept(request, query)
@@ -56,7 +54,7 @@ async def submit(request: Request, query: PredictQuery, preference: Preference) 
 @router.get(
     "/v1/jobs",
     operation_id="list_jobs",
-    summary="List your jobs, the newest first",
+    summary="List your jobs, newest first",
     response_model=job_schemas.JobPage,
     responses={
         200: {"content": {JSON: {"example": {"jobs": [JOB]}}}},
@@ -69,7 +67,7 @@ async def list_jobs(
     cursor: Annotated[str | None, Query(pattern=CURSOR)] = None,
     state: job_schemas.JobState | None = None,
 ) -> Response:
-    """Lists the jobs that were sent with the same API key, a page at a time."""
+    """Lists the jobs that were sent with the same API key, page by page."""
     jobs, caller = jobs_of(request), caller_of(request)
     after = None if cursor is None else parse_cursor(cursor)
     found = await asyncio.to_thread(
@@ -86,19 +84,19 @@ async def list_jobs(
 @router.get(
     "/v1/jobs/{job_id}",
     operation_id="get_job",
-    summary="Say how a job stands",
+    summary="Get a job's status",
     response_model=job_schemas.Job,
     responses={200: {"content": {JSON: {"example": JOB}}}, **problems(*FOR_JOBS)},
 )
 async def get_job(job_id: str, request: Request) -> Response:
-    """Says how a job stands, and why it failed if it did."""
+    """Returns a job's state and progress, and the problem if it failed."""
     return _answer(await jobs_of(request).find(job_id, caller_of(request)))
 
 
 @router.get(
     "/v1/jobs/{job_id}/events",
     operation_id="get_job_events",
-    summary="Stream what happens to a job",
+    summary="Stream a job's events",
     response_class=StreamingResponse,
     responses={
         200: {
@@ -113,12 +111,14 @@ async def get_job_events(
     request: Request,
     last_event_id: Annotated[int, Header(ge=0, le=MAX_EVENT_ID)] = 0,
 ) -> Response:
-    """Streams a job's events: those since `Last-Event-ID` at once, the others as they come."""
+    """Streams a job's events: those after `Last-Event-ID`, then new ones as they happen."""
     accepted(request, (events.MEDIA_TYPE,))
     jobs = jobs_of(request)
     job = await jobs.find(job_id, caller_of(request))
     return StreamingResponse(
-        stream_events(jobs.store, job.id, after=last_event_id, is_open=lambda: jobs.is_open),
+        events.stream_job_events(
+            jobs.store, job.id, after=last_event_id, is_open=lambda: jobs.is_open
+        ),
         media_type=events.MEDIA_TYPE,
         headers={"X-Accel-Buffering": "no"},
     )
@@ -127,7 +127,7 @@ async def get_job_events(
 @router.get(
     "/v1/jobs/{job_id}/result",
     operation_id="get_job_result",
-    summary="Fetch the answer of a job",
+    summary="Get a job's result",
     response_model=schemas.Prediction,
     responses={
         200: {"content": {JSON: {"example": PREDICTION}}},
@@ -135,7 +135,7 @@ async def get_job_events(
     },
 )
 async def get_job_result(job_id: str, request: Request) -> Response:
-    """Gives the answer, as `/v1/predictions` would have; of a failed job, the problem it met."""
+    """Returns the predictions, as `/v1/predictions` does, or the problem of a failed job."""
     jobs = jobs_of(request)
     return await _result(jobs, await jobs.find(job_id, caller_of(request)), {})
 
@@ -149,7 +149,7 @@ async def get_job_result(job_id: str, request: Request) -> Response:
     responses={202: {"content": {JSON: {"example": JOB}}}, **problems(*FOR_JOBS)},
 )
 async def cancel_job(job_id: str, request: Request) -> Response:
-    """Ends a job that has not ended; one that has stays as it is."""
+    """Cancels a job that is queued or running; any other stays as it is."""
     return _answer(await jobs_of(request).cancel(job_id, caller_of(request)), 202)
 
 
@@ -159,7 +159,7 @@ def _answer(job: Job, status: int = 200, headers: dict[str, str] | None = None) 
 
 
 async def _result(jobs: Jobs, job: Job, headers: dict[str, str]) -> Response:
-    """The answer of a job, whatever became of it."""
+    """Returns the predictions of a job, or the problem that it failed with."""
     if job.state == "expired":
         raise ResultExpired("the result was kept for as long as promised; send the clip again")
     if job.error is not None:
@@ -170,6 +170,6 @@ async def _result(jobs: Jobs, job: Job, headers: dict[str, str]) -> Response:
         raise JobNotFinished(f"the job is {job.state}")
     try:
         body = await asyncio.to_thread(jobs.files.read_result, job.result)
-    except FileNotFoundError as error:  # it expired while we looked
+    except FileNotFoundError as error:  # it expired in the meantime
         raise ResultExpired("the result was kept for as long as promised") from error
     return Response(body, 200, headers, media_type=JSON)

@@ -1,14 +1,13 @@
-"""What is being served."""
+"""Metadata of the bundle being served: models and label names."""
 
 from fastapi import APIRouter, Request
 
-from server import facts
 from server import problem_types as kinds
 from server.api.clip_request import engine_of
 from server.api.openapi import answer, problems
 from server.errors import NotFound
-from server.schemas import metadata as fact_schemas
 from server.schemas.examples import MODEL_FACTS, TAXONOMY
+from server.schemas.metadata import ModelFacts, Models, Taxonomy
 
 router = APIRouter()
 
@@ -19,9 +18,9 @@ router = APIRouter()
     tags=["model"],
     responses={**answer({"models": [MODEL_FACTS]}), **problems(kinds.STARTING)},
 )
-async def list_models(request: Request) -> fact_schemas.Models:
+async def list_models(request: Request) -> Models:
     """Lists the models being served."""
-    return fact_schemas.Models(models=[facts.model_facts(engine_of(request).predictor)])
+    return Models(models=[ModelFacts.of(engine_of(request).predictor)])
 
 
 @router.get(
@@ -33,12 +32,12 @@ async def list_models(request: Request) -> fact_schemas.Models:
         **problems(kinds.NOT_FOUND, kinds.INVALID_FIELD, kinds.STARTING),
     },
 )
-async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
-    """Says what one model's bundle says of itself."""
+async def get_model(name: str, request: Request) -> ModelFacts:
+    """Returns the metadata of one model's bundle."""
     predictor = engine_of(request).predictor
     if name != predictor.name:
         raise NotFound("no model of this name is being served; see /v1/models")
-    return facts.model_facts(predictor)
+    return ModelFacts.of(predictor)
 
 
 @router.get(
@@ -47,6 +46,6 @@ async def get_model(name: str, request: Request) -> fact_schemas.ModelFacts:
     tags=["model"],
     responses={**answer(TAXONOMY), **problems(kinds.STARTING)},
 )
-async def get_taxonomy(request: Request) -> fact_schemas.Taxonomy:
-    """Names every label by id."""
-    return facts.taxonomy(engine_of(request).predictor)
+async def get_taxonomy(request: Request) -> Taxonomy:
+    """Returns the name of every label by id."""
+    return Taxonomy.of(engine_of(request).predictor)

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol's paths, for tools that speak nothing else."""
+"""Open Inference Protocol (v2) endpoints, for clients of that standard."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from server import __version__
 from server import problem_types as kinds
-from server.api.clip_request import engine_of, spool_of, timeout_of, unless_gone
+from server.api.clip_request import cancel_on_disconnect, engine_of, spool_of, timeout_of
 from server.api.oip import schemas
 from server.api.oip.inference import Inference
 from server.api.oip.tensors import outputs_of
@@ -23,7 +23,7 @@ EXTENSIONS = ["binary_tensor_data"]
 
 @router.get("", operation_id="oip_server_metadata", responses={**answer(OIP_SERVER), **failures()})
 async def get_server() -> schemas.ServerMetadata:
-    """Says who answers."""
+    """Returns the name, version and extensions of the server."""
     return schemas.ServerMetadata(name="egopack", version=__version__, extensions=EXTENSIONS)
 
 
@@ -33,7 +33,7 @@ async def get_server() -> schemas.ServerMetadata:
     responses={**answer({"live": True}), **failures()},
 )
 async def get_live() -> schemas.Live:
-    """Says that the process answers."""
+    """Liveness probe: the process responds."""
     return schemas.Live(live=True)
 
 
@@ -43,7 +43,7 @@ async def get_live() -> schemas.Live:
     responses={**answer({"ready": True}), **failures(kinds.STARTING, kinds.DRAINING)},
 )
 async def get_ready(request: Request) -> schemas.Ready:
-    """Says whether a clip sent now would be answered."""
+    """Readiness probe: the server accepts clips."""
     engine_of(request).life.require_ready()
     return schemas.Ready(ready=True)
 
@@ -54,7 +54,7 @@ async def get_ready(request: Request) -> schemas.Ready:
     responses={**answer(OIP_MODEL), **failures(*FOR_MODELS)},
 )
 async def get_model(name: str, request: Request) -> schemas.ModelMetadata:
-    """Says which tensors a model takes and gives."""
+    """Returns the input and output tensors of a model."""
     predictor = engine_of(request).predictor
     _require(request, name)
     features = schemas.TensorMetadata(
@@ -78,7 +78,7 @@ async def get_model(name: str, request: Request) -> schemas.ModelMetadata:
     responses={**answer(OIP_MODEL), **failures(*FOR_MODELS)},
 )
 async def get_model_version(name: str, version: str, request: Request) -> schemas.ModelMetadata:
-    """Says which tensors one version of a model takes and gives."""
+    """Returns the input and output tensors of one version of a model."""
     _require(request, name, version)
     return await get_model(name, request)
 
@@ -89,7 +89,7 @@ async def get_model_version(name: str, version: str, request: Request) -> schema
     responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, kinds.DRAINING)},
 )
 async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
-    """Says whether a model would answer now."""
+    """Readiness probe of a model."""
     _require(request, name)
     engine_of(request).life.require_ready()
     return schemas.ModelReady(name=name, ready=True)
@@ -101,7 +101,7 @@ async def get_model_ready(name: str, request: Request) -> schemas.ModelReady:
     responses={**answer(OIP_MODEL_READY), **failures(*FOR_MODELS, kinds.DRAINING)},
 )
 async def get_model_version_ready(name: str, version: str, request: Request) -> schemas.ModelReady:
-    """Says whether one version of a model would answer now."""
+    """Readiness probe of one version of a model."""
     _require(request, name, version)
     return await get_model_ready(name, request)
 
@@ -114,10 +114,10 @@ async def get_model_version_ready(name: str, version: str, request: Request) -> 
     openapi_extra=INFER_BODY,
 )
 async def infer(name: str, request: Request) -> Response:
-    """Answers one clip, given as `video` or as `features`, with tensors.
+    """Predicts for one clip, sent as `video` or as `features`, and returns tensors.
 
-    Only the tasks behind the outputs asked for are answered. With the binary tensor data
-    extension, the clip follows the JSON as it is; otherwise it is base64 inside it.
+    Only the tasks of the requested outputs are predicted. With the binary tensor data extension,
+    the clip's bytes follow the JSON; otherwise they are base64 inside it.
     """
     engine = engine_of(request)
     loop = asyncio.get_running_loop()
@@ -130,12 +130,12 @@ async def infer(name: str, request: Request) -> Response:
             size_bytes,
             sink,
         ):
-            asked = Inference(sink.request(), engine.predictor)
-            deadline_s = started_s + timeout_of(asked.options, engine.settings.timeout_s)
-            source = await asked.source(sink, path, size_bytes, engine.settings)
-            work = engine.predict(source, asked.options, deadline_s=deadline_s)
-            outcome = await unless_gone(request, work)
-    body, json_length = asked.answer(outcome)
+            inference = Inference(sink.request(), engine.predictor)
+            deadline_s = started_s + timeout_of(inference.options, engine.settings.timeout_s)
+            source = await inference.source(sink, path, size_bytes, engine.settings)
+            work = engine.predict(source, inference.options, deadline_s=deadline_s)
+            outcome = await cancel_on_disconnect(request, work)
+    body, json_length = inference.answer(outcome)
     if json_length is None:
         return Response(body, media_type=JSON)
     headers = {HEADER_LENGTH: str(json_length)}
@@ -150,7 +150,7 @@ async def infer(name: str, request: Request) -> Response:
     openapi_extra=INFER_BODY,
 )
 async def infer_version(name: str, version: str, request: Request) -> Response:
-    """Answers one clip with tensors, by one version of a model."""
+    """Predicts for one clip with one version of a model, and returns tensors."""
     _require(request, name, version)
     return await infer(name, request)
 
@@ -160,7 +160,7 @@ def _require(request: Request, name: str, version: str | None = None) -> None:
 
     Raises:
         NotFound: it is not, or not in this version.
-        NotReady: none is yet.
+        NotReady: no model is loaded yet.
     """
     predictor = engine_of(request).predictor
     if name != predictor.name or version not in (None, predictor.version):

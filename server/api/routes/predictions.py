@@ -1,4 +1,4 @@
-"""One clip, one answer."""
+"""Predictions: one clip -> the predictions of every requested task, at once or as a job."""
 
 import asyncio
 from typing import Annotated
@@ -6,22 +6,22 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server import facts
 from server import problem_types as kinds
 from server.api import sse as events
-from server.api.clip_request import accepted, engine_of, receive_clip, unless_gone
-from server.api.negotiation import preference_of
+from server.api.clip_request import cancel_on_disconnect, engine_of, receive_clip
+from server.api.negotiation import accepted, preference_of
 from server.api.openapi import ACCEPTED_HEADERS, ASYNC_HEADERS, CLIP_BODY, FOR_CLIPS, JSON, problems
 from server.api.routes.jobs import submit
 from server.api.sse import EventStream, Post
 from server.engine import responses as answers
 from server.engine.request import Progress
 from server.errors import FieldInvalid
-from server.problems import body_of, current_request, look_into
 from server.schemas import jobs as job_schemas
 from server.schemas import prediction as schemas
 from server.schemas.examples import EVENTS, JOB, PREDICTION
-from server.schemas.options import PredictQuery
+from server.schemas.options import PredictOptions, PredictParameters
+from server.schemas.problems import problem_from
+from server.telemetry import logs
 
 router = APIRouter()
 
@@ -30,9 +30,9 @@ router = APIRouter()
     "/v1/predictions",
     operation_id="create_prediction",
     tags=["predictions"],
-    summary="Answer one clip",
+    summary="Predict for one clip",
     response_model=schemas.Prediction,
-    response_description="The answers, parts not asked for are absent; or the events on the way.",
+    response_description="The predictions, or a stream of events with them at the end.",
     responses={
         200: {
             "content": {
@@ -42,7 +42,7 @@ router = APIRouter()
         },
         202: {
             "model": job_schemas.Job,
-            "description": "With `Prefer: respond-async`: the job that the request has become.",
+            "description": "With `Prefer: respond-async`: the job.",
             "content": {JSON: {"example": JOB}},
             "headers": ACCEPTED_HEADERS,
         },
@@ -57,27 +57,29 @@ router = APIRouter()
     },
     openapi_extra={"requestBody": CLIP_BODY, "parameters": ASYNC_HEADERS},
 )
-async def create_prediction(request: Request, query: Annotated[PredictQuery, Query()]) -> Response:
-    """Decodes the clip and answers every task asked for, with one pass through the model.
+async def create_prediction(
+    request: Request, query: Annotated[PredictParameters, Query()]
+) -> Response:
+    """Decodes the clip and predicts every requested task, with one pass through the model.
 
-    Send the clip as the `video` part of a form, with the choices as JSON in the `request` part;
-    or send it as the whole body, with the choices as query parameters. Features that
-    `/v1/features` made may take the clip's place. With `Accept: text/event-stream` the answer is
-    the last of a stream of events: `progress` for each stage, then `completed` or `error`.
+    Send the clip as the `video` part of a form, with the options as JSON in the `request` part;
+    or as the whole body, with the options as query parameters. Features from `/v1/features` may be
+    sent instead of the clip. With `Accept: text/event-stream` the response is a stream of events:
+    `progress` for each stage, then `completed` with the predictions, or `error`.
 
-    With `Prefer: respond-async` the request becomes a job, which may be much longer, and the
-    answer says where to find it. The same `Idempotency-Key` and body always give the same job.
+    With `Prefer: respond-async` the request becomes a job, whose video may be much longer, and the
+    response has its path. The same `Idempotency-Key` and body always give the same job.
     """
     preference = preference_of(request.headers)
     if preference.is_async:
         return await submit(request, query, preference)
     if accepted(request, (JSON, events.MEDIA_TYPE)) == events.MEDIA_TYPE:
-        limits = facts.limits(engine_of(request).settings).model_dump()
+        limits = request.app.state.limits
         return EventStream(
             lambda post: _predict(request, query, post),
-            lambda error: body_of(look_into(error, limits), current_request()),
+            lambda error: problem_from(error, limits).body(logs.current_request()),
         )
-    answer = await _predict(request, query, _post_nothing)
+    answer = await _predict(request, query, lambda name, body: None)
     return Response(
         answer.model_dump_json(exclude_none=True),
         media_type=JSON,
@@ -85,26 +87,23 @@ async def create_prediction(request: Request, query: Annotated[PredictQuery, Que
     )
 
 
-async def _predict(request: Request, query: PredictQuery, post: Post) -> schemas.Prediction:
+async def _predict(request: Request, query: PredictParameters, post: Post) -> schemas.Prediction:
     engine = engine_of(request)
 
-    def tell(progress: Progress) -> None:
+    def on_progress(progress: Progress) -> None:
         post("progress", answers.progress(progress))
 
-    async with receive_clip(request, query) as call:
+    async with receive_clip(request, query, PredictOptions) as call:
         if call.options.webhook_url is not None:
             raise FieldInvalid(("/webhook_url", "goes with `Prefer: respond-async` only"))
-        tell(Progress("received"))
-        work = engine.predict(call.source, call.options, deadline_s=call.deadline_s, tell=tell)
-        outcome = await unless_gone(request, work)
+        on_progress(Progress("received"))
+        work = engine.predict(
+            call.source, call.options, deadline_s=call.deadline_s, on_progress=on_progress
+        )
+        outcome = await cancel_on_disconnect(request, work)
     return answers.prediction(
         outcome,
         call.options,
-        outcome.predictor,
         answer_id=uuid4().hex,
         total_s=asyncio.get_running_loop().time() - call.started_s,
     )
-
-
-def _post_nothing(name: str, body: object) -> None:
-    """For callers who wait for the answer alone."""

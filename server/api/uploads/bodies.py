@@ -1,25 +1,68 @@
-"""A multipart body, part by part: the clip to the spool, the choices to memory.
+"""Request bodies by content type: raw video or features, multipart form, small in-memory body.
 
-The only home of python_multipart.
+The only module that imports python_multipart.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import python_multipart.multipart as wire
+from starlette.requests import Request
 
 from server.api.uploads.body_parts import BodyParts, Headers
-from server.errors import FieldInvalid, MalformedRequest
-from server.spool_file import SpoolFile
+from server.api.uploads.spool import SpoolFile
+from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest, UnsupportedMedia
+from server.schemas.options import MAX_OPTIONS_BYTES
 
-MAX_OPTIONS_BYTES = 64 * 1024
-"""Size of the JSON part; its fields are small."""
+SAFETENSORS = "application/x-safetensors"
+"""Content type of a feature track."""
 
 BodyKind = Literal["video", "features"]
 """What the body, or its one large part, holds."""
 
 
+class BodyReader(Protocol):
+    """Parses a body as it is received; what belongs on disk goes to a file."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+
+    def finish(self) -> None:
+        """Marks the end of the body."""
+
+
+class RawBody:
+    """A body that is the clip, or its features."""
+
+    options = None
+
+    def __init__(self, file: SpoolFile, kind: BodyKind) -> None:
+        self.kind = kind
+        self.feed = file.add
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
+class MemoryBody:
+    """A body small enough for memory."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.data = bytearray()
+        self._max_bytes = max_bytes
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes the next bytes."""
+        self.data += chunk
+        if len(self.data) > self._max_bytes:
+            raise BodyTooLarge(f"the body is larger than {self._max_bytes} bytes")
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+
 class MultipartBody:
-    """A form: `video` or `features` goes to the file, `request` is kept."""
+    """A form: the part `video` or `features` goes to the file, `request` to memory."""
 
     def __init__(self, file: SpoolFile, boundary: bytes, kinds: tuple[BodyKind, ...]) -> None:
         """Prepares to read one form.
@@ -27,10 +70,10 @@ class MultipartBody:
         Args:
             file: takes the large part.
             boundary: between parts, as the content type names it.
-            kinds: what the large part may be; exactly one is sent.
+            kinds: names that the large part may have; exactly one is sent.
 
         Raises:
-            MalformedRequest: the boundary is none.
+            MalformedRequest: the boundary is invalid.
         """
         self._file = file
         self._kinds: tuple[str, ...] = kinds
@@ -41,7 +84,7 @@ class MultipartBody:
 
     @property
     def kind(self) -> BodyKind:
-        """What the large part was."""
+        """Name of the large part that was sent."""
         return "features" if "features" in self._seen else "video"
 
     @property
@@ -59,10 +102,10 @@ class MultipartBody:
         self._body.feed(chunk)
 
     def finish(self) -> None:
-        """Looks at the form as a whole.
+        """Checks that the form is complete.
 
         Raises:
-            MalformedRequest: it ends too early.
+            MalformedRequest: the closing boundary is missing.
             FieldInvalid: the large part is missing.
         """
         if not self._body.is_complete:
@@ -96,3 +139,32 @@ def media_type(content_type: str) -> tuple[str, bytes | None]:
     """Returns a content type in lower case, without its parameters, and its boundary if any."""
     kind, options = wire.parse_options_header(content_type)
     return kind.decode("latin-1").lower(), options.get(b"boundary")
+
+
+def clip_body(
+    request: Request, kinds: tuple[BodyKind, ...]
+) -> Callable[[SpoolFile], RawBody | MultipartBody]:
+    """Returns what makes the reader of a body that is, or holds, a clip or its features.
+
+    Args:
+        request: its content type decides.
+        kinds: what the endpoint accepts.
+
+    Raises:
+        UnsupportedMedia: the endpoint does not accept the content type.
+        MalformedRequest: the content type of a form names no boundary.
+    """
+    kind, boundary = media_type(request.headers.get("content-type", ""))
+    if kind == "multipart/form-data":
+        if not boundary:
+            raise MalformedRequest("the content type names no multipart boundary")
+        return lambda file: MultipartBody(file, boundary, kinds)
+    if kind.startswith("video/") or kind == "application/octet-stream":
+        return lambda file: RawBody(file, "video")
+    if kind == SAFETENSORS and "features" in kinds:
+        return lambda file: RawBody(file, "features")
+    features = f", {SAFETENSORS}" if "features" in kinds else ""
+    raise UnsupportedMedia(
+        f"send multipart/form-data, video/*{features} or application/octet-stream "
+        "as the content type"
+    )

@@ -3,10 +3,8 @@ import inspect
 
 import pytest
 
-from clients.aio import AsyncEgoPackClient
 from clients.api.transport import iterate_sync, run_sync
-from clients.calls import Calls
-from clients.client import EgoPackClient
+from clients.client import AsyncEgoPackClient, Calls, EgoPackClient
 
 
 def calls_of(cls):
@@ -28,7 +26,7 @@ def test_what_waits_for_a_loop_cannot_be_finished_without_one():
     async def wait():
         await asyncio.sleep(0)
 
-    with pytest.raises(RuntimeError, match="BlockingPort"):
+    with pytest.raises(RuntimeError, match="BlockingTransport"):
         run_sync(wait())
 
 

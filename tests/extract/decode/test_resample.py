@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from extract.decode.clip import TRUSTED
 from extract.decode.resample import is_on_clock, read_clock, resample
 from extract.decode.video import decode_clip
-from extract.features.extractor import windows_of
-from extract.windows import cut_windows
+from extract.windows import cut_windows, stack_windows
 from tests.extract.clips import read_number, write_numbered
 from tests.extract.decoded import WHOLE
 
@@ -143,7 +142,8 @@ def test_windows_of_a_file_show_the_frames_nearest_to_their_instants(tmp_path, r
     else:
         file = write_numbered(tmp_path / "clip.mp4", 100, rate=rate)
         times_s = np.arange(100) / float(rate)
-    windows, starts = windows_of(decode_clip(file, WHOLE, TRUSTED).frames, WHOLE)
+    frames = decode_clip(file, WHOLE, TRUSTED).frames
+    windows, starts = stack_windows(frames, WHOLE), cut_windows(len(frames), WHOLE)
     for window, start in zip(windows, starts, strict=True):
         for position, frame in enumerate(window):
             distance = np.abs(times_s - (start + position) / 30)

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from extract.contract import OMNIVORE, SLOWFAST
+from extract.contract import OMNIVORE, SLOWFAST, crop_offset, resized_size
 from extract.decode.resize import resize, taps_of
 from extract.encoders.preprocess import to_network_input, to_pixels
-from extract.geometry import crop_offset, resized_size
 from tests.extract.decoded import four_bytes
 
 SIZES = [

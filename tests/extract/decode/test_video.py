@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import replace
 from fractions import Fraction
 
@@ -7,38 +6,17 @@ import numpy as np
 import pytest
 
 from extract.contract import OMNIVORE
-from extract.decode.decord_reader import DecordReader, DecordTrouble
-from extract.decode.demux import scan_packets
-from extract.decode.video import TRUSTED, Limits, decode_clip, decode_into
+from extract.decode.clip import TRUSTED, Limits
+from extract.decode.video import decode_clip, decode_into
 from extract.errors import VideoRejected
-from tests.extract.clips import (
-    noisy_frames,
-    png_bytes,
-    read_number,
-    write_audio_only,
-    write_clip,
-    write_numbered,
-)
+from tests.extract.clips import noisy_frames, write_clip, write_numbered
+from tests.extract.decode.readings import codes, numbers, rejection
 from tests.extract.decoded import EVERY, Frames, decode
 
 
 def streamed(path):
     """Frames as PyAV gives them."""
     return decode(path, EVERY, "pyav", Limits())[1]
-
-
-def numbers(frames):
-    return [read_number(frame) for frame in frames]
-
-
-def codes(clip):
-    return [notice.code for notice in clip.notices]
-
-
-def rejection(path, contract=EVERY, limits=Limits()):  # noqa: B008
-    with pytest.raises(VideoRejected) as caught:
-        decode_clip(path, contract, limits)
-    return caught.value.code
 
 
 def test_a_plain_clip_gives_every_frame_once_in_order_and_its_facts(clips):
@@ -185,42 +163,12 @@ def test_a_variable_rate_is_resampled_by_time(tmp_path):
     np.testing.assert_allclose(np.abs(clip.source_times_s - ticks), nearest, atol=1e-3)
 
 
-@pytest.mark.parametrize("count", [1, 2, 31])
-def test_a_short_clip_is_announced_as_padded(tmp_path, count):
-    clip = decode_clip(write_numbered(tmp_path / "a.mp4", count), EVERY, Limits())
-    assert numbers(clip.frames) == list(range(count))
-    assert codes(clip) == ["padded"]
-
-
 def test_a_single_pixel_is_answered(tmp_path):
     frames = [np.full((1, 1, 3), 200, np.uint8)] * 32
     path = write_clip(tmp_path / "a.avi", frames, codec="mjpeg", pix_fmt="yuvj444p")
     clip = decode_clip(path, EVERY, Limits())
     assert clip.frames.shape == (32, 96, 128, 3)
     assert np.abs(clip.frames.astype(int) - 200).max() < 6
-
-
-def test_files_that_are_no_videos_are_refused(tmp_path):
-    path = tmp_path / "a.mp4"
-    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{tmp_path}/other.mp4\n"
-    for content in (b"", b"hello", playlist.encode(), png_bytes()):
-        path.write_bytes(content)
-        assert rejection(path) == "not-a-video"
-
-
-def test_a_file_without_pictures_is_refused(tmp_path):
-    assert rejection(write_audio_only(tmp_path / "a.mp4")) == "no-video-track"
-
-
-def test_other_codecs_are_refused(tmp_path):
-    path = write_numbered(tmp_path / "a.mkv", 32, codec="ffv1")
-    assert rejection(path) == "unsupported-codec"
-
-
-def test_a_file_whose_index_is_cut_off_is_damaged(clips, tmp_path):
-    data = (clips / "plain.mp4").read_bytes()
-    (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])
-    assert rejection(tmp_path / "a.mp4") == "damaged"
 
 
 def test_a_file_with_half_its_pictures_is_damaged(clips, tmp_path):
@@ -230,83 +178,6 @@ def test_a_file_with_half_its_pictures_is_damaged(clips, tmp_path):
     assert rejection(tmp_path / "a.mp4") == "damaged"
     with pytest.raises(VideoRejected, match="damaged"):
         streamed(tmp_path / "a.mp4")
-
-
-def test_a_file_that_lost_its_last_pictures_is_answered_with_a_notice(clips, tmp_path):
-    data = (clips / "index-first.mp4").read_bytes()
-    with av.open(str(clips / "index-first.mp4")) as source:
-        ends = [p.pos + p.size for p in source.demux(video=0) if p.size]
-    (tmp_path / "a.mp4").write_bytes(data[: ends[-4]])
-    clip = decode_clip(tmp_path / "a.mp4", EVERY, Limits())
-    assert codes(clip) == ["damaged"]
-    assert numbers(clip.frames) == list(range(97))
-    assert clip.info.frames_decoded == 97
-    assert clip.info.frames_declared == 100
-
-
-@pytest.mark.parametrize(
-    ("limits", "code"),
-    [
-        (Limits(max_duration_s=3.0), "too-long"),
-        (Limits(max_frames=99), "too-many-frames"),
-        (Limits(max_pixels=64 * 48 - 1), "too-many-pixels"),
-        (Limits(max_pixels=128 * 96 - 1), "too-many-pixels"),
-        (Limits(max_output_mb=3), "too-long"),
-    ],
-)
-def test_clips_over_a_limit_are_refused(clips, limits, code):
-    assert rejection(clips / "plain.mp4", limits=limits) == code
-
-
-def test_a_clip_at_every_limit_is_accepted(clips):
-    limits = Limits(
-        max_duration_s=3.34, max_frames=100, max_pixels=128 * 96, max_output_mb=4, max_decord_mb=4
-    )
-    clip = decode_clip(clips / "plain.mp4", EVERY, limits)
-    assert clip.info.reader == "decord"
-
-
-def test_a_header_that_lies_about_the_size_does_not_get_past_the_limit(tmp_path):
-    path = write_clip(tmp_path / "a.mp4", noisy_frames(32, 320, 240))
-    data = bytearray(path.read_bytes())
-    sample = data.index(b"avc1", data.index(b"stsd")) + 28
-    assert data[sample : sample + 4] == (320).to_bytes(2, "big") + (240).to_bytes(2, "big")
-    data[sample : sample + 4] = (16).to_bytes(2, "big") * 2
-    path.write_bytes(data)
-    with pytest.raises(VideoRejected):
-        decode_clip(path, EVERY, Limits(max_pixels=320 * 240 - 1))
-    assert decode_clip(path, EVERY, Limits()).info.width == 320
-
-
-def test_a_clip_too_large_for_decord_is_read_by_pyav(clips):
-    clip = decode_clip(clips / "plain.mp4", EVERY, Limits(max_decord_mb=1))
-    assert clip.info.reader == "pyav"
-    assert numbers(clip.frames) == list(range(100))
-
-
-def test_pyav_takes_over_when_decord_gives_up_half_way(clips, monkeypatch):
-    read = DecordReader.frames
-
-    def fail_late(self, repeats):
-        for index, frame in read(self, repeats):
-            if index == 70:
-                raise DecordTrouble("repeated frames")
-            yield index, frame
-
-    monkeypatch.setattr(DecordReader, "frames", fail_late)
-    clip = decode_clip(clips / "plain.mp4", EVERY, Limits())
-    assert codes(clip) == ["reader-fallback"]
-    assert clip.info.reader == "pyav"
-    assert numbers(clip.frames) == list(range(100))
-
-
-def test_decord_reports_a_number_of_frames_it_did_not_expect(clips):
-    path = clips / "plain.mp4"
-    report = scan_packets(path, "mp4", Limits())
-    report = replace(report, times_s=report.times_s[:99])
-    reader = DecordReader(path, report, EVERY, Limits(), width=64, height=48)
-    with pytest.raises(DecordTrouble, match="100 frames instead of 99"):
-        next(reader.frames(np.ones(99, dtype=np.int64)))
 
 
 def test_frames_come_in_blocks(clips):
@@ -319,9 +190,3 @@ def test_frames_come_in_blocks(clips):
 def test_a_missing_file_is_the_callers_mistake(tmp_path):
     with pytest.raises(FileNotFoundError):
         decode_clip(tmp_path / "no.mp4", EVERY, Limits())
-
-
-def test_the_name_of_a_file_does_not_matter(clips, tmp_path):
-    shutil.copy(clips / "plain.mp4", tmp_path / "list.m3u8")
-    clip = decode_clip(tmp_path / "list.m3u8", EVERY, Limits())
-    assert numbers(clip.frames) == list(range(100))

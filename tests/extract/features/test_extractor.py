@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from extract.contract import TABLETOP
-from extract.decode.video import Limits, decode_clip
+from extract.decode.clip import Limits
+from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
 from extract.features import extractor as extractor_module
 from extract.features.extractor import Extractor, WindowCutter

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract import packing
 from extract.errors import FeatureFileInvalid
-from extract.features.pack import INDEX, ROWS, PackedFeatures
+from extract.features.pack import INDEX, LOCK, ROWS, PackedFeatures, pack
 from extract.features.store import FeatureStore
 from extract.features.track_check import FeatureCheck
-from extract.packing import LOCK, pack
 from tests.factories import make_track
 
 SIZES = {"a": 7, "b": 1, "c": 20, "d": 3}
@@ -110,7 +108,7 @@ def test_more_videos_go_behind_those_that_are_there(tmp_path, source):
 @pytest.mark.parametrize("commit_every", [1, 2])
 def test_a_pack_that_was_cut_short_goes_on(tmp_path, source, monkeypatch, stop_after, commit_every):
     path, read, count = tmp_path / "packed", FeatureStore.read_rows, []
-    monkeypatch.setattr(packing, "VIDEOS_PER_COMMIT", commit_every)
+    monkeypatch.setattr("extract.features.pack.VIDEOS_PER_COMMIT", commit_every)
 
     def stopping(store, video):
         if len(count) == stop_after:

@@ -1,14 +1,11 @@
 """The faster runtime is chosen, for a reason that can be read, and remembered."""
 
-import json
-import logging
 import time
 
 import pytest
 import torch
 
 from extract.errors import RuntimeUnavailable
-from extract.runtime import choose as runtime
 from extract.runtime.choose import (
     BATCHES,
     MAX_ROUNDS,
@@ -18,37 +15,7 @@ from extract.runtime.choose import (
     times_faster,
 )
 from extract.runtime.onnx_encoder import OnnxEncoder
-from extract.runtime.onnx_export import export_encoder
-
-
-def times(torch_ms: float, onnx_ms: float = 10.0):
-    return {str(batch): {"torch": torch_ms, "onnx": onnx_ms} for batch in BATCHES}
-
-
-@pytest.fixture
-def graph(tiny_encoder):
-    return export_encoder(tiny_encoder)
-
-
-@pytest.fixture
-def measured(monkeypatch):
-    """Makes measuring say what a test wants; the list counts how often it was asked."""
-    asked = []
-
-    def pretend(found):
-        def answer(encoders):
-            asked.append(set(encoders))
-            return found
-
-        monkeypatch.setattr(runtime, "measure", answer)
-        return asked
-
-    return pretend
-
-
-@pytest.fixture
-def auto(tmp_path):
-    return Runtime("auto", cache=tmp_path / "cache")
+from tests.extract.runtime.times import times
 
 
 def test_torch_runs_where_nothing_is_asked_for(tiny_encoder, graph, measured):
@@ -82,71 +49,6 @@ def test_no_batch_size_outweighs_another():
     swapped = {b: {"torch": row["onnx"], "onnx": row["torch"]} for b, row in mixed.items()}
     assert times_faster(mixed) == pytest.approx(0.5**0.5)
     assert times_faster(mixed) * times_faster(swapped) == pytest.approx(1)
-
-
-def test_a_second_start_remembers_and_says_so(tiny_encoder, graph, measured, auto, caplog):
-    asked = measured(times(20))
-    with caplog.at_level(logging.INFO):
-        first = choose_encoder(tiny_encoder, graph, auto)[1]
-        second = choose_encoder(tiny_encoder, graph, auto)[1]
-    assert len(asked) == 1
-    assert first.reason.startswith("measured now")
-    assert second.reason.startswith("measured before")
-    assert second.times_ms == first.times_ms
-    assert "tiny runs in onnx on cpu: measured before" in caplog.text
-    (record,) = auto.cache.glob("*.json")
-    facts = json.loads(record.read_text())["facts"]
-    assert facts["encoder"] == tiny_encoder.fingerprint
-    assert set(facts) >= {"device", "threads", "torch", "onnxruntime", "provider"}
-
-
-def test_another_number_of_threads_is_another_measurement(tiny_encoder, graph, measured, auto):
-    asked, before = measured(times(20)), torch.get_num_threads()
-    try:
-        for threads in (1, 2, 1, 2):
-            torch.set_num_threads(threads)
-            choose_encoder(tiny_encoder, graph, auto)
-    finally:
-        torch.set_num_threads(before)
-    assert len(asked) == 2
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"\xff",
-        lambda record: record | {"times_ms": {}},
-        lambda record: record | {"times_ms": {"1": {"torch": 0, "onnx": 1}}},
-        lambda record: record | {"times_ms": {"1": "fast"}},
-        lambda record: record | {"facts": record["facts"] | {"threads": 99}},
-    ],
-)
-def test_a_damaged_record_costs_a_measurement(tiny_encoder, graph, measured, auto, damage, caplog):
-    asked = measured(times(20))
-    choose_encoder(tiny_encoder, graph, auto)
-    (record,) = auto.cache.iterdir()
-    whole = record.read_bytes()
-    broken = damage if isinstance(damage, bytes) else json.dumps(damage(json.loads(whole))).encode()
-    record.write_bytes(broken)
-    assert choose_encoder(tiny_encoder, graph, auto)[1].name == "onnx"
-    assert len(asked) == 2
-    assert "measured again" in caplog.text
-    assert record.read_bytes() == whole
-
-
-def test_a_cache_that_cannot_be_written_costs_a_measurement(
-    tiny_encoder, graph, measured, tmp_path, caplog
-):
-    asked = measured(times(20))
-    (tmp_path / "file").write_text("no folder")
-    for _ in range(2):
-        setting = Runtime("auto", cache=tmp_path / "file" / "cache")
-        assert choose_encoder(tiny_encoder, graph, setting)[1].name == "onnx"
-    assert len(asked) == 2
-    assert "not kept" in caplog.text
 
 
 def test_without_a_graph_torch_runs_and_onnx_cannot(tiny_encoder, auto):

@@ -6,8 +6,9 @@ import torch
 
 from extract.contract import FeatureContract
 from extract.encoders.torch_encoder import TorchEncoder
-from extract.features.extractor import Extractor, windows_of
+from extract.features.extractor import Extractor
 from extract.runtime import frame_batches
+from extract.windows import stack_windows
 from tests.extract.conftest import TINY_SWIN
 
 FLOAT = FeatureContract(frame_step=2, short_side=52, crop_height=48, crop_width=64)
@@ -36,7 +37,7 @@ def make_frames(count):
 @pytest.mark.parametrize("batch_windows", [1, 4])
 def test_shared_frames_change_no_feature(contract, count, batch_windows):
     encoder, frames = TorchEncoder("tiny", TINY_SWIN, contract), make_frames(count)
-    windows, _ = windows_of(frames, contract)
+    windows = stack_windows(frames, contract)
     expected = encoder.encode(torch.from_numpy(windows))
     track = Extractor(encoder, batch_windows=batch_windows).from_frames(
         [frames[:5], frames[5:]], video_id="v"
@@ -76,7 +77,7 @@ def test_an_encoder_of_windows_alone_is_given_windows():
 
     frames = make_frames(64)
     track = Extractor(OfWindows()).from_frames([frames], video_id="v")
-    windows, _ = windows_of(frames, FLOAT)
+    windows = stack_windows(frames, FLOAT)
     torch.testing.assert_close(
         track.features[:, 0], OfWindows().encode(torch.tensor(windows))[:, 0]
     )

@@ -12,8 +12,7 @@ from extract.features.track_check import Annotated, FeatureCheck
 from model.data.annotations import DataRoot
 from model.data.missing import with_missing
 from model.data.tracks import load_tracks, read_files
-from model.data.video_files import find_videos
-from model.errors import AnnotationInvalid, FeaturesMissing, VideosUnreadable
+from model.errors import FeaturesMissing, VideosUnreadable
 from model.predict.predictor import Predictor
 from tests.extract.clips import write_numbered
 from tests.factories import make_bundle, make_track
@@ -184,24 +183,3 @@ def test_a_long_list_of_unreadable_videos_is_shortened():
     error = VideosUnreadable({Path(f"{k}.mp4"): "gone" for k in range(12)}, 40)
     assert str(error).count("gone") == 10
     assert str(error).endswith("... and 2 more")
-
-
-@pytest.mark.parametrize("name", ["Küche 1.mp4", "Küche 1.MOV", "Ku\u0308che 1.mkv"])
-def test_a_video_is_found_by_the_name_one_sees(tmp_path, name):
-    for other in (name, "Kuche 1.mp4", "Küche 1.txt", "küche 1.mp4"):
-        (tmp_path / other).touch()
-    found = Video(id_of("Küche 1"), tmp_path / name)
-    assert find_videos(tmp_path, ["Küche 1"]) == {"Küche 1": found}
-
-
-def test_a_name_spelt_as_asked_goes_before_one_that_looks_the_same(tmp_path):
-    names = ["Küche 1", "Ku\u0308che 1"]
-    for name in names:
-        (tmp_path / f"{name}.mp4").touch()
-    found = {name: Video(id_of(name), tmp_path / f"{name}.mp4") for name in names}
-    assert find_videos(tmp_path, names) == found
-    (tmp_path / "Küche 1.avi").touch()
-    with pytest.raises(AnnotationInvalid, match=r"found Küche 1\.avi, Küche 1\.mp4"):
-        find_videos(tmp_path, ["Küche 1"])
-    with pytest.raises(AnnotationInvalid, match="found none"):
-        find_videos(tmp_path / "nowhere", ["Küche 1"])

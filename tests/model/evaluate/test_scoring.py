@@ -7,7 +7,7 @@ import torch
 from model.evaluate.calibration import collect_logits
 from model.evaluate.scoring import per_sample, score_logits, score_split
 from model.evaluate.unseen import baselines
-from model.tasks import AR, LTA, OSCC, PNR, TASKS
+from model.tasks import AR, LTA, PNR, TASKS
 from tests.factories import TINY, make_skills
 from tests.model.samples import make_samples, make_split
 
@@ -135,39 +135,3 @@ def test_the_seed_moves_the_sampled_futures_alone(answered):
     a, b = (score_logits(logits, labels, split, TINY, {}, seed=seed) for seed in (0, 100))
     assert a["lta"] != b["lta"]
     assert {t: m for t, m in a.items() if t != "lta"} == {t: m for t, m in b.items() if t != "lta"}
-
-
-def test_chance_and_frequency_by_hand():
-    train, split = make_samples(OSCC, 4), make_samples(OSCC, 5)
-    train = replace(train, labels={"state": torch.tensor([[1], [1], [1], [0]])})
-    split = replace(split, labels={"state": torch.tensor([[1], [0], [0], [0], [1]])})
-    found = baselines({"oscc": train}, {"oscc": split})
-    assert found["chance"]["oscc"]["accuracy"] == 0.5
-    assert found["frequency"]["oscc"] == {"accuracy": pytest.approx(0.4), "class_mean": 0.5}
-
-
-def test_frequency_of_a_keyframe_is_the_mean_position_in_training():
-    train, split = make_samples(PNR, 2), make_samples(PNR, 1)
-    bounds = torch.tensor([[[0, 160]], [[100, 260]]])
-    train = replace(train, segments=bounds, pnr_frame=torch.tensor([40.0, 220.0]).double())
-    split = replace(
-        split,
-        segments=torch.tensor([[[0, 160]]]),
-        pnr_frame=torch.tensor([100.0]).double(),
-        seconds=torch.tensor([[0.0, 161 / 30]]).double(),
-    )
-    found = baselines({"pnr": train}, {"pnr": split})
-    # positions 0.25 and 0.75: the middle, 80 of 160 frames, at exactly 30 fps
-    assert found["frequency"]["pnr"]["error_s"] == pytest.approx(20 / 30)
-    assert found["chance"]["pnr"]["error_s"] == pytest.approx(20 / 30)
-
-
-def test_futures_that_never_looked_come_from_the_actions_where_they_are_known():
-    train, split = make_split(40, seed=1), make_split(20, seed=5)
-    one_verb = {"verb": torch.full((40, 1), 3), "noun": torch.full((40, 1), 2)}
-    known = {**train, "ar": replace(train["ar"], labels=one_verb)}
-    told = {"verb": torch.full((20, 20), 3), "noun": torch.full((20, 20), 2)}
-    lta = {"lta": replace(split["lta"], labels=told)}
-    assert baselines(known, lta)["frequency"]["lta"]["action_ed"] == 0
-    del known["ar"]
-    assert baselines(known, lta)["frequency"]["lta"]["action_ed"] > 0

@@ -79,25 +79,6 @@ def test_the_stack_is_layers_norms_and_one_residual_without_positions():
     torch.testing.assert_close(backbone(union), pooled + h)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_nodes_that_start_alike_are_pooled_as_if_each_were_alone(training):
-    pooling = TemporalBackbone(replace(TINY, pooling_dropout=0.5)).pooling.train(training)
-    inputs = make_inputs(graphs=3)
-    union = build_union([(TASKS[t], x) for t, x in inputs.items()], TINY)
-    torch.manual_seed(0)
-    alone = pooling.layers(torch.cat(union.xs)[union.origin].flatten(1))
-    torch.manual_seed(0)  # the same dropout
-    torch.testing.assert_close(pooling(union.xs, union.origin), alone)
-
-
-def test_one_vector_stands_for_all_of_a_node():
-    pooling = TemporalBackbone(TINY).pooling.eval()
-    x = torch.randn(5, 1, D_IN)
-    torch.testing.assert_close(
-        pooling([x], torch.arange(5)), pooling([x.repeat(1, 3, 1)], torch.arange(5))
-    )
-
-
 def test_renaming_nodes_renames_the_output():
     backbone = TemporalBackbone(TINY).eval()
     union = random_union()

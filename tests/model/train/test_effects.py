@@ -9,15 +9,15 @@ from model.config import FitConfig, Learning, ModelConfig
 from model.errors import SettingInvalid
 from model.evaluate.calibration import collect_logits
 from model.tasks import TASKS
+from model.train.assemble import score_splits
 from model.train.effects import FIT, RULES, check_settings
 from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, LABELS, Trainer, parts_of
 from model.train.options import override
 from model.train.pipeline import TrainingPipeline, plan
-from model.train.presets import EGO4D, TABLETOP, on_own_backbones
-from model.train.reproduce.jobs import score_models
+from model.train.presets import on_own_backbones
 from tests.factories import NUM_LABELS, TINY, make_samples
-from tests.model.train.methods.test_trainer import prepared
+from tests.model.train.parts import prepared
 
 OTHERWISE = {
     "hidden_size": "16", "vectors_per_node": "2", "num_layers": "2", "norm": "batch",
@@ -35,7 +35,7 @@ OTHERWISE = {
 }  # fmt: skip
 """Every setting that can matter on a CPU, and a value that the models below do not have."""
 
-NEEDS_GPU = "fit.precision"  # tests/model/test_authors.py holds what it does there
+NEEDS_GPU = "fit.precision"  # tests/model/train/test_presets.py holds what it does there
 NEVER = "input_size"
 
 BASE = FitConfig(epochs=1, learning_rate=1e-2, batch_size=16, warmup_epochs=0.5, weight_decay=1e-2)
@@ -69,7 +69,7 @@ def learn(tmp_path_factory):
         models = TrainingPipeline(trainer, Ledger(folder, {}), "samples").models(parts_of(method))
         logits = collect_logits(models, VAL, learning.model)[0]
         flat = {f"{t}.{n}": v for t, by in logits.items() for n, v in by.items()}
-        return flat, score_models(models, data, learning, 0)["val"]
+        return flat, score_splits(models, data.samples, learning.model)[1]["val"]
 
     return learnt
 
@@ -123,9 +123,3 @@ def test_what_has_no_effect_is_named_with_what_it_needs(settings, method, tasks,
     learning = override(START, settings)
     with pytest.raises(SettingInvalid, match=said):
         check_settings(settings, learning, plan(parts_of(method, tasks), tasks))
-
-
-@pytest.mark.parametrize("learning", [TABLETOP.learning, *EGO4D.values()])
-@pytest.mark.parametrize("method", LABELS)
-def test_presets_pass(learning, method):
-    check_settings([], learning, plan(parts_of(method)))

@@ -1,4 +1,5 @@
 import signal
+import threading
 
 import pytest
 import torch
@@ -6,7 +7,16 @@ from torch import nn
 
 from model.config import FitConfig
 from model.errors import Stopped
-from model.train.fit import FitJob, backward_of, fit, learning_rate_factor, reshuffled, shuffled
+from model.train.fit import (
+    STOP_SIGNALS,
+    FitJob,
+    backward_of,
+    deferred_signals,
+    fit,
+    learning_rate_factor,
+    reshuffled,
+    shuffled,
+)
 
 X = torch.randn(24, 4, generator=torch.Generator().manual_seed(0))
 Y = X @ torch.tensor([1.0, -2.0, 0.5, 0.0])
@@ -102,3 +112,71 @@ def test_a_task_that_starts_over_in_an_epoch_is_shuffled_again():
     passes = [torch.cat([next(batches) for _ in range(3)]).tolist() for _ in range(4)]
     assert all(sorted(order) == list(range(10)) for order in passes)
     assert len({tuple(order) for order in passes}) == 4
+
+
+class Taken(Exception):
+    pass
+
+
+@pytest.fixture
+def _taken():
+    def take(signum, _):
+        raise Taken(signum)
+
+    before = {signum: signal.signal(signum, take) for signum in STOP_SIGNALS}
+    yield
+    for signum, handler in before.items():
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("_taken")
+@pytest.mark.parametrize("signum", STOP_SIGNALS)
+def test_a_signal_waits_inside_and_is_not_lost(signum):
+    done = []
+
+    def work():
+        with deferred_signals() as request:
+            signal.raise_signal(signum)
+            done.append(request.signum)
+
+    with pytest.raises(Taken):
+        work()
+    assert done == [signum]
+
+
+@pytest.mark.usefixtures("_taken")
+def test_a_heeded_signal_is_over():
+    with deferred_signals() as request:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        request.is_handled = True
+    assert request.signum == signal.SIGTERM  # the first one counts
+
+
+@pytest.mark.usefixtures("_taken")
+def test_handlers_are_as_before_also_after_an_error():
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+    with pytest.raises(ZeroDivisionError), deferred_signals():
+        1 / 0  # noqa: B018
+    assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+
+@pytest.mark.usefixtures("_taken")
+def test_without_a_place_to_stop_signals_do_what_they_do():
+    with deferred_signals(active=False), pytest.raises(Taken):
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("_taken")
+def test_other_threads_leave_handlers_alone():
+    seen = []
+
+    def work():
+        with deferred_signals():
+            seen.extend(signal.getsignal(signum) for signum in STOP_SIGNALS)
+
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == before

@@ -1,10 +1,11 @@
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 from starlette.datastructures import Headers
 
-from server.api.access import Keys, read_keys
+from server.api.access import Keys, RateLimiter, rate_limit_key
+from server.errors import RateLimited
+from server.settings.checks import read_keys
 from server.settings.settings import Settings
 from tests.server.conftest import assert_problem
 
@@ -61,26 +62,6 @@ def test_keys_come_from_a_file_the_variable_and_the_flag(tmp_path, monkeypatch):
     assert not any(key in repr(settings) for key in ("k-lab", "k-left"))
 
 
-@pytest.mark.parametrize(
-    "text", ["", "# nothing\n", "name\n", "name key more\n", "a k1\na k2\n", "../x key\n"]
-)
-def test_a_file_that_is_not_of_keys_is_refused_by_line_and_without_its_content(tmp_path, text):
-    path = tmp_path / "keys"
-    path.write_text(text)
-    with pytest.raises(ValidationError) as caught:
-        Settings(api_keys_file=path)
-    assert not any(secret in caught.value.errors()[0]["msg"] for secret in ("k1", "k2", "more"))
-
-
-def test_no_file_two_equal_keys_and_an_empty_one_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="cannot read"):
-        read_keys(tmp_path / "none")
-    with pytest.raises(ValidationError, match="the same"):
-        Settings(api_keys={"a": "k", "b": "k"})
-    with pytest.raises(ValidationError, match="empty"):
-        Settings(api_keys={"a": ""})
-
-
 def test_the_log_names_the_key_and_never_shows_it(serve, caplog):
     served = serve(api_keys={"left-arm": "sesame-1", "right-arm": "sesame-2"})
     caplog.set_level("INFO", logger="server.api.middleware")
@@ -91,3 +72,49 @@ def test_the_log_names_the_key_and_never_shows_it(serve, caplog):
     assert_problem(refused, 401, "unauthenticated")
     assert [getattr(r, "key", None) for r in caplog.records] == ["right-arm", None]
     assert "sesame" not in str([vars(record) for record in caplog.records])
+
+
+def test_a_caller_gets_its_share_and_then_is_told_when_there_is_more():
+    limiter = RateLimiter("3/hour")
+    for _ in range(3):
+        limiter.check("a")
+    with pytest.raises(RateLimited) as caught:
+        limiter.check("a")
+    assert 1 <= caught.value.retry_after_s <= 3600
+    limiter.check("b")
+
+
+def test_without_a_limit_no_request_is_counted():
+    limiter = RateLimiter(None)
+    for _ in range(1000):
+        limiter.check("a")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("10.0.0.1", "10.0.0.1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("", "testclient", True),
+    ],
+)
+def test_a_network_that_is_handed_out_whole_counts_as_one_caller(one, other, is_same):
+    assert (rate_limit_key(one) == rate_limit_key(other)) == is_same
+
+
+def test_keys_are_limited_apart_probes_not_at_all_and_guesses_too(serve):
+    served = serve(api_keys={"a": "key-a", "b": "key-b"}, rate_limit="2/hour")
+
+    def get(key, path="/v1/limits"):
+        return served.http.get(path, headers={"x-api-key": key})
+
+    assert [get("key-a").status_code for _ in range(2)] == [200, 200]
+    refused = get("key-a")
+    problem = assert_problem(refused, 429, "rate-limited")
+    assert problem["retryable"]
+    assert get("key-b").status_code == 200
+    assert [get(f"guess-{n}").status_code for n in range(3)] == [401, 401, 429]
+    assert {get("", "/livez").status_code for _ in range(9)} == {200}

@@ -121,13 +121,13 @@ def test_a_full_spool_refuses_a_declared_body_before_reading_it(serve):
         yield b""
 
     headers = {"content-length": str(2**20), "content-type": "video/mp4"}
-    with served.transport.app.state.spool.quota.share() as share:
-        share.grow_to(1)
+    with served.transport.app.state.spool.quota.reserve() as grow_to:
+        grow_to(1)
         refused = served.http.post("/v1/predictions", content=body(), headers=headers)
         assert_problem(refused, 429, "queue-full")
         undeclared = served.post(iter([b"x" * 2**19] * 2))
         assert_problem(undeclared, 429, "queue-full")
-        assert share._held == served.transport.app.state.spool.quota.held
+        assert served.transport.app.state.spool.quota.held == 1
     assert served.spooled() == []
     assert served.post(clip()).status_code == 200
 

@@ -16,7 +16,7 @@ import pytest
 
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.api.serve import EXIT_SIGNALLED
-from server.engine.engine import CANARY
+from server.engine.health import CANARY
 from tests.server.fakes import clip
 from weights import SHIPPED_BUNDLE
 

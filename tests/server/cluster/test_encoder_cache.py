@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from server.cluster.encoder_cache import Encoders, Item, cost_of
+from server.cluster.encoder_cache import EncoderCache, Item, cost_of
 from server.cluster.messages import Encoded, Failed
 from tests.server.fakes import CONTRACT
 
@@ -54,7 +54,7 @@ def grey():
 
 @pytest.fixture
 def encoders(grey):
-    made = Encoders()
+    made = EncoderCache()
     made.add(bundle("one", grey))
     grey.calls.clear()
     return made

@@ -6,13 +6,13 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse, Response
 
-from server.cluster.proxy import Problems
+from server.cluster.proxy import ProblemMiddleware
 from server.schemas.prediction import ProblemBody
 
 
 def ask(app, path="/v1/predictions"):
     async def get():
-        transport = httpx.ASGITransport(Problems(app))
+        transport = httpx.ASGITransport(ProblemMiddleware(app))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             return await http.get(path, headers={"x-request-id": "mine"})
 

@@ -90,8 +90,8 @@ def nothing_is_shared(monkeypatch):
     monkeypatch.setattr(remote, "PAUSE_S", 0.001)
 
 
-def pool_of(handle, *, shares=1, patience_s=1.0):
-    return EncoderPool(handle, shares=shares, patience_s=patience_s)
+def pool_of(handle, *, shares=1, timeout_s=1.0):
+    return EncoderPool(handle, shares=shares, timeout_s=timeout_s)
 
 
 def test_a_batch_is_shared_out_evenly_and_comes_back_in_order():
@@ -134,16 +134,16 @@ def test_what_is_lost_with_a_replica_is_asked_of_another(lost):
 def test_a_replica_that_hangs_is_given_up_for_another():
     handle = Replies(60.0)
     started_s = time.monotonic()
-    rows = pool_of(handle, patience_s=0.4).encode(windows(2), FACTS)
+    rows = pool_of(handle, timeout_s=0.4).encode(windows(2), FACTS)
     assert rows.flatten().tolist() == [0, 1]
     assert 0.2 <= time.monotonic() - started_s < 0.4
     assert handle.cancelled == 1
 
 
 def test_without_a_replica_it_says_so_in_time_and_sooner_the_next_time(monkeypatch):
-    monkeypatch.setattr(remote, "IMPATIENT_S", 0.02)
+    monkeypatch.setattr(remote, "LOST_TIMEOUT_S", 0.02)
     handle = Replies(*[ray.exceptions.ActorDiedError()] * 10_000)
-    pool = pool_of(handle, patience_s=0.2)
+    pool = pool_of(handle, timeout_s=0.2)
     took = []
     for _ in range(2):
         started_s = time.monotonic()

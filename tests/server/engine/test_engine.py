@@ -321,12 +321,12 @@ def test_a_reload_switches_between_batches_and_old_requests_finish_on_the_old_mo
             gate = threading.Event()
             pool.hold = lambda: gate.wait(5)
             begun = asyncio.create_task(ask(engine))
-            await wait_until(lambda: engine._sight.coming > 0)
+            await wait_until(lambda: engine._feature_stage.decoding > 0)
             bundles.newest = new
             await engine.reload()
             assert new.batches == [1]  # the canary went through it first
             late = asyncio.create_task(ask(engine))
-            await wait_until(lambda: engine._sight.coming > 1)
+            await wait_until(lambda: engine._feature_stage.decoding > 1)
             gate.set()
             assert (await begun).predictor is old
             assert (await late).predictor is new
@@ -356,12 +356,12 @@ def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
 
 
 def test_a_bundle_that_cannot_be_asked_for_is_not_reloaded_from_a_cache(ask, caplog):
-    def look():
+    def latest_sha256():
         raise RemoteFailed("s3://bucket/bundle/manifest.json: nobody answers")
 
     async def main():
         bundles = Bundles()
-        engine = Engine(make_settings(), load=bundles, pool=FakePool(), look=look)
+        engine = Engine(make_settings(), load=bundles, pool=FakePool(), latest_sha256=latest_sha256)
         await engine.start()
         try:
             old, bundles.newest = bundles.newest, named("2")

@@ -4,9 +4,8 @@ from contextlib import asynccontextmanager
 import pytest
 import torch
 
-from server.engine.health import Watchdog
+from server.engine.health import Lifecycle, Watchdog
 from server.errors import Unhealthy
-from server.life import Lifecycle
 from server.telemetry.metrics import Metrics
 from tests.server.fakes import FakePredictor, make_engine, make_settings, wait_until
 

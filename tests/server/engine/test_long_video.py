@@ -11,7 +11,7 @@ import pytest
 
 from server.engine import responses as answers
 from server.engine.engine import Engine
-from server.engine.long_video import GIVE_WAY_S
+from server.engine.long_video import MAX_YIELD_S
 from server.engine.request import no_progress
 from server.errors import DeadlineExceeded, VideoTooLong
 from server.schemas.options import PredictOptions
@@ -32,14 +32,16 @@ async def started(**values):
         await engine.stop()
 
 
-async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, tell=no_progress):
+async def long(engine, options=None, path=SAMPLE, timeout_s=100.0, on_progress=no_progress):
     options = options or PredictOptions()
-    return await engine.long_road.predict(path, options, timeout_s=timeout_s, tell=tell)
+    return await engine.long_video.predict(
+        path, options, timeout_s=timeout_s, on_progress=on_progress
+    )
 
 
 def told(engine, outcome, options):
     """The answer but for what depends on the day."""
-    whole = answers.prediction(outcome, options, outcome.predictor, answer_id="x", total_s=0.0)
+    whole = answers.prediction(outcome, options, answer_id="x", total_s=0.0)
     body = whole.model_dump(exclude={"timings"})
     del body["input"]["reader"]
     return body
@@ -65,7 +67,7 @@ def differences(one, other, where=""):
     "choices",
     [
         {},
-        {"segment_s": 0.5},  # 25 segments: two pieces, and neighbours across the cut
+        {"segment_s": 0.5},  # 25 segments: two chunks, and neighbours across the cut
         {"segments": [[0, 4], [3, 9], [9, 13]], "tasks": ["ar", "lta"]},
         {"segment_s": 0.5, "tasks": ["lta"]},
     ],
@@ -89,8 +91,8 @@ def test_progress_counts_up_to_the_windows_of_the_whole_video():
     async def main():
         news = []
         async with started(job_batch_windows=5) as engine:
-            await long(engine, tell=news.append)
-        seen = [(p.done, p.total) for p in news if p.stage == "features"]
+            await long(engine, on_progress=news.append)
+        seen = [(p.windows_done, p.windows_total) for p in news if p.stage == "features"]
         assert seen == [(5, 24), (10, 24), (15, 24), (20, 24), (24, 24)]
 
     asyncio.run(main())
@@ -122,7 +124,7 @@ def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
 def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_ends():
     async def timed(engine):
         told, started_s = [], time.perf_counter()
-        await long(engine, tell=told.append)
+        await long(engine, on_progress=told.append)
         return told, time.perf_counter() - started_s
 
     async def main():
@@ -133,7 +135,7 @@ def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_end
         assert beside == alone
         batches = sum(progress.stage == "features" for progress in beside)
         assert batches >= 2
-        assert took_s >= batches * GIVE_WAY_S
+        assert took_s >= batches * MAX_YIELD_S
 
     asyncio.run(main())
 

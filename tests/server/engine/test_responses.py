@@ -3,8 +3,7 @@ import pytest
 from model.predict.outputs import Prediction
 from server.engine import responses as answers
 from server.engine.request import ClipResult, StageTimes
-from server.facts import limits as limits_of
-from server.facts import model_facts
+from server.schemas.metadata import Limits, ModelFacts
 from tests.factories import make_track
 from tests.server.fakes import FakePredictor, make_clip, make_settings
 
@@ -35,7 +34,7 @@ def test_of_features_the_frame_is_counted_on_their_clock():
 
 
 def test_model_facts_hold_numbers_only():
-    facts = model_facts(FakePredictor())
+    facts = ModelFacts.of(FakePredictor())
     assert facts.metrics == {"test": {"ar": {"verb_top1": 0.5}}}
     assert facts.label_counts == {"verb": 2, "noun": 2}
     assert facts.licence == "Apache-2.0"
@@ -43,7 +42,7 @@ def test_model_facts_hold_numbers_only():
 
 def test_limits_are_the_settings_in_force():
     settings = make_settings(max_upload_mb=3, timeout_s=9)
-    limits = limits_of(settings)
+    limits = Limits.of(settings)
     assert (limits.max_upload_bytes, limits.timeout_s) == (3 * 2**20, 9)
     for name, value in limits.model_dump().items():
         assert value == getattr(settings, name, value)

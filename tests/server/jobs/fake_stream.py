@@ -10,7 +10,7 @@ import numpy as np
 from extract.contract import FeatureContract
 from extract.decode.clip import StreamFacts
 from extract.errors import DecoderDied
-from extract.features.extractor import windows_of
+from extract.windows import stack_windows
 from server.settings.settings import Settings
 from tests.server.fakes import FakePool, make_clip
 
@@ -29,8 +29,8 @@ class FakeStream:
         self._pause_s = float(words[1]) if words[:1] == [b"slow"] else 0.0
         self._stopped = threading.Event()
         self._clip: Any = make_clip(60, 100) if self._pause_s else FakePool().decode(path, contract)
-        self._windows, starts = windows_of(self._clip.frames, contract)
-        self.num_windows = len(starts)
+        self._windows = stack_windows(self._clip.frames, contract)
+        self.num_windows = len(self._windows)
         self.num_frames = len(self._clip.frames)
         self.facts = StreamFacts(self._clip.info, self._clip.source_frames, self._clip.notices)
 

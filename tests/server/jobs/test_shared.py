@@ -6,7 +6,7 @@ import os
 import psycopg
 import pytest
 
-from server.engine.engine import CANARY
+from server.engine.health import CANARY
 from tests.server.api.test_serve import post, started, wait_for
 from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from server.errors import JobsUnavailable
 from server.jobs.database import Database
-from server.jobs.deliveries import BACKOFF_S, WebhookOutbox
 from server.jobs.records import NewJob
 from server.jobs.store import JobStore, LeaseLost
+from server.jobs.webhooks import BACKOFF_S, WebhookOutbox
 
 LEASE_S = 10.0
 

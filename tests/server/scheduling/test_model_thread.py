@@ -15,8 +15,8 @@ FOREVER_S = 1e9
 
 
 @asynccontextmanager
-async def loaded(predictor, coming=lambda: 0, **settings):
-    model = ModelThread(make_settings(**settings), lambda: predictor, coming)
+async def loaded(predictor, decoding=lambda: 0, **settings):
+    model = ModelThread(make_settings(**settings), lambda: predictor, decoding)
     await model.load()
     try:
         yield model
@@ -43,7 +43,7 @@ def test_there_is_no_model_before_it_is_loaded():
 def test_windows_of_any_size_can_wait_together():
     async def main():
         predictor = FakePredictor()
-        async with loaded(predictor, coming=lambda: 1, max_wait_ms=50) as model:
+        async with loaded(predictor, decoding=lambda: 1, max_wait_ms=50) as model:
             clips = [windows(2, 10, 4), windows(3, 20, 6), windows(1, 30, 4)]
             futures = [model.enqueue_windows(predictor, c, deadline_s=FOREVER_S)[0] for c in clips]
             done = await asyncio.gather(*futures)
@@ -65,7 +65,7 @@ def test_the_model_is_touched_by_one_thread_and_takes_few_cores_while_clips_deco
 
         predictor.encoder.encode = note
         busy = 0
-        async with loaded(predictor, coming=lambda: busy, max_wait_ms=0) as model:
+        async with loaded(predictor, decoding=lambda: busy, max_wait_ms=0) as model:
             for busy in (0, 1, 99):  # noqa: B007
                 await model.enqueue_windows(predictor, windows(1, 1), deadline_s=FOREVER_S)[0]
         assert len({thread for thread, _ in seen}) == 1

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from server.errors import FieldInvalid, MalformedRequest
-from server.schemas.options import PredictOptions, PredictQuery, parse_options, pointer
+from server.schemas.options import (
+    PredictOptions,
+    PredictParameters,
+    from_query,
+    parse_options,
+    pointer,
+)
 
 seconds = st.floats(0, 1e6, allow_nan=False)
 choices = st.fixed_dictionaries(
@@ -28,14 +34,16 @@ def test_query_and_json_part_mean_the_same(values):
     query = dict(values)
     if "segments" in query:
         query["segments"] = [f"{a!r},{b!r}" for a, b in query["segments"]]
-    assert PredictQuery.model_validate(query).to_options() == parse_options(
+    assert from_query(PredictParameters.model_validate(query), PredictOptions) == parse_options(
         json.dumps(values).encode(), PredictOptions
     )
 
 
 def test_commas_separate_names_in_a_query():
-    query = PredictQuery.model_validate({"tasks": ["ar,lta", "pnr"], "return": ["scores"]})
-    assert query.to_options() == PredictOptions(tasks=["ar", "lta", "pnr"], return_=["scores"])
+    query = PredictParameters.model_validate({"tasks": ["ar,lta", "pnr"], "return": ["scores"]})
+    assert from_query(query, PredictOptions) == PredictOptions(
+        tasks=["ar", "lta", "pnr"], return_=["scores"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,13 +78,13 @@ def test_what_is_not_json_is_malformed(text):
 @pytest.mark.parametrize("segment", ["0", "0,8,9", "a,b", ""])
 def test_a_segment_in_a_query_is_two_numbers(segment):
     with pytest.raises(FieldInvalid) as caught:
-        PredictQuery(segments=[segment]).to_options()
+        from_query(PredictParameters(segments=[segment]), PredictOptions)
     assert caught.value.errors[0][0].startswith("/segments/0")
 
 
 def test_unknown_query_parameters_are_refused():
     with pytest.raises(ValidationError):
-        PredictQuery.model_validate({"taks": ["ar"]})
+        PredictParameters.model_validate({"taks": ["ar"]})
 
 
 def test_every_part_is_wanted_unless_some_are_named():

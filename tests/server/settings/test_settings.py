@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
-from server.settings.settings import Settings, is_loopback
+from server.settings.checks import is_loopback
+from server.settings.settings import Settings
 
 
 @pytest.fixture(autouse=True)

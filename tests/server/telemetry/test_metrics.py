@@ -92,7 +92,7 @@ def test_what_is_inside_is_shown_while_it_is(serve):
     served.pool.hold = lambda: gate.wait(5)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(served.post, clip())
-        while not served.engine._sight.coming:
+        while not served.engine._feature_stage.decoding:
             pass
         page = Page(served.http)
         gate.set()

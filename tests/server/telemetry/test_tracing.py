@@ -9,7 +9,7 @@ from opentelemetry.trace import NonRecordingSpan
 
 from server.api.app import create_app
 from server.telemetry.telemetry import Telemetry
-from server.telemetry.tracing import ENDPOINT, Tracing, inject, trace_id
+from server.telemetry.tracing import ENDPOINT, Tracing, trace_id
 from tests.server.conftest import Served
 from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
 from tests.server.in_process import AppTransport
@@ -92,12 +92,3 @@ def test_without_an_endpoint_there_are_no_spans(monkeypatch):
     tracing = Tracing.from_environment()
     assert tracing.is_on
     tracing.close()
-
-
-def test_a_call_made_for_a_request_carries_its_trace():
-    tracing = Tracing(SimpleSpanProcessor(InMemorySpanExporter()))
-    with tracing.request("x", {"traceparent": f"00-{TRACE}-{SPAN}-01"}):
-        headers = {}
-        inject(headers)
-        assert TRACE in headers["traceparent"]
-        assert trace_id() == TRACE

@@ -9,9 +9,7 @@ import pytest
 
 from tabletop.errors import WorldMismatch
 from tabletop.files import world as write
-from tabletop.files.contact_sheet import write_sheet
-from tabletop.files.statistics import edit_distance
-from tabletop.files.world import make_renderer, write_world
+from tabletop.files.world import write_world
 from tabletop.story.script import write_script
 
 
@@ -60,32 +58,6 @@ def test_a_video_has_the_declared_frames_at_thirty_a_second_from_time_zero(tiny_
         assert len(times) == video["video_metadata"]["num_frames"]
         assert times == pytest.approx(np.arange(len(times)) / 30, abs=1e-4)
         assert video["duration_sec"] == pytest.approx(len(times) / 30)
-
-
-def test_the_same_config_gives_the_same_frames(tiny_config):
-    script = write_script(tiny_config, "train", 0)
-    first, second = (make_renderer(script, tiny_config) for _ in range(2))
-    second.frame(10)  # drawing out of order changes nothing
-    for index in (300, 301, 400):
-        np.testing.assert_array_equal(first.frame(index), second.frame(index))
-
-
-def test_splits_look_different(tiny_config):
-    frames = [
-        make_renderer(write_script(tiny_config, split, 0), tiny_config).frame(0)
-        for split in ("train", "val", "test")
-    ]
-    assert all(frame.shape == (48, 64, 3) and frame.dtype == np.uint8 for frame in frames)
-    assert np.abs(frames[0].astype(int) - frames[1]).mean() > 5
-    assert np.abs(frames[0].astype(int) - frames[2]).mean() > 5
-
-
-def test_a_change_can_be_seen(tiny_config):
-    script = write_script(dataclasses.replace(tiny_config, actions_per_video=(12, 12)), "train", 0)
-    renderer = make_renderer(script, tiny_config)
-    action = next(a for a in script.actions if a.changes_state)
-    before, after = renderer.frame(action.start - 2), renderer.frame(action.end + 2)
-    assert np.abs(before.astype(int) - after).max() > 40
 
 
 def test_writing_again_keeps_what_is_finished(tiny_world, tiny_config, monkeypatch):
@@ -140,21 +112,3 @@ def test_a_video_of_another_config_is_refused(tmp_path, tiny_world, tiny_config)
     (folder / f"{uid}.mp4").write_bytes(b"not a video")
     with pytest.raises(WorldMismatch, match="not a video of this world"):
         write_world(tmp_path, config, workers=1)
-
-
-def test_the_world_file_tells_counts_and_the_floor(tiny_world):
-    statistics = read(tiny_world / "world.json")["statistics"]
-    assert statistics["splits"]["train"]["actions"] == 3
-    assert statistics["entropy_bits_per_action"] > 0
-
-
-def test_a_sheet_shows_one_row_per_verb(tiny_world, tmp_path):
-    write_sheet(tiny_world, tmp_path / "sheet.jpg")
-    assert 5_000 < (tmp_path / "sheet.jpg").stat().st_size < 400_000
-
-
-@pytest.mark.parametrize(
-    ("p", "q", "distance"), [("", "abc", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
-)
-def test_edit_distance_is_plain_levenshtein(p, q, distance):
-    assert edit_distance(p, q) == edit_distance(q, p) == distance

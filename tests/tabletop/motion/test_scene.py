@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from tabletop.drawing.appearance import draw_looks
 from tabletop.motion.scene import Scene
 from tabletop.story.script import WorldConfig, rng_of, write_script
 
@@ -60,17 +59,3 @@ def test_a_hand_is_at_the_thing_at_the_key_moment(staged):
         thing = next(t for t in moment.live if t.noun == action.noun)
         reach = [np.hypot(thing.x - x, thing.y - y) for x, y in moment.hands]
         assert min(reach) < 0.26, (action.verb, action.noun)
-
-
-def test_looks_of_different_splits_are_disjoint():
-    drawn = {
-        split: [draw_looks(split, rng_of(CONFIG, split, i, 3)) for i in range(6)]
-        for split in ("train", "val", "test")
-    }
-    sizes = {
-        split: [
-            (look.size - 0.88) / 0.24 * 8 % 1.0 for looks in mine for look in looks.things.values()
-        ]
-        for split, mine in drawn.items()
-    }
-    assert max(sizes["train"]) < min(sizes["val"]) < max(sizes["val"]) < min(sizes["test"])

@@ -13,13 +13,13 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from extract.contract import TABLETOP
 from extract.encoders.swin import token_layout as layout
 from extract.encoders.swin.trunk import TABLETOP_SWIN, SwinConfig, build_trunk
-from extract.encoders.swin.window_boxes import box_kinds
 from extract.encoders.torch_encoder import TorchEncoder, load_encoder
 
 SHIPPED = Path(__file__).parents[4] / "weights" / "tabletop" / "encoder.safetensors"
-
 LARGE = SwinConfig((2, 4, 4), 8, (2, 2, 2), (1, 2, 4), (8, 7, 7))
 SMALL = SwinConfig((4, 8, 8), 12, (2, 2, 2), (1, 2, 4), (4, 3, 4))
+
+
 # Whole windows, padding on any axis, axes shorter than a window, odd merges, one frame.
 SIZES = [
     (32, 224, 224),
@@ -119,26 +119,6 @@ def test_a_window_is_the_same_whatever_is_beside_it(trunks):
     expected = ours(pixels[1:2])[0]
     for batch in (pixels, others):
         torch.testing.assert_close(ours(batch)[1], expected, atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("shift", [(0, 0, 0), (4, 3, 3)])
-@pytest.mark.parametrize("grid", [(16, 14, 14), (9, 8, 20), (3, 7, 8), (1, 1, 1)])
-def test_a_token_is_in_one_box_and_boxes_fill_the_padded_grid(grid, shift):
-    kinds = box_kinds(grid, (8, 7, 7), shift)
-    T, H, W = grid
-    padded = [-(-n // min(n, w)) * min(n, w) for n, w in zip(grid, (8, 7, 7), strict=True)]
-    tokens = torch.cat([torch.from_numpy(kind.tokens).flatten() for kind in kinds])
-    assert tokens.bincount()[:-1].unique().tolist() in ([1], [])
-    assert tokens.unique().tolist()[: T * H * W] == list(range(T * H * W))
-    assert len(tokens) == padded[0] * padded[1] * padded[2]
-
-
-def test_boxes_alike_are_few():
-    whole = box_kinds((16, 56, 56), (8, 7, 7), (0, 0, 0))
-    shifted = box_kinds((16, 56, 56), (8, 7, 7), (4, 3, 3))
-    assert [kind.tokens.shape for kind in whole] == [(128, 392)]
-    assert len(shifted) == 2 * 3 * 3  # the halves of a time of 8 are alike; 3 and 4 rows are not
-    assert sum(kind.tokens.size for kind in shifted) == 16 * 56 * 56
 
 
 def test_initial_weights_and_names_are_torchvisions():

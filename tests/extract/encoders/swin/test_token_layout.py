@@ -56,5 +56,5 @@ def test_only_a_cpu_fills_boxes_up():
         lay_out((1, 9, 14, 14), WINDOW, SHIFTS[:2], device, is_sliced=False).steps[1].spare
         for device in (CPU, torch.device("meta"))
     )
-    assert 0 < on_cpu < layout.LANES
+    assert 0 < on_cpu < layout.SIMD_WIDTH
     assert elsewhere == 0

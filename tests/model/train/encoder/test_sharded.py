@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.train.encoder.sharded import one_thread_per_core, sharded_backward
+from extract.cpu import one_thread_per_core
+from model.train.encoder.sharded import sharded_backward
 
 DATA = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(1))
 

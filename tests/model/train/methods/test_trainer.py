@@ -3,47 +3,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import FitConfig, Learning
-from model.evaluate.calibration import collect_logits
 from model.nn.skill import OWN
 from model.nn.skill_set import build_skills
 from model.tasks import TASKS
 from model.train.assemble import assemble, group_skills, score
-from model.train.datasets.prepared import Prepared
-from model.train.ledger import Ledger
 from model.train.methods.stages import SkillOnBackbone
-from model.train.methods.trainer import (
-    LABELS,
-    SERVABLE,
-    Trainer,
-    Training,
-    fit_of,
-    needs_of,
-    parts_of,
-)
-from model.train.pipeline import TrainingPipeline, plan
-from model.train.presets import EGO4D, on_own_backbones
-from tests.factories import NUM_LABELS, TINY, make_bundle, make_samples
+from model.train.methods.trainer import LABELS, Training, fit_of, needs_of, parts_of
+from model.train.pipeline import TrainingPipeline
+from model.train.presets import EGO4D
+from tests.factories import NUM_LABELS, TINY
+from tests.model.train.parts import LEARNING, VAL, flat, logits_of, prepared
 from weights.bundle import load_bundle, save_bundle
-from weights.errors import BundleError
-
-FIT = FitConfig(epochs=1, learning_rate=1e-2, batch_size=16, warmup_epochs=0.5)
-LEARNING = Learning(TINY, FIT, on_own_backbones(FIT), dict.fromkeys(TASKS, FIT))
-TRAIN, VAL = make_samples(seed=4), make_samples(seed=9)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    trainer = Trainer(TRAIN, NUM_LABELS, LEARNING, 0, progress=False)
-    return TrainingPipeline(trainer, Ledger(tmp_path_factory.mktemp("parts"), {}), "samples")
-
-
-def logits_of(models):
-    return collect_logits(models, VAL, TINY)[0]
-
-
-def flat(logits):
-    return {f"{t}.{n}": v for t, by in logits.items() for n, v in by.items()}
 
 
 @pytest.mark.parametrize("method", LABELS)
@@ -64,37 +34,6 @@ def test_every_method_answers_every_task_and_is_the_same_from_disk(bench, method
     for name, values in first.items():
         assert torch.isfinite(values).all()
         assert torch.equal(values, second[name]), name
-
-
-@pytest.mark.parametrize("method", LABELS)
-def test_training_again_with_the_same_seed_gives_the_same_tensors(bench, method):
-    part = parts_of(method)[-1]
-    below = {need: bench.tensors(need) for need in needs_of(part)}
-    again = bench.trainer.train(part, below)
-    other = replace(bench.trainer, seed=1).train(part, below)
-    kept = bench.tensors(part)
-    assert kept.keys() == again.keys()
-    assert all(torch.equal(kept[name], again[name]) for name in kept)
-    assert any(not torch.equal(kept[name], other[name]) for name in kept)
-
-
-def test_a_novel_task_is_never_known_to_the_model_it_stands_on():
-    for method in ("mtl-ft", "mtl-tt", "egopack"):
-        for part in parts_of(method):
-            for need in plan([part])[:-1]:
-                assert part.tasks[0] not in need.tasks
-    assert needs_of(Training("egopack-shared", ("ar",)))[0] == Training("mtl", tuple(TASKS))
-
-
-@pytest.mark.parametrize("tasks", [("ar", "oscc"), ("oscc", "pnr"), ("lta", "oscc", "pnr")])
-def test_any_number_of_known_tasks_is_enough_with_or_without_recognition(tasks, tmp_path):
-    trainer = Trainer(TRAIN, NUM_LABELS, LEARNING, 0, progress=False, tasks=tasks)
-    few = TrainingPipeline(trainer, Ledger(tmp_path, {}), "samples")
-    for method in ("egopack", "egopack-shared"):
-        models = few.models(parts_of(method, tasks))
-        assert set(logits_of(models)) == set(tasks)
-        for task, learner in models.items():
-            assert set(learner.skill.perspectives) == set(tasks) - {task}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -216,48 +155,6 @@ def test_averaged_votes_are_a_quarter_of_their_sum(bench):
     model.skill.fusion = "sum"
 
 
-def prepared():
-    labels = {n: [f"{n}{i}" for i in range(NUM_LABELS[n])] for n in ("verb", "noun")}
-    return Prepared(
-        {"train": TRAIN, "val": VAL}, labels, {"name": "none", "kind": "features"}, {}, "samples",
-        "noise", {"licence": "none"},
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("method", SERVABLE)
-def test_a_bundle_answers_as_the_models_it_was_made_of(bench, method, tmp_path):
-    models = bench.models(parts_of(method))
-    skills = group_skills(models)
-    data = prepared()
-    facts = {
-        "command": "x",
-        "method": method,
-        "protocol": "x",
-        "seed": 0,
-        "threads": 1,
-        "seconds": {},
-    }
-    bundle = assemble("b", skills, data, LEARNING, score(skills, data, LEARNING), facts)
-    loaded = load_bundle(save_bundle(bundle, tmp_path / "b") and tmp_path / "b")
-    rebuilt = build_skills(loaded, search="torch")
-    before, after = flat(logits_of(models)), flat(logits_of(rebuilt.task_models()))
-    for name, values in before.items():
-        torch.testing.assert_close(after[name], values)
-    alone = method in ("mtl", "mtl-pcgrad", "egopack-shared")
-    assert len(loaded.manifest.backbones) == (1 if alone else 4)
-    heard = {len(s["perspectives"]) for s in loaded.manifest.skills.values()}
-    assert heard == ({3} if method.startswith("egopack") else {0})
-
-
-def test_a_bundle_holds_the_graph_of_its_encoder(bench):
-    tiny = make_bundle()
-    data = replace(prepared(), encoder=tiny.manifest.encoder, encoder_tensors=tiny.encoder)
-    skills = group_skills(bench.models(parts_of("mtl")))
-    facts = {"command": "x", "method": "x", "protocol": "x", "seed": 0, "threads": 1, "seconds": {}}
-    bundle = assemble("b", skills, data, LEARNING, {}, facts)
-    assert bundle.encoder_onnx == tiny.encoder_onnx
-
-
 def test_one_backbone_passes_once_for_all_skills_and_four_pass_four_times(bench):
     inputs = {t: VAL[t].draw(torch.arange(2), TINY).inputs for t in TASKS}
     for method, passes in (("egopack-shared", 1), ("egopack", 4)):
@@ -266,18 +163,6 @@ def test_one_backbone_passes_once_for_all_skills_and_four_pass_four_times(bench)
         votes = skills(inputs)
         assert skills.backbone_passes - before == passes
         assert set(votes["ar"].logits["verb"]) == {OWN, "lta", "oscc", "pnr"}
-
-
-def test_a_backpack_of_another_model_than_the_one_tuned_is_refused(bench, tmp_path):
-    data = prepared()
-    skills = group_skills(bench.models(parts_of("egopack")))
-    facts = {"command": "x", "method": "x", "protocol": "x", "seed": 0, "threads": 1, "seconds": {}}
-    bundle = assemble("b", skills, data, LEARNING, score(skills, data, LEARNING), facts)
-    entry = bundle.manifest.backbones["ar"]
-    assert entry["backpack_fingerprint"] == entry["tuned_from"] != entry["fingerprint"]
-    entry["tuned_from"] = "0" * 64
-    with pytest.raises(BundleError, match="made by backbone 000"):
-        build_skills(bundle)
 
 
 def test_the_mlp_judges_every_keyframe_node_by_itself(bench):

@@ -1,53 +1,19 @@
 """python -m model.train --learn, on a tiny bundle with random features."""
 
 import csv
-import json
 from dataclasses import asdict, replace
 
 import pytest
 
 from extract.features.ids import id_of
 from extract.features.store import FeatureStore
-from model.predict.predictor import Predictor, PredictRequest
-from model.train.__main__ import main as train
-from model.train.new_skill.compare import main as compare
+from model.predict.predictor import Predictor
 from tests.extract.clips import write_numbered
-from tests.factories import make_bundle
-from tests.own_tasks import (
-    KINDS,
-    LABELS,
-    SEGMENTS,
-    SPLIT_OF,
-    write_features,
-    write_labels,
-    write_task,
-)
-from weights.bundle import load_bundle, save_bundle
+from tests.model.train.new_skill.learning import answer, learn
+from tests.own_tasks import KINDS, LABELS, SEGMENTS, SPLIT_OF, write_labels
+from weights.bundle import load_bundle
 
 FOUR = frozenset({"ar", "lta", "oscc", "pnr"})
-
-
-def learn(folder, name, *more, bundle=None, out=None, epochs=1):
-    """Runs the command on files under `folder`; returns its exit status."""
-    return train(
-        [
-            "--learn", str(write_task(folder, name, epochs=epochs)),
-            "--labels", str(write_labels(folder, name)),
-            "--features", str(folder / "features"),
-            "--bundle", str(bundle or folder / "bundle"),
-            "--out", str(out or folder / f"with-{name}"),
-            "--work", str(folder / "work"),
-            *more,
-        ]
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("learn")
-    save_bundle(make_bundle(), folder / "bundle")
-    write_features(folder / "features", Predictor.from_bundle(folder / "bundle").encoder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +24,6 @@ def all_kinds(folder):
         assert learn(folder, name, bundle=bundle) == 0
         bundle = folder / f"with-{name}"
     return bundle
-
-
-def answer(bundle, tasks, video="c"):
-    predictor = Predictor.from_bundle(bundle, search="torch")
-    folder = bundle.parent / "features"
-    track = write_features(folder, predictor.encoder).read(video)
-    request = PredictRequest(track, frozenset(tasks), segments=tuple(SEGMENTS))
-    return predictor.predict([request])[0]
 
 
 def test_nothing_that_the_bundle_had_is_changed(folder, all_kinds):
@@ -158,53 +116,6 @@ def test_manifest_and_card_tell_how_each_skill_was_learnt(folder, all_kinds):
     assert not list((folder / "work").glob("*.checkpoint"))
 
 
-def test_the_same_seed_learns_the_same_skill_and_another_does_not(folder):
-    files = []
-    for seed in ("3", "3", "4"):
-        assert learn(folder, "mood", "--seed", seed, out=folder / "again") == 0
-        files.append(load_bundle(folder / "again").manifest.files["skill-mood.safetensors"])
-    assert files[0] == files[1] != files[2]
-
-
-def test_without_the_backpack_only_the_tasks_own_head_votes(folder):
-    out = folder / "plain"
-    assert learn(folder, "hand", "--no-backpack", "--fraction", "0.5", out=out) == 0
-    manifest = load_bundle(out).manifest
-    assert manifest.skills["hand"]["perspectives"] == []
-    assert manifest.training["samples"]["train"]["hand"] < 18
-    assert set(answer(out, {"hand"}).segments[0].evidence.votes["hand.hand"]) == {"own"}
-
-
-def test_what_the_features_tell_is_learnt(folder):
-    """Labels that say in which half of the values a video's first feature lies are learnt."""
-    store = write_features(folder / "features", Predictor.from_bundle(folder / "bundle").encoder)
-    lines = ["video,start_s,end_s,label,split"]
-    for video in SPLIT_OF:
-        features = store.read(video).features
-        for row in range(len(features) - 1):
-            start_s = 16 * row / 30
-            label = "high" if float(features[row, 0]) > 0 else "low"
-            # one window exactly: the row's own
-            split = "train" if video != "c" else "val"
-            lines.append(f"{video},{start_s:.4f},{start_s + 32 / 30:.4f},{label},{split}")
-    (folder / "told.csv").write_text("\n".join(lines))
-    (folder / "told.toml").write_text(
-        'name = "told"\nkind = "graph"\nparts = 1\nlearning_rate = 1e-2\nepochs = 25'
-    )
-    status = train([
-        "--learn", str(folder / "told.toml"), "--labels", str(folder / "told.csv"),
-        "--features", str(folder / "features"), "--bundle", str(folder / "bundle"),
-        "--out", str(folder / "told"), "--work", str(folder / "work"),
-    ])  # fmt: skip
-    assert status == 0
-    manifest = load_bundle(folder / "told").manifest
-    found, frequency = (
-        values["told"]["top1"]
-        for values in (manifest.metrics["val"], manifest.baselines["val"]["frequency"])
-    )
-    assert found > max(frequency, 0.5) + 0.15  # through a tiny backbone of random weights
-
-
 def test_a_name_that_the_bundle_knows_is_refused(folder, all_kinds, capsys):
     assert learn(folder, "hand", bundle=all_kinds, out=folder / "twice") == 2
     assert "has a 'hand' already" in capsys.readouterr().err
@@ -261,25 +172,3 @@ def test_a_folder_that_is_no_bundle_is_not_overwritten(folder, tmp_path, capsys)
 def test_a_wrong_share_is_refused_by_the_command_line(folder):
     with pytest.raises(SystemExit):
         learn(folder, "mood", "--fraction", "0")
-
-
-def test_comparing_prints_both_ways_for_every_share_and_makes_no_run_twice(folder, capsys):
-    out = folder / "runs.json"
-    command = [
-        str(write_task(folder, "mood")), "--labels", str(write_labels(folder, "mood")),
-        "--features", str(folder / "features"), "--bundle", str(folder / "bundle"),
-        "--work", str(folder / "work"), "--seeds", "2", "--out", str(out),
-    ]  # fmt: skip
-    assert compare([*command, "--fraction", "0.2"]) == 0
-    first = json.loads(out.read_text())["runs"]
-    assert len(first) == 4
-    first[0]["metrics"]["val"]["top1"] = 5.0  # a run that was made again would not say so
-    out.write_text(json.dumps({**json.loads(out.read_text()), "runs": first}))
-    capsys.readouterr()
-    assert compare([*command, "--fraction", "0.2", "--fraction", "1"]) == 0
-    runs = json.loads(out.read_text())["runs"]
-    assert runs[:4] == first
-    assert len(runs) == 8
-    table = capsys.readouterr().out
-    assert table.count("| top1 ↑ |") == 4  # two shares on val and on test
-    assert "100% (18)" in table

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -40,8 +41,8 @@ def test_a_killed_process_holds_its_folder_no_longer(tmp_path):
     code = f"""
 from pathlib import Path
 import os
-from server.api.uploads.spool import Folder
-folder = Folder(Path({str(tmp_path)!r}))
+from server.api.uploads.spool import SpoolDirectory
+folder = SpoolDirectory(Path({str(tmp_path)!r}))
 (folder.path / "clip").write_bytes(b"x")
 os.kill(os.getpid(), 9)
 """
@@ -56,22 +57,19 @@ os.kill(os.getpid(), 9)
 
 @given(st.lists(st.lists(st.integers(0, 50), max_size=5), max_size=8))
 def test_a_quota_is_never_exceeded_and_all_of_it_comes_back(bodies):
-    quota, shares, expected = DiskQuota(100, lambda: 7), [], []
-    for sizes in bodies:
-        share, held = quota.share(), 0
-        for size in sizes:
-            grown = max(held, size)
-            if sum(expected) + grown > 100:
-                with pytest.raises(QueueFull) as caught:
-                    share.grow_to(size)
-                assert caught.value.retry_after_s == 7
-                break
-            share.grow_to(size)
-            held = grown
-        shares.append(share)
-        expected.append(held)
-        assert quota.held == sum(expected) <= 100
-    for share in shares:
-        with share:
-            pass
+    quota, expected = DiskQuota(100, lambda: 7), []
+    with ExitStack() as stack:
+        for sizes in bodies:
+            grow_to, held = stack.enter_context(quota.reserve()), 0
+            for size in sizes:
+                grown = max(held, size)
+                if sum(expected) + grown > 100:
+                    with pytest.raises(QueueFull) as caught:
+                        grow_to(size)
+                    assert caught.value.retry_after_s == 7
+                    break
+                grow_to(size)
+                held = grown
+            expected.append(held)
+            assert quota.held == sum(expected) <= 100
     assert quota.held == 0

@@ -1,1 +1,0 @@
-"""Many clips through a server: concurrent, resumable, every answer written whole."""

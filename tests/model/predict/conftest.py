@@ -1,0 +1,9 @@
+import pytest
+
+from model.predict.predictor import Predictor
+from tests.factories import make_bundle
+
+
+@pytest.fixture(scope="session")
+def predictor():
+    return Predictor(make_bundle(), search="torch")

@@ -1,0 +1,208 @@
+"""The page in a real browser, against a real server with the shipped bundle."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from clients.local import LocalServer, check_stopped
+from tests import chromium as opened_by
+from tests.extract.clips import write_numbered
+
+By = pytest.importorskip("selenium.webdriver.common.by").By
+Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
+
+FOLDER = Path(__file__).parents[3] / "server" / "playground" / "static"
+
+pytestmark = pytest.mark.skipif(
+    not opened_by.is_here(), reason="needs Debian's chromium and chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with LocalServer("--state-dir", str(tmp_path_factory.mktemp("state"))) as running:
+        yield running
+    check_stopped(running)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with opened_by.opened(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(server, chromium):
+    """The page, just opened; afterwards nothing may have gone wrong in it."""
+    chromium.get_log("performance")
+    chromium.get_log("browser")
+    chromium.get(server.url)
+    wait(chromium).until(lambda driver: shown(driver, "sample"))
+    yield chromium
+    # The browser's own lines of a 4xx, and of a file that is no video.
+    expected = ("the server responded with a status of", "blob:")
+    wrong = [line["message"] for line in chromium.get_log("browser")]
+    assert [line for line in wrong if not any(known in line for known in expected)] == []
+
+
+def wait(driver):
+    return Wait(driver, 60)
+
+
+def shown(driver, name):
+    return driver.find_element(By.ID, name).is_displayed()
+
+
+def ask_sample(driver):
+    driver.find_element(By.ID, "sample").click()
+    wait(driver).until(lambda d: shown(d, "answers"))
+
+
+def upload(driver, path):
+    driver.find_element(By.ID, "file").send_keys(str(path))
+
+
+def pieces(driver, task):
+    return driver.find_elements(By.CSS_SELECTOR, f".lane[data-task={task}] .piece")
+
+
+def current_s(driver):
+    return driver.execute_script("return document.getElementById('video').currentTime")
+
+
+def test_a_clip_is_answered_drawn_and_sought_in(page):
+    ask_sample(page)
+    assert [len(pieces(page, task)) for task in ("ar", "oscc", "pnr")] == [2, 2, 2]
+    assert pieces(page, "ar")[0].text
+    assert len(page.find_elements(By.CSS_SELECTOR, ".future.true")) == 20
+    assert page.find_elements(By.CSS_SELECTOR, "#answers table tbody tr")
+
+    first = pieces(page, "oscc")[0]
+    first.click()
+    wait(page).until(lambda d: 3 < current_s(d) < 5)  # the middle of a segment of 8 s
+    assert first.get_attribute("aria-pressed") == "true"
+    assert "Segment 1 of 2" in page.find_element(By.ID, "answers").text
+
+
+def test_keys_go_from_segment_to_segment_and_frame_to_frame(page):
+    ask_sample(page)
+    body = page.find_element(By.TAG_NAME, "body")
+    body.send_keys("]")
+    wait(page).until(lambda d: current_s(d) == pytest.approx(5.3, abs=0.01))
+    body.send_keys(".")
+    wait(page).until(lambda d: current_s(d) == pytest.approx(5.3 + 1 / 30, abs=0.01))
+    body.send_keys("[")
+    wait(page).until(lambda d: current_s(d) == 0)
+
+
+def test_what_cannot_be_answered_is_said_and_the_next_clip_is_answered(page, tmp_path):
+    (tmp_path / "notes.mp4").write_bytes(b"these are notes, not a video")
+    upload(page, tmp_path / "notes.mp4")
+    wait(page).until(lambda d: shown(d, "problem"))
+    problem = page.find_element(By.ID, "problem").text
+    assert "unsupported-media" in problem
+    assert "null" not in problem
+    assert not shown(page, "work")
+
+    upload(page, write_numbered(tmp_path / "good.mp4", 64, options={"g": "8"}))
+    wait(page).until(lambda d: shown(d, "answers"))
+    assert not shown(page, "problem")
+    assert "good.mp4" in page.find_element(By.ID, "status").text
+
+
+def test_a_long_video_becomes_a_job_whose_progress_is_shown(page, tmp_path):
+    clip = write_numbered(tmp_path / "walk.mp4", 70 * 30, options={"g": "30"})
+    page.execute_script(
+        "window.shares = [];"
+        "new MutationObserver(() => shares.push(document.getElementById('progress').value))"
+        ".observe(document.getElementById('progress'), {attributes: true});"
+    )
+    upload(page, clip)
+    wait(page).until(lambda d: shown(d, "answers"))
+    assert "1:10.00 answered" in page.find_element(By.ID, "status").text
+    assert len(pieces(page, "ar")) == 9
+    assert not shown(page, "progress")
+    assert page.execute_script("return shares.length") > 0
+
+
+def test_nothing_is_asked_of_anybody_else(page, server):
+    ask_sample(page)
+    asked = set()
+    for line in page.get_log("performance"):
+        message = json.loads(line["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.add(message["params"]["request"]["url"])
+    assert any(url.endswith("/v1/predictions") for url in asked)
+    assert {u for u in asked if not u.startswith((server.url, "blob:", "data:"))} == set()
+
+
+def test_the_page_is_light():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 300_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_fault_of_accessibility(page, tmp_path, scheme):
+    axe = pytest.importorskip("axe_core_python.selenium").Axe()
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def faults():
+        found = axe.run(page)["violations"]
+        return [
+            (one["id"], one["nodes"][0]["html"])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+
+    assert faults() == []
+    ask_sample(page)
+    assert faults() == []
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    upload(page, tmp_path / "empty.mp4")
+    wait(page).until(lambda d: shown(d, "problem"))
+    assert faults() == []
+
+
+def test_a_narrow_screen_needs_no_scrolling_sideways(page):
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        ask_sample(page)
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_answers_are_saved_as_tables_and_subtitles(page):
+    ask_sample(page)
+    answer = {
+        "segments": [
+            {
+                "start_s": 0.0,
+                "end_s": 3600.5,
+                "ar": {"verb": [label('cut, "so"', 0.5)], "noun": [label("a<b", 1.0)]},
+                "oscc": {"state_change": True, "probability": 0.75},
+                "pnr": {"time_s": 1.25, "probability": 0.5},
+            }
+        ],
+        "lta": {"hypotheses": [[{"verb": "put", "noun": "cup"}]]},
+    }
+    script = (
+        "const [answer, done] = arguments;"
+        "import('/ui/exports.js').then((m) => done([m.toCsv(answer), m.toVtt(answer)]));"
+    )
+    table, subtitles = page.execute_async_script(script, answer)
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert [row["task"] for row in rows] == ["ar", "ar", "oscc", "pnr", "lta"]
+    assert {row["label"] for row in rows[:2]} == {'cut, "so"', "a<b"}
+    assert rows[4]["label"] == "put cup"
+    assert subtitles == (
+        'WEBVTT\n\n00:00:00.000 --> 01:00:00.500\ncut, "so" a&lt;b\nstate change at 1.25 s\n'
+    )
+
+
+def label(text, probability):
+    return {"id": 0, "label": text, "probability": probability}

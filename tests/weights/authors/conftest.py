@@ -1,0 +1,8 @@
+import pytest
+
+from tests.checkpoints import write_labels
+
+
+@pytest.fixture
+def labels(tmp_path):
+    return write_labels(tmp_path)
