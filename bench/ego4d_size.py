@@ -181,7 +181,7 @@ class Watch:
 
 
 def _memory_mb() -> dict[str, float]:
-    """What the system says of this process's memory."""
+    """Memory of this process, from /proc."""
     lines = Path("/proc/self/status").read_text().splitlines()
     facts = dict(line.split(":", 1) for line in lines if line.endswith(" kB"))
     return {name: int(value.split()[0]) / 1000 for name, value in facts.items()}

@@ -118,7 +118,7 @@ def ours(path: Path, encoder: TorchEncoder) -> FeatureTrack:
     for news in extract_videos([Video("a", path)], encoder, workers=workers):
         if isinstance(news, Outcome) and news.track is not None:
             return news.track
-    raise ArithmeticError("the clip that was made up cannot be extracted")
+    raise ArithmeticError("the generated clip cannot be extracted")
 
 
 @torch.inference_mode()

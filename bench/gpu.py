@@ -2,7 +2,7 @@
 
 Parts, in order: the peak of matrix products, windows a second by batch size and precision, what
 each step gains, where the time goes, whole clips with decoding, reasoning. Every part has its time
-and writes what it found at once, so that a run that is cut keeps it. What was not measured says so.
+and writes what it found at once, so that a run that is cut keeps it. Parts not measured are marked.
 """
 
 import argparse

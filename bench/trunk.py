@@ -175,7 +175,7 @@ def swinl_blocks(rows: Mapping[str, dict[str, Any]], by: str) -> dict[str, float
 
 
 def other_ways(trunk: nn.Module, x: Tensor, *, compiled: bool) -> Ways:
-    """Returns our trunk in bf16 and, where asked for and possible, compiled.
+    """Returns our trunk in bf16 and, if requested and possible, compiled.
 
     Raises:
         ArithmeticError: bf16 turns a feature vector away from fp32's.

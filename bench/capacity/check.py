@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ImportError: simpy is missing.
-        RuntimeError: somebody stopped it.
+        RuntimeError: it was stopped.
     """
     load_simpy()  # before minutes have passed
     stop_in_order()
@@ -100,7 +100,7 @@ async def _measure(
     """Returns the stages' times before and after, and the figures of every load, on one server.
 
     Raises:
-        RuntimeError: somebody stopped it: half of a comparison says nothing.
+        RuntimeError: it was stopped, which leaves no comparison.
     """
     await _closed(server, clips, 3.0, stop)  # starts every thread and process there will be
     before = {clip.name: await call_alone(server, clip, calls) for clip in clips}

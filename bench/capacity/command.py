@@ -17,7 +17,7 @@ from bench.capacity.terms import Terms
 STREAMS = (1, 10, 100, 1000, 10_000)
 
 GIVEN = {
-    "windows_per_second": ("windows_per_gpu_s", "of one GPU; without it, nothing is said of GPUs"),
+    "windows_per_second": ("windows_per_gpu_s", "of one GPU (default: no plan with GPUs)"),
     "windows_per_core_second": ("windows_per_core_s", "of one core"),
     "reason_ms": ("reason_ms", "of one core, to reason about a clip"),
     "front_ms": ("front_ms", "of one core, to receive a clip and to reply"),
@@ -135,7 +135,7 @@ def _rates(arguments: argparse.Namespace) -> Rates:
         figures["megapixel_ms"] = Figure(1000 / pace / first.megapixels, "given")
     rates = Rates(figures, encoder)
     for name in set(QUANTITIES) - {"windows_per_gpu_s"}:
-        rates[name]  # says what is missing
+        rates[name]  # raises with the missing flag
     return rates
 
 

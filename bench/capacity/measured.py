@@ -21,7 +21,7 @@ def read(paths: Sequence[Path], encoder: Encoder) -> dict[str, Figure]:
 
     Args:
         paths: reports of `python -m bench NAME --out FILE`, of any benchmark.
-        encoder: which one is asked about.
+        encoder: its name.
 
     Raises:
         ValueError: a file is no such report.

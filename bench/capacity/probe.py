@@ -40,7 +40,7 @@ class Alone:
 
     Attributes:
         windows: of the clip.
-        stages: by name of `STAGES`, as the server told.
+        stages: by name of `STAGES`, as reported by the server.
         post_s: as the caller saw it.
         caller_s: of the caller's own work, on average.
     """

@@ -73,7 +73,7 @@ class Rates:
         """Returns a figure's value.
 
         Raises:
-            ValueError: nobody measured it or gave it.
+            ValueError: it was neither measured nor given.
         """
         if name not in self.figures:
             raise ValueError(f"not known: {QUANTITIES[name]}; give it, or a file that has it")

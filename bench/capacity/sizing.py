@@ -12,7 +12,7 @@ from bench.capacity.rates import Rates
 from bench.capacity.terms import Terms
 
 MOST = 10_000_000
-"""Machines; who needs more has asked for something that machines do not help with."""
+"""Limit of machines; more do not help a target that one idle machine misses."""
 
 
 class Unreachable(ValueError):

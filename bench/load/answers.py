@@ -23,7 +23,7 @@ class Answer:
         code: slug of the problem; empty for a success.
         sent_s: when it was sent, since the load began.
         took_s: until the whole answer was there.
-        retry_after_s: when the server asked to be left alone for so long.
+        retry_after_s: of the response; None without the header.
         is_expected: the status is one that this clip may get.
     """
 

@@ -48,7 +48,7 @@ class Callers:
         Args:
             door: where to call.
             timeout_s: longest silence to put up with.
-            obey: come back after the wait a refusal asks for, instead of giving up.
+            obey: retry after the Retry-After of a refusal.
         """
         self._door = door
         self._obey = obey

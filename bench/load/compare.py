@@ -99,8 +99,8 @@ def _round(name: str, door: Door, plan: Plan) -> dict[str, Any]:
     """Returns the figures of one round.
 
     Raises:
-        KeyboardInterrupt: somebody wants no more.
-        RuntimeError: not every call was answered, so that the rate says nothing.
+        KeyboardInterrupt: stopped by a signal.
+        RuntimeError: not every call was answered, so that the rate is meaningless.
     """
     server = Target(door, None)
     figures = run_until_stopped(lambda stop: general.measure(server, plan, stop, label=name))

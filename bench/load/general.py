@@ -40,7 +40,7 @@ class Plan:
         slo_s: an answer later than this is of no use.
         hang_up: share of callers who leave before they could have their answer.
         patience_s: those leave at any instant before this.
-        obey: come back when a refusal says so.
+        obey: retry as Retry-After says.
         seed: of everything drawn.
     """
 

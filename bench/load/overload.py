@@ -27,7 +27,7 @@ class Overload:
     Attributes:
         clips: the mix.
         times: the rate, as a multiple of what the server can do.
-        seconds: how long strangers come.
+        seconds: duration of the open loop.
         probe_s: how long to find out what it can do.
         refusal_ms: how soon a refusal has to come, 99 times of 100.
     """

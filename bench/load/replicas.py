@@ -211,7 +211,7 @@ def _encoders(bundle: Path, *counts: int) -> Iterator[dict[int, Any]]:
 
 @contextmanager
 def _together() -> Iterator[Any]:
-    """Yields a way to ask one process that encodes and reasons."""
+    """Yields a function that calls one process that encodes and reasons."""
     from ray import serve
 
     target = serve.deployment(Together, max_ongoing_requests=64).bind()

@@ -14,7 +14,7 @@ from bench.load.target import Target, add_target, target
 
 DRIFT_PERCENT = 5.0
 SPARE_FDS = 3
-"""Connections that happen to be open when somebody looks."""
+"""Connections that may be open at a sample."""
 
 LAZY_THREADS = 2 * min(32, (os.cpu_count() or 1) + 4)
 """Most threads of two pools of Python's default size: the event loop's, which writes the spool, and

@@ -103,7 +103,7 @@ def process_tree(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
-            with suppress(OSError):  # it ended while we looked
+            with suppress(OSError):  # it ended meanwhile
                 children.setdefault(int(_stat(int(folder.name))[_PARENT]), []).append(
                     int(folder.name)
                 )

@@ -114,7 +114,7 @@ def _listens(url: str, process: "subprocess.Popen[bytes]") -> bool:
     until_s = time.monotonic() + START_S
     while time.monotonic() < until_s and process.poll() is None:
         with suppress(httpx.TransportError):
-            # Whoever knows no such path is there all the same.
+            # A server without such a path is up all the same.
             httpx.get(f"{url}/health", trust_env=False, timeout=5)
             return True
         time.sleep(0.2)

@@ -61,8 +61,8 @@ def warn_repeated(rows: Sequence[Row], name: str, outcome: str) -> None:
     again = [row for row in rows if first.setdefault(row.text(name), row) is not row]
     same = sum(row.values == first[row.text(name)].values for row in again)
     if again:
-        said = f"repeat the {name} of an earlier row, {same} of them word for word: {outcome}"
-        _warn(rows, again, said)
+        finding = f"repeat the {name} of an earlier row, {same} of them word for word: {outcome}"
+        _warn(rows, again, finding)
 
 
 def warn_without_keyframe(rows: Sequence[Row], without: Sequence[Row]) -> None:
@@ -70,8 +70,8 @@ def warn_without_keyframe(rows: Sequence[Row], without: Sequence[Row]) -> None:
     if without:
         found = {name: without[0].values.get(name) for name in ("parent_pnr_frame", "pnr_frame")}
         bounds = "{parent_start_frame} to {parent_end_frame}".format_map(without[0].values)
-        said = "have a change of state and no keyframe inside their segment; PNR leaves them out"
-        _warn(rows, without, said, f": expected a frame from {bounds}, got {found}")
+        finding = "have a change of state and no keyframe inside their segment; PNR leaves them out"
+        _warn(rows, without, finding, f": expected a frame from {bounds}, got {found}")
 
 
 def warn_of_clocks(rows: Sequence[Row], prefix: str) -> None:
@@ -90,6 +90,6 @@ def warn_of_clocks(rows: Sequence[Row], prefix: str) -> None:
         _warn(rows, apart, f"have seconds and frames more than {frames} frames apart; frames count")
 
 
-def _warn(rows: Sequence[Row], which: Sequence[Row], said: str, detail: str = "") -> None:
+def _warn(rows: Sequence[Row], which: Sequence[Row], finding: str, detail: str = "") -> None:
     count, total, first = len(which), len(rows), which[0]
-    logger.warning("%d of %d rows %s. The first: %s%s", count, total, said, first, detail)
+    logger.warning("%d of %d rows %s. The first: %s%s", count, total, finding, first, detail)

@@ -94,12 +94,12 @@ def keyframe_samples(
 
 
 def _from_actions(
-    spec: TaskSpec, actions: list[ActionRecord], tracks: Tracks, inputs: Tensor, told: Tensor
+    spec: TaskSpec, actions: list[ActionRecord], tracks: Tracks, inputs: Tensor, targets: Tensor
 ) -> Samples:
     bounds = torch.tensor([[a.start_frame, a.end_frame] for a in actions], dtype=torch.long)
     ids = ([a.verb for a in actions], [a.noun for a in actions])
     labels = {
-        output: torch.tensor([IGNORE if i is None else i for i in found], dtype=torch.long)[told]
+        output: torch.tensor([IGNORE if i is None else i for i in found], dtype=torch.long)[targets]
         for output, found in zip(spec.outputs, ids, strict=False)
     }
     answered = [actions[p] for p in inputs[:, spec.answered].tolist()]

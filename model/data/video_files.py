@@ -63,7 +63,7 @@ def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Video]:
 
     Raises:
         AnnotationInvalid: a video has no file, or more than one.
-        ExtractError: an `ego4d.json` beside the videos, which says what is stereo, cannot be used.
+        ExtractError: an `ego4d.json` beside the videos, with the stereo flags, cannot be used.
     """
     there: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):

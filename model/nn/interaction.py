@@ -12,7 +12,7 @@ class InteractionLayer(nn.Module):
     """One round of eq. 3: h <- W_root h + W_nbr max over its k prototypes.
 
     With `interaction="authors"` the maximum includes h itself, and LayerNorm, ReLU and a Linear
-    follow; their result is added to h where the config says so.
+    follow; with `interaction_skip` their result is added to h.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -105,7 +105,7 @@ def _score(data: DataRoot, options: ScoreOptions) -> int:
         source = FeatureSource(store, data, bundle, options.videos, options.device)
         goes_on = any(part.answers for part in parts.values())
         gone = source.fill(waiting, annotated_in(records), missing=options.missing, goes_on=goes_on)
-        there = {video: asked for video, asked in waiting.items() if video not in gone}
+        there = {video: items for video, items in waiting.items() if video not in gone}
         respond(answerer, there, parts, store, cluster=cluster)
         prior = Prior(bundle, seed=options.seed) if options.missing == "fill" else None
         sound = [_write(x, parts[x.task], gone, prior, options) for x in layouts]

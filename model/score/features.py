@@ -52,7 +52,7 @@ class FeatureSource:
 
     def fill(
         self,
-        asked: Items,
+        items: Items,
         annotated: Mapping[str, Annotated],
         *,
         missing: MissingAnswers,
@@ -63,7 +63,7 @@ class FeatureSource:
         All stored features are checked before anything is extracted or answered.
 
         Args:
-            asked: the videos and their items.
+            items: of each video.
             annotated: extent of the test files in each video, which is more than what LTA observes.
             missing: whether videos without features are refused.
             goes_on: some items of the test set were answered by an earlier run.
@@ -73,21 +73,21 @@ class FeatureSource:
             FeatureFileInvalid: features are damaged, or are not those of the bundle and the video.
             VideosUnreadable: videos cannot be read; the others have their features.
         """
-        if not asked:
+        if not items:
             return []
-        absent = [video for video in asked if not self.store.has(as_id(video))]
+        absent = [video for video in items if not self.store.has(as_id(video))]
         files = self._locate(absent)
         todo = {video: file for video, file in files.items() if os.path.isfile(file.path)}
         gone = sorted(set(absent) - set(todo))
         if gone and missing == "refuse":
-            raise ScoringRefused(self._say_missing(gone, len(asked), files))
-        if gone and len(gone) == len(asked) and not goes_on:
+            raise ScoringRefused(self._say_missing(gone, len(items), files))
+        if gone and len(gone) == len(items) and not goes_on:
             raise ScoringRefused(
-                f"{self._say_missing(gone, len(asked), files)}. Where all are missing, nothing is "
+                f"{self._say_missing(gone, len(items), files)}. Where all are missing, nothing is "
                 "answered"
             )
         check = check_of(self.data, self.store, annotated, self._needed)
-        self._look(sorted(set(asked) - set(absent)), check)
+        self._look(sorted(set(items) - set(absent)), check)
         if todo:
             self._make(list(todo.values()), check)
         if not goes_on:  # the rest of a test set may not show what the whole did

@@ -136,7 +136,7 @@ class Episode:
     bits_per_action: float
 
     def retold(self, num_known: int, rng: np.random.Generator) -> tuple[Step, ...]:
-        """Returns another story that the generator could have told after the first steps."""
+        """Returns another sample of the story after the first steps."""
         choices = Choices(rng, self.outcomes[: self.marks[num_known - 1]])
         play = Simulator(self.split, self.repertoire, self.initial.copy(), choices)
         play.run(len(self.steps))

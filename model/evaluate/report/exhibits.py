@@ -56,10 +56,10 @@ def calibration_exhibits(
     """Yields the calibration of every output, before and after its temperature."""
     table: list[Row] = []
     diagrams = []
-    for task, said in answers.items():
-        for output, logits in said.logits.items():
+    for task, given in answers.items():
+        for output, logits in given.logits.items():
             name = f"{task}.{output}"
-            rows, truth = competing(logits, said.labels[output])
+            rows, truth = competing(logits, given.labels[output])
             t = temperature.get(name, 1.0)
             before, after = rows.softmax(dim=1), (rows / t).softmax(dim=1)
             table.append(
@@ -112,11 +112,11 @@ def class_exhibits(
     answers: Mapping[str, TaskAnswers], samples: Mapping[str, Samples], labels: LabelSpaces
 ) -> Iterator[ReportItem]:
     """Yields confusion and scores per class, of outputs with one class per sample."""
-    for task, output, said in _one_class(answers, samples):
+    for task, output, given in _one_class(answers, samples):
         name, names = f"{task}.{output}", labels[output]
-        known = said.labels[output][:, 0] != IGNORE
+        known = given.labels[output][:, 0] != IGNORE
         truth, decided = (
-            t[known, 0].numpy() for t in (said.labels[output], said.decisions[output][FUSED])
+            t[known, 0].numpy() for t in (given.labels[output], given.decisions[output][FUSED])
         )
         counts = classes.confusion(truth, decided, len(names))
         small, shown = classes.largest(counts, names)
@@ -154,8 +154,8 @@ def agreement_exhibits(answers: Mapping[str, TaskAnswers]) -> Iterator[ReportIte
     """Yields the agreement of each perspective's vote with the others and the decision."""
     table: list[Row] = []
     panels = {}
-    for task, said in answers.items():
-        for output, decisions in said.decisions.items():
+    for task, given in answers.items():
+        for output, decisions in given.decisions.items():
             if len(decisions) <= 2:  # own and fused alone
                 continue
             shares, votes = perspectives.agreement(decisions), list(decisions)
@@ -187,14 +187,14 @@ def closest_exhibits(
         backpacks: task -> backpack of its retrievals.
         labels: label space -> names.
     """
-    for task, output, said in _one_class(answers, samples):
-        if not said.rows:
+    for task, output, given in _one_class(answers, samples):
+        if not given.rows:
             continue
-        backpack, known = backpacks[task], said.labels[output][:, 0] != IGNORE
-        truth, sizes = said.labels[output][known, 0], (len(labels[output]), len(backpack.verb_id))
+        backpack, known = backpacks[task], given.labels[output][:, 0] != IGNORE
+        truth, sizes = given.labels[output][known, 0], (len(labels[output]), len(backpack.verb_id))
         counts = {
             view: perspectives.retrieved(rows[known], truth, *sizes)
-            for view, rows in said.rows.items()
+            for view, rows in given.rows.items()
         }
         table: list[Row] = []
         for view, found in counts.items():
@@ -241,10 +241,10 @@ def _closest_figure(
 def _one_class(
     answers: Mapping[str, TaskAnswers], samples: Mapping[str, Samples]
 ) -> Iterator[tuple[str, str, TaskAnswers]]:
-    for task, said in answers.items():
+    for task, given in answers.items():
         if samples[task].spec.readout in ONE_CLASS:
-            for output in said.logits:
-                yield task, output, said
+            for output in given.logits:
+                yield task, output, given
 
 
 def _most(counts: NDArray[np.int64], top: int) -> list[int]:

@@ -111,8 +111,8 @@ def measure(
         how: configuration.
         exhibits: tables and figures for the report.
     """
-    logits = {task: said.logits for task, said in answers.items()}
-    labels = {task: said.labels for task, said in answers.items()}
+    logits = {task: given.logits for task, given in answers.items()}
+    labels = {task: given.labels for task, given in answers.items()}
     temperature = how.temperature
     values = per_sample(logits, labels, samples, how.config, seed=how.seed)
     columns = {
