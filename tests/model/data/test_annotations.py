@@ -111,4 +111,4 @@ def test_lengths_come_from_the_metadata_where_it_is_there(tmp_path, place):
               {"video_uid": "w", "video_metadata": None},
               {"video_uid": "x", "video_metadata": {"num_frames": None}}]  # fmt: skip
     (tmp_path / place).write_text(json.dumps({"videos": videos, "clips": []}))
-    assert data.num_frames == {"v": 900}
+    assert DataRoot(data.root).num_frames == {"v": 900}
