@@ -35,8 +35,6 @@ STAGES = ("queue_ms", "decode_ms", "features_ms", "reason_ms")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this benchmark's flags."""
     parser.add_argument("--clip", type=Path, help="clip to send; default: a generated one of 8 s")
-        "--clip", type=Path, help="clip to send (default: a generated one, 8 s of 960x540)"
-    )
     parser.add_argument("--requests", type=int, default=30, help="default: %(default)s")
     parser.add_argument("--bundle", type=Path, help="default: the shipped one")
 
