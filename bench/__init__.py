@@ -1,1 +1,1 @@
-"""Every speed figure we quote, measured side by side."""
+"""Benchmarks of every quoted speed figure, side by side with a baseline."""

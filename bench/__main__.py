@@ -12,7 +12,7 @@ from typing import Any
 
 BENCHMARKS = {
     "decode": "our readers, beside bare decoding",
-    "extract": "many windows of long videos, beside the plain way; memory",
+    "extract": "many windows of long videos, beside a naive loop; memory",
     "latency": "a POST beside the same calls without a server",
     "load": "many callers: beside other servers, overload, soak, beside a long job",
     "capacity": "how many machines a load needs, and a check of that on a real server",
@@ -23,17 +23,17 @@ BENCHMARKS = {
     "encoder": "the shipped encoder in every runtime, beside torch eager",
     "gpu": "the video trunk on a GPU, by batch size, precision and step",
 }
-"""Each is a module here, imported when it is the one: few machines have what all of them need."""
+"""Benchmark -> description; only the chosen module is imported, as dependencies differ."""
 
 MODULES = {
     "capacity": "capacity.command",
     "ego4d-size": "ego4d_size",
     "load": "load.command",
 }
-"""Where a benchmark is, if its module is not called what it is."""
+"""Benchmark -> module, if their names differ."""
 
 DECIDING = ("EGOPACK_READER", "EGOPACK_RUNTIME", "EGOPACK_DECODE_WORKERS")
-"""Variables without which a figure cannot be had again."""
+"""Environment variables needed to reproduce a figure."""
 
 EXIT_INTERRUPTED = 130
 
@@ -42,7 +42,7 @@ PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decor
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 1 when the figures miss what they have to show.
+    """Returns the exit status: 1 if the figures miss their goals.
 
     Args:
         argv: arguments; default: the command line's.
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Facts a figure is worthless without."""
+    """Machine, packages and command, which make a figure reproducible."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -83,7 +83,7 @@ def machine() -> dict[str, Any]:
 
 
 def _settings() -> list[str]:
-    """What was set of the server's for this run; others may be secret and decide no speed."""
+    """The server settings of this run that affect speed; others may be secret."""
     return [f"{name}={os.environ[name]}" for name in DECIDING if name in os.environ]
 
 

@@ -1,8 +1,8 @@
-"""The authors' formulation, written anew from its description: what we measure ourselves against.
+"""Baseline model: the authors' formulation, reimplemented from its description.
 
-A dataset a task that makes one graph object a sample; every task its own pass through the
-backbone; a norm over all nodes and channels of the batch; message passing over the whole graph of
-prototypes and features. It shares weights with the model package, and no code.
+One graph object per sample, one backbone pass per task, a norm over all nodes and channels of the
+batch, and message passing over the whole graph of prototypes and features. It shares weights with
+the model package, and no code.
 """
 
 import re
@@ -46,7 +46,7 @@ def two_layers(width: int) -> nn.Sequential:
 
 
 class Outputs(nn.ModuleDict):
-    """The linear classifiers of a task, one an output."""
+    """The linear classifiers of a task, one per output."""
 
     def forward(self, view: Tensor) -> dict[str, Tensor]:
         """Returns logits, output -> (..., Y)."""
@@ -92,7 +92,7 @@ class AuthorsBackbone(nn.Module):
 
 
 class AuthorsMultiTask(nn.Module):
-    """Stage 1: backbone, heads and classifiers, which see one task's graphs at a time."""
+    """Stage 1: backbone, heads and classifiers, for one task's graphs at a time."""
 
     def __init__(
         self, config: ModelConfig, specs: Sequence[TaskSpec], num_labels: Mapping[str, int]
@@ -126,7 +126,7 @@ class AuthorsMultiTask(nn.Module):
         return total
 
     def copy_weights(self, ours: MultiTaskModel) -> None:
-        """Takes over our model's weights, all of them."""
+        """Copies all weights of our model."""
         self.load_state_dict(_renamed(ours.state_dict(), OUR_NAMES))
 
 
@@ -174,7 +174,7 @@ class AuthorsInteraction(nn.Module):
 
 
 class AuthorsEgoPack(nn.Module):
-    """Stage 2: one novel task's model, with a backbone of its own."""
+    """Stage 2: one novel task's model, with its own backbone."""
 
     def __init__(
         self, config: ModelConfig, spec: TaskSpec, known: Sequence[str], num_labels: dict[str, int]
@@ -204,7 +204,7 @@ class AuthorsEgoPack(nn.Module):
         return {name: v.mean(dim=0) if pools else v.sum(dim=0) for name, v in votes.items()}
 
     def copy_weights(self, ours: Skill, model: MultiTaskModel) -> None:
-        """Takes over the weights of our skill and of the model it stands on."""
+        """Copies the weights of our skill and of its backbone."""
         known = tuple(f"heads.{task}." for task in self.interactions)
         below = {k: v for k, v in model.state_dict().items() if k.startswith(("backbone.", *known))}
         own = ((r"^head\.", f"heads.{self.spec.name}."),

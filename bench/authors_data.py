@@ -1,6 +1,6 @@
-"""The authors' formulation of the data: a dataset a task, one graph object a sample.
+"""Baseline data loading: the authors' formulation, a dataset per task, a graph object per sample.
 
-A sample's vectors are cut out of its video's array when it is asked for; PyG's loader collates.
+A sample's vectors are sliced from its video's array on access; PyG's loader collates.
 """
 
 import random
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 
 def graph(spec: TaskSpec, x: Tensor, labels: dict[str, Tensor], config: ModelConfig) -> Data:
-    """Returns one graph object: x (n, S, D_in), positions, edges and a label a node or graph.
+    """Returns one graph object: x (n, S, D_in), positions, edges and a label per node or graph.
 
     Nodes up to the task's reach apart are joined, and observed ones to those of the future.
     """
@@ -46,7 +46,7 @@ class GraphDataset(Dataset[Data]):
     """One task's training samples."""
 
     def __init__(self, samples: Samples, arrays: dict[int, Floats], config: ModelConfig) -> None:
-        """Takes over our samples' segments and labels.
+        """Copies our samples' segments and labels.
 
         Args:
             samples: of one task.
@@ -127,7 +127,7 @@ class GraphDataset(Dataset[Data]):
 
 
 def endless(dataset: GraphDataset, batch_size: int, workers: int) -> Iterator[Batch]:
-    """Yields shuffled batches of one task, starting over when they are used up."""
+    """Yields shuffled batches of one task, epoch after epoch."""
     loader = DataLoader(
         dataset, batch_size, shuffle=True, drop_last=True, num_workers=workers,
         persistent_workers=workers > 0,

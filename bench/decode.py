@@ -1,9 +1,8 @@
-"""Our readers beside bare decoding of the same file, one thread each.
+"""Decoding benchmark: our readers against bare decoding of the same file, one thread each.
 
-What a reader does on top: it looks at the packets, converts to RGB, resizes, crops, and hands
-frames on in blocks, for the contracts that are in use. The floor decodes every frame and looks at
-none: the ffmpeg program where there is one, else PyAV. Beside them whole frames as PyAV converts
-them, to be resized elsewhere.
+Readers also inspect packets, convert to RGB, resize, crop, and pass on frames in blocks, for the
+contracts in use. The floor decodes every frame and drops it: the ffmpeg program if there is one,
+else PyAV. Also measured: whole frames as PyAV converts them, to be resized elsewhere.
 """
 
 import argparse
@@ -160,7 +159,7 @@ def _by_program(path: Path) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     lines = [f"{'speed of bare decoding = 1':<28}" + "".join(f"{s:>10}" for s in figures["rows"])]
     of_size = [row["ratio"] for row in figures["rows"].values()]
     lines += [f"{way:<28}" + "".join(f"{r[way]:>10.2f}" for r in of_size) for way in of_size[0]]

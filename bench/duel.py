@@ -1,6 +1,6 @@
-"""Ways to do one thing, timed in turn, so that all meet the same machine.
+"""Interleaved timing of alternatives, so that machine noise affects all alike.
 
-What counts is time on the processor, so that whatever else runs there counts less.
+CPU time is the main figure, as other processes affect it less.
 """
 
 import resource
@@ -13,14 +13,14 @@ Call = Callable[[], Any]
 
 
 def duel(ways: Mapping[str, Call], *, rounds: int, label: str) -> dict[str, dict[str, float]]:
-    """Returns what each way takes, in milliseconds of the processor and by the clock.
+    """Returns the times of each alternative, in milliseconds of CPU and wall-clock time.
 
     Args:
-        ways: name -> a call; each is made once before it is timed.
-        rounds: timed calls of each way; they take turns.
+        ways: name -> a call; each has one warm-up call.
+        rounds: timed calls of each, interleaved.
         label: on the progress bar.
     """
-    from tqdm import tqdm  # not where a GPU is measured, perhaps
+    from tqdm import tqdm  # may be missing where a GPU is measured
 
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for turn in tqdm(range(rounds + 1), desc=label, unit="round"):
@@ -33,13 +33,13 @@ def duel(ways: Mapping[str, Call], *, rounds: int, label: str) -> dict[str, dict
 
 
 def now() -> tuple[float, float]:
-    """Returns seconds on the processor, children that ended included, and by the clock."""
+    """Returns seconds of CPU time, with that of ended children, and of wall-clock time."""
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + spent.ru_utime + spent.ru_stime, time.perf_counter()
 
 
 def since(started: tuple[float, float]) -> tuple[float, float]:
-    """Returns what has passed of both."""
+    """Returns the differences of both."""
     cpu, wall = now()
     return cpu - started[0], wall - started[1]
 
@@ -57,6 +57,6 @@ def spread(taken: list[tuple[float, float]]) -> dict[str, float]:
 def times_faster(
     figures: Mapping[str, Mapping[str, float]], fast: str, slow: str, *, threads: int
 ) -> float:
-    """Returns the ratio of two ways' medians: by the clock where threads share the work."""
+    """Returns the ratio of two medians, of CPU time, or of wall-clock time with several threads."""
     by = "cpu_ms" if threads == 1 else "wall_ms"
     return round(figures[slow][by] / figures[fast][by], 2)

@@ -1,6 +1,6 @@
-"""What a data set of Ego4D's size costs: time and memory of every step from files to scores.
+"""Time and memory of every step from files to scores, on a data set of Ego4D's size.
 
-Steps: write the made-up tree, read annotations, pack features, build samples, train one stage-1
+Steps: write the synthetic tree, read annotations, pack features, build samples, train one stage-1
 epoch of all four tasks, evaluate on val, write and validate the three challenge files. Memory is
 what the process holds (anonymous) and, apart from it, what is mapped from files and can be dropped
 at any time.
@@ -93,7 +93,7 @@ def _train(
     arguments: argparse.Namespace, data: DataRoot, train: dict[str, Samples], tracks: Tracks
 ) -> MultiTaskModel:
     config = ModelConfig(input_size=tracks.features.shape[1], hidden_size=arguments.hidden_size)
-    num_labels = {name: len(names) for name, names in (data.taxonomy() | FIXED_LABELS).items()}
+    num_labels = {name: len(names) for name, names in (data.taxonomy | FIXED_LABELS).items()}
     fit_config = FitConfig(epochs=1, learning_rate=1e-4, batch_size=arguments.batch_size)
     fitting = FitJob(fit_config, seed=arguments.seed, device=arguments.device)
     return train_multitask(config, train, num_labels, fitting)
@@ -108,13 +108,13 @@ def _evaluate(model: MultiTaskModel, val: dict[str, Samples]) -> dict[str, dict[
 def _score(
     model: MultiTaskModel, data: DataRoot, samples: dict[str, dict[str, Samples]], work: Path
 ) -> None:
-    """Puts the trained tasks into a bundle and has the scoring command answer the test split."""
+    """Bundles the trained tasks and answers the test split with the scoring command."""
     held = Backbone(model)
     skills = {
         t: SkillOnBackbone(skill_from_multitask(model, t), held, tuned={}) for t in model.specs
     }
     encoder = {"name": FEATURES, "kind": "features"}
-    labels = data.taxonomy()
+    labels = data.taxonomy
     prepared = Prepared(samples, labels, encoder, {}, "", "noise", {"licence": "none"})
     fit_config = FitConfig(epochs=1, learning_rate=1e-4)
     learning = Learning(model.config, fit_config, {}, {})
@@ -131,7 +131,7 @@ def _score(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     lines = [f"{'':<20}{'seconds':>10}{'own MB':>10}{'mapped MB':>12}"]
     lines += [
         f"{step['name']:<20}{step['seconds']:>10.1f}{step['anonymous_mb']:>10}{step['file_mb']:>12}"
@@ -181,7 +181,7 @@ class Watch:
 
 
 def _memory_mb() -> dict[str, float]:
-    """What the system says of this process's memory."""
+    """Memory of this process, from /proc."""
     lines = Path("/proc/self/status").read_text().splitlines()
     facts = dict(line.split(":", 1) for line in lines if line.endswith(" kB"))
     return {name: int(value.split()[0]) / 1000 for name, value in facts.items()}

@@ -1,6 +1,6 @@
-"""A made-up data set with the layout, fields and counts of Ego4D v1; features are random.
+"""Synthetic data set with the layout, fields and counts of Ego4D v1, and random features.
 
-It shows what Ego4D's size costs to whoever has no licence; nothing can be learnt from it.
+It shows the cost of Ego4D's size without its licence; nothing can be learnt from it.
 """
 
 import csv
@@ -84,12 +84,12 @@ class Clip:
 
     @property
     def uid(self) -> str:
-        """Its made-up id."""
+        """Its generated id."""
         return _uid(0xC, self.number)
 
     @property
     def video_uid(self) -> str:
-        """Its video's made-up id."""
+        """Its video's generated id."""
         return _uid(0xA, self.video)
 
 

@@ -1,7 +1,7 @@
-"""The encoder in each runtime beside torchvision's trunk in eager mode: frames in, features out.
+"""Encoder benchmark: each runtime against torchvision's trunk in eager mode, frames to features.
 
-The same weights and the same uint8 windows, normalising included. Before anything is timed, the
-features are compared; then the server's own choice is made, as at a first start.
+The same weights and uint8 windows, with normalisation. Before timing, features are compared; then
+the server's own choice of runtime is made, as at a first start.
 """
 
 import argparse
@@ -119,7 +119,7 @@ def _row(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     lines = [f"{'medians, ms':<24}{''.join(f'{way:>13}' for way in WAYS)}   auto's choice is"]
     for name, row in figures["rows"].items():
         cells = "".join(f"{row['times'][way][row['by']]:>13.1f}" for way in WAYS)

@@ -1,8 +1,8 @@
-"""A minute of video to features: ours beside the plain way, and what memory a long video takes.
+"""Extraction benchmark: features of a minute of video against a naive loop, and peak memory.
 
-The plain way does one window after the other: it opens the file, seeks, decodes the window's own
-frames, and runs torchvision's trunk on it, fp32 and alone. Before anything is timed, the features
-are compared. Memory is that of `python -m extract` with its children, on a minute and on an hour.
+The naive loop handles one window at a time: it opens the file, seeks, decodes the window's frames,
+and runs torchvision's trunk on it in fp32. Before timing, the features are compared. Memory is that
+of `python -m extract` with its children, on a minute and on an hour.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def ours(path: Path, encoder: TorchEncoder) -> FeatureTrack:
     for news in extract_videos([Video("a", path)], encoder, workers=workers):
         if isinstance(news, Outcome) and news.track is not None:
             return news.track
-    raise ArithmeticError("the clip that was made up cannot be extracted")
+    raise ArithmeticError("the generated clip cannot be extracted")
 
 
 @torch.inference_mode()
@@ -221,7 +221,7 @@ def _pss_mb(pid: int) -> float:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     speed, memory = figures["speed"], figures["memory"]
     wall, cpu = speed["least_wall_s"], speed["least_cpu_s"]
     lines = [

@@ -1,8 +1,8 @@
-"""The video trunk on a GPU, from one product of matrices to clips a second.
+"""GPU benchmark of the video trunk, from matrix products to clips per second.
 
 Parts, in order: the peak of matrix products, windows a second by batch size and precision, what
 each step gains, where the time goes, whole clips with decoding, reasoning. Every part has its time
-and writes what it found at once, so that a run that is cut keeps it. What was not measured says so.
+and writes what it found at once, so that a run that is cut keeps it. Parts not measured are marked.
 """
 
 import argparse
@@ -167,7 +167,7 @@ def rate(clock: Clock, run: Callable[[Tensor], Tensor], pixels: Tensor) -> float
 
 
 def steps(bench: Bench, clock: Clock) -> Rows:
-    """Windows a second after each step, from the plain way to ours."""
+    """Windows per second after each step, from torchvision's to ours."""
     batch = bench.batches[-2] if len(bench.batches) > 1 else bench.batches[0]
 
     def ready(way: Any) -> float | str:

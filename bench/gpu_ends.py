@@ -1,7 +1,6 @@
-"""Both ends of the trunk on a GPU: clips from files, and the four tasks' logits.
+"""GPU timing of decoding clips and of reasoning, before and after the trunk.
 
-Decoders and graph layers are imported where they are used: without them, the trunk alone is
-measured.
+Decoders and graph layers are imported on use: without them, the trunk alone is measured.
 """
 
 from dataclasses import replace

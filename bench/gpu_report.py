@@ -1,4 +1,4 @@
-"""What `bench.gpu` measured, put in relation and to read."""
+"""Summary and text report of `bench.gpu`."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ GOALS = {"share_of_peak": 0.5, "times_plain": 20.0}
 
 
 def summarise(figures: dict[str, Any]) -> None:
-    """Adds the share of the peak and the times over the plain way, where both were measured."""
+    """Adds the share of peak and the speed-up over torchvision, if measured."""
     parts = figures["parts"]
     peaks = {k.split()[0]: v for k, v in parts["peak, TFLOP/s"].items()}
     rates = {k: v for k, v in parts["windows/s"].items() if k.startswith("bf16")}
@@ -27,7 +27,7 @@ def summarise(figures: dict[str, Any]) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     lines = [f"{figures['trunk']} on {figures['device']}, torch {figures['torch']}, "
              f"{figures['gflop_per_window']} GFLOP a window"]  # fmt: skip
     for part, rows in figures["parts"].items():

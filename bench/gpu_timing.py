@@ -1,4 +1,4 @@
-"""Time on a device that works behind the program's back, and rows that end when it is up."""
+"""Timing of asynchronous devices, within a time budget."""
 
 import statistics
 import time
@@ -23,11 +23,11 @@ class Clock:
         return time.perf_counter() - self._started
 
     def is_up(self) -> bool:
-        """Says whether nothing more may begin."""
+        """Whether the budget is spent."""
         return self.spent_s() >= self._budget_s
 
     def wait(self) -> None:
-        """Waits for the device to have done what it was told."""
+        """Synchronises with the device."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
@@ -56,7 +56,7 @@ def measured(
 ) -> Iterator[tuple[str, Any]]:
     """Yields each row with its figure, or with the reason why there is none.
 
-    What one row cannot do, the device's memory being too small for it say, ends that row alone.
+    An error, such as too little device memory, ends one row alone.
     """
     for name, call in rows:
         if clock.is_up():

@@ -1,4 +1,4 @@
-"""How long one caller waits for an 8 s clip, where the time goes, and what the server adds.
+"""Latency benchmark: one caller's 8 s clip, its stages, and the overhead of the server.
 
 Each POST is followed by the same calls in this process (decode in a worker, windows, encoder,
 one pass through the model), so both see the same machine at the same time.
@@ -34,7 +34,7 @@ STAGES = ("queue_ms", "decode_ms", "features_ms", "reason_ms")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this benchmark's flags."""
-    parser.add_argument("--clip", type=Path, help="default: 8 s of 960x540, made up")
+    parser.add_argument("--clip", type=Path, help="clip to send; default: a generated one of 8 s")
     parser.add_argument("--requests", type=int, default=30, help="default: %(default)s")
     parser.add_argument("--bundle", type=Path, help="default: the shipped one")
 
@@ -107,7 +107,7 @@ def _figures(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     rows = [
         ("", "p50 ms", "p90 ms"),
         ("POST", f"{figures['post_ms']['p50']:.0f}", f"{figures['post_ms']['p90']:.0f}"),

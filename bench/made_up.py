@@ -1,4 +1,4 @@
-"""Videos made on the spot: a textured picture that moves, as a head-worn camera's does."""
+"""Generated videos: a textured picture that moves like that of a head-worn camera."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def write_video(path: Path, width: int, height: int, *, seconds: float, fps: int
 
 
 def repeat_video(source: Path, target: Path, times: int) -> Path:
-    """Writes a video over and over, packet by packet: as long as one likes, in no time."""
+    """Repeats a video packet by packet, without encoding."""
     with av.open(str(source)) as read, av.open(str(target), "w") as write:
         stream = read.streams.video[0]
         copy = write.add_stream_from_template(stream)

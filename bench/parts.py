@@ -1,4 +1,4 @@
-"""Where a training step's time goes, part by part, in both formulations."""
+"""Time of each part of a training step, in both formulations."""
 
 import statistics
 import time
@@ -20,7 +20,7 @@ Parts = dict[str, float]
 
 
 class Stopwatch:
-    """Adds up processor time under names; `medians` takes it over all steps."""
+    """CPU time by name; `medians` takes the median over steps."""
 
     def __init__(self) -> None:
         self._steps: list[Parts] = []
@@ -32,13 +32,13 @@ class Stopwatch:
         self._last = time.process_time()
 
     def lap(self, name: str) -> None:
-        """Books what has passed since the last lap."""
+        """Records the time since the last lap."""
         now = time.process_time()
         self._steps[-1][name] = self._steps[-1].get(name, 0.0) + 1000 * (now - self._last)
         self._last = now
 
     def lap_after(self, name: str) -> Callable[..., None]:
-        """Returns a hook that books under a name."""
+        """Returns a hook that records under a name."""
         return lambda *_: self.lap(name)
 
     def medians(self) -> Parts:
@@ -55,7 +55,7 @@ def parts_of_ours(
     *,
     steps: int,
 ) -> Parts:
-    """Returns what each part of our step takes: the same calls as training makes."""
+    """Returns the times of our step's parts: the same calls as training makes."""
     model = MultiTaskModel(config, [s.spec for s in samples.values()], num_labels).train()
     optimizer = Adam(model.parameters(), fit_config.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(0)
@@ -86,7 +86,7 @@ def parts_of_theirs(
     *,
     steps: int,
 ) -> Parts:
-    """Returns what each part of the authors' step takes."""
+    """Returns the times of the parts of the authors' step."""
     model.train()
     watch = Stopwatch()
     hooks = [

@@ -1,7 +1,7 @@
-"""From graphs to four tasks' logits, and the interaction alone, beside the authors' formulation.
+"""Reasoning benchmark: graphs to logits of all tasks, and the interaction, against the authors'.
 
-Both have the same weights; before anything is timed their numbers are compared, task by task,
-with the norm over the batch in both. Ours is then timed as it serves: a norm a node, one pass.
+Both have the same weights; before timing, outputs are compared task by task, with the norm over the
+batch in both. Ours is then timed as served: a norm per node, one pass.
 """
 
 import argparse
@@ -248,7 +248,7 @@ def compare(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     by = "cpu_ms" if figures["threads"] == 1 else "wall_ms"
     lines = [f"{'medians, ms':<30}{'ours':>9}{'authors':>18}{'trimmed':>18}{'goal':>8}"]
     for name, row in figures["rows"].items():

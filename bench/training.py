@@ -1,8 +1,8 @@
-"""A stage-1 epoch of all four tasks beside the authors' formulation, loading included.
+"""Training benchmark: a stage-1 epoch of all tasks, loading included, against the authors' code.
 
-Sample counts, label spaces and sizes are Ego4D v1's; features are random, and fewer videos stand
-for all. Blocks of steps take turns; an epoch is the median step times the steps of one. Before
-anything is timed, logits and losses of both are compared with the same weights and norm.
+Sample counts, label spaces and sizes are Ego4D v1's; features are random, of fewer videos. Blocks
+of steps alternate; an epoch is the median step times its number of steps. Before timing, logits and
+losses of both are compared with the same weights and norm.
 """
 
 import argparse
@@ -41,7 +41,7 @@ ROWS = 2000
 SIZE = TreeSize()
 NUM_LABELS = {"verb": SIZE.verbs, "noun": SIZE.nouns, "state": 2, "keyframe": 1}
 COUNTS = {"ar": SIZE.actions[0], "lta": 8_000, "oscc": SIZE.changes[0], "pnr": SIZE.positives[0]}
-"""Training samples; LTA's number is made up, but only the longest task's matters."""
+"""Training samples; LTA's number is assumed, but only the longest task's matters."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class Watched(Samples):
-    """Samples that note when they are drawn.
+    """Samples that record the times of `draw`.
 
     Attributes:
         drawn: (processor, clock) seconds of every draw.
@@ -140,7 +140,7 @@ class Watched(Samples):
 def our_steps(
     samples: dict[str, Samples], config: ModelConfig, fitting: FitJob
 ) -> list[tuple[float, float]]:
-    """Trains one epoch of a few samples as ever, and returns what each step but the last took."""
+    """Trains one epoch of a few samples and returns the times of all steps but the last."""
     task = next(iter(samples))
     watched = Watched(**vars(samples[task]))
     train_multitask(config, {**samples, task: watched}, NUM_LABELS, fitting)
@@ -151,7 +151,7 @@ def our_steps(
 def their_step(
     model: AuthorsMultiTask, optimizer: Adam, loaders: dict[str, Iterator[GraphBatch]]
 ) -> tuple[float, float]:
-    """Trains one step, a backbone pass a task, and returns what it took."""
+    """Trains one step, with a backbone pass per task, and returns its time."""
     started = now()
     model.train()
     optimizer.zero_grad()
@@ -190,7 +190,7 @@ def compare(
 
 
 def _answers(spec: TaskSpec, values: Tensor) -> Tensor:
-    """What a node or graph has -> (G, n, ...) of those that answer."""
+    """Values of nodes or graphs -> (G, n, ...) of those with an answer."""
     return values.unsqueeze(1) if spec.readout is Readout.GRAPH else select_nodes(spec, values)
 
 
@@ -243,7 +243,7 @@ def first(samples: Samples, count: int) -> Samples:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     by = "cpu_ms" if figures["threads"] == 1 else "wall_ms"
     step, epoch, parts = figures["step"], figures["epoch_min"], figures["parts_cpu_ms"]
     lines = [

@@ -1,7 +1,7 @@
-"""The video trunk beside torchvision's own, as it encodes: no gradients, plain eager mode.
+"""Video trunk benchmark against torchvision's, in inference and eager mode.
 
-The tabletop encoder whole, and every stage of Omnivore's Swin-L at full size as one block whose
-windows are shifted and one whose are not. Before anything is timed, the numbers are compared.
+The whole tabletop encoder, and every stage of Omnivore's Swin-L at full size as one block with
+shifted windows and one without. Before timing, outputs are compared.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def make_pair(config: SwinConfig) -> Pair:
 
 @contextmanager
 def _as_served() -> Iterator[None]:
-    """Weights made here are ordinary tensors, as a server's are.
+    """Weights as ordinary tensors, like a server's.
 
     Of those made in inference mode no change can be seen, so nothing made of them is kept.
     """
@@ -175,7 +175,7 @@ def swinl_blocks(rows: Mapping[str, dict[str, Any]], by: str) -> dict[str, float
 
 
 def other_ways(trunk: nn.Module, x: Tensor, *, compiled: bool) -> Ways:
-    """Returns our trunk in bf16 and, where asked for and possible, compiled.
+    """Returns our trunk in bf16 and, if requested and possible, compiled.
 
     Raises:
         ArithmeticError: bf16 turns a feature vector away from fp32's.
@@ -208,7 +208,7 @@ def _row(
 
 
 def compare(pair: Pair, x: Tensor) -> float:
-    """Returns the greatest difference between what the two say, relative to the greatest number.
+    """Returns the greatest difference of the outputs, relative to the greatest value.
 
     Raises:
         ArithmeticError: it is not small.
@@ -234,7 +234,7 @@ def parts(trunk: nn.Module, x: Tensor, *, passes: int = 10) -> dict[str, float]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     by = "cpu_ms" if figures["threads"] == 1 else "wall_ms"
     lines = [f"{'medians, ms':<24}{'ours':>10}{'torchvision':>13}"]
     for name, row in figures["rows"].items():

@@ -1,8 +1,8 @@
-"""A track and its segments -> the S vectors of every node.
+"""Gather indices of graph nodes: segments of a track -> the S feature vectors of every node.
 
-All tasks reduce to one thing: which rows of a feature matrix, mixed how. A `RowSelection` says so
-for a whole batch at once, so nothing here loops over samples. Training draws rows at random;
-serving and evaluation take evenly spaced ones, as the authors' code does.
+A `RowSelection` holds the feature rows of a whole batch and their interpolation weights, so nothing
+here loops over samples. Training samples rows at random; serving and evaluation take evenly spaced
+ones, as the authors' code does.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from model.tasks import Readout, Sampling, TaskSpec
 WINDOW_FRAMES = 32
 STRIDE_FRAMES = 16
 TOLERANCE_S = 0.05
-"""How far past the last frame a segment may end: clocks of containers and callers differ."""
+"""Tolerance for a segment's end after the last frame: clocks of containers and callers differ."""
 
 Bounds = tuple[float, float]
 """Start and end of a segment, in seconds."""
@@ -41,21 +41,21 @@ class RowSelection:
     weight: Tensor | None = None
 
     def part(self, graphs: slice) -> "RowSelection":
-        """Returns the picks of some of the graphs."""
+        """Returns the selection of some graphs."""
         upper = None if self.upper is None else self.upper[graphs]
         weight = None if self.weight is None else self.weight[graphs]
         return RowSelection(self.lower[graphs], upper, weight)
 
     def shifted(self, offset: Tensor) -> "RowSelection":
-        """Returns the same picks with rows counted from another origin, one offset a graph."""
+        """Returns the selection with an offset, one per graph, added to its rows."""
         by = offset.view(-1, 1, 1)
         upper = None if self.upper is None else self.upper + by
         return RowSelection(self.lower + by, upper, self.weight)
 
     def gather(self, features: Tensor) -> Tensor:
-        """Returns the picked vectors, (..., N, V, D_in) float32, from features (R, D_in).
+        """Returns the selected vectors, (..., N, V, D_in) float32, from features (R, D_in).
 
-        Only the rows picked are read and, where they are stored in half precision, converted.
+        Only selected rows are read and, if stored in half precision, converted.
         """
         vectors = F.embedding(self.lower, features).float()  # twice as fast as indexing
         if self.upper is not None and self.weight is not None:
@@ -69,29 +69,29 @@ def segment_rows(
 ) -> tuple[Tensor, Tensor]:
     """Returns the first row and the number of rows of every segment, at least one.
 
-    With `windows="contained"` a task that tells the future sees none of it: a segment too short
-    for a whole window falls back on the last window that has ended. With "overlapping" the rows
-    are those the authors' code slices: an action never reads its video's last row, and one that
-    is observed for what follows also reads the row before it.
+    With `windows="contained"` a forecasting task reads no future frame: a segment too short for a
+    whole window falls back on the last window that has ended. With "overlapping" the rows are those
+    the authors' code slices: an action never reads its video's last row, and an observed one of a
+    forecast also reads the row before it.
 
     Args:
         spec: the task.
         segments: (..., 2) first frame and frame after the last, on the features' clock.
-        num_rows: (...) rows of the video the segment is in; what lies outside is cut off.
-        config: its `windows` rule decides what belongs to a segment.
+        num_rows: (...) rows of the segment's video; rows outside are cut off.
+        config: its `windows` rule decides which windows belong to a segment.
     """
     start, end = segments.unbind(-1)
-    foretells = spec.readout is Readout.FUTURE
+    forecasts = spec.readout is Readout.FUTURE
     limit = num_rows
     if config.windows == "contained":
         first = _floor(start + STRIDE_FRAMES - 1, STRIDE_FRAMES)
         after = _floor(end - WINDOW_FRAMES, STRIDE_FRAMES) + 1
-        if foretells:
+        if forecasts:
             first = torch.minimum(first, after - 1)
     else:
         first, after = _floor(start, STRIDE_FRAMES), _floor(end, STRIDE_FRAMES)
         if spec.sampling is Sampling.ACTIONS:
-            first = first - int(foretells)
+            first = first - int(forecasts)
             limit = num_rows - 1
     first = torch.minimum(first.clamp(min=0), num_rows - 1)
     return first, (torch.minimum(after, limit) - first).clamp(min=1)
@@ -105,14 +105,14 @@ def pick_nodes(
     config: ModelConfig,
     generator: torch.Generator | None = None,
 ) -> RowSelection:
-    """Returns what to read for the nodes of every graph, future nodes not included.
+    """Returns the rows of the nodes of every graph, without future nodes.
 
     Args:
         spec: the task.
         segments: (G, num_segments, 2) frames on the features' clock.
         num_rows: (G,) rows of each graph's video.
-        config: S and the rules by which rows are chosen.
-        generator: draws rows at random when given, else they are evenly spaced.
+        config: S and the rules of row selection.
+        generator: samples rows at random; None takes evenly spaced ones.
     """
     rows = num_rows.unsqueeze(1).expand(segments.shape[:2])
     first, count = segment_rows(spec, segments, rows, config=config)
@@ -136,10 +136,10 @@ def node_frames(segments: Tensor, nodes: int) -> Tensor:
 
 
 def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
-    """Appends what a task's future nodes all start as: the mean of the observed (supplement A.1).
+    """Appends the initial vectors of future nodes: the mean of the observed (supplement A.1).
 
     Args:
-        spec: the task; without future nodes the input comes back unchanged.
+        spec: of the task; without future nodes the input is returned unchanged.
         observed: (G, num_segments, S, D_in).
     """
     if not spec.num_future:
@@ -150,15 +150,15 @@ def add_future(spec: TaskSpec, observed: Tensor) -> Tensor:
 def cut_track(
     track: FeatureTrack, segments: Sequence[Bounds] | None, segment_s: float
 ) -> list[Bounds]:
-    """Returns the segments asked for, or the track cut every `segment_s`.
+    """Returns the given segments, or the track cut every `segment_s`.
 
-    All times are on the clock of the video's container. A segment asked for begins no sooner than
-    the video; a remainder too short to hold one window joins the segment before it.
+    All times are on the clock of the video's container. Given segments are clipped to the video's
+    start; a remainder too short for one window is merged into the segment before it.
 
     Args:
-        track: what is cut.
-        segments: (start_s, end_s) pairs in time order, if any were asked for.
-        segment_s: length of a segment when none are given.
+        track: of the video.
+        segments: (start_s, end_s) pairs in time order; None cuts the track.
+        segment_s: length of a cut segment.
     """
     if segments is not None:
         return [(max(float(start), track.origin_s), float(end)) for start, end in segments]
@@ -177,8 +177,8 @@ def nodes_on(
     Args:
         track: the features.
         cut: its segments.
-        spec: the task; one that foretells has a single graph, every other one graph a segment.
-        config: S and the rules by which rows are chosen.
+        spec: of the task; a forecast has a single graph, other tasks one graph per segment.
+        config: S and the rules of row selection.
     """
     bounds = track.frame_at(torch.tensor(cut, dtype=torch.float64))  # (G, 2)
     place = torch.arange(len(bounds))
@@ -210,7 +210,7 @@ def _spread(count: Tensor, parts: int, generator: torch.Generator | None) -> Ten
 def _sorted_steps(
     count: Tensor, picks: int, config: ModelConfig, generator: torch.Generator | None
 ) -> Tensor:
-    """`picks` steps into each segment's (G,) rows, in order."""
+    """`picks` increasing steps into each segment's (G,) rows."""
     if generator is None:
         return _floor(count.unsqueeze(-1) * torch.arange(picks), picks)
     if config.subsegments == "random":

@@ -1,4 +1,4 @@
-"""Tasks are rows: what a node is, how nodes connect, what is read out, over which labels.
+"""Task table: node sampling, graph connectivity, readout and label spaces, one row per task.
 
 AR, LTA, OSCC and PNR (paper Sec. 4.1 and supplement A.1) are four rows of one table.
 """
@@ -17,7 +17,7 @@ class Sampling(StrEnum):
 
 
 class Readout(StrEnum):
-    """Which node features a task's answer is read from."""
+    """Nodes whose features give a task's answer."""
 
     CENTRE = "centre"  # the middle node of each graph
     FUTURE = "future"  # every node after the observed ones
@@ -30,12 +30,12 @@ class TaskSpec:
     """One task.
 
     Attributes:
-        name: as callers spell it.
+        name: of the task in requests and bundles.
         sampling: how segments become nodes.
-        readout: where the answer is read.
-        num_segments: segments a graph is made from.
+        readout: nodes that the answer is read from.
+        num_segments: segments of a graph.
         num_nodes: nodes of a graph, future ones included.
-        outputs: label spaces answered, in order; a node-level score has the space of one label.
+        outputs: label spaces of the answer, in order; a node-level score has one label.
         reach: two nodes closer than this (in positions) are connected both ways.
         first_position: position of the first node in the positional encoding.
     """
@@ -97,4 +97,4 @@ NUM_HYPOTHESES = 5
 """Futures sampled for LTA (K of Ego4D's edit distance)."""
 
 FIXED_LABELS = {"state": ["no state change", "state change"], "keyframe": ["keyframe"]}
-"""Label spaces that do not come from a taxonomy."""
+"""Label spaces that are in no taxonomy."""

@@ -1,1 +1,1 @@
-"""The made-up world: who does what, where things are, pixels, files."""
+"""Synthetic tabletop world: videos and Ego4D v1 annotations from a seed."""

@@ -8,24 +8,43 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tabletop.files.contact_sheet import write_sheet
-from tabletop.files.extra_labels import TOLD, write_labels
+from tabletop.files.extra_labels import LABELLERS, write_labels
 from tabletop.files.sample_clip import write_sample
 from tabletop.files.world import write_world
 from tabletop.story.script import SMOKE, WorldConfig
 
 
+class Options(argparse.Namespace):
+    """Values of the flags."""
+
+    out: Path | None
+    smoke: bool
+    seed: int
+    workers: int
+    sheet: Path | None
+    labels: Path | None
+    task: str
+    sample: Path | None
+
+
 def main() -> None:
-    """Reads the command line and does what it says."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m tabletop", description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder of the world")
-    parser.add_argument("--smoke", action="store_true", help="a tiny world, for tests")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--sheet", type=Path, help="write this picture of the world in --out")
-    parser.add_argument("--labels", type=Path, help="write a labels file of --task here, no world")
-    parser.add_argument("--task", choices=list(TOLD), default="hand", help="what the labels tell")
-    parser.add_argument("--sample", type=Path, help="write a clip of --out and its truth here")
-    arguments = parser.parse_args()
+    # fmt: off
+    add = parser.add_argument
+    add("--out", type=Path, help="folder of the world, to write or to read")
+    add("--smoke", action="store_true", help="a tiny world, for tests")
+    add("--seed", type=int, default=0,
+        help="seed of all random generators (default: %(default)s)")
+    add("--workers", type=int, default=os.cpu_count() or 1,
+        help="rendering processes (default: one per core)")
+    add("--sheet", type=Path, help="picture file for a contact sheet of the world in --out")
+    add("--labels", type=Path, help="CSV file for the labels of --task, without writing a world")
+    add("--task", choices=list(LABELLERS), default="hand",
+        help="task of --labels (default: %(default)s)")
+    add("--sample", type=Path, help="folder for a clip of the world in --out and its labels")
+    # fmt: on
+    arguments = parser.parse_args(namespace=Options())
     config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
     if arguments.labels is not None:
         write_labels(arguments.task, config, arguments.labels)

@@ -1,4 +1,4 @@
-"""What can go wrong with a generated world.
+"""Errors of a generated world.
 
 TabletopError
 └── WorldMismatch     a folder holds a world of another config
@@ -6,7 +6,7 @@ TabletopError
 
 
 class TabletopError(Exception):
-    """Root of everything that can go wrong with a generated world."""
+    """Root of the errors of a generated world."""
 
 
 class WorldMismatch(TabletopError):

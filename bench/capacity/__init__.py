@@ -1,1 +1,1 @@
-"""How many machines a load needs: arithmetic, a simulation, and a check of both on a server."""
+"""Capacity planning: a queueing model, a simulation, and their validation on a server."""

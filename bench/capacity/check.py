@@ -1,7 +1,7 @@
-"""Holds the model to a real server: several loads, met and predicted from the stages' times.
+"""Validation of the capacity model on a real server: several loads, measured and predicted.
 
-Stages are measured one call at a time, before the loads and after them: where the two differ by
-much, the machine was not the same all the while, and no prediction can be right.
+Stages are measured one call at a time, before and after the loads: if the two differ much, the
+machine has changed in between, and no prediction can hold.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
     Raises:
         ImportError: simpy is missing.
-        RuntimeError: somebody stopped it.
+        RuntimeError: it was stopped.
     """
     load_simpy()  # before minutes have passed
     stop_in_order()
@@ -90,17 +90,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     return "\n".join(compare.lines_of(figures))
 
 
 async def _measure(
     server: Target, clips: list[made.LoadClip], calls: int, seconds: float, stop: asyncio.Event
 ) -> tuple[dict[str, Alone], dict[str, Alone], list[compare.Load]]:
-    """Returns the stages' times before and after, and what every load met, on one server.
+    """Returns the stages' times before and after, and the figures of every load, on one server.
 
     Raises:
-        RuntimeError: somebody stopped it: half of a comparison says nothing.
+        RuntimeError: it was stopped, which leaves no comparison.
     """
     await _closed(server, clips, 3.0, stop)  # starts every thread and process there will be
     before = {clip.name: await call_alone(server, clip, calls) for clip in clips}
@@ -157,7 +157,7 @@ async def _closed(
 
 
 def _growth(settings: Settings, clip: made.LoadClip, *, rounds: int) -> Growth:
-    """What this process can tell of the stages; no server runs meanwhile."""
+    """Stage costs measured in this process, without a server running."""
     with (
         tempfile.TemporaryDirectory() as folder,
         DecodePool(workers=_cores(), limits=limits_of(settings), reader=settings.reader) as pool,
@@ -210,7 +210,7 @@ def _posts_s(alone: dict[str, Alone]) -> float:
 
 
 def busy_cores(seconds: float) -> float:
-    """Returns how many cores others keep busy now; a quiet machine has close to none."""
+    """Returns the cores that other processes use now; close to none on an idle machine."""
     before, started_s = _idle_s(), time.monotonic()
     time.sleep(seconds)
     return max(0.0, (os.cpu_count() or 1) - (_idle_s() - before) / (time.monotonic() - started_s))

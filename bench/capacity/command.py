@@ -1,6 +1,6 @@
-"""How many machines a load needs and what they cost; `check` holds the model to a real server.
+"""Capacity planner: machines and price for a load; `check` validates the model on a real server.
 
-Speeds are the ones that were measured on a CPU, unless others are given; a GPU's must be given.
+Speeds default to those measured on a CPU; a GPU's must be given.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from bench.capacity.terms import Terms
 STREAMS = (1, 10, 100, 1000, 10_000)
 
 GIVEN = {
-    "windows_per_second": ("windows_per_gpu_s", "of one GPU; without it, nothing is said of GPUs"),
+    "windows_per_second": ("windows_per_gpu_s", "of one GPU (default: no plan with GPUs)"),
     "windows_per_core_second": ("windows_per_core_s", "of one core"),
     "reason_ms": ("reason_ms", "of one core, to reason about a clip"),
     "front_ms": ("front_ms", "of one core, to receive a clip and to reply"),
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     if figures["mode"] == "check":
         return check.table(figures)
     currency = figures["inputs"]["terms"]["currency"]
@@ -135,7 +135,7 @@ def _rates(arguments: argparse.Namespace) -> Rates:
         figures["megapixel_ms"] = Figure(1000 / pace / first.megapixels, "given")
     rates = Rates(figures, encoder)
     for name in set(QUANTITIES) - {"windows_per_gpu_s"}:
-        rates[name]  # says what is missing
+        rates[name]  # raises with the missing flag
     return rates
 
 

@@ -1,4 +1,4 @@
-"""Predictions beside what was met: the simulation, the closed form, and a real server."""
+"""Comparison of predictions and measurements: simulation, closed form, and a real server."""
 
 import itertools
 import math
@@ -28,7 +28,7 @@ QUANTITIES = {"per_s": "answers/s", "p50_ms": "p50", "p99_ms": "p99"}
 
 @dataclass(frozen=True)
 class Load:
-    """A load and what its callers met.
+    """A load and the answers of its callers.
 
     Attributes:
         name: of the load.
@@ -61,7 +61,7 @@ class Load:
 
 
 def predicted(load: Load, stages: Stages, box: Box, alone: Mapping[str, Alone]) -> dict[str, Any]:
-    """Returns what a load came to and what it should have, side by side.
+    """Returns measured and predicted figures of a load, side by side.
 
     The simulation sees the instants and the kinds of the calls, as the server did, and nothing of
     how long any of them took.
@@ -91,7 +91,7 @@ def predicted(load: Load, stages: Stages, box: Box, alone: Mapping[str, Alone]) 
 
 
 def checks_of(rows: Sequence[dict[str, Any]]) -> list[Check]:
-    """Returns what has to agree: every load's rate, median and 99th percentile."""
+    """Returns the checks: every load's rate, median and 99th percentile."""
     return [
         Check(
             f"{row['load']}: {words}",
@@ -137,7 +137,7 @@ def closed_form_beside_simulation(
 
 
 def rates_of(stages: Stages, sizes: Mapping[str, tuple[int, int, int, float]]) -> dict[str, float]:
-    """Returns the stage times as the plan takes them, for `--measured`.
+    """Returns the stage times in the format of `--measured`.
 
     Args:
         stages: as measured.
@@ -157,7 +157,7 @@ def rates_of(stages: Stages, sizes: Mapping[str, tuple[int, int, int, float]]) -
 
 
 def lines_of(figures: dict[str, Any]) -> list[str]:
-    """Returns a check's figures to read."""
+    """Returns a check's figures as text."""
     text = [
         f"others keep {figures['others_busy_cores']:g} cores busy; calls alone took "
         f"{figures['drift']:+.1%} after the loads",
@@ -232,7 +232,7 @@ def _median(runs: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float | None]:
-    """What grows without end is None: JSON has no word for it."""
+    """Rounds; infinity becomes None, as JSON has none."""
     return {
         name: round(value, 3 if name == "per_s" else 1) if math.isfinite(value) else None
         for name, value in figures.items()

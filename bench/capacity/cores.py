@@ -1,7 +1,7 @@
-"""Cores that everybody shares, as a part of a simulation.
+"""Simulation of shared CPU cores under Linux's fair scheduler.
 
-Linux divides time by weight, among sessions first where it groups them, then among the threads of
-each; nobody gets more than one core a thread, and what one cannot use goes to the others.
+Time is divided by weight, among sessions first if Linux groups them, then among the threads of
+each; a thread gets at most one core, and unused time goes to the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def weight_of(niceness: int) -> float:
 
 
 def fill(whole: float, wants: Sequence[tuple[float, float]]) -> list[float]:
-    """Divides by weight; what is more than somebody can use goes to the others.
+    """Divides by weight; a surplus above a limit goes to the others.
 
     Args:
         whole: what there is.
@@ -49,7 +49,7 @@ def fill(whole: float, wants: Sequence[tuple[float, float]]) -> list[float]:
 
 @dataclass(frozen=True)
 class Session:
-    """Whose threads share one portion of the time, where Linux groups by session.
+    """A session, whose threads share one portion of the time.
 
     Attributes:
         name: unlike any other's.
@@ -110,7 +110,7 @@ class Cores:
         return done
 
     def _advance(self) -> None:
-        """Takes off what was done since the last look."""
+        """Subtracts the work done since the last call."""
         passed_s = self._env.now - self._seen_s
         self._seen_s = self._env.now
         for one in self._works:
@@ -118,7 +118,7 @@ class Cores:
             self.busy_s += passed_s * one.rate
 
     def _plan(self) -> None:
-        """Divides the cores anew and wakes up when the first work will be done."""
+        """Divides the cores again and schedules the next completion."""
         self._share()
         self._turn += 1
         if not self._works:

@@ -1,4 +1,4 @@
-"""What the clips of a mix cost each resource, and how long they wait for it."""
+"""Costs of a mix of clips per resource, and their queues."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ class Costs:
         return [self.rates.encode_gpu_s(clip) for clip in self.demand.clips]
 
     def on_gpu(self, busy: float, terms: Terms) -> list[float]:
-        """Seconds that nobody waits, where GPUs encode.
+        """Seconds on a GPU's path without queueing.
 
         A clip leaves a GPU together with its batch, which holds what came while the batch before
         ran: of a GPU that is busy for this share, 1 / (1 - busy) clips, if so many fit.
@@ -64,7 +64,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Queue:
-    """What clips wait for, and how long each kind keeps it."""
+    """A queue, and the service time of each kind of clip."""
 
     name: str
     services_s: list[float]

@@ -1,4 +1,4 @@
-"""A load: which clips come, and how many of them a second."""
+"""Demand: the mix of clips and their rate."""
 
 import re
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ class Demand:
 
     @classmethod
     def of_streams(cls, streams: float, clips: Sequence[Clip], **rest: float) -> "Demand":
-        """Returns the load of cameras that never stop, cut into such clips without overlap."""
+        """Returns the load of continuous cameras, cut into such clips without overlap."""
         mean_s = cls(tuple(clips)).seconds_per_clip
         return cls(tuple(clips), rate=streams / mean_s, **rest)
 
@@ -89,7 +89,7 @@ class Demand:
 
     @property
     def streams(self) -> float:
-        """Cameras that never stop which would come to this load: seconds of video a second."""
+        """Equivalent number of continuous cameras: seconds of video per second."""
         return self.rate * self.seconds_per_clip
 
     def mean(self, values: Sequence[float]) -> float:

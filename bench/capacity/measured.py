@@ -1,4 +1,4 @@
-"""Reads what `python -m bench` wrote: files of measurements -> what a clip costs."""
+"""Measured costs of a clip, from the JSON files of `python -m bench`."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ Found = dict[str, float]
 
 
 def read(paths: Sequence[Path], encoder: Encoder) -> dict[str, Figure]:
-    """Returns every figure that the files have; of two files with the same, the later one's.
+    """Returns all figures of the files; later files override earlier ones.
 
     Args:
         paths: reports of `python -m bench NAME --out FILE`, of any benchmark.
-        encoder: which one is asked about.
+        encoder: its name.
 
     Raises:
         ValueError: a file is no such report.
@@ -106,7 +106,7 @@ def _reasoning(figures: dict[str, Any], encoder: Encoder) -> Found:
 
 
 def _load(figures: dict[str, Any], encoder: Encoder) -> Found:
-    """The most that a server at its limits held."""
+    """The peak memory of a server at its limits."""
     moved = figures.get("load", {}).get("server")
     if figures["mode"] != "overload" or moved is None:
         return {}

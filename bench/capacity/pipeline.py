@@ -1,7 +1,7 @@
-"""The server's road as a simulation: admission, decoders, micro-batches, one thread, cores.
+"""Simulation of the request path: admission, decoders, micro-batches, the model's thread, cores.
 
-It follows `server.scheduling` and `server.engine.feature_stage` step by step; what they do to clips
-is a number of seconds here.
+It follows `server.scheduling` and `server.engine.feature_stage` step by step; work is a number of
+seconds here.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Pipeline:
         self._reason = _Queue(env, self._predict, box.max_batch_requests)
 
     def call(self, kind: str) -> Steps:
-        """One request from its caller's first move to the last byte; its value: answered or not."""
+        """One request from connection to last byte; its value is whether it was answered."""
         cost = self._stages.clips[kind]
         self.arrived += 1
         half_s = cost.caller_s / 2
@@ -141,7 +141,7 @@ class Pipeline:
 
 
 class _Queue:
-    """What waits is run together, up to a size; as the micro-batcher has it, without priorities."""
+    """A micro-batching queue, as in the server but without priorities."""
 
     def __init__(
         self, env: Environment, run: Any, most: int, wait_s: float = 0.0, more: Any = bool

@@ -1,4 +1,4 @@
-"""Machines for a load, and which of them is full first."""
+"""Capacity plan: machines for a load, and its bottlenecks."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from bench.capacity.demand import Demand
 
 @dataclass(frozen=True)
 class Resource:
-    """Something a load may run out of.
+    """A resource with limited throughput.
 
     Attributes:
         name: of it.
@@ -59,12 +59,12 @@ class Plan:
 
     @property
     def bottleneck(self) -> Resource:
-        """What is full first when more comes."""
+        """The resource that saturates first."""
         return self.resources[0]
 
     @property
     def next_bottleneck(self) -> Resource:
-        """What is full first once there is enough of the bottleneck."""
+        """The resource that saturates second."""
         return self.resources[1]
 
     @property

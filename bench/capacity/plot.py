@@ -1,4 +1,4 @@
-"""Draws plans and checks; blue and orange are told apart by colour-blind readers too."""
+"""Figures of plans and checks, in colours for colour-blind readers."""
 
 import math
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""What each stage costs on this machine, measured while nothing else happens.
+"""Stage costs on this machine, measured without load.
 
-A calm server tells how long each stage of a lonely call took; the same code, called here, tells how
-the cost of a batch grows with its size, and how much slower cores are when all of them are busy.
+An idle server reports the stage times of single calls; the same code, called here, shows how the
+cost of a batch grows with its size, and how much slower cores are when all of them are busy.
 """
 
 import statistics
@@ -40,7 +40,7 @@ class Alone:
 
     Attributes:
         windows: of the clip.
-        stages: by name of `STAGES`, as the server told.
+        stages: by name of `STAGES`, as reported by the server.
         post_s: as the caller saw it.
         caller_s: of the caller's own work, on average.
     """
@@ -65,7 +65,7 @@ class Alone:
 
 
 async def call_alone(server: Target, clip: LoadClip, calls: int) -> Alone:
-    """Returns what lonely calls with a clip took.
+    """Returns the times of single calls with a clip.
 
     Raises:
         httpx.HTTPStatusError: the server does not answer it.
@@ -114,13 +114,13 @@ class Growth:
 
     @property
     def parallel_loss(self) -> float:
-        """How much more work the encoder is when all threads share it."""
+        """Overhead of the encoder in all threads, relative to one."""
         alone_s = self.features.of(self.windows) * self.slowdown
         return max(1.0, self.features_all_s * self.threads / alone_s)
 
 
 def measure_growth(predictor: Predictor, pool: DecodePool, clip: Path, *, rounds: int) -> Growth:
-    """Returns how costs grow with batches and with company.
+    """Returns how costs grow with batch size and with busy cores.
 
     Args:
         predictor: as the server has it.
@@ -172,7 +172,7 @@ def fit(sizes: Sequence[int], seconds: Sequence[float]) -> Law:
 
 
 def stages_of(alone: dict[str, Alone], growth: Growth) -> Stages:
-    """Returns what the simulation needs: a server's own times, and laws that pass through them.
+    """Returns the parameters of the simulation: a server's times, and laws fitted to them.
 
     Args:
         alone: kind -> its lonely calls.
@@ -206,7 +206,7 @@ def stages_of(alone: dict[str, Alone], growth: Growth) -> Stages:
 
 
 def _all_threads_s(growth: Growth, windows: int) -> float:
-    """By the clock, as a lonely clip meets the encoder: no decoder is at work."""
+    """Wall-clock time of the encoder without any decoder running."""
     threads = min(growth.threads, windows)
     return growth.features.of(windows) * growth.parallel_loss * growth.slowdown / threads
 
@@ -216,7 +216,7 @@ def _scaled(law: Law, factor: float) -> Law:
 
 
 def _slowdown(pool: DecodePool, decode: Callable[[], DecodedClip], rounds: int) -> float:
-    """Time on a core of a decoding with company over the same alone."""
+    """Core time of decoding with all cores busy, relative to alone."""
 
     def spent_s(at_once: int) -> float:
         before = {pid: cpu_s(pid) for pid in pool.pids}

@@ -65,7 +65,7 @@ def allen_cunneen(
         rate: arrivals a second.
         service_s: s, the mean of a service.
         service_scv: cs2, variance of a service over its squared mean.
-        arrival_scv: ca2, of the times between arrivals; 1 for strangers.
+        arrival_scv: ca2, of the times between arrivals; 1 for Poisson arrivals.
     """
     load = rate * service_s
     if load <= 0:
@@ -92,7 +92,7 @@ def sojourn_quantile_s(
 
     Args:
         waits: of the queues in a row.
-        services_s: each kind's time when nobody waits.
+        services_s: each kind's service time.
         shares: of the kinds, one in all.
         share: such as 0.99.
     """

@@ -1,4 +1,4 @@
-"""What a clip costs each resource, and where each figure comes from."""
+"""Cost of a clip per resource, with the source of each figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ NOT_MEASURED = "not measured"
 
 @dataclass(frozen=True)
 class Figure:
-    """A number and where it comes from.
+    """A number and its source.
 
     Attributes:
         value: of the quantity.
@@ -73,7 +73,7 @@ class Rates:
         """Returns a figure's value.
 
         Raises:
-            ValueError: nobody measured it or gave it.
+            ValueError: it was neither measured nor given.
         """
         if name not in self.figures:
             raise ValueError(f"not known: {QUANTITIES[name]}; give it, or a file that has it")

@@ -1,4 +1,4 @@
-"""Plans to read: a table of loads, what is full first, and where every number comes from."""
+"""Text report of plans: loads, bottlenecks, and the source of every number."""
 
 import math
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def as_figures(plan: Plan) -> dict[str, Any]:
 
 
 def inputs(rates: Rates, terms: Terms) -> dict[str, Any]:
-    """Returns what the plans rest on, with the source of each figure."""
+    """Returns the inputs of the plans, with their sources."""
     known = {
         name: {"value": _three(found.value), "source": found.source}
         for name, found in rates.figures.items()
@@ -49,7 +49,7 @@ def inputs(rates: Rates, terms: Terms) -> dict[str, Any]:
 
 
 def input_lines(figures: dict[str, Any]) -> list[str]:
-    """Returns the inputs to read."""
+    """Returns the inputs as text."""
     lines = [f"{figures['encoder']}:"]
     for name, what in QUANTITIES.items():
         found = figures["rates"][name]
@@ -59,7 +59,7 @@ def input_lines(figures: dict[str, Any]) -> list[str]:
 
 
 def load_lines(title: str, rows: Sequence[dict[str, Any]] | str, currency: str) -> list[str]:
-    """Returns the plans of several loads, a line each.
+    """Returns the plans of several loads, one per line.
 
     Args:
         title: of the table.
@@ -88,7 +88,7 @@ def load_lines(title: str, rows: Sequence[dict[str, Any]] | str, currency: str) 
 
 
 def _three(value: float) -> float:
-    """Rounds to three digits; more would claim more than is known."""
+    """Rounds to three significant digits."""
     if value == 0 or not math.isfinite(value):
         return value
     return float(f"{value:.3g}")

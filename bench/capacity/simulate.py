@@ -1,4 +1,4 @@
-"""Loads on the simulated server, and what their callers meet."""
+"""Simulated loads and the latencies of their callers."""
 
 import random
 import statistics
@@ -13,7 +13,7 @@ from bench.load.answers import percentile
 
 @dataclass(frozen=True)
 class Met:
-    """What the callers of one simulated load met.
+    """Latencies of one simulated load.
 
     Attributes:
         took_s: of each answer, in the order of their ends.
@@ -51,7 +51,7 @@ def open_load(
     seed: int = 0,
     until_s: float | None = None,
 ) -> Met:
-    """Simulates callers who come regardless.
+    """Simulates an open loop: arrivals independent of answers.
 
     Args:
         stages: what everything costs.
@@ -78,7 +78,7 @@ def closed_load(
     duration_s: float,
     seed: int = 0,
 ) -> Met:
-    """Simulates callers who wait for their answer, then send the next clip.
+    """Simulates a closed loop: callers send the next clip after each answer.
 
     Args:
         stages: what everything costs.
@@ -102,7 +102,7 @@ def closed_load(
 def poisson(
     rate: float, count: int, shares: dict[str, float], *, seed: int
 ) -> list[tuple[float, str]]:
-    """Returns the instants and kinds of strangers who come at a mean rate a second."""
+    """Returns the instants and kinds of Poisson arrivals at a mean rate per second."""
     rng = random.Random(seed)
     kinds, weights = list(shares), list(shares.values())
     at_s = 0.0
@@ -114,7 +114,7 @@ def poisson(
 
 
 def capacity_per_s(stages: Stages, box: Box, shares: dict[str, float], *, seed: int = 0) -> float:
-    """Returns answers a second while there is always another clip."""
+    """Returns the throughput at saturation, answers per second."""
     rng = random.Random(seed)
     kinds, weights = list(shares), list(shares.values())
     draw = iter(lambda: rng.choices(kinds, weights)[0], None)

@@ -1,4 +1,4 @@
-"""From a load to machines: the fewest that are neither too busy nor too slow."""
+"""Sizing: the fewest machines within the limits of utilisation and latency."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from bench.capacity.rates import Rates
 from bench.capacity.terms import Terms
 
 MOST = 10_000_000
-"""Machines; who needs more has asked for something that machines do not help with."""
+"""Limit of machines; more do not help a target that one idle machine misses."""
 
 
 class Unreachable(ValueError):
@@ -128,7 +128,7 @@ def _links(count: int, costs: Costs, terms: Terms) -> Resource:
 
 
 def _shared(links: int, costs: Costs, terms: Terms) -> list[Resource]:
-    """The network of whoever takes clips in, and the one database of all."""
+    """The network of the front ends, and the shared database."""
     if not costs.writes:
         return [_links(links, costs, terms)]
     database = Resource("database", 1, terms.writes_per_s / costs.writes)

@@ -1,4 +1,4 @@
-"""What the stages of a server cost, as the simulation takes them: seconds of one core."""
+"""Stage costs as parameters of the simulation, in seconds of one core."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from bench.capacity.queues import squared_variation
 
 @dataclass(frozen=True)
 class Law:
-    """What a batch costs: `fixed_s + each_s * size`."""
+    """Linear cost of a batch: `fixed_s + each_s * size`."""
 
     fixed_s: float
     each_s: float
@@ -65,7 +65,7 @@ class Stages:
     slowdown: float = 1.0
 
     def work_s(self, kind: str) -> float:
-        """Returns all seconds of one core that a clip costs which meets no other."""
+        """Returns the seconds of one core that a clip costs without other load."""
         cost = self.clips[kind]
         model_s = self.features.of(cost.windows) + self.reason.of(1)
         front_s = cost.receive_s + cost.reply_s + cost.caller_s

@@ -1,21 +1,21 @@
-"""What a load has to be answered with: how soon, on which machines, at what price."""
+"""Terms of a plan: latency target, machines, limits of utilisation, prices."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What is aimed at, and what machines are like and cost.
+    """Target, machine sizes, limits and prices.
 
     Attributes:
-        target_s: 99 of 100 answers come within this.
+        target_s: limit of the 99th percentile of latency.
         box_cores: cores of a machine without a GPU.
-        busy_cores: share of the cores' time that may be planned with; GPUs and loops likewise.
-        busy_gpus: see above.
-        busy_loops: see above.
+        busy_cores: limit of the cores' utilisation.
+        busy_gpus: of the GPUs'.
+        busy_loops: of the event loops'.
         batch_windows: most windows that a GPU encodes together.
         link_gbit_s: of the network of a front end or a machine.
-        busy_links: see above.
+        busy_links: limit of the links' utilisation.
         writes_per_s: that a database takes.
         core_hour: price of a core and its memory for an hour.
         gpu_hour: price of a GPU for an hour.

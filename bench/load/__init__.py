@@ -1,1 +1,1 @@
-"""Load on a server, from outside: callers, what they met, and what it cost the server."""
+"""Load tests of a server over HTTP: callers, latencies, and the server's resource use."""

@@ -1,4 +1,4 @@
-"""What callers met, one value a call, and what many of them come to."""
+"""Answers of a load, one per call, and their summary."""
 
 import math
 from collections import Counter
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 HUNG_UP = 0
-"""Stands for a status: the caller left on purpose before there was one."""
+"""In place of a status: the caller disconnected on purpose."""
 LOST = -1
-"""Stands for a status: the connection ended without an answer."""
+"""In place of a status: the connection ended without an answer."""
 REFUSALS = frozenset({429, 503})
 
 
@@ -23,7 +23,7 @@ class Answer:
         code: slug of the problem; empty for a success.
         sent_s: when it was sent, since the load began.
         took_s: until the whole answer was there.
-        retry_after_s: when the server asked to be left alone for so long.
+        retry_after_s: of the response; None without the header.
         is_expected: the status is one that this clip may get.
     """
 

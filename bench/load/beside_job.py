@@ -1,6 +1,6 @@
-"""How much longer an 8 s clip takes while the server works through an hour of video.
+"""Latency of an 8 s clip while the server processes a job of an hour of video.
 
-The clip is sent by one caller, again and again: first alone, then beside the job.
+One caller sends the clip repeatedly: first alone, then beside the job.
 """
 
 import argparse
@@ -77,7 +77,7 @@ async def measure(server: Target, video: Path, calls: int, stop: asyncio.Event) 
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     rows = ["alone:", *general.load_lines(figures["alone"]), "", "beside the job:"]
     return "\n".join([*rows, *general.load_lines(figures["beside"]), "", *lines(figures)])
 

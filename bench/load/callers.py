@@ -1,4 +1,4 @@
-"""Callers of one server: a clip is sent, and whatever comes back becomes an `Answer`."""
+"""HTTP callers of one server; every call becomes an `Answer`."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ MAX_RETRIES = 20
 
 @dataclass(frozen=True)
 class Door:
-    """Where a server takes clips.
+    """Endpoint of a server for clips.
 
     Attributes:
         url: of the server.
@@ -35,7 +35,7 @@ class Door:
 
 
 class Callers:
-    """Any number of callers at one door; use it as an asynchronous context manager.
+    """Callers of one endpoint; use it as an asynchronous context manager.
 
     Attributes:
         answers: what every call met so far, in the order of their ends.
@@ -48,7 +48,7 @@ class Callers:
         Args:
             door: where to call.
             timeout_s: longest silence to put up with.
-            obey: come back after the wait a refusal asks for, instead of giving up.
+            obey: retry after the Retry-After of a refusal.
         """
         self._door = door
         self._obey = obey
@@ -75,7 +75,7 @@ class Callers:
         await self._http.aclose()
 
     async def call(self, clip: LoadClip, *, hang_up_s: float | None = None) -> Answer:
-        """Sends a clip, again and again if told to obey, and returns the last answer.
+        """Sends a clip, retries it if Retry-After is respected, and returns the last answer.
 
         Args:
             clip: what to send.

@@ -1,4 +1,4 @@
-"""What a load has to show, as a table of passed and failed."""
+"""Pass/fail checks of a load."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to show.
+    """One check.
 
     Attributes:
-        name: what it is about.
+        name: of the quantity.
         wanted: in words.
         found: in words.
-        is_met: whether it was shown.
+        is_met: whether it passed.
     """
 
     name: str
@@ -29,7 +29,7 @@ def at_most(name: str, found: float | None, limit: float, unit: str) -> Check:
 
 
 def none_of(name: str, found: int) -> Check:
-    """Something that must not happen."""
+    """Number of events that must not happen."""
     return Check(name, "none", str(found), found == 0)
 
 
@@ -42,7 +42,7 @@ def judged(checks: Sequence[Check]) -> dict[str, Any]:
 
 
 def lines(figures: dict[str, Any]) -> list[str]:
-    """Returns the checks to read."""
+    """Returns the checks as text."""
     return [
         f"{'ok    ' if check['is_met'] else 'FAILED'} {check['name']}: "
         f"{check['found']} (wanted: {check['wanted']})"

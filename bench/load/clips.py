@@ -1,4 +1,4 @@
-"""Clips to send, made on the spot: good ones of several sizes, and broken ones."""
+"""Generated clips to send: valid ones of several sizes, and broken ones."""
 
 import random
 import tempfile
@@ -11,7 +11,7 @@ from bench.latency import make_clip
 
 @dataclass(frozen=True)
 class LoadClip:
-    """A clip and what may become of it.
+    """A clip and its expected statuses.
 
     Attributes:
         name: what it is.
@@ -33,12 +33,12 @@ GOOD = {STANDARD: (8, 960, 540, 1.0), MIDDLE: (4, 640, 360, 1.0), SMALL: (2, 426
 
 
 def good_clips(*names: str) -> list[LoadClip]:
-    """Returns clips that every server should answer; all of them when none is named."""
+    """Returns valid clips; all of them if none is named."""
     return [_good(name, *GOOD[name]) for name in names or GOOD]
 
 
 def broken_clips() -> list[LoadClip]:
-    """Clips that every server should refuse, or answer in part; each for another reason."""
+    """Clips that a server should refuse, or answer in part, for different reasons."""
     whole = good_clips(SMALL)[0].body
     middle = len(whole) // 2
     refused = frozenset({400, 415, 422})
@@ -60,7 +60,7 @@ def broken_clips() -> list[LoadClip]:
 
 
 def draw(clips: Sequence[LoadClip], *, seed: int) -> Iterator[LoadClip]:
-    """Yields clips for ever, each as often as its weight says."""
+    """Yields random clips by weight, endlessly."""
     chance = random.Random(seed)
     weights = [clip.weight for clip in clips]
     while True:

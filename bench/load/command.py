@@ -1,4 +1,4 @@
-"""Load on a server over HTTP, and what it has to withstand; Ctrl-C reports what there is."""
+"""Load tests of a server over HTTP; Ctrl-C reports the results so far."""
 
 import argparse
 from pathlib import Path
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, module in MODES.items():
         doc = module.__doc__ or ""
         mode = modes.add_parser(name, help=doc.splitlines()[0], description=doc)
-        # Also behind the mode, where one would look for it.
+        # Also accepted after the mode.
         mode.add_argument("--out", type=Path, default=argparse.SUPPRESS, help="figures as JSON")
         module.add_arguments(mode)
 
@@ -37,6 +37,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     text: str = MODES[figures["mode"]].table(figures)
     return text

@@ -1,6 +1,6 @@
-"""Throughput beside other servers of the same model, on the same machine at the same time.
+"""Throughput compared with other servers of the same model on the same machine.
 
-Rounds of ours and of the rival take turns, each a closed loop with the same clip.
+Rounds of both servers alternate, each a closed loop with the same clip.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     rows = [
         f"{figures['clip']}, concurrency {figures['concurrency']}, {figures['cores']} cores",
         f"{'':<28}{'ours /s':>9}{'theirs /s':>11}{'ratio':>8}{'p50 ms':>16}{'p99 ms':>16}",
@@ -80,7 +80,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _duel(sides: dict[str, Door], plan: Plan, rounds: int) -> dict[str, Any]:
-    """Returns both sides' figures; the first round of each warms up and does not count."""
+    """Returns both servers' figures; the first round of each is a warm-up."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
         for name, door in sides.items():
@@ -99,8 +99,8 @@ def _round(name: str, door: Door, plan: Plan) -> dict[str, Any]:
     """Returns the figures of one round.
 
     Raises:
-        KeyboardInterrupt: somebody wants no more.
-        RuntimeError: not every call was answered, so that the rate says nothing.
+        KeyboardInterrupt: stopped by a signal.
+        RuntimeError: not every call was answered, so that the rate is meaningless.
     """
     server = Target(door, None)
     figures = run_until_stopped(lambda stop: general.measure(server, plan, stop, label=name))
@@ -121,7 +121,7 @@ def _median(rounds: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _check_same(ours: str, theirs: str, clip: LoadClip) -> None:
-    """Raises unless both sides give the same answer to the clip.
+    """Raises unless both servers give the same answer to the clip.
 
     Raises:
         RuntimeError: they do not: one of them does other work.

@@ -1,4 +1,4 @@
-"""Any load on any server: open or closed loop, mixed clips, some callers who hang up."""
+"""General load test: open or closed loop, mixed clips, some callers disconnecting."""
 
 import argparse
 import asyncio
@@ -40,7 +40,7 @@ class Plan:
         slo_s: an answer later than this is of no use.
         hang_up: share of callers who leave before they could have their answer.
         patience_s: those leave at any instant before this.
-        obey: come back when a refusal says so.
+        obey: retry as Retry-After says.
         seed: of everything drawn.
     """
 
@@ -133,7 +133,7 @@ async def measure(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     return "\n".join(load_lines(figures))
 
 
@@ -161,5 +161,5 @@ def load_lines(figures: dict[str, Any]) -> list[str]:
 
 
 def _is_quiet() -> bool | None:
-    """A bar that runs for minutes in a log file helps nobody; None lets tqdm look."""
+    """Whether to disable the progress bar; None disables it if stderr is no terminal."""
     return True if "PYTEST_CURRENT_TEST" in os.environ else None

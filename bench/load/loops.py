@@ -1,7 +1,7 @@
-"""Two kinds of load: callers who wait for their answer, and callers who come regardless.
+"""Closed and open load loops.
 
-A closed loop keeps N calls going; an open loop sends at random instants of a given mean rate, as
-strangers do, however slow the server has become.
+A closed loop keeps N calls going; an open loop sends Poisson arrivals of a given mean rate, however
+slow the server is.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ async def open_loop(
 
 
 def impatience(share: float, *, longest_s: float, seed: int) -> Callable[[], float | None]:
-    """Returns a draw of when the next caller hangs up; None for those who wait.
+    """Returns a sampler of the time after which a caller disconnects, or None.
 
     Args:
         share: of callers who hang up.
@@ -108,7 +108,7 @@ def impatience(share: float, *, longest_s: float, seed: int) -> Callable[[], flo
 
 
 async def _stopped(stop: asyncio.Event, wait_s: float) -> bool:
-    """Waits so long, or until told to stop; tells which."""
+    """Waits for a time or for the stop event; returns whether it is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(max(0.0, wait_s)):
             await stop.wait()
@@ -116,7 +116,7 @@ async def _stopped(stop: asyncio.Event, wait_s: float) -> bool:
 
 
 async def _until(stop: asyncio.Event, work: "asyncio.Future[list[None]]") -> None:
-    """Waits for the work, or abandons it when told to stop."""
+    """Waits for the work, or cancels it on the stop event."""
     stopping = asyncio.ensure_future(stop.wait())
     either: set[asyncio.Future[Any]] = {work, stopping}
     try:

@@ -1,6 +1,6 @@
-"""More callers than the server can answer: refused at once and politely, the others in time.
+"""Overload test: excess requests are refused at once with Retry-After, the others answered in time.
 
-First a closed loop finds what the server can do, then strangers come at several times that rate.
+A closed loop measures the throughput, then an open loop sends several times that rate.
 """
 
 import argparse
@@ -22,12 +22,12 @@ DRIFT_PERCENT = 5.0
 
 @dataclass(frozen=True)
 class Overload:
-    """How hard and how long.
+    """Size and duration of the load.
 
     Attributes:
         clips: the mix.
         times: the rate, as a multiple of what the server can do.
-        seconds: how long strangers come.
+        seconds: duration of the open loop.
         probe_s: how long to find out what it can do.
         refusal_ms: how soon a refusal has to come, 99 times of 100.
     """
@@ -73,7 +73,7 @@ async def measure(server: Target, wanted: Overload, stop: asyncio.Event) -> dict
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     head = (
         f"capacity {figures['capacity_per_s']:.2f}/s; "
         f"{figures['load']['rate']:.2f} calls/s for a while:"

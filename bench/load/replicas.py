@@ -1,9 +1,8 @@
-"""Encoders on Ray: two beside one; and reasoning beside the encoder or in the front end.
+"""Ray benchmark: two encoder replicas against one, and reasoning in the encoder or the front end.
 
-Each has one thread, and rounds take turns, so that all meet the same machine. Two beside one are
-measured with the shipped encoder, which spends 7 ms on the 0.6 MB of a window, so that copying
-counts and the driver competes for the cores; and with one that is several times as deep, where the
-network is all that takes time, as it is with the published ones.
+Each replica has one thread, and rounds alternate. Scaling is measured with the shipped encoder,
+which spends 7 ms on the 0.6 MB of a window, so that copying counts and the driver competes for the
+cores; and with a deeper one, where the network dominates, as with the published ones.
 """
 
 import argparse
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     rates = figures["windows_per_s"]
     places = figures["clips_per_s_by_place_of_reasoning"]
     return "\n".join(
@@ -122,7 +121,7 @@ def _deeper(folder: Path) -> Path:
 
 
 def _scaling(pools: dict[int, Any], windows: Tensor, batches: int) -> dict[str, Callable[[], int]]:
-    """Ways to encode some batches, one after the other as the engine's one thread does."""
+    """Alternatives to encode batches, one after the other as the engine's thread does."""
     batch = windows.repeat(-(-BATCH_WINDOWS // len(windows)), 1, 1, 1, 1)[:BATCH_WINDOWS]
 
     def encode(pool: Any) -> int:
@@ -136,7 +135,7 @@ def _scaling(pools: dict[int, Any], windows: Tensor, batches: int) -> dict[str, 
 def _places(
     predictor: Predictor, decoded: Any, pool: Any, together: Any, count: int
 ) -> dict[str, Callable[[], int]]:
-    """Ways to answer some clips, a few at once, with one encoder process."""
+    """Alternatives to answer clips, a few at once, with one encoder process."""
     import ray
 
     clip, windows = decoded
@@ -159,7 +158,7 @@ def _places(
 
 
 def _duel(ways: dict[str, Callable[[], int]], rounds: int, label: str) -> dict[str, float]:
-    """Returns what each way does a second, by the clock: the median of its rounds."""
+    """Returns the throughput of each alternative per second: the median of its rounds."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for turn in tqdm(range(rounds + 1), desc=label, unit="round"):
         for name, way in ways.items():
@@ -212,7 +211,7 @@ def _encoders(bundle: Path, *counts: int) -> Iterator[dict[int, Any]]:
 
 @contextmanager
 def _together() -> Iterator[Any]:
-    """Yields a way to ask one process that encodes and reasons."""
+    """Yields a function that calls one process that encodes and reasons."""
     from ray import serve
 
     target = serve.deployment(Together, max_ongoing_requests=64).bind()

@@ -1,4 +1,4 @@
-"""Thousands of mixed clips, good and broken, some callers leaving: nothing may pile up."""
+"""Soak test: thousands of valid and broken clips, some callers disconnecting, no leak allowed."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ from bench.load.target import Target, add_target, target
 
 DRIFT_PERCENT = 5.0
 SPARE_FDS = 3
-"""Connections that happen to be open when somebody looks."""
+"""Connections that may be open at a sample."""
 
 LAZY_THREADS = 2 * min(32, (os.cpu_count() or 1) + 4)
 """Most threads of two pools of Python's default size: the event loop's, which writes the spool, and
@@ -60,7 +60,7 @@ async def measure(server: Target, plan: Plan, stop: asyncio.Event) -> dict[str, 
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Returns the figures to read."""
+    """Returns the figures as text."""
     return "\n".join([*general.load_lines(figures["load"]), *lines(figures)])
 
 

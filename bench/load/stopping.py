@@ -1,7 +1,4 @@
-"""Ctrl-C ends a load early and in order: what was measured until then is still reported.
-
-SIGTERM does the same, so that no server outlives the benchmark that started it.
-"""
+"""Graceful stop of a load by SIGINT or SIGTERM: results so far are reported, servers ended."""
 
 import asyncio
 import signal
@@ -36,5 +33,5 @@ def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -
 
 
 def stop_in_order() -> None:
-    """Lets SIGTERM unwind what is going on, as Ctrl-C does."""
+    """Makes SIGTERM raise KeyboardInterrupt, as SIGINT does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

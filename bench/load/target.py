@@ -1,4 +1,4 @@
-"""The server under load: one somebody runs already, or one of our own for the while."""
+"""Server under load: a running one, or one started for the benchmark."""
 
 import argparse
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from clients.local import LocalServer, check_stopped
 
 @dataclass(frozen=True)
 class Target:
-    """A server that answers.
+    """A running server.
 
     Attributes:
-        door: where it takes clips.
-        pid: of its process; None for one that is not ours to look into.
+        door: its endpoint for clips.
+        pid: of its process; None if it cannot be sampled.
     """
 
     door: Door
@@ -38,7 +38,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def target(arguments: argparse.Namespace, *flags: str) -> Iterator[Target]:
-    """Lends the server the arguments name.
+    """Yields the server of the arguments.
 
     Args:
         arguments: with the flags of `add_target`.

@@ -1,4 +1,4 @@
-"""What a server holds while it works: memory, descriptors and threads of its process tree."""
+"""Resource sampling of a server's process tree: memory, file descriptors and threads."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ class Sample:
 
 
 class Watch:
-    """Samples a process tree now and then; use it as an asynchronous context manager.
+    """Samples a process tree periodically; use it as an asynchronous context manager.
 
     Attributes:
         samples: so far, in order.
@@ -82,7 +82,7 @@ class Watch:
 
 
 def look(pid: int, *, at_s: float = 0.0) -> Sample:
-    """Returns what a process and its descendants hold now.
+    """Returns the resources of a process and its descendants.
 
     Raises:
         OSError: there is no such process.
@@ -103,7 +103,7 @@ def process_tree(pid: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
-            with suppress(OSError):  # it ended while we looked
+            with suppress(OSError):  # it ended meanwhile
                 children.setdefault(int(_stat(int(folder.name))[_PARENT]), []).append(
                     int(folder.name)
                 )
@@ -124,7 +124,7 @@ def cpu_s(pid: int) -> float:
 
 
 def trend(samples: Sequence[Sample], *, warm_up: float = 0.25) -> dict[str, Any] | None:
-    """Returns how each quantity moved from just after the warm-up to the end.
+    """Returns the change of each quantity from the warm-up to the end.
 
     Args:
         samples: in order.

@@ -1,5 +1,5 @@
-"""The same model behind other servers, each written the plain way its own users would.
+"""The same model behind other servers, each written as in its documentation.
 
-Each is a program of its own, `python -m bench.rivals.NAME --port N`; what is not installed is not
-measured. `pip install "egopack-server[rivals]"` installs them.
+Each is a program, `python -m bench.rivals.NAME --port N`; those not installed are skipped.
+`pip install "egopack-server[rivals]"` installs them.
 """

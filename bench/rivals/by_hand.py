@@ -1,7 +1,7 @@
-"""A FastAPI handler as one writes it by hand: decord, torchvision's trunk, and our heads.
+"""Handwritten FastAPI handler: decord, torchvision's trunk, and our heads.
 
-Of the library it takes the weights, the arithmetic of windows, and the reasoning, which is the
-model; nothing that makes decoding or encoding fast.
+It shares the weights, the window arithmetic and the model with the library; nothing that makes
+decoding or encoding fast.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ from weights.bundle import load_bundle
 
 
 def main() -> None:
-    """Serves until told to stop."""
+    """Serves until a signal stops it."""
     arguments = calls.parse_arguments(__doc__)
     predictor = calls.load(arguments.bundle, arguments.threads)
     trunk = load_trunk(arguments.bundle)

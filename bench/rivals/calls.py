@@ -1,4 +1,4 @@
-"""The calls behind every rival: decode, encode, reason; nothing of our server."""
+"""Calls shared by the rival servers: decode, encode, reason."""
 
 import argparse
 import shutil
@@ -32,7 +32,7 @@ def parse_arguments(doc: str | None) -> argparse.Namespace:
 
 
 def load(bundle: Path, threads: int | None) -> Predictor:
-    """Returns the model, ready to be asked."""
+    """Returns the loaded model."""
     if threads is not None:
         torch.set_num_threads(threads)
     return Predictor.from_bundle(bundle)
@@ -40,7 +40,7 @@ def load(bundle: Path, threads: int | None) -> Predictor:
 
 @contextmanager
 def on_disk(upload: IO[bytes]) -> Iterator[Path]:
-    """Lends an upload a name, as decoders open files."""
+    """Yields a path to an upload, as decoders open files."""
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
         shutil.copyfileobj(upload, file)
         file.flush()

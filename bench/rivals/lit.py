@@ -16,7 +16,7 @@ Decoded = tuple[DecodedClip, Tensor]
 
 
 class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
-    """LitServe's six words."""
+    """LitServe's six methods."""
 
     def __init__(self, bundle: Path, threads: int | None) -> None:
         """Keeps what `setup` needs; it runs in a process of its own."""
@@ -33,7 +33,7 @@ class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
             return calls.decode(self._predictor, path)
 
     def batch(self, inputs: list[Decoded]) -> list[Decoded]:
-        """Leaves clips of unequal length beside each other."""
+        """Keeps clips of unequal length as a list."""
         return inputs
 
     def predict(self, batch: list[Decoded]) -> list[dict[str, Any]]:
@@ -47,16 +47,16 @@ class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
         return calls.reason(self._predictor, tracks)
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Gives every caller its own."""
+        """Splits the results by caller."""
         return output
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-        """Is JSON already."""
+        """Returns the answer, which is JSON already."""
         return output
 
 
 def main() -> None:
-    """Serves until told to stop."""
+    """Serves until a signal stops it."""
     arguments = calls.parse_arguments(__doc__)
     server = litserve.LitServer(
         EgoPackAPI(arguments.bundle, arguments.threads),

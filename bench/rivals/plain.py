@@ -9,7 +9,7 @@ from bench.rivals import calls
 
 
 def main() -> None:
-    """Serves until told to stop."""
+    """Serves until a signal stops it."""
     arguments = calls.parse_arguments(__doc__)
     predictor = calls.load(arguments.bundle, arguments.threads)
     app = FastAPI()

@@ -47,7 +47,7 @@ class EgoPack:
 
 
 def main() -> None:
-    """Serves until told to stop."""
+    """Serves until a signal stops it."""
     arguments = calls.parse_arguments(__doc__)
     ray.init(num_cpus=max(2, arguments.workers), include_dashboard=False, log_to_driver=False)
     serve.start(http_options={"host": "127.0.0.1", "port": arguments.port})

@@ -1,4 +1,4 @@
-"""Starts a rival as a child, waits until it answers, and ends it with all it started."""
+"""Lifecycle of a rival server's process: start, first answer, end with its children."""
 
 import importlib.util
 import os
@@ -41,12 +41,12 @@ class Rival:
 
     @property
     def is_installed(self) -> bool:
-        """Tells whether it can be started here."""
+        """Whether it can be started here."""
         return importlib.util.find_spec(self.needs) is not None
 
 
 def rivals(cores: int) -> list[Rival]:
-    """Returns whom to measure on so many cores.
+    """Returns the rivals to measure on a number of cores.
 
     First as a reader of their guides would write it, then with a copy of the model for every core
     and one thread in each: what a second look at a busy machine would lead to. All call our library
@@ -67,7 +67,7 @@ def rivals(cores: int) -> list[Rival]:
 
 @contextmanager
 def running(rival: Rival, *flags: str) -> Iterator[str]:
-    """Lends the address of a rival that answers.
+    """Yields the address of a running rival.
 
     Raises:
         RuntimeError: it does not start; the message has its last words.
@@ -114,7 +114,7 @@ def _listens(url: str, process: "subprocess.Popen[bytes]") -> bool:
     until_s = time.monotonic() + START_S
     while time.monotonic() < until_s and process.poll() is None:
         with suppress(httpx.TransportError):
-            # Whoever knows no such path is there all the same.
+            # A server without such a path is up all the same.
             httpx.get(f"{url}/health", trust_env=False, timeout=5)
             return True
         time.sleep(0.2)
@@ -122,7 +122,7 @@ def _listens(url: str, process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ends it, gently, and then whatever is left of all that it started."""
+    """Terminates it, then kills the rest of its process group."""
     tree = process_tree(process.pid) if process.poll() is None else []
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
@@ -141,7 +141,7 @@ def _free_port() -> int:
 
 
 def missing(wanted: Sequence[Rival]) -> list[str]:
-    """Returns what to install, one sentence a rival."""
+    """Returns what to install, one sentence per rival."""
     return [
         f"{one.name}: not measured; `pip install {one.needs}` or the extra `rivals`"
         for one in wanted

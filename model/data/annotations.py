@@ -1,8 +1,9 @@
-"""Ego4D's annotation files -> records. The same layout holds for Ego4D itself and for tabletop."""
+"""Annotation files of a data root in Ego4D's layout, as records; tabletop has the same layout."""
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +28,7 @@ from model.errors import AnnotationInvalid
 from model.tasks import TASKS, Sampling
 
 Split = Literal["train", "val", "test", "test_unannotated"]
-"""`test` has its labels, which only a made-up world can offer; `test_unannotated` has none."""
+"""`test` has labels, which only a generated world publishes; `test_unannotated` has none."""
 
 VERSIONS = ("v1", "v2")
 """Folders of a data root; release 2.1 lies in `v2/` too."""
@@ -38,7 +39,7 @@ FEATURES = "omnivore_video_swinl"
 
 @dataclass(frozen=True)
 class DataRoot:
-    """Where a data set in Ego4D's layout keeps its files.
+    """Paths and files of a data set in Ego4D's layout.
 
     Attributes:
         root: folder that holds `v1/` or `v2/`, as the Ego4D downloader leaves it.
@@ -50,12 +51,12 @@ class DataRoot:
 
     @classmethod
     def find(cls, root: Path, version: str | None = None) -> "DataRoot":
-        """Returns the annotations that are there: of the version given, else v1 before v2.
+        """Returns the root of the given version, else of v1 or v2, the first that has annotations.
 
-        The paper's numbers are v1's; the downloader fetches v2 unless told otherwise.
+        The paper's figures are of v1; the downloader fetches v2 by default.
 
         Raises:
-            AnnotationInvalid: there are none; the message says how to fetch them.
+            AnnotationInvalid: there are none; the message has the download command.
         """
         places = [cls(Path(root), name) for name in ([version] if version else VERSIONS)]
         for place in places:
@@ -82,12 +83,11 @@ class DataRoot:
         return self.root / self.version / name
 
     def fetch_command(self, *datasets: str, videos: Sequence[str] = ()) -> str:
-        """Returns the command line of the Ego4D client that brings data sets here.
+        """Returns the Ego4D client's command that downloads data sets to this root.
 
         Args:
             datasets: their names.
-            videos: the only ones wanted, of a set of videos; the client has no such choice of
-                features.
+            videos: restricts a set of videos; the client cannot restrict feature sets.
         """
         wanted = f"--video_uids {' '.join(videos)}" if videos else "--benchmarks FHO"
         return (
@@ -95,8 +95,9 @@ class DataRoot:
             f"--datasets {' '.join(datasets)} {wanted} --version {self.version} -y"
         )
 
+    @cached_property
     def taxonomy(self) -> dict[str, list[str]]:
-        """Returns the label spaces: verb and noun names by id, as many as the file has.
+        """The label spaces, read once: verb and noun names by id, as many as the file has.
 
         Raises:
             AnnotationInvalid: the file is missing or malformed.
@@ -112,7 +113,7 @@ class DataRoot:
         return spaces
 
     def read(self, split: Split, tasks: Sequence[str] = tuple(TASKS)) -> SplitRecords:
-        """Returns what a split's files tell for some tasks; files of no task are not opened.
+        """Returns a split's records for some tasks; files of other tasks are not opened.
 
         Raises:
             AnnotationInvalid: as `actions` and `changes` do.
@@ -132,7 +133,7 @@ class DataRoot:
                 label is not in the taxonomy or has another name there.
         """
         rows = self._rows("fho_lta", split)
-        spaces = self.taxonomy() if split != "test_unannotated" else None
+        spaces = self.taxonomy if split != "test_unannotated" else None
         records = [read_action(row, spaces) for row in rows]
         check_unique(rows, "clip_uid", "action_idx")
         if spaces is not None:
@@ -145,7 +146,7 @@ class DataRoot:
         """Returns a split's OSCC and PNR segments, in file order.
 
         A labelled row counts each time it is there, as in the official loaders, even with the id
-        of another. In the unannotated file an id is a question: it is asked once.
+        of another. In the unannotated file an id is a test item and counts once.
 
         Raises:
             AnnotationInvalid: the file is missing or malformed, or unannotated and two segments
@@ -159,19 +160,20 @@ class DataRoot:
             return each_once(rows, records)
         warn_repeated(rows, "unique_id", "each counts, as in the official loaders")
         warn_unlabelled(rows, "state_change")
-        lost = [
+        without = [
             row
             for row, record in zip(rows, records, strict=True)
             if record.state_change and record.pnr_frame is None
         ]
-        warn_without_keyframe(rows, lost)
+        warn_without_keyframe(rows, without)
         return records
 
+    @cached_property
     def num_frames(self) -> dict[str, int]:
-        """Returns the frames of all videos that `ego4d.json` tells, none without that file.
+        """The frame counts in `ego4d.json` by video, read once; none without that file.
 
-        A video of another rate than 30 frames a second is left out: its features are not cut by
-        its own frames.
+        Videos of other rates than 30 frames a second are left out: their features are not indexed
+        by their own frames.
         """
         places = (self.root / self.version / "ego4d.json", self.root / "ego4d.json")
         path = next((place for place in places if place.is_file()), None)
@@ -193,11 +195,11 @@ class DataRoot:
         return read_rows(path, remedy=secret if split == "test" else self._remedy)
 
     def file_of(self, task: str, split: Split) -> Path:
-        """Returns the file that a task's labels are in."""
+        """Returns the path of the file with a task's labels."""
         is_action = TASKS[task].sampling is Sampling.ACTIONS
         return self._file("fho_lta" if is_action else "fho_oscc-pnr", split)
 
     def _file(self, stem: str, split: Split) -> Path:
-        if split == "test":  # only a made-up world has its test truth at hand
+        if split == "test":  # only a generated world has test labels
             return self.root / "hidden" / f"{stem}_test.json"
         return self.annotations / f"{stem}_{split}.json"

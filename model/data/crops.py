@@ -1,4 +1,4 @@
-"""Where training cuts 5 to 8 s out of a segment that holds a keyframe, against centre bias."""
+"""Random training crops of 5 to 8 s around a PNR keyframe, against centre bias."""
 
 from typing import Literal
 
@@ -16,13 +16,13 @@ LONGEST_S = 8.0
 def crop_segments(
     segments: Tensor, keyframe: Tensor, rule: CropRule, generator: torch.Generator
 ) -> Tensor:
-    """Returns random parts of segments that still hold their keyframes, (G, 1, 2) frames.
+    """Returns random crops of segments that contain their keyframes, (G, 1, 2) frames.
 
     Args:
         segments: (G, 1, 2) first frame and frame after the last.
-        keyframe: (G,) float64 frames; NaN where none is known: such a segment stays whole.
-        rule: "uniform" cuts anywhere that holds the keyframe; "ego4d" as its loader does.
-        generator: draws lengths and places.
+        keyframe: (G,) float64 frames; NaN where unknown, which leaves the segment whole.
+        rule: "uniform" samples among all crops with the keyframe; "ego4d" as its loader does.
+        generator: of lengths and offsets.
     """
     start, end = segments[:, 0].double().unbind(-1)
     draws = torch.rand(len(segments), 2, generator=generator, dtype=torch.float64)

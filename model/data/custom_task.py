@@ -1,4 +1,4 @@
-"""Rows of a labels file and tracks -> samples of one's own task."""
+"""Samples of a user-defined task, from the rows of a labels file and tracks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from model.tasks import Readout
 
 
 def check_rows(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack], path: Path) -> None:
-    """Looks whether every row lies in its video, on the clock of the video's container.
+    """Checks that every row lies in its video, on the clock of the video's container.
 
     Raises:
         AnnotationInvalid: a row ends before its video begins or after it ends; names the line.
@@ -33,10 +33,10 @@ def check_rows(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack], path: P
 
 
 def on_features_clock(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack]) -> list[LabelRow]:
-    """Returns rows whose seconds count the frames that the features were made of, from the first.
+    """Returns rows with times on the clock of the features, from the first decoded frame.
 
-    A label is told on the clock of its video's container; that of a track that begins later, or of
-    29.97 frames a second, is another one.
+    Labels are on the clock of the video's container, which differs for a track that begins later or
+    has 29.97 frames a second.
     """
     known = {track.video_id: track for track in tracks}
 
@@ -69,43 +69,43 @@ def custom_samples(
     """Returns the samples of one split; neighbours and futures are rows of the same video.
 
     Args:
-        task: how rows become graphs.
+        task: its graphs.
         rows: of all splits.
-        split: which of them to take.
+        split: to build.
         tracks: features of their videos.
         labels: names by id.
         fps: of the features' clock.
 
     Raises:
-        AnnotationInvalid: no video of the split has rows enough for one forecast.
+        AnnotationInvalid: no video of the split has enough rows for one forecast.
     """
     mine = sorted(
         (row for row in rows if row.split == split), key=lambda r: (r.video, r.start_s, r.end_s)
     )
     order, answered = _graphs(task, mine, split)
     frames = torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64) * fps
-    asked = answered[:, 0] if task.spec.readout is Readout.CENTRE else order[:, -1]
-    told: dict[str, Tensor] = {}
+    target = answered[:, 0] if task.spec.readout is Readout.CENTRE else order[:, -1]
+    given: dict[str, Tensor] = {}
     instants = None
     if task.spec.readout is Readout.NODES:
-        instants = torch.tensor([r.time_s for r in mine], dtype=torch.float64)[asked] * fps
+        instants = torch.tensor([r.time_s for r in mine], dtype=torch.float64)[target] * fps
     else:
         ids = torch.tensor([labels.index(r.label) for r in mine])
-        told = {task.spec.outputs[0]: ids[answered]}
+        given = {task.spec.outputs[0]: ids[answered]}
     return Samples(
         task.spec,
         tracks,
         frames.round().long()[order],
         *tracks.locate([mine[p].video for p in order[:, 0].tolist()]),
-        told,
+        given,
         pnr_frame=instants,
-        seconds=torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64)[asked],
-        names=[f"{mine[p].video}:{mine[p].line}" for p in asked.tolist()],
+        seconds=torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64)[target],
+        names=[f"{mine[p].video}:{mine[p].line}" for p in target.tolist()],
     )
 
 
 def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
-    """Returns a share of the samples, the same share of every class and at least one of each."""
+    """Returns a stratified share of the samples, with at least one of every class."""
     generator = torch.Generator().manual_seed(seed)
     classes = torch.zeros(len(samples), dtype=torch.long)
     if samples.spec.readout in (Readout.CENTRE, Readout.GRAPH):
@@ -119,7 +119,7 @@ def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
 
 
 def _graphs(task: TaskFile, rows: Sequence[LabelRow], split: Split) -> tuple[Tensor, Tensor]:
-    """Which rows make the graphs, (M, num_segments), and which are answered, (M, m)."""
+    """Rows of each graph, (M, num_segments), and the labelled rows among them, (M, m)."""
     spec = task.spec
     if spec.readout is Readout.CENTRE:
         reach = spec.num_segments // 2

@@ -1,7 +1,4 @@
-"""Annotation files -> rows whose fields are read by type.
-
-What is wrong is told with file, row and field. Knows nothing of what the fields mean.
-"""
+"""Typed reading of JSON annotation rows; errors name file, row and field."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,35 +26,35 @@ class Row:
     position: int
 
     def text(self, name: str) -> str:
-        """Returns a field that holds a string, which is opaque to us but not empty."""
+        """Returns a field that is a non-empty string."""
         value = self._get(name)
         if not isinstance(value, str) or not value:
             raise self.error(name, "a string", value)
         return value
 
     def whole(self, name: str) -> int:
-        """Returns a field that holds a whole number, `3030.0` included."""
+        """Returns a field that is a whole number, `3030.0` included."""
         value = self._get(name)
         if not _is_number(value) or value != int(value):
             raise self.error(name, "a whole number", value)
         return int(value)
 
     def number(self, name: str) -> float:
-        """Returns a field that holds a finite number."""
+        """Returns a field that is a finite number."""
         value = self._get(name)
         if not _is_number(value):
             raise self.error(name, "a number", value)
         return float(value)
 
     def flag(self, name: str) -> bool | None:
-        """Returns a field that holds true, false or null."""
+        """Returns a field that is true, false or null."""
         value = self._get(name)
         if value is not None and not isinstance(value, bool):
             raise self.error(name, "true, false or null", value)
         return value
 
     def label(self, name: str, count: int) -> int | None:
-        """Returns a field that holds a position in a label space of `count` names, or null."""
+        """Returns a field that is an id below `count` of a label space, or null."""
         if self._get(name) is None:
             return None
         value = self.whole(name)
@@ -66,7 +63,7 @@ class Row:
         return value
 
     def error(self, name: str, expected: str, found: object, remedy: str = "") -> AnnotationInvalid:
-        """Returns the error that says what is the matter with a field, and what to do."""
+        """Returns the error for a field, with an optional remedy."""
         todo = f". {remedy}" if remedy else ""
         return AnnotationInvalid(f"{self}: {name}: expected {expected}, got {found!r}{todo}")
 
@@ -82,7 +79,7 @@ class Row:
 
 
 def read_rows(path: Path, *, remedy: str, under: str = "clips") -> list[Row]:
-    """Returns the rows of a file: a bare list, or one under a key as released files have it.
+    """Returns the rows of a file: a bare list, or one under a key as in released files.
 
     Raises:
         AnnotationInvalid: the file is missing or holds no such list.
@@ -96,11 +93,11 @@ def read_rows(path: Path, *, remedy: str, under: str = "clips") -> list[Row]:
 
 
 def read_json(path: Path, *, remedy: str) -> Any:
-    """Returns what a JSON file holds.
+    """Returns the value of a JSON file.
 
     Args:
-        path: the file.
-        remedy: what to do when it is missing.
+        path: of the file.
+        remedy: advice in the error for a missing file.
 
     Raises:
         AnnotationInvalid: the file is missing or not JSON.
@@ -128,5 +125,5 @@ def check_unique(rows: Sequence[Row], *names: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    """Tells a number that a float holds exactly from true, NaN, infinity and everything else."""
+    """Whether a value is a number that a float represents exactly; not true, NaN or infinity."""
     return type(value) in (int, float) and abs(cast(float, value)) < 2**53

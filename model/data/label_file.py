@@ -1,7 +1,7 @@
-"""my_labels.csv -> rows: which stretch of which video, and what it is.
+"""Labels file of a user-defined task (CSV): labelled segments of videos.
 
-Columns video, start_s, end_s, then `label`, or `time_s` where a task localises, and if wanted
-`split`. Every complaint names the line and the column.
+Columns video, start_s, end_s, then `label`, or `time_s` for a localisation task, and optionally
+`split`. Every error names the line and the column.
 """
 
 import csv
@@ -25,13 +25,13 @@ class LabelRow:
     """One line of a labels file.
 
     Attributes:
-        line: where it stands, for complaints.
-        video: name of the file without its ending.
-        start_s: where the stretch begins.
-        end_s: where it ends.
-        label: what it is; "" where an instant is told instead.
-        time_s: the instant, inside the stretch; None where a label is told instead.
-        split: what the row is for; "" until `assign_splits`.
+        line: its number, for error messages.
+        video: name of the file without its suffix.
+        start_s: start of the segment.
+        end_s: end of the segment.
+        label: its class; "" in a localisation task.
+        time_s: the instant inside the segment; None in a classification task.
+        split: "" until `assign_splits`.
     """
 
     line: int
@@ -50,19 +50,19 @@ def read_labels(
 
     Args:
         path: a CSV file in UTF-8 with a header.
-        localises: rows tell an instant, not a label.
-        labels: the only labels allowed.
+        localises: rows have an instant, not a label.
+        labels: allowed labels; None allows any.
 
     Raises:
-        AnnotationInvalid: the file or a row is wrong; names line, column, value, what is allowed.
+        AnnotationInvalid: the file or a row is invalid; names line, column, value and the rule.
     """
-    told = "time_s" if localises else "label"
-    needed = ("video", "start_s", "end_s", told)
+    target = "time_s" if localises else "label"
+    needed = ("video", "start_s", "end_s", target)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _check_header(path, reader.fieldnames or (), needed)
-            rows = [_row(path, reader.line_num, values, told, labels) for values in reader]
+            rows = [_row(path, reader.line_num, values, target, labels) for values in reader]
     except OSError as error:
         raise AnnotationInvalid(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -73,10 +73,10 @@ def read_labels(
 
 
 def assign_splits(rows: Sequence[LabelRow], *, seed: int) -> list[LabelRow]:
-    """Returns the rows with a split each: the file's, or 80 % train and 20 % val by video.
+    """Returns the rows with their splits: the file's, or 80 % train and 20 % val by video.
 
     Raises:
-        AnnotationInvalid: there is nothing to train on or nothing to validate on.
+        AnnotationInvalid: there is no row for train or none for val.
     """
     split_of: Mapping[str, Split] = {}
     if not rows[0].split:
@@ -129,7 +129,7 @@ def _row(
     path: Path,
     line: int,
     values: Mapping[str | None, str | None],
-    told: str,
+    target: str,
     labels: Sequence[str] | None,
 ) -> LabelRow:
     def wrong(column: str, allowed: str) -> AnnotationInvalid:
@@ -158,11 +158,11 @@ def _row(
     start_s, end_s = number("start_s"), number("end_s")
     if end_s <= start_s:
         raise wrong("end_s", f"more than start_s ({start_s:g})")
-    time_s = number("time_s") if told == "time_s" else None
+    time_s = number("time_s") if target == "time_s" else None
     if time_s is not None and not start_s <= time_s < end_s:
         raise wrong("time_s", f"at least {start_s:g} and less than {end_s:g}, inside the segment")
     label = text.get("label", "")
-    if told == "label" and (not label or (labels is not None and label not in labels)):
+    if target == "label" and (not label or (labels is not None and label not in labels)):
         raise wrong("label", "a name" if labels is None else f"one of {', '.join(labels)}")
     split: Split | Literal[""] = next((s for s in SPLITS if s == text.get("split")), "")
     if "split" in text and not split:

@@ -1,4 +1,4 @@
-"""Videos of a data set that have no features: how to fetch them, or to do without."""
+"""Videos of a data set without features: download commands, or their samples left out."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -14,40 +14,40 @@ from model.errors import FeaturesMissing
 logger = logging.getLogger(__name__)
 
 Missing = Literal["refuse", "skip"]
-"""What becomes of samples whose video has no features: the command ends, or they are left out."""
+"""Samples of videos without features end the command, or are left out."""
 
 LEFT_OUT = "videos_without_features"
-"""Under which name manifests and results list the videos whose samples do not count."""
+"""Key of manifests and results for the videos whose samples are left out."""
 
 MOST_NAMED = 20
-"""Videos that a command names one by one; of more, all that the annotations need are fetched."""
+"""Limit of videos named in a download command; for more, it fetches all annotated videos."""
 
 
 def fetch_features(data: DataRoot, name: str, *, known: bool = False) -> str:
     """Returns the command that fetches a feature set.
 
     Args:
-        data: where to.
-        name: of the set. Where that is only the name of a folder, the paper's set is fetched.
-        known: it is the name of a set.
+        data: root to download to.
+        name: of the set; for an unknown name, such as a folder's, the paper's set is fetched.
+        known: the name is that of a set.
     """
     return data.fetch_command(name if known or name in MADE_BY else FEATURES)
 
 
 def fetch_videos(data: DataRoot, videos: Sequence[str]) -> str:
-    """Returns the command that fetches full videos, or all of the annotations if they are many."""
+    """Returns the command that fetches full videos; many videos give one for all annotated ones."""
     return data.fetch_command(FULL_VIDEOS, videos=videos if len(videos) <= MOST_NAMED else ())
 
 
 def with_missing(
     load: Callable[[Sequence[str]], Tracks], splits: Sequence[Sequence[str]], missing: Missing
 ) -> tuple[Tracks, frozenset[str]]:
-    """Returns the features of the videos of some splits, and which videos have none.
+    """Returns the features of the videos of some splits, and the videos without any.
 
     Args:
         load: returns the features of videos.
-        splits: which videos each has.
-        missing: "skip" does without those that have none.
+        splits: videos of each split.
+        missing: "skip" leaves out videos without features.
 
     Raises:
         FeaturesMissing: some have none and that is refused, or all of a split have none.

@@ -1,8 +1,8 @@
-"""Records of an annotation file: what one row says, in frames of the full video.
+"""Records of annotation rows, in frames of the full video.
 
-Times become absolute frames of the full video here, once: action windows are stored relative to
-their canonical clip, features are not. Frame fields are the truth; seconds are on the container's
-clock, which starts a little before the first frame in many videos.
+Action windows are stored relative to their canonical clip and become absolute here. Frame fields
+are authoritative; seconds are on the container's clock, which starts a little before the first
+frame in many videos.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class ChangeRecord:
         end_s: the same bound in seconds, as annotated.
         state_change: the OSCC label, None where hidden.
         pnr_frame: keyframe in the full video, inside the segment; None on negatives, where hidden,
-            and on positives that tell none inside their segment.
+            and on positives without one inside their segment.
     """
 
     unique_id: str
@@ -59,12 +59,12 @@ class ChangeRecord:
 
 @dataclass(frozen=True)
 class SplitRecords:
-    """What the files of one split tell.
+    """Records of one split.
 
     Attributes:
-        tasks: what they were read for.
-        actions: empty where no task is about actions.
-        changes: empty where no task is about changes of state.
+        tasks: for which files were read.
+        actions: empty if no task needs them.
+        changes: empty if no task needs them.
     """
 
     tasks: tuple[str, ...]
@@ -73,12 +73,12 @@ class SplitRecords:
 
     @property
     def videos(self) -> list[str]:
-        """The videos they speak of, sorted."""
+        """The annotated videos, sorted."""
         videos = {record.video_uid for record in self.actions}
         return sorted(videos | {record.video_uid for record in self.changes})
 
     def without(self, videos: Collection[str]) -> "SplitRecords":
-        """Returns what they tell of other videos."""
+        """Returns the records of other videos."""
         return replace(
             self,
             actions=[record for record in self.actions if record.video_uid not in videos],
@@ -166,14 +166,14 @@ def read_change(row: Row, *, is_labelled: bool) -> ChangeRecord:
 
 
 def _keyframe(row: Row, start: int, end: int) -> int | None:
-    """A positive's keyframe where it lies in the segment; some rows tell it as `pnr_frame`."""
-    names = ("parent_pnr_frame", "pnr_frame")  # as the official loader looks for it
-    told = [row.whole(name) for name in names if row.values.get(name) is not None]
-    return told[0] if told and start <= told[0] <= end else None
+    """A positive's keyframe if it lies in the segment; some rows name it `pnr_frame`."""
+    names = ("parent_pnr_frame", "pnr_frame")  # in the official loader's order
+    found = [row.whole(name) for name in names if row.values.get(name) is not None]
+    return found[0] if found and start <= found[0] <= end else None
 
 
 def each_once(rows: Sequence[Row], records: Sequence[ChangeRecord]) -> list[ChangeRecord]:
-    """Returns the segments without repetitions, which are warned of.
+    """Returns the segments without repetitions, and warns of those.
 
     Raises:
         AnnotationInvalid: two segments share an id.

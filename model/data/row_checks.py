@@ -1,4 +1,4 @@
-"""Checks over all rows of an annotation file: refused or warned of once, by file and first row."""
+"""Consistency checks over the rows of an annotation file: one error or warning per check."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from weights.authors.taxonomy import is_name
 logger = logging.getLogger(__name__)
 
 FPS = 30
-"""Every canonical video's frame rate."""
+"""Frame rate of canonical videos."""
 
 CLOCK_TOLERANCE_FRAMES = 3
-"""Streams start some 0.02 s late and frames are rounded: that explains two frames, not four."""
+"""Late stream starts (0.02 s) and rounding account for two frames, not four."""
 
 
 def check_names(rows: Sequence[Row], spaces: Mapping[str, Sequence[str]]) -> None:
@@ -48,7 +48,7 @@ def check_names(rows: Sequence[Row], spaces: Mapping[str, Sequence[str]]) -> Non
 
 
 def warn_unlabelled(rows: Sequence[Row], *names: str) -> None:
-    """Warns of labels that are null, which nothing learns from and no metric counts."""
+    """Warns of null labels, which are excluded from training and metrics."""
     for name in names:
         hidden = [row for row in rows if row.values.get(name) is None]
         if hidden:
@@ -56,31 +56,26 @@ def warn_unlabelled(rows: Sequence[Row], *names: str) -> None:
 
 
 def warn_repeated(rows: Sequence[Row], name: str, outcome: str) -> None:
-    """Warns of rows that repeat the id of an earlier one, and says what comes of them."""
+    """Warns of rows that repeat the id of an earlier one, with the outcome for them."""
     first: dict[str, Row] = {}
     again = [row for row in rows if first.setdefault(row.text(name), row) is not row]
     same = sum(row.values == first[row.text(name)].values for row in again)
     if again:
-        said = f"repeat the {name} of an earlier row, {same} of them word for word: {outcome}"
-        _warn(rows, again, said)
+        finding = f"repeat the {name} of an earlier row, {same} of them word for word: {outcome}"
+        _warn(rows, again, finding)
 
 
-def warn_without_keyframe(rows: Sequence[Row], lost: Sequence[Row]) -> None:
-    """Warns of positives that PNR leaves out.
-
-    Args:
-        rows: all of the file.
-        lost: those with a change of state, and no keyframe inside their segment.
-    """
-    if lost:
-        told = {name: lost[0].values.get(name) for name in ("parent_pnr_frame", "pnr_frame")}
-        bounds = "{parent_start_frame} to {parent_end_frame}".format_map(lost[0].values)
-        said = "have a change of state and no keyframe inside their segment; PNR leaves them out"
-        _warn(rows, lost, said, f": expected a frame from {bounds}, got {told}")
+def warn_without_keyframe(rows: Sequence[Row], without: Sequence[Row]) -> None:
+    """Warns of positives without a keyframe inside their segment, which PNR leaves out."""
+    if without:
+        found = {name: without[0].values.get(name) for name in ("parent_pnr_frame", "pnr_frame")}
+        bounds = "{parent_start_frame} to {parent_end_frame}".format_map(without[0].values)
+        finding = "have a change of state and no keyframe inside their segment; PNR leaves them out"
+        _warn(rows, without, finding, f": expected a frame from {bounds}, got {found}")
 
 
 def warn_of_clocks(rows: Sequence[Row], prefix: str) -> None:
-    """Warns of seconds that contradict frames by more than a late stream explains."""
+    """Warns of seconds that disagree with frames by more than the tolerance."""
     apart = []
     for row in rows:
         for bound in (f"{prefix}_start", f"{prefix}_end"):
@@ -95,6 +90,6 @@ def warn_of_clocks(rows: Sequence[Row], prefix: str) -> None:
         _warn(rows, apart, f"have seconds and frames more than {frames} frames apart; frames count")
 
 
-def _warn(rows: Sequence[Row], which: Sequence[Row], said: str, detail: str = "") -> None:
+def _warn(rows: Sequence[Row], which: Sequence[Row], finding: str, detail: str = "") -> None:
     count, total, first = len(which), len(rows), which[0]
-    logger.warning("%d of %d rows %s. The first: %s%s", count, total, said, first, detail)
+    logger.warning("%d of %d rows %s. The first: %s%s", count, total, finding, first, detail)

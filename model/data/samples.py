@@ -1,7 +1,7 @@
 """Samples of one task over a feature matrix, batched without a loop over samples.
 
-All tracks lie in one matrix; a sample is a few frame numbers. Drawing a batch computes which rows
-to read for every node of every graph at once and gathers them.
+All tracks are in one matrix; a sample is a few frame numbers. Drawing a batch computes the rows of
+every node of every graph at once and gathers them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,14 +19,14 @@ from model.tasks import IGNORE, TaskSpec
 
 @dataclass(frozen=True, eq=False)
 class Tracks:
-    """All videos' features in one matrix.
+    """Feature matrix of all videos.
 
     Attributes:
-        features: (R, D_in) float32, or float16 to be converted row by row when read; may lie
-            in a mapped file.
+        features: (R, D_in) float32, or float16, which is converted when read; may be
+            memory-mapped.
         offset: video -> its first row.
         rows: video -> number of its rows.
-        encoder: who made the features, where that is known.
+        encoder: of the features, if known.
     """
 
     features: Tensor
@@ -36,7 +36,7 @@ class Tracks:
 
     @classmethod
     def join(cls, tracks: Iterable[FeatureTrack]) -> "Tracks":
-        """Lays tracks one after the other."""
+        """Concatenates tracks."""
         listed = list(tracks)
         rows = {track.video_id: len(track.features) for track in listed}
         offset, total = {}, 0
@@ -54,7 +54,7 @@ class Tracks:
 
     @classmethod
     def unread(cls, videos: Iterable[str]) -> "Tracks":
-        """Returns no feature of any video: enough to look at labels."""
+        """Returns an empty matrix for videos: enough to inspect labels."""
         nowhere = dict.fromkeys(videos, 0)
         return cls(torch.zeros(0, 0), nowhere, nowhere)
 
@@ -66,8 +66,8 @@ class Batch:
     Attributes:
         inputs: (G, n, S, D_in) observed nodes; (G, n, 1, D_in) where one vector stands for all S.
         labels: output -> (G, m), m as the task's readout has it.
-        shares: output -> how much of all labels drawn the batch has, where it is a part of what
-            was drawn; left out, all.
+        shares: output -> share of the labels of all drawn samples, if the batch is a part of them;
+            missing outputs have all.
     """
 
     inputs: Tensor
@@ -86,15 +86,15 @@ class Samples:
 
     Attributes:
         spec: the task.
-        tracks: where features are.
+        tracks: the features.
         segments: (M, num_segments, 2) int64 frames, on the features' clock.
         video_offset: (M,) first row of each sample's video.
         video_rows: (M,) rows of each sample's video.
-        labels: output -> (M, m) int64, IGNORE where nobody labelled; PNR's is made from `pnr_frame`
+        labels: output -> (M, m) int64, IGNORE where unlabelled; PNR's is derived from `pnr_frame`
             when a batch is drawn.
         pnr_frame: (M,) float64, PNR only; NaN where it is hidden.
         seconds: (M, 2) annotated bounds, OSCC and PNR only.
-        names: what each sample is called in a submission.
+        names: ids of the samples, as in a submission.
     """
 
     spec: TaskSpec
@@ -112,23 +112,23 @@ class Samples:
 
     @property
     def known(self) -> dict[str, Tensor]:
-        """Which labels are known, output -> (M, m) bool; for PNR, which keyframes, (M, 1)."""
+        """Mask of known labels, output -> (M, m) bool; for PNR of keyframes, (M, 1)."""
         if self.pnr_frame is not None:
             return {self.spec.outputs[0]: ~self.pnr_frame.isnan().unsqueeze(1)}
         return {name: self.labels[name] != IGNORE for name in self.spec.outputs}
 
     @property
     def hidden(self) -> list[str]:
-        """Outputs of which no label is known."""
+        """Outputs without any known label."""
         return [name for name, known in self.known.items() if not known.any()]
 
     def labelled(self) -> "Samples":
-        """Returns the samples of which any label is known; the others stay their neighbours."""
+        """Returns the samples with any known label; the others remain as context."""
         known = torch.cat(list(self.known.values()), dim=1).any(dim=1)
         return self.take(known.nonzero().squeeze(1))
 
     def take(self, which: Tensor) -> "Samples":
-        """Returns the samples at some positions, (G,); the others stay their neighbours."""
+        """Returns the samples at some positions, (G,); the others remain as context."""
 
         def pick(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[which]
@@ -154,16 +154,16 @@ class Samples:
         keyframe_crop: CropRule = "uniform",
         part: slice | None = None,
     ) -> Batch:
-        """Returns the samples named, (G,), or a part of them, as one batch.
+        """Returns the selected samples, or a part of them, as one batch.
 
         Args:
-            which: positions of the samples.
-            config: S and the rules by which rows are chosen.
-            generator: training draws rows, crops and lone contexts from it; None evaluates.
+            which: (G,) positions of the samples.
+            config: S and the rules of row selection.
+            generator: of rows, crops and context dropout in training; None in evaluation.
             context_dropout: share of samples whose other segments repeat the answered one.
-            keyframe_crop: how training crops the segments of PNR.
-            part: which of them to read; None reads all. What is random is drawn for all of them,
-                so that parts are what they would be in the whole.
+            keyframe_crop: rule of PNR's training crops.
+            part: slice to read; None reads all. Random numbers are drawn for all samples, so that
+                a part is the same as in the whole batch.
         """
         segments = self.segments[which]
         if generator is not None:
@@ -187,7 +187,7 @@ class Samples:
 
 
 def _isolate(spec: TaskSpec, segments: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Replaces all segments of a share of the samples by the one that is answered for."""
+    """Replaces all segments of a share of the samples by the answered one (context dropout)."""
     answered = spec.answered
     alone = torch.rand(len(segments), 1, 1, generator=generator) < share
     return torch.where(alone, segments[:, answered : answered + 1], segments)

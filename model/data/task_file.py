@@ -1,6 +1,6 @@
-"""my_task.toml -> one more row of the task table: what a node is, what is read, over which labels.
+"""Task file of a user-defined task (TOML), as one more row of the task table.
 
-A file names its task and its kind; the kind decides which other keys it may have.
+The kind of the task decides which other keys the file may have.
 """
 
 import re
@@ -19,11 +19,11 @@ from model.tasks import FIXED_LABELS, TASKS, Readout, Sampling, TaskSpec
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 TAKEN = {*TASKS, *FIXED_LABELS, "verb", "noun", "own", "segments", "skills", "evidence", "scores"}
-"""Names that mean something else in an answer; a module's own words are refused besides."""
+"""Names with another meaning in an answer; attributes of a module are refused, too."""
 
 EPOCHS = 30
 LEAST_STEPS = 300
-"""Without `epochs`, few labels are passed over until this many steps are made."""
+"""Minimum of training steps if the file has no `epochs`."""
 
 DEFAULT_FIT = FitConfig(
     epochs=EPOCHS,
@@ -48,14 +48,14 @@ MOST_NODES = 256
 
 @dataclass(frozen=True)
 class TaskFile:
-    """What a task file says.
+    """Content of a task file.
 
     Attributes:
         kind: one of `KINDS`.
-        spec: the task as a row; its one output is named after it.
-        labels: names by id; None reads them off the labels file.
-        fit: how it is learnt, `epochs` aside.
-        epochs: passes over the labels; None leaves it to their number.
+        spec: row of the task table; its one output has the task's name.
+        labels: names by id; None takes those of the labels file.
+        fit: training configuration without `epochs`.
+        epochs: passes over the labels; None derives them from the number of labels.
     """
 
     kind: str
@@ -65,7 +65,7 @@ class TaskFile:
     epochs: int | None
 
     def fit_for(self, num_samples: int) -> FitConfig:
-        """Returns how to learn from so many samples."""
+        """Returns the training configuration for a number of samples."""
         steps = -(-num_samples // self.fit.batch_size)
         return replace(self.fit, epochs=self.epochs or max(EPOCHS, -(-LEAST_STEPS // steps)))
 
@@ -74,7 +74,7 @@ def read_task(path: Path) -> TaskFile:
     """Reads a task file.
 
     Raises:
-        TaskInvalid: it is not there, not TOML, or a key is unknown or wrong; names the key.
+        TaskInvalid: the file is missing or not TOML, or a key is unknown or invalid.
     """
     try:
         values = tomllib.loads(path.read_text("utf-8"))
@@ -122,7 +122,7 @@ def _task(values: Mapping[str, Any]) -> TaskFile:
 
 
 def _spec(kind: str, name: str, counts: Mapping[str, int], reach: float) -> TaskSpec:
-    """One row of the table, after the built-in task of the same kind."""
+    """A row of the task table, like the built-in task of the same kind."""
     if kind == "segment":
         nodes = counts["nodes"]
         if nodes % 2 == 0:

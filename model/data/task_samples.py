@@ -12,8 +12,8 @@ from model.data.samples import Samples, Tracks
 from model.tasks import AR, IGNORE, LTA, OSCC, PNR, TaskSpec
 
 Enumeration = Literal["current", "before-2023-08"]
-"""Which LTA windows count; evaluations before August 2023, and so the paper's numbers, leave out
-the last one of every clip."""
+"""Enumeration of LTA windows; evaluations before August 2023, such as the paper's, leave out the
+last window of every clip."""
 
 
 def split_samples(
@@ -21,12 +21,12 @@ def split_samples(
 ) -> dict[str, Samples]:
     """Returns the samples of a split, of the tasks that its records were read for.
 
-    Samples without any label are left out: nothing is learnt from them, and nothing measured.
+    Samples without any label are left out.
 
     Args:
-        records: what the split's files tell.
+        records: of the split.
         tracks: features of their videos.
-        enumeration: which LTA windows count.
+        enumeration: of LTA windows.
     """
     actions, changes = records.actions, records.changes
     made = {
@@ -60,7 +60,7 @@ def anticipation_samples(
     spec: TaskSpec = LTA,
     enumeration: Enumeration = "current",
 ) -> Samples:
-    """LTA: two consecutive actions observed, the next 20 to tell, sliding by one (authors' code).
+    """LTA: two consecutive observed actions and the next 20, sliding by one (authors' code).
 
     A record's verb and noun are the labels of the spec's first and second output.
     """
@@ -86,7 +86,7 @@ def change_samples(
 def keyframe_samples(
     changes: list[ChangeRecord], tracks: Tracks, *, spec: TaskSpec = PNR
 ) -> Samples:
-    """PNR: the positive segments only, and those that may be (their labels are hidden)."""
+    """PNR: positive segments, and those with hidden labels."""
     kept = [r for r in changes if r.pnr_frame is not None or r.state_change is None]
     keyframe = [math.nan if r.pnr_frame is None else float(r.pnr_frame) for r in kept]
     samples = _from_changes(spec, kept, tracks, {})
@@ -94,12 +94,12 @@ def keyframe_samples(
 
 
 def _from_actions(
-    spec: TaskSpec, actions: list[ActionRecord], tracks: Tracks, inputs: Tensor, told: Tensor
+    spec: TaskSpec, actions: list[ActionRecord], tracks: Tracks, inputs: Tensor, targets: Tensor
 ) -> Samples:
     bounds = torch.tensor([[a.start_frame, a.end_frame] for a in actions], dtype=torch.long)
     ids = ([a.verb for a in actions], [a.noun for a in actions])
     labels = {
-        output: torch.tensor([IGNORE if i is None else i for i in found], dtype=torch.long)[told]
+        output: torch.tensor([IGNORE if i is None else i for i in found], dtype=torch.long)[targets]
         for output, found in zip(spec.outputs, ids, strict=False)
     }
     answered = [actions[p] for p in inputs[:, spec.answered].tolist()]

@@ -1,4 +1,4 @@
-"""Videos of a data set -> their features: extracted where not stored yet, or a released set's."""
+"""Feature tracks of a data set's videos: stored, extracted where missing, or of a released set."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ from weights.storage.folders import Place, as_place
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Is called with (videos done, videos in all)."""
+"""Called with (videos done, videos in all)."""
 
 Fact = TypeVar("Fact")
 
@@ -39,17 +39,17 @@ def check_of(
     annotated: Mapping[str, Annotated],
     needed: Needed | None = None,
 ) -> FeatureCheck:
-    """Returns what looks at a data set's features, by id, with all that is known of its videos."""
+    """Returns the check of a data set's features by id, with the known lengths of its videos."""
     return FeatureCheck(
         needed=needed,
-        lengths=by_id(data.num_frames()) or lengths_beside(store.root),
+        lengths=by_id(data.num_frames) or lengths_beside(store.root),
         annotated=by_id(annotated),
         remedy=data.fetch_command("annotations"),
     )
 
 
 def by_id(facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    """Returns what is known of videos of any name by the ids of the names."""
+    """Returns facts by the ids of video names."""
     return {as_id(video): fact for video, fact in facts.items()}
 
 
@@ -80,7 +80,7 @@ def read_tracks(
 
 
 def needed_by(encoder: VideoEncoder) -> Needed:
-    """Returns what features of an encoder are."""
+    """Returns the width and identity that features of an encoder must have."""
     return Needed(encoder.dim, EncoderId(encoder.name, encoder.fingerprint))
 
 
@@ -94,24 +94,24 @@ def read_files(
     fetch: Callable[[Sequence[str]], str] = lambda _: "put their files there",
     progress: Progress | None = None,
 ) -> list[FeatureTrack]:
-    """Returns the tracks of videos, in order; what is missing is extracted and stored.
+    """Returns the tracks of videos, in order; missing ones are extracted and stored.
 
-    A stored track made by another encoder is made again. All that is stored is looked at before
+    A stored track of another encoder is extracted again. All stored tracks are checked before
     anything is extracted.
 
     Args:
-        videos: whose tracks, of any name.
-        store: where tracks are kept, by the ids of the names.
-        encoder: what makes them.
-        locate: returns the files of the videos that are to be extracted, by name.
-        check: what every track must pass, by id; by default, to be whole and of this encoder.
-        fetch: what to do about videos that have neither features nor a file to make them of.
-        progress: is called as tracks come.
+        videos: names of the videos.
+        store: of tracks, by the ids of the names.
+        encoder: of the features.
+        locate: returns the files of videos to extract, by name.
+        check: of every track by id; by default, that it is complete and of this encoder.
+        fetch: returns the remedy for videos with neither features nor a file.
+        progress: called after each track.
 
     Raises:
-        FeaturesMissing: videos have neither; all of them are named, by their ids.
+        FeaturesMissing: videos have neither; the error has all their ids.
         FeatureFileInvalid: the check refuses a stored track.
-        VideosUnreadable: videos cannot be read; after the tracks of the others are stored.
+        VideosUnreadable: videos cannot be read; raised after the others are stored.
     """
     check = check or FeatureCheck(needed=needed_by(encoder))
     is_released = isinstance(encoder, PrecomputedFeatures)
@@ -145,11 +145,10 @@ def extract_files(
 ) -> Iterator[tuple[str, FeatureTrack]]:
     """Yields the ids and tracks of video files, in order, each checked and then stored.
 
-    A video that cannot be read, or whose track the check refuses, does not keep the others from
-    being extracted.
+    A video that cannot be read, or whose track the check refuses, does not stop the others.
 
     Raises:
-        VideosUnreadable: videos cannot be read; after the tracks of the others.
+        VideosUnreadable: videos cannot be read; raised after the tracks of the others.
     """
     extractor = Extractor(encoder)
     failed: dict[Path, str] = {}
@@ -190,24 +189,23 @@ def load_tracks(
     needed: Needed | None = None,
     progress: Progress | None = None,
 ) -> Tracks:
-    """Returns the features of videos from files made before, ours or released ones.
+    """Returns the features of videos from existing files, ours or released ones.
 
     Args:
-        data: where a feature set of that name is looked for, and the lengths of its videos.
-        videos: what must be there.
-        features: name of a feature set of the data root, or a folder of feature files, or the URL
-            of one.
-        packed_under: folder for packs: the files are read once, then mapped; other videos that
-            the pack holds come along. None reads them all into memory, for small sets.
-        annotated: how far annotations go in each video.
-        needed: what the features must be for a bundle.
-        progress: is called while files are read.
+        data: root of named feature sets, with the lengths of its videos.
+        videos: required videos.
+        features: name of a feature set of the data root, or a folder or URL of feature files.
+        packed_under: folder for packs: the files are read once, then memory-mapped; the result has
+            all videos of the pack. None reads into memory, for small sets.
+        annotated: annotated extent of each video.
+        needed: width and encoder that a bundle needs.
+        progress: called while files are read.
 
     Raises:
-        FeaturesMissing: videos have no feature file; names them by their ids, and says what was
-            looked for and how to fetch it.
-        FeatureFileInvalid: a file is no track, unlike the others or what is needed, or not of its
-            whole video.
+        FeaturesMissing: videos have no feature file; names their ids, the places searched and the
+            download command.
+        FeatureFileInvalid: a file is no track, differs from the others or from what is needed, or
+            does not cover its video.
     """
     store, places = _find_features(data, features)
     check = check_of(data, store, annotated or {}, needed)
@@ -231,7 +229,7 @@ def load_tracks(
 def _open_pack(
     path: Path, store: FeatureStore, ids: Mapping[str, str], check: FeatureCheck
 ) -> Tracks:
-    """Maps a pack; what was packed before may not have been compared with what is known now."""
+    """Memory-maps a pack and repeats the checks, as lengths may have become known since."""
     index = PackIndex.read(path)
     for id in ids.values():
         known = index.videos[id]
@@ -246,7 +244,7 @@ def _open_pack(
 
 
 def _find_features(data: DataRoot, features: str | Path) -> tuple[FeatureStore, list[Place]]:
-    """Returns where the features lie, and every place that was thought of."""
+    """Returns the store of the features, and every place searched."""
     place = as_place(features)
     if not isinstance(place, Path):
         return FeatureStore(place), [place]
@@ -270,7 +268,7 @@ def _read_all(
 def _read_rows(
     store: FeatureStore, videos: Iterable[str]
 ) -> Iterator[tuple[str, StoredRows | None]]:
-    """Yields what is stored of each video, None where nothing is."""
+    """Yields each video with its stored rows, None where there are none."""
 
     def read(video: str) -> tuple[str, StoredRows | None]:
         id = as_id(video)

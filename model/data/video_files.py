@@ -1,4 +1,4 @@
-"""Videos by name -> their files, wherever the Ego4D client puts them, and which are stereo."""
+"""Video files by name, in all folders of the Ego4D client, and their stereo flags."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ from weights.storage.folders import Place
 def locate_videos(
     data: DataRoot, videos: Iterable[str], folder: Path | None = None
 ) -> dict[str, Video]:
-    """Returns where each video of a data root is or should be; not whether it is there.
+    """Returns the path of each video of a data root, whether or not it exists.
 
     Args:
-        data: whose `ego4d.json` says which videos are stereo.
-        videos: which.
-        folder: of the files, or of the root the client filled; that of the data if None.
+        data: its `ego4d.json` has the stereo flags.
+        videos: names.
+        folder: of the files, or the root the client filled; None takes the data root.
 
     Raises:
         ExtractError: `ego4d.json` cannot be used.
@@ -44,7 +44,7 @@ def locate_videos(
 
 
 def lengths_beside(*places: Place | None) -> dict[str, int]:
-    """Returns by id the frames of videos, as an `ego4d.json` beside or above local folders states.
+    """Returns frame counts by video id, from an `ego4d.json` beside or above local folders.
 
     Raises:
         ExtractError: `ego4d.json` cannot be used.
@@ -57,14 +57,13 @@ def lengths_beside(*places: Place | None) -> dict[str, int]:
 
 
 def find_videos(folder: Path, videos: Sequence[str]) -> dict[str, Video]:
-    """Returns the file of each video, named by it and ending as a video does.
+    """Returns the file of each video: its name with a video suffix.
 
-    Where no file is named so, one will do whose name only spells its letters in another way
-    (composed or decomposed).
+    Failing that, a file whose name is equal in Unicode NFC is taken.
 
     Raises:
         AnnotationInvalid: a video has no file, or more than one.
-        ExtractError: an `ego4d.json` beside the videos, which says what is stereo, cannot be used.
+        ExtractError: an `ego4d.json` beside the videos, with the stereo flags, cannot be used.
     """
     there: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):

@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult]:
-    """Scores a bundle on the splits asked for and prints a table of each."""
+    """Scores a bundle on each split and prints its table."""
     data = DataRoot.find(options.data, options.version)
     calibration = predictor.manifest.calibration
     how = MeasureConfig(
@@ -107,15 +107,15 @@ def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult
 
 
 def _lta_windows(predictor: Predictor, options: EvaluateOptions) -> Enumeration:
-    """Those asked for, else those of the bundle's own figures."""
+    """The enumeration given, else that of the bundle's own figures."""
     is_old = predictor.manifest.training.get("lta_windows") == WINDOWS
     return options.lta_windows or (WINDOWS if is_old else "current")
 
 
 def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
-    """Looks whether a label id is the same name to the bundle and to the data."""
+    """Checks that label ids have the same names in the bundle and in the data."""
     known = predictor.manifest.label_spaces
-    for space, names in data.taxonomy().items():
+    for space, names in data.taxonomy.items():
         ours = known.get(space, names)
         if len(ours) != len(names):
             raise AnnotationInvalid(
@@ -131,7 +131,7 @@ def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
 
 
 def _splits_with_truth(data: DataRoot) -> list[Split]:
-    """The splits that can be scored: Ego4D keeps its test labels to itself."""
+    """The splits with labels: those of Ego4D's test are not published."""
     if (data.root / "hidden").is_dir():
         return ["val", "test"]
     print("the truth of test is not there (Ego4D keeps it): val alone is scored", file=sys.stderr)

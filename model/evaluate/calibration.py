@@ -1,4 +1,4 @@
-"""One temperature per output, fitted on validation, so that a probability means what it says.
+"""Temperature calibration: one temperature per output, fitted on validation logits.
 
 A sum of four logits is over-confident; dividing it by a temperature changes no decision.
 """
@@ -50,12 +50,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> Calibration:
 
 
 def competing(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns what one temperature is fitted on: rows of logits (R, Y) and their label (R,).
+    """Returns the rows that one temperature is fitted on: logits (R, Y) and labels (R,).
 
     Args:
         logits: (M, m, Y); with one label the m nodes compete, and a row is a sample.
-        labels: (M, m) class ids, or one-hot over the nodes when they compete; rows of which it is
-            IGNORE are left out.
+        labels: (M, m) class ids, or one-hot over competing nodes; IGNORE rows are left out.
     """
     if logits.shape[-1] == 1:
         is_known = (labels != IGNORE).all(dim=1)
@@ -68,7 +67,7 @@ def competing(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def collect_logits(
     models: Mapping[str, TaskModel], samples: Mapping[str, Samples], config: ModelConfig
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]:
-    """Runs every sample of the tasks that have a model.
+    """Evaluates all samples of the tasks that have a model.
 
     Returns:
         logits (M, n, Y) and labels (M, n), both task -> output.

@@ -1,6 +1,6 @@
 """The metrics of the four tasks, as Ego4D's evaluators compute them, averaged per sample.
 
-Values may be NaN where a sample has no label to be measured by; means leave those out.
+Values are NaN for samples without a label; means leave those out.
 """
 
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 KeyframeRate = Literal["segment", "30"]
-"""How frames become the seconds of a localisation error."""
+"""Frame rate that turns a localisation error into seconds."""
 
 Values = NDArray[np.float64]
 """One value per sample, (M,); their mean is the metric."""
 
 
 def hits(logits: Tensor, labels: Tensor, *, k: int = 1) -> Values:
-    """Returns 1 where the label is among a row's best k, else 0: logits (M, Y), labels (M,)."""
+    """Returns top-k accuracy per row, 0 or 1, (M,): logits (M, Y), labels (M,)."""
     best = logits.topk(k, dim=1).indices if k > 1 else logits.argmax(dim=1, keepdim=True)
     return (best == labels.unsqueeze(1)).any(dim=1).double().numpy()
 
 
 def mean(values: Values) -> float:
-    """Returns the mean of the values that are not NaN; there must be one."""
+    """Returns the mean of the values that are not NaN, at least one."""
     return float(values[~np.isnan(values)].mean())
 
 
@@ -36,7 +36,7 @@ def means(metrics: Mapping[str, Values]) -> dict[str, float]:
 
 
 def class_mean(values: Values, labels: Tensor) -> float:
-    """Returns the mean over the classes there are of each class's mean: labels (M,)."""
+    """Returns the mean of the means per class, over the classes in labels, (M,)."""
     _, member = np.unique(labels.numpy(), return_inverse=True)
     return float((np.bincount(member, weights=values) / np.bincount(member)).mean())
 
@@ -75,7 +75,7 @@ def keyframe_error_s(
         pnr_frame: (M,) annotated keyframe, on the same count.
         start_s: (M,) segment start.
         end_s: (M,) segment end.
-        rate: which of the two.
+        rate: "segment" for Ego4D's rule, "30" for the authors'.
     """
     length = end_frame - start_frame
     fps = (length + 1) / (end_s - start_s) if rate == "segment" else 30.0
@@ -112,10 +112,10 @@ def anticipation_errors(
 ) -> dict[str, Values]:
     """Returns per-sample ED@Z of every output and of their combination, (M,), and the AUED.
 
-    An action is what all outputs say together, as one symbol: hypothesis k of it is made of the
-    k-th hypotheses of the outputs. AUED is the area under ED@z for z = 1..Z by the trapezoid rule
-    over Z - 1. A step without a label, which is negative, is left out of the truth and of every
-    hypothesis alike, so that Z is the number of labelled steps; without any, a value is NaN.
+    An action is the tuple of all outputs as one symbol: its hypothesis k combines the k-th
+    hypotheses of the outputs. AUED is the area under ED@z for z = 1..Z by the trapezoid rule over
+    Z - 1. Unlabelled (negative) steps are left out of the truth and of every hypothesis, so that Z
+    is the number of labelled steps; without any, a value is NaN.
 
     Args:
         futures: output -> (M, K, Z) sampled ids.
@@ -144,7 +144,7 @@ def _labelled_errors(sampled: Tensor, truth: Tensor) -> tuple[Values, Values]:
 
 
 def _joined(sequences: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """One symbol for what several sequences say together; negative where one says nothing."""
+    """One symbol per tuple of several sequences; negative where one of them is unlabelled."""
     sampled, truth = sequences[0]
     for other, right in sequences[1:]:
         width = int(max(other.max(), right.max())) + 1
@@ -169,12 +169,12 @@ def calibration_error(probabilities: Tensor, labels: Tensor, *, num_bins: int = 
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How often answers of each confidence are right.
+    """Accuracy of answers per bin of confidence.
 
     Attributes:
         count: (bins,) answers.
-        confidence: (bins,) mean probability of the best label; NaN where there is no answer.
-        accuracy: (bins,) share of right answers; NaN where there is no answer.
+        confidence: (bins,) mean probability of the best label; NaN in empty bins.
+        accuracy: (bins,) share of right answers; NaN in empty bins.
     """
 
     count: Values

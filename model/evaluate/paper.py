@@ -1,7 +1,4 @@
-"""What the paper reports on Ego4D v1 (Tables 1, 2, 3, 4, 6 and 7), as shares.
-
-Shown beside our figures only where the data is Ego4D.
-"""
+"""Published figures of the paper on Ego4D v1 (Tables 1, 2, 3, 4, 6 and 7), as shares."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +27,7 @@ PAPER: dict[str, Figures] = {
     "mtl-tt": (0.2230, 0.2950, 0.7096, 0.738, 0.757, 0.62),
     "egopack": (0.2510, 0.3110, 0.7183, 0.728, 0.752, 0.61),
 }
-"""Method -> one figure a column."""
+"""Method -> one figure per column."""
 
 SUBSETS: dict[tuple[str, ...], Figures] = {
     ("ar", "oscc"): (0.2398, 0.3060, 0.7081, None, None, None),
@@ -44,7 +41,7 @@ SUBSETS: dict[tuple[str, ...], Figures] = {
     ("ar", "lta", "pnr"): (0.2224, 0.2983, None, 0.745, 0.743, 0.62),
     ("lta", "oscc", "pnr"): (None, None, 0.7106, 0.746, 0.751, 0.63),
 }
-"""Tasks trained together (Table 7) -> one figure a column."""
+"""Tasks trained together (Table 7) -> one figure per column."""
 
 
 TEST: dict[str, dict[str, float]] = {
@@ -52,15 +49,15 @@ TEST: dict[str, dict[str, float]] = {
     "oscc": {"accuracy": 0.721},
     "pnr": {"error_s": 0.66},
 }
-"""EgoPack on test (Table 3): task -> metric; OSCC there is told from SlowFast features."""
+"""EgoPack on test (Table 3): task -> metric; its OSCC uses SlowFast features."""
 
 
 WINDOWS: Enumeration = "before-2023-08"
-"""The windows of LTA that the paper's validation figures are of: one fewer in every clip."""
+"""Enumeration of LTA windows in the paper's validation figures: one fewer in every clip."""
 
 
 def comparable(figures: Figures, lta_windows: Enumeration) -> Figures:
-    """Returns the figures of val without LTA's where ours are of other windows."""
+    """Returns the figures of val, without LTA's if ours have other windows."""
     if lta_windows == WINDOWS:
         return figures
     pairs = zip(METRICS, figures, strict=True)
@@ -68,12 +65,7 @@ def comparable(figures: Figures, lta_windows: Enumeration) -> Figures:
 
 
 def published(split: str, lta_windows: Enumeration) -> dict[str, dict[str, float]]:
-    """Returns EgoPack's figures on a split that stand beside ours, task -> metric.
-
-    Args:
-        split: none but val and test is reported.
-        lta_windows: which windows ours are of.
-    """
+    """Returns EgoPack's comparable figures on val or test, task -> metric; others have none."""
     found: dict[str, dict[str, float]] = TEST if split == "test" else {}
     if split == "val":
         figures = comparable(PAPER["egopack"], lta_windows)
@@ -84,10 +76,7 @@ def published(split: str, lta_windows: Enumeration) -> dict[str, dict[str, float
 
 
 def learnt_from_ego4d(training: Mapping[str, Any]) -> bool:
-    """Tells whether a manifest's training facts name Ego4D as the data.
-
-    A generated world's figures say nothing beside the paper's and are never shown so.
-    """
+    """Whether a manifest's training data is Ego4D, so that the paper's figures are comparable."""
     return str(training.get("data", "")).lower().startswith("ego4d")
 
 

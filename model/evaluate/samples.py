@@ -1,4 +1,4 @@
-"""The samples that an evaluation scores: those with a label and features, and what training saw."""
+"""Samples of an evaluation: labelled ones with features, and the training labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from model.tasks import AR, LTA, TASKS
 
 @dataclass(frozen=True, eq=False)
 class SampleSource:
-    """Where the samples of an evaluation come from.
+    """Source of the samples of an evaluation.
 
     Attributes:
-        predictor: whose tasks are scored.
+        predictor: with the tasks to score.
         data: the annotations.
-        lta_windows: which windows of LTA are scored.
+        lta_windows: enumeration of LTA windows.
         features: name of a feature set of the data root, or a folder or URL of one; None takes the
-            set of the bundle's encoder, filled from the videos where it is incomplete.
+            set of the bundle's encoder and extracts what is missing.
         packed_under: folder where `features` are packed into a mapped file; None packs nothing.
-        missing: what becomes of samples whose video has no features.
+        missing: whether samples of videos without features are refused.
     """
 
     predictor: Predictor
@@ -41,9 +41,9 @@ class SampleSource:
     missing: Missing = "refuse"
 
     def of_training(self) -> dict[str, Samples]:
-        """Returns training samples for the baselines, which never look at a feature: none is read.
+        """Returns the training samples without features, for the label-only baselines.
 
-        AR's come with LTA's, whose baseline counts actions.
+        AR's are added to LTA's, whose baseline counts actions.
         """
         tasks = self._tasks
         also = [AR.name] if LTA.name in tasks and AR.name not in tasks else []
@@ -52,7 +52,7 @@ class SampleSource:
     def of_split(self, split: Split) -> tuple[dict[str, Samples], list[str]]:
         """Returns a split's samples of every task that has labels, and videos without features.
 
-        Features are looked at here, before anything is answered.
+        All features are checked here.
 
         Raises:
             AnnotationInvalid: a file is missing or malformed, or no task has a label.
@@ -84,11 +84,11 @@ class SampleSource:
         return [task for task in TASKS if task in self.predictor.tasks]
 
     def _unread(self, records: SplitRecords) -> dict[str, Samples]:
-        """Samples that know their labels alone."""
+        """Samples with labels and no features."""
         return split_samples(records, Tracks.unread(records.videos), enumeration=self.lta_windows)
 
     def _labelled(self, records: SplitRecords, split: Split) -> list[str]:
-        """The tasks of which there are labels; one at least."""
+        """The tasks with labels, at least one."""
         scored = [task for task, found in self._unread(records).items() if not found.hidden]
         if not scored:
             raise AnnotationInvalid(
@@ -100,7 +100,7 @@ class SampleSource:
     def _tracks(
         self, videos: Sequence[str], annotated: Mapping[str, Annotated], progress: Progress
     ) -> Tracks:
-        """Features from files, or made by the bundle's encoder."""
+        """Features from files, or extracted by the bundle's encoder."""
         encoder = self.predictor.encoder
         if self.features is None:
             name = "-".join(filter(None, (encoder.name, encoder.fingerprint[:12])))

@@ -1,12 +1,11 @@
-"""Logits and labels of a split -> every metric of every task.
+"""Scores of a split: every metric of every task, from logits and labels.
 
-A label that nobody gave, IGNORE, is left out of every metric.
+Unlabelled samples (IGNORE) are left out of every metric.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from model.config import ModelConfig
@@ -34,13 +33,13 @@ Outputs = Mapping[str, Mapping[str, Tensor]]
 """Task -> output -> tensor."""
 
 PerSample = dict[str, dict[str, Values]]
-"""Task -> metric -> (M,); NaN where a sample has no label to be measured by."""
+"""Task -> metric -> (M,); NaN where a sample has no label."""
 
 ONE_CLASS = (Readout.CENTRE, Readout.GRAPH)
-"""Readouts that answer one class per sample."""
+"""Readouts with one class per sample."""
 
 TOP = 5
-"""Of the more forgiving accuracy."""
+"""k of the second top-k accuracy."""
 
 
 def score_split(
@@ -73,7 +72,7 @@ def score_logits(
         samples: task -> samples of the split, in the same order.
         config: of the model.
         temperature: "task.output" -> temperature.
-        seed: of the sampled futures, which no temperature moves.
+        seed: of the sampled futures.
     """
     values = per_sample(logits, labels, samples, config, seed=seed)
     return summarise(values, logits, labels, samples, temperature)
@@ -86,7 +85,7 @@ def summarise(
     samples: Mapping[str, Samples],
     temperature: Mapping[str, float],
 ) -> Metrics:
-    """Returns the means of per-sample values and what only a whole split has.
+    """Returns the means of per-sample values, and the metrics of a whole split.
 
     Arguments are those of `score_logits`, after what `per_sample` made of them.
     """
@@ -110,9 +109,9 @@ def per_sample(
 ) -> PerSample:
     """Returns the metrics sample by sample, whose mean is the metric.
 
-    What is measured follows from a task's readout, so a task that a user adds needs no line here:
-    one class per sample gives hits, future nodes give edit distances, one label per node gives
-    the keyframe's error in seconds. Arguments are those of `score_logits`.
+    The metrics follow from a task's readout, also for a user-defined task: top-k accuracy for one
+    class per sample, edit distances for future nodes, and the keyframe's error in seconds for one
+    label per node. Arguments are those of `score_logits`.
 
     Raises:
         ValueError: every label of an output is hidden.
@@ -144,18 +143,6 @@ def metric_name(spec: TaskSpec, output: str, metric: str, *, alone: str | None =
     return f"{output}_{metric}" if len(spec.outputs) > 1 else alone or metric
 
 
-def _probabilities(
-    spec: TaskSpec, outputs: Mapping[str, Tensor], temperature: Mapping[str, float]
-) -> dict[str, Tensor]:
-    """Calibrated probabilities, output -> (M, m, Y)."""
-    return {
-        name: torch.stack(
-            [output_probabilities(v, temperature.get(f"{spec.name}.{name}", 1.0)) for v in values]
-        )
-        for name, values in outputs.items()
-    }
-
-
 def _hits(
     spec: TaskSpec, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor]
 ) -> dict[str, Values]:
@@ -180,12 +167,12 @@ def _class_metrics(
 ) -> dict[str, float]:
     """Class-mean accuracy and expected calibration error of every output."""
     found = {}
-    for name, probability in _probabilities(spec, outputs, temperature).items():
+    for name, values in outputs.items():
         known = labels[name][:, 0] != IGNORE
-        truth = labels[name][known, 0]
-        right = hits(outputs[name][known, 0], truth)
-        found[metric_name(spec, name, "class_mean")] = class_mean(right, truth)
-        found[metric_name(spec, name, "ece")] = calibration_error(probability[known, 0], truth)
+        scores, truth = values[known, 0], labels[name][known, 0]
+        probability = output_probabilities(scores, temperature.get(f"{spec.name}.{name}", 1.0))
+        found[metric_name(spec, name, "class_mean")] = class_mean(hits(scores, truth), truth)
+        found[metric_name(spec, name, "ece")] = calibration_error(probability, truth)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Figures -> Markdown tables, and how a figure is written."""
+"""Markdown tables of figures, and the format of a figure."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,19 @@ from model.evaluate.scoring import Metrics
 
 LOWER_IS_BETTER = ("error_s", "_ed", "_aued", "ece")
 
-Bounds = Mapping[str, Mapping[str, tuple[float, float] | None]]
-"""Task -> metric -> interval, None where there is none."""
+Intervals = Mapping[str, Mapping[str, tuple[float, float] | None]]
+"""Task -> metric -> interval or None."""
 
 
-def format_table(split: str, result: Mapping[str, Metrics], intervals: Bounds | None = None) -> str:
+def format_table(
+    split: str, result: Mapping[str, Metrics], intervals: Intervals | None = None
+) -> str:
     """Returns the figures of one split as a Markdown table.
 
     Args:
         split: heading of the first column.
-        result: column -> figures; its column "model" says which rows there are.
-        intervals: of the model's figures, shown beside them.
+        result: column -> figures; the column "model" defines the rows.
+        intervals: of the model's figures.
     """
     columns = list(result)
     lines = [f"| {split} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
@@ -34,12 +36,12 @@ def format_table(split: str, result: Mapping[str, Metrics], intervals: Bounds | 
 
 
 def arrow(metric: str) -> str:
-    """Returns which way a metric gets better."""
+    """Returns the direction in which a metric improves."""
     return "↓" if metric.endswith(LOWER_IS_BETTER) else "↑"
 
 
 def format_value(metric: str, value: float) -> str:
-    """Returns a figure with its unit: shares of hits in per cent, distances plain, seconds."""
+    """Returns a figure with its unit: accuracies in per cent, distances plain, seconds."""
     if metric.endswith("_s"):
         return f"{value:.3f} s"
     if metric.endswith(LOWER_IS_BETTER):

@@ -1,4 +1,4 @@
-"""What answering without looking scores: chance, and the training frequencies."""
+"""Blind baselines: chance and training frequencies, without any feature."""
 
 from collections.abc import Mapping
 
@@ -17,23 +17,23 @@ def baselines(
     *,
     keyframe_rate: KeyframeRate = "segment",
 ) -> dict[str, Metrics]:
-    """Returns what answering without looking scores: chance, and the training frequencies.
+    """Returns the figures of the blind baselines "chance" and "frequency".
 
     "frequency" answers the most frequent class (AR, OSCC), the mean training position (PNR), and
     for LTA the better of the most frequent class 20 times and five futures drawn by frequency.
-    A task of which training has no label has neither.
+    A task without training labels has neither.
     """
     seen = {task: _source(samples, train) for task, samples in split.items()}
-    told = [task for task, samples in seen.items() if not samples.hidden]
-    ways = {"chance": True, "frequency": False}
+    labelled = [task for task, samples in seen.items() if not samples.hidden]
+    baselines = {"chance": True, "frequency": False}
     return {
-        name: {task: _unseen(split[task], seen[task], flat, keyframe_rate) for task in told}
-        for name, flat in ways.items()
+        name: {task: _unseen(split[task], seen[task], flat, keyframe_rate) for task in labelled}
+        for name, flat in baselines.items()
     }
 
 
 def _source(split: Samples, train: Mapping[str, Samples]) -> Samples:
-    """The training samples whose labels are counted for a task."""
+    """The training samples that give a task's label frequencies."""
     spec = split.spec
     if spec.readout is Readout.FUTURE:
         # Overlapping windows would count an action up to 20 times: prefer the actions themselves.
@@ -45,7 +45,7 @@ def _source(split: Samples, train: Mapping[str, Samples]) -> Samples:
 
 
 def _unseen(split: Samples, seen: Samples, uniform: bool, rate: KeyframeRate) -> dict[str, float]:
-    """Scores of an answer that ignores the video."""
+    """Scores of one blind baseline."""
     spec = split.spec
     if spec.readout is Readout.NODES:
         place = 0.5 if uniform else float(_positions(seen).nanmean())
@@ -70,7 +70,7 @@ def _unseen(split: Samples, seen: Samples, uniform: bool, rate: KeyframeRate) ->
 
 
 def _label_counts(samples: Samples) -> dict[str, Tensor]:
-    """How often each class is seen, output -> (Y,)."""
+    """Training count of each class, output -> (Y,)."""
     labels = {name: samples.labels[name].flatten() for name in samples.spec.outputs}
     return {name: values[values != IGNORE].bincount() for name, values in labels.items()}
 
@@ -78,7 +78,7 @@ def _label_counts(samples: Samples) -> dict[str, Tensor]:
 def _constant_futures(
     counts: Mapping[str, Tensor], split: Samples, *, uniform: bool
 ) -> dict[str, float]:
-    """Edit distances of futures that ignore the video; the better of two ways per metric."""
+    """Edit distances of blind futures; the better of two kinds per metric."""
     num, steps = len(split), split.spec.num_future
     generator = torch.Generator().manual_seed(0)
     drawn, best = {}, {}
@@ -90,13 +90,13 @@ def _constant_futures(
         )
         drawn[name] = picks.view(num, NUM_HYPOTHESES, steps)
         best[name] = count.argmax().expand(num, NUM_HYPOTHESES, steps)
-    ways = [drawn] if uniform else [drawn, best]
-    found = [means(anticipation_errors(futures, split.labels)) for futures in ways]
+    kinds = [drawn] if uniform else [drawn, best]
+    found = [means(anticipation_errors(futures, split.labels)) for futures in kinds]
     return {**{name: min(m[name] for m in found) for name in found[0]}, "samples": float(num)}
 
 
 def _positions(samples: Samples) -> Tensor:
-    """Where in its segment each keyframe lies, (M,), in [0, 1]; NaN where it is hidden."""
+    """Relative position of each keyframe in its segment, (M,), in [0, 1]; NaN where hidden."""
     assert samples.pnr_frame is not None
     start, end = samples.segments[:, 0].double().unbind(-1)
     return (samples.pnr_frame - start) / (end - start)

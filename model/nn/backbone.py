@@ -30,8 +30,8 @@ def encode_positions(positions: Tensor, width: int) -> Tensor:
 class BatchNorm(nn.Module):
     """Normalises over all nodes and channels of the batch, as the authors' code does.
 
-    A sample's output then depends on its batch mates, those of other ranks included: for importing
-    their checkpoints only.
+    A sample's output then depends on the other samples of the batch, over all ranks: for imported
+    checkpoints only.
     """
 
     def __init__(self, width: int) -> None:
@@ -50,16 +50,16 @@ class BatchNorm(nn.Module):
         return centred / (deviation + 1e-5) * self.weight + self.bias
 
 
-class UnionSAGE(SAGEConv):  # type: ignore[misc]
-    """PyG's GraphSAGE, told the union in place of its edges: the same mean without a scatter."""
+class BatchSAGE(SAGEConv):  # type: ignore[misc]
+    """PyG's GraphSAGE with a `GraphBatch` in place of edges: the same mean without a scatter."""
 
-    def propagate(self, union: GraphBatch, *, x: tuple[Tensor, Tensor], size: None) -> Tensor:
+    def propagate(self, batch: GraphBatch, *, x: tuple[Tensor, Tensor], size: None) -> Tensor:
         """Returns the mean over neighbours, (N, D), of the projected nodes, x[0]."""
-        return union.mean(x[0])
+        return batch.mean(x[0])
 
 
 class TemporalBackbone(nn.Module):
-    """Turns every node's S vectors into features that know their temporal neighbourhood.
+    """Turns every node's S vectors into features of its temporal neighbourhood.
 
     f_i = z_i + GNN(z + PE)_i with z the pooled vectors: the residual keeps the original features
     and the positions stay inside the graph branch. Each layer is GraphSAGE with a projection:
@@ -73,18 +73,18 @@ class TemporalBackbone(nn.Module):
         width = config.hidden_size
         self.pooling = NodePooling(config)
         self.convs = nn.ModuleList(
-            UnionSAGE(width, width, project=True) for _ in range(config.num_layers)
+            BatchSAGE(width, width, project=True) for _ in range(config.num_layers)
         )
         norm = nn.LayerNorm if config.norm == "node" else BatchNorm
         self.norms = nn.ModuleList(norm(width) for _ in range(config.num_layers))
         self.last = nn.Linear(width, width) if config.final_linear else nn.Identity()
         self.passes = 0
 
-    def forward(self, union: GraphBatch) -> Tensor:
+    def forward(self, batch: GraphBatch) -> Tensor:
         """Returns the features of every node, (N, D), in one pass over all tasks' graphs."""
         self.passes += 1
-        pooled: Tensor = self.pooling(union.xs, union.origin)  # (N, D)
-        h = pooled + encode_positions(union.positions, pooled.shape[1])
+        pooled: Tensor = self.pooling(batch.xs, batch.origin)  # (N, D)
+        h = pooled + encode_positions(batch.positions, pooled.shape[1])
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            h = F.leaky_relu(norm(conv(h, union)), NEGATIVE_SLOPE)
+            h = F.leaky_relu(norm(conv(h, batch)), NEGATIVE_SLOPE)
         return pooled + self.last(h) if len(self.convs) else pooled

@@ -1,4 +1,4 @@
-"""The backpack: frozen prototypes of every known task, one per (verb, noun) pair seen in training.
+"""Backpack: frozen prototypes of every known task, one per (verb, noun) pair of training.
 
 Paper Sec. 3.3: the perspectives of all tasks on the AR training split, averaged per action.
 """
@@ -23,9 +23,9 @@ class Backpack:
         prototypes: task -> (P, D) float32, same row order for all tasks.
         verb_id: (P,) int64.
         noun_id: (P,) int64.
-        count: (P,) int64, training samples behind each row.
-        search: which k-NN to use.
-        distance: what "close" means to it.
+        count: (P,) int64, training samples of each row.
+        search: k-NN implementation.
+        distance: of the search.
     """
 
     prototypes: dict[str, Tensor]
@@ -37,10 +37,10 @@ class Backpack:
     _indices: dict[str, NearestPrototypes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        """Checks the rows agree and indexes them.
+        """Checks shapes and builds the indices.
 
         Raises:
-            BackpackInvalid: there is no prototype, or tasks disagree on the rows.
+            BackpackInvalid: there is no prototype, or tasks differ in shape.
         """
         rows = len(self.verb_id)
         shapes = {task: tuple(p.shape) for task, p in self.prototypes.items()}
@@ -102,13 +102,12 @@ def average_per_action(
     """Averages perspectives of labelled actions into prototypes, in float64.
 
     Args:
-        perspectives: task -> (M, D), all tasks' views of the same M actions.
-        verb: (M,) verb ids; an action with IGNORE here or in `noun` is of no pair, and left out.
+        perspectives: task -> (M, D), of all tasks on the same M actions.
+        verb: (M,) verb ids; actions with IGNORE here or in `noun` are left out.
         noun: (M,) noun ids.
-        scale: "divided" divides the means by the number of tasks, as `ModelConfig.prototypes` has
-            it.
-        search: which k-NN the backpack will use.
-        distance: what "close" means to it.
+        scale: as `ModelConfig.prototypes`; "divided" divides the means by the number of tasks.
+        search: k-NN implementation.
+        distance: of the search.
 
     Raises:
         BackpackInvalid: no action has both labels.

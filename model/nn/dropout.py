@@ -1,16 +1,16 @@
-"""Dropout whose coins are cheap to toss."""
+"""Dropout with a fast random mask on CPUs."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SIDES = 1 << 16
+_LEVELS = 1 << 16  # values of the 16 random bits of each element
 
 
 class Dropout(nn.Module):
     """Zeroes a share of its input in training and scales up the rest, as nn.Dropout does.
 
-    On a CPU nn.Dropout draws one random number a value, which took longer than the Linear before
+    On a CPU nn.Dropout draws one random number per value, which took longer than the Linear before
     it; here one 64-bit number serves four values, and the share is exact to 1 in 65 536.
     """
 
@@ -36,6 +36,6 @@ class Dropout(nn.Module):
 
 
 def dropout_mask(count: int, share: float) -> Tensor:
-    """Returns which of `count` values stay, bool: each is dropped with probability `share`."""
+    """Returns the bool mask of kept values, (count,): each is dropped with probability `share`."""
     numbers = torch.empty(-(-count // 4), dtype=torch.int64).random_(-(2**63), None)
-    return numbers.view(torch.int16)[:count] >= round(share * SIDES) - SIDES // 2
+    return numbers.view(torch.int16)[:count] >= round(share * _LEVELS) - _LEVELS // 2

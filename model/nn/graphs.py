@@ -1,7 +1,7 @@
-"""Temporal graphs: which nodes of a task talk to each other, for any number of graphs at once.
+"""Temporal graphs: edges between the nodes of a task, and disjoint unions of graphs.
 
-Every graph of a task has the same shape, so a mean over neighbours is one small product a graph;
-graphs of different tasks join into one disjoint union that the backbone passes once.
+All graphs of a task have the same edges, so a mean over neighbours is one small product per graph;
+graphs of different tasks form one disjoint union for a single backbone pass.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ class GraphBatch:
     Attributes:
         xs: (M_t, S, D_in) vectors of every distinct node, task by task; (M_t, 1, D_in) where one
             vector stands for all S.
-        origin: (N,) distinct node that each node starts as; a graph's future nodes share one.
+        origin: (N,) distinct node of each node; a graph's future nodes share one.
         positions: (N,) temporal position of every node in its graph.
-        means: task -> (n, n), the matrix that averages over the neighbours in one of its graphs.
-        sizes: task -> how many of the nodes are its, in order.
+        means: task -> (n, n) matrix of the neighbour means in one graph.
+        sizes: task -> number of its nodes, in order.
     """
 
     xs: tuple[Tensor, ...]
@@ -35,21 +35,21 @@ class GraphBatch:
     sizes: dict[str, int]
 
     def split(self, nodes: Tensor) -> dict[str, Tensor]:
-        """Cuts what all nodes have, (N, D), into graphs, task -> (G, n, D)."""
+        """Splits values of all nodes, (N, D), into graphs, task -> (G, n, D)."""
         parts = zip(self.means.items(), nodes.split(list(self.sizes.values())), strict=True)
         return {task: part.unflatten(0, (-1, len(mean))) for (task, mean), part in parts}
 
     def mean(self, messages: Tensor) -> Tensor:
         """Returns each node's mean over its neighbours (eq. 2), zero where it has none, (N, D)."""
-        heard = [self.means[task] @ part for task, part in self.split(messages).items()]
-        return torch.cat([part.flatten(0, 1) for part in heard])
+        means = [self.means[task] @ part for task, part in self.split(messages).items()]
+        return torch.cat([part.flatten(0, 1) for part in means])
 
 
 def build_edges(spec: TaskSpec, config: ModelConfig) -> Tensor:
     """Returns the edges of one graph, (2, E), sources first.
 
-    Nodes closer than the task's reach are joined both ways; observed nodes also reach every
-    future node (supplement A.1), whatever the labels are: all of them, or the last alone.
+    Nodes closer than the task's reach are joined both ways; observed nodes, all or the last alone,
+    also have an edge to every future node (supplement A.1).
     """
     node = torch.arange(spec.num_nodes)
     distance = (node.unsqueeze(0) - node.unsqueeze(1)).abs()
@@ -63,18 +63,18 @@ def build_edges(spec: TaskSpec, config: ModelConfig) -> Tensor:
 def build_mean(spec: TaskSpec, config: ModelConfig) -> Tensor:
     """Returns the matrix, (n, n), whose row i averages over the neighbours of node i."""
     source, target = build_edges(spec, config)
-    hears = torch.zeros(spec.num_nodes, spec.num_nodes)
-    hears[target, source] = 1
-    return hears / hears.sum(dim=1, keepdim=True).clamp(min=1)
+    adjacency = torch.zeros(spec.num_nodes, spec.num_nodes)
+    adjacency[target, source] = 1
+    return adjacency / adjacency.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) -> GraphBatch:
     """Joins the graphs of several tasks.
 
     Args:
-        config: which edges lead to the future.
+        config: rule of the edges to future nodes.
         inputs: per task its spec and the observed nodes, (G, num_segments or num_nodes, S, D_in),
-            or one vector a node in place of S; future nodes are added here.
+            or one vector per node in place of S; future nodes are added here.
     """
     xs, origins, positions, means, sizes = [], [], [], {}, {}
     offset = 0

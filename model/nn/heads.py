@@ -23,7 +23,7 @@ class Perspective(nn.Module):
 
 
 class Classifier(nn.Module):
-    """One linear layer per label space of a task, each after a dropout of its own."""
+    """One linear layer per label space of a task, each with its own dropout."""
 
     def __init__(self, width: int, num_labels: Mapping[str, int], *, dropout: float) -> None:
         super().__init__()

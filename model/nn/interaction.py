@@ -12,7 +12,7 @@ class InteractionLayer(nn.Module):
     """One round of eq. 3: h <- W_root h + W_nbr max over its k prototypes.
 
     With `interaction="authors"` the maximum includes h itself, and LayerNorm, ReLU and a Linear
-    follow; their result is added to h where the config says so.
+    follow; with `interaction_skip` their result is added to h.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -38,9 +38,9 @@ class InteractionLayer(nn.Module):
 class PrototypeInteraction(nn.Module):
     """Refines one task's perspective with its closest prototypes.
 
-    As in the paper, neighbours are looked up again before every layer, because each layer moves
-    the query; `rematch=False` keeps the first ones. Prototypes are an input, never a parameter:
-    no gradient reaches them.
+    As in the paper, neighbours are searched again before every layer, because each layer changes
+    the query; `rematch=False` keeps the first ones. Prototypes are an input, not a parameter: they
+    get no gradient.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -59,11 +59,11 @@ class PrototypeInteraction(nn.Module):
         Args:
             queries: (Q, D) perspectives of the input at hand.
             prototypes: (P, D), one row per (verb, noun) pair.
-            index: the same prototypes, searchable.
+            index: of the same prototypes.
 
         Returns:
-            The refined queries (Q, D); rows (Q, k) and similarities (Q, k) of the first match,
-            which are the evidence a caller sees.
+            The refined queries (Q, D); rows (Q, k) and similarities (Q, k) of the first search,
+            which become the evidence of an answer.
         """
         prototypes = prototypes.detach()
         rows, similarity = index.search(queries.detach(), self.num_neighbours)

@@ -1,7 +1,7 @@
-"""k nearest prototypes, by cosine or Euclidean distance: exact torch and FAISS, one signature.
+"""Exact k-NN search over prototypes, by cosine or Euclidean distance, in torch or FAISS.
 
-The only home of faiss. Both return the same neighbours; `auto` takes whichever was measured to be
-faster for this many prototypes.
+Both return the same neighbours; `auto` takes the one measured to be faster for the number of
+prototypes.
 """
 
 from typing import Literal, Protocol
@@ -16,7 +16,7 @@ SearchName = Literal["torch", "faiss", "auto"]
 Distance = Literal["cosine", "l2"]
 
 FEW_PROTOTYPES = 256
-"""Up to here FAISS was measured to be the faster on a CPU (100 rows: 0.02 against 0.03 ms for 4
+"""Up to this number FAISS was measured to be faster on a CPU (100 rows: 0.02 against 0.03 ms for 4
 queries); with 400 rows and more torch is, six times so with 4 000 rows and 64 queries."""
 
 
@@ -82,14 +82,14 @@ class FaissIndex:
 def build_index(
     prototypes: Tensor, search: SearchName = "auto", distance: Distance = "cosine"
 ) -> NearestPrototypes:
-    """Indexes prototypes, (P, D), with the search named, or with the faster for this many.
+    """Indexes prototypes, (P, D); "auto" takes the faster search for their number.
 
-    The choice depends on P alone: a race at load time would let chance decide between two searches
-    that differ in the last bit, and so between two runs of the same seed.
+    The choice depends on P alone: timing at load time would choose at random between searches that
+    differ in the last bit, and two runs of a seed would differ.
     """
     if search == "auto":
-        few = len(prototypes) <= FEW_PROTOTYPES and not prototypes.is_cuda
-        search = "faiss" if few else "torch"
+        is_small = len(prototypes) <= FEW_PROTOTYPES and not prototypes.is_cuda
+        search = "faiss" if is_small else "torch"
     kind = FaissIndex if search == "faiss" else TorchIndex
     return kind(prototypes, distance)
 

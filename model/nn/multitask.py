@@ -1,4 +1,4 @@
-"""MultiTaskModel: one backbone pass, every task's perspective (paper Sec. 3.2)."""
+"""Multi-task model: a shared backbone with a head per task (paper Sec. 3.2)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -59,12 +59,12 @@ class MultiTaskModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Returns backbone features, task -> (G*N, D), of all tasks in one pass.
 
-        With `norm="batch"` each task takes a pass of its own: its statistics are of one task's
-        graphs, as in the authors' code, and not of whatever else was asked.
+        With `norm="batch"` each task has a pass of its own, so that its statistics are of one
+        task's graphs, as in the authors' code.
 
         Args:
             inputs: task -> observed nodes.
-            specs: of the tasks given; those of the known tasks when left out.
+            specs: of the tasks in `inputs`; None takes those of the known tasks.
         """
         known = self.specs if specs is None else specs
         graphs = [(known[task], nodes) for task, nodes in inputs.items()]
@@ -75,5 +75,5 @@ class MultiTaskModel(nn.Module):
         return {task: nodes.flatten(0, 1) for task, nodes in features.items()}
 
     def perspectives(self, features: Tensor) -> dict[str, Tensor]:
-        """Returns every known task's view of the same features, task -> (..., D)."""
+        """Returns every known task's perspective on features, task -> (..., D)."""
         return {task: head(features) for task, head in self.heads.items()}

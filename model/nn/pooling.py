@@ -1,4 +1,4 @@
-"""From many vectors to one: over a node's S vectors, over a graph's nodes, over a task's nodes."""
+"""Pooling layers: of a node's S vectors, and of the nodes that an answer is read from."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -36,21 +36,21 @@ class NodePooling(nn.Module):
     def forward(self, xs: Sequence[Tensor], origin: Tensor) -> Tensor:
         """Returns one vector per node, (N, D).
 
-        Nodes that start alike stay alike until dropout tells them apart, and are computed once.
+        Nodes with the same input are computed once, up to the first dropout.
 
         Args:
             xs: (M_t, S, D_in), or (M_t, 1, D_in), vectors of the distinct nodes; M in all.
-            origin: (N,) distinct node that each node starts as.
+            origin: (N,) distinct node of each node.
         """
         before, after = self.layers[1:3], self.layers[3:]
         runs = [torch.cat(list(run)) for _, run in groupby(xs, lambda x: x.shape[1])]
-        alike: Tensor = before(torch.cat([self._embed(run) for run in runs]))  # (M, D)
+        distinct: Tensor = before(torch.cat([self._embed(run) for run in runs]))  # (M, D)
         if self.training:
-            return after(alike.index_select(0, origin))  # type: ignore[no-any-return]
-        return after(alike).index_select(0, origin)  # type: ignore[no-any-return]
+            return after(distinct.index_select(0, origin))  # type: ignore[no-any-return]
+        return after(distinct).index_select(0, origin)  # type: ignore[no-any-return]
 
     def _embed(self, x: Tensor) -> Tensor:
-        """The first Linear; a vector that stands for all S meets the sum of their weights."""
+        """The first Linear; a vector that stands for all S takes the sum of their weights."""
         layer = self.layers[0]
         assert isinstance(layer, nn.Linear)
         weight = layer.weight
@@ -60,7 +60,7 @@ class NodePooling(nn.Module):
 
 
 def select_nodes(spec: TaskSpec, features: Tensor) -> Tensor:
-    """Keeps the nodes a task's answer depends on, (G, n, D), from all its nodes, (G*N, D).
+    """Selects the nodes of a task's answer, (G, n, D), from all its nodes, (G*N, D).
 
     CENTRE keeps one node a graph, FUTURE the unobserved ones, GRAPH and NODES all of them.
     """

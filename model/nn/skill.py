@@ -1,4 +1,4 @@
-"""Skill: a novel task learnt with the backpack; every perspective casts a vote (paper Sec. 3.3)."""
+"""Skill: a novel task trained with the backpack, whose perspectives vote (paper Sec. 3.3)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from model.nn.pooling import pool_graph, select_nodes
 from model.tasks import Readout, TaskSpec
 
 OWN = "own"
-"""The novel task's own head among the votes."""
+"""Vote of the novel task's own head."""
 
 
 @dataclass(frozen=True, eq=False)
 class Votes:
-    """What every perspective says of a batch of graphs.
+    """Votes of every perspective on a batch of graphs.
 
     Attributes:
         logits: output -> vote -> (G, n, Y); votes are the known tasks and "own".
         rows: perspective -> (G, n', k) prototypes retrieved for the nodes of each graph.
-        similarity: perspective -> (G, n', k) how close they are.
-        fusion: whether the votes' logits are added or averaged.
+        similarity: perspective -> (G, n', k) of these prototypes.
+        fusion: of the votes' logits.
     """
 
     logits: dict[str, dict[str, Tensor]]
@@ -89,8 +89,8 @@ class Skill(nn.Module):
         Args:
             features: (G*N, D) backbone features of this task's graphs.
             views: the known tasks' heads.
-            backpack: prototypes made by the same heads; None when there are no perspectives.
-            views_learn: heads that learn send the backbone a gradient; frozen ones none.
+            backpack: prototypes made by the same heads; None if there are no perspectives.
+            views_learn: the heads are trained and pass gradients to the backbone.
         """
         nodes = select_nodes(self.spec, features)  # (G, n, D)
         shape = nodes.shape[:2]

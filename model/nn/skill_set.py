@@ -1,4 +1,4 @@
-"""SkillSet: everything a bundle can answer, one backbone pass per distinct backbone."""
+"""Skill set: all models of a bundle, with one pass per distinct backbone."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from weights.errors import BundleError
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """A multi-task model and the backpack its heads filled.
+    """A multi-task model and the backpack made by its heads.
 
     Attributes:
         model: backbone and known tasks' heads.
-        backpack: None where no skill on this backbone has perspectives.
-        tuned_from: fingerprint of the model that filled the backpack, when a novel task's training
-            has moved the backbone since (protocol `paper`).
+        backpack: None if no skill on this backbone has perspectives.
+        tuned_from: fingerprint of the model that filled the backpack, if a novel task's training
+            has changed the backbone since (protocol `paper`).
     """
 
     model: MultiTaskModel
@@ -52,12 +52,12 @@ class SkillSet(nn.Module):
 
     Attributes:
         skills: task -> skill.
-        specs: task -> spec, of the tasks that can be answered.
-        backbone_passes: passes made so far, over all backbones.
+        specs: task -> spec, of all skills.
+        backbone_passes: passes so far, over all backbones.
     """
 
     def __init__(self, backbones: Mapping[str, Backbone], skills: Mapping[str, tuple[Skill, str]]):
-        """Puts skills on backbones.
+        """Groups skills by backbone.
 
         Args:
             backbones: name -> frozen model and its backpack.

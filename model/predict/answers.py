@@ -1,4 +1,4 @@
-"""Votes of one graph -> typed answers with labels, seconds, probabilities and evidence."""
+"""Typed answers from votes: labels, seconds, calibrated probabilities and evidence."""
 
 from collections.abc import Mapping, Sequence
 
@@ -38,8 +38,7 @@ def graph_votes(votes: Votes, graph: int) -> Votes:
 def output_probabilities(logits: Tensor, temperature: float) -> Tensor:
     """Returns calibrated probabilities of summed logits, (n, Y).
 
-    With one label the nodes compete: the result is (n, 1) and says where, given that it is
-    somewhere.
+    With one label the nodes compete: the result, (n, 1), is the distribution over nodes.
     """
     return (logits / temperature).softmax(dim=0 if logits.shape[-1] == 1 else -1)
 
@@ -47,11 +46,11 @@ def output_probabilities(logits: Tensor, temperature: float) -> Tensor:
 def name_prototypes(
     backpack: Backpack, labels: Mapping[str, Sequence[str]], matches: Sequence[tuple[int, float]]
 ) -> list[Neighbour]:
-    """Returns retrieved rows as a caller sees them.
+    """Returns retrieved rows with their label names.
 
     Args:
-        backpack: where they were found.
-        labels: label space -> names by id; imported backpacks may not know an action (-1).
+        backpack: of the rows.
+        labels: label space -> names by id; ids of imported backpacks may be unknown (-1).
         matches: (row, similarity) pairs.
     """
 
@@ -70,7 +69,7 @@ def name_prototypes(
 
 
 class AnswerReader:
-    """Reads answers in the label spaces and temperatures of one bundle."""
+    """Reads answers with the label spaces and temperatures of one bundle."""
 
     def __init__(self, manifest: Manifest, skills: SkillSet) -> None:
         self._labels = manifest.label_spaces | FIXED_LABELS
@@ -88,7 +87,7 @@ class AnswerReader:
     def segment(
         self, bounds: tuple[float, float], votes: Mapping[str, Votes], *, top_k: int
     ) -> SegmentAnswer:
-        """Joins what every skill says of one segment."""
+        """Returns the answers of every skill for one segment."""
         ar: ArAnswer | None = None
         oscc: OsccAnswer | None = None
         pnr: PnrAnswer | None = None
@@ -162,12 +161,12 @@ class AnswerReader:
         evidence: Evidence,
         top_k: int,
     ) -> None:
-        """Adds which prototypes one skill retrieved at a node and how each perspective voted."""
+        """Adds the prototypes that a skill retrieved at a node, and each perspective's vote."""
         spec = self._skills.specs[task]
-        everywhere = spec.readout is Readout.GRAPH  # every node counts: show the closest of all
+        all_nodes = spec.readout is Readout.GRAPH  # the closest prototypes over all nodes
         evidence.neighbours[task] = {}
         for view, rows in votes.rows.items():
-            nodes = slice(None) if everywhere else slice(node, node + 1)
+            nodes = slice(None) if all_nodes else slice(node, node + 1)
             matches = zip(
                 rows[nodes].flatten().tolist(),
                 votes.similarity[view][nodes].flatten().tolist(),
@@ -181,7 +180,7 @@ class AnswerReader:
 
     def _neighbours(self, task: str, matches: list[tuple[int, float]], k: int) -> list[Neighbour]:
         backpack = self._skills.backpacks[self._skills.backbone_of[task]]
-        assert backpack is not None  # it gave the matches
+        assert backpack is not None  # the source of the matches
         closest: dict[int, float] = {}
         for row, similarity in matches:
             closest[row] = max(similarity, closest.get(row, -1.0))
@@ -196,6 +195,6 @@ class AnswerReader:
 
 
 def _node_time(bounds: tuple[float, float], node: int, num_nodes: int) -> float:
-    """Left edge of a node, as Ego4D's evaluation has it."""
+    """Left edge of a node, as in Ego4D's evaluation."""
     start_s, end_s = bounds
     return start_s + node * (end_s - start_s) / num_nodes

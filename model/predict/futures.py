@@ -1,7 +1,7 @@
-"""LTA's sampled futures: whole hypotheses drawn from the logits of every future step.
+"""Sampled futures of LTA: whole hypotheses drawn from the logits of every future step.
 
-They are drawn at the config's own temperature, 1 as in the authors' code: the temperatures fitted
-on validation belong to probabilities that are shown, and flatter ones draw worse futures.
+Sampling has its own temperature in the config, 1 as in the authors' code: those fitted by
+calibration are flatter and give worse futures.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from model.tasks import NUM_HYPOTHESES
 def sample_futures(
     logits: Mapping[str, Tensor], *, config: ModelConfig, seed: int
 ) -> dict[str, Tensor]:
-    """Draws K futures, label by label and independently, as Ego4D's generator does.
+    """Samples K futures, label by label and independently, as Ego4D's generator does.
 
     Args:
-        logits: output -> (Z, Y), as they are added up, not calibrated.
-        config: its `future_temperature`, and whether the first hypothesis is drawn at all.
-        seed: the same seed and logits give the same futures, whatever else is asked.
+        logits: output -> (Z, Y), fused and not calibrated.
+        config: its `future_temperature` and `greedy_first`.
+        seed: the same seed and logits always give the same futures.
 
     Returns:
         output -> (K, Z) label ids.
@@ -41,11 +41,11 @@ def sample_futures(
 def sample_split(
     logits: Mapping[str, Tensor], names: Sequence[str], *, config: ModelConfig, seed: int
 ) -> dict[str, Tensor]:
-    """Draws K futures of every sample of a split.
+    """Samples K futures of every sample of a split.
 
     Args:
         logits: output -> (M, Z, Y).
-        names: ids of the M samples; each draws with a seed made from `seed` and its id.
+        names: ids of the M samples; each has a seed derived from `seed` and its id.
         config: as for `sample_futures`.
         seed: of the split.
 
@@ -60,6 +60,6 @@ def sample_split(
 
 
 def seed_of(seed: int, sample_id: str) -> int:
-    """Returns the seed of one sample: it does not depend on the sample's place among others."""
+    """Returns the seed of one sample, which does not depend on its position in a split."""
     digest = hashlib.sha256(f"{seed}/{sample_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1  # a generator takes 63 bits

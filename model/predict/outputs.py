@@ -1,4 +1,4 @@
-"""Typed answers: what a prediction is once logits have become labels, seconds and probabilities."""
+"""Prediction dataclasses: labels, seconds, probabilities and evidence of every task."""
 
 from dataclasses import dataclass, field
 
@@ -30,7 +30,7 @@ class OsccAnswer:
 
 @dataclass(frozen=True)
 class InstantAnswer:
-    """When something happens, if it does: `scores` has one entry per sampled instant."""
+    """Time of an event, if it happens; `scores` has one entry per sampled instant."""
 
     time_s: float
     probability: float
@@ -38,16 +38,16 @@ class InstantAnswer:
 
 
 class PnrAnswer(InstantAnswer):
-    """When the state changes."""
+    """Time of the state change."""
 
 
 @dataclass(frozen=True)
 class SkillAnswer:
-    """What a skill besides the four says of a segment: one of the two, as its readout has it.
+    """A user-defined skill's answer for a segment: one of the two, by its readout.
 
     Attributes:
-        labels: what it is, most probable first.
-        instant: when it happens.
+        labels: classes, most probable first.
+        instant: time of an event.
     """
 
     labels: list[Ranked] | None = None
@@ -66,7 +66,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Why: retrieved prototypes per perspective, and how each perspective voted per output.
+    """Retrieved prototypes per perspective, and each perspective's vote per output.
 
     `neighbours[skill][perspective]` and `votes["ar.verb"][perspective]`; the novel task's own
     head votes as "own".
@@ -78,7 +78,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class SegmentAnswer:
-    """Everything said about one stretch of the clip; tasks not asked for are None or absent."""
+    """Answers for one segment of the clip; those of tasks not requested are None or absent."""
 
     start_s: float
     end_s: float
@@ -116,7 +116,7 @@ class LtaAnswer:
 
 @dataclass(frozen=True)
 class ForecastAnswer:
-    """What a skill besides the four says of the future.
+    """A user-defined skill's forecast.
 
     Attributes:
         observed: indices of the segments observed, oldest first.
@@ -131,7 +131,7 @@ class ForecastAnswer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answers to one request; `skills` has the forecasts of skills besides the four."""
+    """The answers to one request; `skills` has the forecasts of user-defined skills."""
 
     segments: list[SegmentAnswer]
     lta: LtaAnswer | None

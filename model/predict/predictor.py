@@ -1,4 +1,4 @@
-"""Predictor: feature tracks -> typed answers. The one door the server and the tools use."""
+"""Predictor: typed answers from feature tracks, for the server and the tools."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import TOLERANCE_S, Bounds, cut_track, nodes_on
 from model.predict.answers import AnswerReader, graph_votes
 from model.predict.outputs import ForecastAnswer, LtaAnswer, Prediction
-from model.predict.search import BackpackSearch, SearchQuery, SearchResult
+from model.predict.search import BackpackSearch, PrototypeMatches, SearchQuery
 from model.tasks import AR, LTA, TaskSpec
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
 from weights.errors import BundleError
@@ -29,13 +29,13 @@ from weights.storage.folders import Place
 
 @dataclass(frozen=True, eq=False)
 class PredictRequest:
-    """What to say of one track.
+    """Request for the answers on one track.
 
     Attributes:
         track: features of the clip.
-        tasks: which tasks to answer.
+        tasks: to answer.
         segments: (start_s, end_s) pairs in time order; None cuts the clip every `segment_s`.
-        segment_s: length of a segment when none are given.
+        segment_s: length of a cut segment.
         top_k: labels in each ranked list, and prototypes in each list of evidence.
         seed: of the sampled futures.
     """
@@ -55,12 +55,12 @@ class Predictor:
         name: of the bundle.
         version: of the bundle.
         sha256: of the bundle.
-        manifest: everything the bundle says of itself.
-        tasks: what can be answered.
-        encoder: what makes the tracks; a bundle for stored features has only its name, unless
-            the encoder that made them was given.
-        runtime: what runs the encoder, and why; None where there is none of its own to run.
-        backpacks: its prototypes, searchable.
+        manifest: of the bundle.
+        tasks: that can be answered.
+        encoder: of the tracks; a bundle for stored features has only its name, unless the encoder
+            that made them was given.
+        runtime: of the encoder, and the reason for it; None if the bundle has no encoder.
+        backpacks: search over the prototypes.
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class Predictor:
         """Builds every model of a loaded bundle.
 
         Args:
-            bundle: what to build.
-            device: where the models run.
-            search: who finds the nearest prototypes.
-            encoder: makes, of videos, the features that the bundle was trained on; only for a
-                bundle that brings none of its own. Runs where it is.
-            runtime: what is to run the bundle's own encoder.
+            bundle: to build.
+            device: of the models.
+            search: k-NN implementation.
+            encoder: of the features that the bundle was trained on; only for a bundle without an
+                encoder. It stays on its device.
+            runtime: for the bundle's own encoder.
 
         Raises:
             BundleError: the tensors do not fit the manifest.
-            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
-            RuntimeUnavailable: what is to run the encoder is not there.
+            FeatureMismatch: the encoder makes other features, or the bundle has its own.
+            RuntimeUnavailable: the runtime is not installed.
         """
         self.manifest = bundle.manifest
         self.name, self.version = bundle.manifest.name, bundle.manifest.version
@@ -95,7 +95,7 @@ class Predictor:
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
         self.encoder, self.runtime = _encoder(bundle, self.config.input_size, self.device, runtime)
-        self._released: EncoderId | None = None  # who made tracks that do not say more
+        self._released: EncoderId | None = None  # for tracks without a fingerprint
         if isinstance(self.encoder, PrecomputedFeatures):
             self._released = EncoderId(self.encoder.name, "")
         if encoder is not None:
@@ -115,12 +115,12 @@ class Predictor:
     ) -> "Predictor":
         """Loads and verifies a bundle from a folder or a URL; the rest is the constructor's.
 
-        What comes from a URL is kept where the runtime keeps its measurements.
+        Files from a URL are cached in the runtime's cache folder.
 
         Raises:
             WeightsError: there is no bundle, or it cannot be trusted.
-            FeatureMismatch: the encoder makes other features, or the bundle brings its own.
-            RuntimeUnavailable: what is to run the encoder is not there.
+            FeatureMismatch: the encoder makes other features, or the bundle has its own.
+            RuntimeUnavailable: the runtime is not installed.
         """
         bundle = load_bundle(place, cache=Cache(runtime.cache) if runtime.cache else None)
         return cls(bundle, device=device, search=search, encoder=encoder, runtime=runtime)
@@ -132,16 +132,16 @@ class Predictor:
 
     @property
     def reach(self) -> int:
-        """Segments on either side of one that may have a say in its answer."""
+        """Segments on either side of one that its answer may depend on."""
         return max(spec.num_segments for spec in self.skills.specs.values())
 
     @property
     def forecasts(self) -> frozenset[str]:
-        """Tasks that answer once a clip, from its last segments."""
+        """Tasks with one answer per clip, from its last segments."""
         return frozenset(task for task, spec in self.skills.specs.items() if spec.num_future)
 
     def check(self, request: PredictRequest) -> None:
-        """Looks at a request before any work is done for it.
+        """Validates a request.
 
         Raises:
             UnknownTask: a task has no skill here.
@@ -171,7 +171,7 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(self, requests: Sequence[PredictRequest]) -> list[Prediction]:
-        """Answers requests together: one pass of each backbone, whatever their number.
+        """Answers requests in one batch: one pass of each backbone.
 
         Raises:
             ModelError: as `check` does.
@@ -194,13 +194,13 @@ class Predictor:
 
     @torch.inference_mode()
     def search(
-        self, request: PredictRequest, look: SearchQuery
-    ) -> tuple[list[Bounds], SearchResult]:
+        self, request: PredictRequest, query: SearchQuery
+    ) -> tuple[list[Bounds], PrototypeMatches]:
         """Returns a track's segments and the prototypes closest to each.
 
         Args:
-            request: its track and segments count; tasks do not.
-            look: what to look for.
+            request: its track and segments; tasks are ignored.
+            query: perspectives, backbone and number of prototypes.
 
         Raises:
             ModelError: as `check` does, or there is no such backpack or perspective.
@@ -208,7 +208,7 @@ class Predictor:
         self.check(request)
         cut = cut_track(request.track, request.segments, request.segment_s)
         nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
-        return cut, self.backpacks.of_segments(nodes, look)
+        return cut, self.backpacks.of_segments(nodes, query)
 
     def _assemble(
         self,
@@ -217,7 +217,7 @@ class Predictor:
         votes: dict[str, Votes],
         first: dict[str, int],
     ) -> Prediction:
-        """Puts one request's answers together; `first` is its first graph in each task's batch."""
+        """Returns one request's prediction; `first` is its first graph in each task's batch."""
         segments = []
         for index, bounds in enumerate(cut):
             mine = {
@@ -273,7 +273,7 @@ def _first_graphs(
     segments: list[list[tuple[float, float]]],
     specs: dict[str, TaskSpec],
 ) -> list[dict[str, int]]:
-    """For every request, the position of its first graph in each task's batch."""
+    """Position of each request's first graph in each task's batch."""
     total: dict[str, int] = {}
     firsts = []
     for request, cut in zip(requests, segments, strict=True):

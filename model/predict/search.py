@@ -1,6 +1,6 @@
-"""BackpackSearch: the prototypes closest to a clip, or to an action, as each task sees them.
+"""Backpack search: the prototypes nearest to a clip or to an action, in each perspective.
 
-What the skills look up on the way to an answer (paper Sec. 3.3), as an answer of its own.
+The retrieval step of the skills (paper Sec. 3.3) as an answer of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ from model.tasks import AR
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """What to look for.
+    """Parameters of a search.
 
     Attributes:
-        perspectives: tasks whose prototypes to search; None: all in the backpack.
-        backbone: whose backpack; None: the first that has one.
+        perspectives: tasks whose prototypes to search; None takes all in the backpack.
+        backbone: of the backpack; None takes the first that has one.
         top_k: prototypes in each list.
     """
 
@@ -33,11 +33,11 @@ class SearchQuery:
 
 
 @dataclass(frozen=True)
-class SearchResult:
-    """What was found.
+class PrototypeMatches:
+    """Nearest prototypes of each query.
 
     Attributes:
-        backbone: whose backpack was searched.
+        backbone: of the backpack searched.
         nearest: per query, perspective -> prototypes, closest first.
     """
 
@@ -49,40 +49,40 @@ class BackpackSearch:
     """Searches the backpacks of one bundle."""
 
     def __init__(self, skills: SkillSet, labels: Mapping[str, Sequence[str]]) -> None:
-        """Wires the parts.
+        """Takes the backpacks of a skill set.
 
         Args:
-            skills: hold the backbones and their backpacks.
+            skills: with the backbones and their backpacks.
             labels: label space -> names by id.
         """
         self._skills = skills
         self._labels = labels
 
-    def of_segments(self, nodes: Tensor, look: SearchQuery) -> SearchResult:
-        """Returns what is closest to segments, seen as the backpack's own actions were.
+    def of_segments(self, nodes: Tensor, query: SearchQuery) -> PrototypeMatches:
+        """Returns the prototypes nearest to segments, encoded like the backpack's actions.
 
         Args:
-            nodes: (G, num_segments, S, D_in), observed nodes of AR's graphs, one a segment.
-            look: what to look for.
+            nodes: (G, num_segments, S, D_in), observed nodes of AR's graphs, one per segment.
+            query: parameters of the search.
 
         Raises:
             SearchInvalid: there is no such backpack or perspective.
         """
-        name, backpack = self._choose(look)
+        name, backpack = self._choose(query)
         model = self._skills.models[name]
         features = model.features({AR.name: nodes}, specs={AR.name: AR})[AR.name]
         centre = select_nodes(AR, features)[:, 0]  # (G, D)
-        views = {task: model.heads[task](centre) for task in _perspectives(backpack, look)}
-        return SearchResult(name, self._nearest(backpack, views, look.top_k))
+        views = {task: model.heads[task](centre) for task in _perspectives(backpack, query)}
+        return PrototypeMatches(name, self._nearest(backpack, views, query.top_k))
 
-    def of_action(self, verb: str, noun: str, look: SearchQuery) -> SearchResult:
-        """Returns what is closest to the prototypes of one action, that action itself first.
+    def of_action(self, verb: str, noun: str, query: SearchQuery) -> PrototypeMatches:
+        """Returns the prototypes nearest to those of one action, the action itself first.
 
         Raises:
             SearchInvalid: no prototype has this verb and noun, or there is no such backpack or
                 perspective.
         """
-        name, backpack = self._choose(look)
+        name, backpack = self._choose(query)
         is_row = (backpack.verb_id == self._label("verb", verb)) & (
             backpack.noun_id == self._label("noun", noun)
         )
@@ -90,14 +90,14 @@ class BackpackSearch:
             raise SearchInvalid("noun", f"the backpack holds no prototype of {verb!r} {noun!r}")
         row = is_row.nonzero()[:1, 0]
         prototypes = backpack.prototypes
-        views = {task: prototypes[task][row] for task in _perspectives(backpack, look)}
-        return SearchResult(name, self._nearest(backpack, views, look.top_k))
+        views = {task: prototypes[task][row] for task in _perspectives(backpack, query)}
+        return PrototypeMatches(name, self._nearest(backpack, views, query.top_k))
 
-    def _choose(self, look: SearchQuery) -> tuple[str, Backpack]:
+    def _choose(self, query: SearchQuery) -> tuple[str, Backpack]:
         filled = {name: b for name, b in self._skills.backpacks.items() if b is not None}
         if not filled:
             raise SearchInvalid("backbone", "this bundle has no backpack")
-        name = next(iter(filled)) if look.backbone is None else look.backbone
+        name = next(iter(filled)) if query.backbone is None else query.backbone
         if name not in filled:
             raise SearchInvalid("backbone", f"expected one of {', '.join(filled)}")
         return name, filled[name]
@@ -111,7 +111,7 @@ class BackpackSearch:
     def _nearest(
         self, backpack: Backpack, views: Mapping[str, Tensor], top_k: int
     ) -> list[dict[str, list[Neighbour]]]:
-        """One dictionary a query, from perspective -> (Q, D)."""
+        """One dictionary per query, from perspective -> (Q, D)."""
         queries = len(next(iter(views.values())))
         nearest: list[dict[str, list[Neighbour]]] = [{} for _ in range(queries)]
         for task, view in views.items():
@@ -123,9 +123,9 @@ class BackpackSearch:
         return nearest
 
 
-def _perspectives(backpack: Backpack, look: SearchQuery) -> tuple[str, ...]:
+def _perspectives(backpack: Backpack, query: SearchQuery) -> tuple[str, ...]:
     known = tuple(backpack.prototypes)
-    for index, task in enumerate(look.perspectives or ()):
+    for index, task in enumerate(query.perspectives or ()):
         if task not in known:
             raise SearchInvalid(f"perspectives/{index}", f"expected one of {', '.join(known)}")
-    return look.perspectives or known
+    return query.perspectives or known

@@ -1,8 +1,8 @@
-"""Questions and the track of their video -> answers, in float64.
+"""Answers to challenge items from the track of their video, in float64.
 
 An answer depends on the bundle, the features, the seed and its own id, and on nothing else. In
-float32 the shape of a batch moves a probability by about 1e-7, enough to turn one of a test set's
-millions of draws now and then, or the choice between two prototypes; in float64 by 1e-16.
+float32 the shape of a batch changes a probability by about 1e-7, enough to change an occasional
+draw or nearest prototype among a test set's millions; in float64 by 1e-16.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from weights.bundle import Bundle
 
 
 class ChallengeAnswerer:
-    """Answers a test set with one bundle.
+    """Answers the items of a test set with one bundle.
 
     Attributes:
         config: of the model.
-        depends_on_batch: the model normalises over its batch (`norm="batch"`), so an answer does
-            depend on the batch size.
+        depends_on_batch: whether answers depend on the batch size: the model normalises over its
+            batch (`norm="batch"`).
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class ChallengeAnswerer:
         Args:
             bundle: loaded and verified.
             seed: of LTA's sampled futures.
-            future_temperature: they are drawn at; the bundle's if None.
-            batch_size: graphs at once.
+            future_temperature: of their logits; None takes the bundle's.
+            batch_size: graphs in a batch.
             device: "cpu" or a CUDA device.
 
         Raises:
@@ -63,7 +63,7 @@ class ChallengeAnswerer:
         self._encoder = manifest.encoder
 
     def check_tasks(self, tasks: Sequence[str]) -> None:
-        """Looks whether tasks can be answered.
+        """Checks that tasks can be answered.
 
         Raises:
             UnknownTask: a task has no skill in the bundle.
@@ -73,10 +73,10 @@ class ChallengeAnswerer:
                 raise UnknownTask(task, tuple(self._skills.specs))
 
     def check_labels(self, taxonomy: Mapping[str, Sequence[str]]) -> None:
-        """Looks whether the bundle's label ids mean what the annotations mean by them.
+        """Checks that label ids have the same names in the bundle and in the annotations.
 
         Raises:
-            ScoringRefused: they do not. A taxonomy that only adds names at the end is fine.
+            ScoringRefused: they have not. Further names at the taxonomy's end are allowed.
         """
         for space, names in taxonomy.items():
             ours = self._labels[space]
@@ -90,7 +90,7 @@ class ChallengeAnswerer:
                     )
 
     def check_track(self, track: FeatureTrack) -> None:
-        """Looks whether a track is sound and of the bundle's encoder, as far as it can tell.
+        """Checks that a track is well-formed and of the bundle's encoder, where it names one.
 
         Raises:
             FeatureMismatch: it is not.
@@ -104,7 +104,7 @@ class ChallengeAnswerer:
                 f"{self.config.input_size}"
             )
         expected = self._encoder.get("fingerprint")
-        if made_by and expected and made_by != expected:  # a bare tensor does not say who made it
+        if made_by and expected and made_by != expected:  # a bare tensor does not name its encoder
             raise FeatureMismatch(
                 f"features of {track.video_id} come from {track.encoder.name} {made_by[:12]}, this "
                 f"bundle's encoder is {self._encoder.get('name')} {expected[:12]}"
@@ -112,9 +112,9 @@ class ChallengeAnswerer:
 
     @torch.inference_mode()
     def answer(
-        self, task: str, questions: Sequence[ChallengeItem], track: FeatureTrack
+        self, task: str, items: Sequence[ChallengeItem], track: FeatureTrack
     ) -> dict[str, Any]:
-        """Returns the answers to one task's questions about one video, id -> answer.
+        """Returns the answers to one task's items of one video, id -> answer.
 
         Raises:
             FeatureMismatch: the track is of another encoder.
@@ -122,37 +122,35 @@ class ChallengeAnswerer:
         self.check_track(track)
         spec = self._skills.specs[task]
         answers: dict[str, Any] = {}
-        for first in range(0, len(questions), self._batch_size):
-            batch = questions[first : first + self._batch_size]
+        for first in range(0, len(items), self._batch_size):
+            batch = items[first : first + self._batch_size]
             nodes = self._nodes(spec, batch, track).to(self._device, torch.float64)
             fused = self._skills({task: nodes})[task].fused()
             logits = {name: values.cpu() for name, values in fused.items()}
-            for place, question in enumerate(batch):
+            for place, item in enumerate(batch):
                 mine = {name: values[place] for name, values in logits.items()}
-                answers[question.id] = self._read(spec, question, mine)
+                answers[item.id] = self._read(spec, item, mine)
         return answers
 
-    def _nodes(
-        self, spec: TaskSpec, questions: Sequence[ChallengeItem], track: FeatureTrack
-    ) -> Tensor:
+    def _nodes(self, spec: TaskSpec, items: Sequence[ChallengeItem], track: FeatureTrack) -> Tensor:
         """Observed nodes, (G, n, S, D_in).
 
-        Where fewer segments were seen than a graph shows, the first one is repeated.
+        Where fewer segments are observed than a graph has, the first one is repeated.
         """
-        seen = [q.segments[-spec.num_segments :] for q in questions]
+        seen = [item.segments[-spec.num_segments :] for item in items]
         padded = [(s[0],) * (spec.num_segments - len(s)) + s for s in seen]
-        rows = torch.full((len(questions),), len(track.features))
+        rows = torch.full((len(items),), len(track.features))
         pick = pick_nodes(spec, torch.tensor(padded), rows, config=self.config)
         return pick.gather(track.features)
 
-    def _read(self, spec: TaskSpec, question: ChallengeItem, logits: Mapping[str, Tensor]) -> Any:
+    def _read(self, spec: TaskSpec, item: ChallengeItem, logits: Mapping[str, Tensor]) -> Any:
         """Returns one graph's answer as its file has it, from logits, output -> (n, Y)."""
         if spec.readout is Readout.GRAPH:
             return bool(logits["state"][0].argmax() == 1)
         if spec.readout is Readout.NODES:
             node = int(logits["keyframe"][:, 0].argmax())
-            return node * question.length_frames / spec.num_nodes  # the node's left edge
-        seed = seed_of(self._seed, question.id)
+            return node * item.length_frames / spec.num_nodes  # the node's left edge
+        seed = seed_of(self._seed, item.id)
         futures = sample_futures(logits, config=self.config, seed=seed)
         return {name: futures[name].tolist() for name in spec.outputs}
 

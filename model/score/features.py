@@ -1,4 +1,4 @@
-"""Features of a test set's videos: those that are there looked at, others made, or missing."""
+"""Features of a test set's videos: stored ones checked, others extracted or reported missing."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -25,24 +25,23 @@ from model.score.test_set import ChallengeItem
 from weights.bundle import Bundle
 
 MissingAnswers = Literal["refuse", "fill", "skip"]
-"""What becomes of questions about videos without features: no file is written, they are answered
-with what training saw most, or they are left out."""
+"""Items of videos without features: refused, filled with the prior of training, or left out."""
 
-Questions = Mapping[str, Mapping[str, Sequence[ChallengeItem]]]
-"""Video -> task -> questions."""
+Items = Mapping[str, Mapping[str, Sequence[ChallengeItem]]]
+"""Video -> task -> items."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSource:
-    """Where the features of a test set come from.
+    """Source of the features of a test set.
 
     Attributes:
-        store: their files.
+        store: feature files.
         data: the annotations, and beside them `ego4d.json`.
-        bundle: what they are for; its encoder makes what is missing.
-        videos: folder of the videos to make it of, or the root the Ego4D client filled; None
-            makes nothing.
-        device: where the encoder runs.
+        bundle: its encoder extracts missing features.
+        videos: folder of the videos to extract from, or the root the Ego4D client filled; None
+            extracts nothing.
+        device: of the encoder.
     """
 
     store: FeatureStore
@@ -53,46 +52,45 @@ class FeatureSource:
 
     def fill(
         self,
-        asked: Questions,
+        items: Items,
         annotated: Mapping[str, Annotated],
         *,
         missing: MissingAnswers,
         goes_on: bool,
     ) -> list[str]:
-        """Sees to it that videos have features; returns those that have none.
+        """Checks stored features, extracts missing ones; returns the videos without any.
 
-        Everything that is stored is looked at before anything is made or answered.
+        All stored features are checked before anything is extracted or answered.
 
         Args:
-            asked: the videos, and what is asked about them.
-            annotated: how far the test files go in each video, which is farther than what LTA may
-                look at.
-            missing: what becomes of questions about videos without features.
-            goes_on: some of the test set's questions were answered by an earlier run.
+            items: of each video.
+            annotated: extent of the test files in each video, which is more than what LTA observes.
+            missing: whether videos without features are refused.
+            goes_on: some items of the test set were answered by an earlier run.
 
         Raises:
             ScoringRefused: some have none and that is refused, or all have none.
             FeatureFileInvalid: features are damaged, or are not those of the bundle and the video.
             VideosUnreadable: videos cannot be read; the others have their features.
         """
-        if not asked:
+        if not items:
             return []
-        absent = [video for video in asked if not self.store.has(as_id(video))]
+        absent = [video for video in items if not self.store.has(as_id(video))]
         files = self._locate(absent)
         todo = {video: file for video, file in files.items() if os.path.isfile(file.path)}
         gone = sorted(set(absent) - set(todo))
         if gone and missing == "refuse":
-            raise ScoringRefused(self._say_missing(gone, len(asked), files))
-        if gone and len(gone) == len(asked) and not goes_on:
+            raise ScoringRefused(self._say_missing(gone, len(items), files))
+        if gone and len(gone) == len(items) and not goes_on:
             raise ScoringRefused(
-                f"{self._say_missing(gone, len(asked), files)}. Where all are missing, nothing is "
+                f"{self._say_missing(gone, len(items), files)}. Where all are missing, nothing is "
                 "answered"
             )
         check = check_of(self.data, self.store, annotated, self._needed)
-        self._look(sorted(set(asked) - set(absent)), check)
+        self._look(sorted(set(items) - set(absent)), check)
         if todo:
             self._make(list(todo.values()), check)
-        if not goes_on:  # what is left of a test set may not tell what the whole did
+        if not goes_on:  # the rest of a test set may not show what the whole did
             check.finish()
         return gone
 
@@ -104,7 +102,7 @@ class FeatureSource:
         return Needed(width, made_by)
 
     def _locate(self, absent: Sequence[str]) -> dict[str, Video]:
-        """Returns the videos' files, there or not; none where none can be made features of."""
+        """Returns the videos' files, existing or not; none if features cannot be extracted."""
         if self.videos is None or not absent or not self.bundle.encoder:
             return {}
         return locate_videos(self.data, absent, self.videos)
@@ -124,15 +122,15 @@ class FeatureSource:
             pass
 
     def _say_missing(self, gone: Sequence[str], total: int, files: Mapping[str, Video]) -> str:
-        """Says which videos are missing, where they were looked for and how to come by them."""
+        """Names missing videos, the places searched and how to get them."""
         sought = f", and there is no {files[gone[0]].sought}" if gone[0] in files else ""
         if self.videos is not None and not self.bundle.encoder:
-            sought = ", and this bundle holds no encoder to make them of --videos"
+            sought = ", and this bundle holds no encoder to extract them from --videos"
         return (
             f"{self.store.root} has no features of {len(gone)} of {total} videos, {gone[0]} among "
             f"them{sought}. To fetch them: {self._remedy(gone)}. For videos that are published no "
             "more: --missing fill answers with what training saw most, --missing skip leaves their "
-            "questions out"
+            "items out"
         )
 
     def _remedy(self, gone: Sequence[str]) -> str:

@@ -1,7 +1,6 @@
-"""Challenge answers and the truth -> the metrics the leaderboard shows, where the truth is at hand.
+"""Leaderboard metrics of a challenge file, where the test labels are available.
 
-Ego4D keeps the truth of its test split to itself; a generated world has it beside the data, and
-so the road from a file to its score can be walked.
+Ego4D does not publish the labels of its test split; a generated world has them beside the data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +24,11 @@ def grade(task: str, answers: Mapping[str, Any], truth: DataRoot) -> Metrics:
 
     Args:
         task: "lta", "oscc" or "pnr".
-        answers: id -> answer, as `Layout.read` gives them.
-        truth: a data root whose test labels are at hand.
+        answers: id -> answer, as `ChallengeFile.read` returns them.
+        truth: a data root with test labels.
 
     Raises:
-        AnnotationInvalid: the truth is missing, or does not tell of every answer.
+        AnnotationInvalid: the labels are missing, or an answer has none.
     """
     if not answers:
         return {"samples": 0.0}

@@ -1,7 +1,7 @@
-"""Answers for a video that nobody can look at: what a bundle's training saw most.
+"""Prior answers for videos without features: the label frequencies of a bundle's training.
 
-A bundle keeps how often training saw each (verb, noun) pair, in its backpack, and how many segments
-there were with and without a change. Where it does not, the answer is a neutral one.
+A bundle keeps the count of each (verb, noun) pair of training in its backpack, and the numbers of
+segments with and without a change. Where they are missing, the answer is a neutral one.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from weights.bundle import Bundle
 
 
 class Prior:
-    """Answers a test set's questions without a look at any video.
+    """Answers items from label frequencies alone.
 
-    LTA's futures are (verb, noun) pairs drawn as often as training saw them; the first future
-    repeats the most frequent pair where the bundle's first one is greedy. OSCC's answer is the more
-    frequent one, PNR's the middle of the segment.
+    LTA's futures are (verb, noun) pairs sampled by their training frequency; the first future
+    repeats the most frequent pair if the bundle's first one is greedy. OSCC's answer is the
+    majority class, PNR's the middle of the segment.
     """
 
     def __init__(self, bundle: Bundle, *, seed: int = 0) -> None:
-        """Reads what the bundle keeps.
+        """Reads the frequencies.
 
         Args:
-            bundle: whose training counts.
-            seed: of LTA's futures; each question draws from it and its id.
+            bundle: with the counts of its training.
+            seed: of LTA's futures, combined with each item's id.
         """
         manifest = bundle.manifest
         self._seed = seed
@@ -39,30 +39,30 @@ class Prior:
         self._pairs = _pair_counts(bundle, self._sizes)
         seen = manifest.training.get("samples", {}).get("train", {})
         positives, segments = seen.get(PNR.name), seen.get(OSCC.name)
-        counted = None not in (positives, segments)  # but a few, positives are samples of PNR
+        counted = None not in (positives, segments)  # nearly all positives are samples of PNR
         self._changes = 2 * positives > segments if counted else None
 
     def source(self, task: str) -> str:
-        """Returns in words what a task's answers are made from."""
+        """Returns the name of the prior of a task."""
         if task == LTA.name:
             return "uniform" if self._pairs is None else "(verb, noun) pairs of training"
         if task == OSCC.name:
             return "no change" if self._changes is None else "majority of training"
         return "middle of the segment"
 
-    def answers(self, task: str, questions: Sequence[ChallengeItem]) -> dict[str, Any]:
-        """Returns an answer for each question, id -> answer, as the task's file has it."""
+    def answers(self, task: str, items: Sequence[ChallengeItem]) -> dict[str, Any]:
+        """Returns an answer for each item, id -> answer, in the format of the task's file."""
         answer = {LTA.name: self._futures, OSCC.name: self._state, PNR.name: self._frame}[task]
-        return {question.id: answer(question) for question in questions}
+        return {item.id: answer(item) for item in items}
 
     def _state(self, _: ChallengeItem) -> bool:
         return bool(self._changes)
 
-    def _frame(self, question: ChallengeItem) -> float:
-        return question.length_frames / 2
+    def _frame(self, item: ChallengeItem) -> float:
+        return item.length_frames / 2
 
-    def _futures(self, question: ChallengeItem) -> dict[str, list[list[int]]]:
-        generator = torch.Generator().manual_seed(seed_of(self._seed, question.id))
+    def _futures(self, item: ChallengeItem) -> dict[str, list[list[int]]]:
+        generator = torch.Generator().manual_seed(seed_of(self._seed, item.id))
         shape = (NUM_HYPOTHESES, NUM_STEPS)
         if self._pairs is None:
             drawn = {
@@ -90,7 +90,7 @@ def _pair_counts(bundle: Bundle, sizes: dict[str, int]) -> tuple[Tensor, Tensor,
     if len(found) != 3:
         return None
     verb, noun, count = found
-    # Imported prototypes may not say of which action they are, or of how many samples.
+    # Imported prototypes may lack their action or their sample count.
     known = (verb >= 0) & (verb < sizes["verb"]) & (noun >= 0) & (noun < sizes["noun"])
     known &= count > 0
     return (verb[known], noun[known], count[known]) if bool(known.any()) else None

@@ -1,14 +1,13 @@
-"""Answers given so far, on disk: a run that was killed goes on where it was.
+"""Append-only progress file of a scoring run: a killed run resumes where it was.
 
-One JSON line a piece after a header line that says what the answers depend on. A file written
-for something else, and a line that was cut off, count for nothing.
+One JSON line per answer after a header line with everything the answers depend on. A file with
+another header and an incomplete line are discarded.
 """
 
 import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 from model.errors import ScoringRefused
@@ -17,19 +16,19 @@ Facts = dict[str, Any]
 
 
 class ProgressFile:
-    """A growing file of answers.
+    """A locked, growing file of answers.
 
     Attributes:
-        answers: id -> answer, as JSON has it.
-        changed: what an older file depended on that is otherwise now; it was started over.
+        answers: id -> answer, in JSON types.
+        changed: header fields that differ from those of an older file, which was discarded.
     """
 
     def __init__(self, path: Path, header: Facts) -> None:
-        """Opens or starts the file and reads what is there.
+        """Opens or starts the file and reads its answers.
 
         Args:
-            path: the file.
-            header: what the answers depend on, plain JSON types.
+            path: of the file.
+            header: everything the answers depend on, in plain JSON types.
 
         Raises:
             ScoringRefused: another process is writing the file.
@@ -48,16 +47,11 @@ class ProgressFile:
     def __enter__(self) -> "ProgressFile":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def add(self, answers: Mapping[str, Any]) -> None:
-        """Keeps answers to ids that have none yet."""
+        """Appends the answers of ids that have none yet."""
         fresh = {i: answer for i, answer in answers.items() if i not in self.answers}
         self._file.write(b"".join(_line([i, answer]) for i, answer in fresh.items()))
         self._file.flush()
@@ -88,7 +82,7 @@ def _line(value: Any) -> bytes:
 
 
 def _parse(line: bytes) -> Any:
-    """Returns what a whole line says, None of one that was cut off."""
+    """Returns the value of a line; None if it is incomplete."""
     if not line.endswith(b"\n"):
         return None
     try:

@@ -1,11 +1,10 @@
-"""Challenge files: their layout, and everything that is wrong with one.
+"""Challenge file format of each task, its validation and its writing.
 
-Layouts are those the official baselines write. What the server does with a duplicate, a NaN or a
-short list is not documented, so a file with any of them is refused here.
+The formats are those of the official baselines. How the evaluation server treats a duplicate, a NaN
+or a short list is not documented, so a file with any of them is refused here.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,18 @@ from typing import Any
 
 from model.score.test_set import NUM_STEPS, ChallengeItem
 from model.tasks import LTA, NUM_HYPOTHESES, OSCC, PNR
+from weights.storage.atomic import write_atomic
 
 ANSWER_FIELD = {OSCC.name: "state_change", PNR.name: "pnr_frame"}
-"""What a file that is a list calls the answer; LTA's is an object by id instead."""
+"""Field of the answer in a file that is a list; LTA's file is an object by id instead."""
 
 HEADS = ("verb", "noun")
-SHOWN_PROBLEMS = 10
+SHOWN_VIOLATIONS = 10
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a file.
+class Violation:
+    """One violation of the format.
 
     Attributes:
         kind: "missing", "extra", "duplicate", "layout", "length", "label" or "value".
@@ -41,75 +41,77 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a file of one task must hold.
+class ChallengeFile:
+    """Format of one task's file.
 
     Attributes:
         task: "lta", "oscc" or "pnr".
-        questions: its entries.
+        items: its entries.
         num_labels: "verb" and "noun" -> size of the label space; LTA only.
     """
 
     task: str
-    questions: Sequence[ChallengeItem]
+    items: Sequence[ChallengeItem]
     num_labels: Mapping[str, int]
 
-    @property
-    def file_name(self) -> str:
-        """What the file is called."""
-        return f"{self.task}.json"
-
     def compose(self, answers: Mapping[str, Any]) -> str:
-        """Returns the text of the file, entries in the order of the questions.
+        """Returns the text of the file, entries in the order of the items.
 
         Args:
             answers: id -> answer: {"verb": (K, Z) lists, "noun": ...}, a bool, or frames.
         """
         if self.task == LTA.name:
-            return json.dumps({q.id: answers[q.id] for q in self.questions}) + "\n"
+            return json.dumps({q.id: answers[q.id] for q in self.items}) + "\n"
         field = ANSWER_FIELD[self.task]
-        rows = [{"unique_id": q.id, field: answers[q.id]} for q in self.questions]
+        rows = [{"unique_id": q.id, field: answers[q.id]} for q in self.items]
         return json.dumps(rows) + "\n"
 
-    def read(self, path: Path) -> tuple[dict[str, Any], list[Problem]]:
-        """Returns the answers of a file, id -> answer, and everything wrong with it.
+    def read(self, path: Path) -> tuple[dict[str, Any], list[Violation]]:
+        """Returns the answers of a file, id -> answer, and all violations of the format.
 
-        The answers are to be used only when nothing is wrong.
+        The answers are complete only if there is no violation.
         """
         try:
-            text = path.read_text(encoding="utf-8")
-            values = json.loads(text, object_pairs_hook=_Pairs)
+            return self.parse(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
-            return {}, [Problem("layout", "", f"not a JSON file in UTF-8: {error}")]
-        problems: list[Problem] = []
-        entries = list(self._entries(values, problems))
-        asked = {q.id: q for q in self.questions}
+            return {}, [Violation("layout", "", f"not a JSON file in UTF-8: {error}")]
+
+    def parse(self, text: str) -> tuple[dict[str, Any], list[Violation]]:
+        """Returns what `read` does, from the text of a file.
+
+        Raises:
+            ValueError: it is not JSON.
+        """
+        values = json.loads(text, object_pairs_hook=_Pairs)
+        violations: list[Violation] = []
+        entries = list(self._entries(values, violations))
+        asked = {q.id: q for q in self.items}
         times = Counter(i for i, _ in entries)
         absent = [i for i in asked if i not in times]
-        problems += [Problem("missing", i, "the test file asks for it") for i in absent]
-        problems += [
-            Problem("duplicate", i, f"answered {n} times") for i, n in times.items() if n > 1
+        violations += [Violation("missing", i, "the test file asks for it") for i in absent]
+        violations += [
+            Violation("duplicate", i, f"answered {n} times") for i, n in times.items() if n > 1
         ]
         for name, answer in entries:
             if name not in asked:
-                problems.append(Problem("extra", name, "the test file does not ask for it"))
+                violations.append(Violation("extra", name, "the test file does not ask for it"))
                 continue
-            check = _CHECKS[self.task]
-            problems += [
-                Problem(k, name, d) for k, d in check(answer, asked[name], self.num_labels)
-            ]
-        return {i: _plain(answer) for i, answer in entries}, problems
+            found = _CHECKS[self.task](answer, asked[name], self.num_labels)
+            violations += [Violation(kind, name, detail) for kind, detail in found]
+        return {i: _plain(answer) for i, answer in entries}, violations
 
-    def _entries(self, values: Any, problems: list[Problem]) -> Iterator[tuple[str, Any]]:
-        """Yields (id, answer) as they stand in the file, duplicates included."""
+    def _entries(self, values: Any, violations: list[Violation]) -> Iterator[tuple[str, Any]]:
+        """Yields (id, answer) in file order, duplicates included."""
         if self.task == LTA.name:
             if isinstance(values, _Pairs):
                 yield from values
             else:
-                problems.append(Problem("layout", "", f"expected an object, got {_say(values)}"))
+                violations.append(
+                    Violation("layout", "", f"expected an object, got {_say(values)}")
+                )
             return
         if not isinstance(values, list) or isinstance(values, _Pairs):
-            problems.append(Problem("layout", "", f"expected a list, got {_say(values)}"))
+            violations.append(Violation("layout", "", f"expected a list, got {_say(values)}"))
             return
         field = ANSWER_FIELD[self.task]
         for place, row in enumerate(values):
@@ -119,39 +121,36 @@ class Layout:
             where = name if isinstance(name, str) else f"entry {place}"
             if names != sorted(("unique_id", field)) or where != name:
                 expected = f'{{"unique_id": text, "{field}": ...}}'
-                problems.append(Problem("layout", where, f"expected {expected}, got {_say(row)}"))
+                violations.append(
+                    Violation("layout", where, f"expected {expected}, got {_say(row)}")
+                )
             if isinstance(name, str) and field in fields:
                 yield name, fields[field]
 
 
-def write_submission(layout: Layout, answers: Mapping[str, Any], path: Path) -> list[Problem]:
-    """Writes a file, moves it into place only if nothing is wrong with it; returns what is."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with fresh.open("x", encoding="utf-8") as file:
-            file.write(layout.compose(answers))
-            file.flush()
-            os.fsync(file.fileno())
-        _, problems = layout.read(fresh)
-        if not problems:
-            os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    return problems
+def write_submission(
+    layout: ChallengeFile, answers: Mapping[str, Any], path: Path
+) -> list[Violation]:
+    """Writes a file atomically if its text is valid; returns the violations."""
+    text = layout.compose(answers)
+    _, violations = layout.parse(text)
+    if not violations:
+        write_atomic(path, text)
+    return violations
 
 
-def report(problems: Sequence[Problem]) -> str:
-    """Returns the counts by kind and the first few problems, a line each."""
-    counts = Counter(p.kind for p in problems)
+def report(violations: Sequence[Violation]) -> str:
+    """Returns the counts by kind and the first violations, a line each."""
+    counts = Counter(p.kind for p in violations)
     lines = [", ".join(f"{n} {kind}" for kind, n in counts.most_common())]
-    lines += [f"  {problem}" for problem in problems[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        lines.append(f"  ... and {len(problems) - SHOWN_PROBLEMS} more")
+    lines += [f"  {violation}" for violation in violations[:SHOWN_VIOLATIONS]]
+    if len(violations) > SHOWN_VIOLATIONS:
+        lines.append(f"  ... and {len(violations) - SHOWN_VIOLATIONS} more")
     return "\n".join(lines)
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as it stands in the file: a dict would swallow repeated keys."""
+    """A JSON object with its repeated keys, which a dict would drop."""
 
 
 _Found = Iterator[tuple[str, str]]  # kind, detail
@@ -170,7 +169,7 @@ def _check_futures(answer: Any, _: ChallengeItem, num_labels: Mapping[str, int])
                 yield "length", f"{head}[{k}]: expected {NUM_STEPS} steps, got {_say(steps)}"
                 continue
             wrong = [(z, v) for z, v in enumerate(steps) if not _is_label(v, num_labels[head])]
-            for z, label in wrong[:1]:  # the first says enough
+            for z, label in wrong[:1]:  # one per future
                 bound = num_labels[head] - 1
                 yield "label", f"{head}[{k}][{z}]: expected an integer 0-{bound}, got {_say(label)}"
 
@@ -180,10 +179,10 @@ def _check_state(answer: Any, _: ChallengeItem, __: Mapping[str, int]) -> _Found
         yield "value", f"expected true or false, got {_say(answer)}"
 
 
-def _check_frame(answer: Any, question: ChallengeItem, _: Mapping[str, int]) -> _Found:
+def _check_frame(answer: Any, item: ChallengeItem, _: Mapping[str, int]) -> _Found:
     is_number = isinstance(answer, int | float) and not isinstance(answer, bool)
-    if not is_number or not 0 <= answer <= question.length_frames:  # NaN fails every comparison
-        bound = question.length_frames
+    if not is_number or not 0 <= answer <= item.length_frames:  # NaN fails every comparison
+        bound = item.length_frames
         yield "value", f"expected frames from the segment's start, 0-{bound}, got {_say(answer)}"
 
 
@@ -203,7 +202,7 @@ def _plain(value: Any) -> Any:
 
 
 def _say(value: Any) -> str:
-    """Names a value briefly, as it would stand in the file."""
+    """Describes a value in at most a few words."""
     if isinstance(value, _Pairs):
         return f"an object with {', '.join(k for k, _ in value[:4]) or 'no field'}"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The unannotated test files -> what has to be answered, id by id, in the order of the file."""
+"""Items of the unannotated test files that a challenge file must answer, in file order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,20 +13,19 @@ CHALLENGES = (LTA.name, OSCC.name, PNR.name)
 """The tasks with a challenge file; action recognition has no test split."""
 
 NUM_STEPS = LTA.num_future
-"""Future actions to tell, Z."""
+"""Future actions to predict, Z."""
 
 FIRST_OBSERVED = 8
-"""Actions behind the first window of a clip: a test instance shows 8 and asks for 20."""
+"""Actions observed by the first window of a clip: a test instance shows 8 and wants 20 more."""
 
 
 @dataclass(frozen=True)
 class ChallengeItem:
-    """One entry a challenge file must hold.
+    """One entry of a challenge file.
 
     Attributes:
-        id: its key: the segment's `unique_id`, or `<clip_uid>_<action_idx>` of the last action
-            observed.
-        video_uid: where to look.
+        id: the segment's `unique_id`, or `<clip_uid>_<action_idx>` of the last observed action.
+        video_uid: the video.
         segments: (first frame, frame after the last) in the full video, oldest first. LTA: every
             action of the clip up to the last observed one; else the one segment.
     """
@@ -44,7 +43,7 @@ class ChallengeItem:
 
 @dataclass(frozen=True)
 class AnnotationFolder(DataRoot):
-    """Annotation files that lie in `root` itself, whatever the split."""
+    """A flat folder of annotation files: those of all splits lie in `root` itself."""
 
     @property
     def annotations(self) -> Path:
@@ -57,14 +56,14 @@ class AnnotationFolder(DataRoot):
 def open_annotations(path: Path, version: str | None = None) -> DataRoot:
     """Returns the annotations of a folder of JSON files, or below the data root that `path` is.
 
-    A folder `annotations` in `v1` or `v2` is of the data root above, where more is known.
+    A folder `annotations` in `v1` or `v2` stands for the data root above, which has more files.
 
     Args:
         path: the folder.
-        version: which of a root's annotations; None takes v1 where it is there, else v2.
+        version: of a root's annotations; None takes v1 where it exists, else v2.
 
     Raises:
-        AnnotationInvalid: it is neither; the message says what was looked for.
+        AnnotationInvalid: it is neither; the message names the files searched.
     """
     if any(path.glob("fho_*.json")):
         place = path.absolute()
@@ -78,29 +77,26 @@ def open_annotations(path: Path, version: str | None = None) -> DataRoot:
         raise AnnotationInvalid(f"{path} itself holds no {names}, and as a root {error}") from error
 
 
-def read_questions(
-    data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED
-) -> list[ChallengeItem]:
-    """Returns everything a task's challenge file must answer; see `questions_of`.
+def read_items(data: DataRoot, task: str, *, observed: int = FIRST_OBSERVED) -> list[ChallengeItem]:
+    """Returns all items of a task's challenge file; see `items_of`.
 
     Raises:
         AnnotationInvalid: a file is missing or malformed, an id appears twice, or a segment is
             empty.
     """
-    return questions_of(data.read("test_unannotated", [task]), task, observed=observed)
+    return items_of(data.read("test_unannotated", [task]), task, observed=observed)
 
 
-def questions_of(
+def items_of(
     records: SplitRecords, task: str, *, observed: int = FIRST_OBSERVED
 ) -> list[ChallengeItem]:
-    """Returns what a task asks about the records of the unannotated test files.
+    """Returns a task's items for the records of the unannotated test files.
 
     Args:
         records: of the files, read for this task among others.
         task: "lta", "oscc" or "pnr".
-        observed: LTA's first window of a clip has this many actions behind it, the last has 20
-            left. 8 gives the indices 7 to n - 21 that entrants' checks ask for; fewer begin
-            earlier.
+        observed: actions observed by LTA's first window of a clip; the last has 20 left. 8 gives
+            the indices 7 to n - 21 that entrants' checks expect; fewer begin earlier.
     """
     if task == LTA.name:
         return list(_windows(records.actions, observed))
@@ -120,5 +116,5 @@ def _windows(actions: list[ActionRecord], observed: int) -> Iterator[ChallengeIt
 
 
 def window_id(last: ActionRecord) -> str:
-    """Returns the key of the LTA window whose last observed action this is."""
+    """Returns the key of an LTA window from its last observed action."""
     return f"{last.clip_uid}_{last.action_idx}"

@@ -1,1 +1,1 @@
-"""drawing."""
+"""Rendering of a scene: frames and label maps."""

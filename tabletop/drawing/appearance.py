@@ -1,6 +1,6 @@
 """Colours, sizes, hands and table of one video, and the colours that all videos share.
 
-No draw is shared by two splits.
+No random draw is shared by two splits.
 """
 
 import colorsys
@@ -42,7 +42,7 @@ _NATURAL: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float,
 
 
 class SplitRng:
-    """Draws numbers that no other split can draw."""
+    """Random numbers that are disjoint between splits."""
 
     def __init__(self, split: str, rng: np.random.Generator) -> None:
         self._low, self._high = _PART[split]
@@ -64,7 +64,7 @@ class SplitRng:
 
 @dataclass(frozen=True)
 class Look:
-    """How one thing looks in one video.
+    """Appearance of one thing in one video.
 
     Attributes:
         main: its colour.
@@ -83,7 +83,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Looks:
-    """How one video looks.
+    """Appearance of one video.
 
     Attributes:
         things: noun -> look.

@@ -1,4 +1,4 @@
-"""Polygons, lines and image arithmetic on RGB arrays; the only home of cv2."""
+"""Polygons, lines and image arithmetic on RGB arrays, with OpenCV."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def use_one_thread() -> None:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Polygons and lines in local coordinates, drawn once and then printed anywhere.
+    """Polygons and lines in local coordinates, built once and drawn anywhere.
 
     Attributes:
         points: (N, 2), of all shapes one after the other.
@@ -36,15 +36,15 @@ class Shapes:
 
 
 class ShapeBuilder:
-    """Draws a sketch."""
+    """Collects shapes."""
 
     def __init__(self) -> None:
         self._points: list[np.ndarray] = []
         self._shapes: list[tuple[int, int, float, Color]] = []
         self._count = 0
 
-    def sketch(self) -> Shapes:
-        """Returns what has been drawn so far."""
+    def build(self) -> Shapes:
+        """Returns the shapes so far."""
         points = np.concatenate(self._points) if self._points else np.zeros((0, 2))
         return Shapes(points, tuple(self._shapes))
 
@@ -72,35 +72,35 @@ class ShapeBuilder:
 
 
 class Canvas:
-    """Prints sketches on an image, in place.
+    """Draws shapes on an image, in place.
 
     Attributes:
-        image: what is drawn on.
-        ink: None prints in the sketches' own colours; a number prints everything in that value,
-            with hard edges and no shade, on an image of one channel.
+        image: to draw on.
+        ink: None draws in the shapes' own colours; a number draws everything in that value, with
+            hard edges and no shade, on an image of one channel.
     """
 
     def __init__(self, image: Image, matrix: np.ndarray, ink: int | None = None) -> None:
-        """Takes the (2, 3) matrix from the coordinates of the sketches' places to pixels."""
+        """Takes the (2, 3) matrix from table coordinates to pixels."""
         self.image, self.ink = image, ink
         self._cells = (matrix * (1 << _SHIFT)).tolist()
         (a, b, _), (c, d, _) = matrix.tolist()
         self._scale = math.sqrt(abs(a * d - b * c))
 
     def print(
-        self, sketch: Shapes, x: float, y: float, angle: float = 0.0, sx: float = 1.0,
+        self, shapes: Shapes, x: float, y: float, angle: float = 0.0, sx: float = 1.0,
         sy: float = 1.0,
     ) -> None:  # fmt: skip
-        """Prints a sketch with its origin at (x, y), turned and scaled."""
+        """Draws shapes with their origin at (x, y), turned and scaled."""
         cos, sin = math.cos(angle), math.sin(angle)
         (a, b, e), (c, d, f) = self._cells
         p, q, r, s = cos * sx, -sin * sy, sin * sx, cos * sy
         turn = np.array([[a * p + b * r, c * p + d * r], [a * q + b * s, c * q + d * s]])
-        pixels = sketch.points @ turn
+        pixels = shapes.points @ turn
         pixels += (a * x + b * y + e, c * x + d * y + f)
         corners = pixels.astype(np.int32)
         scale = self._scale * abs(sx * sy) ** 0.5
-        for start, stop, width, color in sketch.shapes:
+        for start, stop, width, color in shapes.shapes:
             if width:
                 self._draw_line(corners[start:stop], width * scale, color)
             elif self.ink is None:
@@ -151,16 +151,16 @@ class Canvas:
 
 def warp(image: Image, matrix: np.ndarray, width: int, height: int) -> Image:
     """Returns the image moved by a (2, 3) matrix of pixels to pixels."""
-    warped: Image = cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    return np.asarray(
+        cv2.warpAffine(
+            image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     )
-    return warped
 
 
 def blend(p: Image, q: Image) -> Image:
     """Returns the mean of two images."""
-    mean: Image = cv2.addWeighted(p, 0.5, q, 0.5, 0.0)
-    return mean
+    return np.asarray(cv2.addWeighted(p, 0.5, q, 0.5, 0.0))
 
 
 def smear(image: Image, dx: float, dy: float) -> Image:
@@ -171,28 +171,24 @@ def smear(image: Image, dx: float, dy: float) -> Image:
     start = (round(middle - dx * reach), round(middle - dy * reach))
     stop = (round(middle + dx * reach), round(middle + dy * reach))
     cv2.line(kernel, start, stop, 1.0)
-    blurred: Image = cv2.filter2D(image, -1, kernel / kernel.sum())
-    return blurred
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum()))
 
 
 def expose(image: Image, light: Image, gain: float, noise: Image) -> Image:
     """Returns the image under a light map, with sensor noise around grey level 16 taken off."""
     lit = cv2.multiply(image, light, scale=gain / 255.0)
     cv2.add(lit, noise, dst=lit)
-    result: Image = cv2.subtract(lit, (16.0, 16.0, 16.0, 0.0))
-    return result
+    return np.asarray(cv2.subtract(lit, (16.0, 16.0, 16.0, 0.0)))
 
 
 def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Returns the array resized smoothly."""
-    resized: np.ndarray = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    return resized
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def to_yuv(image: Image) -> np.ndarray:
     """Returns (3H/2, W) planar YUV 4:2:0, BT.601 limited range."""
-    yuv: np.ndarray = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-    return yuv
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420))
 
 
 def write_text(image: Image, text: str, x: int, y: int, *, size: float) -> None:

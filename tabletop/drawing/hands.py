@@ -1,4 +1,4 @@
-"""Draws the forearms and hands that reach in from below."""
+"""Shapes of forearms and hands, which enter from below."""
 
 import math
 
@@ -17,7 +17,7 @@ POSES = tuple(_CURL)
 
 def sketch_palm(looks: Looks, pose: str) -> Shapes:
     """Returns a right hand with its wrist at the origin, fingers up, thumb on the left."""
-    skin, width, pencil = looks.skin, 0.027 * looks.finger_width, ShapeBuilder()
+    skin, width, builder = looks.skin, 0.027 * looks.finger_width, ShapeBuilder()
     shade = _shade(looks)
     fingers = []
     for i, (x, turn, reach) in enumerate(_FINGERS):
@@ -25,18 +25,18 @@ def sketch_palm(looks: Looks, pose: str) -> Shapes:
         turn *= 1.6 if pose in ("open", "flat") else 0.5
         tip = (x + stretch * math.sin(turn), -0.066 - stretch * math.cos(turn))
         fingers.append([(x, -0.059), tip])
-    pencil.disc(0.0, -0.035, 0.055, 0.056, shade)
-    pencil.disc(-0.002, -0.038, 0.050, 0.052, skin)
+    builder.disc(0.0, -0.035, 0.055, 0.056, shade)
+    builder.disc(-0.002, -0.038, 0.050, 0.052, skin)
     for finger in fingers:
-        pencil.line(finger, width * 1.22, shade)
+        builder.line(finger, width * 1.22, shade)
     for finger in fingers:
-        pencil.line(finger, width * 0.86, skin)
-        pencil.line([finger[1], finger[1]], width * 0.42, mix(skin, (255, 225, 215), 0.5))
+        builder.line(finger, width * 0.86, skin)
+        builder.line([finger[1], finger[1]], width * 0.42, mix(skin, (255, 225, 215), 0.5))
     tip = (-0.055, -0.105) if pose in ("grip", "point") else (-0.098, -0.088)
     thumb = [(-0.03, -0.015), (-0.075, -0.055), tip]
-    pencil.line(thumb, width * 1.35, shade)
-    pencil.line(thumb, width, skin)
-    return pencil.sketch()
+    builder.line(thumb, width * 1.35, shade)
+    builder.line(thumb, width, skin)
+    return builder.build()
 
 
 def _shade(looks: Looks) -> Color:
@@ -44,12 +44,12 @@ def _shade(looks: Looks) -> Color:
 
 
 def draw_hand(
-    brush: Canvas, looks: Looks, palms: dict[str, Shapes], side: int, at: XY, pose: str
+    canvas: Canvas, looks: Looks, palms: dict[str, Shapes], side: int, at: XY, pose: str
 ) -> None:
     """Draws one arm whose fingers close around a point.
 
     Args:
-        brush: in table coordinates.
+        canvas: in table coordinates.
         looks: colours and sizes of the video.
         palms: pose -> `sketch_palm` of it.
         side: 0 left, 1 right.
@@ -57,7 +57,7 @@ def draw_hand(
         pose: "open", "grip", "point" or "flat".
     """
     size = looks.hand_size
-    if brush.is_below(*at, 0.06 * size):
+    if canvas.is_below(*at, 0.06 * size):
         return
     sx, sy = _SHOULDERS[side]
     dx, dy = at[0] - sx, at[1] - sy
@@ -66,13 +66,13 @@ def draw_hand(
     back = (0.085 if pose == "flat" else 0.115) * size
     wrist = (at[0] - ux * back, at[1] - uy * back)
     shade = _shade(looks)
-    brush.line([wrist, (sx, sy)], 0.092 * size, shade)
-    brush.line([(wrist[0] - 0.006, wrist[1]), (sx - 0.01, sy)], 0.072 * size, looks.skin)
+    canvas.line([wrist, (sx, sy)], 0.092 * size, shade)
+    canvas.line([(wrist[0] - 0.006, wrist[1]), (sx - 0.01, sy)], 0.072 * size, looks.skin)
     bare = 0.10 + 0.28 * looks.sleeve_from
     cuff = (wrist[0] - ux * bare, wrist[1] - uy * bare)
-    if not brush.is_below(*cuff, 0.08 * size):
-        brush.line([cuff, (sx, sy)], 0.135 * size, looks.sleeve)
-        brush.line([cuff, (cuff[0] - ux * 0.02, cuff[1] - uy * 0.02)], 0.14 * size,
+    if not canvas.is_below(*cuff, 0.08 * size):
+        canvas.line([cuff, (sx, sy)], 0.135 * size, looks.sleeve)
+        canvas.line([cuff, (cuff[0] - ux * 0.02, cuff[1] - uy * 0.02)], 0.14 * size,
                    mix(looks.sleeve, _DARK, 0.3))  # fmt: skip
     angle = math.atan2(ux, -uy)
-    brush.print(palms[pose], *wrist, angle, size if side else -size, size)
+    canvas.print(palms[pose], *wrist, angle, size if side else -size, size)

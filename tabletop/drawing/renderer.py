@@ -1,4 +1,4 @@
-"""Pixels: a scene and its looks become frames."""
+"""Renderer of frames and label maps from a scene and its appearance."""
 
 import math
 
@@ -95,23 +95,25 @@ class Renderer:
         return expose(image, self._light, gain, self._noise[index * 5 % _NOISES])
 
     def labels(self, index: int, width: int, height: int) -> Image:
-        """Returns what every place of frame `index` shows, (height, width) uint8.
+        """Returns the label map of frame `index`, (height, width) uint8.
 
         0 is the table, i + 1 the i-th noun, HAND a hand or arm; ACTED_ON is added where the thing
-        is the noun of the action that is going on. Nearer things cover farther ones.
+        is the noun of the current action. Nearer things cover farther ones.
         """
         moment = self._scene.at(index)
         scale = np.array([[width / self._width], [height / self._height]])
-        brush = Canvas(np.zeros((height, width), np.uint8), self._view(moment) * scale, ink=0)
+        canvas = Canvas(np.zeros((height, width), np.uint8), self._view(moment) * scale, ink=0)
         for thing in (*moment.still, *moment.live):
-            brush.ink = 1 + NOUNS.index(thing.noun)
+            canvas.ink = 1 + NOUNS.index(thing.noun)
             if thing.noun == moment.acted_on:
-                brush.ink += ACTED_ON
-            self._draw_thing(brush, thing)
-        brush.ink = HAND
+                canvas.ink += ACTED_ON
+            self._draw_thing(canvas, thing)
+        canvas.ink = HAND
         for side in (0, 1):
-            draw_hand(brush, self._looks, self._palms, side, moment.hands[side], moment.poses[side])
-        return brush.image
+            draw_hand(
+                canvas, self._looks, self._palms, side, moment.hands[side], moment.poses[side]
+            )
+        return canvas.image
 
     def _view(self, moment: Moment) -> np.ndarray:
         """Returns the (2, 3) matrix from the table to the frame."""
@@ -123,11 +125,11 @@ class Renderer:
 
     def _set_table(self, moment: Moment) -> None:
         self._canvas, self._canvas_key = self._table.copy(), moment.still_key
-        brush = Canvas(self._canvas, self._paint)
+        canvas = Canvas(self._canvas, self._paint)
         for thing in moment.still:
-            self._draw_thing(brush, thing)
+            self._draw_thing(canvas, thing)
 
-    def _draw_thing(self, brush: Canvas, thing: Thing) -> None:
+    def _draw_thing(self, canvas: Canvas, thing: Thing) -> None:
         look = self._looks.things[thing.noun]
         size = look.size * (1.0 + _LIFT_ZOOM * thing.lift)
         wide, high, off = SHADOWS.get(thing.noun, TALL_SHADOW)
@@ -135,15 +137,15 @@ class Renderer:
             reach = 0.6 * off + 0.10 * thing.lift
             depth = 0.62 + 0.2 * min(thing.lift, 1.0)
             x, y = thing.x + reach, thing.y + off + 0.12 * thing.lift
-            brush.shade(x, y, wide * look.size, high * look.size, depth)
-        body, loose = self._sketches(thing)
-        brush.print(body, thing.x, thing.y, thing.angle, size * look.aspect, size)
+            canvas.shade(x, y, wide * look.size, high * look.size, depth)
+        body, loose = self._shapes_of(thing)
+        canvas.print(body, thing.x, thing.y, thing.angle, size * look.aspect, size)
         if loose is not None and thing.flags["open"] > 0.5:  # lies where it was put
-            brush.print(loose, *thing.anchor, 0.0, look.size * look.aspect, look.size)
+            canvas.print(loose, *thing.anchor, 0.0, look.size * look.aspect, look.size)
         elif loose is not None:
-            brush.print(loose, thing.x, thing.y, thing.angle, size * look.aspect, size)
+            canvas.print(loose, thing.x, thing.y, thing.angle, size * look.aspect, size)
 
-    def _sketches(self, thing: Thing) -> tuple[Shapes, Shapes | None]:
+    def _shapes_of(self, thing: Thing) -> tuple[Shapes, Shapes | None]:
         key = (thing.noun, *(round(_STEPS * value) for value in thing.flags.values()))
         if key not in self._drawn:
             flags = {flag: round(_STEPS * v) / _STEPS for flag, v in thing.flags.items()}
@@ -152,18 +154,20 @@ class Renderer:
             loose = ShapeBuilder() if thing.noun in DRAW_LOOSE else None
             if loose is not None:
                 DRAW_LOOSE[thing.noun](loose, look, flags)
-            self._drawn[key] = (body.sketch(), None if loose is None else loose.sketch())
+            self._drawn[key] = (body.build(), None if loose is None else loose.build())
         return self._drawn[key]
 
-    def _draw_live(self, brush: Canvas, moment: Moment) -> None:
+    def _draw_live(self, canvas: Canvas, moment: Moment) -> None:
         for thing in moment.live:
-            self._draw_thing(brush, thing)
+            self._draw_thing(canvas, thing)
         if moment.stream is not None:
             x0, y0, x1, y1 = moment.stream
-            brush.line([(x0, y0), (x0 + 0.6 * (x1 - x0), y0 + 0.2 * (y1 - y0)), (x1, y1)], 0.016,
+            canvas.line([(x0, y0), (x0 + 0.6 * (x1 - x0), y0 + 0.2 * (y1 - y0)), (x1, y1)], 0.016,
                        (120, 74, 40))  # fmt: skip
         for side in (0, 1):
-            draw_hand(brush, self._looks, self._palms, side, moment.hands[side], moment.poses[side])
+            draw_hand(
+                canvas, self._looks, self._palms, side, moment.hands[side], moment.poses[side]
+            )
 
     def _paint_table(self, rng: np.random.Generator) -> Image:
         looks = self._looks
@@ -178,17 +182,17 @@ class Renderer:
         u = np.clip(pattern, 0.0, 1.0)[:, :, None]
         table = np.array(looks.table_color) * (1 - u) + np.array(looks.table_accent) * u
         image = np.clip(table, 0, 255).astype(np.uint8)
-        brush = Canvas(image, self._paint)
+        canvas = Canvas(image, self._paint)
         edge = ShapeBuilder()
         edge.box(-2.0, -2.0, 2.0, -0.62, mix(looks.table_accent, (20, 20, 26), 0.65))
-        brush.print(edge.sketch(), 0.0, 0.0)
+        canvas.print(edge.build(), 0.0, 0.0)
         for x, y, size, angle, color in looks.clutter:
-            pencil = ShapeBuilder()
+            builder = ShapeBuilder()
             if size < 0.035:
-                pencil.disc(0.0, 0.0, size, size * 0.8, color)
+                builder.disc(0.0, 0.0, size, size * 0.8, color)
             else:
-                pencil.box(-1.4 * size, -0.7 * size, 1.4 * size, 0.7 * size, color)
-            brush.print(pencil.sketch(), x, y, angle)
+                builder.box(-1.4 * size, -0.7 * size, 1.4 * size, 0.7 * size, color)
+            canvas.print(builder.build(), x, y, angle)
         return image
 
     def _paint_light(self) -> Image:

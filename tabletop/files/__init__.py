@@ -1,1 +1,1 @@
-"""files."""
+"""Worlds on disk, and the files derived from them."""

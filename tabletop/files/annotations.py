@@ -1,4 +1,4 @@
-"""Scripts become annotations with Ego4D v1's field names, cut as Ego4D cuts them."""
+"""Annotations of a script with Ego4D v1's field names and segment rules."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def annotate_actions(script: Script, config: WorldConfig) -> list[Entry]:
 
 
 def hide_action(entry: Entry) -> Entry:
-    """Returns an LTA entry as the unannotated test file has it."""
+    """Returns an LTA entry as in the unannotated test file."""
     hidden = ("verb", "noun", "verb_label", "noun_label")
     return {key: value for key, value in entry.items() if key not in hidden}
 
@@ -56,13 +56,13 @@ def annotate_changes(script: Script, config: WorldConfig) -> list[Entry]:
     positives = [cutter.positive(action) for action in script.actions if action.changes_state]
     negatives = cutter.negatives(len(positives))
     entries = sorted(positives + negatives, key=lambda entry: entry["parent_start_frame"])
-    for rank, entry in enumerate(entries):  # says nothing about the label
+    for rank, entry in enumerate(entries):  # independent of the label
         entry["unique_id"] = f"{script.clip_uid}-{rank}"
     return entries
 
 
 def hide_change(entry: Entry) -> Entry:
-    """Returns an OSCC/PNR entry as the unannotated test file has it."""
+    """Returns an OSCC/PNR entry as in the unannotated test file."""
     shown = ("unique_id", "clip_id", "video_uid", "parent_start_sec", "parent_end_sec",
              "parent_start_frame", "parent_end_frame")  # fmt: skip
     return {key: entry[key] for key in shown}
@@ -92,10 +92,10 @@ class _Cutter:
         return sum(start - margin <= key < start + length + margin for key in self._changes)
 
     def positive(self, action: Action) -> Entry:
-        """Returns a segment around a change, with no other change in it if that can be had."""
+        """Returns a segment around a change, without another change in it if possible."""
         length = self._length()
         starts = [self._around(action.key, length) for _ in range(_TRIES)]
-        start = min(starts, key=lambda s: self._count(s, length))  # the first of the best
+        start = min(starts, key=lambda s: self._count(s, length))  # the first minimum
         return self._entry(start, length, action)
 
     def negatives(self, wanted: int) -> list[Entry]:
@@ -116,7 +116,7 @@ class _Cutter:
     def _entry(self, start: int, length: int, action: Action | None) -> Entry:
         script, end, clip = self._script, start + length, self._script.clip_start
         entry: Entry = {
-            "unique_id": "",  # given when all segments are known
+            "unique_id": "",  # set when all segments are known
             "clip_id": str(script.clip_id),
             "clip_uid": script.clip_uid,
             "video_uid": script.video_uid,

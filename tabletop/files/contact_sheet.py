@@ -17,7 +17,7 @@ _MOMENTS_S = (-1.2, -0.3, 0.3, 1.2)  # around the middle of the window
 
 
 def write_sheet(root: Path, path: Path) -> None:
-    """Writes a picture in which a person can check labels against frames.
+    """Writes a picture for checking labels against frames by eye.
 
     Args:
         root: a finished world.

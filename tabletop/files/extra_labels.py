@@ -1,17 +1,16 @@
-"""Labels of tasks that no bundle was trained on, read off a world's scripts.
+"""Labels files of two further tasks, `hand` and `recipe`, from a world's scripts.
 
-`hand`: which hands act. `left` and `right` are a matter of where things lie, `both` of what is
-done. `recipe`: what an action is done for. The windows are those of the action annotations.
+`hand`: the acting hands; `left` and `right` follow from positions, `both` from the verb. `recipe`:
+the recipe of an action. The windows are those of the action annotations.
 """
 
 import csv
-import io
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tabletop.files.annotations import annotate_actions
+from tabletop.files.world import replacing
 from tabletop.motion.motions import perform
 from tabletop.motion.poses import REST, Cue
 from tabletop.motion.scene import Scene
@@ -20,15 +19,16 @@ from tabletop.story.script import Script, WorldConfig, rng_of, write_plot, write
 
 HANDS = ("left", "right", "both")
 COLUMNS = ("video", "start_s", "end_s", "label", "split")
-_MOVED = 0.02  # frame heights off its place of rest: a hand that does nothing stays on it
+_MOVED = 0.02  # frame heights from the rest position, where an idle hand stays
 _INSTANTS = 20
 
 
 def acting_hands(cue: Cue) -> str:
-    """Returns which hands leave their place of rest in the course of an action."""
-    beats = [perform(cue, i / _INSTANTS) for i in range(_INSTANTS + 1)]
+    """Returns the hands that leave their rest position during an action."""
+    instants = [perform(cue, i / _INSTANTS) for i in range(_INSTANTS + 1)]
     moved = [
-        any(math.dist(beat.hands[hand], REST[hand]) > _MOVED for beat in beats) for hand in (0, 1)
+        any(math.dist(pose.hands[hand], REST[hand]) > _MOVED for pose in instants)
+        for hand in (0, 1)
     ]
     return "both" if all(moved) else HANDS[moved.index(True)]
 
@@ -42,20 +42,20 @@ def _recipes(config: WorldConfig, script: Script) -> list[str]:
     return list(write_plot(config, script.split, script.index).recipes)
 
 
-TOLD: dict[str, Callable[[WorldConfig, Script], list[str]]] = {
+LABELLERS: dict[str, Callable[[WorldConfig, Script], list[str]]] = {
     "hand": _hands,
     "recipe": _recipes,
 }
-"""Task -> one label an action of a script."""
+"""Task -> function that returns one label per action of a script."""
 
 
-def label_rows(what: str, config: WorldConfig) -> Iterator[tuple[str, float, float, str, str]]:
-    """Yields one row an action of a world: video, bounds in seconds, label, split."""
+def label_rows(task: str, config: WorldConfig) -> Iterator[tuple[str, float, float, str, str]]:
+    """Yields one row per action of a world: video, bounds in seconds, label, split."""
     for split in SPLITS:
         for index in range(config.videos_of(split)):
             script = write_script(config, split, index)
             entries = annotate_actions(script, config)
-            for entry, label in zip(entries, TOLD[what](config, script), strict=True):
+            for entry, label in zip(entries, LABELLERS[task](config, script), strict=True):
                 clip_s = entry["clip_parent_start_sec"]
                 yield (
                     script.video_uid,
@@ -66,14 +66,11 @@ def label_rows(what: str, config: WorldConfig) -> Iterator[tuple[str, float, flo
                 )
 
 
-def write_labels(what: str, config: WorldConfig, path: Path) -> None:
+def write_labels(task: str, config: WorldConfig, path: Path) -> None:
     """Writes the rows as a labels file for `python -m model.train --learn`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for video, start_s, end_s, label, split in label_rows(what, config):
-        writer.writerow([video, f"{start_s:.3f}", f"{end_s:.3f}", label, split])
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text.getvalue())
-    os.replace(part, path)
+    with replacing(path) as part, part.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for video, start_s, end_s, label, split in label_rows(task, config):
+            writer.writerow([video, f"{start_s:.3f}", f"{end_s:.3f}", label, split])

@@ -1,8 +1,8 @@
-"""What the small encoder is pretrained on: many short scenes, with what every place shows.
+"""Pretraining data of the small encoder: many short scenes with label maps.
 
-It is to tabletop what ImageNet and Kinetics are to Ego4D: other recordings of the same kind of
-life, many more looks, no video of any split. Looks and orders come from the training split's
-share only, so val and test stay unseen. Frames are drawn straight into arrays; there is no video.
+It is to tabletop what ImageNet and Kinetics are to Ego4D: other recordings, with many more
+appearances and no video of any split. Appearances and orders are those of the training split, so
+val and test stay unseen. Frames are drawn into arrays, without a video file.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tabletop.drawing.canvas import use_one_thread
-from tabletop.files.world import Progress, in_processes, make_renderer
+from tabletop.files.world import Progress, in_processes, make_renderer, replacing
 from tabletop.story.rules import NOUNS, VERBS
 from tabletop.story.script import Script, WorldConfig, write_script
 
 
 @dataclass(frozen=True)
 class FootageConfig:
-    """What is drawn.
+    """Configuration of the footage.
 
     Attributes:
         world: scenes are its training videos, from first to last action; frames have its size.
         frame_step: every n-th frame is kept.
-        map_every: kept frames that one label map stands for.
+        map_every: kept frames per label map.
         map_size: height and width of a label map.
     """
 
@@ -58,7 +58,7 @@ class Footage:
     """Scenes on disk: frames, label maps and trimmed actions."""
 
     def __init__(self, folder: Path, config: FootageConfig) -> None:
-        """Plans the scenes; `write` draws them."""
+        """Writes the scripts of the scenes; `write` draws them."""
         self._folder, self._config = folder, config
         world = config.world
         self._scripts = [write_script(world, "train", i) for i in range(world.train_videos)]
@@ -68,7 +68,7 @@ class Footage:
         ]
 
     def write(self, *, workers: int, progress: Progress) -> None:
-        """Draws what is missing; an interrupted scene is drawn again.
+        """Draws missing scenes; an interrupted scene is drawn again.
 
         Args:
             workers: processes that draw.
@@ -120,7 +120,7 @@ def _write_scene(folder: Path, script: Script, config: FootageConfig) -> None:
     # Drawn twice as large and averaged, as a camera would.
     _save(folder / f"{script.video_uid}.frames.npy", [_halved(renderer.frame(i)) for i in kept])
     maps = [renderer.labels(i, width, height) for i in middles]
-    _save(folder / f"{script.video_uid}.maps.npy", maps)  # last: says that the scene is complete
+    _save(folder / f"{script.video_uid}.maps.npy", maps)  # last: marks the scene as complete
 
 
 def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -130,10 +130,8 @@ def _halved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _save(path: Path, images: list[NDArray[np.uint8]]) -> None:
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with replacing(path) as part, part.open("wb") as file:
         np.save(file, np.stack(images))
-    part.replace(path)
 
 
 def _open(path: Path) -> NDArray[np.uint8]:

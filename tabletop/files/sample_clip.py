@@ -1,7 +1,7 @@
-"""One stretch of a held-out video with what really happens in it: what a first look is taken at.
+"""Sample clip of a held-out video with its labels, for demonstrations.
 
-The choice is a rule, not a pick: of the first test video, the first action that changes a state,
-follows another and has the full number of actions after it.
+It is cut around the first action of the first test video that changes a state, follows another and
+has the full number of actions after it.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a world's scripts hold, and how well its future can be foretold at all."""
+"""Statistics of a world's scripts, and the upper bound of forecasting accuracy."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -46,8 +46,8 @@ def _count(scripts: Sequence[Script], split: str, config: WorldConfig) -> dict[s
 def _oracle(plots: Sequence[Episode], config: WorldConfig) -> dict[str, float]:
     """Returns ED@20 of the world's own generator, resumed from its full state.
 
-    The generator knows the recipes, the state of every object and where in a recipe it is, so no
-    model that only watches does better on average with five samples.
+    The generator has the recipes, the state of every object and its place in a recipe, so no model
+    of the video alone does better on average with five samples.
     """
     distances: dict[str, list[float]] = {"verb": [], "noun": [], "action": []}
     for index, plot in enumerate(plots):

@@ -1,6 +1,6 @@
-"""A world on disk: H.264 videos, Ego4D v1 annotations, the hidden truth of the test split.
+"""A world on disk: H.264 videos, Ego4D v1 annotations, the hidden labels of the test split.
 
-Writing may be interrupted at any point and started again; what is finished is kept.
+Writing may be interrupted at any point; the next run keeps what is complete.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -53,13 +54,13 @@ Progress = Callable[[int, int], None]
 def write_world(
     root: Path, config: WorldConfig, *, workers: int, progress: Progress | None = None
 ) -> None:
-    """Writes a whole world under `root`, or what is still missing of it.
+    """Writes a world under `root`, or what is missing of it.
 
     Args:
-        root: folder to write in; made if need be.
-        config: what to write.
-        workers: processes that render; at least 1.
-        progress: called with (videos done, videos in all) whenever one is finished.
+        root: folder to write in; created if missing.
+        config: of the world.
+        workers: rendering processes; at least 1.
+        progress: called with (videos done, videos in all) after each video.
 
     Raises:
         WorldMismatch: `root` holds a world of another config, or a video that is not of this one.
@@ -74,7 +75,8 @@ def write_world(
     done = len(scripts) - len(missing)
     if progress is not None:
         progress(done, len(scripts))
-    for _ in _render_all(folder, missing, config, workers):
+    calls = [(folder / f"{script.video_uid}.mp4", script, config) for script in missing]
+    for _ in in_processes(write_video, calls, workers):
         done += 1
         if progress is not None:
             progress(done, len(scripts))
@@ -85,13 +87,13 @@ def write_world(
 
 
 def fingerprint(config: WorldConfig) -> str:
-    """Returns a short hash of everything that a world depends on."""
+    """Returns a short hash of the config and the version of the generator."""
     text = json.dumps([WORLD_VERSION, config.to_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def make_renderer(script: Script, config: WorldConfig) -> Renderer:
-    """Returns what draws a script's frames; the same script and config give the same frames."""
+    """Returns the renderer of a script; the same script and config give the same frames."""
     scene = Scene(script, rng_of(config, script.split, script.index, 2), fps=config.fps)
     looks = draw_looks(script.split, rng_of(config, script.split, script.index, 3))
     texture = rng_of(config, script.split, script.index, 4)
@@ -102,12 +104,8 @@ def write_video(path: Path, script: Script, config: WorldConfig) -> None:
     """Renders one video; the file appears under its name only when it is complete."""
     use_one_thread()
     renderer = make_renderer(script, config)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-    try:
+    with replacing(path) as partial:
         encode_video(partial, (renderer.frame(i) for i in range(script.num_frames)), config)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def encode_video(path: Path, frames: Iterator[np.ndarray], config: WorldConfig) -> None:
@@ -127,23 +125,13 @@ def encode_video(path: Path, frames: Iterator[np.ndarray], config: WorldConfig) 
         container.mux(stream.encode(None))
 
 
-def _render_all(
-    folder: Path, scripts: list[Script], config: WorldConfig, workers: int
-) -> Iterator[None]:
-    yield from in_processes(
-        write_video,
-        [(folder / f"{script.video_uid}.mp4", script, config) for script in scripts],
-        workers,
-    )
-
-
 def in_processes(
     function: Callable[..., None], calls: list[tuple[Any, ...]], workers: int
 ) -> Iterator[None]:
-    """Makes the calls in `workers` processes; yields whenever one is done.
+    """Runs the calls in `workers` processes; yields after each.
 
     Raises:
-        Exception: what a call raised; calls that have not begun are dropped.
+        Exception: that of a call; calls that have not begun are dropped.
     """
     if workers == 1 or len(calls) <= 1:
         for call in calls:
@@ -170,7 +158,7 @@ def _identity(config: WorldConfig) -> dict[str, Any]:
 
 
 def _claim(root: Path, config: WorldConfig) -> None:
-    """Marks the folder as this config's, or refuses it."""
+    """Writes the config to the folder, or checks the one that is there."""
     path = root / WORLD_FILE
     if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
@@ -251,6 +239,16 @@ def _video(script: Script, config: WorldConfig) -> Entry:
 
 
 def _write_json(path: Path, value: Any) -> None:
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which it replaces when the block ends."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n")
-    partial.replace(path)
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

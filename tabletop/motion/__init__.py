@@ -1,1 +1,1 @@
-"""motion."""
+"""Positions of hands and objects at any instant."""

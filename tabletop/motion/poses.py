@@ -1,10 +1,10 @@
-"""The words of a motion: cues and beats, places at the table, and how things get from a to b.
+"""Poses of hands and things, rest positions, and interpolation between places.
 
 Lengths are in frame heights at zoom 1; x to the right, y towards the person.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tabletop.story.rules import INVERSE
 
@@ -33,16 +33,16 @@ HOLD: dict[str, XY] = {  # where the other hand steadies the thing
 
 @dataclass(frozen=True)
 class Cue:
-    """One action as the motion sees it.
+    """One action as input of a motion.
 
     Attributes:
-        verb: what is done.
-        noun: to what.
-        target: what is poured or cracked into.
-        begin: where the noun is before.
-        finish: where it is after.
-        target_at: where the target is.
-        hand: 0 left or 1 right, the one that does a one-handed action.
+        verb: of the action.
+        noun: of the action.
+        target: container that is poured or cracked into.
+        begin: place of the noun before the action.
+        finish: place of the noun after it.
+        target_at: place of the target.
+        hand: of a one-handed action, 0 left or 1 right.
         duration_s: of the whole motion.
         key: fraction of it at which the key moment comes.
         style: four draws in [0, 1).
@@ -60,16 +60,15 @@ class Cue:
     style: tuple[float, float, float, float]
 
     def backwards(self) -> "Cue":
-        """Returns the partner verb's cue, to be run from its end to its start."""
-        return Cue(
-            INVERSE[self.verb], self.noun, self.target, self.finish, self.begin, self.target_at,
-            self.hand, self.duration_s, 1.0 - self.key, self.style,
-        )  # fmt: skip
+        """Returns the cue of the inverse verb, to be played in reverse."""
+        return replace(
+            self, verb=INVERSE[self.verb], begin=self.finish, finish=self.begin, key=1.0 - self.key
+        )
 
 
 @dataclass
 class Placed:
-    """Where a moving thing is: position, turn in radians, height above the table, 0 or more."""
+    """Place of a moving thing: position, turn in radians, height above the table, 0 or more."""
 
     x: float
     y: float
@@ -79,13 +78,13 @@ class Placed:
 
 @dataclass
 class Pose:
-    """What an action makes of one instant; whatever is absent stays as it was.
+    """Pose of one instant of an action; things that are absent stay in place.
 
     Attributes:
         hands: (x, y) of the left and of the right hand's grip.
         poses: "open", "grip", "point" or "flat", left and right.
-        things: noun -> where it is.
-        change: how far the state change has come, 0 to 1.
+        things: noun -> its place.
+        change: progress of the state change, 0 to 1.
         stream: (x0, y0, x1, y1) of liquid in the air.
     """
 
@@ -112,7 +111,7 @@ def between(p: XY, q: XY, u: float) -> XY:
 
 
 def part_at(noun: str, value: float) -> XY:
-    """Returns where the noun's moving part is, relative to the noun, at a state in [0, 1]."""
+    """Returns the place of the noun's moving part, relative to the noun, at a state in [0, 1]."""
     start, stop = PART_PATH[noun]
     x, y = between(start, stop, value)
     return x, y - 0.05 * math.sin(math.pi * value)
@@ -139,5 +138,5 @@ def swing(cue: Cue, s: float, a: float, b: float, rate_hz: float) -> float:
 
 
 def ramp(cue: Cue, s: float, seconds: float = RAMP_S) -> float:
-    """Returns how far the state change has come: it starts at the key moment."""
+    """Returns the progress of the state change, which starts at the key moment."""
     return ease(s, cue.key, cue.key + seconds / cue.duration_s)

@@ -1,6 +1,6 @@
-"""Where everything is at any instant: a script becomes positions, states, hands and a camera.
+"""Scene of a script: positions, states, hands and camera at any instant.
 
-Pure state; knows nothing of pixels. Frames may be fractional, so that blur can look between two.
+Frames may be fractional, for motion blur between two.
 """
 
 import bisect
@@ -33,16 +33,16 @@ class Thing:
     angle: float
     lift: float
     flags: Flags
-    anchor: XY  # where parts lie that are not carried along
+    anchor: XY  # place of loose parts
 
 
 @dataclass
 class Moment:
-    """Everything that can be seen at one instant.
+    """Visible state of one instant.
 
     Attributes:
-        still: things that nobody handles, far ones first.
-        live: things being handled, in drawing order.
+        still: things at rest, far ones first.
+        live: handled things, in drawing order.
         still_key: equal keys mean equal `still`.
         hands: (x, y) of the left and of the right hand's grip.
         poses: "open", "grip", "point" or "flat".
@@ -51,7 +51,7 @@ class Moment:
         zoom: of the camera.
         roll: of the camera, radians.
         gain: brightness of the light.
-        acted_on: noun of the action that is going on, "" between actions.
+        acted_on: noun of the current action, "" between actions.
     """
 
     still: list[Thing]
@@ -68,13 +68,13 @@ class Moment:
 
 
 class Scene:
-    """One video's world, to be asked for any instant."""
+    """State of one video at any instant."""
 
     def __init__(self, script: Script, rng: np.random.Generator, *, fps: int) -> None:
-        """Places everything once, so that the same generator state gives the same scene.
+        """Computes all positions; the same generator state gives the same scene.
 
         Args:
-            script: what happens.
+            script: of the video.
             rng: for places, camera and light.
             fps: frames per second of the script.
         """
@@ -140,7 +140,7 @@ class Scene:
         self._roll = sway[:, 2] * 1.2
         self._zoom = rng.uniform(1.28, 1.52) * (1.0 + sway[:, 3])
         light = np.ones(frames)
-        for _ in range(int(rng.integers(2, 5))):  # a cloud, somebody passing
+        for _ in range(int(rng.integers(2, 5))):  # passing shadows
             begin, length = int(rng.integers(frames)), int(rng.integers(45, 600))
             light[begin : begin + length] *= rng.uniform(0.72, 1.15)
         self._gain = np.clip(_smooth(light[:, None], 0.25 * self._fps)[:, 0], 0.6, 1.25)
@@ -183,18 +183,18 @@ class Scene:
         action, cue, table = self._actions[i], self._cues[i], self._tables[i]
         s = (frame - action.start) / (action.end - action.start)
         moment.acted_on = action.noun
-        beat = perform(cue, s)
-        moment.hands, moment.poses, moment.stream = beat.hands, beat.poses, beat.stream
+        pose = perform(cue, s)
+        moment.hands, moment.poses, moment.stream = pose.hands, pose.poses, pose.stream
         tool = TOOL_OF.get(action.verb)
         for noun in dict.fromkeys(n for n in (action.target, action.noun, tool) if n):
             flags: Flags = {**table.flags[noun]}
             if action.change is not None and action.change[0] == noun:
                 _, flag, after = action.change
-                flags[flag] += (after - flags[flag]) * beat.change
+                flags[flag] += (after - flags[flag]) * pose.change
             if action.verb == "crack" and noun == "bowl":
-                flags["yolk"] = beat.change
+                flags["yolk"] = pose.change
             x, y = self._places[i][noun]
-            at = beat.things.get(noun) or Placed(x, y)
+            at = pose.things.get(noun) or Placed(x, y)
             anchor = (x, y) if action.verb == "pour" else (at.x, at.y)
             moment.live.append(Thing(noun, at.x, at.y, at.angle, at.lift, flags, anchor))
         if table.held and table.held not in (tool, action.noun):
@@ -212,11 +212,6 @@ class Scene:
             ]
             self._still[key] = sorted(things, key=lambda thing: thing.y)
         return self._still[key]
-
-    def camera_at(self, frame: int) -> XY:
-        """Returns the middle of the view at a frame."""
-        row = min(max(frame, 0), len(self._camera) - 1)
-        return float(self._camera[row, 0]), float(self._camera[row, 1])
 
     def focus_of(self, index: int) -> tuple[Cue, Table]:
         """Returns an action's cue and the table it starts from."""
@@ -244,12 +239,12 @@ def _nearest(point: XY, others: list[XY]) -> float:
 
 
 def _free_slot(begin: XY, others: list[XY]) -> XY:
-    """Returns the place in front of the person that is emptiest, close ones preferred."""
+    """Returns the emptiest place in front of the person, close ones preferred."""
     return max(_NEAR, key=lambda p: min(_nearest(p, others), 0.26) - 0.02 * abs(p[0] - begin[0]))
 
 
 def _free_spot(noun: str, begin: XY, places: dict[str, XY], rng: np.random.Generator) -> XY:
-    """Returns where a thing is pushed to: some way off, clear of the others if possible."""
+    """Returns a place to push a thing to: some way off, clear of the others if possible."""
     others = [place for other, place in places.items() if other != noun]
     turns = rng.uniform(0.0, 2.0 * math.pi, size=24)
     reach = rng.uniform(0.20, 0.34, size=24)

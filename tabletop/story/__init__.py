@@ -1,1 +1,1 @@
-"""story."""
+"""Timed actions of a video, from rules, recipes and a seed."""

@@ -53,12 +53,12 @@ class Simulator:
     """
 
     def __init__(
-        self, split: str, repertoire: tuple[str, ...], table: Table, dice: Choices
+        self, split: str, repertoire: tuple[str, ...], table: Table, choices: Choices
     ) -> None:
         self._split = split
         self._repertoire = repertoire
         self._table = table
-        self._dice = dice
+        self._choices = choices
         self._done: set[str] = set()
         self.steps: list[Step] = []
         self.marks: list[int] = []
@@ -71,7 +71,7 @@ class Simulator:
             last = self._next_recipe(last)
             self._done.add(last)
             orders, chances = orders_of(last, self._split)
-            self._follow(orders[self._dice.choose(chances)])
+            self._follow(orders[self._choices.choose(chances)])
             self.recipes += [last] * (len(self.steps) - len(self.recipes))
         del self.steps[num_actions:], self.marks[num_actions:], self.recipes[num_actions:]
 
@@ -83,17 +83,17 @@ class Simulator:
             fresh = 0.25 if name in self._done else 1.0
             return 1e-3 if name == last else fresh * likes * (doable / len(goals)) ** 2 + 1e-3
 
-        return self._repertoire[self._dice.choose(tuple(weight(n) for n in self._repertoire))]
+        return self._repertoire[self._choices.choose(tuple(weight(n) for n in self._repertoire))]
 
     def _follow(self, order: Order) -> None:
         for verb, noun in order:
-            if self._dice.happens(_FIDGET_CHANCE):
+            if self._choices.happens(_FIDGET_CHANCE):
                 self._fidget()
             if self._table.allows(verb, noun):
                 self._do(verb, noun)
-        if self._table.held and self._dice.happens(0.6):
+        if self._table.held and self._choices.happens(0.6):
             self._do("put", self._table.held)
-        if self._dice.happens(_TIDY_CHANCE):
+        if self._choices.happens(_TIDY_CHANCE):
             for noun in list(self._table.near):
                 self._do("put", noun)
 
@@ -104,14 +104,14 @@ class Simulator:
             for noun in ALLOWED[verb]
             if self._table.allows(verb, noun)
         ]
-        self._do(*options[self._dice.choose((1.0,) * len(options))])
+        self._do(*options[self._choices.choose((1.0,) * len(options))])
 
     def _do(self, verb: str, noun: str) -> None:
         while (first := self._table.missing(verb, noun)) is not None:
             self._do(*first)
         self._table.apply(verb, noun)
         self.steps.append((verb, noun))
-        self.marks.append(len(self._dice.taken))
+        self.marks.append(len(self._choices.taken))
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class Episode:
     bits_per_action: float
 
     def retold(self, num_known: int, rng: np.random.Generator) -> tuple[Step, ...]:
-        """Returns another story that the generator could have told after the first steps."""
-        dice = Choices(rng, self.outcomes[: self.marks[num_known - 1]])
-        play = Simulator(self.split, self.repertoire, self.initial.copy(), dice)
+        """Returns another sample of the story after the first steps."""
+        choices = Choices(rng, self.outcomes[: self.marks[num_known - 1]])
+        play = Simulator(self.split, self.repertoire, self.initial.copy(), choices)
         play.run(len(self.steps))
         return tuple(play.steps)

@@ -1,6 +1,6 @@
 """What can be done to which thing and what it changes: the symbolic half of the world.
 
-Knows nothing of time or space. `Table` is the state; `missing` says what has to come first.
+`Table` is the state, without time or space; `missing` returns the precondition of a step.
 """
 
 import copy

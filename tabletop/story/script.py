@@ -1,4 +1,4 @@
-"""Who does what and when: recipes and a seed become one video's list of timed actions."""
+"""Script of a video: its timed actions, from recipes and a seed."""
 
 import uuid
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +16,10 @@ _PAD_S = 8.0  # a canonical clip is the annotated interval and 8 s each side, cl
 
 @dataclass(frozen=True)
 class WorldConfig:
-    """Everything a world depends on; two worlds of one config are the same.
+    """Configuration that determines a world completely.
 
     Attributes:
-        seed: of every draw.
+        seed: of all random generators.
         train_videos: videos of the training split.
         val_videos: videos of the validation split.
         test_videos: videos of the test split.
@@ -39,7 +39,7 @@ class WorldConfig:
     fps: int = 30
 
     def videos_of(self, split: str) -> int:
-        """Returns how many videos a split has."""
+        """Returns the number of videos of a split."""
         return {"train": self.train_videos, "val": self.val_videos, "test": self.test_videos}[split]
 
     def scaled(self, factor: int) -> "WorldConfig":
@@ -61,9 +61,9 @@ class Action:
     """One action; frames count from the video's first.
 
     Attributes:
-        verb: what is done.
-        noun: to what.
-        target: what is poured or cracked into.
+        verb: of the action.
+        noun: of the action.
+        target: container that is poured or cracked into.
         start: first frame of the motion.
         key: frame of the key moment; for a changing action its point of no return.
         end: frame after the motion.
@@ -122,12 +122,12 @@ def write_plot(config: WorldConfig, split: str, index: int) -> Episode:
     if initial.flags.get("bowl", {}).get("stain") and "sponge" not in nouns:
         initial.flags["bowl"]["stain"] = 0
     num_actions = int(rng.integers(config.actions_per_video[0], config.actions_per_video[1] + 1))
-    dice = Choices(rng)
-    play = Simulator(split, repertoire, initial.copy(), dice)
+    choices = Choices(rng)
+    play = Simulator(split, repertoire, initial.copy(), choices)
     play.run(num_actions)
     return Episode(
         split, repertoire, initial, tuple(play.steps), tuple(play.marks), tuple(play.recipes),
-        tuple(dice.taken), dice.bits / num_actions,
+        tuple(choices.taken), choices.bits / num_actions,
     )  # fmt: skip
 
 

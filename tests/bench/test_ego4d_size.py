@@ -28,7 +28,7 @@ def test_the_tree_at_full_size_has_the_counts_of_v1(tmp_path):
     for split, positives in (("train", 20_041), ("val", 13_628)):
         assert sum(bool(r.state_change) for r in changes[split]) == positives
         assert sum(r.pnr_frame is not None for r in changes[split]) == positives
-    assert {k: len(v) for k, v in data.taxonomy().items()} == {"verb": 115, "noun": 478}
+    assert {k: len(v) for k, v in data.taxonomy.items()} == {"verb": 115, "noun": 478}
     everything = [r for of in (actions, changes) for records in of.values() for r in records]
     assert len({r.video_uid for r in everything}) == 1_074
     assert len({r.clip_uid for records in actions.values() for r in records}) == 1_672
@@ -55,7 +55,7 @@ def test_the_tree_has_what_loaders_get_wrong(tree):
 
 
 def test_features_cover_what_is_annotated(tree):
-    store, lengths = FeatureStore(tree.features(FEATURES)), tree.num_frames()
+    store, lengths = FeatureStore(tree.features(FEATURES)), tree.num_frames
     assert len(lengths) == SMALL.videos == len(store.video_ids())
     for video, frames in lengths.items():
         stored = store.read_rows(video)

@@ -7,7 +7,7 @@ from pathlib import Path
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from model.score.__main__ import main, read_layout
-from model.score.submission import Layout
+from model.score.submission import ChallengeFile
 from model.score.test_set import open_annotations
 from tests.factories import NUM_LABELS, make_bundle, make_track
 from weights.bundle import save_bundle
@@ -91,6 +91,6 @@ def read_files(out: Path) -> dict[str, bytes]:
     return {task: (out / f"{task}.json").read_bytes() for task in TASKS}
 
 
-def layouts(root: Path) -> dict[str, Layout]:
+def layouts(root: Path) -> dict[str, ChallengeFile]:
     data = open_annotations(root, "v1")
     return {task: read_layout(data, task) for task in TASKS}

@@ -21,7 +21,7 @@ from model.errors import SearchInvalid
 from model.nodes import Bounds, cut_track
 from model.predict import outputs
 from model.predict.predictor import Predictor, PredictRequest
-from model.predict.search import SearchQuery, SearchResult
+from model.predict.search import PrototypeMatches, SearchQuery
 from model.tasks import TASKS as ALL_TASKS
 from server.engine.engine import Engine
 from server.engine.health import CANARY
@@ -99,15 +99,15 @@ class FakePredictor:
 
     def search(
         self, request: PredictRequest, look: SearchQuery
-    ) -> tuple[list[Bounds], SearchResult]:
+    ) -> tuple[list[Bounds], PrototypeMatches]:
         self.check(request)
         cut = cut_track(request.track, request.segments, request.segment_s)
-        return cut, SearchResult("shared", [_nearest(look) for _ in cut])
+        return cut, PrototypeMatches("shared", [_nearest(look) for _ in cut])
 
-    def of_action(self, verb: str, noun: str, look: SearchQuery) -> SearchResult:
+    def of_action(self, verb: str, noun: str, look: SearchQuery) -> PrototypeMatches:
         if (verb, noun) != ("take", "cup"):
             raise SearchInvalid("noun", "no prototype")
-        return SearchResult("shared", [_nearest(look)])
+        return PrototypeMatches("shared", [_nearest(look)])
 
     def predict(self, requests: list[PredictRequest]) -> list[outputs.Prediction]:
         self.before_predict()

@@ -1,4 +1,4 @@
-"""Votes and retrieved prototypes -> who agrees with whom, and what each class retrieves."""
+"""Agreement between perspectives, and the prototypes that each class retrieves."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ Shares = NDArray[np.float64]
 
 
 def agreement(decisions: Mapping[str, Tensor]) -> Shares:
-    """Returns how often any two votes decide the same, (V, V), in the order given (Fig. 7)."""
+    """Returns the share of equal decisions of any two votes, (V, V), in order (Fig. 7)."""
     votes = np.stack([d.flatten().numpy() for d in decisions.values()])  # (V, M*m)
     return np.asarray((votes[:, None] == votes[None, :]).mean(axis=2))
 
@@ -31,7 +31,7 @@ def agreement_rows(task: str, output: str, names: Sequence[str], shares: Shares)
 def retrieved(
     rows: Tensor, labels: Tensor, num_labels: int, num_prototypes: int
 ) -> NDArray[np.int64]:
-    """Returns how often each class of samples retrieved each prototype, (Y, P) (Fig. 5).
+    """Returns the count of each prototype in each class's retrievals, (Y, P) (Fig. 5).
 
     Args:
         rows: (M, n, k) prototypes retrieved for the n nodes of each sample.
@@ -59,7 +59,7 @@ def retrieved_rows(
     *,
     top: int = 10,
 ) -> list[Row]:
-    """Returns the prototypes every class retrieved most, with their share of its retrievals."""
+    """Returns the prototypes that each class retrieves most, with their share of its retrievals."""
     verbs, nouns = label_spaces["verb"], label_spaces["noun"]
     lines: list[Row] = []
     for name, line in zip(classes, counts, strict=True):

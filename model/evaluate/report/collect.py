@@ -1,6 +1,6 @@
-"""Samples of a split -> everything the skills say of them, in one pass."""
+"""Answers of the skills to all samples of a split, collected in one pass."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,18 +8,17 @@ from torch import Tensor
 
 from model.config import ModelConfig
 from model.data.samples import Samples
+from model.evaluate.calibration import EVALUATION_BATCH
 from model.nn.skill import Votes
 from model.nn.skill_set import SkillSet
 
 FUSED = "fused"
-"""What all votes decide together."""
-
-_BATCH = 64
+"""Name of the fused decision."""
 
 
 @dataclass(frozen=True, eq=False)
 class TaskAnswers:
-    """What one skill says of all samples of its task.
+    """Answers of one skill to all samples of its task.
 
     Attributes:
         logits: output -> fused logits, (M, m, Y).
@@ -34,6 +33,7 @@ class TaskAnswers:
     rows: dict[str, Tensor]
 
 
+@torch.inference_mode()
 def answer_split(
     skills: SkillSet,
     samples: Mapping[str, Samples],
@@ -44,40 +44,32 @@ def answer_split(
 ) -> dict[str, TaskAnswers]:
     """Returns every skill's answers, on the CPU.
 
-    Of the votes only the decisions are kept: all logits of LTA's votes would fill a gigabyte at
-    Ego4D's size.
+    Only the decisions of the votes are kept: the logits of LTA's votes would take a gigabyte on
+    Ego4D.
 
     Args:
         skills: on `device`.
         samples: task -> samples.
         config: of the model.
-        device: where the skills are.
-        progress: told how many samples were answered since it was last told.
+        device: of the skills.
+        progress: called with the number of samples of each batch.
     """
-    return {
-        task: _answer(skills, task, split, config, device, progress)
-        for task, split in samples.items()
-    }
+    answers = {}
+    for task, split in samples.items():
+        parts = []
+        for which in torch.arange(len(split)).split(EVALUATION_BATCH):
+            batch = split.draw(which, config)
+            votes = skills({task: batch.inputs.to(device)})[task]
+            fused = {name: logits.cpu() for name, logits in votes.fused().items()}
+            rows = {view: found.cpu() for view, found in votes.rows.items()}
+            parts.append(TaskAnswers(fused, batch.labels, _decisions(votes, fused), rows))
+            if progress:
+                progress(len(which))
+        answers[task] = _joined_answers(parts)
+    return answers
 
 
-@torch.inference_mode()
-def _answer(
-    skills: SkillSet,
-    task: str,
-    samples: Samples,
-    config: ModelConfig,
-    device: torch.device | str,
-    progress: Callable[[int], object] | None,
-) -> TaskAnswers:
-    parts: list[TaskAnswers] = []
-    for which in torch.arange(len(samples)).split(_BATCH):
-        batch = samples.draw(which, config)
-        votes = skills({task: batch.inputs.to(device)})[task]
-        fused = {name: logits.cpu() for name, logits in votes.fused().items()}
-        rows = {view: found.cpu() for view, found in votes.rows.items()}
-        parts.append(TaskAnswers(fused, batch.labels, _decisions(votes, fused), rows))
-        if progress:
-            progress(len(which))
+def _joined_answers(parts: Sequence[TaskAnswers]) -> TaskAnswers:
     return TaskAnswers(
         logits=_joined([p.logits for p in parts]),
         labels=_joined([p.labels for p in parts]),

@@ -1,4 +1,4 @@
-"""True and decided classes -> confusion counts and what each class scores."""
+"""Confusion counts and scores per class, from true and decided classes."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ REST = "(rest)"
 
 
 def confusion(truth: NDArray[np.int64], decided: NDArray[np.int64], num_labels: int) -> Counts:
-    """Returns how often each class was taken for each other one, (Y, Y)."""
+    """Returns the confusion counts, (Y, Y)."""
     flat = np.bincount(truth * num_labels + decided, minlength=num_labels**2)
     return flat.reshape(num_labels, num_labels)
 
@@ -23,8 +23,7 @@ def confusion(truth: NDArray[np.int64], decided: NDArray[np.int64], num_labels: 
 def class_rows(counts: Counts, names: Sequence[str]) -> list[Row]:
     """Returns one line per class: support, precision, recall and F1.
 
-    Precision is empty for a class never decided, recall for one never there, F1 for one that is
-    neither.
+    Precision is empty for a class never decided, recall for one never true, F1 if both hold.
     """
     right, support, decided = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     return [
@@ -60,8 +59,8 @@ def confused_pairs(counts: Counts, names: Sequence[str], *, top: int = 50) -> li
 def largest(counts: Counts, names: Sequence[str], *, top: int = 20) -> tuple[Counts, list[str]]:
     """Returns the counts of the largest classes and the others as one, the rest (Fig. 6).
 
-    Classes are ordered by support, ties by id; one that is never true belongs to the rest. There
-    is no rest when nothing was counted in it.
+    Classes are ordered by support, ties by id; one that is never true is in the rest, which is
+    left out if empty.
     """
     support = counts.sum(axis=1)
     order = np.argsort(-support, kind="stable")

@@ -1,4 +1,4 @@
-"""Answers -> what a report shows: each exhibit is a table, most with a figure drawn from it."""
+"""Exhibits of a report: tables, most with a figure, from the answers of a split."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ SHOWN_PROTOTYPES = 15
 
 @dataclass(frozen=True, eq=False)
 class ReportItem:
-    """One thing shown.
+    """One exhibit of a report.
 
     Attributes:
         name: file stem of its table and figure.
-        section: heading it stands under.
-        title: what it shows.
-        caption: how to read it.
+        section: heading above it.
+        title: of the exhibit.
+        caption: explanation below the title.
         rows: the table.
-        figure: drawn from the same numbers.
-        lines: how many lines of the table the page itself shows.
-        large: whether it needs the page's whole width.
+        figure: of the same numbers.
+        lines: number of the table's lines on the page.
+        large: whether it takes the page's whole width.
     """
 
     name: str
@@ -53,13 +53,13 @@ class ReportItem:
 def calibration_exhibits(
     answers: Mapping[str, TaskAnswers], temperature: Mapping[str, float]
 ) -> Iterator[ReportItem]:
-    """Yields how far every output's probabilities can be believed, without temperature and with."""
+    """Yields the calibration of every output, before and after its temperature."""
     table: list[Row] = []
     diagrams = []
-    for task, said in answers.items():
-        for output, logits in said.logits.items():
+    for task, given in answers.items():
+        for output, logits in given.logits.items():
             name = f"{task}.{output}"
-            rows, truth = competing(logits, said.labels[output])
+            rows, truth = competing(logits, given.labels[output])
             t = temperature.get(name, 1.0)
             before, after = rows.softmax(dim=1), (rows / t).softmax(dim=1)
             table.append(
@@ -111,12 +111,12 @@ def _diagram(name: str, before: Reliability, after: Reliability, temperature: fl
 def class_exhibits(
     answers: Mapping[str, TaskAnswers], samples: Mapping[str, Samples], labels: LabelSpaces
 ) -> Iterator[ReportItem]:
-    """Yields what each class scores and what it is taken for, of outputs that answer one class."""
-    for task, output, said in _one_class(answers, samples):
+    """Yields confusion and scores per class, of outputs with one class per sample."""
+    for task, output, given in _one_class(answers, samples):
         name, names = f"{task}.{output}", labels[output]
-        known = said.labels[output][:, 0] != IGNORE
+        known = given.labels[output][:, 0] != IGNORE
         truth, decided = (
-            t[known, 0].numpy() for t in (said.labels[output], said.decisions[output][FUSED])
+            t[known, 0].numpy() for t in (given.labels[output], given.decisions[output][FUSED])
         )
         counts = classes.confusion(truth, decided, len(names))
         small, shown = classes.largest(counts, names)
@@ -151,12 +151,12 @@ def class_exhibits(
 
 
 def agreement_exhibits(answers: Mapping[str, TaskAnswers]) -> Iterator[ReportItem]:
-    """Yields how far each perspective's own vote agrees with the others and the decision."""
+    """Yields the agreement of each perspective's vote with the others and the decision."""
     table: list[Row] = []
     panels = {}
-    for task, said in answers.items():
-        for output, decisions in said.decisions.items():
-            if len(decisions) <= 2:  # own and fused: nobody to agree with
+    for task, given in answers.items():
+        for output, decisions in given.decisions.items():
+            if len(decisions) <= 2:  # own and fused alone
                 continue
             shares, votes = perspectives.agreement(decisions), list(decisions)
             panels[f"{task}.{output}"] = (votes, shares)
@@ -179,22 +179,22 @@ def closest_exhibits(
     backpacks: Mapping[str, Backpack],
     labels: LabelSpaces,
 ) -> Iterator[ReportItem]:
-    """Yields which prototypes the samples of each class retrieve, per perspective (Fig. 5).
+    """Yields the prototypes that each class retrieves, per perspective (Fig. 5).
 
     Args:
         answers: task -> answers.
         samples: task -> samples.
-        backpacks: task -> where its prototypes were retrieved.
+        backpacks: task -> backpack of its retrievals.
         labels: label space -> names.
     """
-    for task, output, said in _one_class(answers, samples):
-        if not said.rows:
+    for task, output, given in _one_class(answers, samples):
+        if not given.rows:
             continue
-        backpack, known = backpacks[task], said.labels[output][:, 0] != IGNORE
-        truth, sizes = said.labels[output][known, 0], (len(labels[output]), len(backpack.verb_id))
+        backpack, known = backpacks[task], given.labels[output][:, 0] != IGNORE
+        truth, sizes = given.labels[output][known, 0], (len(labels[output]), len(backpack.verb_id))
         counts = {
             view: perspectives.retrieved(rows[known], truth, *sizes)
-            for view, rows in said.rows.items()
+            for view, rows in given.rows.items()
         }
         table: list[Row] = []
         for view, found in counts.items():
@@ -219,9 +219,9 @@ def _closest_figure(
     backpack: Backpack,
     labels: LabelSpaces,
 ) -> Figure:
-    """Two classes as bars; more as a matrix of the most frequent, against themselves if they can.
+    """Two classes as bars; more as a matrix of the most frequent.
 
-    Only the figure is cut to what fits: the table names the prototypes of every class.
+    Only the figure is cut: the table has the prototypes of every class.
     """
     names = labels[space]
     group = backpack.noun_id if space == "noun" else backpack.verb_id
@@ -241,10 +241,10 @@ def _closest_figure(
 def _one_class(
     answers: Mapping[str, TaskAnswers], samples: Mapping[str, Samples]
 ) -> Iterator[tuple[str, str, TaskAnswers]]:
-    for task, said in answers.items():
+    for task, given in answers.items():
         if samples[task].spec.readout in ONE_CLASS:
-            for output in said.logits:
-                yield task, output, said
+            for output in given.logits:
+                yield task, output, given
 
 
 def _most(counts: NDArray[np.int64], top: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Numbers -> figures. Colours are Okabe and Ito's, told apart by colour-blind readers too."""
+"""Figures of a report, in Okabe and Ito's colours for colour-blind readers."""
 
 import io
 import math
@@ -31,10 +31,9 @@ _STYLE = {
 
 
 def reliability_figure(before: Reliability, after: Reliability, *, temperature: float) -> Figure:
-    """Draws how often answers of each confidence are right, without and with the temperature.
+    """Draws a reliability diagram, without and with the temperature.
 
-    Dots grow with the number of answers behind them; on the diagonal a probability means what
-    it says.
+    Dots grow with the number of answers; the diagonal is perfect calibration.
     """
     with _figure(1, 1, size=(4.2, 3.8)) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
@@ -65,7 +64,7 @@ def confusion_figure(counts: NDArray[np.int64], names: Sequence[str]) -> Figure:
 
 
 def agreement_figure(panels: Mapping[str, tuple[Sequence[str], NDArray[np.float64]]]) -> Figure:
-    """Draws how often votes decide the same, one panel per output (Fig. 7).
+    """Draws the agreement of votes, one panel per output (Fig. 7).
 
     Args:
         panels: "task.output" -> names of the votes and (V, V) shares.
@@ -83,7 +82,7 @@ def agreement_figure(panels: Mapping[str, tuple[Sequence[str], NDArray[np.float6
 def closest_figure(
     panels: Mapping[str, NDArray[np.float64]], rows: Sequence[str], columns: Sequence[str]
 ) -> Figure:
-    """Draws which prototypes each class retrieves, one panel per perspective (Fig. 5).
+    """Draws the prototypes that each class retrieves, one panel per perspective (Fig. 5).
 
     Args:
         panels: perspective -> (rows, columns) shares of a class's retrievals.
@@ -141,7 +140,7 @@ def sweep_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: 
 
     Args:
         panels: metric -> series -> (points, 3): the parameter, mean and standard deviation.
-        x: what the parameter is called.
+        x: name of the parameter.
     """
     columns = min(len(panels), _ACROSS)
     with _figure(math.ceil(len(panels) / columns), columns) as (figure, places):

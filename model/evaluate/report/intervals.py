@@ -1,4 +1,4 @@
-"""Values of samples -> a confidence interval of their mean, by bootstrap."""
+"""Bootstrap confidence intervals of the mean of per-sample values."""
 
 from typing import Literal, NamedTuple
 
@@ -12,11 +12,11 @@ Resample = Literal["video", "sample"]
 
 DRAWS = 2000
 LEVEL = 0.95
-_CHUNK = 2**22  # picks held at once
+_CHUNK = 2**22  # drawn indices in memory at once
 
 
 class Interval(NamedTuple):
-    """Where a metric lies, with 95 % confidence."""
+    """A 95 % confidence interval."""
 
     low: float
     high: float

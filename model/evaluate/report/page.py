@@ -1,4 +1,4 @@
-"""Results of a run -> one HTML page that needs no other file and no network."""
+"""Self-contained HTML page of the results of a run."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -17,21 +17,21 @@ from model.evaluate.tables import arrow, format_value
 HEADLINES = ("verb_top1", "noun_top1", "accuracy", "error_s", "verb_ed", "noun_ed")
 _WORDS = {"top1": "top 1", "top5": "top 5", "ece": "calibration error", "ed": "ED", "aued": "AUED"}
 _UNIT = "_s"
-_WIDE_S = 2.0  # a keyframe further off than this ends the scale of the page's little charts
+_WIDE_S = 2.0  # upper end of the page's small charts of keyframe errors
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was run on what.
+    """Facts of a run.
 
     Attributes:
         name: of the bundle.
         version: of the bundle.
         sha256: of the bundle.
-        data: what the bundle learnt from.
+        data: of the bundle's training.
         command: that repeats the run.
-        resample: what the bootstrap drew.
-        note: what a reader must know first.
+        resample: unit of the bootstrap.
+        note: at the top of the page.
     """
 
     name: str
@@ -47,8 +47,8 @@ def render(facts: RunFacts, splits: Sequence[SplitResult], pictures: dict[str, b
     """Returns the page.
 
     Args:
-        facts: what was run.
-        splits: in the order shown.
+        facts: of the run.
+        splits: in order.
         pictures: "split/exhibit" -> PNG.
     """
     return _template("page.html.j2").render(
@@ -73,8 +73,8 @@ def render_tables(
 
     Args:
         title: heading.
-        facts: what was run, a line each.
-        note: what a reader must know first.
+        facts: lines on the run.
+        note: at the top of the page.
         tables: each with `title`, `columns` and `lines` of cells (`text`, `is_best`).
         exhibits: figures after the tables.
         pictures: exhibit -> PNG.
@@ -117,7 +117,7 @@ def _title(metric: str) -> str:
 
 
 def _place(row: Row, key: str) -> float | None:
-    """Where a figure lies on its line's scale, in per cent of its width."""
+    """Position of a figure on its row's scale, in per cent of its width."""
     value: Any = row.get(key)
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""Answers and labels of a split -> its figures, how sure they are, and what stands beside them."""
+"""Results of a split: figures with confidence intervals, baselines and published figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ from model.evaluate.unseen import baselines
 
 @dataclass(frozen=True, eq=False)
 class SplitResult:
-    """Everything known about one split.
+    """Results of one split.
 
     Attributes:
         split: its name.
-        columns: "model", "chance", "frequency", and "paper" where that is comparable.
+        columns: "model", "chance", "frequency", and "paper" if comparable.
         intervals: task -> metric -> 95 % interval of the model's figure.
-        per_batch: means of batch means, where asked for.
+        per_batch: means of batch means, if requested.
         exhibits: tables and figures.
-        left_out: videos without features, whose samples do not count.
+        left_out: videos without features, whose samples are left out.
     """
 
     split: str
@@ -45,7 +45,7 @@ class SplitResult:
         return {**self.figures(), "intervals": self.intervals, "per_batch": self.per_batch}
 
     def figures(self) -> dict[str, Any]:
-        """Returns the columns, and the videos that do not count where there are any."""
+        """Returns the columns, and any videos left out."""
         left_out = {LEFT_OUT: list(self.left_out)} if self.left_out else {}
         return {**self.columns, **left_out}
 
@@ -72,16 +72,16 @@ class SplitResult:
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """How a split is measured.
+    """Configuration of the measurement of a split.
 
     Attributes:
         config: of the model.
         temperature: "task.output" -> temperature.
         seed: of LTA's sampled futures and of the bootstrap.
-        resample: what the bootstrap draws: whole videos, or single samples.
-        per_batch: size of the batches whose means are averaged, None for none.
+        resample: unit of the bootstrap: whole videos, or single samples.
+        per_batch: batch size of means of batch means; None for none.
         beside_paper: whether the paper's figures are comparable.
-        lta_windows: which windows of LTA are scored.
+        lta_windows: enumeration of LTA windows.
     """
 
     config: ModelConfig
@@ -105,14 +105,14 @@ def measure(
 
     Args:
         split: its name.
-        answers: task -> what the skill said.
+        answers: task -> answers of its skill.
         samples: task -> the split's samples, in the order of the answers.
         train: task -> training samples, for the baselines.
-        how: seeds and options.
-        exhibits: what is shown beside the figures.
+        how: configuration.
+        exhibits: tables and figures for the report.
     """
-    logits = {task: said.logits for task, said in answers.items()}
-    labels = {task: said.labels for task, said in answers.items()}
+    logits = {task: given.logits for task, given in answers.items()}
+    labels = {task: given.labels for task, given in answers.items()}
     temperature = how.temperature
     values = per_sample(logits, labels, samples, how.config, seed=how.seed)
     columns = {
@@ -135,7 +135,7 @@ def _intervals(
 ) -> dict[str, dict[str, Interval | None]]:
     found: dict[str, dict[str, Interval | None]] = {}
     for task, metrics in values.items():
-        groups = samples[task].video_offset.numpy()  # a video's first row tells it from others
+        groups = samples[task].video_offset.numpy()  # a video's first row identifies it
         if how.resample == "sample":
             groups = np.arange(len(groups))
         found[task] = {

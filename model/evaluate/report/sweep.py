@@ -1,4 +1,4 @@
-"""A table of figures over one hyper-parameter -> the exhibit of Fig. 4."""
+"""Exhibit of a hyper-parameter sweep (Fig. 4), from a CSV of figures."""
 
 import csv
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ PARAMETERS = {
 def read_sweep(path: Path) -> list[Row]:
     """Returns the lines of a CSV with the columns k or depth, task, metric, value and std.
 
-    A column "method" may tell several curves apart; an empty std is none.
+    An optional column "method" separates curves; an empty std is zero.
 
     Raises:
-        ModelError: a column is missing, or a number is none.
+        ModelError: a column is missing, or a value is no number.
     """
     with path.open(newline="") as file:
         lines = list(csv.DictReader(file))

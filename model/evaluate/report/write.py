@@ -1,4 +1,4 @@
-"""Results of a run -> a folder: metrics.json, tables as CSV, figures as PNG and report.html."""
+"""Report folder of a run: metrics.json, tables as CSV, figures as PNG and report.html."""
 
 import csv
 import io
@@ -21,12 +21,12 @@ def write_report(
     *,
     progress: Callable[[], object] | None = None,
 ) -> Path:
-    """Writes everything and returns the page's path; the page comes last, so it is whole.
+    """Writes all files, the page last, and returns the page's path.
 
     Args:
-        folder: made where it is not there; `SPLIT/NAME.csv` and `SPLIT/NAME.png` go under it.
-        facts: what was run.
-        splits: in the order shown.
+        folder: created if missing; `SPLIT/NAME.csv` and `SPLIT/NAME.png` go under it.
+        facts: of the run.
+        splits: in order.
         progress: called after every exhibit.
     """
     pictures = {}
@@ -49,7 +49,7 @@ def write_report(
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes lines of one shape as CSV with a heading; None is an empty cell."""
+    """Writes rows with the same keys as CSV with a header; None is an empty cell."""
     text = io.StringIO()
     if rows:
         table = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -59,6 +59,6 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes JSON with sorted keys; what is not a number becomes an error, not NaN."""
+    """Writes JSON with sorted keys; NaN is an error."""
     text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
     write_atomic(path, text + "\n")

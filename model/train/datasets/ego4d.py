@@ -73,7 +73,7 @@ def prepare_ego4d(
     }
     return Prepared(
         samples=samples,
-        labels=data.taxonomy(),
+        labels=data.taxonomy,
         encoder={"name": Path(features).name, "kind": "features"},
         encoder_tensors={},
         key=stage_key(str(root.resolve()), features, data.version, enumeration, *sorted(gone)),

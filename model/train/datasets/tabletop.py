@@ -56,7 +56,7 @@ class Tabletop:
     def prepare(self) -> Prepared:
         """Runs the stages that are not cached; returns samples of every split, test included."""
         world = self._world()
-        labels = self.data.taxonomy()
+        labels = self.data.taxonomy
         num_labels = {n: len(names) for n, names in (labels | FIXED_LABELS).items()}
         encoder, key = self._encoder(num_labels)
         samples, key = self._samples(encoder, stage_key(world, key))
@@ -185,7 +185,7 @@ def prepare_world(root: Path, bundle: Place, features: Place) -> Prepared:
     config = json.loads((root / WORLD_FILE).read_text())
     return Prepared(
         samples=world_samples(data, records, store, encoder),
-        labels=data.taxonomy(),
+        labels=data.taxonomy,
         encoder=loaded.manifest.encoder,
         encoder_tensors=loaded.encoder,
         key=stage_key(config, encoder.fingerprint),

@@ -49,7 +49,7 @@ def test_taxonomies_of_any_size_bound_the_labels(tmp_path_factory, verbs, nouns)
     data = write(root, LTA, [last])
     taxonomy = {"verbs": [f"v{i}" for i in range(verbs)], "nouns": [f"n{i}" for i in range(nouns)]}
     (data.annotations / "fho_lta_taxonomy.json").write_text(json.dumps(taxonomy))
-    assert {k: len(v) for k, v in data.taxonomy().items()} == {"verb": verbs, "noun": nouns}
+    assert {k: len(v) for k, v in data.taxonomy.items()} == {"verb": verbs, "noun": nouns}
     assert data.actions("train")[0].noun == nouns - 1
     (data.annotations / LTA).write_text(json.dumps([last | {"noun_label": nouns}]))
     with pytest.raises(AnnotationInvalid, match=f"noun_label: expected null or 0 to {nouns - 1}"):
@@ -72,7 +72,7 @@ def test_a_broken_taxonomy_is_refused(tmp_path, taxonomy):
     data = write(tmp_path, LTA, [ACTION])
     (data.annotations / "fho_lta_taxonomy.json").write_text(json.dumps(taxonomy))
     with pytest.raises(AnnotationInvalid, match=r"taxonomy\.json: expected a list of names"):
-        data.taxonomy()
+        _ = data.taxonomy
 
 
 def test_a_missing_file_says_what_was_looked_for_and_how_to_get_it(tmp_path):
@@ -106,9 +106,9 @@ def test_a_root_without_annotations_says_how_to_fetch_them(tmp_path, version, as
 @pytest.mark.parametrize("place", ["v1/ego4d.json", "ego4d.json"])
 def test_lengths_come_from_the_metadata_where_it_is_there(tmp_path, place):
     data = write(tmp_path, LTA, [ACTION])
-    assert data.num_frames() == {}
+    assert data.num_frames == {}
     videos = [{"video_uid": "v", "video_metadata": {"num_frames": 900}},
               {"video_uid": "w", "video_metadata": None},
               {"video_uid": "x", "video_metadata": {"num_frames": None}}]  # fmt: skip
     (tmp_path / place).write_text(json.dumps({"videos": videos, "clips": []}))
-    assert data.num_frames() == {"v": 900}
+    assert DataRoot(data.root).num_frames == {"v": 900}

@@ -51,7 +51,7 @@ def test_metrics_of_the_files_are_those_of_the_evaluation(root, out, capsys):
     error_s = keyframe_error_s(node, num_nodes=16, **columns)
     assert metrics["pnr"] == {"error_s": float(error_s.mean()), "samples": float(len(positives))}
 
-    asked = [q.id for q in layouts(root)["lta"].questions]
+    asked = [q.id for q in layouts(root)["lta"].items]
     places = [samples["lta"].names.index(name) for name in asked]
     drawn = [
         sample_futures(

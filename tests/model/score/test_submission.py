@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.score.submission import Layout, report, write_submission
+from model.score.submission import ChallengeFile, report, write_submission
 from model.score.test_set import ChallengeItem
 
 Y = {"verb": 7, "noun": 5}
@@ -16,7 +16,7 @@ LENGTHS = [150, 181, 200, 240]
 QUESTIONS = [
     ChallengeItem(i, "v", ((100, 100 + n),)) for i, n in zip(IDS, LENGTHS, strict=True)
 ]  # fmt: skip
-LAYOUTS = {task: Layout(task, QUESTIONS, Y) for task in ("lta", "oscc", "pnr")}
+LAYOUTS = {task: ChallengeFile(task, QUESTIONS, Y) for task in ("lta", "oscc", "pnr")}
 
 
 def futures(count):

@@ -7,14 +7,14 @@ import pytest
 from model.data.annotations import DataRoot
 from model.data.label_file import read_labels
 from tabletop.__main__ import main
-from tabletop.files.extra_labels import HANDS, TOLD, acting_hands, label_rows, write_labels
+from tabletop.files.extra_labels import HANDS, LABELLERS, acting_hands, label_rows, write_labels
 from tabletop.motion.poses import REST
 from tabletop.motion.scene import Scene
 from tabletop.story.recipes import RECIPES
 from tabletop.story.script import WorldConfig, rng_of
 
 
-@pytest.mark.parametrize("task", list(TOLD))
+@pytest.mark.parametrize("task", list(LABELLERS))
 def test_rows_are_the_annotated_actions(tiny_world, tiny_config, task, tmp_path):
     write_labels(task, tiny_config, tmp_path / "labels.csv")
     rows = read_labels(tmp_path / "labels.csv", localises=False)
