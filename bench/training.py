@@ -213,7 +213,7 @@ def _samples(spec: TaskSpec, count: int, tracks: Tracks, generator: torch.Genera
     video = torch.randint(len(tracks.rows), (count,), generator=generator)
     start = torch.randint((ROWS - 80) * 16, (count, 1), generator=generator)
     start = start + 120 * torch.arange(spec.num_segments)  # 8 s long, 4 s apart
-    told = {Readout.FUTURE: spec.num_future}.get(spec.readout, 1)
+    steps = {Readout.FUTURE: spec.num_future}.get(spec.readout, 1)
     return Samples(
         spec,
         tracks,
@@ -221,7 +221,7 @@ def _samples(spec: TaskSpec, count: int, tracks: Tracks, generator: torch.Genera
         video_offset=video * ROWS,
         video_rows=torch.full((count,), ROWS),
         labels={
-            name: torch.randint(NUM_LABELS[name], (count, told), generator=generator)
+            name: torch.randint(NUM_LABELS[name], (count, steps), generator=generator)
             for name in spec.outputs
             if name != "keyframe"
         },

@@ -92,8 +92,8 @@ class Box:
         decoders: decoding processes.
         torch_threads: of the encoder, while no clip is being decoded.
         clips_ahead: decoded clips that may be in memory beside those being decoded.
-        max_requests: in the building.
-        max_queued_windows: in the building.
+        max_requests: admitted at once.
+        max_queued_windows: of all admitted requests.
         max_batch_windows: encoded together.
         max_batch_requests: reasoned about together.
         max_wait_s: for batch mates.

@@ -79,10 +79,10 @@ def _grade_futures(answers: Mapping[str, Any], truth: DataRoot) -> Metrics:
                 [IGNORE if label is None else label for label in (r.verb, r.noun)] for r in future
             ]
     _complete(answers, list(came))
-    told = torch.tensor([came[name] for name in answers])  # (M, Z, 2)
+    expected = torch.tensor([came[name] for name in answers])  # (M, Z, 2)
     heads = ("verb", "noun")
     futures = {head: torch.tensor([a[head] for a in answers.values()]) for head in heads}
-    errors = anticipation_errors(futures, dict(zip(heads, told.unbind(dim=2), strict=True)))
+    errors = anticipation_errors(futures, dict(zip(heads, expected.unbind(dim=2), strict=True)))
     return {**means(errors), "samples": float(len(answers))}
 
 

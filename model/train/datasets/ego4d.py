@@ -58,7 +58,7 @@ def prepare_ego4d(
     with progress_bar("features", shown=progress) as advance:
         tracks, gone = _load(data, records, features, packed_under, options.missing, advance)
     facts: dict[str, object] = {
-        "licence": "Ego4D's licence binds whoever trained on it",
+        "licence": "Ego4D's licence binds those who train on it",
         "lta_windows": enumeration,
     }
     if gone:
