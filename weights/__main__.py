@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from weights import SHIPPED_BUNDLE
 from weights.authors.convert import FEATURES, NUM_NEIGHBOURS, import_authors
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.bundle.files import push_files, read_files, write_files
@@ -22,7 +23,6 @@ from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
 from weights.published.fetch import fetch
 from weights.storage.folders import Place, as_place
 
-SHIPPED = Path(__file__).parent
 URL_VARIABLE = "EGOPACK_WEIGHTS_URL"
 
 
@@ -86,7 +86,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         command.set_defaults(run=run)
         return command
 
-    shipped = sorted(path.parent for path in SHIPPED.glob(f"*/{MANIFEST_FILE}"))
+    shipped = sorted(path.parent for path in SHIPPED_BUNDLE.parent.glob(f"*/{MANIFEST_FILE}"))
     add("list", _verify, "bundles that ship with the project").set_defaults(places=shipped)
     verify = add("verify", _verify, "check every byte of a bundle against its hashes")
     what = "folder of a bundle, or its URL"
