@@ -7,7 +7,7 @@ prototypes and features for the interaction.
 import torch
 from torch.nn import functional as F
 
-from tests.checkpoints import ENTRY, SMALL
+from tests.support.checkpoints import ENTRY, SMALL
 
 NODES = {"ar": 9, "lta": 22, "oscc": 4, "pnr": 16}
 FIRST = {"ar": -4, "lta": 0, "oscc": 0, "pnr": 0}

@@ -6,7 +6,7 @@ import torch
 
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
-from tests.factories import make_track
+from tests.support.factories import make_track
 
 KINDS = {
     "hand": 'kind = "segment"\nnodes = 3',

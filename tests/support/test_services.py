@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.services import SERVICE, command_of
+from tests.support.services import SERVICE, command_of
 
-MAKEFILE = Path(__file__).parents[1] / "Makefile"
+MAKEFILE = Path(__file__).parents[2] / "Makefile"
 COMMANDS = [
     [sys.executable, "-m", "server", "--help"],
-    [sys.executable, "-m", "tests.server.fakes"],
-    [sys.executable, "-m", "tests.server.jobs.fake_server", "{}"],
+    [sys.executable, "-m", "tests.server.support.fakes"],
+    [sys.executable, "-m", "tests.server.jobs.support.fake_server", "{}"],
     [sys.executable, "-m", "ray.scripts.scripts", "start", "--head"],
     ["/usr/lib/ray/core/src/ray/gcs/gcs_server"],
     ["/usr/bin/chromedriver", "--port=0"],

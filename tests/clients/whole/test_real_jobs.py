@@ -12,8 +12,8 @@ import pytest
 import clients.__main__ as command
 from clients.client import EgoPackClient
 from clients.errors import BadClip, NotFinished, NotFound
-from tests.clients.awaited import Awaited
-from tests.clients.proxy import Proxy
+from tests.clients.support.awaited import Awaited
+from tests.clients.support.proxy import Proxy
 
 pytestmark = pytest.mark.service
 
@@ -26,7 +26,7 @@ def running(state_dir):
     """A server process with a fake model, its jobs kept in a folder."""
     settings = {"state_dir": str(state_dir), "job_lease_s": 1, "job_max_attempts": 20}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.server.jobs.fake_server", json.dumps(settings)],
+        [sys.executable, "-m", "tests.server.jobs.support.fake_server", json.dumps(settings)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -11,7 +11,7 @@ from clients.commands.demo import SAMPLE
 from clients.errors import Busy
 from clients.local import LocalServer
 from clients.results.predictions import PredictionResult
-from tests.clients.awaited import Awaited
+from tests.clients.support.awaited import Awaited
 
 pytestmark = pytest.mark.service
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COUNTS = (900, 33, 500, 1, 300, 600, 400, 200)
 
 

@@ -12,8 +12,8 @@ from extract.dataset.compare import main as compare
 from extract.errors import FeatureFileInvalid
 from extract.features.pack import PackedFeatures, pack
 from extract.features.store import FeatureStore
-from tests.extract.clips import write_numbered
-from tests.factories import make_track
+from tests.extract.support.clips import write_numbered
+from tests.support.factories import make_track
 from weights.errors import RemoteFailed
 
 S3 = "s3://bucket/features/tiny"

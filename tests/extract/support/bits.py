@@ -2,7 +2,7 @@
 
 import re
 
-from tests.extract.ffmpeg_program import ffmpeg
+from tests.extract.support.ffmpeg_program import ffmpeg
 
 START = b"\x00\x00\x00\x01"
 

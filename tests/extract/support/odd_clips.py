@@ -9,8 +9,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tests.extract.bits import field_pictures, not_coded
-from tests.extract.ffmpeg_program import ffmpeg
+from tests.extract.support.bits import field_pictures, not_coded
+from tests.extract.support.ffmpeg_program import ffmpeg
 
 WIDTH, HEIGHT = 128, 96
 COLOURS = [[(200, 30, 30), (30, 170, 30)], [(30, 30, 200), (210, 210, 210)]]

@@ -17,7 +17,7 @@ from extract.encoders.load import load_named_encoder
 from extract.encoders.omnivore import load_omnivore
 from extract.encoders.swin.trunk import OMNIVORE_SWINL
 from extract.features.extractor import Extractor
-from tests.extract.clips import noisy_frames, write_clip
+from tests.extract.support.clips import noisy_frames, write_clip
 from weights.published.catalogue import PUBLISHED
 from weights.published.fetch import fetch
 

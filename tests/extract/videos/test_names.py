@@ -9,7 +9,7 @@ import pytest
 from extract.__main__ import main
 from extract.features.ids import id_of
 from extract.features.store import FeatureStore
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
 LATIN = os.fsdecode(b"K\xfcche 2")
 ODD = ["Küche 1", "Ku\u0308che 1", LATIN, "a [b] 'c' \"d\"", "-x", ".hid", "a\nb", "a=b", "x" * 251,

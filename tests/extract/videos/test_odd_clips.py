@@ -14,9 +14,9 @@ from extract.errors import VideoRejected
 from extract.sandbox.pool import DecodePool
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
-from tests.extract.decoded import EVERY, SHORT, Frames, decode
-from tests.extract.ffmpeg_program import shown_by
-from tests.extract.odd_clips import ODD_CLIPS, film, numbered, with_matrix
+from tests.extract.support.decoded import EVERY, SHORT, Frames, decode
+from tests.extract.support.ffmpeg_program import shown_by
+from tests.extract.support.odd_clips import ODD_CLIPS, film, numbered, with_matrix
 
 SAME = 1.5
 """Mean difference of the same picture by two builds of FFmpeg; of two pictures it is above 3."""

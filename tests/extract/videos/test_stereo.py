@@ -11,7 +11,7 @@ from extract.decode.clip import TRUSTED
 from extract.decode.video import decode_clip
 from extract.features.extractor import Extractor
 from extract.sandbox.pool import DecodePool
-from tests.extract.clips import numbered_frame, read_number, write_clip
+from tests.extract.support.clips import numbered_frame, read_number, write_clip
 
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}
 MIRRORED = replace(TABLETOP, short_side=48, crop_height=48, crop_width=64)

@@ -12,8 +12,8 @@ from extract.decode.pyav.reader import PyavReader
 from extract.decode.video import decode_clip
 from extract.features.extractor import Extractor
 from extract.windows import wanted_frames
-from tests.extract.clips import noisy_frames, write_clip
-from tests.extract.decoded import EVERY, SHORT, decode
+from tests.extract.support.clips import noisy_frames, write_clip
+from tests.extract.support.decoded import EVERY, SHORT, decode
 
 COUNT = 71
 """Odd, so that the last window looks at the frames between those of the others."""

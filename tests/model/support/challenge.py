@@ -9,7 +9,7 @@ from extract.features.track import EncoderId
 from model.score.__main__ import main, read_layout
 from model.score.submission import ChallengeFile
 from model.score.test_set import open_annotations
-from tests.factories import NUM_LABELS, make_bundle, make_track
+from tests.support.factories import NUM_LABELS, make_bundle, make_track
 from weights.bundle import save_bundle
 
 ACTIONS = {"clip-a": ("v0", 31), "clip-b": ("v1", 28), "clip-c": ("v1", 27)}  # 27 are too few

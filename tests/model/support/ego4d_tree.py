@@ -14,7 +14,7 @@ from typing import Any
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
 from model.data.annotations import FEATURES
-from tests.factories import make_track
+from tests.support.factories import make_track
 
 Row = dict[str, Any]
 Defect = Callable[["EgoTree"], object]

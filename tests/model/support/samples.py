@@ -6,7 +6,7 @@ import torch
 
 from model.data.samples import Samples, Tracks
 from model.tasks import TASKS, Readout, TaskSpec
-from tests.factories import D_IN, NUM_LABELS
+from tests.support.factories import D_IN, NUM_LABELS
 
 ROWS = 40  # feature vectors of a video: windows every 16 frames
 

@@ -19,9 +19,9 @@ from model.train.methods import translation
 from model.train.methods.trainer import Trainer, Training
 from model.train.pipeline import TrainingPipeline
 from model.train.presets import on_own_backbones
-from tests.factories import NUM_LABELS, TINY
-from tests.model.samples import make_samples
+from tests.model.support.samples import make_samples
 from tests.model.train.encoder.test_pretrain import CONFIG, CONTRACT, SWIN, make_world
+from tests.support.factories import NUM_LABELS, TINY
 
 STILL = replace(TINY, pooling_dropout=0.0, skill_dropout=0.0)
 """Without dropout, whose coins every rank tosses for itself."""

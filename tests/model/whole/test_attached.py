@@ -8,8 +8,8 @@ from extract.encoders.load import load_named_encoder
 from extract.features.track import EncoderId
 from model.errors import FeatureMismatch
 from model.predict.predictor import Predictor, PredictRequest
-from tests.factories import TINY, make_bundle, make_track
-from tests.published import DIMS, fetch_small, use_small
+from tests.support.factories import TINY, make_bundle, make_track
+from tests.support.published import DIMS, fetch_small, use_small
 
 RELEASED = {"omnivore_video_swinl": "omnivore-swinl", "slowfast8x8_r101_k400": "slowfast-r101"}
 

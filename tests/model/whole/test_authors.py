@@ -17,9 +17,14 @@ from model.tasks import TASKS
 from model.train.methods.stages import fill_backpack
 from server.engine.bundle_loader import load_predictor
 from server.settings.settings import Settings
-from tests.authors_code import authors_answer, authors_prototypes, inputs_and_nodes, read_out
-from tests.checkpoints import SMALL, Shape, make_checkpoint, write_labels
-from tests.factories import make_samples, make_track
+from tests.support.authors_code import (
+    authors_answer,
+    authors_prototypes,
+    inputs_and_nodes,
+    read_out,
+)
+from tests.support.checkpoints import SMALL, Shape, make_checkpoint, write_labels
+from tests.support.factories import make_samples, make_track
 from weights.authors.convert import CHOICES, FEATURES, SPECS, import_authors
 from weights.bundle import fingerprint, load_bundle, save_bundle
 from weights.errors import BundleError

@@ -15,7 +15,7 @@ from model.data.annotations import FEATURES, VERSIONS
 from model.evaluate.__main__ import main as evaluate
 from model.score.__main__ import main as score
 from model.train.presets import EGO4D
-from tests.model.ego4d_tree import ACTIONS, Defect, EgoTree
+from tests.model.support.ego4d_tree import ACTIONS, Defect, EgoTree
 from weights.bundle import load_bundle
 
 ALL = ("ar", "lta", "oscc", "pnr")

@@ -22,9 +22,9 @@ from model.score.__main__ import main as score
 from model.score.answering import ChallengeAnswerer
 from model.train import pipeline
 from model.train.__main__ import main as train
-from tests.factories import make_bundle, make_track
-from tests.model.feature_tree import FRAMES, VIDEOS, write_tree
-from tests.own_tasks import write_features, write_labels, write_task
+from tests.model.support.feature_tree import FRAMES, VIDEOS, write_tree
+from tests.support.factories import make_bundle, make_track
+from tests.support.own_tasks import write_features, write_labels, write_task
 from weights.bundle import load_bundle, save_bundle
 
 ONE_OF = {"train": "t1", "evaluate": "b", "evaluate packed": "b", "score": "y"}

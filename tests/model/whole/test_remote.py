@@ -9,8 +9,8 @@ from model.data.tracks import load_tracks
 from model.errors import FeaturesMissing
 from model.evaluate import __main__ as evaluate
 from model.score import __main__ as score
-from tests.model.challenge import make_challenge, options, read_files
 from tests.model.evaluate.test_main import world  # noqa: F401
+from tests.model.support.challenge import make_challenge, options, read_files
 from weights.__main__ import main as weights
 
 S3 = "s3://bucket/bundle"

@@ -11,11 +11,11 @@ from extract.features.extractor import Extractor
 from extract.runtime.choose import Runtime
 from extract.runtime.onnx_encoder import OnnxEncoder
 from model.predict.predictor import Predictor, PredictRequest
-from tests.factories import make_bundle
+from tests.support.factories import make_bundle
 from weights.bundle import ONNX_FILE, load_bundle
 from weights.errors import BundleError
 
-SHIPPED = Path(__file__).parents[2] / "weights" / "tabletop"
+SHIPPED = Path(__file__).parents[3] / "weights" / "tabletop"
 
 
 def moving_bars(contract, frames):

@@ -20,9 +20,9 @@ from model.evaluate.scoring import score_logits
 from model.evaluate.unseen import baselines
 from model.nn.backpack import average_per_action
 from model.tasks import AR, FIXED_LABELS, IGNORE, LTA, OSCC, PNR
-from tests.factories import NUM_LABELS, TINY, make_skills
-from tests.model.samples import make_samples, make_split
-from tests.model.unlabelled import KEPT, NUM, hide, of_output, places
+from tests.model.support.samples import make_samples, make_split
+from tests.model.support.unlabelled import KEPT, NUM, hide, of_output, places
+from tests.support.factories import NUM_LABELS, TINY, make_skills
 from weights.authors.taxonomy import count_actions
 
 LABELS = {space: [f"{space}{i}" for i in range(NUM_LABELS[space])] for space in ("verb", "noun")}

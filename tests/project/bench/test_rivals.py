@@ -12,7 +12,7 @@ import pytest
 
 from bench.rivals import calls
 from bench.rivals.running import Rival, first_answer, missing, rivals, running
-from tests.extract.clips import noisy_frames, write_clip
+from tests.extract.support.clips import noisy_frames, write_clip
 from weights import SHIPPED_BUNDLE
 
 

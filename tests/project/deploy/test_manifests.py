@@ -19,7 +19,7 @@ with warnings.catch_warnings():  # importing Ray Serve warns of its own use of p
     warnings.simplefilter("ignore")
     from ray.serve.schema import ServeDeploySchema
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 SCHEMA = yaml.safe_load((Path(__file__).parent / "kuberay.yaml").read_text())
 DOCUMENTS = [

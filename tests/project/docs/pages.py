@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from docsite import notebooks
-from tests.docs.blocks import Block, blocks_in, blocks_of
+from tests.project.docs.blocks import Block, blocks_in, blocks_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGES = sorted(
     path
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("weights/*/*.md"))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clients.local import LocalServer, check_stopped
-from tests.docs.blocks import Block
-from tests.docs.pages import BLOCKS, PAGES, READ, ROOT, RUN, name_of
+from tests.project.docs.blocks import Block
+from tests.project.docs.pages import BLOCKS, PAGES, READ, ROOT, RUN, name_of
 
 SHOWN = "127.0.0.1:8080"
 """Where the documents say that a server listens."""

@@ -8,8 +8,8 @@ from unittest import mock
 import pytest
 
 from docsite.commands import COMMANDS, helps, page, parser_of
-from tests.docs.blocks import calls_in
-from tests.docs.pages import BLOCKS, IN_NOTEBOOKS, PAGES, ROOT, name_of
+from tests.project.docs.blocks import calls_in
+from tests.project.docs.pages import BLOCKS, IN_NOTEBOOKS, PAGES, ROOT, name_of
 
 CALLS = [
     pytest.param(call, id=f"{block.path.name}:{block.line}-{number}-{call.module}")

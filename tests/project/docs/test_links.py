@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from docsite.hooks import GENERATED
-from tests.docs.pages import PAGES, ROOT, name_of
+from tests.project.docs.pages import PAGES, ROOT, name_of
 
 LINK = re.compile(r"(?<!`)!?\[[^\]]*\]\(([^)\s]+)\)|<img[^>]* src=\"([^\"]+)\"")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)

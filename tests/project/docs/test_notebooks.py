@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docsite.notebooks import NOTEBOOKS
-from tests.docs.pages import ROOT
+from tests.project.docs.pages import ROOT
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 

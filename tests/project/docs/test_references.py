@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.project.docs.pages import ROOT
 
 HAS = {
     r"\bSec\. ?(\d(?:\.\d+)*)": {"1", "2", "3", "3.1", "3.2", "3.3", "4", "4.1", "4.2", "4.3", "5"},

@@ -12,8 +12,8 @@ from docsite.hooks import GENERATED
 from docsite.notebooks import pages as notebook_pages
 from server.api.app import create_app
 from server.settings.settings import Settings
-from tests.docs.pages import PAGES, ROOT
-from tests.docs.test_links import anchor_of
+from tests.project.docs.pages import PAGES, ROOT
+from tests.project.docs.test_links import anchor_of
 
 ELSEWHERE = re.compile(r'<(?:script|img|iframe|source)[^>]+src="(?:https?:)?//|url\((?:https?:)?//')
 STYLESHEET = re.compile(r'<link[^>]+rel="(?:stylesheet|preconnect|icon)"[^>]+href="(?:https?:)?//')

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.evaluate.__main__ import main as evaluate
-from tests.checkpoints import SMALL, TASKS, make_checkpoint, write_labels
+from tests.support.checkpoints import SMALL, TASKS, make_checkpoint, write_labels
 from weights.__main__ import main as weights
 from weights.authors.convert import FEATURES
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from bench.ego4d_tree import TreeSize, write_tree
 from model.train.__main__ import main as train
-from tests.end_to_end.conftest import ROOT, wait_for
+from tests.project.end_to_end.conftest import ROOT, wait_for
 
 pytestmark = pytest.mark.slow
 PART = "mtl-ar+lta+oscc+pnr"

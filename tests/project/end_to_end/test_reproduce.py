@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from model.train.__main__ import main as train
-from tests.end_to_end.conftest import COMMAND, ROOT, wait_for
+from tests.project.end_to_end.conftest import COMMAND, ROOT, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
 

@@ -16,7 +16,7 @@ from model.data.annotations import DataRoot
 from model.evaluate.__main__ import main as evaluate
 from model.predict.predictor import Predictor, PredictRequest
 from model.train.__main__ import main as train
-from tests.end_to_end.conftest import COMMAND, ROOT
+from tests.project.end_to_end.conftest import COMMAND, ROOT
 from weights.bundle import load_bundle
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]

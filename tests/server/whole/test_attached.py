@@ -10,11 +10,11 @@ from model.errors import FeatureMismatch
 from server.api.app import create_app
 from server.engine.bundle_loader import load_predictor
 from server.engine.engine import Engine
-from tests.extract.clips import noisy_frames, write_clip
-from tests.factories import TINY, make_bundle
-from tests.published import fetch_small, use_small
-from tests.server.fakes import make_settings
-from tests.server.in_process import AppTransport
+from tests.extract.support.clips import noisy_frames, write_clip
+from tests.server.support.fakes import make_settings
+from tests.server.support.in_process import AppTransport
+from tests.support.factories import TINY, make_bundle
+from tests.support.published import fetch_small, use_small
 from weights.bundle import save_bundle
 from weights.errors import FetchFailed
 

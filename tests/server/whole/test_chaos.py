@@ -14,7 +14,7 @@ import pytest
 from bench.latency import make_clip
 from bench.load.watch import process_tree
 from clients.local import LocalServer
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
 pytestmark = pytest.mark.service
 

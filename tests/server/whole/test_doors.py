@@ -20,8 +20,8 @@ from extract.features.store import FeatureStore
 from server.api.app import create_app
 from server.engine.engine import Engine
 from server.engine.health import CANARY
-from tests.server.fakes import make_settings
-from tests.server.loopback import listening
+from tests.server.support.fakes import make_settings
+from tests.server.support.loopback import listening
 
 VOLATILE = ("id", "timings", "input")
 SEGMENTS = [(0.0, 0.5), (0.5, 1.0)]

@@ -10,7 +10,7 @@ from server.api.middleware import OPEN_PATHS
 from server.settings.settings import Settings
 from server.telemetry.metrics import Metrics
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 PAGES = [DOCS / "ops.md", DOCS / "ops" / "grafana.json", DOCS / "ops" / "alerts.yml"]
 OF_THE_MACHINE = {"bundle": "the shipped one", "decode_workers": "one a core"}
 

@@ -12,12 +12,12 @@ from model.train.__main__ import main as train
 from server.api.app import create_app
 from server.engine.engine import Engine
 from server.schemas import prediction as schemas
-from tests.extract.clips import noisy_frames, write_clip
-from tests.factories import make_bundle
-from tests.own_tasks import KINDS, write_features, write_labels, write_task
+from tests.extract.support.clips import noisy_frames, write_clip
 from tests.server.conftest import assert_problem
-from tests.server.fakes import make_settings
-from tests.server.in_process import AppTransport
+from tests.server.support.fakes import make_settings
+from tests.server.support.in_process import AppTransport
+from tests.support.factories import make_bundle
+from tests.support.own_tasks import KINDS, write_features, write_labels, write_task
 from weights.bundle import save_bundle
 
 FOUR = {"ar", "lta", "oscc", "pnr"}

@@ -12,11 +12,11 @@ from clients.results.predictions import PredictionResult
 from model.predict.predictor import PredictRequest
 from server.api.app import create_app
 from server.engine.engine import Engine
-from tests.extract.clips import noisy_frames, write_audio_only, write_clip, write_numbered
-from tests.factories import make_bundle
+from tests.extract.support.clips import noisy_frames, write_audio_only, write_clip, write_numbered
 from tests.server.conftest import assert_problem
-from tests.server.fakes import make_settings
-from tests.server.in_process import AppTransport
+from tests.server.support.fakes import make_settings
+from tests.server.support.in_process import AppTransport
+from tests.support.factories import make_bundle
 from weights.bundle import save_bundle
 
 

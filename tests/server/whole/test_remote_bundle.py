@@ -11,8 +11,8 @@ import pytest
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.engine.health import CANARY
 from server.settings.settings import Settings
-from tests.s3 import SECRET
 from tests.server.api.test_serve import counted, post, started, wait_for
+from tests.support.s3 import SECRET
 from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
 

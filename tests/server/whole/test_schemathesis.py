@@ -14,8 +14,8 @@ from clients.client import EgoPackClient
 from extract.features.extractor import track_from
 from extract.features.track_file import track_bytes
 from server.api.app import create_app
-from tests.server.fakes import FakeEncoder, clip, make_engine, make_settings
-from tests.server.loopback import listening
+from tests.server.support.fakes import FakeEncoder, clip, make_engine, make_settings
+from tests.server.support.loopback import listening
 
 SETTINGS = make_settings(max_upload_mb=1)
 SAFETENSORS = "application/x-safetensors"

@@ -3,11 +3,11 @@
 import pytest
 
 from clients.results.predictions import PredictionResult
-from tests.extract.odd_clips import IN_ORDER, ODD_CLIPS, encoded
-from tests.factories import make_bundle
+from tests.extract.support.odd_clips import IN_ORDER, ODD_CLIPS, encoded
 from tests.server.conftest import assert_problem
-from tests.server.fakes import make_settings
-from tests.server.test_real_clips import serving
+from tests.server.support.fakes import make_settings
+from tests.server.whole.test_real_clips import serving
+from tests.support.factories import make_bundle
 from weights.bundle import save_bundle
 
 SAFETENSORS = "application/x-safetensors"

@@ -1,7 +1,7 @@
 """The whole corpus, one table."""
 
-from tests.hostile import damaged, disguised, odd, oversized
-from tests.hostile.specimen import Specimen
+from tests.support.hostile import damaged, disguised, odd, oversized
+from tests.support.hostile.specimen import Specimen
 
 CORPUS: list[Specimen] = [
     *disguised.SPECIMENS,

@@ -3,9 +3,9 @@
 import random
 from collections.abc import Callable
 
-from tests.hostile import boxes
-from tests.hostile.pictures import clip, index_first, plain
-from tests.hostile.specimen import Bait, Make, answered, refused
+from tests.support.hostile import boxes
+from tests.support.hostile.pictures import clip, index_first, plain
+from tests.support.hostile.specimen import Bait, Make, answered, refused
 
 UNDECODABLE = (422, "undecodable-video")
 

@@ -6,10 +6,10 @@ import zipfile
 
 import av
 
-from tests.extract.clips import png_bytes, write_audio_only
-from tests.hostile import boxes
-from tests.hostile.pictures import add_tone, add_video, clip, muxed, plain
-from tests.hostile.specimen import Bait, Make, answered, refused
+from tests.extract.support.clips import png_bytes, write_audio_only
+from tests.support.hostile import boxes
+from tests.support.hostile.pictures import add_tone, add_video, clip, muxed, plain
+from tests.support.hostile.specimen import Bait, Make, answered, refused
 
 NOT_A_VIDEO = (415, "unsupported-media")
 UNDECODABLE = (422, "undecodable-video")

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import av
 
-from tests.extract.clips import noisy_frames, numbered_frame, trim_by_copy
-from tests.hostile.pictures import (
+from tests.extract.support.clips import noisy_frames, numbered_frame, trim_by_copy
+from tests.support.hostile.pictures import (
     FRAMES,
     add_tone,
     add_video,
@@ -15,7 +15,7 @@ from tests.hostile.pictures import (
     plain,
     retimed,
 )
-from tests.hostile.specimen import Bait, Make, answered, refused
+from tests.support.hostile.specimen import Bait, Make, answered, refused
 
 IN_ORDER = {"bf": "0", "g": "10"}
 

@@ -1,10 +1,10 @@
 """Small files that grow when they are opened, and clips beyond a limit."""
 
-from tests.extract.clips import joined, numbered_frame
-from tests.hostile import boxes
-from tests.hostile.odd import tracks
-from tests.hostile.pictures import add_video, black, clip, plain, retimed
-from tests.hostile.specimen import Bait, Make, refused
+from tests.extract.support.clips import joined, numbered_frame
+from tests.support.hostile import boxes
+from tests.support.hostile.odd import tracks
+from tests.support.hostile.pictures import add_video, black, clip, plain, retimed
+from tests.support.hostile.specimen import Bait, Make, refused
 
 UNDECODABLE = (422, "undecodable-video")
 TOO_LONG = (422, "too-long-for-sync")

@@ -9,8 +9,8 @@ from uuid import uuid4
 import av
 import numpy as np
 
-from tests.extract.clips import noisy_frames, numbered_frame, write_clip
-from tests.hostile.specimen import Bait
+from tests.extract.support.clips import noisy_frames, numbered_frame, write_clip
+from tests.support.hostile.specimen import Bait
 
 FRAMES = 40
 """More than a window, so that no clip is padded."""

@@ -10,9 +10,9 @@ import pytest
 
 from clients.local import LocalServer
 from server.schemas.prediction import ProblemBody
-from tests.extract.clips import noisy_frames, write_clip, write_numbered
-from tests.hostile.corpus import CORPUS
-from tests.hostile.specimen import Bait
+from tests.extract.support.clips import noisy_frames, write_clip, write_numbered
+from tests.support.hostile.corpus import CORPUS
+from tests.support.hostile.specimen import Bait
 
 pytestmark = pytest.mark.service
 

@@ -12,7 +12,7 @@ from extract.decode.clip import StreamFacts
 from extract.errors import DecoderDied
 from extract.windows import stack_windows
 from server.settings.settings import Settings
-from tests.server.fakes import FakePool, make_clip
+from tests.server.support.fakes import FakePool, make_clip
 
 
 class FakeStream:

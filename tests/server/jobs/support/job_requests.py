@@ -3,7 +3,7 @@
 import json
 import time
 
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 def submit(served, body=None, *, options=None, **headers):
