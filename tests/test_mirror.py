@@ -19,6 +19,8 @@ TESTED_BY: dict[str, str] = {
     "tabletop/drawing/containers.py": "tests/tabletop/drawing/test_objects.py",
     "tabletop/drawing/food.py": "tests/tabletop/drawing/test_objects.py",
     "tabletop/drawing/hands.py": "tests/tabletop/files/test_footage.py",
+    # Two uses of a command, each tried beside what it writes.
+    "tabletop/__main__.py": "tests/tabletop/files/test_extra_labels.py",
     # Tables of names, addresses and settings: held to what is computed or fetched from them.
     "weights/published/catalogue.py": "tests/weights/published/test_fetch.py",
     "model/config.py": "tests/model/train/test_effects.py",
