@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.parallel import make_scheduler, sort_by_cost, worker_count
-from tests.services import watch
+from tests.support.parallel import make_scheduler, sort_by_cost, worker_count
+from tests.support.services import watch
 
 # A shell that starts tests in the background has them, and what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,7 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(scope="session")
 def _storage():
-    from tests.s3 import running_storage
+    from tests.support.s3 import running_storage
 
     with running_storage() as storage:
         yield storage
@@ -25,7 +25,7 @@ def _storage():
 
 @pytest.fixture
 def storage(_storage):
-    """An empty S3 on the loopback; see `tests.s3`."""
+    """An empty S3 on the loopback; see `tests.support.s3`."""
     _storage.empty()
     yield _storage
     _storage.clear()

@@ -117,7 +117,7 @@ def test_no_file_imports_itself_through_others():
 
 
 def test_a_folder_can_be_taken_in_at_a_glance():
-    folders = {path.parent for path in SOURCES.values()}
+    folders = {path.parent for path in (*SOURCES.values(), *(ROOT / "tests").rglob("*.py"))}
     sizes = {
         str(folder.relative_to(ROOT)): len(
             [p for p in folder.iterdir() if p.name not in ("__init__.py", "__pycache__")]

@@ -19,6 +19,8 @@ TESTED_BY: dict[str, str] = {
     "tabletop/drawing/containers.py": "tests/tabletop/drawing/test_objects.py",
     "tabletop/drawing/food.py": "tests/tabletop/drawing/test_objects.py",
     "tabletop/drawing/hands.py": "tests/tabletop/files/test_footage.py",
+    # Two uses of a command, each tried beside what it writes.
+    "tabletop/__main__.py": "tests/tabletop/files/test_extra_labels.py",
     # Tables of names, addresses and settings: held to what is computed or fetched from them.
     "weights/published/catalogue.py": "tests/weights/published/test_fetch.py",
     "model/config.py": "tests/model/train/test_effects.py",
@@ -35,12 +37,12 @@ TESTED_BY: dict[str, str] = {
     # Steps that only whole commands reach: run with them, on tiny data.
     "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
-    "model/train/datasets/ego4d.py": "tests/end_to_end/test_ego4d.py",
-    "model/train/datasets/tabletop.py": "tests/end_to_end/test_train.py",
-    "model/train/reproduce/report.py": "tests/end_to_end/test_reproduce.py",
-    "clients/commands/backpack.py": "tests/clients/test_real_server.py",
+    "model/train/datasets/ego4d.py": "tests/project/end_to_end/test_ego4d.py",
+    "model/train/datasets/tabletop.py": "tests/project/end_to_end/test_train.py",
+    "model/train/reproduce/report.py": "tests/project/end_to_end/test_reproduce.py",
+    "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
-    "clients/commands/jobs.py": "tests/clients/test_real_jobs.py",
+    "clients/commands/jobs.py": "tests/clients/whole/test_real_jobs.py",
     # A real Ray cluster takes tens of seconds to start: one for all that needs it.
     "model/score/cluster.py": "tests/extract/cluster/test_extraction.py",
     "server/cluster/app.py": "tests/server/cluster/test_on_ray.py",
@@ -49,8 +51,8 @@ TESTED_BY: dict[str, str] = {
     "server/cluster/launch.py": "tests/server/cluster/test_on_ray.py",
     "server/cluster/messages.py": "tests/server/cluster/test_encoder_cache.py",
     # Parts without a caller but one, tested through it.
-    "extract/decode/pyav/picture_list.py": "tests/extract/test_odd_clips.py",
-    "extract/encoders/precomputed.py": "tests/model/test_attached.py",
+    "extract/decode/pyav/picture_list.py": "tests/extract/videos/test_odd_clips.py",
+    "extract/encoders/precomputed.py": "tests/model/whole/test_attached.py",
     "model/evaluate/report/figures.py": "tests/model/evaluate/report/test_write.py",
     "model/nn/multitask.py": "tests/model/train/methods/test_translation.py",
     "server/api/app.py": "tests/server/api/test_openapi.py",

@@ -9,9 +9,9 @@ from clients.client import EgoPackClient
 from clients.commands import arguments
 from server.api.app import create_app
 from server.schemas.examples import PREDICTION
-from tests.clients.awaited import Awaited
-from tests.server.fakes import clip, make_engine, make_settings
-from tests.server.in_process import AppTransport
+from tests.clients.support.awaited import Awaited
+from tests.server.support.fakes import clip, make_engine, make_settings
+from tests.server.support.in_process import AppTransport
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from clients.batch import file_name, find_clips
 from extract.dataset.manifest import VIDEO_SUFFIXES
 from extract.decode.sniff import sniff_file
 from extract.errors import VideoRejected
-from tests.clients.stub import serving
-from tests.extract.clips import write_numbered
+from tests.clients.support.stub import serving
+from tests.extract.support.clips import write_numbered
 
 MODEL = {"name": "m", "version": "1", "sha256": "a" * 64, "tasks": ["ar"]}
 

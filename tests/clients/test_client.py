@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from clients.errors import Busy
-from tests.clients.replies import problem
+from tests.clients.support.replies import problem
 
 
 def test_a_clip_is_answered(client, clip_path):

@@ -22,7 +22,7 @@ def start(monkeypatch, *command, **options):
 
 
 def test_a_server_is_started_used_and_stopped(monkeypatch):
-    with start(monkeypatch, "-m", "tests.server.fakes") as server:
+    with start(monkeypatch, "-m", "tests.server.support.fakes") as server:
         assert server.start_s > 0
         with EgoPackClient(server.url) as client:
             assert client.models()[0].name == "fake"

@@ -7,7 +7,7 @@ import pytest
 import clients.__main__ as command
 from clients.commands import predict
 from clients.errors import Busy, Rejected, ServerFault, Unreachable
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
 
 def test_an_answer_is_printed_to_read(replies, clip_path, answer, capsys):

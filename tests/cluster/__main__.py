@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tests.cluster.nodes import cluster
 from tests.cluster.runs import BUNDLE, Run, features_in, verdicts
-from tests.extract.clips import write_numbered
-from tests.model.challenge import write_clips
+from tests.extract.support.clips import write_numbered
+from tests.model.support.challenge import write_clips
 
 SHORTEST, LONGEST = 20, 100  # frames
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clients.output import formats as exports
 from clients.results.predictions import PredictionResult
-from tests import chromium
 from tests.ecosystem.foreign import environment, free_port, running
+from tests.support import chromium
 
 logger = logging.getLogger(__name__)
 

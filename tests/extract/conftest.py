@@ -7,7 +7,7 @@ from extract.contract import TABLETOP, FeatureContract
 from extract.encoders.load import encoder_spec
 from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder
-from tests.extract.clips import trim_by_copy, write_numbered
+from tests.extract.support.clips import trim_by_copy, write_numbered
 from weights.bundle import Bundle, save_bundle
 from weights.bundle.manifest import Manifest
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from extract.features.store import FeatureStore
-from tests.extract.clips import numbered_frame, write_clip, write_numbered
-from tests.extract.commands import run, summary
+from tests.extract.support.clips import numbered_frame, write_clip, write_numbered
+from tests.extract.support.commands import run, summary
 
 
 def test_a_folder_is_extracted_and_a_second_run_has_nothing_to_do(

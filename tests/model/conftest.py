@@ -1,7 +1,7 @@
 import pytest
 
-from tests.model.samples import make_split
-from tests.model.unlabelled import NUM
+from tests.model.support.samples import make_split
+from tests.model.support.unlabelled import NUM
 
 
 @pytest.fixture(scope="session")

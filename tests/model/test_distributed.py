@@ -15,8 +15,13 @@ from model.tasks import TASKS
 from model.train.__main__ import main as train
 from model.train.fit import FitJob, TrainState, _rest_of_epoch
 from model.train.methods.losses import task_loss
-from tests.factories import NUM_LABELS
-from tests.model.trained_by_ranks import STILL, train_all, train_with_dropout, uneven_samples
+from tests.model.support.trained_by_ranks import (
+    STILL,
+    train_all,
+    train_with_dropout,
+    uneven_samples,
+)
+from tests.support.factories import NUM_LABELS
 
 ROOT = Path(__file__).parents[2]
 FIT = FitConfig(epochs=1, learning_rate=1e-3, label_smoothing=0.1)
@@ -28,7 +33,7 @@ def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two")
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-         "-m", "tests.model.trained_by_ranks", str(folder)],
+         "-m", "tests.model.support.trained_by_ranks", str(folder)],
         cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=240,
     )  # fmt: skip
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(2)]

@@ -13,8 +13,8 @@ import pytest
 from server.api.app import create_app
 from server.engine.engine import Engine
 from server.schemas.prediction import ProblemBody
-from tests.server.fakes import FakePool, FakePredictor, make_engine, make_settings
-from tests.server.in_process import AppTransport
+from tests.server.support.fakes import FakePool, FakePredictor, make_engine, make_settings
+from tests.server.support.in_process import AppTransport
 
 
 @dataclass
@@ -101,7 +101,7 @@ def served(serve: Callable[..., Served]) -> Served:
 @pytest.fixture
 def serve_jobs(serve, monkeypatch):
     """As `serve`, with videos that are lines of text."""
-    from tests.server.jobs.fake_stream import FakeStream
+    from tests.server.jobs.support.fake_stream import FakeStream
 
     monkeypatch.setattr("server.engine.long_video.VideoStream", FakeStream)
     return serve

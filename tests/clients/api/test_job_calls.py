@@ -9,8 +9,8 @@ from clients.client import EgoPackClient
 from clients.errors import BadClip, NotFinished, NotFound, ServerFault, TimedOut, Unreachable
 from clients.results.jobs import Job, JobEvent
 from clients.results.predictions import Progress
-from tests.clients.awaited import Awaited
-from tests.clients.stub import serving
+from tests.clients.support.awaited import Awaited
+from tests.clients.support.stub import serving
 
 JOB = {
     "id": "j1",

@@ -7,8 +7,8 @@ import pytest
 
 from clients.client import EgoPackClient
 from clients.errors import NeedsJob, TimedOut
-from tests.clients.awaited import Awaited
-from tests.clients.stub import serving
+from tests.clients.support.awaited import Awaited
+from tests.clients.support.stub import serving
 
 MB = 2**20
 
@@ -33,7 +33,7 @@ def test_half_a_gigabyte_is_sent_without_being_held(large, made):
     script = f"""
         import resource, sys
         from clients.client import EgoPackClient
-        from tests.clients.awaited import Awaited
+        from tests.clients.support.awaited import Awaited
         with {made}(sys.argv[1]) as client:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             assert client.features(sys.argv[2]) == b"track"

@@ -16,7 +16,7 @@ from clients.errors import (
     TimedOut,
     Unreachable,
 )
-from tests.clients.replies import problem
+from tests.clients.support.replies import problem
 
 JSON = st.none() | st.booleans() | st.integers() | st.text()
 KEYS = st.sampled_from(["code", "detail", "errors", "limits", "request_id", "title"])

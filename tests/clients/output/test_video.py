@@ -8,9 +8,9 @@ from PIL import Image
 
 from clients.output.video import HEAD, Panel, render
 from clients.results.predictions import PredictionResult
-from tests.extract.clips import numbered_frame, read_number, write_audio_only, write_clip
-from tests.extract.ffmpeg_program import ffmpeg
-from tests.extract.odd_clips import ORIENTATIONS, SHAPES, TRACKS, numbered
+from tests.extract.support.clips import numbered_frame, read_number, write_audio_only, write_clip
+from tests.extract.support.ffmpeg_program import ffmpeg
+from tests.extract.support.odd_clips import ORIENTATIONS, SHAPES, TRACKS, numbered
 
 
 @pytest.fixture

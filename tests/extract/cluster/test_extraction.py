@@ -10,8 +10,8 @@ import pytest
 from extract.__main__ import main
 from tests.cluster.nodes import MARK, cluster, marked
 from tests.cluster.runs import BUNDLE, COUNTS, Run, features_in, verdicts
-from tests.extract.clips import write_audio_only, write_numbered
-from tests.model.challenge import make_challenge, options, read_files, score
+from tests.extract.support.clips import write_audio_only, write_numbered
+from tests.model.support.challenge import make_challenge, options, read_files, score
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("nodes")]
 

@@ -8,8 +8,8 @@ from extract.__main__ import main as extract
 from extract.cluster.session import find_room
 from extract.errors import ClusterFailed
 from tests.cluster.runs import BUNDLE
-from tests.extract.clips import write_numbered
-from tests.model.challenge import make_challenge, score
+from tests.extract.support.clips import write_numbered
+from tests.model.support.challenge import make_challenge, score
 
 
 @pytest.fixture

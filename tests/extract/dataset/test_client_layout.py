@@ -11,7 +11,7 @@ from extract.dataset.manifest import find_videos
 from extract.dataset.video_lists import Video
 from extract.features.ids import id_of
 from extract.features.store import FeatureStore
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
 FRAMES = {"uid-1": 40, "uid-2": 50}
 

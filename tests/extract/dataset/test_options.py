@@ -1,6 +1,6 @@
 import pytest
 
-from tests.extract.commands import run
+from tests.extract.support.commands import run
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from extract.dataset.pipeline import Outcome, Progress, extract_videos
 from extract.dataset.video_lists import Video
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
 from extract.features.extractor import Extractor
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
 LONG = 800  # frames: more than a process decodes ahead
 

@@ -6,7 +6,7 @@ import pytest
 from extract import __main__ as command
 from extract.dataset.report import Entry, RunReport, kept_notices
 from extract.decode.clip import Notice
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 from weights.storage.folders import LocalFolder
 
 DAMAGED = Notice("damaged", "about 3.0% of the frames needed are missing or damaged")

@@ -6,7 +6,7 @@ import torch
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from extract.features.track_file import track_bytes
-from tests.extract.commands import run, summary
+from tests.extract.support.commands import run, summary
 
 
 def test_a_broken_result_is_made_again(bundle, videos, tmp_path, capsys):

@@ -5,8 +5,8 @@ import pytest
 from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
-from tests.extract.clips import noisy_frames, read_number, write_clip
-from tests.extract.decoded import EVERY
+from tests.extract.support.clips import noisy_frames, read_number, write_clip
+from tests.extract.support.decoded import EVERY
 
 
 def numbers(frames):

@@ -3,7 +3,7 @@ import pytest
 from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
 from tests.extract.decode.clip_checks import rejection
-from tests.extract.decoded import EVERY
+from tests.extract.support.decoded import EVERY
 
 
 @pytest.mark.parametrize(

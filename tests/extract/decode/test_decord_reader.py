@@ -13,7 +13,7 @@ from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
 from extract.features.extractor import Extractor
 from tests.extract.decode.clip_checks import codes, noisy, numbers
-from tests.extract.decoded import EVERY, decode
+from tests.extract.support.decoded import EVERY, decode
 
 
 def test_a_clip_too_large_for_decord_is_read_by_pyav(clips):

@@ -5,15 +5,15 @@ import pytest
 from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
 from extract.errors import VideoRejected
-from tests.extract.clips import (
+from tests.extract.decode.clip_checks import numbers, rejection
+from tests.extract.support.clips import (
     noisy_frames,
     png_bytes,
     write_audio_only,
     write_clip,
     write_numbered,
 )
-from tests.extract.decode.clip_checks import numbers, rejection
-from tests.extract.decoded import EVERY
+from tests.extract.support.decoded import EVERY
 
 
 def test_files_that_are_no_videos_are_refused(tmp_path):

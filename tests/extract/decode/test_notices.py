@@ -3,9 +3,9 @@ import pytest
 
 from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
-from tests.extract.clips import write_numbered
 from tests.extract.decode.clip_checks import codes, numbers
-from tests.extract.decoded import EVERY
+from tests.extract.support.clips import write_numbered
+from tests.extract.support.decoded import EVERY
 
 
 @pytest.mark.parametrize("count", [1, 2, 31])

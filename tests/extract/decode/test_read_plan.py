@@ -15,7 +15,7 @@ from extract.decode.read_plan import (
 )
 from extract.errors import VideoRejected
 from extract.windows import wanted_frames
-from tests.extract.decoded import EVERY
+from tests.extract.support.decoded import EVERY
 
 GOOD = PacketReport(
     container="mp4",

@@ -6,9 +6,9 @@ import pytest
 
 from extract.decode.clip import TRUSTED
 from extract.errors import VideoRejected
-from tests.extract.clips import joined, trim_by_copy, write_numbered
 from tests.extract.decode.clip_checks import noisy
-from tests.extract.decoded import decode
+from tests.extract.support.clips import joined, trim_by_copy, write_numbered
+from tests.extract.support.decoded import decode
 
 
 def trimmed(folder):

@@ -10,8 +10,8 @@ from extract.decode.clip import TRUSTED
 from extract.decode.resample import is_on_clock, read_clock, resample
 from extract.decode.video import decode_clip
 from extract.windows import cut_windows, stack_windows
-from tests.extract.clips import read_number, write_numbered
-from tests.extract.decoded import WHOLE
+from tests.extract.support.clips import read_number, write_numbered
+from tests.extract.support.decoded import WHOLE
 
 
 def constant(rate, count):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from extract.contract import OMNIVORE, SLOWFAST, crop_offset, resized_size
 from extract.decode.resize import resize, taps_of
 from extract.encoders.preprocess import to_network_input, to_pixels
-from tests.extract.decoded import four_bytes
+from tests.extract.support.decoded import four_bytes
 
 SIZES = [
     (1920, 1080),

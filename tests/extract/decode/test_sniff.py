@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from extract.decode.sniff import sniff_container
 from extract.errors import VideoRejected
-from tests.extract.clips import png_bytes
+from tests.extract.support.clips import png_bytes
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from extract.contract import OMNIVORE
 from extract.decode.clip import TRUSTED, Limits
 from extract.decode.video import decode_clip, decode_into
 from extract.errors import VideoRejected
-from tests.extract.clips import noisy_frames, write_clip, write_numbered
 from tests.extract.decode.clip_checks import codes, numbers, rejection
-from tests.extract.decoded import EVERY, Frames, decode
+from tests.extract.support.clips import noisy_frames, write_clip, write_numbered
+from tests.extract.support.decoded import EVERY, Frames, decode
 
 
 def streamed(path):

@@ -8,9 +8,9 @@ from safetensors.torch import load_file, save_file
 from extract.__main__ import main
 from extract.encoders.load import LOADERS, encoder_from_spec, encoder_spec, load_named_encoder
 from extract.features.store import FeatureStore
-from tests.extract.clips import write_numbered
-from tests.factories import make_bundle
-from tests.published import DIMS, fetch_small, use_small
+from tests.extract.support.clips import write_numbered
+from tests.support.factories import make_bundle
+from tests.support.published import DIMS, fetch_small, use_small
 from weights.bundle import save_bundle
 from weights.errors import BundleMissing, FetchFailed, HashDiffers, WeightsError
 from weights.published.catalogue import PUBLISHED

@@ -11,7 +11,7 @@ from extract.errors import VideoRejected
 from extract.features import extractor as extractor_module
 from extract.features.extractor import Extractor, WindowCutter
 from extract.windows import cut_windows
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 
 
 class MeanEncoder:

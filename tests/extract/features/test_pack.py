@@ -10,7 +10,7 @@ from extract.errors import FeatureFileInvalid
 from extract.features.pack import INDEX, LOCK, ROWS, PackedFeatures, pack
 from extract.features.store import FeatureStore
 from extract.features.track_check import FeatureCheck
-from tests.factories import make_track
+from tests.support.factories import make_track
 
 SIZES = {"a": 7, "b": 1, "c": 20, "d": 3}
 

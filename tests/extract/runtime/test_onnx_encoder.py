@@ -181,7 +181,7 @@ def test_a_graph_with_graphs_inside_is_refused(tiny_encoder, graph):
 def test_nothing_is_written_or_reported_beside_the_features(tmp_path):
     code = (
         "import extract.runtime.onnx_encoder as e; "
-        "from tests.factories import make_bundle; "
+        "from tests.support.factories import make_bundle; "
         "from extract.encoders.load import encoder_from_spec; "
         "b = make_bundle(); "
         "e.OnnxEncoder(encoder_from_spec(b.manifest.encoder, b.encoder), b.encoder_onnx)"

@@ -10,8 +10,8 @@ from extract.contract import OMNIVORE, TABLETOP
 from extract.decode.clip import Limits
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
-from tests.extract.clips import write_clip
 from tests.extract.sandbox.processes import wait_until
+from tests.extract.support.clips import write_clip
 
 
 def test_secrets_of_the_environment_stay_outside(clips, monkeypatch):

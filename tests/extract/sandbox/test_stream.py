@@ -10,8 +10,8 @@ from extract.decode.video import BLOCK_FRAMES, decode_clip
 from extract.errors import DecoderDied, VideoRejected
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import SLOTS, FrameStream
-from tests.extract.clips import noisy_frames, write_clip, write_numbered
-from tests.extract.decoded import EVERY, WHOLE, Frames
+from tests.extract.support.clips import noisy_frames, write_clip, write_numbered
+from tests.extract.support.decoded import EVERY, WHOLE, Frames
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import pytest
 
 from model.data.samples import Tracks
-from tests.factories import make_track
+from tests.support.factories import make_track
 
 
 @pytest.fixture(scope="module")

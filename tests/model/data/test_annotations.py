@@ -8,8 +8,16 @@ from model.data.annotations import DataRoot
 from model.data.samples import Tracks
 from model.data.task_samples import keyframe_samples
 from model.errors import AnnotationInvalid
-from tests.factories import make_track
-from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
+from tests.model.support.annotation_rows import (
+    ACTION,
+    LTA,
+    NEGATIVE,
+    OSCC,
+    POSITIVE,
+    without,
+    write,
+)
+from tests.support.factories import make_track
 
 
 def test_actions_are_grouped_by_clip_and_ordered_by_index_not_by_time(tmp_path):

@@ -18,7 +18,7 @@ from model.data.task_samples import (
     keyframe_samples,
 )
 from model.errors import AnnotationInvalid
-from tests.factories import D_IN, make_track
+from tests.support.factories import D_IN, make_track
 
 CONFIG = ModelConfig(input_size=D_IN)
 TRACKS = [make_track(6000, seed=s, video_id=f"v{s}") for s in range(2)]

@@ -4,7 +4,15 @@ from hypothesis import strategies as st
 
 from model.data.json_rows import Row
 from model.errors import AnnotationInvalid
-from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
+from tests.model.support.annotation_rows import (
+    ACTION,
+    LTA,
+    NEGATIVE,
+    OSCC,
+    POSITIVE,
+    without,
+    write,
+)
 
 NEEDED = [
     *((LTA, ACTION, name) for name in (

@@ -17,9 +17,9 @@ from model.score.__main__ import main as score
 from model.train.__main__ import main as train
 from model.train.datasets.ego4d import prepare_ego4d
 from model.train.options import TrainingOptions
-from tests.extract.clips import noisy_frames, write_clip
-from tests.factories import make_bundle
-from tests.model.feature_tree import SPLITS, write_tree
+from tests.extract.support.clips import noisy_frames, write_clip
+from tests.model.support.feature_tree import SPLITS, write_tree
+from tests.support.factories import make_bundle
 from weights.bundle import save_bundle
 
 TASKS = ("lta", "oscc", "pnr")

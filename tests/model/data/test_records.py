@@ -4,8 +4,16 @@ from model.data.records import group_by_clip
 from model.data.samples import Tracks
 from model.data.task_samples import anticipation_samples
 from model.errors import AnnotationInvalid
-from tests.factories import make_track
-from tests.model.data.annotation_rows import ACTION, LTA, NEGATIVE, OSCC, POSITIVE, without, write
+from tests.model.support.annotation_rows import (
+    ACTION,
+    LTA,
+    NEGATIVE,
+    OSCC,
+    POSITIVE,
+    without,
+    write,
+)
+from tests.support.factories import make_track
 
 
 def test_action_frames_are_counted_in_the_full_video(tmp_path):

@@ -6,8 +6,7 @@ import pytest
 from model.data.samples import Tracks
 from model.data.task_samples import keyframe_samples
 from model.errors import AnnotationInvalid
-from tests.factories import make_track
-from tests.model.data.annotation_rows import (
+from tests.model.support.annotation_rows import (
     ACTION,
     LTA,
     NEGATIVE,
@@ -17,6 +16,7 @@ from tests.model.data.annotation_rows import (
     without,
     write,
 )
+from tests.support.factories import make_track
 
 
 def test_a_late_stream_is_silent_and_a_contradiction_is_told_once(tmp_path, caplog):

@@ -15,7 +15,7 @@ from model.data.task_samples import (
     keyframe_samples,
 )
 from model.tasks import LTA
-from tests.factories import D_IN, make_track
+from tests.support.factories import D_IN, make_track
 
 CONFIG = ModelConfig(input_size=D_IN)
 

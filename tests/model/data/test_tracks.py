@@ -14,8 +14,8 @@ from model.data.missing import with_missing
 from model.data.tracks import load_tracks, read_files
 from model.errors import FeaturesMissing, VideosUnreadable
 from model.predict.predictor import Predictor
-from tests.extract.clips import write_numbered
-from tests.factories import make_bundle, make_track
+from tests.extract.support.clips import write_numbered
+from tests.support.factories import make_bundle, make_track
 
 NAME = "omnivore_video_swinl"
 ROWS = {"a": 7, "b": 3, "c": 11}

@@ -3,7 +3,7 @@ import torch
 
 from model.evaluate.calibration import competing, fit_temperature
 from model.tasks import IGNORE
-from tests.model.unlabelled import NUM
+from tests.model.support.unlabelled import NUM
 
 
 def test_one_temperature_is_fitted_on_nodes_that_compete_or_on_every_node():

@@ -10,8 +10,8 @@ from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from model.evaluate.__main__ import main
 from model.predict.predictor import Predictor
-from tests.factories import make_bundle, make_track
-from tests.model.feature_tree import FRAMES, made_rows
+from tests.model.support.feature_tree import FRAMES, made_rows
+from tests.support.factories import make_bundle, make_track
 from weights.bundle import save_bundle
 
 

@@ -8,8 +8,8 @@ from model.evaluate.calibration import collect_logits
 from model.evaluate.scoring import per_sample, score_logits, score_split
 from model.evaluate.unseen import baselines
 from model.tasks import AR, LTA, PNR, TASKS
-from tests.factories import TINY, make_skills
-from tests.model.samples import make_samples, make_split
+from tests.model.support.samples import make_samples, make_split
+from tests.support.factories import TINY, make_skills
 
 # What a user may add: a task per readout, with label spaces of its own.
 TOOL = replace(AR, name="tool", outputs=("tool",))

@@ -5,8 +5,8 @@ import torch
 
 from model.evaluate.unseen import baselines
 from model.tasks import IGNORE, OSCC, PNR
-from tests.model.samples import make_samples, make_split
-from tests.model.unlabelled import KEPT, NUM, hide, of_output, places
+from tests.model.support.samples import make_samples, make_split
+from tests.model.support.unlabelled import KEPT, NUM, hide, of_output, places
 
 
 @pytest.mark.parametrize("task", ["ar", "oscc", "pnr"])

@@ -8,7 +8,7 @@ from torch_geometric.nn import SAGEConv
 from model.nn.backbone import TemporalBackbone, encode_positions
 from model.nn.graphs import GraphBatch, build_edges, build_union
 from model.tasks import TASKS
-from tests.factories import D_IN, TINY, make_inputs
+from tests.support.factories import D_IN, TINY, make_inputs
 
 
 def random_edges(num_nodes=7, seed=0):

@@ -3,7 +3,7 @@ import torch
 
 from model.errors import BackpackInvalid
 from model.nn.backpack import Backpack, average_per_action
-from tests.factories import make_backpack
+from tests.support.factories import make_backpack
 
 
 def test_a_prototype_is_the_mean_of_its_pairs_perspectives():

@@ -3,7 +3,7 @@ import torch
 
 from model.nn.graphs import build_edges, build_union
 from model.tasks import AR, LTA, OSCC, PNR, TASKS
-from tests.factories import TINY, make_inputs
+from tests.support.factories import TINY, make_inputs
 
 
 @pytest.mark.parametrize("spec", [AR, OSCC, PNR], ids=lambda s: s.name)

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from model.nn.interaction import PrototypeInteraction
 from model.nn.knn import TorchIndex
-from tests.factories import TINY
+from tests.support.factories import TINY
 
 PAPER = replace(TINY, interaction="paper")
 

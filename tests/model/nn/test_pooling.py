@@ -6,7 +6,7 @@ import torch
 from model.nn.backbone import TemporalBackbone
 from model.nn.graphs import build_union
 from model.tasks import TASKS
-from tests.factories import D_IN, TINY, make_inputs
+from tests.support.factories import D_IN, TINY, make_inputs
 
 
 @pytest.mark.parametrize("training", [True, False])

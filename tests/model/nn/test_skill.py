@@ -4,7 +4,7 @@ import torch
 from model.nn.pooling import select_nodes
 from model.nn.skill import OWN, Skill
 from model.tasks import AR
-from tests.factories import NUM_LABELS, TINY, make_backpack, make_inputs, make_skills
+from tests.support.factories import NUM_LABELS, TINY, make_backpack, make_inputs, make_skills
 
 
 def test_the_answer_is_the_sum_of_all_votes():

@@ -5,7 +5,7 @@ import torch
 
 from model.nn.skill_set import Backbone, SkillSet
 from model.tasks import TASKS
-from tests.factories import TINY, make_inputs, make_skills
+from tests.support.factories import TINY, make_inputs, make_skills
 
 
 def test_all_tasks_take_exactly_one_backbone_pass():

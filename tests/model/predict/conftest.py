@@ -1,7 +1,7 @@
 import pytest
 
 from model.predict.predictor import Predictor
-from tests.factories import make_bundle
+from tests.support.factories import make_bundle
 
 
 @pytest.fixture(scope="session")

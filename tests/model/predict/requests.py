@@ -2,7 +2,7 @@
 
 from extract.features.track import EncoderId
 from model.predict.predictor import PredictRequest
-from tests.factories import make_track
+from tests.support.factories import make_track
 
 ALL = frozenset({"ar", "lta", "oscc", "pnr"})
 

@@ -1,8 +1,8 @@
 import pytest
 
 from model.predict.predictor import Predictor
-from tests.factories import make_bundle
 from tests.model.predict.requests import request
+from tests.support.factories import make_bundle
 
 
 def test_ranked_lists_are_sorted_probabilities(predictor):

@@ -10,7 +10,7 @@ from model.predict.futures import sample_futures, sample_split, seed_of
 from model.predict.predictor import Predictor, PredictRequest
 from model.score.answering import ChallengeAnswerer
 from model.score.test_set import ChallengeItem
-from tests.factories import TINY, make_bundle, make_track
+from tests.support.factories import TINY, make_bundle, make_track
 
 STEPS = 4000
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0])

@@ -6,8 +6,8 @@ import torch
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.nn.skill_set import build_skills
 from model.predict.predictor import Predictor, PredictRequest
-from tests.factories import make_bundle, make_track
 from tests.model.predict.requests import ALL, request
+from tests.support.factories import make_bundle, make_track
 from weights.bundle import load_bundle, save_bundle
 from weights.errors import BundleError
 

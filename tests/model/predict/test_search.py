@@ -6,7 +6,7 @@ from model.nodes import cut_track, nodes_on
 from model.predict.predictor import Predictor, PredictRequest
 from model.predict.search import SearchQuery
 from model.tasks import AR
-from tests.factories import make_bundle, make_track
+from tests.support.factories import make_bundle, make_track
 
 
 @pytest.fixture(scope="module")

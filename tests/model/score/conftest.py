@@ -1,6 +1,6 @@
 import pytest
 
-from tests.model.challenge import make_challenge, score
+from tests.model.support.challenge import make_challenge, score
 
 
 @pytest.fixture(scope="session")

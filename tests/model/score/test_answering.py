@@ -10,7 +10,7 @@ from model.predict.futures import seed_of
 from model.score.answering import ChallengeAnswerer
 from model.score.test_set import ChallengeItem
 from model.tasks import LTA
-from tests.factories import make_bundle, make_track
+from tests.support.factories import make_bundle, make_track
 
 TRACK = make_track(3000, encoder=EncoderId("tiny", ""))
 

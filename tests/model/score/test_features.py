@@ -3,8 +3,8 @@ import json
 from extract.features.ids import id_of
 from extract.features.store import FeatureStore
 from model.score.__main__ import main
-from tests.extract.clips import write_numbered
-from tests.model.challenge import options, read_files, write_clips
+from tests.extract.support.clips import write_numbered
+from tests.model.support.challenge import options, read_files, write_clips
 
 
 def test_features_that_are_not_there_are_named_before_any_work(root, tmp_path, capsys):

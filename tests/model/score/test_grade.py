@@ -14,7 +14,7 @@ from model.nn.skill_set import build_skills
 from model.predict.futures import sample_futures, seed_of
 from model.score.__main__ import main
 from model.score.grade import grade
-from tests.model.challenge import TASKS, layouts, make_challenge, write_clips
+from tests.model.support.challenge import TASKS, layouts, make_challenge, write_clips
 from weights.bundle import load_bundle
 
 

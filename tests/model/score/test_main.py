@@ -13,8 +13,8 @@ import pytest
 
 from model.score.__main__ import main
 from model.score.answering import ChallengeAnswerer
-from tests.factories import TINY, make_bundle
-from tests.model.challenge import TASKS, layouts, options, read_files, score, write_clips
+from tests.model.support.challenge import TASKS, layouts, options, read_files, score, write_clips
+from tests.support.factories import TINY, make_bundle
 from weights.bundle import save_bundle
 
 REPOSITORY = Path(__file__).parents[3]

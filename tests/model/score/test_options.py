@@ -1,6 +1,6 @@
 import pytest
 
-from tests.model.challenge import score
+from tests.model.support.challenge import score
 
 
 @pytest.mark.parametrize(

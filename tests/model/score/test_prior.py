@@ -6,7 +6,7 @@ import torch
 
 from model.score.prior import Prior
 from model.score.test_set import ChallengeItem
-from tests.factories import NUM_LABELS, make_bundle
+from tests.support.factories import NUM_LABELS, make_bundle
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from model.data.annotations import DataRoot
 from model.errors import AnnotationInvalid
 from model.score.test_set import AnnotationFolder, ChallengeItem, open_annotations, read_items
-from tests.model.challenge import make_challenge, write_clips
+from tests.model.support.challenge import make_challenge, write_clips
 
 
 @pytest.fixture

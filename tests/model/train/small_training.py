@@ -5,7 +5,7 @@ from model.evaluate.calibration import collect_logits
 from model.tasks import TASKS
 from model.train.datasets.prepared import Prepared
 from model.train.presets import on_own_backbones
-from tests.factories import NUM_LABELS, TINY, make_samples
+from tests.support.factories import NUM_LABELS, TINY, make_samples
 
 FIT = FitConfig(epochs=1, learning_rate=1e-2, batch_size=16, warmup_epochs=0.5)
 LEARNING = Learning(TINY, FIT, on_own_backbones(FIT), dict.fromkeys(TASKS, FIT))

@@ -11,8 +11,8 @@ from model.train.effects import check_settings
 from model.train.methods.trainer import LABELS, parts_of
 from model.train.pipeline import plan
 from model.train.presets import EGO4D, TABLETOP
-from tests.authors_code import authors_error_s
-from tests.model.samples import make_samples as samples_of_task
+from tests.model.support.samples import make_samples as samples_of_task
+from tests.support.authors_code import authors_error_s
 from weights.authors.convert import CHOICES
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from extract.features.track_file import track_bytes
-from tests.factories import make_track
-from tests.server.fakes import clip, wait_until
+from tests.server.support.fakes import clip, wait_until
+from tests.support.factories import make_track
 
 VIDEO, TRACK = "video/mp4", "application/x-safetensors"
 DOORS = ["/v1/predictions", "/v1/features", "/v1/backpack/search"]

@@ -3,7 +3,7 @@ import pytest
 from model.errors import FeatureMismatch, SearchInvalid, SegmentInvalid, UnknownTask
 from server.errors import TABLE, ServerError
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 @pytest.mark.parametrize("given", ["abc-1.2:3", "x" * 128])

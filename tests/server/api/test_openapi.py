@@ -6,7 +6,7 @@ from server import problem_types as kinds
 from server.api.app import create_app
 from server.errors import TABLE
 from server.problem_types import ProblemType
-from tests.server.fakes import make_engine, make_settings
+from tests.server.support.fakes import make_engine, make_settings
 
 ENDPOINTS = {
     "create_prediction": ("post", "/v1/predictions"),

@@ -17,14 +17,14 @@ import pytest
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.api.serve import EXIT_SIGNALLED
 from server.engine.health import CANARY
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 from weights import SHIPPED_BUNDLE
 
 pytestmark = pytest.mark.service
 
 
 def running(**settings):
-    return started("-m", "tests.server.fakes", json.dumps(settings))
+    return started("-m", "tests.server.support.fakes", json.dumps(settings))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from server.api.sse import EventStream
 from server.schemas.metadata import Health
 from server.schemas.prediction import ProblemBody
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 STREAM = {"content-type": "video/mp4", "accept": "text/event-stream"}
 

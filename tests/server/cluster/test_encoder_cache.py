@@ -8,7 +8,7 @@ import torch
 
 from server.cluster.encoder_cache import EncoderCache, Item, cost_of
 from server.cluster.messages import Encoded, Failed
-from tests.server.fakes import CONTRACT
+from tests.server.support.fakes import CONTRACT
 
 NEVER = pytest.fail
 

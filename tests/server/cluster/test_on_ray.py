@@ -17,8 +17,8 @@ from server.api.app import create_app
 from server.engine.engine import Engine
 from tests.server.cluster.conftest import wait_for
 from tests.server.conftest import assert_problem
-from tests.server.fakes import make_settings
-from tests.server.in_process import AppTransport
+from tests.server.support.fakes import make_settings
+from tests.server.support.in_process import AppTransport
 
 CLIP = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 VIDEO = {"content-type": "video/mp4"}

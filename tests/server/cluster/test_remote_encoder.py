@@ -15,7 +15,7 @@ from server.cluster import remote_encoder as remote
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.cluster.remote_encoder import EncoderPool, RemoteEncoder, load_predictor
 from server.errors import EncoderLost, OutOfMemory, QueueFull
-from tests.factories import make_bundle
+from tests.support.factories import make_bundle
 from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle, save_bundle
 

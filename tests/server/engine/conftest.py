@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from server.schemas.options import PredictOptions
-from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
+from tests.server.support.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
 
 
 @asynccontextmanager

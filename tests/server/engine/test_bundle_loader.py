@@ -9,8 +9,8 @@ from extract.errors import RuntimeUnavailable
 from extract.runtime.onnx_encoder import OnnxEncoder
 from server.engine.bundle_loader import load_predictor
 from server.engine.engine import Engine
-from tests.factories import make_bundle
-from tests.server.fakes import FakePool, FakePredictor, make_settings, wait_until
+from tests.server.support.fakes import FakePool, FakePredictor, make_settings, wait_until
+from tests.support.factories import make_bundle
 from weights.bundle import save_bundle
 from weights.errors import RemoteFailed
 

@@ -7,7 +7,14 @@ import torch
 from server.engine.engine import Engine
 from server.errors import DeadlineExceeded, Draining, NotReady, OutOfMemory, QueueFull
 from tests.server.engine.conftest import started
-from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings, wait_until
+from tests.server.support.fakes import (
+    FakePool,
+    FakePredictor,
+    clip,
+    make_engine,
+    make_settings,
+    wait_until,
+)
 
 
 def test_a_clip_becomes_windows_features_and_answers(ask):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.server.engine.conftest import started
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 def test_clips_asked_together_share_batches_and_get_their_own_answers(ask):

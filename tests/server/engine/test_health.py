@@ -7,7 +7,7 @@ import torch
 from server.engine.health import Lifecycle, Watchdog
 from server.errors import Unhealthy
 from server.telemetry.metrics import Metrics
-from tests.server.fakes import FakePredictor, make_engine, make_settings, wait_until
+from tests.server.support.fakes import FakePredictor, make_engine, make_settings, wait_until
 
 
 class Canaries:

@@ -15,7 +15,7 @@ from server.engine.long_video import MAX_YIELD_S
 from server.engine.request import no_progress
 from server.errors import DeadlineExceeded, VideoTooLong
 from server.schemas.options import PredictOptions
-from tests.server.fakes import make_settings
+from tests.server.support.fakes import make_settings
 
 SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 CLOSE = 1e-5

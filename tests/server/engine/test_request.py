@@ -5,7 +5,7 @@ import pytest
 from model.errors import SegmentInvalid, UnknownTask
 from server.errors import FieldInvalid
 from tests.server.engine.conftest import started
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 def test_unknown_tasks_and_too_many_segments_are_refused_before_decoding(ask):

@@ -3,8 +3,8 @@ import pytest
 from model.predict.outputs import Prediction
 from server.engine import responses
 from server.engine.request import ClipResult, StageTimes
-from tests.factories import make_track
-from tests.server.fakes import FakePredictor, make_clip
+from tests.server.support.fakes import FakePredictor, make_clip
+from tests.support.factories import make_track
 
 
 def outcome_of(clip, num_frames):

@@ -1,5 +1,5 @@
 from server.schemas.prediction import BackpackMatches
-from tests.server.fakes import PERSPECTIVES, clip
+from tests.server.support.fakes import PERSPECTIVES, clip
 
 PATH = "/v1/backpack/search"
 

@@ -8,7 +8,7 @@ import pytest
 from extract.contract import FeatureContract
 from extract.errors import DecoderDied
 from server.engine.window_stream import VideoStream
-from tests.server.fakes import make_settings
+from tests.server.support.fakes import make_settings
 
 SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 SMALL = FeatureContract(crop_height=8, crop_width=8, short_side=8)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from server.jobs.database import Database
-from tests.server.jobs.postgres import find_programs, running_postgres
+from tests.server.jobs.support.postgres import find_programs, running_postgres
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from server.jobs.ssrf_safe_client import DeliveryFailed, SsrfSafeClient, UrlRefused, is_public
-from tests.server.jobs.receiver import receiving
+from tests.server.jobs.support.receiver import receiving
 
 PRIVATE = [
     "127.0.0.1", "127.8.8.8", "0.0.0.0", "10.0.0.1", "172.16.0.1", "172.31.255.255",

@@ -12,7 +12,7 @@ from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
 from server.jobs.webhooks import BACKOFF_S, WebhookOutbox, WebhookSender
 from server.telemetry.metrics import Metrics
-from tests.server.jobs.receiver import receiving
+from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_store import new_job
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"

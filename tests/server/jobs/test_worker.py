@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from server.jobs.database import Database
 from server.jobs.store import JobStore
-from tests.server.jobs.receiver import receiving
+from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
 
 pytestmark = pytest.mark.service
@@ -41,7 +41,7 @@ def settings(new_url, tmp_path):
 @contextmanager
 def running(settings):
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.server.jobs.fake_server", json.dumps(settings)],
+        [sys.executable, "-m", "tests.server.jobs.support.fake_server", json.dumps(settings)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clients.local import LocalServer, check_stopped
-from tests import chromium as opened_by
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
+from tests.support import chromium as opened_by
 
 By = pytest.importorskip("selenium.webdriver.common.by").By
 Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait

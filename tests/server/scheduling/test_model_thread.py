@@ -9,7 +9,7 @@ import torch
 
 from server.errors import NotReady
 from server.scheduling.model_thread import NICENESS, ModelThread
-from tests.server.fakes import FakePredictor, make_settings
+from tests.server.support.fakes import FakePredictor, make_settings
 
 FOREVER_S = 1e9
 

@@ -1,5 +1,5 @@
 from server.schemas.metadata import Limits, ModelFacts
-from tests.server.fakes import FakePredictor, make_settings
+from tests.server.support.fakes import FakePredictor, make_settings
 
 
 def test_model_facts_hold_numbers_only():

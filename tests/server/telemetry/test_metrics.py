@@ -8,7 +8,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from server import problem_types as kinds
 from server.problem_types import ProblemType
 from server.telemetry.metrics import Metrics, reason_of
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 LABELS = {

@@ -11,8 +11,8 @@ from server.api.app import create_app
 from server.telemetry.telemetry import Telemetry
 from server.telemetry.tracing import ENDPOINT, Tracing, trace_id
 from tests.server.conftest import Served
-from tests.server.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
-from tests.server.in_process import AppTransport
+from tests.server.support.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
+from tests.server.support.in_process import AppTransport
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STAGES = ["receive", "queue", "decode", "features", "reason"]

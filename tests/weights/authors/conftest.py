@@ -1,6 +1,6 @@
 import pytest
 
-from tests.checkpoints import write_labels
+from tests.support.checkpoints import write_labels
 
 
 @pytest.fixture

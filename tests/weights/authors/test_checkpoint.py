@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from tests.checkpoints import SMALL, make_checkpoint
+from tests.support.checkpoints import SMALL, make_checkpoint
 from tests.weights.authors.refusals import refusal, save
 from weights.authors.convert import import_authors
 from weights.errors import CheckpointInvalid

@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from tests.checkpoints import ENTRY, TASKS, Shape, make_checkpoint, write_labels
+from tests.support.checkpoints import ENTRY, TASKS, Shape, make_checkpoint, write_labels
 from tests.weights.authors.refusals import refusal, save
 from weights.__main__ import main
 from weights.authors.convert import import_authors

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tests.checkpoints import Shape, make_checkpoint
+from tests.support.checkpoints import Shape, make_checkpoint
 from tests.weights.authors.refusals import refusal
 
 SLIM = Shape(layers=1, depth=1)

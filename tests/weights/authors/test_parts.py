@@ -1,6 +1,6 @@
 import torch
 
-from tests.checkpoints import ENTRY, SMALL, TASKS, Shape, make_checkpoint
+from tests.support.checkpoints import ENTRY, SMALL, TASKS, Shape, make_checkpoint
 from tests.weights.authors.refusals import refusal, save
 from weights.authors.convert import import_authors
 

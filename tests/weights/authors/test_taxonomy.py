@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from tests.checkpoints import SMALL, make_checkpoint, write_labels
+from tests.support.checkpoints import SMALL, make_checkpoint, write_labels
 from weights.authors.convert import import_authors
 from weights.errors import CheckpointInvalid
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 import fsspec
 import pytest
 
-from tests.s3 import SECRET
+from tests.support.s3 import SECRET
 from tests.weights.bundles import S3, stopped_at
 from weights.__main__ import main
 from weights.bundle import load_bundle, save_bundle

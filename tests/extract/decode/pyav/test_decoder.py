@@ -4,8 +4,8 @@ import pytest
 from extract.contract import TABLETOP
 from extract.decode.pyav.reader import PyavReader
 from extract.errors import VideoRejected
-from tests.extract.clips import read_number, write_numbered
-from tests.extract.decoded import decode
+from tests.extract.support.clips import read_number, write_numbered
+from tests.extract.support.decoded import decode
 
 
 @pytest.mark.parametrize(

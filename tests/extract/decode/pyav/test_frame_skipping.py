@@ -12,8 +12,8 @@ from extract.decode.pyav.frame_skipping import without_skippable
 from extract.decode.sniff import sniff_file
 from extract.decode.video import decode_clip
 from extract.windows import wanted_frames
-from tests.extract.clips import noisy_frames, write_clip
-from tests.extract.decoded import EVERY, TABLETOP, decode
+from tests.extract.support.clips import noisy_frames, write_clip
+from tests.extract.support.decoded import EVERY, TABLETOP, decode
 
 COUNT = 71
 EVEN = (np.arange(COUNT) % 2 == 0).astype(np.int64)

@@ -8,8 +8,8 @@ import pytest
 
 from extract.contract import OMNIVORE, SLOWFAST
 from extract.decode.resize import resize, taps_of
-from tests.extract.clips import noisy_frames, write_clip
-from tests.extract.decoded import decode, four_bytes
+from tests.extract.support.clips import noisy_frames, write_clip
+from tests.extract.support.decoded import decode, four_bytes
 
 SMALL = replace(OMNIVORE, short_side=40, crop_height=31, crop_width=35)
 

@@ -13,7 +13,7 @@ from extract.decode.pyav.reader import display_matrix, nvdec
 from extract.decode.video import decode_into
 from extract.errors import DecoderUnavailable
 from tests.extract.decode.clip_checks import noisy
-from tests.extract.decoded import Frames, decode
+from tests.extract.support.decoded import Frames, decode
 
 
 def test_blocks_of_large_frames_are_small(tmp_path):

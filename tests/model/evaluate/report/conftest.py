@@ -2,9 +2,9 @@ import pytest
 
 from model.evaluate.report.collect import answer_split
 from model.evaluate.report.write import write_report
-from tests.factories import TINY, make_skills
 from tests.model.evaluate.report.synthetic_report import FACTS, make_exhibits, make_result
-from tests.model.samples import make_split
+from tests.model.support.samples import make_split
+from tests.support.factories import TINY, make_skills
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from model.evaluate.report.exhibits import (
 from model.evaluate.report.page import RunFacts
 from model.evaluate.report.results import MeasureConfig, measure
 from model.tasks import FIXED_LABELS
-from tests.factories import NUM_LABELS, TINY, make_skills
-from tests.model.samples import make_split
+from tests.model.support.samples import make_split
+from tests.support.factories import NUM_LABELS, TINY, make_skills
 
 HOSTILE = "<script>alert('$x_1$')</script>"
 LABELS = {

@@ -9,7 +9,7 @@ from model.evaluate.report.agreement import (
     retrieved,
     retrieved_rows,
 )
-from tests.factories import make_backpack
+from tests.support.factories import make_backpack
 
 
 def test_agreement_is_the_share_of_equal_decisions():

@@ -5,8 +5,8 @@ from model.evaluate.report.collect import FUSED, answer_split
 from model.evaluate.scoring import score_logits, score_split
 from model.nn.skill import OWN
 from model.tasks import TASKS
-from tests.factories import TINY, make_skills
-from tests.model.samples import make_split
+from tests.model.support.samples import make_split
+from tests.support.factories import TINY, make_skills
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from model.evaluate.report.exhibits import (
     calibration_exhibits,
     closest_exhibits,
 )
-from tests.factories import TINY
 from tests.model.evaluate.report.synthetic_report import LABELS, TEMPERATURE, make_result
+from tests.support.factories import TINY
 
 
 def table(path):

@@ -4,8 +4,8 @@ import torch
 from model.config import FitConfig
 from model.tasks import IGNORE, TASKS
 from model.train.methods.losses import output_loss, task_loss
-from tests.factories import NUM_LABELS, TINY
-from tests.model.samples import make_samples
+from tests.model.support.samples import make_samples
+from tests.support.factories import NUM_LABELS, TINY
 
 
 @pytest.mark.parametrize("labels", [1, 4])

@@ -1,6 +1,6 @@
 from model.train.methods.stages import fill_backpack
-from tests.factories import make_skills
-from tests.model.unlabelled import KEPT, hide
+from tests.model.support.unlabelled import KEPT, hide
+from tests.support.factories import make_skills
 
 
 def test_the_backpack_of_a_split_with_hidden_labels_has_no_pair_never_seen(split):

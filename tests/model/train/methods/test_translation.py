@@ -4,7 +4,7 @@ import torch
 from model.nn.multitask import MultiTaskModel
 from model.tasks import TASKS
 from model.train.methods.translation import TranslatedTask, Translator
-from tests.factories import NUM_LABELS, TINY, make_inputs
+from tests.support.factories import NUM_LABELS, TINY, make_inputs
 
 
 def translated(task, *, shared):

@@ -1,8 +1,8 @@
 import pytest
 
 from model.predict.predictor import Predictor
-from tests.factories import make_bundle
-from tests.own_tasks import write_features
+from tests.support.factories import make_bundle
+from tests.support.own_tasks import write_features
 from weights.bundle import save_bundle
 
 

@@ -2,7 +2,7 @@
 
 from model.predict.predictor import Predictor, PredictRequest
 from model.train.__main__ import main as train
-from tests.own_tasks import SEGMENTS, write_features, write_labels, write_task
+from tests.support.own_tasks import SEGMENTS, write_features, write_labels, write_task
 
 
 def learn(folder, name, *more, bundle=None, out=None, epochs=1):

@@ -8,9 +8,9 @@ import pytest
 from extract.features.ids import id_of
 from extract.features.store import FeatureStore
 from model.predict.predictor import Predictor
-from tests.extract.clips import write_numbered
+from tests.extract.support.clips import write_numbered
 from tests.model.train.new_skill.learning import answer, learn
-from tests.own_tasks import KINDS, LABELS, SEGMENTS, SPLIT_OF, write_labels
+from tests.support.own_tasks import KINDS, LABELS, SEGMENTS, SPLIT_OF, write_labels
 from weights.bundle import load_bundle
 
 FOUR = frozenset({"ar", "lta", "oscc", "pnr"})

@@ -1,7 +1,7 @@
 import json
 
 from model.train.__main__ import main as train
-from tests.own_tasks import write_labels, write_task
+from tests.support.own_tasks import write_labels, write_task
 
 
 def test_comparing_prints_both_ways_for_every_share_and_makes_no_run_twice(folder, capsys):

@@ -1,7 +1,7 @@
 from model.predict.predictor import Predictor
 from model.train.__main__ import main as train
 from tests.model.train.new_skill.learning import answer, learn
-from tests.own_tasks import SPLIT_OF, write_features
+from tests.support.own_tasks import SPLIT_OF, write_features
 from weights.bundle import load_bundle
 
 

@@ -5,7 +5,7 @@ import base64
 import numpy as np
 
 from server.api.oip.schemas import InferResponse
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 INFER = "/v2/models/fake/infer"
 LENGTH = "Inference-Header-Content-Length"

@@ -1,7 +1,7 @@
 import numpy as np
 
 from tests.server.api.oip.protocol import arrays, infer, video
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 def test_every_output_promised_is_given_in_its_shape(served):

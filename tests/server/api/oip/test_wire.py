@@ -12,7 +12,7 @@ from tests.server.api.oip.protocol import (
     infer,
     video,
 )
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 def infer_binary(served, head, *after, length=None):

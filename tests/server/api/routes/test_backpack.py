@@ -1,7 +1,7 @@
 import pytest
 
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 PATH = "/v1/backpack/search"
 

@@ -9,9 +9,9 @@ from safetensors.torch import load, save
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from extract.features.track_file import track_bytes
-from tests.factories import make_track
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
+from tests.support.factories import make_track
 
 SAFETENSORS = "application/x-safetensors"
 VIDEO = {"content-type": "video/mp4"}

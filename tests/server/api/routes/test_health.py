@@ -1,7 +1,7 @@
 import threading
 
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 
 def test_before_it_is_ready_it_lives_but_takes_no_clips(serve):

@@ -8,10 +8,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
-from tests.server.jobs.job_requests import submit, until_ended
-from tests.server.jobs.receiver import receiving
+from tests.server.jobs.support.job_requests import submit, until_ended
+from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
+from tests.server.support.fakes import clip
 
 
 @pytest.fixture

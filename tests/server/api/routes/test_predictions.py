@@ -8,7 +8,7 @@ import pytest
 from clients.results.predictions import PredictionResult
 from server.schemas.prediction import Prediction
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 VOLATILE = ("id", "timings")
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.server.conftest import assert_problem
-from tests.server.fakes import clip
+from tests.server.support.fakes import clip
 
 BOM = b"\xef\xbb\xbf"
 DOORS = {
