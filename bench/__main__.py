@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any
 
 BENCHMARKS = {
-    "decode": "our readers, beside bare decoding",
-    "extract": "many windows of long videos, beside a naive loop; memory",
-    "latency": "a POST beside the same calls without a server",
-    "load": "many callers: beside other servers, overload, soak, beside a long job",
-    "capacity": "how many machines a load needs, and a check of that on a real server",
-    "ego4d-size": "what a data set of Ego4D's size costs, step by step",
-    "reasoning": "from graphs to four tasks' logits, beside the authors' formulation",
-    "training": "a stage-1 epoch, beside the authors' loop",
-    "trunk": "the video trunk, beside torchvision's own",
-    "encoder": "the shipped encoder in every runtime, beside torch eager",
-    "gpu": "the video trunk on a GPU, by batch size, precision and step",
+    "decode": ("features.decode", "our readers, beside bare decoding"),
+    "extract": ("features.extract", "many windows of long videos, beside a naive loop; memory"),
+    "latency": ("latency", "a POST beside the same calls without a server"),
+    "load": (
+        "load.command",
+        "many callers: beside other servers, overload, soak, beside a long job",
+    ),
+    "capacity": (
+        "capacity.command",
+        "how many machines a load needs, and a check of that on a real server",
+    ),
+    "ego4d-size": ("ego4d.size", "what a data set of Ego4D's size costs, step by step"),
+    "reasoning": (
+        "authors.reasoning",
+        "from graphs to four tasks' logits, beside the authors' formulation",
+    ),
+    "training": ("authors.training", "a stage-1 epoch, beside the authors' loop"),
+    "trunk": ("features.trunk", "the video trunk, beside torchvision's own"),
+    "encoder": ("features.encoder", "the shipped encoder in every runtime, beside torch eager"),
+    "gpu": ("gpu.command", "the video trunk on a GPU, by batch size, precision and step"),
 }
-"""Benchmark -> description; only the chosen module is imported, as dependencies differ."""
-
-MODULES = {
-    "capacity": "capacity.command",
-    "ego4d-size": "ego4d_size",
-    "load": "load.command",
-}
-"""Benchmark -> module, if their names differ."""
+"""Benchmark -> module and description; only the chosen one is imported, as dependencies differ."""
 
 DECIDING = ("EGOPACK_READER", "EGOPACK_RUNTIME", "EGOPACK_DECODE_WORKERS")
 """Environment variables needed to reproduce a figure."""
@@ -42,19 +44,15 @@ PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decor
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 1 if the figures miss their goals.
-
-    Args:
-        argv: arguments; default: the command line's.
-    """
+    """Returns the exit status: 1 if the figures miss their goals."""
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure, side by side, on this machine."
     )
     names = parser.add_subparsers(dest="name", required=True)
-    for name, about in BENCHMARKS.items():
+    for name, (_, about) in BENCHMARKS.items():
         names.add_parser(name, help=about, add_help=False)
     chosen, rest = parser.parse_known_args(argv)
-    module = importlib.import_module(f"bench.{MODULES.get(chosen.name, chosen.name)}")
+    module = importlib.import_module(f"bench.{BENCHMARKS[chosen.name][0]}")
     one = argparse.ArgumentParser(prog=f"python -m bench {chosen.name}", description=module.__doc__)
     one.add_argument("--out", type=Path, help="write the figures as JSON")
     module.add_arguments(one)

@@ -10,14 +10,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import torch
 
+from bench.videos import make_clip
 from clients.client import EgoPackClient
 from clients.local import LocalServer, check_stopped
 from clients.results.predictions import PredictionResult
@@ -136,23 +134,3 @@ def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
     started_s = time.perf_counter()
     value = call()
     return value, (time.perf_counter() - started_s) * 1000
-
-
-def make_clip(path: Path, *, seconds: int = 8, width: int = 960, height: int = 540) -> Path:
-    """Writes an H.264 clip with texture and motion, so that decoding it is real work."""
-    rng = np.random.default_rng(0)
-    table_top = rng.integers(90, 130, (height + 120, width + 120, 3), dtype=np.uint8)
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": "28"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.time_base = Fraction(1, 30)
-        for index in range(30 * seconds):
-            shift = int(60 + 50 * np.sin(index / 25))
-            picture = table_top[shift : shift + height, shift : shift + width].copy()
-            left = 4 * index % (width - 200)
-            picture[200:320, left : left + 160] = (200, 150, 120)
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    return path

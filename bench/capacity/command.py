@@ -8,11 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from bench.capacity import check, measured, report
-from bench.capacity.demand import STANDARD, Demand, parse_clip
+from bench.capacity import measured, report
+from bench.capacity.check import command as check
+from bench.capacity.demand import STANDARD, Demand, Terms, parse_clip
 from bench.capacity.rates import ENCODERS, NOT_MEASURED, QUANTITIES, Figure, Rates
 from bench.capacity.sizing import Unreachable, largest_for_one_box, plan_boxes, plan_gpus
-from bench.capacity.terms import Terms
 
 STREAMS = (1, 10, 100, 1000, 10_000)
 

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from bench.capacity.demand import Clip, Demand
+from bench.capacity.demand import Clip, Demand, Terms
 from bench.capacity.queues import Wait, allen_cunneen, sojourn_quantile_s, squared_variation
 from bench.capacity.rates import Rates
-from bench.capacity.terms import Terms
 
 WRITES_PER_JOB = 7
 """Rows that a job changes in the database, from its coming to its end: itself and an event, twice;

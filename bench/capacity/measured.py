@@ -17,11 +17,7 @@ Found = dict[str, float]
 
 
 def read(paths: Sequence[Path], encoder: Encoder) -> dict[str, Figure]:
-    """Returns all figures of the files; later files override earlier ones.
-
-    Args:
-        paths: reports of `python -m bench NAME --out FILE`, of any benchmark.
-        encoder: its name.
+    """Returns all figures of reports of any benchmark; later files override earlier ones.
 
     Raises:
         ValueError: a file is no such report.
@@ -42,14 +38,15 @@ def read(paths: Sequence[Path], encoder: Encoder) -> dict[str, Figure]:
 
 def shipped() -> list[Path]:
     """Returns the reports that come with the code, in the order in which they count."""
-    return sorted(RESULTS.glob("*.json"), key=lambda path: (path.name.startswith("capacity"), path))
+    return sorted(
+        RESULTS.rglob("*.json"), key=lambda path: (path.name.startswith("capacity"), path)
+    )
 
 
 def frame_costs(points: Sequence[tuple[float, float]]) -> Found:
     """Returns what a picture costs, and what its pixels do, from the smallest and the largest.
 
-    Args:
-        points: megapixels of a picture, and milliseconds of one core to decode it.
+    A point is (megapixels of a picture, milliseconds of one core to decode it).
     """
     (small, small_ms), (large, large_ms) = min(points), max(points)
     if small == large:

@@ -9,21 +9,14 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.capacity.plan import Plan
+from bench.capacity.sizing import Plan
 from model.evaluate.report.figures import BLUE, GREY, ORANGE
 
 _STYLE: Any = {"font.size": 9, "svg.hashsalt": "capacity", "svg.fonttype": "none"}
 
 
 def draw_plans(path: Path, boxes: Sequence[Plan], gpus: Sequence[Plan], currency: str) -> None:
-    """Draws cores and price over streams.
-
-    Args:
-        path: of the picture, as SVG.
-        boxes: plans without GPUs.
-        gpus: plans with them; none where nothing is known of GPUs.
-        currency: of the prices.
-    """
+    """Draws cores and price over streams as SVG; without plans with GPUs, one curve each."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.0), layout="constrained")
         cores, price = figure.subplots(1, 2)
@@ -41,11 +34,9 @@ def draw_plans(path: Path, boxes: Sequence[Plan], gpus: Sequence[Plan], currency
 
 
 def draw_check(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Draws the percentiles of every open load: met, simulated and by closed form.
+    """Draws the percentiles of every open load as SVG: met, simulated and by closed form.
 
-    Args:
-        path: of the picture, as SVG.
-        rows: as `compare.predicted` gives them.
+    The rows are those of `compare.predicted`.
     """
     opened = [row for row in rows if row["rate"]]
     rates = [row["rate"] for row in opened]

@@ -41,11 +41,9 @@ ENDLESS = Wait(1.0, math.inf)
 
 
 def erlang_c(servers: int, load: float) -> float:
-    """Returns the probability that all servers are busy, M/M/c.
+    """Returns the probability that all c servers are busy, M/M/c.
 
-    Args:
-        servers: how many, c.
-        load: arrivals a second times seconds of service, a < c.
+    The load a < c is arrivals a second times seconds of service.
     """
     if load >= servers:
         return 1.0
@@ -90,11 +88,7 @@ def sojourn_quantile_s(
 ) -> float:
     """Returns what this share of all sojourns, waits and service together, does not exceed.
 
-    Args:
-        waits: of the queues in a row.
-        services_s: each kind's service time.
-        shares: of the kinds, one in all.
-        share: such as 0.99.
+    Waits are those of queues in a row; each kind has a service time and a share, one in all.
     """
     if any(math.isinf(wait.mean_s) for wait in waits):
         return math.inf

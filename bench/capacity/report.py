@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench.capacity.plan import Plan
+from bench.capacity.demand import Terms
 from bench.capacity.rates import NOT_MEASURED, QUANTITIES, Rates
-from bench.capacity.terms import Terms
+from bench.capacity.sizing import Plan
 
 
 def as_figures(plan: Plan) -> dict[str, Any]:
@@ -59,13 +59,7 @@ def input_lines(figures: dict[str, Any]) -> list[str]:
 
 
 def load_lines(title: str, rows: Sequence[dict[str, Any]] | str, currency: str) -> list[str]:
-    """Returns the plans of several loads, one per line.
-
-    Args:
-        title: of the table.
-        rows: as `as_figures` gives them, or why there are none.
-        currency: of the prices.
-    """
+    """Returns the plans of several loads, one per line, or the reason why there are none."""
     if isinstance(rows, str):
         return [f"{title}: {rows}"]
     lines = [

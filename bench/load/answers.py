@@ -37,12 +37,9 @@ class Answer:
 
 
 def summarise(answers: Sequence[Answer], *, elapsed_s: float, slo_s: float) -> dict[str, Any]:
-    """Returns the figures of a load; times in milliseconds.
+    """Returns the figures of a load of `elapsed_s`, its tail included; times in milliseconds.
 
-    Args:
-        answers: every call.
-        elapsed_s: of the load, its tail included.
-        slo_s: an answer later than this is of no use to its caller.
+    An answer later than `slo_s` is of no use to its caller.
     """
     accepted = [one for one in answers if one.status == 200]
     refused = [one for one in answers if one.status in REFUSALS]

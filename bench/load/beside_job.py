@@ -7,21 +7,18 @@ import argparse
 import asyncio
 import tempfile
 from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import httpx
-from tqdm import tqdm
 
-from bench.latency import make_clip
 from bench.load import general
 from bench.load.checks import Check, at_most, judged, lines
 from bench.load.clips import STANDARD, good_clips
 from bench.load.general import Plan
-from bench.load.stopping import run_until_stopped
+from bench.load.loops import run_until_stopped
 from bench.load.target import Target, add_target, target
+from bench.videos import make_clip, repeat_video
 
 RATIO = 2.0
 ENDED = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -37,19 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measures and returns the figures."""
     with tempfile.TemporaryDirectory() as folder:
-        video = long_video(Path(folder), minutes=arguments.minutes)
+        minute = make_clip(Path(folder) / "minute.mp4", seconds=60)
+        long = Path(folder) / "long.mp4"
+        video = repeat_video(minute, long, arguments.minutes, movflags="faststart")
         with target(arguments) as server:
             return run_until_stopped(lambda stop: measure(server, video, arguments.calls, stop))
 
 
 async def measure(server: Target, video: Path, calls: int, stop: asyncio.Event) -> dict[str, Any]:
-    """Measures a short clip alone and beside a job.
-
-    Args:
-        server: takes both.
-        video: becomes the job.
-        calls: of the clip, each time.
-        stop: set to end early.
+    """Measures a short clip alone and beside a job of the video, so many calls each time.
 
     Raises:
         RuntimeError: the server takes no jobs, or ends this one before it could matter.
@@ -80,27 +73,6 @@ def table(figures: dict[str, Any]) -> str:
     """Returns the figures as text."""
     rows = ["alone:", *general.load_lines(figures["alone"]), "", "beside the job:"]
     return "\n".join([*rows, *general.load_lines(figures["beside"]), "", *lines(figures)])
-
-
-def long_video(folder: Path, *, minutes: int) -> Path:
-    """Writes a long video quickly: one minute, encoded once and copied end to end."""
-    minute = make_clip(folder / "minute.mp4", seconds=60)
-    path = folder / "long.mp4"
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as long:
-        with av.open(str(minute)) as first:
-            copy = long.add_stream_from_template(first.streams.video[0])
-        for number in tqdm(range(minutes), desc="long video", unit="minute"):
-            with av.open(str(minute)) as source:
-                stream = source.streams.video[0]
-                assert stream.time_base is not None
-                shift = int(Fraction(60 * number) / stream.time_base)
-                for packet in source.demux(stream):
-                    if packet.pts is None or packet.dts is None:
-                        continue  # the mark at the end
-                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
-                    packet.stream = copy
-                    long.mux(packet)
-    return path
 
 
 async def _submit(http: httpx.AsyncClient, video: Path) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 import httpx
@@ -45,10 +44,7 @@ class Callers:
     def __init__(self, door: Door, *, timeout_s: float = 180.0, obey: bool = False) -> None:
         """Opens no connection yet.
 
-        Args:
-            door: where to call.
-            timeout_s: longest silence to put up with.
-            obey: retry after the Retry-After of a refusal.
+        Silence is put up with for `timeout_s`; who obeys retries a refusal after its Retry-After.
         """
         self._door = door
         self._obey = obey
@@ -66,20 +62,13 @@ class Callers:
         self.begun_s = time.monotonic()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
     async def call(self, clip: LoadClip, *, hang_up_s: float | None = None) -> Answer:
         """Sends a clip, retries it if Retry-After is respected, and returns the last answer.
 
-        Args:
-            clip: what to send.
-            hang_up_s: when this caller loses patience.
+        The caller loses patience after `hang_up_s`.
         """
         for _ in range(MAX_RETRIES):
             answer = await self._once(clip, hang_up_s)

@@ -33,6 +33,18 @@ def none_of(name: str, found: int) -> Check:
     return Check(name, "none", str(found), found == 0)
 
 
+def unharmed(load: dict[str, Any], other_answers: str) -> list[Check]:
+    """The events that no server may have under load; the last is named by the caller."""
+    outcomes: dict[str, int] = load["outcomes"]
+    faults = sum(count for outcome, count in outcomes.items() if outcome.startswith("5"))
+    return [
+        none_of("answers of 5xx", faults),
+        none_of("interruptions", int(load["interrupted"])),
+        none_of("connections lost", outcomes.get("lost", 0)),
+        none_of(other_answers, load["unexpected"]),
+    ]
+
+
 def judged(checks: Sequence[Check]) -> dict[str, Any]:
     """Returns the checks as plain values, and whether all were met."""
     return {

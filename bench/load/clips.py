@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.latency import make_clip
+from bench.videos import make_clip
 
 
 @dataclass(frozen=True)

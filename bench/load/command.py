@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.load import beside_job, compare, general, overload, replicas, soak
-from bench.load.stopping import stop_in_order
+from bench.load.loops import stop_in_order
 
 MODES: dict[str, ModuleType] = {
     "general": general,

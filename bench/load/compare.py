@@ -16,7 +16,7 @@ from bench.load.callers import Door
 from bench.load.checks import Check, judged, lines
 from bench.load.clips import STANDARD, LoadClip, good_clips
 from bench.load.general import Plan
-from bench.load.stopping import run_until_stopped
+from bench.load.loops import run_until_stopped
 from bench.load.target import Target
 from bench.rivals.running import Rival, first_answer, missing, rivals, running
 from clients.local import LocalServer, check_stopped

@@ -11,12 +11,11 @@ from typing import Any
 from tqdm import tqdm
 
 from bench.load import clips as made
-from bench.load.answers import summarise
-from bench.load.callers import Callers
-from bench.load.loops import closed_loop, impatience, open_loop
-from bench.load.stopping import run_until_stopped
+from bench.load.answers import Answer, summarise
+from bench.load.callers import Callers, Door
+from bench.load.loops import closed_loop, impatience, open_loop, run_until_stopped
 from bench.load.target import Target, add_target, target
-from bench.load.watch import Watch, trend
+from bench.load.watch import trend, watched
 
 MIXES: dict[str, Callable[[], list[made.LoadClip]]] = {
     "standard": lambda: made.good_clips(made.STANDARD),
@@ -89,21 +88,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 async def measure(
     server: Target, plan: Plan, stop: asyncio.Event, *, label: str = "load"
 ) -> dict[str, Any]:
-    """Puts a load on a server and returns the figures.
+    """Puts a load on a server and returns the figures; `stop` is set to end early."""
+    begun_s = time.monotonic()
+    async with watched(server.pid) as samples:
+        answers = await send(server.door, plan, stop, label=label, arrivals_seed=plan.seed + 2)
+    figures = summarise(answers, elapsed_s=time.monotonic() - begun_s, slo_s=plan.slo_s)
+    loop = {"rate": plan.rate} if plan.rate is not None else {"concurrency": plan.concurrency}
+    return {**loop, **figures, "server": trend(samples), "interrupted": stop.is_set()}
 
-    Args:
-        server: what to call, and perhaps to watch.
-        plan: the load.
-        stop: set to end early.
-        label: on the progress bar.
-    """
+
+async def send(
+    door: Door, plan: Plan, stop: asyncio.Event, *, label: str, arrivals_seed: int
+) -> list[Answer]:
+    """Sends the clips of a plan and returns all answers; the label is the progress bar's."""
     leave = impatience(plan.hang_up, longest_s=plan.patience_s, seed=plan.seed + 1)
     clips = made.draw(plan.clips, seed=plan.seed)
-    begun_s = time.monotonic()
-    callers = Callers(server.door, obey=plan.obey)
-    watch = Watch(server.pid)
     with tqdm(total=plan.calls, desc=label, unit="call", disable=_is_quiet()) as bar:
-        async with callers, watch:
+        async with Callers(door, obey=plan.obey) as callers:
             if plan.rate is None:
                 await closed_loop(
                     callers,
@@ -121,15 +122,12 @@ async def measure(
                     clips,
                     rate=plan.rate,
                     duration_s=plan.duration_s or 30.0,
-                    seed=plan.seed + 2,
+                    seed=arrivals_seed,
                     stop=stop,
                     progress=bar.update,
                     patience=leave,
                 )
-    elapsed_s = time.monotonic() - begun_s
-    figures = summarise(callers.answers, elapsed_s=elapsed_s, slo_s=plan.slo_s)
-    loop = {"rate": plan.rate} if plan.rate is not None else {"concurrency": plan.concurrency}
-    return {**loop, **figures, "server": trend(watch.samples), "interrupted": stop.is_set()}
+    return callers.answers
 
 
 def table(figures: dict[str, Any]) -> str:

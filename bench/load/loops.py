@@ -1,22 +1,25 @@
-"""Closed and open load loops.
+"""Closed and open load loops, and their stop.
 
 A closed loop keeps N calls going; an open loop sends Poisson arrivals of a given mean rate, however
-slow the server is.
+slow the server is. On SIGINT or SIGTERM the results so far are reported and servers ended.
 """
 
 import asyncio
 import itertools
 import math
 import random
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from bench.load.callers import Callers
 from bench.load.clips import LoadClip
 
 Progress = Callable[[], object]
+T = TypeVar("T")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 async def closed_loop(
@@ -32,15 +35,8 @@ async def closed_loop(
 ) -> None:
     """Keeps some calls going until enough were made, and waits for the last answer.
 
-    Args:
-        callers: who calls.
-        clips: what they send.
-        concurrency: calls going at once.
-        calls: in all; None: any number.
-        duration_s: how long to send; None: as long as it takes.
-        stop: set to abandon everything.
-        progress: called after each call.
-        patience: when the next caller hangs up, seconds.
+    Calls or duration are unlimited where they are None; `stop` abandons everything; `patience`
+    tells after how many seconds the next caller hangs up.
     """
     tickets = itertools.count() if calls is None else iter(range(calls))
     until_s = math.inf if duration_s is None else time.monotonic() + duration_s
@@ -66,17 +62,9 @@ async def open_loop(
     progress: Progress,
     patience: Callable[[], float | None] = lambda: None,
 ) -> None:
-    """Sends clips as a Poisson process and waits for the last answer.
+    """Sends clips as a Poisson process, `rate` calls a second, and waits for the last answer.
 
-    Args:
-        callers: who calls.
-        clips: what they send.
-        rate: mean number of calls a second.
-        duration_s: how long to send.
-        seed: of the instants.
-        stop: set to abandon everything.
-        progress: called after each call.
-        patience: when the next caller hangs up, seconds.
+    `seed` is that of the instants; `stop` and `patience` are as in a closed loop.
     """
     chance = random.Random(seed)
     calls: set[asyncio.Task[None]] = set()
@@ -98,10 +86,7 @@ async def open_loop(
 def impatience(share: float, *, longest_s: float, seed: int) -> Callable[[], float | None]:
     """Returns a sampler of the time after which a caller disconnects, or None.
 
-    Args:
-        share: of callers who hang up.
-        longest_s: they do so at any instant before this.
-        seed: of the draw.
+    A share of the callers does so, at any instant before `longest_s`.
     """
     chance = random.Random(seed)
     return lambda: chance.uniform(0.0, longest_s) if chance.random() < share else None
@@ -127,3 +112,26 @@ async def _until(stop: asyncio.Event, work: "asyncio.Future[list[None]]") -> Non
         work.cancel()
         stopping.cancel()
         await asyncio.gather(work, stopping, return_exceptions=True)
+
+
+def run_until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Returns what the work returns; it ends soon after its event, which Ctrl-C sets."""
+
+    async def main() -> T:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for one in SIGNALS:
+            loop.add_signal_handler(one, stop.set)
+        try:
+            return await work(stop)
+        finally:
+            for one in SIGNALS:
+                loop.remove_signal_handler(one)
+                signal.signal(one, signal.default_int_handler)
+
+    return asyncio.run(main())
+
+
+def stop_in_order() -> None:
+    """Makes SIGTERM raise KeyboardInterrupt, as SIGINT does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

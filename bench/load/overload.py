@@ -12,9 +12,9 @@ import httpx
 
 from bench.load import clips as made
 from bench.load import general
-from bench.load.checks import Check, at_most, judged, lines, none_of
+from bench.load.checks import Check, at_most, judged, lines, none_of, unharmed
 from bench.load.general import Plan
-from bench.load.stopping import run_until_stopped
+from bench.load.loops import run_until_stopped
 from bench.load.target import Target, add_target, target
 
 DRIFT_PERCENT = 5.0
@@ -84,15 +84,10 @@ def table(figures: dict[str, Any]) -> str:
 def _checks(load: dict[str, Any], deadline_s: float, refusal_ms: float) -> list[Check]:
     refusal, answer, moved = load["refusal_ms"], load["answer_ms"], load["server"]
     waits = load["retry_after_s"]
-    outcomes: dict[str, int] = load["outcomes"]
-    faults = sum(count for outcome, count in outcomes.items() if outcome.startswith("5"))
     checks = [
         at_most("99 of 100 refusals come in", refusal and refusal["p99"], refusal_ms, "ms"),
         none_of("refusals without Retry-After", waits["missing"] if waits else 0),
-        none_of("answers of 5xx", faults),
-        none_of("interruptions", int(load["interrupted"])),
-        none_of("connections lost", outcomes.get("lost", 0)),
-        none_of("other answers than the clip's own or a refusal", load["unexpected"]),
+        *unharmed(load, "other answers than the clip's own or a refusal"),
         at_most(
             "99 of 100 accepted are answered in",
             answer and answer["p99"] / 1000,

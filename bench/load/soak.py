@@ -7,9 +7,9 @@ from typing import Any
 
 from bench.load import clips as made
 from bench.load import general
-from bench.load.checks import Check, at_most, judged, lines, none_of
+from bench.load.checks import Check, at_most, judged, lines, unharmed
 from bench.load.general import Plan
-from bench.load.stopping import run_until_stopped
+from bench.load.loops import run_until_stopped
 from bench.load.target import Target, add_target, target
 
 DRIFT_PERCENT = 5.0
@@ -65,14 +65,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _checks(load: dict[str, Any]) -> list[Check]:
-    outcomes: dict[str, int] = load["outcomes"]
-    faults = sum(count for outcome, count in outcomes.items() if outcome.startswith("5"))
-    checks = [
-        none_of("answers of 5xx", faults),
-        none_of("interruptions", int(load["interrupted"])),
-        none_of("connections lost", outcomes.get("lost", 0)),
-        none_of("other answers than the clip's own", load["unexpected"]),
-    ]
+    checks = unharmed(load, "other answers than the clip's own")
     if (moved := load["server"]) is not None:
         more = {name: moved[name]["last"] - moved[name]["first"] for name in ("fds", "threads")}
         checks += [

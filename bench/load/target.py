@@ -38,11 +38,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
 
 @contextmanager
 def target(arguments: argparse.Namespace, *flags: str) -> Iterator[Target]:
-    """Yields the server of the arguments.
-
-    Args:
-        arguments: with the flags of `add_target`.
-        flags: for the server that is started; the caller's own come last and win.
+    """Yields the server of the flags of `add_target`.
 
     Raises:
         ClientError: it does not start, or does not stop as it should.

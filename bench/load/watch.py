@@ -4,12 +4,11 @@ import asyncio
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -38,47 +37,29 @@ class Sample:
     processes: int
 
 
-class Watch:
-    """Samples a process tree periodically; use it as an asynchronous context manager.
+@asynccontextmanager
+async def watched(pid: int | None) -> AsyncIterator[list[Sample]]:
+    """Yields the samples of a process tree, one more every second, in order.
 
-    Attributes:
-        samples: so far, in order.
+    None watches nothing, as a server elsewhere allows no look.
     """
+    samples: list[Sample] = []
 
-    def __init__(self, pid: int | None, *, every_s: float = 1.0) -> None:
-        """Begins nothing yet.
-
-        Args:
-            pid: root of the tree; None watches nothing, as a server elsewhere allows no look.
-            every_s: between two samples.
-        """
-        self._pid = pid
-        self._every_s = every_s
-        self._task: asyncio.Task[None] | None = None
-        self.samples: list[Sample] = []
-
-    async def __aenter__(self) -> Self:
-        if self._pid is not None:
-            self._task = asyncio.create_task(self._look(self._pid))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _look(self, pid: int) -> None:
+    async def watch(pid: int) -> None:
         begun_s = time.monotonic()
         while True:
             with suppress(OSError):  # it has ended: the callers will say so
-                self.samples.append(look(pid, at_s=time.monotonic() - begun_s))
-            await asyncio.sleep(self._every_s)
+                samples.append(look(pid, at_s=time.monotonic() - begun_s))
+            await asyncio.sleep(1.0)
+
+    task = None if pid is None else asyncio.create_task(watch(pid))
+    try:
+        yield samples
+    finally:
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
 
 def look(pid: int, *, at_s: float = 0.0) -> Sample:
@@ -124,12 +105,7 @@ def cpu_s(pid: int) -> float:
 
 
 def trend(samples: Sequence[Sample], *, warm_up: float = 0.25) -> dict[str, Any] | None:
-    """Returns the change of each quantity from the warm-up to the end.
-
-    Args:
-        samples: in order.
-        warm_up: share of the samples that do not count.
-    """
+    """Returns the change of each quantity to the end, from a share of samples that do not count."""
     kept = samples[int(warm_up * len(samples)) :]
     if len(kept) < 4:
         return None

@@ -10,13 +10,12 @@ from typing import Any
 import av
 import numpy as np
 import torch
-import uvicorn
-from fastapi import FastAPI, UploadFile
 from torch import nn
 from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from bench.extract import plain_trunk
+from bench.features.trunk import torchvisions_copy
 from bench.rivals import calls
+from bench.rivals.plain import serve
 from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.decord_reader import load_decord
 from extract.encoders.load import encoder_from_spec
@@ -32,24 +31,13 @@ def main() -> None:
     arguments = calls.parse_arguments(__doc__)
     predictor = calls.load(arguments.bundle, arguments.threads)
     trunk = load_trunk(arguments.bundle)
-    app = FastAPI()
-
-    @app.get("/health")
-    def health() -> str:
-        return "ok"
-
-    @app.post("/predict")
-    def predict(video: UploadFile) -> dict[str, Any]:
-        with calls.on_disk(video.file) as path:
-            return answer(predictor, trunk, path)
-
-    uvicorn.run(app, port=arguments.port, log_level="warning")
+    serve(arguments.port, lambda path: answer(predictor, trunk, path))
 
 
 def load_trunk(folder: Path) -> SwinTransformer3d:
     """Returns a bundle's trunk as torchvision's own class."""
     bundle = load_bundle(folder)
-    return plain_trunk(encoder_from_spec(bundle.manifest.encoder, bundle.encoder))
+    return torchvisions_copy(encoder_from_spec(bundle.manifest.encoder, bundle.encoder))
 
 
 @torch.inference_mode()

@@ -72,3 +72,15 @@ def answer(predictor: Predictor, path: Path) -> dict[str, Any]:
     clip, windows = decode(predictor, path)
     features = predictor.encoder.encode(windows)
     return reason(predictor, [track_of(predictor, clip, features)])[0]
+
+
+def answer_together(
+    predictor: Predictor, decoded: Sequence[tuple[DecodedClip, Tensor]]
+) -> list[dict[str, Any]]:
+    """Returns the answers to some decoded clips, all windows encoded in one batch."""
+    features = predictor.encoder.encode(torch.cat([windows for _, windows in decoded]))
+    parts = features.split([len(windows) for _, windows in decoded])
+    tracks = [
+        track_of(predictor, clip, part) for (clip, _), part in zip(decoded, parts, strict=True)
+    ]
+    return reason(predictor, tracks)

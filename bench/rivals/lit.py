@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import litserve
-import torch
 from fastapi import Request
 from torch import Tensor
 
 from bench.rivals import calls
 from extract.decode.clip import DecodedClip
-from extract.features.track import FeatureTrack
 
 Decoded = tuple[DecodedClip, Tensor]
 
@@ -38,13 +36,7 @@ class EgoPackAPI(litserve.LitAPI):  # type: ignore[misc]
 
     def predict(self, batch: list[Decoded]) -> list[dict[str, Any]]:
         """Encodes all windows and reasons about all clips together."""
-        features = self._predictor.encoder.encode(torch.cat([windows for _, windows in batch]))
-        parts = features.split([len(windows) for _, windows in batch])
-        tracks: list[FeatureTrack] = [
-            calls.track_of(self._predictor, clip, part)
-            for (clip, _), part in zip(batch, parts, strict=True)
-        ]
-        return calls.reason(self._predictor, tracks)
+        return calls.answer_together(self._predictor, batch)
 
     def unbatch(self, output: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Splits the results by caller."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray import serve
 from starlette.requests import Request
 
@@ -28,13 +27,7 @@ class EgoPack:
         for body in bodies:
             with calls.on_disk(io.BytesIO(body)) as path:
                 decoded.append(calls.decode(self._predictor, path))
-        features = self._predictor.encoder.encode(torch.cat([windows for _, windows in decoded]))
-        parts = features.split([len(windows) for _, windows in decoded])
-        tracks = [
-            calls.track_of(self._predictor, clip, part)
-            for (clip, _), part in zip(decoded, parts, strict=True)
-        ]
-        return calls.reason(self._predictor, tracks)
+        return calls.answer_together(self._predictor, decoded)
 
     async def __call__(self, request: Request) -> dict[str, Any]:
         """Answers one caller."""

@@ -11,16 +11,15 @@ from sqlalchemy import Engine, event
 
 from bench.__main__ import main
 from bench.capacity import measured, plot
-from bench.capacity.cores import fill
+from bench.capacity.check.probe import fit
 from bench.capacity.costs import WRITES_PER_JOB
-from bench.capacity.demand import STANDARD, Clip, Demand, parse_clip
-from bench.capacity.probe import fit
+from bench.capacity.demand import STANDARD, Clip, Demand, Terms, parse_clip
 from bench.capacity.queues import ENDLESS, Wait, allen_cunneen, erlang_c, sojourn_quantile_s
 from bench.capacity.rates import ENCODERS, Figure, Rates
-from bench.capacity.simulate import closed_load, open_load, poisson
+from bench.capacity.simulation.cores import fill
+from bench.capacity.simulation.loads import closed_load, open_load, poisson
+from bench.capacity.simulation.stages import Box, ClipCost, Law, Stages
 from bench.capacity.sizing import Unreachable, plan_boxes, plan_gpus
-from bench.capacity.stages import Box, ClipCost, Law, Stages
-from bench.capacity.terms import Terms
 from server.jobs.database import Database
 from server.jobs.records import NewJob
 from server.jobs.store import JobStore

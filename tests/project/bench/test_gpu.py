@@ -1,6 +1,7 @@
 """What measures a GPU runs, small, on a CPU; and never makes a figure up."""
 
 import argparse
+import importlib
 import json
 import sys
 
@@ -9,9 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import __main__ as bench_main
-from bench import gpu
-from bench.gpu_timing import NOT_MEASURED, Clock, measured
-from bench.trunk import make_pair, swin_flops
+from bench.features.trunk import make_pair, swin_flops
+from bench.gpu import command as gpu
+from bench.gpu.parts import stage_of
+from bench.gpu.timing import NOT_MEASURED, Clock, measured
 from extract.encoders.swin.trunk import SwinConfig
 
 CPU = torch.device("cpu")
@@ -95,7 +97,7 @@ def test_nothing_but_torch_and_safetensors_is_needed_to_start(monkeypatch):
             monkeypatch.delitem(sys.modules, name)
     for name in ("av", "decord", "faiss", "fastapi", "pydantic", "torch_geometric", "tqdm"):
         monkeypatch.setitem(sys.modules, name, None)
-    fresh = __import__("bench.gpu", fromlist=["gpu"])
+    fresh = importlib.import_module("bench.gpu.command")
     assert fresh.add_arguments is not gpu.add_arguments
 
 
@@ -111,7 +113,7 @@ def test_nothing_but_torch_and_safetensors_is_needed_to_start(monkeypatch):
     ],
 )
 def test_a_kernel_belongs_to_one_stage(kernel, stage):
-    assert gpu.stage_of(kernel) == stage
+    assert stage_of(kernel) == stage
 
 
 @pytest.mark.parametrize("name", sorted(bench_main.BENCHMARKS))

@@ -5,8 +5,9 @@ import argparse
 import pytest
 import torch
 
-from bench import encoder, reasoning, training, trunk
+from bench.authors import reasoning, training
 from bench.duel import duel, times_faster
+from bench.features import encoder, trunk
 
 SIZES = {"hidden_size": 16, "input_size": 8, "batch_size": 2, "rounds": 1, "threads": 1}
 

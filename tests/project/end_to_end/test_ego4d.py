@@ -7,7 +7,7 @@ import pytest
 
 import model.train.__main__ as train_command
 import model.train.reproduce.command as reproduce_command
-from bench.ego4d_tree import TreeSize, write_tree
+from bench.ego4d.tree import TreeSize, write_tree
 from model.config import FitConfig
 from model.evaluate.__main__ import main as evaluate
 from model.evaluate.paper import PAPER

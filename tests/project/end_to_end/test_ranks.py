@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.ego4d_tree import TreeSize, write_tree
+from bench.ego4d.tree import TreeSize, write_tree
 from model.train.__main__ import main as train
 from tests.project.end_to_end.conftest import ROOT, wait_for
 

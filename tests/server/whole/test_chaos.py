@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.latency import make_clip
 from bench.load.watch import process_tree
+from bench.videos import make_clip
 from clients.local import LocalServer
 from tests.extract.support.clips import write_numbered
 

@@ -48,10 +48,7 @@ class GraphDataset(Dataset[Data]):
     def __init__(self, samples: Samples, arrays: dict[int, Floats], config: ModelConfig) -> None:
         """Copies our samples' segments and labels.
 
-        Args:
-            samples: of one task.
-            arrays: first row of a video in our matrix -> that video's features.
-            config: S and the edges.
+        `arrays`: first row of a video in our matrix -> that video's features.
         """
         self.spec, self.config, self.vectors = samples.spec, config, config.vectors_per_node
         self.arrays = [arrays[offset] for offset in samples.video_offset.tolist()]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.capacity.pipeline import Pipeline, Steps
-from bench.capacity.stages import Box, Stages
+from bench.capacity.simulation.pipeline import Pipeline, Steps
+from bench.capacity.simulation.stages import Box, Stages
 from bench.load.answers import percentile
 
 
@@ -51,14 +51,9 @@ def open_load(
     seed: int = 0,
     until_s: float | None = None,
 ) -> Met:
-    """Simulates an open loop: arrivals independent of answers.
+    """Simulates an open loop: arrivals, each a time and a kind of clip, independent of answers.
 
-    Args:
-        stages: what everything costs.
-        box: the machine.
-        arrivals: when each comes, and with what kind of clip.
-        seed: of the times drawn.
-        until_s: when to look; default: when the last answer is there.
+    It ends at `until_s`; default: when the last answer is there.
     """
 
     def start(env: Any, call: Callable[[str], Steps]) -> Steps:
@@ -78,16 +73,7 @@ def closed_load(
     duration_s: float,
     seed: int = 0,
 ) -> Met:
-    """Simulates a closed loop: callers send the next clip after each answer.
-
-    Args:
-        stages: what everything costs.
-        box: the machine.
-        kinds: of the clips, in the order they are sent.
-        callers: how many.
-        duration_s: how long they go on sending.
-        seed: of the times drawn.
-    """
+    """Simulates a closed loop: for a while, callers send the next clip after each answer."""
 
     def start(env: Any, call: Callable[[str], Steps]) -> Steps:
         def caller() -> Steps:

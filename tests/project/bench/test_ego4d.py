@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.__main__ import main
-from bench.ego4d_tree import TreeSize, write_tree
+from bench.ego4d.tree import TreeSize, write_tree
 from extract.features.store import FeatureStore
 from extract.windows import cut_windows
 from model.data.annotations import FEATURES, DataRoot

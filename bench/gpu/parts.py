@@ -1,15 +1,8 @@
-"""GPU benchmark of the video trunk, from matrix products to clips per second.
-
-Parts, in order: the peak of matrix products, windows a second by batch size and precision, what
-each step gains, where the time goes, whole clips with decoding, reasoning. Every part has its time
-and writes what it found at once, so that a run that is cut keeps it. Parts not measured are marked.
-"""
+"""Parts of the GPU benchmark, each a few rows that are measured while its time lasts."""
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +12,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from bench.gpu_ends import clips_per_second, reasoning_ms
-from bench.gpu_report import GOALS, summarise, table
-from bench.gpu_timing import NOT_MEASURED, Clock, measured
-from bench.trunk import make_pair, swin_flops
+from bench.features.trunk import make_pair, swin_flops
+from bench.gpu.timing import NOT_MEASURED, Clock
 from extract.contract import OMNIVORE, FeatureContract
 from extract.encoders.swin.trunk import OMNIVORE_SWINL, SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder
@@ -30,11 +21,6 @@ from extract.runtime.compiled import FixedBatches, prepare
 from extract.runtime.frame_batches import SharedFrames
 from extract.runtime.precision import PRECISIONS, in_precision
 from extract.windows import cut_windows
-
-__all__ = ["add_arguments", "run", "table"]
-
-NO_DEVICE = 3
-"""Exit status where there is no GPU to measure."""
 
 TINY = SwinConfig((2, 8, 8), 12, (2, 2), (1, 2), (4, 3, 4))
 TINY_CONTRACT = FeatureContract(window_frames=8, stride_frames=4, short_side=52, crop_height=48,
@@ -49,21 +35,14 @@ STAGES = {
 """Parts of a kernel's or an operator's name -> the stage it belongs to; the first that fits."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds this benchmark's flags."""
-    parser.add_argument("--device", default="cuda", help="default: %(default)s")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--budget-s", type=float, default=85.0, help="of each of the six parts")
-    parser.add_argument("--tiny", action="store_true", help="a small trunk: tries the code out")
-    parser.add_argument("--clip", type=Path, default=Path("clients/sample/clip.mp4"))
-
-
 class Bench:
     """What the parts share.
 
     Attributes:
         plain: torchvision's trunk in fp32.
         encoder: ours in fp32, with the same weights.
+        batch: windows, where one size alone is measured.
+        shape: of a window, (T, H, W).
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
@@ -71,6 +50,7 @@ class Bench:
         self.device = torch.device(arguments.device)
         self.tiny: bool = arguments.tiny
         self.batches = sorted(arguments.batches)
+        self.batch = self.batches[-2:][0]
         self.clip: Path = arguments.clip
         self.config = TINY if self.tiny else OMNIVORE_SWINL
         self.contract = TINY_CONTRACT if self.tiny else OMNIVORE
@@ -79,53 +59,14 @@ class Bench:
         self.plain = pair["torchvision"].to(self.device)
         self.encoder = TorchEncoder("bench", self.config, self.contract, pair["ours"])
         self.encoder.to(self.device)
-        shape = (self.contract.window_frames, self.contract.crop_height, self.contract.crop_width)
-        self.flops = swin_flops(self.config, shape)
+        contract = self.contract
+        self.shape = (contract.window_frames, contract.crop_height, contract.crop_width)
+        self.flops = swin_flops(self.config, self.shape)
         self.precisions = [p for p in PRECISIONS if p != "fp16" or self.device.type == "cuda"]
 
     def pixels(self, windows: int, precision: str = "fp32") -> Tensor:
         """Returns (B, 3, T, H, W) on the device."""
-        shape = (self.contract.window_frames, self.contract.crop_height, self.contract.crop_width)
-        return torch.randn(windows, 3, *shape, device=self.device, dtype=PRECISIONS[precision])
-
-
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measures part by part; `figures["parts"]` has what there was time for.
-
-    Raises:
-        SystemExit: with `NO_DEVICE`, where there is no such device.
-    """
-    device = torch.device(arguments.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        print("no CUDA device: nothing was measured (--device cpu --tiny tries the code out)",
-              file=sys.stderr)  # fmt: skip
-        raise SystemExit(NO_DEVICE)
-    parts: dict[str, Any] = {}
-    figures: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-        "trunk": "tiny" if arguments.tiny else "Omnivore Swin-L, random weights",
-        "goals": GOALS,
-        "parts": parts,
-    }
-    bench = Bench(arguments)
-    figures["gflop_per_window"] = round(bench.flops / 1e9, 1)
-    for name, part in PARTS.items():
-        clock = Clock(device, arguments.budget_s)
-        parts[name] = {}
-        for row, value in measured(part(bench, clock), clock):
-            parts[name][row] = value
-            _save(arguments.out, figures)
-        print(f"{name}: {clock.spent_s():.0f} s", file=sys.stderr)
-    summarise(figures)
-    return figures
-
-
-def _save(path: Path | None, figures: dict[str, Any]) -> None:
-    if path is not None:
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps({"name": "gpu", "figures": figures}, indent=1) + "\n")
-        os.replace(part, path)
+        return torch.randn(windows, 3, *self.shape, device=self.device, dtype=PRECISIONS[precision])
 
 
 Rows = Iterator[tuple[str, Callable[[], Any]]]
@@ -168,7 +109,7 @@ def rate(clock: Clock, run: Callable[[Tensor], Tensor], pixels: Tensor) -> float
 
 def steps(bench: Bench, clock: Clock) -> Rows:
     """Windows per second after each step, from torchvision's to ours."""
-    batch = bench.batches[-2] if len(bench.batches) > 1 else bench.batches[0]
+    batch = bench.batch
 
     def ready(way: Any) -> float | str:
         encoder = prepare(bench.encoder, precision="bf16", execution=way, batch_sizes=(batch,))
@@ -218,8 +159,7 @@ def _from_frames(bench: Bench, clock: Clock, batch: int, *, shared: bool) -> flo
 
 def stages(bench: Bench, clock: Clock) -> Rows:
     """Milliseconds a window in each stage of the trunk, bf16, as the profiler attributes them."""
-    batch = bench.batches[-2] if len(bench.batches) > 1 else bench.batches[0]
-    on_gpu = bench.device.type == "cuda"
+    batch, on_gpu = bench.batch, bench.device.type == "cuda"
 
     def row() -> dict[str, float]:
         encoder, pixels = in_precision(bench.encoder, "bf16"), bench.pixels(batch, "bf16")
@@ -249,22 +189,40 @@ def stage_of(kernel: str) -> str:
 
 
 def ends(bench: Bench, clock: Clock) -> Rows:
-    """Clips a second from file to features."""
-    yield (
-        "clip to features, bf16, clips/s",
-        lambda: clips_per_second(
-            in_precision(bench.encoder, "bf16"), bench.clip, clock, bench.batches[-1]
-        ),
-    )
+    """Clips a second from file to features, decoded in this process."""
+
+    def row() -> float:
+        from extract.features.extractor import Extractor  # decoders may be missing
+
+        encoder = in_precision(bench.encoder, "bf16")
+        extractor = Extractor(encoder, batch_windows=bench.batches[-1])
+        return round(1 / clock.seconds(lambda: extractor.from_file(bench.clip), most=20), 3)
+
+    yield "clip to features, bf16, clips/s", row
 
 
 def reason(bench: Bench, clock: Clock) -> Rows:
-    """Graphs of all four tasks to logits."""
+    """Milliseconds from features to the logits of all four tasks, weights random."""
     for graphs in (1, 16):
-        yield (
-            f"reasoning, batch {graphs}, ms",
-            partial(reasoning_ms, bench.device, graphs, clock, tiny=bench.tiny),
-        )
+        yield f"reasoning, batch {graphs}, ms", partial(_reasoning_ms, bench, clock, graphs)
+
+
+def _reasoning_ms(bench: Bench, clock: Clock, graphs: int) -> float:
+    from bench.authors.reasoning import make_contenders, make_inputs  # graph layers may be missing
+    from model.train.presets import AUTHORS
+
+    tiny, device = bench.tiny, bench.device
+    config = replace(AUTHORS.model, input_size=8, hidden_size=16) if tiny else AUTHORS.model
+    with torch.inference_mode():
+        skills = make_contenders(config, 30 if tiny else 4000).ours.to(device)
+        skills.backpacks = {n: b and b.to(device) for n, b in skills.backpacks.items()}
+        inputs = {task: x.to(device) for task, x in make_inputs(config, graphs).items()}
+
+        def call() -> None:
+            for votes in skills(inputs).values():
+                votes.fused()
+
+        return round(1000 * clock.seconds(call), 3)
 
 
 PARTS: dict[str, Callable[[Bench, Clock], Rows]] = {

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Adam
 from torch_geometric.data import Batch as GraphBatch
 
-from bench.authors import AuthorsMultiTask
+from bench.authors.model import AuthorsMultiTask
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Samples
 from model.nn.multitask import MultiTaskModel
@@ -60,7 +59,10 @@ def parts_of_ours(
     optimizer = Adam(model.parameters(), fit_config.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(0)
     watch = Stopwatch()
-    _watch_modules(watch, model)
+    pooling: Any = model.backbone.pooling
+    pooling.register_forward_hook(watch.lap_after("pooling"))
+    model.backbone.register_forward_pre_hook(watch.lap_after("union"))
+    model.backbone.register_forward_hook(watch.lap_after("temporal layers"))
     for step in range(steps + 1):
         watch.start()
         which = torch.arange(fit_config.batch_size) + step
@@ -105,17 +107,6 @@ def parts_of_theirs(
     for hook in hooks:
         hook.remove()
     return watch.medians()
-
-
-def _watch_modules(watch: Stopwatch, model: MultiTaskModel) -> None:
-    pooling: Any = model.backbone.pooling
-    hooked: list[tuple[nn.Module, str]] = [
-        (pooling, "pooling"),
-        (model.backbone, "temporal layers"),
-    ]
-    model.backbone.register_forward_pre_hook(watch.lap_after("union"))
-    for module, name in hooked:
-        module.register_forward_hook(watch.lap_after(name))
 
 
 def _backward(watch: Stopwatch, optimizer: Adam, total: torch.Tensor) -> None:

@@ -6,7 +6,6 @@ of `python -m extract` with its children, on a minute and on an hour.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,23 +18,23 @@ import numpy as np
 import torch
 from av.filter import Graph
 from torch import Tensor, nn
-from torchvision.models.video.swin_transformer import SwinTransformer3d
 
-from bench.made_up import repeat_video, write_video
-from bench.trunk import torchvisions_trunk
+from bench.duel import now, since
+from bench.features.trunk import torchvisions_copy
+from bench.load.watch import process_tree
+from bench.videos import repeat_video, write_video
 from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.cpu import divide_cores
 from extract.dataset.pipeline import Outcome, extract_videos
 from extract.dataset.video_lists import Video
 from extract.encoders.load import encoder_from_spec
 from extract.encoders.preprocess import to_network_input
-from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.track import FeatureTrack
 from extract.windows import cut_windows
+from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle
 
-BUNDLE = Path(__file__).parents[1] / "weights" / "tabletop"
 GOAL = 3.0
 MEMORY_GOAL = 1.2
 TOLERANCE = 1e-4
@@ -44,7 +43,9 @@ _SAMPLE_S = 0.2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this benchmark's flags."""
-    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="default: the shipped one")
+    parser.add_argument(
+        "--bundle", type=Path, default=SHIPPED_BUNDLE, help="default: the shipped one"
+    )
     parser.add_argument("--seconds", type=float, default=60.0, help="of video; %(default)s")
     parser.add_argument("--rounds", type=int, default=1, help="default: %(default)s")
     parser.add_argument(
@@ -70,22 +71,22 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _speed(path: Path, encoder: TorchEncoder, rounds: int) -> dict[str, Any]:
-    trunk, cores = plain_trunk(encoder), torch.get_num_threads()
+    trunk, cores = torchvisions_copy(encoder), torch.get_num_threads()
     taken: dict[str, list[tuple[float, float]]] = {"ours": [], "plain": []}
     difference = 0.0
     for _ in range(rounds):
-        started = _now()
+        started = now()
         track = ours(path, encoder)
-        taken["ours"].append(_since(started))
+        taken["ours"].append(since(started))
         torch.set_num_threads(cores)
-        started = _now()
+        started = now()
         features = plain(path, encoder, trunk, track.num_frames)
-        taken["plain"].append(_since(started))
+        taken["plain"].append(since(started))
         scale = float(features.abs().max())
         difference = max(difference, float((features - track.features).abs().max()) / scale)
     if not difference <= TOLERANCE:
         raise ArithmeticError(f"expected the same features, they differ by {difference:.1e}")
-    wall, cpu = (
+    cpu, wall = (
         {way: round(min(of[index] for of in values), 2) for way, values in taken.items()}
         for index in range(2)
     )
@@ -99,16 +100,6 @@ def _speed(path: Path, encoder: TorchEncoder, rounds: int) -> dict[str, Any]:
         "goal": GOAL,
         "greatest_difference": float(f"{difference:.2g}"),
     }
-
-
-def _now() -> tuple[float, float]:
-    """Seconds by the clock, and on the processor with children that ended."""
-    return time.perf_counter(), sum(os.times()[:4])
-
-
-def _since(started: tuple[float, float]) -> tuple[float, float]:
-    wall, cpu = _now()
-    return wall - started[0], cpu - started[1]
 
 
 def ours(path: Path, encoder: TorchEncoder) -> FeatureTrack:
@@ -161,14 +152,6 @@ def _decode_window(path: Path, start: int, contract: FeatureContract) -> list[np
     return frames
 
 
-def plain_trunk(encoder: TorchEncoder) -> SwinTransformer3d:
-    """Returns torchvision's own class with the encoder's weights."""
-    assert isinstance(encoder.config, SwinConfig)
-    trunk = torchvisions_trunk(encoder.config)
-    trunk.load_state_dict(encoder.state_dict())
-    return trunk
-
-
 def _memory(folder: Path, bundle: Path, minutes: int) -> dict[str, Any]:
     seed = write_video(folder / "seed.mp4", 160, 120, seconds=10)
     peaks = {}
@@ -194,22 +177,11 @@ def peak_mb(command: list[str]) -> float:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak = 0.0
     while process.poll() is None:
-        peak = max(peak, sum(map(_pss_mb, _family(process.pid))))
+        peak = max(peak, sum(map(_pss_mb, process_tree(process.pid))))
         time.sleep(_SAMPLE_S)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
     return peak
-
-
-def _family(pid: int) -> list[int]:
-    family = [pid]
-    for member in family:
-        try:
-            children = Path(f"/proc/{member}/task/{member}/children").read_text()
-        except OSError:
-            continue
-        family += map(int, children.split())
-    return family
 
 
 def _pss_mb(pid: int) -> float:

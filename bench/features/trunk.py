@@ -20,6 +20,7 @@ from torchvision.models.video.swin_transformer import SwinTransformer3d
 from bench.duel import Call, duel, times_faster
 from extract.encoders.swin.trunk import OMNIVORE_SWINL, TABLETOP_SWIN, SwinConfig, build_trunk
 from extract.encoders.swin.window_boxes import box_kinds
+from extract.encoders.torch_encoder import TorchEncoder
 from extract.runtime.compiled import FixedBatches
 from extract.runtime.precision import LEAST_COSINE, least_cosine
 
@@ -108,6 +109,15 @@ def torchvisions_trunk(config: SwinConfig) -> SwinTransformer3d:
     return trunk.eval()
 
 
+def torchvisions_copy(encoder: TorchEncoder) -> SwinTransformer3d:
+    """Returns torchvision's own class with the weights of a video Swin."""
+    assert isinstance(encoder.config, SwinConfig)
+    with _as_served():
+        trunk = torchvisions_trunk(encoder.config)
+        trunk.load_state_dict(encoder.state_dict())
+    return trunk
+
+
 def make_pair(config: SwinConfig) -> Pair:
     """Returns our trunk and torchvision's with the same weights, all of them random."""
     with _as_served():
@@ -132,9 +142,7 @@ def _as_served() -> Iterator[None]:
 def swin_flops(config: SwinConfig, pixels: tuple[int, int, int]) -> int:
     """Returns the operations of our trunk on one window: products and convolution, no masked ones.
 
-    Args:
-        config: of the trunk.
-        pixels: frames, height and width; whole patches, and whole mergings.
+    Pixels are frames, height and width, of whole patches and whole mergings.
     """
     grid = tuple(n // p for n, p in zip(pixels, config.patch, strict=True))
     flops, width = 2 * math.prod(grid) * config.width * 3 * math.prod(config.patch), config.width
@@ -251,13 +259,10 @@ def table(figures: dict[str, Any]) -> str:
     for part in spent["ours"]:
         lines.append(f"  {part:<22}{_cells({way: of[part] for way, of in spent.items()})}")
     greatest = max(row["greatest_difference"] for row in figures["rows"].values())
-    return "\n".join(
-        [
-            *lines,
-            f"greatest difference: {greatest:.1e}; goal >= {figures['goal']:.0f} x; "
-            f"GPU: not measured",
-        ]
+    last = (
+        f"greatest difference: {greatest:.1e}; goal >= {figures['goal']:.0f} x; GPU: not measured"
     )
+    return "\n".join([*lines, last])
 
 
 def _cells(of: Mapping[str, float]) -> str:

@@ -18,11 +18,11 @@ from torch.optim import Adam
 from torch_geometric.data import Batch as GraphBatch
 from tqdm import tqdm
 
-from bench.authors import AuthorsMultiTask
-from bench.authors_data import GraphDataset, endless
+from bench.authors.data import GraphDataset, endless
+from bench.authors.model import AuthorsMultiTask
+from bench.authors.parts import parts_of_ours, parts_of_theirs
 from bench.duel import now, since, spread, times_faster
-from bench.ego4d_tree import TreeSize
-from bench.parts import parts_of_ours, parts_of_theirs
+from bench.ego4d.tree import TreeSize
 from model.config import ModelConfig
 from model.data.samples import Batch, Samples, Tracks
 from model.nn.multitask import MultiTaskModel
@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     optimizer = Adam(theirs.parameters(), fit_config.learning_rate, weight_decay=1e-5)
     ours_s: list[tuple[float, float]] = []
     theirs_s: list[tuple[float, float]] = []
-    few = {t: first(s, arguments.steps * arguments.batch_size) for t, s in samples.items()}
+    count = arguments.steps * arguments.batch_size
+    few = {task: s.take(torch.arange(len(s))[:count]) for task, s in samples.items()}
     for turn in tqdm(range(arguments.rounds + 1), desc="training", unit="round"):
         mine = our_steps(few, config, FitJob(fit_config, seed=turn, progress=False))
         other = [their_step(theirs, optimizer, loaders) for _ in range(arguments.steps)]
@@ -226,20 +227,8 @@ def _samples(spec: TaskSpec, count: int, tracks: Tracks, generator: torch.Genera
             if name != "keyframe"
         },
         pnr_frame=(start[:, 0] + 100).double() if "keyframe" in spec.outputs else None,
+        names=[""] * count,
     )
-
-
-def first(samples: Samples, count: int) -> Samples:
-    """Returns the first few samples of a task."""
-    kept = vars(samples) | {
-        "segments": samples.segments[:count],
-        "video_offset": samples.video_offset[:count],
-        "video_rows": samples.video_rows[:count],
-        "labels": {name: values[:count] for name, values in samples.labels.items()},
-    }
-    if samples.pnr_frame is not None:
-        kept["pnr_frame"] = samples.pnr_frame[:count]
-    return Samples(**kept)
 
 
 def table(figures: dict[str, Any]) -> str:
@@ -255,10 +244,5 @@ def table(figures: dict[str, Any]) -> str:
     for name in dict.fromkeys([*parts["ours"], *parts["authors"]]):
         cells = [f"{of.get(name, float('nan')):>10.1f}" for of in parts.values()]
         lines.append(f"  {name:<20}{''.join(cells)}")
-    return "\n".join(
-        [
-            *lines,
-            f"greatest difference of logits and losses, same norm: "
-            f"{figures['greatest_difference']:.1e}; GPU: not measured",
-        ]
-    )
+    greatest = f"{figures['greatest_difference']:.1e}; GPU: not measured"
+    return "\n".join([*lines, f"greatest difference of logits and losses, same norm: {greatest}"])

@@ -1,5 +1,6 @@
-"""Generated videos: a textured picture that moves like that of a head-worn camera."""
+"""Generated videos: textured pictures that move, as those of a head-worn camera do."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -29,9 +30,27 @@ def write_video(path: Path, width: int, height: int, *, seconds: float, fps: int
     return path
 
 
-def repeat_video(source: Path, target: Path, times: int) -> Path:
-    """Repeats a video packet by packet, without encoding."""
-    with av.open(str(source)) as read, av.open(str(target), "w") as write:
+def make_clip(path: Path, *, seconds: int = 8, width: int = 960, height: int = 540) -> Path:
+    """Writes an H.264 clip with texture and motion, so that decoding it is real work."""
+    rng = np.random.default_rng(0)
+    table_top = rng.integers(90, 130, (height + 120, width + 120, 3), dtype=np.uint8)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "28"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = Fraction(1, 30)
+        for index in range(30 * seconds):
+            shift = int(60 + 50 * np.sin(index / 25))
+            picture = table_top[shift : shift + height, shift : shift + width].copy()
+            left = 4 * index % (width - 200)
+            picture[200:320, left : left + 160] = (200, 150, 120)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def repeat_video(source: Path, target: Path, times: int, **options: str) -> Path:
+    """Repeats a video packet by packet, without encoding; the options are the container's."""
+    with av.open(str(source)) as read, av.open(str(target), "w", options=options) as write:
         stream = read.streams.video[0]
         copy = write.add_stream_from_template(stream)
         time_base = stream.time_base

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench import decode, extract
-from bench.made_up import repeat_video, write_video
+from bench.features import decode, extract
+from bench.videos import repeat_video, write_video
 from extract.contract import TABLETOP
 from extract.decode.clip import TRUSTED
 from extract.decode.video import decode_clip
@@ -23,7 +23,9 @@ def threads():
 
 @pytest.mark.usefixtures("threads")
 def test_the_plain_way_gives_the_same_features():
-    arguments = argparse.Namespace(bundle=extract.BUNDLE, seconds=1.5, rounds=1, long_minutes=0)
+    arguments = argparse.Namespace(
+        bundle=extract.SHIPPED_BUNDLE, seconds=1.5, rounds=1, long_minutes=0
+    )
     figures = extract.run(arguments)
     assert figures["speed"]["windows"] == 2
     assert figures["speed"]["greatest_difference"] <= extract.TOLERANCE

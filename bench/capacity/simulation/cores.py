@@ -24,12 +24,7 @@ def weight_of(niceness: int) -> float:
 
 
 def fill(whole: float, wants: Sequence[tuple[float, float]]) -> list[float]:
-    """Divides by weight; a surplus above a limit goes to the others.
-
-    Args:
-        whole: what there is.
-        wants: weight and most of each.
-    """
+    """Divides a whole among wants (weight, most); a surplus above a limit goes to the others."""
     given = [0.0] * len(wants)
     open_ = set(range(len(wants)))
     left = whole
@@ -76,13 +71,9 @@ class Cores:
     def __init__(
         self, env: Environment, count: int, *, slowdown: float = 1.0, grouped: bool = True
     ) -> None:
-        """Begins idle.
+        """Begins idle; time goes to sessions first if these are grouped.
 
-        Args:
-            env: of the simulation.
-            count: cores.
-            slowdown: how much longer work takes on a core while all others are busy too.
-            grouped: whether time goes to sessions first.
+        `slowdown` is how much longer work takes on a core while all others are busy too.
         """
         self._env, self.count = env, count
         self._slowdown, self._grouped = slowdown, grouped
@@ -92,13 +83,9 @@ class Cores:
         self.busy_s = 0.0
 
     def work(self, cpu_s: float, session: Session, *, niceness: int = 0, threads: int = 1) -> Event:
-        """Returns the event of some work being done.
+        """Returns the event of some work of a session's threads being done.
 
-        Args:
-            cpu_s: seconds of one core that has no neighbours.
-            session: it belongs to.
-            niceness: of its threads.
-            threads: among which it is divided.
+        `cpu_s` are seconds of one core that has no neighbours, divided among the threads.
         """
         done = self._env.event()
         if cpu_s <= _NEARLY_S:

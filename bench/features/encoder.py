@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.duel import duel, times_faster
-from bench.trunk import make_pair
+from bench.features.trunk import torchvisions_copy
 from extract.encoders.load import encoder_from_spec
 from extract.encoders.preprocess import to_network_input
 from extract.encoders.swin.trunk import SwinConfig
@@ -77,8 +77,7 @@ def make_ways(encoder: TorchEncoder, graph: bytes) -> dict[str, Encode]:
     """
     if not graph or not isinstance(encoder.config, SwinConfig):
         raise ValueError(f"expected a video Swin with an ONNX graph, got {encoder.name!r}")
-    theirs = make_pair(encoder.config)["torchvision"]
-    theirs.load_state_dict(encoder.state_dict())
+    theirs = torchvisions_copy(encoder)
 
     def torchvisions(windows: Tensor) -> Tensor:
         features: Tensor = theirs(to_network_input(windows, encoder.contract))

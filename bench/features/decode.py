@@ -20,7 +20,7 @@ import av
 import numpy as np
 
 from bench.duel import duel, times_faster
-from bench.made_up import write_video
+from bench.videos import write_video
 from extract.contract import OMNIVORE, SLOWFAST, TABLETOP, FeatureContract
 from extract.decode.clip import TRUSTED, ReaderChoice
 from extract.decode.orientation import UPRIGHT

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from bench.capacity import compare
-from bench.capacity.probe import Alone, Growth, call_alone, measure_growth, stages_of
-from bench.capacity.simulate import load_simpy
-from bench.capacity.stages import Box, Stages
+from bench.capacity.check import compare
+from bench.capacity.check.probe import Alone, Growth, call_alone, measure_growth, stages_of
+from bench.capacity.simulation.loads import load_simpy
+from bench.capacity.simulation.stages import Box, Stages
 from bench.load import clips as made
-from bench.load.callers import Callers, Door
+from bench.load.callers import Door
 from bench.load.checks import judged
-from bench.load.loops import closed_loop, open_loop
-from bench.load.stopping import run_until_stopped, stop_in_order
+from bench.load.general import Plan, send
+from bench.load.loops import run_until_stopped, stop_in_order
 from bench.load.target import Target
 from clients.local import LocalServer, check_stopped
 from extract.sandbox.pool import DecodePool
@@ -102,58 +101,32 @@ async def _measure(
     Raises:
         RuntimeError: it was stopped, which leaves no comparison.
     """
-    await _closed(server, clips, 3.0, stop)  # starts every thread and process there will be
+    await _load(server, clips, 3.0, stop)  # starts every thread and process there will be
     before = {clip.name: await call_alone(server, clip, calls) for clip in clips}
-    full = await _closed(server, clips, seconds, stop)
+    full = await _load(server, clips, seconds, stop)
     loads = [full]
     for number, share in enumerate(SHARES):
-        loads.append(await _open(server, clips, share, share * full.per_s, seconds, stop, number))
+        name, rate = f"open, {share:.0%} of capacity", share * full.per_s
+        loads.append(await _load(server, clips, seconds, stop, name, rate=rate, seed=number))
     after = {clip.name: await call_alone(server, clip, calls) for clip in clips}
     if stop.is_set():
         raise RuntimeError("stopped before every load was measured")
     return before, after, loads
 
 
-async def _open(
+async def _load(
     server: Target,
     clips: list[made.LoadClip],
-    share: float,
-    rate: float,
     seconds: float,
     stop: asyncio.Event,
-    seed: int,
+    name: str = f"closed, {CALLERS} callers",
+    *,
+    rate: float | None = None,
+    seed: int = 0,
 ) -> compare.Load:
-    name = f"open, {share:.0%} of capacity"
-    with tqdm(desc=name, unit="call") as bar:
-        async with Callers(server.door) as callers:
-            await open_loop(
-                callers,
-                made.draw(clips, seed=seed),
-                rate=rate,
-                duration_s=seconds,
-                seed=seed,
-                stop=stop,
-                progress=bar.update,
-            )
-    return compare.Load(name, callers.answers, rate=rate)
-
-
-async def _closed(
-    server: Target, clips: list[made.LoadClip], seconds: float, stop: asyncio.Event
-) -> compare.Load:
-    name = f"closed, {CALLERS} callers"
-    with tqdm(desc=name, unit="call") as bar:
-        async with Callers(server.door) as callers:
-            await closed_loop(
-                callers,
-                made.draw(clips, seed=0),
-                concurrency=CALLERS,
-                calls=None,
-                duration_s=seconds,
-                stop=stop,
-                progress=bar.update,
-            )
-    return compare.Load(name, callers.answers, callers=CALLERS, duration_s=seconds)
+    plan = Plan(clips, concurrency=CALLERS, rate=rate, duration_s=seconds, seed=seed)
+    answers = await send(server.door, plan, stop, label=name, arrivals_seed=seed)
+    return compare.Load(name, answers, rate=rate or 0.0, callers=CALLERS, duration_s=seconds)
 
 
 def _growth(settings: Settings, clip: made.LoadClip, *, rounds: int) -> Growth:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from bench.authors import AuthorsEgoPack, AuthorsInteraction
-from bench.authors_data import graph
+from bench.authors.data import graph
+from bench.authors.model import AuthorsEgoPack, AuthorsInteraction
 from bench.duel import Call, duel, times_faster
 from model.config import ModelConfig
 from model.nn.backpack import Backpack
@@ -259,11 +259,9 @@ def table(figures: dict[str, Any]) -> str:
         ours = f"{row['times']['ours'][by]:>9.1f}"
         lines.append(f"{name:<30}{ours}{''.join(cells)}   >= {row['goal']:.0f}")
     passes = figures["backbone_passes"]
-    return "\n".join(
-        [
-            *lines,
-            f"backbone passes: {passes['ours']} ours, {passes['authors']} authors'",
-            f"greatest difference of logits, same norm: {figures['greatest_difference']:.1e}",
-            "trimmed: one top-k a look-up, no norm and Linear over prototypes; GPU: not measured",
-        ]
-    )
+    lines += [
+        f"backbone passes: {passes['ours']} ours, {passes['authors']} authors'",
+        f"greatest difference of logits, same norm: {figures['greatest_difference']:.1e}",
+        "trimmed: one top-k a look-up, no norm and Linear over prototypes; GPU: not measured",
+    ]
+    return "\n".join(lines)

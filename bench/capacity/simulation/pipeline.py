@@ -11,8 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.capacity.cores import Cores, Session
-from bench.capacity.stages import Box, Stages
+from bench.capacity.simulation.cores import Cores, Session
+from bench.capacity.simulation.stages import Box, Stages
 from server.scheduling.admission import TYPICAL_WINDOWS
 
 if TYPE_CHECKING:
@@ -35,19 +35,11 @@ class Pipeline:
     Attributes:
         inside: requests that hold a place.
         refused: requests that got none.
-        answered: requests that got their answer.
         arrived: all of them.
     """
 
     def __init__(self, env: Environment, stages: Stages, box: Box, rng: random.Random) -> None:
-        """Begins with every place free.
-
-        Args:
-            env: of the simulation.
-            stages: what everything costs.
-            box: the machine, and the server's settings.
-            rng: draws how long things take.
-        """
+        """Begins with every place free; `rng` draws how long things take."""
         from simpy import Resource, Store  # an extra, and only some need it
 
         self._env, self._stages, self._box, self._rng = env, stages, box, rng
@@ -61,7 +53,7 @@ class Pipeline:
         self._coming = 0
         self._windows: dict[object, int] = {}  # of clips inside that are decoded
         self._seen_windows = self._seen_clips = 0
-        self.arrived = self.answered = self.refused = self.inside = 0
+        self.arrived = self.refused = self.inside = 0
         self._features = _Queue(
             env, self._encode, box.max_batch_windows, box.max_wait_s, lambda: self._coming > 0
         )
@@ -87,7 +79,6 @@ class Pipeline:
         finally:
             self.inside -= 1
             self._windows.pop(me, None)
-        self.answered += 1
         yield self.cores.work(half_s, CALLERS)
         return True
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.capacity.check.probe import Alone
 from bench.capacity.measured import FPS, frame_costs
-from bench.capacity.probe import Alone
 from bench.capacity.queues import allen_cunneen, sojourn_quantile_s
-from bench.capacity.simulate import Met, capacity_per_s, closed_load, open_load, poisson
-from bench.capacity.stages import Box, Stages
+from bench.capacity.simulation.loads import Met, capacity_per_s, closed_load, open_load, poisson
+from bench.capacity.simulation.stages import Box, Stages
 from bench.load import clips as made
 from bench.load.answers import REFUSALS, Answer, percentile
 from bench.load.checks import Check, lines
@@ -33,7 +33,7 @@ class Load:
     Attributes:
         name: of the load.
         answers: of all calls.
-        rate: mean calls a second, of an open loop.
+        rate: mean calls a second, of an open loop; else 0.
         callers: of a closed loop.
         duration_s: how long those went on.
     """
@@ -107,13 +107,9 @@ def checks_of(rows: Sequence[dict[str, Any]]) -> list[Check]:
 def closed_form_beside_simulation(
     stages: Stages, box: Box, alone: Mapping[str, Alone], shares: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """Returns the formula's percentiles beside those of long simulations, callers elsewhere.
+    """Returns the formula's percentiles beside those of long simulations, at shares of capacity.
 
-    Args:
-        stages: what everything costs; the callers' own work is left out.
-        box: the machine.
-        alone: for the times of a call that meets no other.
-        shares: of the capacity.
+    Callers are elsewhere, their own work left out; `alone` has calls that meet no other.
     """
     clips = {name: replace(cost, caller_s=0.0) for name, cost in stages.clips.items()}
     stages = replace(stages, clips=clips)
@@ -139,9 +135,7 @@ def closed_form_beside_simulation(
 def rates_of(stages: Stages, sizes: Mapping[str, tuple[int, int, int, float]]) -> dict[str, float]:
     """Returns the stage times in the format of `--measured`.
 
-    Args:
-        stages: as measured.
-        sizes: of each kind: seconds, width, height, weight.
+    Sizes are those of each kind: seconds, width, height, weight.
     """
     points = [
         (width * height / 1e6, 1000 * stages.clips[name].mean_decode_s / (seconds * FPS))

@@ -100,13 +100,9 @@ def write_tree(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataRoot:
-    """Writes annotations, metadata and features, unless they are there already.
+    """Writes annotations, metadata and features below `root`/v1, unless they are there already.
 
-    Args:
-        root: folder for `v1/`.
-        size: how much.
-        seed: of everything.
-        progress: called with (videos done, videos in all).
+    `progress` is called with (videos done, videos in all).
     """
     data, done = DataRoot(root), root / DONE
     facts = json.dumps({**asdict(size), "seed": seed}, sort_keys=True)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from bench.ego4d_tree import TreeSize, write_tree
+from bench.ego4d.tree import TreeSize, write_tree
 from model.config import FitConfig, Learning, ModelConfig
 from model.data.annotations import FEATURES, DataRoot, Split
 from model.data.samples import Samples, Tracks

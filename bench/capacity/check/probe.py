@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from bench.capacity.stages import ClipCost, Law, Stages
+from bench.capacity.simulation.stages import ClipCost, Law, Stages
 from bench.load.clips import LoadClip
 from bench.load.target import Target
 from bench.load.watch import cpu_s
@@ -120,14 +120,7 @@ class Growth:
 
 
 def measure_growth(predictor: Predictor, pool: DecodePool, clip: Path, *, rounds: int) -> Growth:
-    """Returns how costs grow with batch size and with busy cores.
-
-    Args:
-        predictor: as the server has it.
-        pool: with a process for every core.
-        clip: to decode.
-        rounds: of each measurement.
-    """
+    """Returns how costs grow with batch size and with busy cores, one process of the pool each."""
     encoder, threads = predictor.encoder, torch.get_num_threads()
     decoded = pool.decode(clip, encoder.contract)
     slowdown = _slowdown(pool, lambda: pool.decode(clip, encoder.contract), rounds)
@@ -174,9 +167,7 @@ def fit(sizes: Sequence[int], seconds: Sequence[float]) -> Law:
 def stages_of(alone: dict[str, Alone], growth: Growth) -> Stages:
     """Returns the parameters of the simulation: a server's times, and laws fitted to them.
 
-    Args:
-        alone: kind -> its lonely calls.
-        growth: of the same code in another process.
+    Calls alone are by kind; the growth is that of the same code in another process.
     """
     clips = {}
     for name, one in alone.items():

@@ -1,0 +1,1 @@
+"""The authors' formulation, and benchmarks beside it."""

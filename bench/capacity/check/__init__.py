@@ -1,0 +1,1 @@
+"""Validation of the capacity model on a real server."""

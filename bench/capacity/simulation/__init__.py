@@ -1,0 +1,1 @@
+"""Simulation of a server under load."""

@@ -1,0 +1,1 @@
+"""Benchmarks of everything from video files to features."""

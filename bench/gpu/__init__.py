@@ -1,0 +1,1 @@
+"""GPU benchmark of the video trunk, and of what comes before and after it."""
