@@ -133,7 +133,7 @@ def test_an_encoder_whose_answer_is_no_number_never_serves(encoders):
 def test_an_encoder_that_answers_otherwise_than_before_is_found_out(encoders, grey):
     encoders.prove()
     grey.factor = 1.5
-    with pytest.raises(RuntimeError, match="otherwise"):
+    with pytest.raises(RuntimeError, match="differently"):
         encoders.prove()
 
 
