@@ -1,7 +1,9 @@
 """Small clips made on the spot; every frame of a numbered clip shows its own number."""
 
 import io
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,6 +41,17 @@ def noisy_frames(count: int, width: int, height: int, seed: int = 0) -> list[np.
     return frames
 
 
+@contextmanager
+def own_scheduling():
+    """Keeps the calling thread's scheduling policy, for children that are started later.
+
+    SVT-AV1 gives the thread that opens it a real-time policy where it may (for root).
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    yield
+    os.sched_setscheduler(0, policy, parameters)
+
+
 def write_clip(
     path: Path,
     frames: Iterable[np.ndarray],
@@ -53,7 +66,8 @@ def write_clip(
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Writes frames as a video; the ending of `path` names the container."""
-    with av.open(str(path), "w", format=format, options=container_options or {}) as container:
+    opened = av.open(str(path), "w", format=format, options=container_options or {})
+    with own_scheduling(), opened as container:
         stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.pix_fmt = pix_fmt
         if times_ms is not None:
