@@ -117,7 +117,8 @@ def test_no_file_imports_itself_through_others():
 
 
 def test_a_folder_can_be_taken_in_at_a_glance():
-    folders = {path.parent for path in (*SOURCES.values(), *(ROOT / "tests").rglob("*.py"))}
+    others = (path for name in ("tests", "bench") for path in (ROOT / name).rglob("*.py"))
+    folders = {path.parent for path in (*SOURCES.values(), *others)}
     sizes = {
         str(folder.relative_to(ROOT)): len(
             [p for p in folder.iterdir() if p.name not in ("__init__.py", "__pycache__")]

@@ -1,1 +1,1 @@
-"""A task of the user's own on a bundle's frozen backbone."""
+"""New skills: few-shot learning of a user-defined task on the frozen backbone and backpack."""
