@@ -76,7 +76,7 @@ def bundles(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def on_ray(bundles, tmp_path_factory) -> Iterator[OnRay]:
     folder = tmp_path_factory.mktemp("on-ray")
     served = folder / "bundle"
