@@ -40,5 +40,5 @@ def test_the_wrong_decord_is_noticed(homes):
 
 def test_the_probe_needs_what_the_project_asks_for():
     named = {"av", "decord2", "faiss-cpu", "onnxruntime", "torch"}
-    assert named <= {one.name for one in packages._asked_for(doctor.PYPROJECT)[1]}
+    assert named <= {one.name for one in packages._requirements(doctor.PYPROJECT)[1]}
     assert importlib.metadata.version("packaging")

@@ -1,5 +1,6 @@
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_a_reversed_taxonomy_is_refused(tmp_path, space):
     reversed_ = {**TAXONOMY, space: TAXONOMY[space][::-1]}
     (data.annotations / "fho_lta_taxonomy.json").write_text(json.dumps(reversed_))
     with pytest.raises(AnnotationInvalid, match=r"fho_lta_train\.json, row 0 "):
-        data.actions("train")
+        replace(data).actions("train")  # a root reads its taxonomy once
 
 
 def test_null_labels_are_counted_aloud_once_a_field(tmp_path, caplog):

@@ -17,7 +17,7 @@ def test_a_printed_box_has_its_area_wherever_it_is_turned(angle, sx, sy):
     pencil = ShapeBuilder()
     pencil.box(-40, -30, 40, 30, (255, 255, 255))
     image = np.zeros((200, 200, 3), np.uint8)
-    Canvas(image, UNIT).print(pencil.sketch(), 100.0, 90.0, angle, sx, sy)
+    Canvas(image, UNIT).print(pencil.build(), 100.0, 90.0, angle, sx, sy)
     assert image[..., 0].sum() / 255 == pytest.approx(80 * 60 * sx * sy, rel=0.08)
     rows, columns = np.nonzero(image[..., 0])
     assert (columns.mean(), rows.mean()) == pytest.approx((100.0, 90.0), abs=1.0)
@@ -29,7 +29,7 @@ def test_ink_prints_one_value_with_hard_edges():
     pencil.line([(-25.0, 0.0), (25.0, 5.0)], 3.0, (0, 255, 0))
     image = np.zeros((60, 60), np.uint8)
     brush = Canvas(image, UNIT, ink=7)
-    brush.print(pencil.sketch(), 30.0, 30.0, 0.3)
+    brush.print(pencil.build(), 30.0, 30.0, 0.3)
     brush.shade(30.0, 30.0, 5.0, 5.0, 0.2)
     assert set(np.unique(image)) == {0, 7}
 

@@ -20,7 +20,7 @@ def picture(noun, flags):
         DRAW_LOOSE[noun](pencil, LOOKS[noun], flags)
     image = np.zeros((PIXELS, PIXELS, 3), np.uint8)
     place = np.array([[PIXELS, 0.0, MIDDLE], [0.0, PIXELS, MIDDLE]])
-    Canvas(image, place).print(pencil.sketch(), 0.0, 0.0)
+    Canvas(image, place).print(pencil.build(), 0.0, 0.0)
     return image
 
 

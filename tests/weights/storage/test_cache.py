@@ -80,5 +80,5 @@ def test_a_cache_that_cannot_be_written_is_named(folder, tmp_path):
     memory = "memory://bundles/kept"
     main(["push", str(folder), memory])
     (tmp_path / "file").write_text("")
-    with pytest.raises(RemoteFailed, match="another folder with EGOPACK_CACHE"):
+    with pytest.raises(RemoteFailed, match="set EGOPACK_CACHE to another folder"):
         load_bundle(memory, cache=Cache(tmp_path / "file" / "cache"))
