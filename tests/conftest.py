@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.parallel import make_scheduler, sort_by_cost, worker_count
+from tests.support.parallel import make_ids_unique, make_scheduler, sort_by_cost, worker_count
 from tests.support.services import watch
 
 # A shell that starts tests in the background has them, and what they start, ignore Ctrl-C.
@@ -53,6 +53,7 @@ def _measurements_stay_out_of_the_home(tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
+    make_ids_unique(items)
     if hasattr(config, "workerinput"):
         sort_by_cost(items)
     if torch.cuda.is_available():

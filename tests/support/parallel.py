@@ -23,6 +23,17 @@ def sort_by_cost(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -costs[item.path])
 
 
+def make_ids_unique(items: list[pytest.Item]) -> None:
+    """Gives schemathesis's tests of one function ids of their own: xdist runs one test an id."""
+    seen = Counter(item.nodeid for item in items)
+    for item in items:
+        if seen[item.nodeid] > 1:
+            item._nodeid = f"{item.nodeid.rpartition('::')[0]}::{item.name}"
+    twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"tests that share an id, of which xdist would run one: {twice}")
+
+
 def worker_count() -> int:
     """One worker more than there are cores, since servers are waited for, as far as memory goes."""
     cores = os.cpu_count() or 1
