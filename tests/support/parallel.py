@@ -28,7 +28,7 @@ def make_ids_unique(items: list[pytest.Item]) -> None:
     seen = Counter(item.nodeid for item in items)
     for item in items:
         if seen[item.nodeid] > 1:
-            item._nodeid = f"{item.nodeid.rpartition('::')[0]}::{item.name}"
+            item._id = item._id.with_params(item.name.partition("[")[2].removesuffix("]"))
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"tests that share an id, of which xdist would run one: {twice}")
