@@ -26,8 +26,9 @@ def unmet(figures):
 
 
 def test_too_many_callers_are_refused_at_once_and_the_others_answered_in_time():
-    # Ten times the limit of a machine of one's own: whoever runs tests may run other things.
-    wanted = overload.Overload(good_clips(SMALL), seconds=20.0, probe_s=6.0, refusal_ms=500.0)
+    # A hundred times the limit of an idle machine: the other tests run beside it, and only a
+    # refusal that waits for its turn in the queue is to be found here.
+    wanted = overload.Overload(good_clips(SMALL), seconds=20.0, probe_s=6.0, refusal_ms=5000.0)
     figures = measured(lambda server, stop: overload.measure(server, wanted, stop))
     assert figures["load"]["outcomes"]["429 queue-full"] > 20
     assert figures["load"]["outcomes"]["200"] > 20
