@@ -167,6 +167,7 @@ def test_a_clip_too_long_to_wait_for_becomes_the_same_job_in_every_run(server, f
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_batch_that_is_ended_in_the_middle_goes_on_and_ends_the_same(
     server, folder, out, tmp_path, end

@@ -73,6 +73,7 @@ def test_a_run_that_cannot_start_says_so(bundle, videos, tmp_path, problem, capl
     assert not (tmp_path / "f").exists()
 
 
+@pytest.mark.slow
 def test_a_stated_length_is_believed_up_to_one_window(bundle, videos, tmp_path, capsys):
     out = tmp_path / "features"
     listed = videos / "list.csv"
@@ -107,6 +108,7 @@ def test_failures_are_tried_again_unless_told_otherwise(bundle, videos, tmp_path
     assert summary(capsys) == {"written": 1, "skipped": 2, "failed": {}}
 
 
+@pytest.mark.slow
 def test_shards_together_make_what_one_run_makes(bundle, videos, tmp_path, capsys):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for k in range(6):
@@ -154,6 +156,7 @@ def features_in(folder):
     return {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
 
 
+@pytest.mark.slow
 def test_the_left_half_of_a_stereo_video_is_all_that_counts(bundle, tmp_path):
     left = [numbered_frame(k, 64, 48) for k in range(40)]
     right = [numbered_frame(255 - k, 64, 48) for k in range(40)]

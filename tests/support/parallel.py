@@ -7,20 +7,29 @@ a single long test that shares nothing.
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-COSTLY = ("slow", "service")
-"""Marks of tests that take seconds."""
+SERVICE_S = 5.0
+"""What a test with a service of its own is taken to cost."""
 
 WORKER_BYTES = 4 << 30
 """Memory of a worker and of the servers that its tests start."""
 
 
 def sort_by_cost(items: list[pytest.Item]) -> None:
-    """Puts the files with most slow tests and services first, so that none ends alone."""
-    costs = Counter(item.path for item in items for mark in COSTLY if item.get_closest_marker(mark))
+    """Puts the files that take longest first, so that none ends alone."""
+    costs: Counter[Path] = Counter()
+    for item in items:
+        costs[item.path] += _seconds(item)
     items.sort(key=lambda item: -costs[item.path])
+
+
+def _seconds(item: pytest.Item) -> float:
+    """What the marks say: `slow(SECONDS)`, one where `slow` does not say."""
+    slow, service = (item.get_closest_marker(name) for name in ("slow", "service"))
+    return max((slow.args or (1.0,))[0] if slow else 0.0, SERVICE_S if service else 0.0)
 
 
 def make_ids_unique(items: list[pytest.Item]) -> None:

@@ -98,6 +98,7 @@ def test_no_name_or_an_unknown_one_is_a_wrong_argument(capsys, arguments):
     assert "omnivore-swinl" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_environment_names_the_place_for_all_backbones(origin, tmp_path, monkeypatch):
     monkeypatch.setenv("EGOPACK_WEIGHTS", str(tmp_path / "all"))
     assert main(["fetch", "omnivore-swinl", "--url", origin.url, "--accept-license"]) == 0

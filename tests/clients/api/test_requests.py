@@ -22,6 +22,7 @@ def large(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["EgoPackClient", "Awaited"])
 def test_half_a_gigabyte_is_sent_without_being_held(large, made):
     sizes = []
@@ -66,6 +67,7 @@ def test_progress_is_told_to_the_end_and_begins_anew_with_every_try(tmp_path, ma
     assert sent[:half] == sorted(sent[:half]) == sent[half:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [EgoPackClient, Awaited])
 def test_a_refusal_is_heard_although_the_body_is_still_on_its_way(large, made):
     def answer(handler):

@@ -133,6 +133,7 @@ def test_a_key_is_refused_once_and_for_all(mocked, naps):
     assert naps == []
 
 
+@pytest.mark.slow
 @given(st.integers(400, 599), st.recursive(JSON, lambda x: st.lists(x) | st.dictionaries(KEYS, x)))
 def test_whatever_a_server_says_is_a_client_error(status, body):
     reply = httpx.Response(status, json=body)

@@ -1,6 +1,8 @@
 import json
 from collections import namedtuple
 
+import pytest
+
 from clients.doctor import machine
 
 Child = namedtuple("Child", "returncode stdout stderr")
@@ -10,6 +12,7 @@ def states(findings):
     return {finding.what: finding.state for finding in findings}
 
 
+@pytest.mark.slow
 def test_libraries_are_looked_at_in_a_process_of_their_own(monkeypatch):
     found = list(machine.check_libraries())
     assert states(found) == dict.fromkeys(("video", "onnxruntime", "torch"), "well"), found
@@ -34,6 +37,7 @@ def test_a_full_disk_is_noted_and_a_missing_folder_is_wrong(monkeypatch, tmp_pat
     assert machine.check_disk().state == "wrong"
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_is_noticed(monkeypatch, tmp_path):
     assert machine.check_bundle().state == "well"
     monkeypatch.setenv("EGOPACK_BUNDLE", str(tmp_path))

@@ -15,6 +15,7 @@ def test_this_installation_is_well():
     assert states(found) == dict.fromkeys(("python", "packages", "decord"), "well"), found
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_does_not_fit_is_named_with_what_to_do(tmp_path):
     pyproject = tmp_path / "pyproject.toml"
     pyproject.write_text(

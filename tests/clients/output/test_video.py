@@ -84,6 +84,7 @@ def corners(picture):
     return np.array([part.reshape(-1, 3).mean(axis=0) for part in parts])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("odd", [*ORIENTATIONS, *SHAPES], ids=lambda odd: odd.name)
 def test_pictures_are_drawn_as_ffmpeg_shows_them(odd, result, tmp_path):
     clip, shown = tmp_path / odd.name, tmp_path / "shown.png"
@@ -99,6 +100,7 @@ def test_pictures_are_drawn_as_ffmpeg_shows_them(odd, result, tmp_path):
     assert np.abs(corners(drawn) - corners(expected)).max() < 12
 
 
+@pytest.mark.slow
 def test_the_track_that_was_answered_is_drawn_on_at_its_own_times(result, tmp_path):
     (odd,) = (odd for odd in TRACKS if odd.name == "two-tracks-second-asked.mp4")
     odd.make(tmp_path / odd.name)

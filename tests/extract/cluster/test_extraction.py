@@ -65,7 +65,7 @@ def test_a_cluster_makes_the_files_of_one_machine_though_an_actor_is_killed(
     assert all(line.startswith("ERROR /") for line in said.splitlines()), said
 
 
-@pytest.mark.slow
+@pytest.mark.slow(50)
 def test_a_run_whose_driver_is_killed_is_completed_by_the_next(start, local, nodes, tmp_path):
     out = tmp_path / "out"
     run = start(out)
@@ -84,7 +84,7 @@ def test_a_run_whose_driver_is_killed_is_completed_by_the_next(start, local, nod
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.slow
+@pytest.mark.slow(50)
 def test_the_end_of_a_machine_costs_no_video(videos, local, tmp_path):
     with cluster(workers=2) as doomed:
         asked = ["--engine", "ray", "--address", doomed.address]
@@ -98,7 +98,7 @@ def test_the_end_of_a_machine_costs_no_video(videos, local, tmp_path):
     assert verdicts(tmp_path / "out") == verdicts(local)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(50)
 def test_ctrl_c_ends_a_run_and_the_cluster_it_started(videos, tmp_path):
     out = tmp_path / "out"
     run = Run("extract", videos, "--out", out, "--encoder", BUNDLE, "--engine", "ray",

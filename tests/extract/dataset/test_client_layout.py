@@ -137,6 +137,7 @@ def run(*arguments):
     return main([str(argument) for argument in arguments])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", LISTS)
 def test_videos_of_a_root_are_extracted(bundle, tmp_path, place, capsys):
     root = tmp_path / "ego4d"

@@ -64,7 +64,7 @@ def began_at(out):
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 def test_a_run_that_is_killed_is_completed_by_the_next(start, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     code, summary = end(start(whole))
@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_is_completed_by_the_next(start, tmp_path):
     assert files_in(broken) == files_in(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(30)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_with_its_own_status_and_the_next_goes_on(start, tmp_path, number):
     out = tmp_path / "features"

@@ -39,6 +39,7 @@ def decoders():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 3])
 def test_features_are_those_of_each_video_alone(videos, tiny_encoder, workers):
     found = outcomes(extract_videos(videos, tiny_encoder, workers=workers, batch_windows=5))
@@ -51,6 +52,7 @@ def test_features_are_those_of_each_video_alone(videos, tiny_encoder, workers):
     assert decoders() == []
 
 
+@pytest.mark.slow
 def test_progress_never_goes_back_and_ends_whole(videos, tiny_encoder):
     shares, windows = [], []
     for news in extract_videos(videos[1:2], tiny_encoder, workers=1, batch_windows=2):
@@ -86,6 +88,7 @@ def test_a_decoder_that_is_killed_costs_its_video_alone(videos, tiny_encoder):
     assert {k for k, one in found.items() if one.track is not None} == {"a", "c", "d"}
 
 
+@pytest.mark.slow
 def test_a_decoder_that_hangs_is_given_up(videos, tiny_encoder, monkeypatch):
     found, stopped = {}, []
     for news in extract_videos(videos, tiny_encoder, workers=1):

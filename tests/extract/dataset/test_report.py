@@ -66,6 +66,7 @@ def test_a_run_over_what_shards_made_knows_their_notices(bundle, videos, tmp_pat
     assert codes(out / "report.json") == EXPECTED
 
 
+@pytest.mark.slow
 def test_a_video_that_is_made_again_has_the_notices_of_now(bundle, videos, tmp_path, clips):
     out = tmp_path / "features"
     assert run(videos, "--out", out, "--encoder", bundle) == 0

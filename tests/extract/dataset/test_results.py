@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 import torch
 
 from extract.features.store import FeatureStore
@@ -56,6 +57,7 @@ def test_both_formats_may_share_a_folder(bundle, videos, tmp_path, capsys):
         assert summary(capsys, "written") == {"written": 2}
 
 
+@pytest.mark.slow
 def test_a_file_with_too_few_or_other_rows_is_made_again(bundle, videos, tmp_path, capsys):
     out = tmp_path / "features"
     arguments = (videos, "--out", out, "--encoder", bundle)

@@ -78,6 +78,7 @@ ORDINARY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORDINARY)
 def test_decord_and_pyav_give_the_same_pixels_and_features(tmp_path, tiny_encoder, name):
     path = noisy(tmp_path / name, **ORDINARY[name])

@@ -41,6 +41,7 @@ def is_long(folder):
     return write_numbered(folder / "long.mp4", 3700, options={"preset": "ultrafast"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [trimmed, starts_late, starts_a_tick_late, says_sizes_in_pictures, grows, is_long]
 )

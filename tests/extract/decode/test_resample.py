@@ -110,6 +110,7 @@ def test_every_window_of_another_rate_covers_its_own_instants(rate, count):
     assert (np.abs(shown - wanted) <= allowed + 1e-6).all()
 
 
+@pytest.mark.slow
 @given(
     rate=st.floats(8, 120),
     jitter=st.lists(st.floats(0.2, 4.0), min_size=40, max_size=400),

@@ -39,6 +39,7 @@ def as_readers_do(frames, contract):
     return torch.from_numpy(np.stack(resized))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contract", [OMNIVORE, SLOWFAST], ids=["omnivore", "slowfast"])
 @pytest.mark.parametrize(("width", "height"), SIZES)
 def test_whole_frames_and_those_of_readers_give_what_torch_gives(width, height, contract):

@@ -59,6 +59,7 @@ def test_every_accepted_format_gives_the_right_frames(tmp_path, name, options):
     assert codes(clip) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("width", "height", "options"),
     [

@@ -102,6 +102,7 @@ def test_another_colour_matrix_is_another_encoder(fetched):
     assert same.fingerprint == published.fingerprint != tagged.fingerprint
 
 
+@pytest.mark.slow
 def test_the_command_finds_a_name_where_the_environment_says(
     fetched, tmp_path, monkeypatch, capsys
 ):

@@ -97,6 +97,7 @@ def test_the_whole_published_checkpoint_loads_strictly_at_its_real_size():
     assert {k: (t.shape, t.dtype) for k, t in encoder.state_dict().items()} == expected
 
 
+@pytest.mark.slow
 def test_features_are_those_of_the_original_with_its_head_replaced(published, theirs):
     frames = torch.randn(2, 3, 32, 256, 256)
     ours = load_slowfast(published, config=SMALL)
@@ -129,6 +130,7 @@ def test_the_slow_pathway_sees_the_published_frames():
     assert torch.linspace(0, 31, 8).long().tolist() == list(SLOW_FRAMES)
 
 
+@pytest.mark.slow
 def test_windows_of_bytes_become_features(published):
     encoder = load_slowfast(published, config=SMALL)
     windows = torch.randint(0, 256, (1, 32, 256, 341, 3), dtype=torch.uint8)

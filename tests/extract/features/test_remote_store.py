@@ -52,6 +52,7 @@ def summary(capsys):
     return found["written"], found["skipped"], found["failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [(), ("--format", "pt", "--half")])
 def test_extraction_into_a_bucket_is_the_same_to_the_byte_and_skips_what_is_finished(
     bundle, videos, tmp_path, storage, capsys, layout
@@ -80,6 +81,7 @@ def test_a_damaged_object_is_extracted_again(bundle, videos, storage, capsys):
     assert storage.content("features/tiny/one.safetensors") == before
 
 
+@pytest.mark.slow
 def test_a_video_whose_features_cannot_be_put_fails_alone(bundle, videos, storage, capsys):
     storage.refuse = r"PUT .*/one\.safetensors"
     assert extract(videos, S3, bundle) == 3

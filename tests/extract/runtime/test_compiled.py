@@ -77,6 +77,7 @@ def test_without_a_compiler_the_trunk_runs_eagerly_and_says_why(
     assert torch.equal(ready.encode(windows), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("untraced")
 def test_a_compiled_trunk_that_computes_something_else_is_not_used(
     tiny_encoder, windows, monkeypatch, caplog

@@ -32,6 +32,7 @@ def make_frames(count):
     return np.random.default_rng(count).integers(0, 256, (count, 60, 90, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contract", [FLOAT, STEP_1], ids=["every second frame", "every frame"])
 @pytest.mark.parametrize("count", [1, 7, 32, 33, 47, 95, 101])
 @pytest.mark.parametrize("batch_windows", [1, 4])

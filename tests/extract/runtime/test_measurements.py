@@ -35,6 +35,7 @@ def test_another_number_of_threads_is_another_measurement(tiny_encoder, graph, m
     assert len(asked) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

@@ -43,6 +43,7 @@ def shipped():
     return encoder, OnnxEncoder(encoder, bundle.encoder_onnx)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, 14])
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_shipped_encoder_gives_torchs_features(shipped, batch, count, threads):
@@ -108,6 +109,7 @@ def test_windows_spread_over_as_many_threads_as_torch_has_and_no_more(
     assert max(size for _, size in seen) == WINDOWS_TOGETHER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "windows",
     [
@@ -143,6 +145,7 @@ def test_a_graph_of_another_encoder_is_refused(tiny_encoder, graph):
         OnnxEncoder(TorchEncoder("larger", tiny_encoder.config, larger), graph)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["noise", "cut", "unknown operator"])
 def test_what_is_no_graph_is_refused(tiny_encoder, graph, damage):
     data = {"noise": b"\xff" * 100, "cut": graph[:-100]}.get(damage)

@@ -33,6 +33,7 @@ def trunks(request):
     return request.param, *both_trunks(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_features_are_torchvisions_at_every_size(trunks, size):
     config, ours, theirs = trunks

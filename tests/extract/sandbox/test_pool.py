@@ -16,6 +16,7 @@ from extract.sandbox.pool import DecodePool
 from tests.extract.sandbox.processes import status_of, wait_until
 
 
+@pytest.mark.slow
 def test_a_clip_comes_back_as_if_decoded_here(pool, clips):
     for name in ("plain.mp4", "trimmed.mp4"):
         for contract in (TABLETOP, OMNIVORE):
@@ -56,6 +57,7 @@ def test_a_short_timeout_does_not_undo_a_process_that_is_starting(clips):
         assert pool.pids == before
 
 
+@pytest.mark.slow
 def test_a_call_that_finds_all_processes_busy_gives_up_in_time(pool, clips):
     pool.decode(clips / "plain.mp4", TABLETOP)
     os.kill(pool.pids[0], signal.SIGSTOP)
@@ -106,6 +108,7 @@ def test_closing_ends_processes_and_waiting_calls(clips):
     pool.close()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_open_after_many_crashes(clips):
     def open_files():
         return len(os.listdir("/proc/self/fd"))

@@ -47,6 +47,7 @@ def test_blocks_are_whole_at_every_length(process, tmp_path, count):
     assert set(lengths[:-1]) <= {BLOCK_FRAMES}
 
 
+@pytest.mark.slow
 def test_decoding_waits_for_whoever_reads(process, tmp_path):
     count = 3 * SLOTS * BLOCK_FRAMES
     path = write_numbered(tmp_path / "a.mp4", count)

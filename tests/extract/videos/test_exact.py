@@ -136,6 +136,7 @@ def found(encoder, clip):
     return Extractor(encoder).from_file(clip).features
 
 
+@pytest.mark.slow
 def test_features_of_a_file_are_those_of_the_plain_implementation(original, clip, found):
     expected = plain_features(original, plain_frames(clip))
     assert found.shape == (2, 48)
@@ -143,6 +144,7 @@ def test_features_of_a_file_are_those_of_the_plain_implementation(original, clip
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_another_colour_matrix_would_show(original, clip, found):
     wrong = plain_features(original, plain_frames(clip, matrix=None)[:32], [0])
     assert (found[:1] - wrong).abs().max() > 1e-3

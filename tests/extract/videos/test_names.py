@@ -37,6 +37,7 @@ def report_of(out):
     return json.loads((out / "report.json").read_text())["videos"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", [(), ("--format", "pt")], ids=["ours", "bare"])
 def test_a_folder_of_odd_names_is_extracted_whole_and_found_again(
     bundle, videos, tmp_path, capsys, layout

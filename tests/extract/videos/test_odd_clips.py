@@ -52,6 +52,7 @@ def check_pictures(clip, truth, facts, frames):
         assert min(difference(frame, truth.pictures[k]) for k in near) < SAME, (tick, near)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", ["auto", "pyav", "stream"])
 @pytest.mark.parametrize("clip", ODD_CLIPS, ids=lambda clip: clip.name)
 def test_an_odd_file_shows_what_ffmpeg_shows(clip, reader, made):
@@ -87,6 +88,7 @@ def process():
     process.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", ODD_CLIPS, ids=lambda clip: clip.name)
 def test_clips_jobs_and_extraction_decode_an_odd_file_alike(clip, pool, process, made):
     """Clips by a pool, jobs and extraction as streams; both in processes of their own."""

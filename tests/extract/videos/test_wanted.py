@@ -57,6 +57,7 @@ def num_given(monkeypatch):
     return given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_what_is_delivered_is_what_decoding_everything_gives(tmp_path, name):
     if SOURCES[name].get("codec") == "libsvtav1" and "libsvtav1" not in av.codecs_available:
@@ -73,6 +74,7 @@ def test_what_is_delivered_is_what_decoding_everything_gives(tmp_path, name):
     assert facts.notices == all_facts.notices
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 31, 32, 70, COUNT])
 @pytest.mark.parametrize("choice", ["decord", "pyav"])
 def test_features_are_those_of_all_frames_bit_for_bit(tmp_path, tiny_encoder, count, choice):
@@ -91,6 +93,7 @@ def test_features_are_those_of_all_frames_bit_for_bit(tmp_path, tiny_encoder, co
         assert (track.num_frames, track.is_padded) == (count, count < 32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain.mp4", "pyramid.mp4", "hevc.mp4"])
 def test_pictures_that_nothing_refers_to_are_not_decoded(tmp_path, num_given, name):
     path = write_clip(tmp_path / name, noisy_frames(COUNT, 320, 240), **SOURCES[name])
@@ -101,6 +104,7 @@ def test_pictures_that_nothing_refers_to_are_not_decoded(tmp_path, num_given, na
     assert num_given[0] < 0.85 * COUNT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["layers.mp4", "mpeg4.mp4", "h264.avi"])
 def test_all_pictures_are_decoded_where_the_mark_is_not_to_be_trusted(tmp_path, num_given, name):
     path = write_clip(tmp_path / name, noisy_frames(COUNT, 160, 96), **SOURCES[name])

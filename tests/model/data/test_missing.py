@@ -170,6 +170,7 @@ def test_a_broken_file_is_no_missing_one(tree, answer, capsys):
     assert "y.pt: not a tensor file" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluation_names_what_it_leaves_out(tree, bundle_at, tmp_path, capsys, caplog):
     tree.file("a").unlink()
     command = ["--bundle", str(bundle_at), "--data", str(tree.root), "--features", FEATURES,
@@ -265,6 +266,7 @@ def two_eyes(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["score", "evaluate"])
 @pytest.mark.parametrize("is_stereo", [True, False])
 def test_the_left_half_of_a_stereo_video_is_used(

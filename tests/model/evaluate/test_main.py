@@ -52,6 +52,7 @@ def run(world, *more, features="mine"):
                  "--features", str(features), *map(str, more)])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_report_a_json_and_a_table_come_out(world, tmp_path, capsys):
     assert run(world, "--out", tmp_path / "report", "--json", tmp_path / "plain.json") == 0
     out = capsys.readouterr()
@@ -74,6 +75,7 @@ def test_without_test_truth_val_alone_is_scored_and_that_is_said(world, tmp_path
     assert "fho_lta_test.json" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("features", ["mine", "bare"])
 def test_features_come_by_name_or_folder_and_score_alike(world, tmp_path, features):
     for place in (features, world / "v1" / features):
@@ -141,6 +143,7 @@ def test_the_version_asked_for_is_scored_else_v1_else_v2(world, tmp_path, capsys
     assert json.loads(kept.read_text())["val"]["model"]["oscc"]["samples"] == 40
 
 
+@pytest.mark.slow
 def test_a_task_without_samples_is_left_out_and_that_is_said(world, tmp_path, capsys):
     def shorten(values):  # too few actions for one window of LTA
         values["clips"] = [c for c in values["clips"] if c["action_idx"] < 9]
@@ -175,6 +178,7 @@ def test_the_paper_is_not_shown_beside_another_world(world, capsys):
     assert "needs a bundle that learnt from Ego4D" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_bundle_that_learnt_from_ego4d_stands_beside_the_paper(world, tmp_path):
     bundle = make_bundle()
     learnt = replace(bundle.manifest, training={"data": "Ego4D v1"})
@@ -185,6 +189,7 @@ def test_a_bundle_that_learnt_from_ego4d_stands_beside_the_paper(world, tmp_path
         assert ("paper" in json.loads((tmp_path / "m.json").read_text())["val"]) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "trained", "windows", "told"),
     [

@@ -45,6 +45,7 @@ def draw_futures(seed):
     return sampled, truth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", [editdistance.eval, naive_levenshtein])
 def test_every_prefix_agrees_with_an_independent_edit_distance(oracle):
     compared = 0
@@ -94,6 +95,7 @@ def test_an_action_pairs_the_kth_verbs_with_the_kth_nouns():
     assert (errors["verb_ed"], errors["noun_ed"], errors["action_ed"]) == (0, 0, 0.5)
 
 
+@pytest.mark.slow
 def test_anticipation_agrees_with_the_official_loop():
     for seed in range(400):
         sampled, truth = draw_futures(10_000 + seed)
@@ -173,6 +175,7 @@ def test_batch_mean_gives_the_small_last_batch_too_much_weight():
     assert batch_mean(values[:4] + [0, 1, 2, 3], 2) == 1.5  # equal batches: the plain mean
 
 
+@pytest.mark.slow
 def test_calibration_error_agrees_with_a_loop_over_bins():
     for seed in range(300):
         g = torch.Generator().manual_seed(seed)

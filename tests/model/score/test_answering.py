@@ -69,6 +69,7 @@ def test_a_window_with_too_little_behind_it_repeats_its_first_action(bundle):
     assert torch.equal(*nodes)
 
 
+@pytest.mark.slow
 def test_only_the_last_actions_are_observed(bundle):
     long = windows(6)[5]
     short = replace(long, segments=long.segments[-2:])

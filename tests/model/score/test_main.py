@@ -20,6 +20,7 @@ from weights.bundle import save_bundle
 REPOSITORY = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_the_files_are_sound_and_in_the_layout_of_the_challenges(root, out):
     for task, layout in layouts(root).items():
         assert layout.read(out / f"{task}.json")[1] == []
@@ -32,6 +33,7 @@ def test_the_files_are_sound_and_in_the_layout_of_the_challenges(root, out):
     assert len({row["pnr_frame"] for row in pnr}) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_the_batch_size_moves_no_byte(root, out, tmp_path, batch_size):
     assert score(root, tmp_path, "--batch-size", str(batch_size)) == 0
@@ -57,6 +59,7 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(root, out, tmp_path):
             assert all(row in everything for row in some)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_any_interruption_and_ends_the_same(root, out, tmp_path, monkeypatch):
     parts = {task: (out / f"parts/{task}.jsonl").read_bytes() for task in TASKS}
     asked = []
@@ -112,6 +115,7 @@ def test_another_temperature_of_the_futures_starts_over_and_moves_only_them(
     assert read_files(tmp_path) == first
 
 
+@pytest.mark.slow
 def test_a_model_that_normalises_over_its_batch_makes_the_batch_size_count(root, tmp_path, capsys):
     config = replace(TINY, norm="batch")  # D_IN is also the width of the bundle's encoder
     save_bundle(make_bundle(config), tmp_path / "bundle")

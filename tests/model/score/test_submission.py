@@ -51,6 +51,7 @@ def problems_of(path, task, text):
     return LAYOUTS[task].read(path)[1]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(TASK_AND_ANSWERS)
 def test_what_was_written_is_sound_and_reads_back(path, case):
@@ -72,6 +73,7 @@ def test_the_order_of_entries_does_not_matter(path, case, random):
     assert problems_of(path, task, json.dumps(shuffled)) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(TASK_AND_ANSWERS, st.sampled_from(IDS), st.data())
 def test_an_absent_a_foreign_and_a_repeated_id_are_named(path, case, name, data):
@@ -103,6 +105,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(TASK_AND_ANSWERS, st.sampled_from(IDS), st.data())
 def test_a_wrong_value_is_refused_by_its_id(path, case, name, data):
@@ -137,6 +140,7 @@ def test_a_keyframe_is_bounded_by_its_own_segment(path):
         assert [p.id for p in problems_of(path, "pnr", text)] == [name]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(answers("lta"), st.sampled_from(IDS), st.data())
 def test_a_wrong_number_of_futures_or_steps_is_refused_by_id(path, given_answers, name, data):

@@ -12,6 +12,7 @@ from weights.bundle import load_bundle, save_bundle
 from weights.errors import BundleError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SERVABLE)
 def test_a_bundle_answers_as_the_models_it_was_made_of(bench, method, tmp_path):
     models = bench.models(parts_of(method))

@@ -83,6 +83,7 @@ def test_every_field_of_the_configs_has_a_rule():
     assert names == set(RULES) == {*OTHERWISE, NEEDS_GPU, NEVER}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_a_setting_that_is_taken_changes_what_comes_out(learn, name):
     settings = [f"{name}={OTHERWISE[name]}"]
@@ -90,6 +91,7 @@ def test_a_setting_that_is_taken_changes_what_comes_out(learn, name):
     assert not same(learn(settings, method), learn([], method))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", LABELS)
 def test_settings_that_are_refused_change_nothing(learn, method):
     every = [f"{name}={value}" for name, value in OTHERWISE.items()]

@@ -87,6 +87,7 @@ def test_a_checkpoint_of_an_older_version_is_gone_on_from(tmp_path):
         assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_training_learns_and_ends_in_evaluation():
     model = run(60)
     assert not model.training

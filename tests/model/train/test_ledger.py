@@ -42,6 +42,7 @@ def test_a_damaged_note_of_the_time_counts_as_none(tmp_path, text):
     assert Stopwatch(tmp_path / "note.seconds").seconds == 0.0
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_its_time_behind(tmp_path):
     note = tmp_path / "note.seconds"
     code = (

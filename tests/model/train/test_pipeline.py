@@ -11,6 +11,7 @@ from tests.model.train.small_training import LEARNING, TRAIN, logits_of
 from tests.support.factories import NUM_LABELS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", LABELS)
 def test_training_again_with_the_same_seed_gives_the_same_tensors(bench, method):
     part = parts_of(method)[-1]
@@ -31,6 +32,7 @@ def test_a_novel_task_is_never_known_to_the_model_it_stands_on():
     assert needs_of(Training("egopack-shared", ("ar",)))[0] == Training("mtl", tuple(TASKS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", [("ar", "oscc"), ("oscc", "pnr"), ("lta", "oscc", "pnr")])
 def test_any_number_of_known_tasks_is_enough_with_or_without_recognition(tasks, tmp_path):
     trainer = Trainer(TRAIN, NUM_LABELS, LEARNING, 0, progress=False, tasks=tasks)

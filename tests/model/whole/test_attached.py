@@ -32,6 +32,7 @@ def request(made_by, dim):
     return PredictRequest(make_track(encoder=made_by, width=dim), frozenset({"ar", "lta"}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("features", "name"), RELEASED.items())
 def test_its_tracks_and_released_ones_are_answered_alike(encoders, features, name):
     encoder, dim = encoders[name], DIMS[name]

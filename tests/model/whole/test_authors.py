@@ -145,6 +145,7 @@ def learnt_backpacks(tmp_path, checkpoint, actions, **change):
     return skills, checkpoint | {"graphone": checkpoint["graphone"] | found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", list(TASKS))
 def test_prototypes_are_collected_as_the_authors_code_collects_them(tmp_path, task, actions):
     skills, checkpoint = learnt_backpacks(tmp_path, make_checkpoint(task), actions)

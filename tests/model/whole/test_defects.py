@@ -210,6 +210,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", TRAINED)
 def test_training_gets_over_it(tmp_path, caplog, name, version):
@@ -227,6 +228,7 @@ def test_training_gets_over_it(tmp_path, caplog, name, version):
     assert "NaN" not in json.dumps(manifest.to_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "version"), [*((name, "v1") for name in TRAINED), ("null labels", "v2")]
 )
@@ -272,6 +274,7 @@ def test_it_is_refused_before_anything_is_trained(tmp_path, capsys, name, versio
     assert not list((tmp_path / "work").rglob("mtl-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_missing_at_random_never_stop_a_training(tmp_path, seed):
     tree = EgoTree()

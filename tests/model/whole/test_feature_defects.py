@@ -106,6 +106,7 @@ OURS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ONE_OF)
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_spoilt_file_is_named_before_any_work(tree, run, capsys, command, defect):
@@ -119,6 +120,7 @@ def test_a_spoilt_file_is_named_before_any_work(tree, run, capsys, command, defe
     assert any(part in message for part in said.split("|"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ONE_OF)
 @pytest.mark.parametrize("defect", OURS)
 def test_a_track_that_contradicts_itself_is_named(tree, run, capsys, command, defect, bundle_at):

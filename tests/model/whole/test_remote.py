@@ -37,6 +37,7 @@ def test_challenge_files_are_the_same_to_the_byte(tmp_path, storage):
     assert read_files(tmp_path / "remote") == read_files(tmp_path / "local")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_figures_are_the_same(world, tmp_path, storage, packed):  # noqa: F811
     upload(storage, world / "v1" / "mine")

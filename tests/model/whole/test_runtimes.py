@@ -33,6 +33,7 @@ def numbers(answer):
     return [answer]
 
 
+@pytest.mark.slow
 def test_the_shipped_bundle_answers_with_onnx_as_with_torch():
     bundle, answers = load_bundle(SHIPPED), []
     for name in ("torch", "onnx"):

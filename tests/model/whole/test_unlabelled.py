@@ -28,6 +28,7 @@ from weights.authors.taxonomy import count_actions
 LABELS = {space: [f"{space}{i}" for i in range(NUM_LABELS[space])] for space in ("verb", "noun")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "output"), [(AR, "verb"), (AR, "noun"), (OSCC, "state"), (PNR, "keyframe")]
 )

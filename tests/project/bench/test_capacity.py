@@ -147,6 +147,7 @@ def test_an_overloaded_queue_is_waited_in_for_ever():
     assert sojourn_quantile_s([ENDLESS], [1.0], [1.0], 0.99) == math.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_the_simulation_of_one_decoder_is_m_d_1(load):
     arrivals = poisson(load, 8_000, {"clip": 1.0}, seed=1)
@@ -156,6 +157,7 @@ def test_the_simulation_of_one_decoder_is_m_d_1(load):
     assert met.busy == pytest.approx(load, rel=0.05)
 
 
+@pytest.mark.slow
 def test_the_simulation_of_one_decoder_with_exponential_times_is_m_m_1():
     count, load = 2000, 0.5
     # The law's quantiles stand for it; their mean is made 1.
@@ -251,6 +253,7 @@ def test_a_file_that_is_no_report_is_named(tmp_path):
         measured.read([path], TABLETOP)
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_of_plans_and_checks(tmp_path):
     plans = [plan_boxes(load_of(n), RATES, Terms()) for n in (1, 100)]
     plot.draw_plans(tmp_path / "plans.svg", plans, [], "EUR")

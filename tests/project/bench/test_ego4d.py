@@ -76,6 +76,7 @@ def test_a_tree_is_written_once_and_again_for_another_size(tmp_path):
     assert first.stat().st_mtime_ns != written
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_from_files_to_scores(tmp_path, capsys):
     out = tmp_path / "figures.json"
     flags = ["--scale", "0.01", "--hidden-size", "8", "--work", str(tmp_path), "--out", str(out)]

@@ -21,6 +21,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_the_plain_way_gives_the_same_features():
     arguments = argparse.Namespace(
@@ -32,6 +33,7 @@ def test_the_plain_way_gives_the_same_features():
     assert "not measured" in extract.table(figures)
 
 
+@pytest.mark.slow
 def test_readers_are_measured_beside_bare_decoding(monkeypatch):
     monkeypatch.setattr(decode, "SIZES", {"small": (320, 180)})
     figures = decode.run(argparse.Namespace(seconds=1.0, rounds=1))
@@ -54,6 +56,7 @@ def test_a_video_is_repeated_without_a_seam(tmp_path):
     assert (clip.frames.reshape(3, -1)[0] == clip.frames.reshape(3, -1)[2]).all()
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_command_and_its_children():
     child = "x = bytearray(80 << 20); import time; time.sleep(1.5)"
     alone = extract.peak_mb([sys.executable, "-c", child])

@@ -35,6 +35,7 @@ def no_compiler(monkeypatch):
     monkeypatch.setattr(torch, "compile", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_compiler")
 def test_every_part_is_measured_or_says_why_not(arguments):
     figures = gpu.run(arguments)

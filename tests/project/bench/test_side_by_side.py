@@ -27,6 +27,7 @@ def test_reasoning_agrees_with_the_baseline_and_counts_one_pass():
     assert "GPU: not measured" in reasoning.table(figures)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_training_agrees_with_the_baseline_in_logits_and_losses():
     figures = training.run(argparse.Namespace(**SIZES, videos=2, steps=3, workers=0))
@@ -48,6 +49,7 @@ def test_a_baseline_that_computes_something_else_is_not_timed():
         reasoning.compare(both, inputs, batches, trimmed=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_the_trunk_agrees_with_the_baseline_and_its_parts_are_seen():
     figures = trunk.run(
@@ -61,6 +63,7 @@ def test_the_trunk_agrees_with_the_baseline_and_its_parts_are_seen():
     assert "GPU: not measured" in trunk.table(figures)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("threads")
 def test_the_runtimes_agree_and_the_choice_is_compared():
     arguments = argparse.Namespace(

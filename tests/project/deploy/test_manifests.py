@@ -54,6 +54,7 @@ def templates(cluster):
     yield from (group["template"] for group in cluster["workerGroupSpecs"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_manifest_is_what_its_kind_takes(document):
     check(document)
@@ -72,6 +73,7 @@ def edited(path, value):
 CLUSTER = ("spec", "rayClusterConfig")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "value"),
     [

@@ -31,7 +31,7 @@ def test_a_notebook_is_kept_without_what_it_printed(path):
             assert cell["execution_count"] is None
 
 
-@pytest.mark.slow
+@pytest.mark.slow(50)
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
     for needed in ("nbclient", "nbformat", "ipykernel"):

@@ -16,7 +16,7 @@ from model.tasks import TASKS
 from model.train.presets import EGO4D
 from weights.bundle import load_bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(30)
 
 FEATURES = "omnivore_video_swinl"
 BRIEF = FitConfig(epochs=1, learning_rate=1e-3, batch_size=64, warmup_epochs=0.0)

@@ -10,7 +10,7 @@ from bench.load.clips import SMALL, good_clips
 from bench.load.target import Target
 from clients.local import LocalServer
 
-pytestmark = [pytest.mark.slow, pytest.mark.service]
+pytestmark = [pytest.mark.slow(40), pytest.mark.service]
 
 
 def measured(measure, *flags):

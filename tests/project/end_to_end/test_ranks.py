@@ -16,7 +16,7 @@ from bench.ego4d.tree import TreeSize, write_tree
 from model.train.__main__ import main as train
 from tests.project.end_to_end.conftest import ROOT, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(20)
 PART = "mtl-ar+lta+oscc+pnr"
 TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
 ENDS_WITHIN_S = 60.0

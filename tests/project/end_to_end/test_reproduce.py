@@ -10,7 +10,7 @@ import pytest
 from model.train.__main__ import main as train
 from tests.project.end_to_end.conftest import COMMAND, ROOT, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
+pytestmark = [pytest.mark.slow(40), pytest.mark.xdist_group("smoke")]
 
 
 def arguments(smoke_run, work, *more):

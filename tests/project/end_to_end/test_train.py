@@ -19,7 +19,7 @@ from model.train.__main__ import main as train
 from tests.project.end_to_end.conftest import COMMAND, ROOT
 from weights.bundle import load_bundle
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]
+pytestmark = [pytest.mark.slow(10), pytest.mark.xdist_group("smoke")]
 ALL = frozenset({"ar", "lta", "oscc", "pnr"})
 
 

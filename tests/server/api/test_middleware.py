@@ -170,6 +170,7 @@ def test_whatever_can_be_read_can_be_asked_about(served, path):
         assert head.headers[name] == whole.headers[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "GET", "PUT", "DELETE", "PATCH", "TRACE"])
 @pytest.mark.parametrize("path", ["/v1/predictions", "/v1/features", "/v1/backpack/search"])
 def test_other_methods_are_refused_with_the_one_that_is_taken(served, method, path):

@@ -7,6 +7,7 @@ SAFETENSORS = "application/x-safetensors"
 VIDEO = {"content-type": "video/mp4"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accept", ["*/*", "application/*;q=0.1", SAFETENSORS, "text/html, */*"])
 def test_the_answer_is_of_a_type_that_is_accepted(served, accept):
     headers = {**VIDEO, "accept": accept}

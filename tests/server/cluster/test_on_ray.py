@@ -23,7 +23,7 @@ from tests.server.support.in_process import AppTransport
 CLIP = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 VIDEO = {"content-type": "video/mp4"}
 
-pytestmark = [pytest.mark.slow, pytest.mark.service]
+pytestmark = [pytest.mark.slow(20), pytest.mark.service]
 
 
 def post(http, body=None, **headers):

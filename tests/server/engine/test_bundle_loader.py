@@ -15,6 +15,7 @@ from weights.bundle import save_bundle
 from weights.errors import RemoteFailed
 
 
+@pytest.mark.slow
 def test_the_setting_decides_and_auto_remembers_in_its_folder(tmp_path):
     save_bundle(make_bundle(), tmp_path / "bundle")
 

@@ -63,6 +63,7 @@ def differences(one, other, where=""):
         assert one == other, where
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choices",
     [
@@ -109,6 +110,7 @@ def write_video(path, frames, fps=30, size=64):
     return path
 
 
+@pytest.mark.slow
 def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
     async def main():
         video = write_video(tmp_path / "long.mp4", frames=30 * 80)
@@ -121,6 +123,7 @@ def test_a_video_far_beyond_the_limit_of_requests_is_answered(tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_ends():
     async def timed(engine):
         events, started_s = [], time.perf_counter()
@@ -140,6 +143,7 @@ def test_a_job_waits_while_clips_are_answered_and_gets_on_even_if_that_never_end
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_limits_of_jobs_are_kept(tmp_path):
     async def main():
         async with started(job_max_duration_s=5.0) as engine:
@@ -153,6 +157,7 @@ def test_limits_of_jobs_are_kept(tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_cancelled_job_leaves_no_process(tmp_path):
     video = write_video(tmp_path / "long.mp4", frames=30 * 240)
 

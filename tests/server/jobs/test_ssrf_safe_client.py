@@ -81,6 +81,7 @@ def post(client, url, body=b"{}", **headers):
     return asyncio.run(client.post(url, body, headers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", [a for a in PRIVATE if a[:1].isdigit() or ":" in a])
 def test_a_name_with_an_address_of_ours_is_refused_even_among_public_ones(address):
     with receiving() as receiver:

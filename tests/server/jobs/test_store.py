@@ -130,6 +130,7 @@ def test_pages_show_ones_own_jobs_once_each_while_others_come_in(store):
     assert store.page("me", limit=99, state="running") == []
 
 
+@pytest.mark.slow
 def test_many_workers_finish_every_job_exactly_once(new_database):
     """Workers that stall past their lease, under real concurrency: one result a job."""
     database = new_database()
@@ -188,6 +189,7 @@ def write(store, act, job, now_s):
         store.requeue(job)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -103,7 +103,7 @@ def check_ends(settings, receiver, ids, http):
         return {job_id: store.get(job_id).attempt for job_id in ids}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_a_server_killed_in_mid_job_finishes_everything_after_its_restart(settings):
     with receiving() as receiver:
         with running(settings) as (process, http):
@@ -118,7 +118,7 @@ def test_a_server_killed_in_mid_job_finishes_everything_after_its_restart(settin
     assert attempts == {ids[0]: 2, ids[1]: 1, ids[2]: 1}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_kills_at_random_moments_lose_and_double_nothing(settings):
     chance = random.Random(5)
     with receiving() as receiver:
@@ -135,7 +135,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(settings):
             check_ends(settings, receiver, ids, http)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_two_servers_share_the_work_and_one_inherits_from_the_other(settings):
     with receiving() as receiver, running(settings) as (one, first), running(settings) as (_, http):
         ids = [submit(first, receiver, SLOW) for _ in range(4)]
@@ -147,7 +147,7 @@ def test_two_servers_share_the_work_and_one_inherits_from_the_other(settings):
     assert sorted(attempts.values()) == [1, 1, 1, 2]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(25)
 def test_sigterm_puts_a_job_back_at_once_without_counting_the_attempt(settings):
     settings["job_lease_s"] = 60  # a lease that ran out would count
     with receiving() as receiver, running(settings) as (process, http):

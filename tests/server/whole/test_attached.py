@@ -34,6 +34,7 @@ def settings(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_an_answer_names_the_encoder_that_saw_the_clip(settings, tmp_path):
     clip = write_clip(tmp_path / "clip.mp4", noisy_frames(34, 64, 48)).read_bytes()
     engine = Engine.from_settings(settings)

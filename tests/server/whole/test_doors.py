@@ -85,12 +85,14 @@ def expected(http, clip):
     return stable(post(http, clip, "video/mp4").json())
 
 
+@pytest.mark.slow
 def test_a_form_says_what_a_raw_body_says(http, clip, expected):
     choices = json.dumps({"segments": SEGMENTS, "top_k": 100, "seed": 5})
     files = {"request": (None, choices), "video": ("x", io.BytesIO(clip))}
     assert stable(http.post("/v1/predictions", files=files).json()) == expected
 
 
+@pytest.mark.slow
 def test_a_job_says_what_the_caller_who_waits_gets(http, clip, features, expected):
     for body, kind in ((clip, "video/mp4"), (features, "application/x-safetensors")):
         response = post(http, body, kind, status=202, prefer="respond-async")

@@ -65,6 +65,7 @@ def post(http, clip, **query):
     return http.post("/v1/predictions", content=clip, params=query, headers=headers)
 
 
+@pytest.mark.slow
 def test_own_skills_answer_beside_the_four(http, clip):
     response = post(http, clip, segments=["0,2", "2,4"])
     assert response.status_code == 200, response.text

@@ -76,6 +76,7 @@ def stable(response):
     return {k: v for k, v in response.json().items() if k not in ("id", "timings")}
 
 
+@pytest.mark.slow
 def test_who_decodes_is_a_setting_and_changes_no_answer(real, bundle, folder):
     clip = write_clip(folder / "wide.mp4", noisy_frames(90, 160, 90)).read_bytes()
     answers = {"decord": stable(post(real[0], clip))}
@@ -164,6 +165,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_gets_the_right_refusal_and_the_next_clip_its_answer(
     real, good, folder, name
@@ -181,6 +183,7 @@ def test_a_segment_outside_the_clip_is_refused(real, good):
     assert problem["errors"][0]["pointer"] == "/segments/1"
 
 
+@pytest.mark.slow
 def test_killed_decoders_cost_no_later_answer(real, good):
     http, engine = real
     expected = stable(post(http, good))

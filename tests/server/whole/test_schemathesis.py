@@ -119,6 +119,7 @@ def base_url():
         yield f"http://{address}"
 
 
+@pytest.mark.slow
 @schema.parametrize()
 @settings(max_examples=10, derandomize=True, deadline=None, database=None)
 def test_every_operation_keeps_its_promises(case, base_url):

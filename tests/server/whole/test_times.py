@@ -69,6 +69,7 @@ DOORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("name", LATE)
 def test_a_track_that_starts_late_is_answered_on_its_containers_clock(http, clip, name, door):
@@ -81,6 +82,7 @@ def test_a_track_that_starts_late_is_answered_on_its_containers_clock(http, clip
         assert result.input.start_s == pytest.approx(1.5, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_segments_are_asked_for_on_the_same_clock(http, clip, door):
     whole = DOORS[door](http, clip("late.mp4"))
@@ -103,6 +105,7 @@ def minute(folder):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_seconds_of_an_ntsc_clip_are_its_own(http, minute, door):
     result = DOORS[door](http, minute, segments=["0,8", "52.06,60.06"])
@@ -117,6 +120,7 @@ def test_seconds_of_an_ntsc_clip_are_its_own(http, minute, door):
     assert whole.segments[0].pnr == first.pnr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["clip", "job"])
 def test_the_track_that_was_asked_for_is_read_and_named(http, clip, door):
     both = clip("two-tracks.mp4")
@@ -141,6 +145,7 @@ def test_features_have_no_tracks_to_choose_from(http, clip):
     assert_problem(post(http, made.content, SAFETENSORS, video_track=1), 422, "invalid-field")
 
 
+@pytest.mark.slow
 def test_what_a_job_would_take_is_said(folder, clip):
     settings = make_settings(
         bundle=folder / "bundle", max_duration_s=2.1, max_clip_pixels=2_600_000

@@ -12,6 +12,7 @@ def pictures(path):
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
+@pytest.mark.slow
 def test_the_sample_is_a_stretch_of_the_test_video_with_its_hidden_truth(
     tiny_world, tiny_config, tmp_path, monkeypatch
 ):

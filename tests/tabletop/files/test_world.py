@@ -69,6 +69,7 @@ def test_writing_again_keeps_what_is_finished(tiny_world, tiny_config, monkeypat
     assert read(tiny_world / "v1/annotations/fho_lta_train.json") == before
 
 
+@pytest.mark.slow
 def test_interrupted_writing_leaves_no_half_video_and_resumes(tmp_path, tiny_config, monkeypatch):
     config = dataclasses.replace(tiny_config, actions_per_video=(1, 1))
     encode, calls = write.encode_video, []

@@ -72,6 +72,7 @@ def command(tmp_path, labels, out, *files):
     )
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_bundle_that_verifies(tmp_path, labels, capsys):
     files = [save(tmp_path, make_checkpoint(task), f"{task}.pth") for task in TASKS]
     assert command(tmp_path, labels, tmp_path / "out", *files) == 0

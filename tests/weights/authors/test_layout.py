@@ -11,6 +11,7 @@ def every_tensor(checkpoint):
     return [(part, name) for part, state in checkpoint.items() if part != "epoch" for name in state]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("novel", ["ar", None])
 def test_every_missing_tensor_is_refused(tmp_path, labels, novel):
     whole = make_checkpoint(novel, shape=SLIM)
@@ -20,6 +21,7 @@ def test_every_missing_tensor_is_refused(tmp_path, labels, novel):
         assert name in detail or "aux_classifiers" in name or name.startswith("net.module_0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("novel", ["pnr", None])
 def test_every_tensor_of_a_wrong_shape_is_refused(tmp_path, labels, novel):
     whole = make_checkpoint(novel, shape=SLIM)

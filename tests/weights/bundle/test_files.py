@@ -51,6 +51,7 @@ def cut_off(monkeypatch):
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.cat_file", fail)
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_pulled_byte_for_byte(folder, place, cache, tmp_path, capsys):
     assert main(["push", str(folder), place]) == 0
     assert main(["pull", place, str(tmp_path / "back")]) == 0

@@ -208,6 +208,7 @@ def shared_origin():
     server.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     body=st.binary(min_size=1, max_size=400),

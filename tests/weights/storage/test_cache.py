@@ -16,6 +16,7 @@ from weights.errors import BundleError, RemoteFailed
 from weights.storage.cache import Cache
 
 
+@pytest.mark.slow
 def test_a_full_cache_asks_for_the_manifest_alone(folder, storage, cache):
     main(["push", str(folder), S3])
     load_bundle(S3)

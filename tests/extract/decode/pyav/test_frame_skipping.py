@@ -61,6 +61,7 @@ def pictures(file):
         return [(f.to_ndarray(), f.rotation, f.pts * stream.time_base) for f in source.decode()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKED)
 def test_a_copy_holds_the_same_pictures_only_fewer(tmp_path, name):
     path = clip(tmp_path, name)
@@ -75,6 +76,7 @@ def test_a_copy_holds_the_same_pictures_only_fewer(tmp_path, name):
         assert time - fewer[0][2] == every[index][2] - every[copy.kept[0]][2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNMARKED)
 def test_no_copy_is_made_where_no_picture_is_known_to_be_spare(tmp_path, name):
     assert thin(clip(tmp_path, name)) is None
@@ -88,6 +90,7 @@ def test_no_copy_is_made_when_all_is_wanted_or_the_file_is_large(tmp_path, monke
     assert thin(path) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MARKED)
 def test_decord_delivers_of_a_copy_what_it_does_of_the_file(tmp_path, name):
     path = clip(tmp_path, name)

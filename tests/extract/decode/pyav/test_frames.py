@@ -36,6 +36,7 @@ def check(path, contract, turns=0):
     assert np.array_equal(frames, expected_frames(path, contract, turns))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contract", [OMNIVORE, SLOWFAST, SMALL], ids=["224", "256", "31 x 35"])
 @pytest.mark.parametrize(
     ("size", "options"),
@@ -70,6 +71,7 @@ def test_the_tag_is_followed_where_the_contract_says_so(tmp_path, tag):
     check(path, replace(OMNIVORE, color="tagged"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(322, 182), (182, 322), (640, 360)])
 @pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (180, 2), (270, 3)])
 @pytest.mark.parametrize("view", ["whole", "left"])

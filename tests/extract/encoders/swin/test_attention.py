@@ -73,6 +73,7 @@ def trunks(request):
     return both_trunks(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
 def test_features_are_torchvisions_at_every_size(trunks, size):
     ours, theirs = trunks
@@ -83,6 +84,7 @@ def test_features_are_torchvisions_at_every_size(trunks, size):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(60))
 @torch.no_grad()
 def test_a_stage_is_torchvisions_on_any_grid_and_window(seed):
@@ -186,6 +188,7 @@ def edited_as_data(trunk):
     trunk.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize(
     "change", [changed_in_place, trained, loaded, assigned, rounded, edited_as_data]
@@ -213,6 +216,7 @@ def test_weights_made_for_inference_are_watched_too():
         torch.testing.assert_close(ours(pixels), theirs(pixels), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_sizes_and_batches_may_alternate(trunks):
     ours, theirs = trunks

@@ -37,6 +37,7 @@ def test_parameters_are_shared_and_the_original_is_left_alone(trunk):
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_fixed_trunk_is_traced_along_our_way(trunk):
     pixels = torch.randn(2, 3, 16, 48, 64)

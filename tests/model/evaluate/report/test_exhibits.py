@@ -17,6 +17,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_numbers_in_the_tables_are_those_of_the_answers(written):
     folder, _, result, answers, split, _ = written
     rows = {(r["task"], r["metric"]): r for r in table(folder / "val" / "metrics.csv")}

@@ -1,6 +1,8 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from tests.model.evaluate.report.synthetic_report import HOSTILE
 
 
@@ -19,6 +21,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_the_page_is_sound_and_asks_nobody_for_anything(written):
     folder, page, *_ = written
     tags = Tags()

@@ -34,6 +34,7 @@ def test_the_figures_can_be_read_back(written):
     assert low <= found["model"]["ar"]["verb_top1"] <= high
 
 
+@pytest.mark.slow
 def test_the_same_run_writes_the_same_bytes(answered, written, tmp_path):
     folder, *_ = written
     write_report(tmp_path, FACTS, [make_result(*answered, make_exhibits(*answered))])

@@ -66,6 +66,7 @@ def train(world, config=CONFIG):
     return model
 
 
+@pytest.mark.slow
 def test_features_tell_the_nouns_apart(world):
     model = train(world)
     encoder = TorchEncoder("tiny", SWIN, CONTRACT, model.trunk)
@@ -75,6 +76,7 @@ def test_features_tell_the_nouns_apart(world):
     assert found.tolist() == [record.noun for record in world.actions]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_whatever_the_number_of_threads(world):
     varied = dataclasses.replace(
         CONFIG,

@@ -16,6 +16,7 @@ from tests.support.factories import NUM_LABELS, TINY
 from weights.bundle import load_bundle, save_bundle
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", LABELS)
 def test_every_method_answers_every_task_and_is_the_same_from_disk(bench, method):
     again = TrainingPipeline(bench.trainer, bench.ledger, "samples")
@@ -59,6 +60,7 @@ def tuning(bench, **change):
     return TrainingPipeline(trainer, bench.ledger, "samples")
 
 
+@pytest.mark.slow
 def test_known_heads_learn_only_when_they_are_told_to(bench):
     part = Training("egopack", ("oscc",))
     tensors = tuning(bench, tune_heads=True).tensors(part)
@@ -69,6 +71,7 @@ def test_known_heads_learn_only_when_they_are_told_to(bench):
     assert not any(name.startswith("tuned.heads") for name in bench.tensors(part))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune_backbone", [True, False])
 def test_tuned_heads_come_back_from_disk_and_from_a_bundle(bench, tmp_path, tune_backbone):
     heads = tuning(bench, tune_heads=True, tune_backbone=tune_backbone)
@@ -91,6 +94,7 @@ def test_tuned_heads_come_back_from_disk_and_from_a_bundle(bench, tmp_path, tune
         torch.testing.assert_close(values, before[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("heads", [True, False])
 def test_the_backbone_hears_through_heads_that_learn_and_only_through_them(bench, heads):
     part = Training("egopack", ("oscc",))
@@ -133,6 +137,7 @@ def test_an_ablation_changes_the_skill_and_nothing_under_it(bench):
     assert [len(found) for found in layers] == [TINY.interaction_layers, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [("fusion", "mean"), ("fusion", "features"), ("distance", "l2"), ("num_neighbours", 1)],

@@ -26,6 +26,7 @@ def all_kinds(folder):
     return bundle
 
 
+@pytest.mark.slow
 def test_nothing_that_the_bundle_had_is_changed(folder, all_kinds):
     before, after = load_bundle(folder / "bundle"), load_bundle(all_kinds)
     for name, facts in before.manifest.files.items():

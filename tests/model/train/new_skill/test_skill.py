@@ -1,3 +1,5 @@
+import pytest
+
 from model.predict.predictor import Predictor
 from model.train.__main__ import main as train
 from tests.model.train.new_skill.learning import answer, learn
@@ -22,6 +24,7 @@ def test_without_the_backpack_only_the_tasks_own_head_votes(folder):
     assert set(answer(out, {"hand"}).segments[0].evidence.votes["hand.hand"]) == {"own"}
 
 
+@pytest.mark.slow
 def test_what_the_features_tell_is_learnt(folder):
     """Labels that say in which half of the values a video's first feature lies are learnt."""
     store = write_features(folder / "features", Predictor.from_bundle(folder / "bundle").encoder)

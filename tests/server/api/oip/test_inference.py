@@ -68,6 +68,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inputs", "more", "status", "word"), WRONG, ids=lambda v: str(v)[:30])
 def test_a_wrong_inference_is_refused_as_the_protocol_says(served, inputs, more, status, word):
     if "JSON" in word and status == 400:  # httpx will not write what is no JSON

@@ -111,6 +111,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_features_that_are_not_this_encoders_are_refused(served, name):
     body = WRONG[name](served)

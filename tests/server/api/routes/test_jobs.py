@@ -129,6 +129,7 @@ def test_pages_lead_through_all_jobs(served):
     assert_problem(served.http.get("/v1/jobs/no-such-job"), 404, "not-found")
 
 
+@pytest.mark.slow
 def test_the_end_is_announced_with_a_signature(serve_jobs):
     served = serve_jobs(webhook_secret=SECRET, webhook_allow_http=True, webhook_allow_private=True)
     with receiving() as receiver:

@@ -132,6 +132,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "status", "code"), BAD, ids=lambda v: str(v)[:40])
 def test_a_bad_request_is_refused_as_a_problem_and_the_next_one_is_answered(
     serve, call, status, code

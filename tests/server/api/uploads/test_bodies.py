@@ -45,6 +45,7 @@ def send(served, door, body):
     return served.http.post(path, content=body, headers={**kind, **headers})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_legal_form_is_taken_at_every_door(served, door, variant):
@@ -55,6 +56,7 @@ def test_every_legal_form_is_taken_at_every_door(served, door, variant):
         assert answer.json()["input"]["size_bytes"] == len(clip())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_choices_of_every_legal_form_are_heard(served, door, variant):
@@ -63,6 +65,7 @@ def test_choices_of_every_legal_form_are_heard(served, door, variant):
     assert problem["errors"][0]["pointer"] == "/timeout_s"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
     "body",
