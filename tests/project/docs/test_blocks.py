@@ -93,14 +93,13 @@ def test_what_a_page_tells_a_reader_to_run_runs(page, checkout, server):
     carry_out_all(runnable(page), checkout, server.url)
 
 
-@pytest.mark.slow(6)
+@pytest.mark.slow(40)
 @pytest.mark.service
 @pytest.mark.parametrize("page", pages_that_run(slow=True), ids=name_of)
 def test_a_page_runs_with_all_that_takes_longer(page, checkout, server):
     carry_out_all(runnable(page, slow=True), checkout, server.url)
 
 
-@pytest.mark.slow(75)
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_a_block_says_what_it_is_and_hides_no_command(block):
     assert block.language in (*RUN, *READ), f"{block}: {block.language or 'no'} language"
