@@ -186,6 +186,11 @@ def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
+def shrink(image: Image, width: int, height: int) -> Image:
+    """Returns the image resized by averaging areas, as a good reader would."""
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
 def to_yuv(image: Image) -> np.ndarray:
     """Returns (3H/2, W) planar YUV 4:2:0, BT.601 limited range."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420))

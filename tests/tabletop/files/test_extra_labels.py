@@ -125,3 +125,14 @@ def test_a_world_still_needs_a_folder(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "--out is missing" in capsys.readouterr().err
+
+
+def test_labels_are_those_of_the_world_in_the_folder(
+    tiny_world, tiny_config, tmp_path, monkeypatch
+):
+    path = tmp_path / "labels.csv"
+    arguments = ["tabletop", "--out", str(tiny_world), "--labels", str(path), "--task", "sound"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    main()
+    write_labels("sound", tiny_config, tmp_path / "same.csv")
+    assert path.read_text() == (tmp_path / "same.csv").read_text()
