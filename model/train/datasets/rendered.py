@@ -55,13 +55,16 @@ class RenderOptions(argparse.Namespace):
 def main(argv: list[str]) -> int:
     """Runs the command; returns 0, or 2 when the folder or the bundle cannot be used."""
     options = _parse(argv)
-    config = WorldConfig(
-        seed=options.seed,
-        train_videos=options.train_videos,
-        val_videos=options.val_videos,
-        test_videos=options.test_videos,
-    )
     try:
+        contract = _encoder(options.bundle, None).contract
+        config = WorldConfig(
+            seed=options.seed,
+            train_videos=options.train_videos,
+            val_videos=options.val_videos,
+            test_videos=options.test_videos,
+            width=2 * contract.crop_width,  # drawn twice as large and averaged, as a camera would
+            height=2 * contract.crop_height,
+        )
         with progress_bar("render") as progress:
             render_world(options.out, config, options.bundle, jobs=options.jobs, progress=progress)
     except (ExtractError, ModelError, TabletopError, WeightsError) as error:

@@ -1,6 +1,7 @@
 """A world rendered straight to features, beside the same world as videos."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,11 +11,12 @@ from extract.features.extractor import Extractor
 from extract.features.store import FeatureStore
 from model.errors import SettingInvalid
 from model.train.__main__ import main as train
+from model.train.datasets import rendered as rendered_world
 from model.train.datasets.rendered import FEATURES, WORLD, render_world
 from model.train.datasets.tabletop import prepare_world
 from tabletop.errors import WorldMismatch
-from tabletop.files.world import write_video, write_world
-from tabletop.story.script import SMOKE, write_script
+from tabletop.files.world import read_config, write_video, write_world
+from tabletop.story.script import SMOKE, WorldConfig, write_script
 from weights import SHIPPED_BUNDLE
 
 pytestmark = pytest.mark.slow
@@ -100,6 +102,21 @@ def test_an_encoder_of_another_frame_rate_is_refused(tmp_path):
     with pytest.raises(SettingInvalid, match=r"takes 30 frames a second, the world has 25"):
         render(tmp_path, replace(CONFIG, fps=25))
     assert not any(tmp_path.iterdir())
+
+
+def test_the_command_draws_in_twice_the_size_of_the_crop_and_says_how_to_go_on(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(
+        rendered_world, "WorldConfig", partial(WorldConfig, actions_per_video=(1, 1))
+    )
+    counts = [f"--{split}-videos=1" for split in ("train", "val", "test")]
+    assert train(["render", "--out", str(tmp_path), "--seed", "4", "--jobs", "1", *counts]) == 0
+    assert capsys.readouterr().out.split() == [
+        "--data", str(tmp_path / WORLD), "--features", str(tmp_path / FEATURES)
+    ]  # fmt: skip
+    config = read_config(tmp_path / WORLD)
+    assert (config.width, config.height, config.seed) == (256, 192, 4)
 
 
 def test_the_command_refuses_a_folder_of_another_world(rendered, capsys):
