@@ -42,11 +42,7 @@ def interval(
         level: share of the resampled means inside the interval.
         seed: of the draws.
     """
-    if len(np.unique(groups)) < 2:
-        return None
-    means = resampled_means(values, groups, draws=draws, seed=seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
+    return paired_interval(values[None], groups, draws=draws, level=level, seed=seed)
 
 
 def paired_interval(

@@ -186,8 +186,9 @@ def _parse(argv: list[str]) -> ReproduceOptions:
         prog="python -m model.train reproduce",
         description="Trains every method of the paper's tables with several seeds, in parallel on "
         "all cores, and prints mean and standard deviation of every task's metrics; beside the "
-        "paper's figures when the data is Ego4D. Rerun it after an interruption: finished parts "
-        "are cached.",
+        "paper's figures when the data is Ego4D; and which differences to MTL and MTL + FT are "
+        "real, by paired intervals over videos and seeds. Rerun it after an interruption: finished "
+        "parts are cached.",
     )
     add_training_arguments(parser)
     parser.set_defaults(data=Path("work/tabletop/world"))

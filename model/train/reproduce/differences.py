@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Difference:
         reference: method that is subtracted.
         method: that is compared.
         column: (task, metric), one of `METRICS`.
+        seeds: that both were trained with.
         value: mean over samples, averaged over seeds.
         bounds: 95 % interval; None for samples of one video.
     """
@@ -35,6 +37,7 @@ class Difference:
     reference: str
     method: str
     column: tuple[str, str]
+    seeds: int
     value: float
     bounds: Interval | None
 
@@ -58,9 +61,9 @@ class Difference:
         task, metric = self.column
         low, high = self.bounds or (None, None)
         return {
-            "split": self.split, "reference": self.reference, "method": self.method, "task": task,
-            "metric": metric, "difference": self.value, "low": low, "high": high,
-            "is_real": int(self.is_real),
+            "split": self.split, "reference": self.reference, "method": self.method,
+            "task": task, "metric": metric, "seeds": self.seeds, "difference": self.value,
+            "low": low, "high": high, "is_real": int(self.is_real),
         }  # fmt: skip
 
 
@@ -78,22 +81,36 @@ def find_differences(
         tasks: all that were trained.
         samples: split -> task -> samples, for the video of each.
     """
-    found = []
-    for split in (s for s in samples if s != "train"):
-        for reference in (r for r in REFERENCES if r in methods):
-            for method in (m for m in methods if m != reference):
-                for column in METRICS:
-                    pair = [_values(scores, m, tasks, split, column) for m in (method, reference)]
-                    seeds = sorted(set(pair[0]) & set(pair[1]))
-                    if not seeds:
-                        continue
-                    gaps = np.stack([pair[0][seed] - pair[1][seed] for seed in seeds])
-                    known = ~np.isnan(gaps[0])
-                    groups = samples[split][column[0]].video_offset.numpy()
-                    bounds = paired_interval(gaps[:, known], groups[known])
-                    value = float(gaps[:, known].mean())
-                    found.append(Difference(split, reference, method, column, value, bounds))
-    return found
+    splits = [split for split in samples if split != "train"]
+    references = [method for method in REFERENCES if method in methods]
+    found = [
+        _difference(scores, (method, reference), tasks, split, column, samples[split])
+        for split, reference, method, column in product(splits, references, methods, METRICS)
+        if method != reference and column[0] in tasks
+    ]
+    return [difference for difference in found if difference is not None]
+
+
+def _difference(
+    scores: Sequence[Score],
+    pair: tuple[str, str],
+    tasks: tuple[str, ...],
+    split: str,
+    column: tuple[str, str],
+    samples: Mapping[str, Samples],
+) -> Difference | None:
+    """Returns the first method's difference to the second; None where one was not trained."""
+    method, reference = pair
+    ours, theirs = (_values(scores, m, tasks, split, column) for m in pair)
+    seeds = sorted(set(ours) & set(theirs))
+    if not seeds:
+        return None
+    gaps = np.stack([ours[seed] - theirs[seed] for seed in seeds])
+    known = ~np.isnan(gaps[0])
+    groups = samples[column[0]].video_offset.numpy()  # a video's first row identifies it
+    bounds = paired_interval(gaps[:, known], groups[known])
+    value = float(gaps[:, known].mean())
+    return Difference(split, reference, method, column, len(seeds), value, bounds)
 
 
 def _values(
@@ -134,9 +151,11 @@ def summarise(found: Sequence[Difference], split: str) -> str:
     """Returns which differences on a split are real, EgoPack's to MTL + FT in any case."""
     mine = [d for d in found if d.split == split]
     real = [d for d in mine if d.is_real]
+    fewest = min(d.seeds for d in mine)
+    drawn = f"videos and {fewest} seeds" if fewest > 1 else "videos, with a single seed"
     text = (
         f"On {split}, {len(real)} of {len(mine)} differences are real: their paired 95 % interval, "
-        f"over videos and seeds, excludes 0 (by chance {len(mine) * (1 - LEVEL):.0f} would)."
+        f"over {drawn}, excludes 0 (by chance {len(mine) * (1 - LEVEL):.0f} would)."
     )
     for reference in dict.fromkeys(d.reference for d in mine):
         for word, is_better in (("Better", True), ("Worse", False)):

@@ -69,7 +69,8 @@ def test_differences_of_methods_are_of_the_figures_in_the_table(work):
     assert {row[:3] for row in differences} == {
         (split, "mtl-ft", method) for split in ("val", "test") for method in ("mlp", "egopack")
     }
-    for split, reference, method, task, metric, value, *interval in differences:
+    for split, reference, method, task, metric, seeds, value, *interval in differences:
+        assert seeds == "2"
         ours, theirs = (scores[split, m, task, metric] for m in (method, reference))
         assert float(value) == pytest.approx(fmean(ours) - fmean(theirs), abs=1e-5)
         assert interval == ["", "", "0"]

@@ -87,9 +87,10 @@ def test_a_paired_interval_agrees_with_a_loop_over_draws_of_videos_and_seeds():
     np.testing.assert_allclose(found, np.quantile(naive, [0.025, 0.975]))
 
 
-def test_one_seed_gives_the_interval_of_its_differences():
+def test_an_interval_is_of_the_quantiles_of_resampled_means():
     values, groups = clustered(np.random.default_rng(4))
-    assert paired_interval(values[None], groups) == interval(values, groups)
+    means = resampled_means(values, groups, draws=2000, seed=3)
+    assert interval(values, groups, seed=3) == pytest.approx(np.quantile(means, [0.025, 0.975]))
 
 
 def test_95_of_100_paired_intervals_hold_the_truth_and_they_narrow_with_more_videos():

@@ -69,7 +69,15 @@ def test_a_method_does_not_differ_from_one_of_the_same_answers(samples, difficul
     scores += scores_of("mtl-ft", lambda seed: difficulty + seed)
     found = find_differences(scores, METHODS, ALL_TASKS, samples)
     assert {(d.value, d.bounds, d.is_real) for d in found} == {(0.0, (0.0, 0.0), False)}
-    assert "On test, 0 of 12 differences are real" in summarise(found, "test")
+    text = summarise(found, "test")
+    assert "On test, 0 of 12 differences are real" in text
+    assert "over videos and 3 seeds" in text
+
+
+def test_a_single_seed_is_said(samples, difficulty):
+    scores = [s for s in all_scores(difficulty, {"mtl": 0.0, "mtl-ft": 0.1}) if s.seed == 0]
+    found = find_differences(scores, METHODS, ALL_TASKS, samples)
+    assert "over videos, with a single seed" in summarise(found, "test")
 
 
 def test_what_only_some_seeds_gain_is_not_real(samples, difficulty):
