@@ -10,7 +10,7 @@ from tqdm import tqdm
 from tabletop.files.contact_sheet import write_sheet
 from tabletop.files.extra_labels import LABELLERS, write_labels
 from tabletop.files.sample_clip import write_sample
-from tabletop.files.world import write_world
+from tabletop.files.world import read_config, write_world
 from tabletop.story.script import SMOKE, WorldConfig
 
 
@@ -39,7 +39,8 @@ def main() -> None:
     add("--workers", type=int, default=os.cpu_count() or 1,
         help="rendering processes (default: one per core)")
     add("--sheet", type=Path, help="picture file for a contact sheet of the world in --out")
-    add("--labels", type=Path, help="CSV file for the labels of --task, without writing a world")
+    add("--labels", type=Path,
+        help="CSV file for the labels of --task: of the world in --out, else of one not written")
     add("--task", choices=list(LABELLERS), default="hand",
         help="task of --labels (default: %(default)s)")
     add("--sample", type=Path, help="folder for a clip of the world in --out and its labels")
@@ -47,7 +48,8 @@ def main() -> None:
     arguments = parser.parse_args(namespace=Options())
     config = dataclasses.replace(SMOKE if arguments.smoke else WorldConfig(), seed=arguments.seed)
     if arguments.labels is not None:
-        write_labels(arguments.task, config, arguments.labels)
+        world = config if arguments.out is None else read_config(arguments.out)
+        write_labels(arguments.task, world, arguments.labels)
         return
     if arguments.out is None:
         parser.error("--out is missing: the folder of the world")

@@ -38,6 +38,7 @@ TESTED_BY: dict[str, str] = {
     "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
     "model/train/datasets/ego4d.py": "tests/project/end_to_end/test_ego4d.py",
+    "model/train/datasets/rendered.py": "tests/project/end_to_end/test_render.py",
     "model/train/datasets/tabletop.py": "tests/project/end_to_end/test_train.py",
     "model/train/reproduce/report.py": "tests/project/end_to_end/test_reproduce.py",
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",

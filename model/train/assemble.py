@@ -13,7 +13,7 @@ from extract.runtime.onnx_export import export_encoder, is_exportable
 from model.config import Learning, ModelConfig
 from model.data.samples import Samples
 from model.evaluate.calibration import Calibration, TaskModel, calibrate, collect_logits
-from model.evaluate.scoring import Metrics, score_logits
+from model.evaluate.scoring import Metrics, PerSample, per_sample, summarise
 from model.evaluate.tables import format_table
 from model.evaluate.unseen import baselines
 from model.nn.skill_set import Backbone, SkillSet
@@ -42,8 +42,10 @@ def score_splits(
     config: ModelConfig,
     *,
     seed: int = 0,
-) -> tuple[dict[str, Calibration], dict[str, Metrics]]:
-    """Returns temperatures fitted on val, and the metrics of val and, where labelled, of test.
+) -> tuple[dict[str, Calibration], dict[str, Metrics], dict[str, PerSample]]:
+    """Returns temperatures fitted on val, then metrics and per-sample values of both splits.
+
+    Test is scored where it has labels; values are those whose mean is a metric.
 
     Args:
         models: task -> model.
@@ -54,17 +56,21 @@ def score_splits(
     collected = {s: collect_logits(models, samples[s], config) for s in samples if s != "train"}
     fitted = calibrate(*collected["val"])
     temperature = {name: c.temperature for name, c in fitted.items()}
-    metrics = {
-        split: score_logits(logits, labels, samples[split], config, temperature, seed=seed)
+    values = {
+        split: per_sample(logits, labels, samples[split], config, seed=seed)
         for split, (logits, labels) in collected.items()
     }
-    return fitted, metrics
+    metrics = {
+        split: summarise(values[split], logits, labels, samples[split], temperature)
+        for split, (logits, labels) in collected.items()
+    }
+    return fitted, metrics, values
 
 
 def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str, object]:
     """Returns the manifest's calibration, metrics and baselines; see `score_splits`."""
     samples, config = prepared.samples, learning.model
-    fitted, metrics = score_splits(skills.task_models(), samples, config)
+    fitted, metrics, _ = score_splits(skills.task_models(), samples, config)
     return {
         "calibration": {name: asdict(c) for name, c in fitted.items()},
         "metrics": metrics,

@@ -149,13 +149,20 @@ class Canvas:
         cv2.multiply(patch, mask, dst=patch, scale=1.0 / 255.0)
 
 
+def padded(image: Image) -> Image:
+    """Returns the image with a fourth channel, as `warp` takes it."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA))
+
+
 def warp(image: Image, matrix: np.ndarray, width: int, height: int) -> Image:
-    """Returns the image moved by a (2, 3) matrix of pixels to pixels."""
-    return np.asarray(
-        cv2.warpAffine(
-            image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+    """Returns a `padded` image moved by a (2, 3) matrix of pixels to pixels, (height, width, 3).
+
+    OpenCV moves four channels more than twice as fast as three, to the same values.
+    """
+    moved = cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    return np.asarray(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB))
 
 
 def blend(p: Image, q: Image) -> Image:
@@ -184,6 +191,11 @@ def expose(image: Image, light: Image, gain: float, noise: Image) -> Image:
 def enlarge(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Returns the array resized smoothly."""
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def shrink(image: Image, width: int, height: int) -> Image:
+    """Returns the image resized by averaging areas, as a good reader would."""
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def to_yuv(image: Image) -> np.ndarray:

@@ -13,6 +13,7 @@ from tabletop.drawing.canvas import (
     blend,
     enlarge,
     expose,
+    padded,
     smear,
     warp,
 )
@@ -56,7 +57,7 @@ class Renderer:
         back = [[1 / scale, 0.0, -_HALF_W], [0.0, 1 / scale, -_HALF_H], [0.0, 0.0, 1.0]]
         self._unpaint = np.array(back)
         self._table = self._paint_table(rng)
-        self._canvas, self._canvas_key = self._table, -1
+        self._canvas, self._canvas_key = padded(self._table), -1
         self._light = self._paint_light()
         noise = rng.normal(16.0, looks.noise, (_NOISES, height, width, 1))
         noise = noise + rng.normal(0.0, 0.5 * looks.noise, (_NOISES, height, width, 3))
@@ -124,10 +125,10 @@ class Renderer:
         return np.column_stack([turn, middle - turn @ np.array(moment.camera)])
 
     def _set_table(self, moment: Moment) -> None:
-        self._canvas, self._canvas_key = self._table.copy(), moment.still_key
-        canvas = Canvas(self._canvas, self._paint)
+        canvas = Canvas(self._table.copy(), self._paint)
         for thing in moment.still:
             self._draw_thing(canvas, thing)
+        self._canvas, self._canvas_key = padded(canvas.image), moment.still_key
 
     def _draw_thing(self, canvas: Canvas, thing: Thing) -> None:
         look = self._looks.things[thing.noun]

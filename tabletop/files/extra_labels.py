@@ -1,12 +1,14 @@
-"""Labels files of two further tasks, `hand` and `recipe`, from a world's scripts.
+"""Labels files of further tasks, from a world's scripts.
 
-`hand`: the acting hands; `left` and `right` follow from positions, `both` from the verb. `recipe`:
-the recipe of an action. The windows are those of the action annotations.
+Two tasks that an action's verb and noun do not tell: `hand`, the acting hands (`left` and `right`
+follow from positions, `both` from the verb), and `recipe`, the recipe of an action. Four that they
+tell alone: `effect`, `tool`, `object` and `sound`. The windows are those of the action annotations.
 """
 
 import csv
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from tabletop.files.annotations import annotate_actions
@@ -15,6 +17,7 @@ from tabletop.motion.motions import perform
 from tabletop.motion.poses import REST, Cue
 from tabletop.motion.scene import Scene
 from tabletop.story.recipes import SPLITS
+from tabletop.story.rules import CHANGING, INVERSE, TOOL_OF, TOOLS
 from tabletop.story.script import Script, WorldConfig, rng_of, write_plot, write_script
 
 HANDS = ("left", "right", "both")
@@ -42,9 +45,61 @@ def _recipes(config: WorldConfig, script: Script) -> list[str]:
     return list(write_plot(config, script.split, script.index).recipes)
 
 
+def effect_of(verb: str, noun: str) -> str:
+    """Returns whether an action can be undone, if it changes anything but a place."""
+    if verb in ("take", "put", "move"):
+        return "transport"
+    if verb not in CHANGING:
+        return "none"
+    return "reversible" if verb in INVERSE or verb in INVERSE.values() else "irreversible"
+
+
+def tool_of(verb: str, noun: str) -> str:
+    """Returns what an action is done with."""
+    return TOOL_OF.get(verb, "hand")
+
+
+_FOOD = ("bread", "carrot", "cucumber", "egg")
+_VESSELS = ("bottle", "bowl", "cup", "jar", "jug")  # hold liquids
+
+
+def object_of(verb: str, noun: str) -> str:
+    """Returns the kind of thing that is acted on."""
+    kinds = {"food": _FOOD, "vessel": _VESSELS, "tool": TOOLS}
+    return next((kind for kind, nouns in kinds.items() if noun in nouns), "other")
+
+
+_HARD = ("bottle", "bowl", "box", "brick", "cup", "jar", "jug", "knife", "pen", "plate", "spoon")
+_LONG = ("cut", "peel", "pour", "stir", "wipe")  # whatever the noun
+_SHORT = ("attach", "crack", "detach", "turn-off", "turn-on")
+_SHORT_IF_HARD = ("close", "move", "open", "put")
+
+
+def sound_of(verb: str, noun: str) -> str:
+    """Returns what would be heard: a noise that goes on, a click or knock, or nothing."""
+    is_hard = noun in _HARD
+    if verb in _LONG or (verb == "shake" and is_hard) or (verb, noun) == ("turn-on", "radio"):
+        return "long"
+    return "short" if verb in _SHORT or (verb in _SHORT_IF_HARD and is_hard) else "none"
+
+
+OF_ACTIONS: dict[str, Callable[[str, str], str]] = {
+    "effect": effect_of,
+    "tool": tool_of,
+    "object": object_of,
+    "sound": sound_of,
+}
+"""Task -> function from an action's verb and noun to its label."""
+
+
+def _told_by(label_of: Callable[[str, str], str], _: WorldConfig, script: Script) -> list[str]:
+    return [label_of(action.verb, action.noun) for action in script.actions]
+
+
 LABELLERS: dict[str, Callable[[WorldConfig, Script], list[str]]] = {
     "hand": _hands,
     "recipe": _recipes,
+    **{task: partial(_told_by, label_of) for task, label_of in OF_ACTIONS.items()},
 }
 """Task -> function that returns one label per action of a script."""
 

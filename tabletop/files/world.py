@@ -67,8 +67,7 @@ def write_world(
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
-    _claim(root, config)
-    scripts = [write_script(config, s, i) for s in SPLITS for i in range(config.videos_of(s))]
+    scripts = claim_world(root, config)
     folder = root / VIDEO_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     missing = [s for s in scripts if not _is_finished(folder / f"{s.video_uid}.mp4", config)]
@@ -82,8 +81,50 @@ def write_world(
             progress(done, len(scripts))
     for leftover in folder.glob(".*.partial"):  # of a run that was killed
         leftover.unlink()
+    finish_world(root, scripts, config)
+
+
+def claim_world(root: Path, config: WorldConfig) -> list[Script]:
+    """Makes a folder that of a world, and returns the world's scripts, split by split.
+
+    Raises:
+        WorldMismatch: `root` holds a world of another config.
+    """
+    if (root / WORLD_FILE).exists():
+        there = read_config(root)
+        if there != config:
+            raise WorldMismatch(
+                f"{root} holds another world ({there.to_dict()}); expected {config.to_dict()}: "
+                "choose another folder"
+            )
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        _write_json(root / WORLD_FILE, _identity(config))
+    return [write_script(config, s, i) for s in SPLITS for i in range(config.videos_of(s))]
+
+
+def finish_world(root: Path, scripts: list[Script], config: WorldConfig) -> None:
+    """Writes the annotations of all splits, and the statistics into the world's file."""
     _write_annotations(root, scripts, config)
     _write_json(root / WORLD_FILE, {**_identity(config), "statistics": describe(scripts, config)})
+
+
+def read_config(root: Path) -> WorldConfig:
+    """Returns the config of the world in a folder.
+
+    Raises:
+        WorldMismatch: it holds no world, or one of another version of the generator.
+    """
+    path = root / WORLD_FILE
+    if not path.is_file():
+        raise WorldMismatch(f"{root}: no generated world, there is no {WORLD_FILE}")
+    there = json.loads(path.read_text())
+    if there.get("version") != WORLD_VERSION:
+        raise WorldMismatch(
+            f"{path}: a world of version {there.get('version')}, expected {WORLD_VERSION}: "
+            "write it again in another folder"
+        )
+    return WorldConfig.from_dict(there["config"])
 
 
 def fingerprint(config: WorldConfig) -> str:
@@ -155,21 +196,6 @@ def _identity(config: WorldConfig) -> dict[str, Any]:
         "fingerprint": fingerprint(config),
         "config": config.to_dict(),
     }
-
-
-def _claim(root: Path, config: WorldConfig) -> None:
-    """Writes the config to the folder, or checks the one that is there."""
-    path = root / WORLD_FILE
-    if not path.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        _write_json(path, _identity(config))
-        return
-    there = json.loads(path.read_text())
-    if there.get("fingerprint") != fingerprint(config):
-        raise WorldMismatch(
-            f"{root} holds another world ({there.get('config')}, version {there.get('version')}); "
-            f"expected {config.to_dict()}, version {WORLD_VERSION}: choose another folder"
-        )
 
 
 def _is_finished(path: Path, config: WorldConfig) -> bool:

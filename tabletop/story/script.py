@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,12 @@ class WorldConfig:
     def to_dict(self) -> dict[str, int | list[int]]:
         """Returns plain values, as written to world.json."""
         return {**asdict(self), "actions_per_video": list(self.actions_per_video)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "WorldConfig":
+        """Rebuilds a config from what `to_dict` returned."""
+        least, most = values["actions_per_video"]
+        return cls(**{**values, "actions_per_video": (least, most)})
 
 
 SMOKE = WorldConfig(

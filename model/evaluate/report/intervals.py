@@ -1,4 +1,4 @@
-"""Bootstrap confidence intervals of the mean of per-sample values."""
+"""Bootstrap confidence intervals: of a mean of per-sample values, of a paired difference."""
 
 from typing import Literal, NamedTuple
 
@@ -42,10 +42,35 @@ def interval(
         level: share of the resampled means inside the interval.
         seed: of the draws.
     """
+    return paired_interval(values[None], groups, draws=draws, level=level, seed=seed)
+
+
+def paired_interval(
+    differences: Values,
+    groups: NDArray[np.int64],
+    *,
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval | None:
+    """Returns the interval of the mean difference of two trained methods; None below two groups.
+
+    Groups of samples are drawn as in `interval`, the same for every training seed, and training
+    seeds are drawn, too. Whatever makes a video hard, or a seed good, for both methods cancels.
+
+    Args:
+        differences: (S, M) value of one method minus that of the other, for each seed and sample.
+        groups: (M,) samples with the same number are drawn together.
+        draws: resampled splits.
+        level: share of the resampled differences inside the interval.
+        seed: of the draws.
+    """
     if len(np.unique(groups)) < 2:
         return None
-    means = resampled_means(values, groups, draws=draws, seed=seed)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    means = np.stack([resampled_means(d, groups, draws=draws, seed=seed) for d in differences])
+    picked = np.random.default_rng([seed, 1]).integers(len(means), size=means.T.shape)
+    mixed = np.take_along_axis(means.T, picked, axis=1).mean(axis=1)
+    low, high = np.quantile(mixed, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 

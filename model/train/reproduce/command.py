@@ -16,6 +16,7 @@ from model.data.annotations import DataRoot
 from model.data.missing import LEFT_OUT
 from model.errors import ModelError, SettingInvalid
 from model.evaluate.paper import SUBSETS, WINDOWS, learnt_from_ego4d
+from model.evaluate.report.write import write_csv
 from model.train.datasets.ego4d import prepare_ego4d
 from model.train.datasets.prepared import Prepared
 from model.train.datasets.tabletop import prepare_world
@@ -24,6 +25,7 @@ from model.train.methods.trainer import LABELS, Training, has_backpack, parts_of
 from model.train.options import TrainingOptions, add_training_arguments, check_options, override
 from model.train.pipeline import plan, typical_seconds
 from model.train.presets import EGO4D, TABLETOP, brief
+from model.train.reproduce.differences import difference_table, find_differences, summarise
 from model.train.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
 from model.train.reproduce.report import build_sweeps, build_tables, write_reproduction
 from tabletop.errors import TabletopError
@@ -134,15 +136,23 @@ def _report(
         lta_windows=options.lta_windows,
     )
     sweeps = build_sweeps(scores, learning.model)
-    print("\n\n".join(table.to_markdown() for table in tables))
+    differences = find_differences(scores, options.methods, options.tasks, prepared.samples)
+    tables += [
+        difference_table(differences, split, reference)
+        for split, reference in dict.fromkeys((d.split, d.reference) for d in differences)
+    ]
+    said = [summarise(differences, s) for s in dict.fromkeys(d.split for d in differences)]
+    print("\n\n".join([*(table.to_markdown() for table in tables), *said]))
     counts = {split: {t: len(x) for t, x in by.items()} for split, by in prepared.samples.items()}
     facts = [
         f"Data: {prepared.data}; samples {json.dumps(counts)}.",
         f"Seeds: {', '.join(map(str, range(options.seeds)))}; mean ± standard deviation.",
     ]
+    facts += said
     if gone := prepared.facts.get(LEFT_OUT):
         facts.append(f"Left out for want of features: {json.dumps(gone)}.")
     note = "" if from_ego4d else "Tabletop numbers are not Ego4D numbers."
+    write_csv(options.out / "differences.csv", [d.row() for d in differences])
     write_reproduction(options.out, scores, tables, sweeps, facts=facts, note=note)
     print(options.out / "report.html", file=sys.stderr)
 
@@ -176,8 +186,9 @@ def _parse(argv: list[str]) -> ReproduceOptions:
         prog="python -m model.train reproduce",
         description="Trains every method of the paper's tables with several seeds, in parallel on "
         "all cores, and prints mean and standard deviation of every task's metrics; beside the "
-        "paper's figures when the data is Ego4D. Rerun it after an interruption: finished parts "
-        "are cached.",
+        "paper's figures when the data is Ego4D; and which differences to MTL and MTL + FT are "
+        "real, by paired intervals over videos and seeds. Rerun it after an interruption: finished "
+        "parts are cached.",
     )
     add_training_arguments(parser)
     parser.set_defaults(data=Path("work/tabletop/world"))

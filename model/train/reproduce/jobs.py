@@ -4,16 +4,18 @@ Each process prepares the data once. Finished parts and scores are cached by the
 depend on, so an interrupted run resumes and a changed setting redoes only what it affects.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from model.config import Learning
-from model.evaluate.scoring import Metrics
+from model.evaluate.scoring import Metrics, PerSample
 from model.train.assemble import score_splits
 from model.train.datasets.prepared import Prepared
 from model.train.ledger import Ledger, stage_key
@@ -34,11 +36,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Score:
-    """Metrics of one part of one seed, split -> task -> metric -> value."""
+    """Scores of one part of one seed.
+
+    Attributes:
+        part: what was trained.
+        seed: of the training.
+        metrics: split -> task -> metric -> value.
+        values: split -> task -> metric -> (M,), in the order of the split's samples.
+    """
 
     part: Training
     seed: int
     metrics: dict[str, Metrics]
+    values: dict[str, PerSample] = field(default_factory=dict)
 
 
 def plan_jobs(
@@ -130,9 +140,24 @@ def _run(job: Job) -> Score | None:
     if not job.is_scored:
         return None
 
-    def score() -> dict[str, Metrics]:
+    def score() -> dict[str, Any]:
         models = pipeline.models([job.part])
-        return score_splits(models, prepared.samples, learning.model, seed=job.seed)[1]
+        _, metrics, values = score_splits(models, prepared.samples, learning.model, seed=job.seed)
+        return {"metrics": metrics, "values": _map_values(values, np.ndarray.tolist)}
 
-    key = stage_key(pipeline.key(job.part), sorted(prepared.samples))
-    return Score(job.part, job.seed, ledger.value(f"{job.part.name}.scores", key, score))
+    key = stage_key(pipeline.key(job.part), sorted(prepared.samples), "sample by sample")
+    found = ledger.value(f"{job.part.name}.scores", key, score)
+    values = _map_values(found["values"], lambda numbers: np.array(numbers, np.float64))
+    return Score(job.part, job.seed, found["metrics"], values)
+
+
+def _map_values(
+    values: Mapping[str, Mapping[str, Mapping[str, Any]]], change: Callable[[Any], Any]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    return {
+        split: {
+            task: {metric: change(v) for metric, v in metrics.items()}
+            for task, metrics in tasks.items()
+        }
+        for split, tasks in values.items()
+    }

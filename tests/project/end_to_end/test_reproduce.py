@@ -1,9 +1,12 @@
 """Methods x tasks x seeds on a tiny world: the whole command, interrupted and run again."""
 
 import csv
+import json
 import os
+import shutil
 import signal
 import subprocess
+from statistics import fmean
 
 import pytest
 
@@ -17,7 +20,8 @@ def arguments(smoke_run, work, *more):
     return [
         "reproduce", "--data", str(smoke_run / "world"), "--bundle", str(smoke_run / "bundle"),
         "--features", str(smoke_run / "features"), "--brief", "--seeds", "2",
-        "--methods", "mlp", "egopack", "--work", str(work), "--out", str(work / "results"), *more,
+        "--methods", "mlp", "mtl-ft", "egopack",
+        "--work", str(work), "--out", str(work / "results"), *more,
     ]  # fmt: skip
 
 
@@ -52,8 +56,36 @@ def test_the_table_has_every_method_and_says_nothing_of_ego4d(work):
     rows = figures(work / "results" / "scores.csv")
     assert {(row[0], row[3], row[4]) for row in rows} == {
         (method, seed, split)
-        for method in ("mlp", "egopack") for seed in "01" for split in ("val", "test")
+        for method in ("mlp", "mtl-ft", "egopack") for seed in "01" for split in ("val", "test")
     }  # fmt: skip
+
+
+def test_differences_of_methods_are_of_the_figures_in_the_table(work):
+    """A split of this world is one video, so no difference has an interval or is real."""
+    scores = {}
+    for method, *_, split, task, metric, value in figures(work / "results" / "scores.csv"):
+        scores.setdefault((split, method, task, metric), []).append(float(value))
+    differences = figures(work / "results" / "differences.csv")
+    assert {row[:3] for row in differences} == {
+        (split, "mtl-ft", method) for split in ("val", "test") for method in ("mlp", "egopack")
+    }
+    for split, reference, method, task, metric, seeds, value, *interval in differences:
+        assert seeds == "2"
+        ours, theirs = (scores[split, m, task, metric] for m in (method, reference))
+        assert float(value) == pytest.approx(fmean(ours) - fmean(theirs), abs=1e-5)
+        assert interval == ["", "", "0"]
+    text = (work / "results" / "tables.md").read_text()
+    assert "### Difference to MTL + FT, test" in text
+    assert "EgoPack over MTL + FT: AR verb" in text
+
+
+def test_scores_of_a_run_before_samples_were_kept_are_made_again(work, smoke_run, tmp_path):
+    shutil.copytree(work, tmp_path / "work")
+    path = tmp_path / "work" / "seed-0" / "mlp-ar.scores.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({**kept, "key": "other", "value": kept["value"]["metrics"]}))
+    assert train(arguments(smoke_run, tmp_path / "work")) == 0
+    assert json.loads(path.read_text())["value"] == kept["value"]
 
 
 def test_running_again_makes_nothing_again(work, smoke_run):

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from tabletop.drawing.canvas import Canvas, ShapeBuilder, blend, save_picture, smear, to_yuv, warp
+from tabletop.drawing.canvas import (
+    Canvas,
+    ShapeBuilder,
+    blend,
+    padded,
+    save_picture,
+    smear,
+    to_yuv,
+    warp,
+)
 
 UNIT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
@@ -36,7 +45,7 @@ def test_ink_prints_one_value_with_hard_edges():
 
 def test_a_shift_by_whole_pixels_moves_them_and_repeats_the_edge():
     image = noise()
-    moved = warp(image, np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 2.0]]), 60, 40)
+    moved = warp(padded(image), np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 2.0]]), 60, 40)
     np.testing.assert_array_equal(moved[2:, 3:], image[:-2, :-3])
     np.testing.assert_array_equal(moved[0], moved[2])
 

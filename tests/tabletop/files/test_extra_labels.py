@@ -1,16 +1,28 @@
 import math
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from model.data.annotations import DataRoot
 from model.data.label_file import read_labels
+from model.data.task_file import read_task
 from tabletop.__main__ import main
-from tabletop.files.extra_labels import HANDS, LABELLERS, acting_hands, label_rows, write_labels
+from tabletop.files.extra_labels import (
+    HANDS,
+    LABELLERS,
+    OF_ACTIONS,
+    acting_hands,
+    effect_of,
+    label_rows,
+    sound_of,
+    write_labels,
+)
 from tabletop.motion.poses import REST
 from tabletop.motion.scene import Scene
 from tabletop.story.recipes import RECIPES
+from tabletop.story.rules import ALLOWED, CHANGES, CHANGING
 from tabletop.story.script import WorldConfig, rng_of
 
 
@@ -63,6 +75,43 @@ def test_a_step_of_one_recipe_only_is_told_as_that_recipe(default_scripts):
             assert label in owner[action.verb]
 
 
+@pytest.mark.parametrize("task", list(OF_ACTIONS))
+def test_the_task_file_of_an_action_task_names_its_labels(task):
+    """Every one of them occurs in each split."""
+    listed = read_task(Path(f"docs/examples/{task}.toml")).labels
+    told = {(label, split) for *_, label, split in label_rows(task, WorldConfig())}
+    assert listed is not None
+    assert told == {(label, split) for label in listed for split in ("train", "val", "test")}
+
+
+def test_what_another_action_sets_back_is_reversible():
+    """By the table of what each verb changes, not by the names of verbs."""
+    flips = {verb: (flag, before, after) for verb, (flag, before, after) in CHANGES.items()}
+    undone = {
+        verb
+        for verb, (flag, before, after) in flips.items()
+        if (flag, after, before) in flips.values()
+    }
+    for verb, nouns in ALLOWED.items():
+        effects = {effect_of(verb, noun) for noun in nouns}
+        if verb in CHANGING:
+            assert effects == {"reversible" if verb in undone else "irreversible"}
+        else:
+            assert effects <= {"transport", "none"}
+
+
+def test_a_sound_takes_verb_and_noun_to_tell():
+    told = {(v, n): sound_of(v, n) for v, nouns in ALLOWED.items() for n in nouns}
+    assert told["put", "plate"] == "short" != told["put", "cloth"]
+    assert told["shake", "box"] == "long" != told["shake", "cloth"]
+    assert told["turn-on", "radio"] == "long" != told["turn-off", "radio"]
+    for place in (0, 1):
+        sounds = {
+            key[place]: {s for k, s in told.items() if k[place] == key[place]} for key in told
+        }
+        assert max(map(len, sounds.values())) > 1
+
+
 def test_the_command_writes_the_file(tmp_path, monkeypatch):
     path = tmp_path / "deep" / "labels.csv"
     arguments = ["tabletop", "--smoke", "--labels", str(path), "--task", "recipe"]
@@ -76,3 +125,14 @@ def test_a_world_still_needs_a_folder(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "--out is missing" in capsys.readouterr().err
+
+
+def test_labels_are_those_of_the_world_in_the_folder(
+    tiny_world, tiny_config, tmp_path, monkeypatch
+):
+    path = tmp_path / "labels.csv"
+    arguments = ["tabletop", "--out", str(tiny_world), "--labels", str(path), "--task", "sound"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    main()
+    write_labels("sound", tiny_config, tmp_path / "same.csv")
+    assert path.read_text() == (tmp_path / "same.csv").read_text()

@@ -9,7 +9,7 @@ import pytest
 
 from tabletop.errors import WorldMismatch
 from tabletop.files import world as write
-from tabletop.files.world import write_world
+from tabletop.files.world import read_config, write_world
 from tabletop.story.script import write_script
 
 
@@ -113,3 +113,13 @@ def test_a_video_of_another_config_is_refused(tmp_path, tiny_world, tiny_config)
     (folder / f"{uid}.mp4").write_bytes(b"not a video")
     with pytest.raises(WorldMismatch, match="not a video of this world"):
         write_world(tmp_path, config, workers=1)
+
+
+def test_the_config_of_a_world_is_read_from_its_folder(tiny_world, tiny_config, tmp_path):
+    assert read_config(tiny_world) == tiny_config
+    with pytest.raises(WorldMismatch, match=r"there is no world\.json"):
+        read_config(tmp_path)
+    old = {**read(tiny_world / "world.json"), "version": 1}
+    (tmp_path / "world.json").write_text(json.dumps(old))
+    with pytest.raises(WorldMismatch, match="a world of version 1, expected 2"):
+        write_world(tmp_path, tiny_config, workers=1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from model.evaluate.report import intervals
-from model.evaluate.report.intervals import interval, resampled_means
+from model.evaluate.report.intervals import interval, paired_interval, resampled_means
 
 
 def test_two_groups_give_the_three_means_there_are_as_often_as_they_should():
@@ -69,3 +69,43 @@ def test_the_order_of_samples_and_the_names_of_groups_do_not_matter():
     values, groups = clustered(np.random.default_rng(4))
     order = np.random.default_rng(0).permutation(len(values))
     assert interval(values[order], groups[order] * 17) == pytest.approx(interval(values, groups))
+
+
+def test_a_paired_interval_agrees_with_a_loop_over_draws_of_videos_and_seeds():
+    g = np.random.default_rng(6)
+    gaps, groups = g.normal(size=(3, 60)), g.integers(0, 9, 60)
+    kinds, draws = np.unique(groups), 50
+    videos = np.random.default_rng(4).integers(len(kinds), size=(draws, len(kinds)))
+    seeds = np.random.default_rng([4, 1]).integers(3, size=(draws, 3))
+    naive = [
+        np.mean(
+            [np.concatenate([gaps[s, groups == kinds[v]] for v in picked]).mean() for s in some]
+        )
+        for picked, some in zip(videos, seeds, strict=True)
+    ]
+    found = paired_interval(gaps, groups, draws=draws, seed=4)
+    np.testing.assert_allclose(found, np.quantile(naive, [0.025, 0.975]))
+
+
+def test_an_interval_is_of_the_quantiles_of_resampled_means():
+    values, groups = clustered(np.random.default_rng(4))
+    means = resampled_means(values, groups, draws=2000, seed=3)
+    assert interval(values, groups, seed=3) == pytest.approx(np.quantile(means, [0.025, 0.975]))
+
+
+def test_95_of_100_paired_intervals_hold_the_truth_and_they_narrow_with_more_videos():
+    g = np.random.default_rng(7)
+    held, widths = 0, {20: 0.0, 180: 0.0}
+    for _ in range(100):
+        for videos in widths:
+            gaps, groups = clustered(g, videos, spread=0.3)
+            low, high = paired_interval(gaps + g.normal(0, 0.5, (3, len(gaps))), groups, draws=300)
+            widths[videos] += high - low
+            held += low <= 0 <= high
+    assert 0.89 <= held / 200 <= 0.99
+    assert widths[180] < widths[20] / 2
+
+
+def test_a_method_against_itself_has_an_interval_of_no_width_and_one_video_none():
+    assert paired_interval(np.zeros((3, 12)), np.arange(12) // 3) == (0.0, 0.0)
+    assert paired_interval(np.ones((3, 12)), np.zeros(12, int)) is None
