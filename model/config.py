@@ -17,6 +17,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("pooling_dropout", "head_dropout", "skill_dropout"), _SHARE),
     **dict.fromkeys(("context_dropout", "feature_dropout", "label_smoothing"), _SHARE),
     "hidden_size": (2, math.inf),
+    "future_samples": (5, 257),
 }
 """Field -> inclusive lower and exclusive upper bound."""
 
@@ -82,6 +83,10 @@ class ModelConfig:
             each segment ("segment"), or at 30 a second ("30", authors' code).
         future_temperature: what logits are divided by before LTA's futures are drawn (1 in the
             authors' code), whatever temperature makes the probabilities shown.
+        future_choice: LTA's hypotheses are drawn on their own ("independent", authors' code), or
+            chosen from `future_samples` drawn futures as a set with the least expected best-of-K
+            edit distance ("set", our choice).
+        future_samples: drawn futures that such a set is chosen from.
     """
 
     input_size: int = 1536
@@ -108,6 +113,8 @@ class ModelConfig:
     instants: Literal["centre", "start"] = "centre"
     greedy_first: bool = False
     future_temperature: float = 1.0
+    future_choice: Literal["independent", "set"] = "independent"
+    future_samples: int = 40
     keyframe_rate: Literal["segment", "30"] = "segment"
 
     def __post_init__(self) -> None:

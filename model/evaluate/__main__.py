@@ -12,7 +12,7 @@ from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples
 from model.data.task_samples import Enumeration
 from model.errors import AnnotationInvalid, ModelError
-from model.evaluate.options import EvaluateOptions, at_temperature, parse_options
+from model.evaluate.options import EvaluateOptions, parse_options, with_futures
 from model.evaluate.paper import WINDOWS, learnt_from_ego4d
 from model.evaluate.report.collect import TaskAnswers, answer_split
 from model.evaluate.report.exhibits import (
@@ -58,7 +58,7 @@ def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult
     data = DataRoot.find(options.data, options.version)
     calibration = predictor.manifest.calibration
     how = MeasureConfig(
-        at_temperature(predictor.config, options.future_temperature),
+        with_futures(predictor.config, options.future_temperature, options.future_choice),
         {key: value["temperature"] for key, value in calibration.items()},
         seed=options.seed,
         resample=options.resample,

@@ -15,10 +15,10 @@ from extract.features.track import FeatureTrack
 from extract.features.track_check import track_fault
 from model.config import ModelConfig
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
-from model.evaluate.options import at_temperature
+from model.evaluate.options import FutureChoice, with_futures
 from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import pick_nodes
-from model.predict.futures import sample_futures, seed_of
+from model.predict.futures import sample_split
 from model.score.test_set import ChallengeItem
 from model.tasks import Readout, TaskSpec
 from weights.bundle import Bundle
@@ -39,6 +39,7 @@ class ChallengeAnswerer:
         *,
         seed: int = 0,
         future_temperature: float | None = None,
+        future_choice: FutureChoice | None = None,
         batch_size: int = 64,
         device: str = "cpu",
     ) -> None:
@@ -48,6 +49,7 @@ class ChallengeAnswerer:
             bundle: loaded and verified.
             seed: of LTA's sampled futures.
             future_temperature: of their logits; None takes the bundle's.
+            future_choice: of the hypotheses; None takes the bundle's.
             batch_size: graphs in a batch.
             device: "cpu" or a CUDA device.
 
@@ -57,7 +59,8 @@ class ChallengeAnswerer:
         manifest = bundle.manifest
         self._seed, self._batch_size, self._device = seed, batch_size, torch.device(device)
         self._skills = _in_float64(build_skills(bundle, search="torch"), self._device)
-        self.config = at_temperature(ModelConfig.from_dict(manifest.model), future_temperature)
+        own = ModelConfig.from_dict(manifest.model)
+        self.config = with_futures(own, future_temperature, future_choice)
         self.depends_on_batch = self.config.norm == "batch"
         self._labels = manifest.label_spaces
         self._encoder = manifest.encoder
@@ -127,6 +130,9 @@ class ChallengeAnswerer:
             nodes = self._nodes(spec, batch, track).to(self._device, torch.float64)
             fused = self._skills({task: nodes})[task].fused()
             logits = {name: values.cpu() for name, values in fused.items()}
+            if spec.readout is Readout.FUTURE:
+                answers |= self._futures(spec, [item.id for item in batch], logits)
+                continue
             for place, item in enumerate(batch):
                 mine = {name: values[place] for name, values in logits.items()}
                 answers[item.id] = self._read(spec, item, mine)
@@ -147,12 +153,16 @@ class ChallengeAnswerer:
         """Returns one graph's answer as its file has it, from logits, output -> (n, Y)."""
         if spec.readout is Readout.GRAPH:
             return bool(logits["state"][0].argmax() == 1)
-        if spec.readout is Readout.NODES:
-            node = int(logits["keyframe"][:, 0].argmax())
-            return node * item.length_frames / spec.num_nodes  # the node's left edge
-        seed = seed_of(self._seed, item.id)
-        futures = sample_futures(logits, config=self.config, seed=seed)
-        return {name: futures[name].tolist() for name in spec.outputs}
+        node = int(logits["keyframe"][:, 0].argmax())
+        return node * item.length_frames / spec.num_nodes  # the node's left edge
+
+    def _futures(
+        self, spec: TaskSpec, ids: Sequence[str], logits: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Returns the hypotheses of each item, id -> output -> K lists, from (G, Z, Y)."""
+        futures = sample_split(logits, ids, config=self.config, seed=self._seed)
+        listed = {name: futures[name].tolist() for name in spec.outputs}
+        return {i: {name: listed[name][place] for name in listed} for place, i in enumerate(ids)}
 
 
 def _in_float64(skills: SkillSet, device: torch.device) -> SkillSet:

@@ -107,6 +107,7 @@ TABLETOP = Preset(
             interaction="authors",
             subsegments="random",
             greedy_first=True,
+            future_choice="set",
         ),
         multitask=replace(_SKILL, learning_rate=1e-3),
         skills=on_own_backbones(_SKILL),
