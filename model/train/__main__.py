@@ -21,6 +21,7 @@ from model.errors import ModelError, Stopped
 from model.train.datasets.ego4d import prepare_ego4d
 from model.train.datasets.tabletop import TYPICAL_S, Tabletop
 from model.train.effects import check_settings
+from model.train.forecast.command import main as forecast
 from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, SERVABLE, has_backpack, parts_of
 from model.train.new_skill.command import main as learn
@@ -33,7 +34,7 @@ from tabletop.errors import TabletopError
 from weights.bundle import save_bundle
 from weights.errors import WeightsError
 
-COMMANDS = {"reproduce": reproduce, "compare": compare}
+COMMANDS = {"reproduce": reproduce, "compare": compare, "forecast": forecast}
 """Sub-commands; without one of them, training."""
 
 PROTOCOLS = {"shared": "egopack-shared", "paper": "egopack"}
@@ -178,7 +179,8 @@ def _parse(argv: list[str]) -> TrainOptions:
         "'torchrun --nproc-per-node N -m model.train ...': N processes train together. "
         "'python -m model.train reproduce --help': the paper's tables. "
         "'python -m model.train --learn TASK.toml --help': a new task on a trained bundle. "
-        "'python -m model.train compare --help': what the backpack gains on a new task.",
+        "'python -m model.train compare --help': what the backpack gains on a new task. "
+        "'python -m model.train forecast --help': ways to forecast, on label sequences alone.",
     )
     parser.add_argument("--smoke", action="store_true", help="runs every stage on a tiny world")
     parser.add_argument(
