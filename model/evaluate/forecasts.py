@@ -6,18 +6,18 @@ videos.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from model.data.sequences import Windows
 from model.evaluate.metrics import Values, anticipation_errors
 from model.evaluate.report.intervals import Interval, interval
 from model.forecast.baselines import PairCounts, repeat
 from model.forecast.choice import choose_futures
-from model.forecast.sequences import Windows
 from model.tasks import NUM_HYPOTHESES
 
 METRICS = ("verb_ed", "noun_ed", "action_ed")
@@ -25,7 +25,8 @@ METRICS = ("verb_ed", "noun_ed", "action_ed")
 Futures = Mapping[str, Tensor]
 """Output -> (M, N, Z) label ids."""
 
-DRAWN, CHOSEN = "independent", "set"
+DRAWN: Literal["independent"] = "independent"
+CHOSEN: Literal["set"] = "set"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ def baseline_rows(
     samples: int,
     seed: int,
     seen: str = "",
-    temperature: float = 1.0,
+    temperatures: Mapping[str, float] | None = None,
 ) -> list[ForecastRow]:
     """Returns the ways that look at labels alone, with independent draws and as a set.
 
@@ -81,10 +82,15 @@ def baseline_rows(
         samples: futures that a set is chosen from.
         seed: of the draws.
         seen: remark on the past, added to the names.
-        temperature: of the bigram.
+        temperatures: remark -> temperature of the bigram; None takes 1 without one.
     """
     num, steps = next(iter(truth.values())).shape
     frequent = counts.most_frequent(num, NUM_HYPOTHESES, steps)
+
+    def bigrams(temperature: float) -> Futures:
+        last = past[windows.last]
+        return by_output(counts.by_bigram(last, samples, steps, seed=seed, temperature=temperature))
+
     return [
         scored("most frequent", by_output(frequent), truth),
         *sampled_rows(
@@ -93,14 +99,10 @@ def baseline_rows(
             truth,
         ),
         scored(f"repeat{seen}", by_output(repeat(past, windows, steps)), truth),
-        *sampled_rows(
-            f"bigram{seen}",
-            by_output(
-                counts.by_bigram(
-                    past[windows.last], samples, steps, seed=seed, temperature=temperature
-                )
-            ),
-            truth,
+        *(
+            row
+            for remark, temperature in (temperatures or {"": 1.0}).items()
+            for row in sampled_rows(f"bigram{seen}{remark}", bigrams(temperature), truth)
         ),
     ]
 
@@ -142,10 +144,10 @@ def differences(
         seed: of the bootstrap.
     """
     by = {(row.name, row.choice): row for row in rows}
-    pairs = [
+    pairs: list[tuple[tuple[str, str], tuple[str, str]]] = [
         ((name, CHOSEN), (name, DRAWN)) for name, choice in by if choice == CHOSEN
-    ]  # the set first
-    best = next((row for row in by if row == (ours, CHOSEN)), (ours, ""))
+    ]
+    best = (ours, CHOSEN)
     if best in by:
         pairs += [(best, other) for other in by if other[0] != ours and other[1] != DRAWN]
     found = []

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from model.forecast.sequences import ActionSequences, Windows
+from model.data.sequences import ActionSequences, Windows
 
 REPEATED = (1, 2, 4, 8, 16)
 """Actions that each hypothesis of `repeat` goes through again and again."""

@@ -7,11 +7,12 @@ training, by construction.
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
+from model.config import ForecasterConfig
 
 NEAR = 16
 """Distances to the past with a bias of their own; farther ones share one per half octave."""
@@ -23,51 +24,6 @@ SCALE = 0.2
 
 TINY = 1e-8
 """Least probability of a step, for logarithms."""
-
-
-@dataclass(frozen=True)
-class ForecasterConfig:
-    """Sizes of a forecaster.
-
-    Attributes:
-        embedding_size: of an action.
-        hidden_size: of the GRU and of the pointer's queries and keys.
-        dropout: on embeddings and hidden states.
-        temperature: that sampling raises distributions to the inverse of.
-    """
-
-    embedding_size: int = 64
-    hidden_size: int = 128
-    dropout: float = 0.3
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Checks sizes and shares.
-
-        Raises:
-            ValueError: a field has a value that no forecaster can have; names it.
-        """
-        for name in ("embedding_size", "hidden_size"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: expected a share below 1, got {self.dropout}")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"temperature: expected a number above 0, got {self.temperature}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is its inverse."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ForecasterConfig":
-        """Rebuilds a config.
-
-        Raises:
-            TypeError: a key is unknown.
-            ValueError: a value is out of its range.
-        """
-        return cls(**values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.data.sequences import Windows
 from model.forecast.forecaster import SequenceForecaster
-from model.forecast.sequences import Windows
 
 BATCH = 32
 """Windows sampled together."""
@@ -48,6 +48,44 @@ class PastActions:
     def best(self) -> Tensor:
         """Returns the most probable verb and noun of every action, (A, 2), most context seen."""
         return torch.stack([self.verb[:, -1].argmax(dim=1), self.noun[:, -1].argmax(dim=1)], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class SampledForecast:
+    """Futures of one window.
+
+    Attributes:
+        futures: "verb" and "noun" -> (N, Z) ids.
+        marginals: "verb" and "noun" -> (Z, Y) probabilities of every step, the mean over the
+            futures of the distributions that their steps were drawn from.
+    """
+
+    futures: dict[str, Tensor]
+    marginals: dict[str, Tensor]
+
+
+def sample_past(
+    forecaster: SequenceForecaster, verb: Tensor, noun: Tensor, seed: int, *, count: int, steps: int
+) -> SampledForecast:
+    """Draws futures after one past.
+
+    Args:
+        forecaster: on the CPU.
+        verb: (L, V) distributions of the actions so far, oldest first.
+        noun: (L, W) likewise.
+        seed: of the draws.
+        count: futures to draw, N.
+        steps: of each, Z.
+    """
+    memory = forecaster.remember(verb[None], noun[None], torch.ones(1, len(verb), dtype=torch.bool))
+    rows, chance = forecaster.sample(memory, draw_chances(seed, count, steps).unsqueeze(0))
+    futures, marginals = {}, {}
+    for name, ids, width in zip(
+        ("verb", "noun"), forecaster.pairs.T, (verb.shape[1], noun.shape[1]), strict=True
+    ):
+        futures[name] = ids[rows[0]]
+        marginals[name] = chance.new_zeros(steps, width).index_add(1, ids, chance[0])
+    return SampledForecast(futures, marginals)
 
 
 def one_hot(ids: Tensor, size: int) -> Tensor:

@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.data.samples import Samples
 from model.forecast.choice import choose_futures
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.load import at_config
+from model.forecast.sampling import PastActions, sample_windows
 from model.tasks import NUM_HYPOTHESES
 
 
@@ -47,12 +51,49 @@ def sample_split(
     Returns:
         output -> (M, K, Z) label ids.
     """
+    return keep_futures(draw_split(logits, names, config=config, seed=seed), config)
+
+
+def draw_split(
+    logits: Mapping[str, Tensor], names: Sequence[str], *, config: ModelConfig, seed: int
+) -> dict[str, Tensor]:
+    """Draws futures of every sample of a split, not yet reduced to K; as `sample_split`."""
     drawn = []
     for place, name in enumerate(names):
         mine = {output: values[place] for output, values in logits.items()}
         drawn.append(draw_futures(mine, config=config, seed=seed_of(seed, name)))
-    candidates = {output: torch.stack([d[output] for d in drawn]) for output in logits}
-    return keep_futures(candidates, config)
+    return {output: torch.stack([d[output] for d in drawn]) for output in logits}
+
+
+def forecast_split(
+    forecaster: SequenceForecaster,
+    past: PastActions,
+    samples: Samples,
+    *,
+    config: ModelConfig,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Draws futures of LTA's samples by the sequence forecaster, not yet reduced to K.
+
+    Args:
+        forecaster: of a bundle; its temperature is multiplied by the config's.
+        past: of the actions that the samples may look back on.
+        samples: of LTA.
+        config: its `future_temperature` and what `num_drawn` reads.
+        seed: of the split.
+
+    Returns:
+        output -> (M, N, Z) label ids.
+    """
+    assert samples.past is not None
+    return sample_windows(
+        at_config(forecaster, config),
+        past,
+        samples.past.windows,
+        [seed_of(seed, name) for name in samples.names],
+        count=num_drawn(config),
+        steps=samples.spec.num_future,
+    )
 
 
 def draw_futures(

@@ -14,13 +14,20 @@ from torch import Tensor
 from extract.features.track import FeatureTrack
 from extract.features.track_check import track_fault
 from model.config import ModelConfig
+from model.data.samples import Samples, Tracks
+from model.data.sequences import ObservedActions, Windows
 from model.errors import FeatureMismatch, ScoringRefused, UnknownTask
 from model.evaluate.options import FutureChoice, with_futures
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.load import build_forecaster
+from model.forecast.recognition import recognise
+from model.forecast.sampling import PastActions
+from model.nn.skill import Votes
 from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import pick_nodes
-from model.predict.futures import sample_split
+from model.predict.futures import draw_split, forecast_split, keep_futures
 from model.score.test_set import ChallengeItem
-from model.tasks import Readout, TaskSpec
+from model.tasks import AR, IGNORE, LTA, Readout, TaskSpec
 from weights.bundle import Bundle
 
 
@@ -62,6 +69,9 @@ class ChallengeAnswerer:
         own = ModelConfig.from_dict(manifest.model)
         self.config = with_futures(own, future_temperature, future_choice)
         self.depends_on_batch = self.config.norm == "batch"
+        forecaster = build_forecaster(bundle)
+        self._forecaster = None if forecaster is None else forecaster.double()
+        self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
         self._labels = manifest.label_spaces
         self._encoder = manifest.encoder
 
@@ -125,13 +135,18 @@ class ChallengeAnswerer:
         self.check_track(track)
         spec = self._skills.specs[task]
         answers: dict[str, Any] = {}
+        if task == LTA.name and self._forecaster is not None:
+            return self._forecast(self._forecaster, items, track)
         for first in range(0, len(items), self._batch_size):
             batch = items[first : first + self._batch_size]
             nodes = self._nodes(spec, batch, track).to(self._device, torch.float64)
             fused = self._skills({task: nodes})[task].fused()
             logits = {name: values.cpu() for name, values in fused.items()}
             if spec.readout is Readout.FUTURE:
-                answers |= self._futures(spec, [item.id for item in batch], logits)
+                drawn = draw_split(
+                    logits, [item.id for item in batch], config=self.config, seed=self._seed
+                )
+                answers |= self._futures(spec, batch, drawn)
                 continue
             for place, item in enumerate(batch):
                 mine = {name: values[place] for name, values in logits.items()}
@@ -156,13 +171,65 @@ class ChallengeAnswerer:
         node = int(logits["keyframe"][:, 0].argmax())
         return node * item.length_frames / spec.num_nodes  # the node's left edge
 
-    def _futures(
-        self, spec: TaskSpec, ids: Sequence[str], logits: Mapping[str, Tensor]
+    def _forecast(
+        self, forecaster: SequenceForecaster, items: Sequence[ChallengeItem], track: FeatureTrack
     ) -> dict[str, Any]:
-        """Returns the hypotheses of each item, id -> output -> K lists, from (G, Z, Y)."""
-        futures = sample_split(logits, ids, config=self.config, seed=self._seed)
-        listed = {name: futures[name].tolist() for name in spec.outputs}
-        return {i: {name: listed[name][place] for name in listed} for place, i in enumerate(ids)}
+        """Returns LTA's answers by the sequence forecaster, after all earlier actions of a clip."""
+        samples = _observed(items, track)
+        past = recognise(samples, self._recognise, self.config, self._temperature)
+        past = PastActions(past.verb.double(), past.noun.double())
+        drawn = forecast_split(forecaster, past, samples, config=self.config, seed=self._seed)
+        return self._futures(LTA, items, drawn)
+
+    def _recognise(self, nodes: Tensor) -> dict[str, Tensor]:
+        votes: Votes = self._skills({AR.name: nodes.to(self._device, torch.float64)})[AR.name]
+        return votes.fused()
+
+    def _futures(
+        self, spec: TaskSpec, items: Sequence[ChallengeItem], drawn: Mapping[str, Tensor]
+    ) -> dict[str, Any]:
+        """Returns the hypotheses of each item, id -> output -> K lists, from (G, N, Z) draws."""
+        kept = keep_futures(drawn, self.config)
+        listed = {name: kept[name].tolist() for name in spec.outputs}
+        return {
+            item.id: {name: values[place] for name, values in listed.items()}
+            for place, item in enumerate(items)
+        }
+
+
+def _observed(items: Sequence[ChallengeItem], track: FeatureTrack) -> Samples:
+    """LTA's items of one video as samples that know the earlier actions of their clips."""
+    longest: dict[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = {}
+    clips: list[tuple[tuple[int, int], ...]] = []
+    for item in sorted(items, key=lambda i: -len(i.segments)):
+        if item.segments not in longest:
+            clips.append(item.segments)
+            longest |= {item.segments[: n + 1]: item.segments for n in range(len(item.segments))}
+    length = torch.tensor([len(clip) for clip in clips])
+    start = length.cumsum(0) - length
+    clip = torch.tensor([clips.index(longest[item.segments]) for item in items])
+    last = start[clip] + torch.tensor([len(item.segments) - 1 for item in items])
+    total = int(length.sum())
+    rows = torch.full((total,), len(track.features))
+    segments = torch.tensor([bounds for mine in clips for bounds in mine])
+    past = ObservedActions(
+        segments,
+        torch.full((total, 2), IGNORE),
+        start.repeat_interleave(length),
+        torch.zeros_like(rows),
+        rows,
+        Windows(clip, start[clip], last),
+    )
+    return Samples(
+        LTA,
+        Tracks.join([track]),
+        segments[last].unsqueeze(1),
+        torch.zeros_like(last),
+        rows[last],
+        {},
+        names=[item.id for item in items],
+        past=past,
+    )
 
 
 def _in_float64(skills: SkillSet, device: torch.device) -> SkillSet:

@@ -16,8 +16,14 @@ from model.evaluate.calibration import Calibration, TaskModel, calibrate, collec
 from model.evaluate.scoring import Metrics, score_logits
 from model.evaluate.tables import format_table
 from model.evaluate.unseen import baselines
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.load import forecaster_entry
+from model.forecast.recognition import recognise
 from model.nn.skill_set import Backbone, SkillSet
+from model.predict.futures import forecast_split
+from model.tasks import AR, LTA
 from model.train.datasets.prepared import Prepared
+from model.train.forecast.stage import card_section
 from model.train.methods.stages import SkillOnBackbone
 from weights.bundle import Bundle, fingerprint
 from weights.bundle.manifest import Manifest
@@ -42,6 +48,7 @@ def score_splits(
     config: ModelConfig,
     *,
     seed: int = 0,
+    forecaster: SequenceForecaster | None = None,
 ) -> tuple[dict[str, Calibration], dict[str, Metrics]]:
     """Returns temperatures fitted on val, and the metrics of val and, where labelled, of test.
 
@@ -50,21 +57,34 @@ def score_splits(
         samples: split -> task -> samples.
         config: of the models.
         seed: for the sampled futures of LTA.
+        forecaster: of LTA's futures, after the past as AR recognises it; None takes LTA's own.
     """
     collected = {s: collect_logits(models, samples[s], config) for s in samples if s != "train"}
     fitted = calibrate(*collected["val"])
     temperature = {name: c.temperature for name, c in fitted.items()}
-    metrics = {
-        split: score_logits(logits, labels, samples[split], config, temperature, seed=seed)
-        for split, (logits, labels) in collected.items()
-    }
+    metrics = {}
+    for split, (logits, labels) in collected.items():
+        mine, drawn = samples[split], {}
+        if forecaster is not None:
+            past = recognise(mine[LTA.name], models[AR.name], config, temperature)
+            drawn[LTA.name] = forecast_split(
+                forecaster, past, mine[LTA.name], config=config, seed=seed
+            )
+        metrics[split] = score_logits(
+            logits, labels, mine, config, temperature, seed=seed, drawn=drawn
+        )
     return fitted, metrics
 
 
-def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str, object]:
+def score(
+    skills: SkillSet,
+    prepared: Prepared,
+    learning: Learning,
+    forecaster: SequenceForecaster | None = None,
+) -> dict[str, object]:
     """Returns the manifest's calibration, metrics and baselines; see `score_splits`."""
     samples, config = prepared.samples, learning.model
-    fitted, metrics = score_splits(skills.task_models(), samples, config)
+    fitted, metrics = score_splits(skills.task_models(), samples, config, forecaster=forecaster)
     return {
         "calibration": {name: asdict(c) for name, c in fitted.items()},
         "metrics": metrics,
@@ -82,6 +102,8 @@ def assemble(
     learning: Learning,
     scores: Mapping[str, object],
     training: Mapping[str, object],
+    *,
+    forecaster: SequenceForecaster | None = None,
 ) -> Bundle:
     """Returns a bundle of trained skills with its manifest and model card.
 
@@ -92,6 +114,7 @@ def assemble(
         learning: hyper-parameters.
         scores: as `score` returns them.
         training: protocol, command, seed, seconds of each stage, for the card.
+        forecaster: of LTA's futures, if it is to be used.
     """
     config = next(iter(skills.models.values())).config
     backbones = {
@@ -114,6 +137,7 @@ def assemble(
         },
         label_spaces=prepared.labels,
         training=_training(prepared, learning) | dict(training),
+        forecaster={} if forecaster is None else forecaster_entry(forecaster),
         **scores,  # type: ignore[arg-type]
     )
     backpack: dict[str, Tensor] = {}
@@ -126,6 +150,7 @@ def assemble(
         backbones={n: dict(b.model.state_dict()) for n, b in backbones.items()},
         skills={task: dict(skill.state_dict()) for task, skill in skills.skills.items()},
         backpack=backpack,
+        forecaster={} if forecaster is None else dict(forecaster.state_dict()),
     )
     return replace(bundle, card=write_card(manifest), encoder_onnx=_exported(prepared))
 
@@ -183,6 +208,7 @@ All stages together took {sum(training["seconds"].values()) / 60:.0f} minutes.
 Samples: {json.dumps(training["samples"])}.""",
         _rows("stage", "seconds", {k: f"{v:.0f}" for k, v in training["seconds"].items()}),
         _scores(manifest),
+        *([card_section(training["forecaster"])] if "forecaster" in training else []),
         _calibration(manifest),
         _rows(
             "output",

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from model.data.sequences import ActionSequences
 from model.errors import ModelError, Stopped
 from model.evaluate.forecasts import (
     ForecastRow,
@@ -23,7 +24,6 @@ from model.evaluate.forecasts import (
     format_rows,
     plain_rows,
 )
-from model.forecast.sequences import ActionSequences
 from model.tasks import LTA
 from model.train.forecast.sequence_file import LabelSequences, read_sequences
 from model.train.forecast.ways import FORECASTER, LabelForecasts
@@ -133,9 +133,9 @@ paired, and bold where their interval excludes 0.
 
 def _remarks(temperature: dict[str, float]) -> str:
     drawn = ", ".join(f"{name} {value:g}" for name, value in temperature.items())
-    return f"""Temperatures of sampling, chosen on val for sets: {drawn}. The graph network sees \
-two actions and the bigram one, whatever the past; `repeat` goes through the last 1, 2, 4, 8 and \
-16 actions seen."""
+    return f"""Temperatures of sampling, chosen on val for sets: {drawn}; "at 1" is the \
+model's own distribution. The graph network sees two actions and the bigram one, whatever the \
+past; `repeat` goes through the last 1, 2, 4, 8 and 16 actions seen."""
 
 
 def _parse(argv: list[str]) -> ForecastOptions:

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from model.config import FitConfig, ModelConfig
 from model.data.samples import Samples, Tracks
+from model.data.sequences import ActionSequences, Windows
 from model.evaluate.calibration import collect_logits
 from model.forecast.sampling import one_hot
-from model.forecast.sequences import ActionSequences, Windows
 from model.nn.multitask import MultiTaskModel
 from model.nodes import STRIDE_FRAMES, WINDOW_FRAMES
 from model.tasks import LTA

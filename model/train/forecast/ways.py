@@ -5,28 +5,29 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from model.config import ModelConfig
+from model.config import FORECASTING, ForecasterConfig, ModelConfig
+from model.data.sequences import ActionSequences, Windows
 from model.errors import AnnotationInvalid
 from model.evaluate.forecasts import ForecastRow, Futures, baseline_rows, by_output, sampled_rows
 from model.evaluate.metrics import anticipation_errors
 from model.forecast.baselines import PairCounts
 from model.forecast.choice import choose_futures
-from model.forecast.forecaster import ForecasterConfig, SequenceForecaster
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.load import at_temperature
 from model.forecast.sampling import PastActions, sample_windows
-from model.forecast.sequences import ActionSequences, Windows
 from model.nn.multitask import MultiTaskModel
 from model.predict.futures import draw_futures, seed_of
 from model.tasks import LTA, NUM_HYPOTHESES
 from model.train.fit import FitJob
 from model.train.forecast.graph import GRAPH_FIT, graph_config, graph_logits, train_graph
 from model.train.ledger import Ledger, stage_key
-from model.train.methods.forecaster import FORECASTER_FIT, at_temperature, train_forecaster
+from model.train.methods.forecaster import train_forecaster
 
 GRAPH = "graph network (LTA)"
 FORECASTER = "sequence forecaster"
 
 TEMPERATURES = (1.0, 0.8, 0.6, 0.45, 0.35)
-TUNED_ON = 300
+TUNED_ON = 200
 """Windows of val that temperatures are chosen on, at most."""
 
 
@@ -88,17 +89,21 @@ class LabelForecasts:
         """Returns every way on test; of the past, so many actions are seen, 0 for all."""
         windows = self._seen("test", observed)
         truth = self._truth("test")
-        baselines = baseline_rows(
+        rows = baseline_rows(
             self._counts, self._splits["test"].ids, windows, truth,
-            samples=self._samples, seed=self._seed, temperature=self._temperature["bigram"],
+            samples=self._samples, seed=self._seed, temperatures=self._remarked("bigram"),
         )  # fmt: skip
-        graph = self._graphs("test", self._temperature[GRAPH])
-        ours = self._sequences("test", self._temperature[FORECASTER], observed)
-        return [
-            *baselines,
-            *sampled_rows(GRAPH, graph, truth),
-            *sampled_rows(FORECASTER, ours, truth),
-        ]
+        for remark, temperature in self._remarked(GRAPH).items():
+            rows += sampled_rows(GRAPH + remark, self._graphs("test", temperature), truth)
+        for remark, temperature in self._remarked(FORECASTER).items():
+            ours = self._sequences("test", temperature, observed)
+            rows += sampled_rows(FORECASTER + remark, ours, truth)
+        return rows
+
+    def _remarked(self, name: str) -> dict[str, float]:
+        """Remark on a row -> temperature: as trained, and the one chosen on val if another."""
+        chosen = self._temperature[name]
+        return {"": 1.0} if chosen == 1 else {" at 1": 1.0, "": chosen}
 
     def _seen(self, split: str, observed: int) -> Windows:
         windows = self.windows[split]
@@ -161,10 +166,10 @@ class LabelForecasts:
 
     def _trained_forecaster(self, ledger: Ledger, key: str) -> SequenceForecaster:
         config, stage = ForecasterConfig(), "forecaster"
-        key = stage_key(key, config, FORECASTER_FIT)
+        key = stage_key(key, config, FORECASTING)
 
         def train() -> dict[str, Tensor]:
-            job = FitJob(FORECASTER_FIT, self._seed, ledger.checkpoint(stage, key))
+            job = FitJob(FORECASTING, self._seed, ledger.checkpoint(stage, key))
             made = train_forecaster(self._splits["train"], self._num_labels, config, job)
             return dict(made.state_dict())
 

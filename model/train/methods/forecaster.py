@@ -1,34 +1,24 @@
 """Training of the sequence forecaster: next actions, after a past as AR would recognise it."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from model.config import FitConfig
+from model.config import ForecasterConfig
+from model.data.sequences import ActionSequences
 from model.forecast.baselines import PairCounts
-from model.forecast.forecaster import TINY, ForecasterConfig, SequenceForecaster
+from model.forecast.forecaster import TINY, SequenceForecaster
 from model.forecast.sampling import PastActions, one_hot
-from model.forecast.sequences import ActionSequences
 from model.train.fit import FitJob, backward_of, fit
 
 LONGEST = 128
 """Actions of a training crop."""
 
 MAX_NORM = 1.0
-
-FORECASTER_FIT = FitConfig(
-    epochs=20,
-    learning_rate=3e-3,
-    batch_size=16,
-    weight_decay=1e-2,
-    warmup_epochs=1.0,
-    decoupled_decay=True,
-)
 
 
 class Recogniser(Protocol):
@@ -215,10 +205,3 @@ def _collate(
     mine = job.world.part(len(ids)) if job.world.size > 1 else slice(None)
     verb, noun, target = (values.to(job.device) for values in (verb, noun, target))
     return _Batch(verb[mine], noun[mine], target[mine], max(1, int((target >= 0).sum())))
-
-
-def at_temperature(forecaster: SequenceForecaster, temperature: float) -> SequenceForecaster:
-    """Returns the same forecaster with another temperature of sampling."""
-    changed = copy.copy(forecaster)
-    changed.config = replace(forecaster.config, temperature=temperature)
-    return changed

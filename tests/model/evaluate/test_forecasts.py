@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from model.data.sequences import ActionSequences
 from model.evaluate.forecasts import (
     METRICS,
     ForecastRow,
@@ -17,7 +18,6 @@ from model.evaluate.forecasts import (
 )
 from model.evaluate.metrics import anticipation_errors
 from model.forecast.baselines import PairCounts
-from model.forecast.sequences import ActionSequences
 
 
 def some(seed=0, num=30):

@@ -2,8 +2,8 @@
 
 import torch
 
+from model.data.sequences import ActionSequences
 from model.forecast.baselines import SMOOTHING, PairCounts, repeat
-from model.forecast.sequences import ActionSequences
 
 A, B, C = [0, 1], [2, 0], [2, 5]
 TRAIN = ActionSequences.join([torch.tensor([A, B, A, B, C]), torch.tensor([C, A, [-1, 1], A])])

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.forecast.forecaster import NEAR, ForecasterConfig, SequenceForecaster, _bucket
+from model.config import ForecasterConfig
+from model.forecast.forecaster import NEAR, SequenceForecaster, _bucket
 from model.forecast.sampling import one_hot
 
 NUM = {"verb": 4, "noun": 3}
@@ -104,7 +105,7 @@ def test_near_distances_have_their_own_bias_and_far_ones_share():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"hidden_size": 0}, {"embedding_size": 0}, {"dropout": 1.0}, {"temperature": 0.0}]
+    "wrong", [{"hidden_size": 1}, {"embedding_size": 0}, {"dropout": 1.0}, {"temperature": 0.0}]
 )
 def test_a_config_that_no_forecaster_can_have_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

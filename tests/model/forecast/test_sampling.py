@@ -2,9 +2,10 @@
 
 import torch
 
-from model.forecast.forecaster import ForecasterConfig, SequenceForecaster
+from model.config import ForecasterConfig
+from model.data.sequences import ActionSequences
+from model.forecast.forecaster import SequenceForecaster
 from model.forecast.sampling import PastActions, draw_chances, one_hot, sample_windows
-from model.forecast.sequences import ActionSequences
 
 NUM = {"verb": 4, "noun": 3}
 PAIRS = torch.tensor([[0, 0], [0, 2], [1, 1], [3, 0], [3, 2]])

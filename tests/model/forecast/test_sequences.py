@@ -2,7 +2,7 @@
 
 import torch
 
-from model.forecast.sequences import ActionSequences
+from model.data.sequences import ActionSequences
 
 CLIPS = [
     torch.stack([torch.arange(n) + 100 * i, torch.arange(n)], 1) for i, n in enumerate((7, 3, 6))

@@ -2,7 +2,7 @@
 
 import torch
 
-from model.forecast.sequences import ActionSequences
+from model.data.sequences import ActionSequences
 from model.train.forecast.graph import graph_config, label_samples
 
 NUM = {"verb": 5, "noun": 4}

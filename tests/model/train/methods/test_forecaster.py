@@ -5,23 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
+from model.config import FORECASTING, ForecasterConfig
+from model.data.sequences import ActionSequences
 from model.forecast.baselines import PairCounts
-from model.forecast.forecaster import ForecasterConfig
+from model.forecast.load import at_temperature
 from model.forecast.sampling import PastActions, one_hot
-from model.forecast.sequences import ActionSequences
 from model.train.fit import FitJob
 from model.train.methods.forecaster import (
-    FORECASTER_FIT,
     LONGEST,
     Donors,
     _crop,
-    at_temperature,
     next_action_losses,
     train_forecaster,
 )
 
 NUM = {"verb": 8, "noun": 3}
-FIT = replace(FORECASTER_FIT, epochs=8, learning_rate=1e-2, batch_size=8)
+FIT = replace(FORECASTING, epochs=8, learning_rate=1e-2, batch_size=8)
 
 
 def cycles(num, seed, length=24):

@@ -1,7 +1,7 @@
 """Sequences of actions: what was done one after another in each clip, and windows into them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -76,3 +76,40 @@ class Windows:
         position = self.last.unsqueeze(1) + torch.arange(1 - length, 1)
         first = self.first.unsqueeze(1)
         return torch.maximum(position, first), position >= first
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedActions:
+    """Actions of the clips of LTA's windows: what a forecast may look back on.
+
+    Attributes:
+        segments: (A, 2) int64 frames, on the features' clock, clip after clip.
+        ids: (A, 2) verb and noun, -1 where unlabelled.
+        clip_start: (A,) position of the first action of each action's clip.
+        video_offset: (A,) first row of its video.
+        video_rows: (A,) rows of its video.
+        windows: of the samples.
+    """
+
+    segments: Tensor
+    ids: Tensor
+    clip_start: Tensor
+    video_offset: Tensor
+    video_rows: Tensor
+    windows: Windows
+
+    def take(self, which: Tensor) -> "ObservedActions":
+        """Returns the same actions with the windows at some positions."""
+        return replace(self, windows=self.windows.take(which))
+
+    def sequences(self) -> "ActionSequences":
+        """Returns the labels of the clips."""
+        _, count = self.clip_start.unique_consecutive(return_counts=True)
+        return ActionSequences(self.ids, torch.cat([count.new_zeros(1), count.cumsum(0)]))
+
+    def seen(self) -> Tensor:
+        """Returns the positions of the actions that some window sees, sorted."""
+        edge = torch.zeros(len(self.segments) + 1, dtype=torch.long)
+        one = torch.ones_like(self.windows.first)
+        edge.index_add_(0, self.windows.first, one).index_add_(0, self.windows.last + 1, -one)
+        return (edge.cumsum(0)[:-1] > 0).nonzero().squeeze(1)
