@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     torch.set_num_threads(options.threads)
     try:
         data = read_sequences(options.data)
-        text, figures = compare(data, options, shlex.join(argv))
+        text, figures = compare(data, options)
     except Stopped as stop:
         print(stop, file=sys.stderr)
         return EXIT_SIGNAL + stop.signum
@@ -72,9 +72,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def compare(
-    data: LabelSequences, options: ForecastOptions, command: str
-) -> tuple[str, dict[str, Any]]:
+def compare(data: LabelSequences, options: ForecastOptions) -> tuple[str, dict[str, Any]]:
     """Returns the tables as Markdown and their figures as plain JSON types.
 
     Raises:
@@ -96,7 +94,7 @@ def compare(
     )
     windows = ways.windows["test"]
     groups = windows.clip.numpy()
-    sections = [_about(data, splits, len(windows), len(set(groups.tolist())), options, command)]
+    sections = [_about(data, splits, len(windows), len(set(groups.tolist())), options)]
     figures: dict[str, Any] = {"temperature": ways.temperatures()}
     for heading, observed in PASTS.items():
         rows: list[ForecastRow] = ways.rows(observed)
@@ -114,7 +112,6 @@ def _about(
     num_windows: int,
     num_videos: int,
     options: ForecastOptions,
-    command: str,
 ) -> str:
     counts = ", ".join(
         f"{name} {len(s.offset) - 1} videos, {len(s.ids)} actions" for name, s in splits.items()
@@ -128,7 +125,14 @@ videos, one every {options.every} actions; the past is the true one. Sets are ch
 {options.samples} samples. ± is half of a 95 % bootstrap interval by video; differences are \
 paired, and bold where their interval excludes 0.
 
-`python -m model.train forecast {command}`"""
+`{_command(options)}`"""
+
+
+def _command(options: ForecastOptions) -> str:
+    """The command that makes these figures, without the places of files."""
+    words = ["python", "-m", "model.train", "forecast", options.data.name, "--name", options.name]
+    words += ["--every", str(options.every), "--samples", str(options.samples)]
+    return shlex.join([*words, "--seed", str(options.seed)])
 
 
 def _remarks(temperature: dict[str, float]) -> str:
