@@ -1,9 +1,11 @@
 """The paper's LTA network on label sequences: one-hot verbs and nouns stand for the features."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from model.config import FitConfig, ModelConfig
+from model.config import FORECASTING, ModelConfig
 from model.data.samples import Samples, Tracks
 from model.data.sequences import ActionSequences, Windows
 from model.evaluate.calibration import collect_logits
@@ -14,14 +16,7 @@ from model.tasks import LTA
 from model.train.fit import FitJob
 from model.train.methods.stages import train_multitask
 
-GRAPH_FIT = FitConfig(
-    epochs=4,
-    learning_rate=1e-3,
-    batch_size=64,
-    weight_decay=1e-2,
-    warmup_epochs=0.2,
-    decoupled_decay=True,
-)
+GRAPH_FIT = replace(FORECASTING, epochs=4, learning_rate=1e-3, batch_size=64, warmup_epochs=0.2)
 
 OUTPUTS = LTA.outputs
 
