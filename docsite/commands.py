@@ -21,6 +21,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("model.train", "--learn"),
     ("model.train", "compare"),
     ("model.train", "render"),
+    ("model.train", "forecast"),
     ("model.evaluate",),
     ("model.score",),
     ("tabletop",),

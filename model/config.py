@@ -4,7 +4,7 @@ Defaults are the paper's; where it is silent the source is named.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -14,16 +14,18 @@ _RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("num_layers", "interaction_layers"), (0, math.inf)),
     **dict.fromkeys(("epochs", "batch_size"), (1, math.inf)),
     **dict.fromkeys(("weight_decay", "warmup_epochs"), (0.0, math.inf)),
-    **dict.fromkeys(("pooling_dropout", "head_dropout", "skill_dropout"), _SHARE),
+    **dict.fromkeys(("pooling_dropout", "head_dropout", "skill_dropout", "dropout"), _SHARE),
     **dict.fromkeys(("context_dropout", "feature_dropout", "label_smoothing"), _SHARE),
     "hidden_size": (2, math.inf),
+    "embedding_size": (1, math.inf),
+    "future_samples": (5, 257),
 }
 """Field -> inclusive lower and exclusive upper bound."""
 
-_POSITIVE = ("learning_rate", "future_temperature")
+_POSITIVE = ("learning_rate", "future_temperature", "temperature")
 
 
-def _check(config: "ModelConfig | FitConfig") -> None:
+def _check(config: "ModelConfig | FitConfig | ForecasterConfig") -> None:
     for name, kind in get_type_hints(type(config)).items():
         value, choices = getattr(config, name), get_args(kind)
         if choices and value not in choices:
@@ -82,6 +84,10 @@ class ModelConfig:
             each segment ("segment"), or at 30 a second ("30", authors' code).
         future_temperature: what logits are divided by before LTA's futures are drawn (1 in the
             authors' code), whatever temperature makes the probabilities shown.
+        future_choice: LTA's hypotheses are drawn on their own ("independent", authors' code), or
+            chosen from `future_samples` drawn futures as a set with the least expected best-of-K
+            edit distance ("set", our choice).
+        future_samples: drawn futures that such a set is chosen from.
     """
 
     input_size: int = 1536
@@ -108,6 +114,8 @@ class ModelConfig:
     instants: Literal["centre", "start"] = "centre"
     greedy_first: bool = False
     future_temperature: float = 1.0
+    future_choice: Literal["independent", "set"] = "independent"
+    future_samples: int = 40
     keyframe_rate: Literal["segment", "30"] = "segment"
 
     def __post_init__(self) -> None:
@@ -194,6 +202,56 @@ class FitConfig:
         _check(self)
 
 
+FORECASTING = FitConfig(
+    epochs=20,
+    learning_rate=3e-3,
+    batch_size=16,
+    weight_decay=1e-2,
+    warmup_epochs=1.0,
+    decoupled_decay=True,
+)
+"""Optimisation of the sequence forecaster, in crops of training sequences (ours)."""
+
+
+@dataclass(frozen=True)
+class ForecasterConfig:
+    """Sizes of the sequence forecaster (`model.forecast.forecaster`).
+
+    Attributes:
+        embedding_size: of an action.
+        hidden_size: of the GRU and of the pointer's queries and keys.
+        dropout: on embeddings and hidden states.
+        temperature: sampling raises distributions to its inverse.
+    """
+
+    embedding_size: int = 64
+    hidden_size: int = 128
+    dropout: float = 0.3
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Checks sizes and shares.
+
+        Raises:
+            ValueError: a field has a value that no forecaster can have; names it.
+        """
+        _check(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ForecasterConfig":
+        """Rebuilds a config.
+
+        Raises:
+            TypeError: a key is unknown.
+            ValueError: a value is out of its range.
+        """
+        return cls(**values)
+
+
 @dataclass(frozen=True)
 class Learning:
     """Hyper-parameters of everything after the features.
@@ -204,12 +262,16 @@ class Learning:
         skills: task -> its optimisation as a novel task.
         translation: task -> its optimisation in the task translation baselines (supplement B: OSCC
             has its own learning rate).
+        forecaster: of a sequence forecaster beside LTA; None trains none (paper).
+        forecasting: its optimisation.
     """
 
     model: ModelConfig
     multitask: FitConfig
     skills: dict[str, FitConfig]
     translation: dict[str, FitConfig]
+    forecaster: ForecasterConfig | None = None
+    forecasting: FitConfig = FORECASTING
 
     def with_input_size(self, width: int) -> "Learning":
         """Returns the same for features of another width, D_in."""
@@ -222,4 +284,5 @@ class Learning:
             multitask=change(self.multitask),
             skills={task: change(fit) for task, fit in self.skills.items()},
             translation={task: change(fit) for task, fit in self.translation.items()},
+            forecasting=change(self.forecasting),
         )

@@ -18,7 +18,7 @@ CONTENTS = {
         "errors cpu contract windows decode sandbox encoders runtime features dataset cluster "
         "__main__"
     ),
-    "model": "errors config tasks nodes distributed data nn predict evaluate score train",
+    "model": "errors config tasks nodes distributed data nn forecast predict evaluate score train",
     "server": (
         "problem_types errors settings telemetry schemas scheduling engine jobs playground api "
         "cluster __main__"

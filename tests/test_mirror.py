@@ -37,6 +37,10 @@ TESTED_BY: dict[str, str] = {
     # Steps that only whole commands reach: run with them, on tiny data.
     "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
+    "model/evaluate/lta_rows.py": "tests/model/evaluate/test_main.py",
+    # Windows of sequences: tried with what is sampled in them.
+    "model/data/sequences.py": "tests/model/forecast/test_sequences.py",
+    "model/train/forecast/ways.py": "tests/model/train/forecast/test_command.py",
     "model/train/datasets/ego4d.py": "tests/project/end_to_end/test_ego4d.py",
     "model/train/datasets/rendered.py": "tests/project/end_to_end/test_render.py",
     "model/train/datasets/tabletop.py": "tests/project/end_to_end/test_train.py",

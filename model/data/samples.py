@@ -13,6 +13,7 @@ from torch import Tensor
 from extract.features.track import EncoderId, FeatureTrack
 from model.config import ModelConfig
 from model.data.crops import CropRule, crop_segments
+from model.data.sequences import ObservedActions
 from model.nodes import node_frames, pick_nodes
 from model.tasks import IGNORE, TaskSpec
 
@@ -95,6 +96,7 @@ class Samples:
         pnr_frame: (M,) float64, PNR only; NaN where it is hidden.
         seconds: (M, 2) annotated bounds, OSCC and PNR only.
         names: ids of the samples, as in a submission.
+        past: earlier actions of the clips, LTA only.
     """
 
     spec: TaskSpec
@@ -106,6 +108,7 @@ class Samples:
     pnr_frame: Tensor | None = None
     seconds: Tensor | None = None
     names: list[str] = field(default_factory=list)
+    past: ObservedActions | None = None
 
     def __len__(self) -> int:
         return len(self.segments)
@@ -142,6 +145,7 @@ class Samples:
             pnr_frame=pick(self.pnr_frame),
             seconds=pick(self.seconds),
             names=[self.names[p] for p in which.tolist()],
+            past=None if self.past is None else self.past.take(which),
         )
 
     def draw(

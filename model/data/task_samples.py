@@ -1,6 +1,7 @@
 """Samples of the four tasks from a split's records: AR, LTA, OSCC and PNR (supplement A.1)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from model.data.records import ActionRecord, ChangeRecord, SplitRecords, group_by_clip
 from model.data.samples import Samples, Tracks
+from model.data.sequences import ObservedActions, Windows
 from model.tasks import AR, IGNORE, LTA, OSCC, PNR, TaskSpec
 
 Enumeration = Literal["current", "before-2023-08"]
@@ -66,12 +68,41 @@ def anticipation_samples(
     """
     observed, length = spec.num_segments, spec.num_nodes
     windows = [torch.zeros(0, length, dtype=torch.long)]
+    clips = []
     for positions in group_by_clip(actions):
         count = len(positions) - length + (1 if enumeration == "current" else 0)
         if count > 0:
             windows.append(torch.tensor(positions).unfold(0, length, 1)[:count])
+            clips.append((positions, count))
     order = torch.cat(windows)
-    return _from_actions(spec, actions, tracks, order[:, :observed], order[:, observed:])
+    samples = _from_actions(spec, actions, tracks, order[:, :observed], order[:, observed:])
+    return replace(samples, past=_observed_actions(spec, actions, tracks, clips))
+
+
+def _observed_actions(
+    spec: TaskSpec,
+    actions: list[ActionRecord],
+    tracks: Tracks,
+    clips: Sequence[tuple[Sequence[int], int]],
+) -> ObservedActions:
+    """All actions of clips, each with its number of windows."""
+    mine = [actions[place] for positions, _ in clips for place in positions]
+    length = torch.tensor([len(positions) for positions, _ in clips], dtype=torch.long)
+    start = length.cumsum(0) - length
+    clip = torch.arange(len(clips)).repeat_interleave(
+        torch.tensor([count for _, count in clips], dtype=torch.long)
+    )
+    steps = [torch.arange(count) for _, count in clips]
+    last = start[clip] + torch.cat([torch.zeros(0, dtype=torch.long), *steps])
+    ids = [[IGNORE if i is None else i for i in (a.verb, a.noun)] for a in mine]
+    bounds = [[a.start_frame, a.end_frame] for a in mine]
+    return ObservedActions(
+        torch.tensor(bounds, dtype=torch.long).view(-1, 2),
+        torch.tensor(ids, dtype=torch.long).view(-1, 2),
+        start.repeat_interleave(length),
+        *tracks.locate([a.video_uid for a in mine]),
+        Windows(clip, start[clip], last + spec.num_segments - 1),
+    )
 
 
 def change_samples(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from torch import Tensor
 from tqdm import tqdm
 
 from extract.errors import ExtractError
@@ -12,7 +13,15 @@ from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples
 from model.data.task_samples import Enumeration
 from model.errors import AnnotationInvalid, ModelError
-from model.evaluate.options import EvaluateOptions, at_temperature, parse_options
+from model.evaluate.forecasts import (
+    ForecastRow,
+    differences,
+    format_differences,
+    format_rows,
+    plain_rows,
+)
+from model.evaluate.lta_rows import FORECASTER, GRAPH, lta_rows
+from model.evaluate.options import EvaluateOptions, parse_options, with_futures
 from model.evaluate.paper import WINDOWS, learnt_from_ego4d
 from model.evaluate.report.collect import TaskAnswers, answer_split
 from model.evaluate.report.exhibits import (
@@ -27,8 +36,13 @@ from model.evaluate.report.results import MeasureConfig, SplitResult, measure
 from model.evaluate.report.write import write_json, write_report
 from model.evaluate.samples import SampleSource
 from model.evaluate.tables import format_table
+from model.forecast.baselines import PairCounts
+from model.forecast.recognition import recognise
+from model.forecast.sampling import PastActions
+from model.nn.skill import Votes
+from model.predict.futures import forecast_split
 from model.predict.predictor import Predictor
-from model.tasks import FIXED_LABELS
+from model.tasks import AR, FIXED_LABELS, LTA
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
 
@@ -58,7 +72,7 @@ def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult
     data = DataRoot.find(options.data, options.version)
     calibration = predictor.manifest.calibration
     how = MeasureConfig(
-        at_temperature(predictor.config, options.future_temperature),
+        with_futures(predictor.config, options.future_temperature, options.future_choice),
         {key: value["temperature"] for key, value in calibration.items()},
         seed=options.seed,
         resample=options.resample,
@@ -98,12 +112,85 @@ def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult
                 progress=bar.update,
             )
         shown = _exhibits(predictor, answers, samples, how) if options.out else []
-        result = measure(split, answers, samples, train, how, shown)
-        results.append(replace(result, left_out=gone))
+        past = _past(predictor, samples, how, split)
+        drawn = _drawn(predictor, samples, past, how)
+        result = measure(split, answers, samples, train, how, shown, drawn)
+        rows = _forecasts(predictor, answers, samples, train, past, how)
+        results.append(replace(result, left_out=gone, forecasts=plain_rows(rows)))
         print(format_table(split, results[-1].columns, results[-1].intervals))
+        if rows:
+            print("\n" + _forecast_tables(split, rows, samples[LTA.name], how))
         if split == "val" and calibration:
             print("ece of val is optimistic where the bundle's temperatures were fitted on it")
     return results
+
+
+def _past(
+    predictor: Predictor, samples: dict[str, Samples], how: MeasureConfig, split: str
+) -> PastActions | None:
+    """What AR recognises of the actions before LTA's windows; None without both tasks."""
+    if LTA.name not in samples or AR.name not in predictor.tasks:
+        return None
+
+    def answer(nodes: Tensor) -> dict[str, Tensor]:
+        votes: Votes = predictor.skills({AR.name: nodes.to(predictor.device)})[AR.name]
+        return votes.fused()
+
+    with tqdm(desc=f"past {split}", unit="graph") as bar:
+        return recognise(
+            samples[LTA.name], answer, predictor.config, how.temperature, progress=bar.update
+        )
+
+
+def _drawn(
+    predictor: Predictor,
+    samples: dict[str, Samples],
+    past: PastActions | None,
+    how: MeasureConfig,
+) -> dict[str, dict[str, Tensor]]:
+    """Futures of the bundle's forecaster, task -> output -> (M, N, Z)."""
+    if predictor.forecaster is None or past is None:
+        return {}
+    mine = samples[LTA.name]
+    return {
+        LTA.name: forecast_split(predictor.forecaster, past, mine, config=how.config, seed=how.seed)
+    }
+
+
+def _forecasts(
+    predictor: Predictor,
+    answers: dict[str, TaskAnswers],
+    samples: dict[str, Samples],
+    train: dict[str, Samples],
+    past: PastActions | None,
+    how: MeasureConfig,
+) -> list[ForecastRow]:
+    actions = train[LTA.name].past if LTA.name in samples else None
+    if actions is None or not (actions.ids >= 0).all(dim=1).any():
+        return []
+    return lta_rows(
+        PairCounts(actions.sequences()),
+        samples[LTA.name],
+        answers[LTA.name].logits,
+        how.config,
+        past=past,
+        forecaster=predictor.forecaster,
+        seed=how.seed,
+    )
+
+
+def _forecast_tables(
+    split: str, rows: list[ForecastRow], samples: Samples, how: MeasureConfig
+) -> str:
+    groups = samples.video_offset.numpy()
+    ours = FORECASTER if any(row.name == FORECASTER for row in rows) else GRAPH
+    found = differences(rows, groups, ours=ours, seed=how.seed)
+    return "\n\n".join(
+        [
+            format_rows(f"lta, {split}", rows, groups, seed=how.seed),
+            format_differences(f"lta, {split}, difference", found),
+        ]
+    )
 
 
 def _lta_windows(predictor: Predictor, options: EvaluateOptions) -> Enumeration:

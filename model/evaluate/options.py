@@ -4,7 +4,7 @@ import argparse
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from model.config import ModelConfig
 from model.data.annotations import VERSIONS, Split
@@ -13,6 +13,9 @@ from model.data.task_samples import Enumeration
 from model.evaluate.report.intervals import Resample
 from weights import SHIPPED_BUNDLE
 from weights.storage.folders import Place, as_place
+
+FutureChoice = Literal["independent", "set"]
+"""How LTA's hypotheses are made, as `ModelConfig.future_choice` has it."""
 
 
 class EvaluateOptions(argparse.Namespace):
@@ -30,6 +33,7 @@ class EvaluateOptions(argparse.Namespace):
     json: Path | None
     seed: int
     future_temperature: float | None
+    future_choice: FutureChoice | None
     resample: Resample
     per_batch: int | None
     compare_paper: bool | None
@@ -74,7 +78,7 @@ def parse_options(argv: list[str] | None) -> EvaluateOptions:
         help="file for the figures alone, as JSON (default: none)")
     add("--seed", type=int, default=0,
         help="seed of the sampled futures and of the bootstrap (default: %(default)s)")
-    add_future_temperature(parser)
+    add_future_options(parser)
     add("--resample", choices=get_args(Resample), default="video",
         help="unit that the bootstrap draws with replacement (default: %(default)s)")
     add("--per-batch", type=int, metavar="SIZE",
@@ -107,8 +111,8 @@ def add_lta_windows(parser: argparse._ActionsContainer, default: str) -> None:
     )
 
 
-def add_future_temperature(parser: argparse.ArgumentParser) -> None:
-    """Adds `--future-temperature`; None keeps the bundle's own."""
+def add_future_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--future-temperature` and `--future-choice`; None keeps the bundle's own."""
     parser.add_argument(
         "--future-temperature",
         type=_temperature,
@@ -116,11 +120,23 @@ def add_future_temperature(parser: argparse.ArgumentParser) -> None:
         help="temperature that divides the logits of LTA before futures are sampled (default: the "
         "bundle's, 1 unless it was trained with another)",
     )
+    parser.add_argument(
+        "--future-choice",
+        choices=get_args(FutureChoice),
+        help="how the futures of LTA are made: independent draws, or a set chosen from 40 draws "
+        "for the least expected best-of-K edit distance (default: the bundle's)",
+    )
 
 
-def at_temperature(config: ModelConfig, temperature: float | None) -> ModelConfig:
-    """Returns the config with `--future-temperature` where that was given."""
-    return config if temperature is None else replace(config, future_temperature=temperature)
+def with_futures(
+    config: ModelConfig, temperature: float | None, choice: FutureChoice | None
+) -> ModelConfig:
+    """Returns the config with `--future-temperature` and `--future-choice` where given."""
+    return replace(
+        config,
+        future_temperature=temperature or config.future_temperature,
+        future_choice=choice or config.future_choice,
+    )
 
 
 def _temperature(text: str) -> float:

@@ -23,7 +23,7 @@ from model.evaluate.metrics import (
 )
 from model.nn.skill_set import SkillSet
 from model.predict.answers import output_probabilities
-from model.predict.futures import sample_split
+from model.predict.futures import keep_futures, sample_split
 from model.tasks import IGNORE, Readout, TaskSpec
 
 Metrics = dict[str, dict[str, float]]
@@ -63,6 +63,7 @@ def score_logits(
     temperature: Mapping[str, float],
     *,
     seed: int = 0,
+    drawn: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> Metrics:
     """Returns every metric of the tasks in `logits`: means over samples, calibration errors.
 
@@ -73,8 +74,9 @@ def score_logits(
         config: of the model.
         temperature: "task.output" -> temperature.
         seed: of the sampled futures.
+        drawn: task -> output -> (M, N, Z) futures drawn elsewhere, in place of draws from logits.
     """
-    values = per_sample(logits, labels, samples, config, seed=seed)
+    values = per_sample(logits, labels, samples, config, seed=seed, drawn=drawn)
     return summarise(values, logits, labels, samples, temperature)
 
 
@@ -106,6 +108,7 @@ def per_sample(
     config: ModelConfig,
     *,
     seed: int = 0,
+    drawn: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> PerSample:
     """Returns the metrics sample by sample, whose mean is the metric.
 
@@ -126,7 +129,10 @@ def per_sample(
             )
         if spec.readout is Readout.FUTURE:
             names = samples[task].names
-            futures = sample_split(outputs, names, config=config, seed=seed)
+            if drawn and task in drawn:
+                futures = keep_futures(drawn[task], config)
+            else:
+                futures = sample_split(outputs, names, config=config, seed=seed)
             result[task] = anticipation_errors(futures, labels[task])
         elif spec.readout is Readout.NODES:
             (score,) = outputs.values()

@@ -123,7 +123,7 @@ def build_skills(
         specs = [TaskSpec.from_dict(values) for values in facts["tasks"]]
         model = MultiTaskModel(config, specs, num_labels)
         file = f"backbone-{name}.safetensors"
-        _load_strictly(model, bundle.backbones[name], file)
+        load_strictly(model, bundle.backbones[name], file)
         found = fingerprint(bundle.backbones[name])
         if found != facts["fingerprint"]:
             raise BundleError(file, expected=f"fingerprint {facts['fingerprint']}", found=found)
@@ -132,7 +132,7 @@ def build_skills(
     skills = {}
     for task, facts in manifest.skills.items():
         skill = Skill(config, TaskSpec.from_dict(facts["spec"]), facts["perspectives"], num_labels)
-        _load_strictly(skill, bundle.skills[task], f"skill-{task}.safetensors")
+        load_strictly(skill, bundle.skills[task], f"skill-{task}.safetensors")
         skills[task] = (skill, facts["backbone"])
     return SkillSet(backbones, skills).eval().requires_grad_(False).to(device)
 
@@ -158,7 +158,12 @@ def _backpack(
         ) from error
 
 
-def _load_strictly(module: nn.Module, tensors: dict[str, Tensor], file: str) -> None:
+def load_strictly(module: nn.Module, tensors: dict[str, Tensor], file: str) -> None:
+    """Loads tensors into a module.
+
+    Raises:
+        BundleError: one is missing, unknown or of another shape.
+    """
     wanted = {name: tuple(t.shape) for name, t in module.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in tensors.items()}
     if wanted != found:

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from model.config import ModelConfig
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.sampling import sample_past
 from model.nn.backpack import Backpack
 from model.nn.skill import Votes
 from model.nn.skill_set import SkillSet
-from model.predict.futures import sample_futures
+from model.predict.futures import keep_futures, num_drawn, sample_futures
 from model.predict.outputs import (
     ArAnswer,
     Evidence,
@@ -22,12 +24,12 @@ from model.predict.outputs import (
     SegmentAnswer,
     SkillAnswer,
 )
-from model.tasks import AR, FIXED_LABELS, OSCC, PNR, Readout
+from model.tasks import AR, FIXED_LABELS, LTA, OSCC, PNR, Readout
 from weights.bundle.manifest import Manifest
 
 
-def graph_votes(votes: Votes, graph: int) -> Votes:
-    """Cuts one graph out of a batch of votes; logits become (n, Y), matches (n', k)."""
+def graph_votes(votes: Votes, graph: int | slice) -> Votes:
+    """Cuts a graph out of a batch of votes, whose logits become (n, Y), or several, (G, n, Y)."""
     return Votes(
         {name: {who: v[graph] for who, v in by.items()} for name, by in votes.logits.items()},
         {task: rows[graph] for task, rows in votes.rows.items()},
@@ -71,11 +73,14 @@ def name_prototypes(
 class AnswerReader:
     """Reads answers with the label spaces and temperatures of one bundle."""
 
-    def __init__(self, manifest: Manifest, skills: SkillSet) -> None:
+    def __init__(
+        self, manifest: Manifest, skills: SkillSet, forecaster: SequenceForecaster | None = None
+    ) -> None:
         self._labels = manifest.label_spaces | FIXED_LABELS
         self._temperature = {k: v["temperature"] for k, v in manifest.calibration.items()}
         self._config = ModelConfig.from_dict(manifest.model)
         self._skills = skills
+        self._forecaster = forecaster
 
     def probabilities(self, task: str, votes: Votes) -> dict[str, Tensor]:
         """Returns calibrated probabilities of the fused votes, output -> (n, Y)."""
@@ -127,16 +132,35 @@ class AnswerReader:
         return ForecastAnswer(observed, steps, evidence)
 
     def future(
-        self, task: str, votes: Votes, observed: list[int], *, top_k: int, seed: int
+        self,
+        task: str,
+        votes: Votes,
+        observed: list[int],
+        *,
+        top_k: int,
+        seed: int,
+        past: Votes | None = None,
     ) -> LtaAnswer:
-        """Ranks LTA's future steps and samples whole futures; the evidence is the first step's."""
-        probability = self.probabilities(task, votes)
+        """Ranks LTA's future steps and samples whole futures; the evidence is the first step's.
+
+        Args:
+            task: LTA.
+            votes: of its graph.
+            observed: segments that the graph sees.
+            top_k: labels of each ranked list.
+            seed: of the futures.
+            past: AR's votes on all segments, for the forecaster; steps and futures are then its.
+        """
+        if past is None:
+            probability = self.probabilities(task, votes)
+            drawn = sample_futures(votes.fused(), config=self._config, seed=seed)
+        else:
+            probability, drawn = self._sequence(past, seed)
         verb, noun = probability["verb"], probability["noun"]  # (Z, Y)
         steps = [
             LtaStep(self._rank("verb", v, top_k), self._rank("noun", n, top_k))
             for v, n in zip(verb, noun, strict=True)
         ]
-        drawn = sample_futures(votes.fused(), config=self._config, seed=seed)
         verbs, nouns = self._labels["verb"], self._labels["noun"]
         hypotheses = [
             [(verbs[v], nouns[n]) for v, n in zip(vs, ns, strict=True)]
@@ -145,6 +169,20 @@ class AnswerReader:
         evidence = Evidence()
         self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
         return LtaAnswer(observed, steps, hypotheses, evidence)
+
+    def _sequence(self, past: Votes, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The forecaster's marginals, output -> (Z, Y), and hypotheses, output -> (K, Z)."""
+        assert self._forecaster is not None
+        seen = {
+            name: values[:, 0].float().cpu()
+            for name, values in self.probabilities(AR.name, past).items()
+        }
+        found = sample_past(
+            self._forecaster, seen["verb"], seen["noun"], seed,
+            count=num_drawn(self._config), steps=LTA.num_future,
+        )  # fmt: skip
+        kept = keep_futures({n: v.unsqueeze(0) for n, v in found.futures.items()}, self._config)
+        return found.marginals, {name: values[0] for name, values in kept.items()}
 
     def _rank(self, output: str, probability: Tensor, top_k: int) -> list[Ranked]:
         names = self._labels[output]

@@ -13,6 +13,7 @@ from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.choose import TORCH, Choice, Runtime, choose_encoder
 from model.config import ModelConfig
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
+from model.forecast.load import at_config, build_forecaster
 from model.nn.knn import SearchName
 from model.nn.skill import Votes
 from model.nn.skill_set import SkillSet, build_skills
@@ -61,6 +62,7 @@ class Predictor:
             that made them was given.
         runtime: of the encoder, and the reason for it; None if the bundle has no encoder.
         backpacks: search over the prototypes.
+        forecaster: of LTA's futures, from the recognised past; None if the bundle has none.
     """
 
     def __init__(
@@ -101,7 +103,10 @@ class Predictor:
         if encoder is not None:
             self.encoder = _attached(self.encoder, encoder)
         self.backpacks = BackpackSearch(self.skills, self.manifest.label_spaces)
-        self._reader = AnswerReader(bundle.manifest, self.skills)
+        self.forecaster = build_forecaster(bundle)
+        if self.forecaster is not None:
+            self.forecaster = at_config(self.forecaster, self.config)
+        self._reader = AnswerReader(bundle.manifest, self.skills, self.forecaster)
 
     @classmethod
     def from_bundle(
@@ -181,12 +186,13 @@ class Predictor:
         segments = [cut_track(r.track, r.segments, r.segment_s) for r in requests]
         inputs: dict[str, list[Tensor]] = {}
         for request, cut in zip(requests, segments, strict=True):
-            for task in request.tasks:
+            for task in self._needed(request):
                 nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
                 inputs.setdefault(task, []).append(nodes)
         joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
         votes: dict[str, Votes] = self.skills(joined) if joined else {}
-        firsts = _first_graphs(requests, segments, self.skills.specs)
+        needed = [self._needed(request) for request in requests]
+        firsts = _first_graphs(needed, segments, self.skills.specs)
         return [
             self._assemble(request, cut, votes, first)
             for request, cut, first in zip(requests, segments, firsts, strict=True)
@@ -209,6 +215,11 @@ class Predictor:
         cut = cut_track(request.track, request.segments, request.segment_s)
         nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
         return cut, self.backpacks.of_segments(nodes, query)
+
+    def _needed(self, request: PredictRequest) -> frozenset[str]:
+        """The tasks whose graphs are run: a forecast from the past needs AR of every segment."""
+        looks_back = self.forecaster is not None and LTA.name in request.tasks
+        return request.tasks | {AR.name} if looks_back else request.tasks
 
     def _assemble(
         self,
@@ -236,8 +247,12 @@ class Predictor:
             mine_future = graph_votes(votes[task], first[task])
             top_k = request.top_k
             if task == LTA.name:
+                past = None
+                if self.forecaster is not None:
+                    start = first[AR.name]
+                    past = graph_votes(votes[AR.name], slice(start, start + len(cut)))
                 lta = self._reader.future(
-                    task, mine_future, observed, top_k=top_k, seed=request.seed
+                    task, mine_future, observed, top_k=top_k, seed=request.seed, past=past
                 )
             else:
                 skills[task] = self._reader.forecast(task, mine_future, observed, top_k=top_k)
@@ -269,15 +284,15 @@ def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:
 
 
 def _first_graphs(
-    requests: Sequence[PredictRequest],
+    needed: Sequence[frozenset[str]],
     segments: list[list[tuple[float, float]]],
     specs: dict[str, TaskSpec],
 ) -> list[dict[str, int]]:
     """Position of each request's first graph in each task's batch."""
     total: dict[str, int] = {}
     firsts = []
-    for request, cut in zip(requests, segments, strict=True):
-        firsts.append({task: total.get(task, 0) for task in request.tasks})
-        for task in request.tasks:
+    for tasks, cut in zip(needed, segments, strict=True):
+        firsts.append({task: total.get(task, 0) for task in tasks})
+        for task in tasks:
             total[task] = total.get(task, 0) + (1 if specs[task].num_future else len(cut))
     return firsts

@@ -72,6 +72,7 @@ def _score(data: DataRoot, options: ScoreOptions) -> int:
         ChallengeAnswerer,
         seed=options.seed,
         future_temperature=options.future_temperature,
+        future_choice=options.future_choice,
         batch_size=options.batch_size,
         device=options.device,
     )
@@ -90,6 +91,7 @@ def _score(data: DataRoot, options: ScoreOptions) -> int:
         "features": store.address,
         "seed": options.seed,
         "future_temperature": answerer.config.future_temperature,
+        "future_choice": answerer.config.future_choice,
         "batch_size": options.batch_size if answerer.depends_on_batch else None,
     }
     with ExitStack() as stack:

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 
 from model.data.annotations import VERSIONS
-from model.evaluate.options import add_future_temperature
+from model.evaluate.options import FutureChoice, add_future_options
 from model.score.features import MissingAnswers
 from model.score.test_set import CHALLENGES, FIRST_OBSERVED
 from weights.storage.folders import Place, as_place
@@ -26,6 +26,7 @@ class ScoreOptions(argparse.Namespace):
     tasks: list[str]
     seed: int
     future_temperature: float | None
+    future_choice: FutureChoice | None
     observed: int
     batch_size: int
     device: str
@@ -68,7 +69,7 @@ def parse_options(argv: list[str] | None, about: str | None) -> ScoreOptions:
         help="challenges to answer, separated by commas (default: all three)")
     add("--seed", type=int, default=0,
         help="seed of LTA's sampled futures (default: %(default)s)")
-    add_future_temperature(parser)
+    add_future_options(parser)
     add("--observed", type=int, default=FIRST_OBSERVED,
         help="actions observed by LTA's first window of a clip; fewer give more windows "
         "(default: %(default)s)")

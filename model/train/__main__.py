@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 
 from extract.errors import ExtractError
+from model.config import ForecasterConfig
 from model.data.annotations import FEATURES, DataRoot
 from model.distributed import ALONE, World, joined, ranks_started
 from model.errors import ModelError, Stopped
@@ -22,6 +23,9 @@ from model.train.datasets.ego4d import prepare_ego4d
 from model.train.datasets.rendered import main as render
 from model.train.datasets.tabletop import TYPICAL_S, Tabletop
 from model.train.effects import check_settings
+from model.train.forecast.command import main as forecast
+from model.train.forecast.stage import STAGE as FORECASTER_STAGE
+from model.train.forecast.stage import TYPICAL_S as FORECASTER_S
 from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, SERVABLE, has_backpack, parts_of
 from model.train.new_skill.command import main as learn
@@ -34,7 +38,7 @@ from tabletop.errors import TabletopError
 from weights.bundle import save_bundle
 from weights.errors import WeightsError
 
-COMMANDS = {"reproduce": reproduce, "compare": compare, "render": render}
+COMMANDS = {"reproduce": reproduce, "compare": compare, "forecast": forecast, "render": render}
 """Sub-commands; without one of them, training."""
 
 PROTOCOLS = {"shared": "egopack-shared", "paper": "egopack"}
@@ -54,6 +58,7 @@ class TrainOptions(TrainingOptions):
     workers: int
     method: str
     protocol: Literal["shared", "paper"] | None
+    forecaster: bool | None
 
     @property
     def preset_of_world(self) -> Preset:
@@ -105,7 +110,11 @@ def _train(options: TrainOptions, world: World, device: str) -> None:
     learning = override(start, options.settings)
     check_settings(options.settings, learning, plan(parts, tasks))
     folder = options.work or Path("work") / options.name
+    if options.forecaster is not None:
+        learning = replace(learning, forecaster=ForecasterConfig() if options.forecaster else None)
     typical = typical_seconds(parts, tasks)
+    if learning.forecaster is not None:
+        typical[FORECASTER_STAGE] = FORECASTER_S
     if options.data is None:
         ledger = Ledger(folder, TYPICAL_S | typical, world)
         prepared = Tabletop(
@@ -155,6 +164,8 @@ def _command(options: TrainOptions) -> str:
     if options.tasks != ALL_TASKS:
         words.append(f"--tasks {' '.join(options.tasks)}")
     words += [f"--set {setting}" for setting in options.settings]
+    if options.forecaster is not None:
+        words.append("--forecaster" if options.forecaster else "--no-forecaster")
     if options.seed:
         words.append(f"--seed {options.seed}")
     return " ".join(words)
@@ -180,6 +191,7 @@ def _parse(argv: list[str]) -> TrainOptions:
         "'python -m model.train reproduce --help': the paper's tables. "
         "'python -m model.train --learn TASK.toml --help': a new task on a trained bundle. "
         "'python -m model.train compare --help': what the backpack gains on a new task. "
+        "'python -m model.train forecast --help': ways to forecast, on label sequences alone. "
         "'python -m model.train render --help': a generated world as features, without videos.",
     )
     parser.add_argument("--smoke", action="store_true", help="runs every stage on a tiny world")
@@ -212,6 +224,12 @@ def _parse(argv: list[str]) -> TrainOptions:
         help="of --method egopack; shared (default): one frozen backbone for all skills, one pass "
         "answers every task; paper: each skill on a model of the other tasks, which it fine-tunes "
         "(LTA leaves it frozen)",
+    )
+    parser.add_argument(
+        "--forecaster",
+        action=argparse.BooleanOptionalAction,
+        help="also train a sequence forecaster, which sees all recognised actions of a clip, and "
+        "use it for LTA if it wins on val (default: yes for tabletop, no with --data)",
     )
     add_training_arguments(parser)
     options = parser.parse_args(argv, TrainOptions())

@@ -16,8 +16,14 @@ from model.evaluate.calibration import Calibration, TaskModel, calibrate, collec
 from model.evaluate.scoring import Metrics, PerSample, per_sample, summarise
 from model.evaluate.tables import format_table
 from model.evaluate.unseen import baselines
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.load import forecaster_entry
+from model.forecast.recognition import recognise
 from model.nn.skill_set import Backbone, SkillSet
+from model.predict.futures import forecast_split
+from model.tasks import AR, LTA
 from model.train.datasets.prepared import Prepared
+from model.train.forecast.stage import card_section
 from model.train.methods.stages import SkillOnBackbone
 from weights.bundle import Bundle, fingerprint
 from weights.bundle.manifest import Manifest
@@ -42,6 +48,7 @@ def score_splits(
     config: ModelConfig,
     *,
     seed: int = 0,
+    forecaster: SequenceForecaster | None = None,
 ) -> tuple[dict[str, Calibration], dict[str, Metrics], dict[str, PerSample]]:
     """Returns temperatures fitted on val, then metrics and per-sample values of both splits.
 
@@ -52,25 +59,33 @@ def score_splits(
         samples: split -> task -> samples.
         config: of the models.
         seed: for the sampled futures of LTA.
+        forecaster: of LTA's futures, after the past as AR recognises it; None takes LTA's own.
     """
     collected = {s: collect_logits(models, samples[s], config) for s in samples if s != "train"}
     fitted = calibrate(*collected["val"])
     temperature = {name: c.temperature for name, c in fitted.items()}
-    values = {
-        split: per_sample(logits, labels, samples[split], config, seed=seed)
-        for split, (logits, labels) in collected.items()
-    }
-    metrics = {
-        split: summarise(values[split], logits, labels, samples[split], temperature)
-        for split, (logits, labels) in collected.items()
-    }
+    metrics, values = {}, {}
+    for split, (logits, labels) in collected.items():
+        mine, drawn = samples[split], {}
+        if forecaster is not None:
+            past = recognise(mine[LTA.name], models[AR.name], config, temperature)
+            drawn[LTA.name] = forecast_split(
+                forecaster, past, mine[LTA.name], config=config, seed=seed
+            )
+        values[split] = per_sample(logits, labels, mine, config, seed=seed, drawn=drawn)
+        metrics[split] = summarise(values[split], logits, labels, mine, temperature)
     return fitted, metrics, values
 
 
-def score(skills: SkillSet, prepared: Prepared, learning: Learning) -> dict[str, object]:
+def score(
+    skills: SkillSet,
+    prepared: Prepared,
+    learning: Learning,
+    forecaster: SequenceForecaster | None = None,
+) -> dict[str, object]:
     """Returns the manifest's calibration, metrics and baselines; see `score_splits`."""
     samples, config = prepared.samples, learning.model
-    fitted, metrics, _ = score_splits(skills.task_models(), samples, config)
+    fitted, metrics, _ = score_splits(skills.task_models(), samples, config, forecaster=forecaster)
     return {
         "calibration": {name: asdict(c) for name, c in fitted.items()},
         "metrics": metrics,
@@ -88,6 +103,8 @@ def assemble(
     learning: Learning,
     scores: Mapping[str, object],
     training: Mapping[str, object],
+    *,
+    forecaster: SequenceForecaster | None = None,
 ) -> Bundle:
     """Returns a bundle of trained skills with its manifest and model card.
 
@@ -98,6 +115,7 @@ def assemble(
         learning: hyper-parameters.
         scores: as `score` returns them.
         training: protocol, command, seed, seconds of each stage, for the card.
+        forecaster: of LTA's futures, if it is to be used.
     """
     config = next(iter(skills.models.values())).config
     backbones = {
@@ -120,6 +138,7 @@ def assemble(
         },
         label_spaces=prepared.labels,
         training=_training(prepared, learning) | dict(training),
+        forecaster={} if forecaster is None else forecaster_entry(forecaster),
         **scores,  # type: ignore[arg-type]
     )
     backpack: dict[str, Tensor] = {}
@@ -132,6 +151,7 @@ def assemble(
         backbones={n: dict(b.model.state_dict()) for n, b in backbones.items()},
         skills={task: dict(skill.state_dict()) for task, skill in skills.skills.items()},
         backpack=backpack,
+        forecaster={} if forecaster is None else dict(forecaster.state_dict()),
     )
     return replace(bundle, card=write_card(manifest), encoder_onnx=_exported(prepared))
 
@@ -189,6 +209,7 @@ All stages together took {sum(training["seconds"].values()) / 60:.0f} minutes.
 Samples: {json.dumps(training["samples"])}.""",
         _rows("stage", "seconds", {k: f"{v:.0f}" for k, v in training["seconds"].items()}),
         _scores(manifest),
+        *([card_section(training["forecaster"])] if "forecaster" in training else []),
         _calibration(manifest),
         _rows(
             "output",

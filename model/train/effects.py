@@ -103,6 +103,11 @@ RULES: dict[str, Rule] = {
     "instants": Rule(lambda t: t.samples(Sampling.INSTANTS), "PNR among the tasks"),
     "greedy_first": _FUTURE,
     "future_temperature": _FUTURE,
+    "future_choice": _FUTURE,
+    "future_samples": Rule(
+        lambda t: t.reads(Readout.FUTURE) and t.model.future_choice == "set",
+        "LTA among the tasks and future_choice=set",
+    ),
     "keyframe_rate": _NODES,
     **{
         f"{FIT}{name}": _ALWAYS

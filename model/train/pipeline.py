@@ -9,6 +9,7 @@ from model.config import Learning
 from model.nn.skill_set import Backbone
 from model.train.assemble import assemble, group_skills, score
 from model.train.datasets.prepared import Prepared
+from model.train.forecast.stage import learn_forecaster
 from model.train.ledger import Ledger, stage_key
 from model.train.methods.stages import SkillOnBackbone
 from model.train.methods.trainer import ALL_TASKS, Tensors, Trainer, Training, needs_of, parts_of
@@ -112,9 +113,18 @@ def learn_bundle(
     models = cast(dict[str, SkillOnBackbone], pipeline.models(parts))
     skills = group_skills(models)
     key = stage_key(sorted(pipeline.key(part) for part in parts))
-    scores = ledger.value("scores", key, lambda: score(skills, prepared, learning))
+    learnt = learn_forecaster(
+        skills.task_models(), prepared, learning, ledger, key, seed=seed, device=device
+    )
+    facts: dict[str, object] = {} if learnt is None else {"forecaster": learnt.facts}
+    forecaster = None if learnt is None else learnt.kept
+    scores = ledger.value(
+        "scores",
+        stage_key(key, facts, learning.forecaster, learning.forecasting) if learnt else key,
+        lambda: score(skills, prepared, learning, forecaster),
+    )
     if not world.is_first:
         return None
     seconds = {stage: round(s, 1) for stage, s in ledger.seconds.items()}
-    facts = {"method": method, "seed": seed, "seconds": seconds, **training}
-    return assemble(name, skills, prepared, learning, scores, facts)
+    facts |= {"method": method, "seed": seed, "seconds": seconds, **training}
+    return assemble(name, skills, prepared, learning, scores, facts, forecaster=forecaster)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.contract import FeatureContract
 from extract.encoders.swin.trunk import TABLETOP_SWIN, SwinConfig
-from model.config import FitConfig, Learning, ModelConfig
+from model.config import FORECASTING, FitConfig, ForecasterConfig, Learning, ModelConfig
 from model.tasks import LTA, OSCC, TASKS
 from model.train.encoder.pretrain import PretrainConfig
 from tabletop.files.footage import FootageConfig
@@ -107,10 +107,13 @@ TABLETOP = Preset(
             interaction="authors",
             subsegments="random",
             greedy_first=True,
+            future_choice="set",
         ),
         multitask=replace(_SKILL, learning_rate=1e-3),
         skills=on_own_backbones(_SKILL),
         translation=dict.fromkeys(TASKS, _SKILL),
+        forecaster=ForecasterConfig(hidden_size=64),
+        forecasting=replace(FORECASTING, epochs=150),
     ),
 )
 
@@ -129,6 +132,7 @@ SMOKE = replace(
         multitask=_BRIEF,
         skills=on_own_backbones(_BRIEF),
         translation=dict.fromkeys(TASKS, _BRIEF),
+        forecasting=_BRIEF,
     ),
 )
 """Smoke test: every stage on a tiny world, too short to learn."""

@@ -152,9 +152,11 @@ class Lta(Body):
     observed: list[int]
     """Indices of the observed segments, oldest first."""
     steps: list[Action]
-    """One per future action."""
+    """One per future action, as the forecaster's samples expect it where the bundle has a sequence
+    forecaster (each step's mean distribution over the samples), else as LTA's graph does."""
     hypotheses: list[list[JointAction]]
-    """Sampled futures."""
+    """Five sampled futures, seeded; of bundles that say so, the five of 40 samples whose expected
+    best-of-five edit distance is least, the most typical one first."""
     evidence: Evidence | None = None
 
 

@@ -11,7 +11,7 @@ from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.onnx_export import export_encoder
 from extract.windows import cut_windows
-from model.config import ModelConfig
+from model.config import ForecasterConfig, ModelConfig
 from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import Samples, Tracks
 from model.data.task_samples import (
@@ -20,6 +20,8 @@ from model.data.task_samples import (
     change_samples,
     keyframe_samples,
 )
+from model.forecast.forecaster import SequenceForecaster
+from model.forecast.load import forecaster_entry
 from model.nn.backpack import Backpack
 from model.nn.multitask import MultiTaskModel
 from model.nn.skill import Skill
@@ -160,3 +162,14 @@ def make_samples(videos: int = 2, *, actions: int = 25, seed: int = 4) -> dict[s
         "oscc": change_samples(changes, tracks),
         "pnr": keyframe_samples(changes, tracks),
     }
+
+
+def with_forecaster(bundle: Bundle, *, seed: int = 3, **changes) -> Bundle:
+    """The bundle with an untrained sequence forecaster over seven pairs."""
+    torch.manual_seed(seed)
+    pairs = torch.tensor([[0, 1], [0, 3], [1, 0], [2, 2], [3, 1], [4, 0], [4, 3]])
+    config = ForecasterConfig(embedding_size=4, hidden_size=6)
+    model = SequenceForecaster(config, pairs, NUM_LABELS)
+    model_config = {**bundle.manifest.model, **changes}
+    manifest = replace(bundle.manifest, forecaster=forecaster_entry(model), model=model_config)
+    return replace(bundle, manifest=manifest, forecaster=dict(model.state_dict()))

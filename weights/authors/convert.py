@@ -40,6 +40,8 @@ CHOICES = {
     "instants": "start",
     "greedy_first": False,
     "future_temperature": 1.0,
+    "future_choice": "independent",
+    "future_samples": 40,
     "keyframe_rate": "30",
 }
 """The part of a model config that is in their code and not in their tensors."""

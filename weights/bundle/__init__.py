@@ -2,6 +2,7 @@
 
 from weights.bundle.bundle import (
     ENCODER_FILE,
+    FORECASTER_FILE,
     ONNX_FILE,
     Bundle,
     Tensors,
@@ -12,6 +13,7 @@ from weights.bundle.bundle import (
 
 __all__ = [
     "ENCODER_FILE",
+    "FORECASTER_FILE",
     "ONNX_FILE",
     "Bundle",
     "Tensors",

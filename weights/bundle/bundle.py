@@ -7,7 +7,7 @@ if there is one, is returned as bytes.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -25,6 +25,7 @@ Tensors = dict[str, Tensor]
 ENCODER_FILE = "encoder.safetensors"
 ONNX_FILE = "encoder.onnx"
 BACKPACK_FILE = "backpack.safetensors"
+FORECASTER_FILE = "forecaster.safetensors"
 CARD_FILE = "MODEL_CARD.md"
 
 
@@ -41,6 +42,7 @@ class Bundle:
         card: text of the model card.
         sha256: hash of manifest.json, hence of everything; empty until saved.
         encoder_onnx: the encoder's graph, whose weights are the tensors of `encoder`; may be empty.
+        forecaster: tensors of the sequence forecaster; may be empty.
     """
 
     manifest: Manifest
@@ -51,6 +53,7 @@ class Bundle:
     card: str = ""
     sha256: str = ""
     encoder_onnx: bytes = b""
+    forecaster: Tensors = field(default_factory=dict)
 
 
 def fingerprint(tensors: Mapping[str, Tensor], *facts: object) -> str:
@@ -75,6 +78,8 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
         payload[ENCODER_FILE] = save(bundle.encoder)
     if bundle.encoder_onnx:
         payload[ONNX_FILE] = bundle.encoder_onnx
+    if bundle.forecaster:
+        payload[FORECASTER_FILE] = save(bundle.forecaster)
     payload[CARD_FILE] = bundle.card.encode()
     files = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -105,6 +110,7 @@ def load_bundle(place: Place, *, cache: Cache | None = None) -> Bundle:
         card=data.get(CARD_FILE, b"").decode(),
         sha256=hashlib.sha256(files.text).hexdigest(),
         encoder_onnx=data.get(ONNX_FILE, b""),
+        forecaster=_tensors(data, FORECASTER_FILE) if manifest.forecaster else {},
     )
 
 

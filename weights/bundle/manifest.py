@@ -7,6 +7,8 @@ from weights.errors import BundleError
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
+OPTIONAL = frozenset({"forecaster"})
+"""Keys of parts that a bundle may lack."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Manifest:
         training: data, licence, seeds, command and times.
         metrics: split -> task -> metric -> value.
         baselines: split -> name -> task -> metric -> value, of predictions without input.
+        forecaster: config of the sequence forecaster and number of its pairs; empty without one,
+            and then not in the file, as in older bundles.
         files: file name -> SHA-256 and size.
         format_version: layout of this file.
     """
@@ -40,12 +44,14 @@ class Manifest:
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, Any] = field(default_factory=dict)
+    forecaster: dict[str, Any] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain JSON types; `from_dict` is the inverse."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v for k, v in values.items() if v or k not in OPTIONAL}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Manifest":
@@ -56,15 +62,17 @@ class Manifest:
                 MANIFEST_FILE, expected=f"format_version {FORMAT_VERSION}", found=repr(found)
             )
         known = {f.name: f for f in fields(cls)}
+        needed = set(known) - OPTIONAL
         wrong_type = [
             key
             for key, kind in (("name", str), ("version", str), ("encoder", dict), ("files", dict))
             if not isinstance(values.get(key), kind)
         ]
-        if set(values) != set(known) or wrong_type:
+        wrong_type += [k for k in OPTIONAL & set(values) if not isinstance(values[k], dict)]
+        if not needed <= set(values) <= set(known) or wrong_type:
             raise BundleError(
                 MANIFEST_FILE,
-                expected=f"the keys {', '.join(sorted(known))}",
+                expected=f"the keys {', '.join(sorted(needed))}",
                 found=f"{', '.join(sorted(values))}; wrong type: {wrong_type or 'none'}",
             )
         return cls(**values)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from model.config import ModelConfig
 from model.data.missing import LEFT_OUT
@@ -31,6 +32,7 @@ class SplitResult:
         per_batch: means of batch means, if requested.
         exhibits: tables and figures.
         left_out: videos without features, whose samples are left out.
+        forecasts: ways to forecast LTA's samples: name, choice and mean distances.
     """
 
     split: str
@@ -39,6 +41,7 @@ class SplitResult:
     per_batch: Metrics
     exhibits: list[ReportItem]
     left_out: Sequence[str] = ()
+    forecasts: Sequence[dict[str, Any]] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the exhibits."""
@@ -47,7 +50,8 @@ class SplitResult:
     def figures(self) -> dict[str, Any]:
         """Returns the columns, and any videos left out."""
         left_out = {LEFT_OUT: list(self.left_out)} if self.left_out else {}
-        return {**self.columns, **left_out}
+        forecasts = {"forecasts": list(self.forecasts)} if self.forecasts else {}
+        return {**self.columns, **forecasts, **left_out}
 
     def rows(self) -> list[Row]:
         """Returns one line per metric: the figure, its interval and the other columns."""
@@ -100,6 +104,7 @@ def measure(
     train: Mapping[str, Samples],
     how: MeasureConfig,
     exhibits: list[ReportItem],
+    drawn: Mapping[str, Mapping[str, Tensor]] | None = None,
 ) -> SplitResult:
     """Returns the figures of a split.
 
@@ -110,11 +115,12 @@ def measure(
         train: task -> training samples, for the baselines.
         how: configuration.
         exhibits: tables and figures for the report.
+        drawn: task -> output -> futures drawn elsewhere than from the answers' logits.
     """
     logits = {task: given.logits for task, given in answers.items()}
     labels = {task: given.labels for task, given in answers.items()}
     temperature = how.temperature
-    values = per_sample(logits, labels, samples, how.config, seed=how.seed)
+    values = per_sample(logits, labels, samples, how.config, seed=how.seed, drawn=drawn)
     columns = {
         "model": summarise(values, logits, labels, samples, temperature),
         **baselines(train, samples, keyframe_rate=how.config.keyframe_rate),

@@ -11,7 +11,7 @@ from extract.features.track import EncoderId
 from model.evaluate.__main__ import main
 from model.predict.predictor import Predictor
 from tests.model.support.feature_tree import FRAMES, made_rows
-from tests.support.factories import make_bundle, make_track
+from tests.support.factories import make_bundle, make_track, with_forecaster
 from weights.bundle import save_bundle
 
 
@@ -59,12 +59,34 @@ def test_a_report_a_json_and_a_table_come_out(world, tmp_path, capsys):
     assert "| ar verb_top1 ↑ |" in out.out
     assert str(tmp_path / "report" / "report.html") in out.err
     plain = json.loads((tmp_path / "plain.json").read_text())
-    assert set(plain["val"]) == {"model", "chance", "frequency"}
+    assert set(plain["val"]) == {"model", "chance", "frequency", "forecasts"}
     assert set(plain["val"]["model"]) == {"ar", "lta", "oscc", "pnr"}
     report = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert report["splits"]["val"]["model"] == plain["val"]["model"]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "not comparable to the paper" in page
+
+
+def test_ways_to_forecast_are_compared_and_a_forecaster_is_one_of_them(world, tmp_path, capsys):
+    save_bundle(with_forecaster(make_bundle()), tmp_path / "bundle")
+    figures = []
+    for bundle in (world, tmp_path):
+        assert run(world, "--bundle", bundle / "bundle", "--json", tmp_path / "m.json") == 0
+        figures.append(json.loads((tmp_path / "m.json").read_text())["val"])
+    out = capsys.readouterr().out
+    assert out.count("| repeat, recognised past | – |") == 2
+    assert out.count("| sequence forecaster | set |") == 1
+    assert "| sequence forecaster (set) − LTA's graph (set) |" in out
+    (plain, ours) = ({(r["name"], r["choice"]): r for r in f["forecasts"]} for f in figures)
+    assert set(ours) - set(plain) == {("sequence forecaster", c) for c in ("independent", "set")}
+    assert all(ours[key] == plain[key] for key in plain)
+    graph, sequence = (
+        plain["LTA's graph", "independent"],
+        ours["sequence forecaster", "independent"],
+    )
+    for metric in ("verb_ed", "noun_ed", "action_ed"):
+        assert figures[0]["model"]["lta"][metric] == graph[metric]
+        assert figures[1]["model"]["lta"][metric] == sequence[metric]
 
 
 def test_without_test_truth_val_alone_is_scored_and_that_is_said(world, tmp_path, capsys):

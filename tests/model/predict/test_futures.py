@@ -1,4 +1,4 @@
-"""Futures follow the softmax of the logits at one temperature of their own, in every command."""
+"""Futures follow the softmax of the logits at one temperature of their own, alone or as a set."""
 
 from dataclasses import replace
 
@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from extract.features.track import EncoderId
-from model.predict.futures import sample_futures, sample_split, seed_of
+from model.config import ModelConfig
+from model.evaluate.metrics import anticipation_errors
+from model.forecast.choice import choose_futures
+from model.predict.futures import draw_futures, sample_futures, sample_split, seed_of
 from model.predict.predictor import Predictor, PredictRequest
 from model.score.answering import ChallengeAnswerer
 from model.score.test_set import ChallengeItem
@@ -49,6 +52,66 @@ def test_a_samples_draws_hang_on_its_name_and_the_seed_alone():
     alone = sample_futures({"verb": logits["verb"][1]}, config=TINY, seed=seed_of(1, "b"))["verb"]
     assert torch.equal(alone, some[1])
     assert not torch.equal(sample_split(logits, list("abc"), config=TINY, seed=2)["verb"], some)
+
+
+def in_sets(config=TINY, **more):
+    return replace(config, future_choice="set", **more)
+
+
+def test_old_configs_draw_on_their_own_as_before():
+    assert ModelConfig.from_dict({}).future_choice == "independent"
+    generator = torch.Generator().manual_seed(7)
+    logits = {"verb": torch.randn(20, 6), "noun": torch.randn(20, 9)}
+    found = sample_futures(logits, config=TINY, seed=7)
+    for name in ("noun", "verb"):
+        p = logits[name].double().softmax(dim=1)
+        draws = torch.multinomial(p, 5, replacement=True, generator=generator).T
+        assert torch.equal(found[name], draws)
+
+
+def test_a_set_is_chosen_from_as_many_draws_as_the_config_says():
+    logits = {"verb": torch.randn(3, 20, 6), "noun": torch.randn(3, 20, 9)}
+    for number in (5, 12):
+        config = in_sets(future_samples=number)
+        found = sample_split(logits, list("abc"), config=config, seed=1)
+        drawn = [
+            draw_futures({n: v[i] for n, v in logits.items()}, config=config, seed=seed_of(1, name))
+            for i, name in enumerate("abc")
+        ]
+        candidates = {n: torch.stack([d[n] for d in drawn]) for n in logits}
+        assert candidates["verb"].shape == (3, number, 20)
+        chosen = choose_futures(candidates, 5)
+        assert all(torch.equal(found[n], chosen[n]) for n in logits)
+
+
+def test_the_chosen_set_is_the_same_alone_and_in_a_split():
+    logits = {"verb": torch.randn(3, 20, 6), "noun": torch.randn(3, 20, 9)}
+    some = sample_split(logits, list("abc"), config=in_sets(), seed=1)
+    mine = {n: v[1] for n, v in logits.items()}
+    alone = sample_futures(mine, config=in_sets(), seed=seed_of(1, "b"))
+    assert all(torch.equal(alone[n], some[n][1]) for n in logits)
+
+
+def test_sets_come_nearer_to_what_happens_than_draws():
+    """The truth is drawn from the model itself, so that only the choice differs."""
+    generator = torch.Generator().manual_seed(3)
+    logits = {"verb": 2 * torch.randn(150, 20, 8, generator=generator)}
+    p = logits["verb"].softmax(dim=2).flatten(0, 1)
+    truth = {"verb": torch.multinomial(p, 1, generator=generator).view(150, 20)}
+    names = [f"c_{i}" for i in range(150)]
+    found = {
+        choice: anticipation_errors(
+            sample_split(logits, names, config=replace(TINY, future_choice=choice), seed=0), truth
+        )["verb_ed"].mean()
+        for choice in ("independent", "set")
+    }
+    assert found["set"] < found["independent"]
+
+
+@pytest.mark.parametrize("wrong", [{"future_choice": "best"}, {"future_samples": 4}])
+def test_a_choice_that_no_model_can_make_is_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(TINY, **wrong)
 
 
 def test_neighbouring_seeds_share_no_draw():

@@ -10,7 +10,7 @@ from model.predict.futures import seed_of
 from model.score.answering import ChallengeAnswerer
 from model.score.test_set import ChallengeItem
 from model.tasks import LTA
-from tests.support.factories import make_bundle, make_track
+from tests.support.factories import make_bundle, make_track, with_forecaster
 
 TRACK = make_track(3000, encoder=EncoderId("tiny", ""))
 
@@ -117,3 +117,28 @@ def test_label_ids_must_mean_the_same_in_bundle_and_annotations(bundle):
         responder.check_labels(names | {"noun": swapped})
     with pytest.raises(ScoringRefused, match="verb 4 is 'verb4' in the bundle and nothing"):
         responder.check_labels(names | {"verb": names["verb"][:-1]})
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_a_forecaster_answers_from_the_whole_clip_alike_in_every_order(bundle, batch_size):
+    """Windows of two clips, one a stretch of the same segments, the other its own."""
+    other = [
+        replace(item, id=f"d_{i}", segments=tuple((a + 31, b + 31) for a, b in item.segments))
+        for i, item in enumerate(windows(4))
+    ]
+    items = [*windows(12), *other]
+    ours = with_forecaster(bundle, future_choice="set", future_samples=9)
+    together = ChallengeAnswerer(ours).answer("lta", items, TRACK)
+    some = ChallengeAnswerer(ours, batch_size=batch_size).answer("lta", items[5::-2], TRACK)
+    assert some == {name: together[name] for name in some}
+    pairs = {tuple(pair) for pair in ours.forecaster["pairs"].tolist()}
+    steps = {
+        pair
+        for found in together.values()
+        for verbs, nouns in zip(found["verb"], found["noun"], strict=True)
+        for pair in zip(verbs, nouns, strict=True)
+    }
+    assert steps <= pairs
+    first = items[8]
+    moved = replace(first, segments=((40, 300), *first.segments[1:]))  # the clip's first action
+    assert ChallengeAnswerer(ours).answer("lta", [moved], TRACK)[first.id] != together[first.id]

@@ -16,8 +16,8 @@ from model.train.methods.trainer import ALL_TASKS, LABELS, Trainer, parts_of
 from model.train.options import override
 from model.train.pipeline import TrainingPipeline, plan
 from model.train.presets import on_own_backbones
-from tests.model.train.small_training import prepared
 from tests.support.factories import NUM_LABELS, TINY, make_samples
+from tests.support.small_training import prepared
 
 OTHERWISE = {
     "hidden_size": "16", "vectors_per_node": "2", "num_layers": "2", "norm": "batch",
@@ -27,6 +27,7 @@ OTHERWISE = {
     "prototypes": "divided", "fusion": "mean", "graph_fusion": "mean", "future_edges": "last",
     "subsegments": "random", "windows": "overlapping", "instants": "start",
     "greedy_first": "true", "future_temperature": "0.2", "keyframe_rate": "30",
+    "future_choice": "set", "future_samples": "9",
     "fit.epochs": "2", "fit.learning_rate": "0.02", "fit.batch_size": "7",
     "fit.weight_decay": "0.5", "fit.warmup_epochs": "0", "fit.context_dropout": "0.5",
     "fit.feature_dropout": "0.3", "fit.label_smoothing": "0.2", "fit.decoupled_decay": "true",

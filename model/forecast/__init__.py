@@ -1,0 +1,1 @@
+"""Forecasts as sequences: edit distances, futures chosen as a set, baselines, the forecaster."""

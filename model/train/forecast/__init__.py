@@ -1,0 +1,1 @@
+"""Forecasts of label sequences: every way on one table: python -m model.train forecast."""
