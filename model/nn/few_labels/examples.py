@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SHARPNESS = 10.0
+SHARPNESS = 20.0
 """Of the affinity; Tip-Adapter's beta."""
 
 MOST_EXAMPLES = 1000

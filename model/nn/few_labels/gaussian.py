@@ -21,7 +21,7 @@ SHRINKAGE = 0.3
 SCALE = 0.1
 """What discriminants are multiplied by: classes are wider than actions, so they are too sure."""
 
-BORROWED = 2
+BORROWED = 1
 """Prototypes that an example borrows from, in each perspective."""
 
 

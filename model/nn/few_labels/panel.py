@@ -68,6 +68,12 @@ class Panel:
         counting = {name: w for name, w in pairs if w > _NEGLIGIBLE}
         return counting or {OWN: PRIOR[OWN]}
 
+    def alone(self, name: str) -> Tensor | None:
+        """Returns one voter's log-probabilities of held-out rows, (R, Y)."""
+        if self.held_out is None:
+            return None
+        return self.held_out.votes[list(self.fitted).index(name)]
+
     def cross_validated(self) -> tuple[Tensor, Tensor] | None:
         """Returns fused log-probabilities of held-out rows, (R, Y), and their labels.
 

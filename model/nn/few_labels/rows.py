@@ -27,7 +27,8 @@ class Rows:
         features: (M, D) backbone features.
         views: (M, Q D) perspectives of the known tasks side by side; (M, 0) without a backpack.
         smoothed: (M, Q D) the same, smoothed by the prototypes.
-        posterior: (M, Q P) posteriors over the prototypes side by side.
+        posterior: (M, Q P) square roots of the posteriors over the prototypes side by side: their
+            distances are Hellinger's, which count differences of small chances, too.
     """
 
     features: Tensor
@@ -79,7 +80,7 @@ def read_rows(
         prototypes = backpack.prototypes[task]
         cosine = F.normalize(view, dim=-1, eps=EPSILON) @ F.normalize(prototypes, dim=1).T
         chance = (cosine / POSTERIOR_TEMPERATURE).softmax(dim=-1)
-        posterior.append(pooled(chance))
+        posterior.append(pooled(chance).sqrt())
         smoothed.append(pooled(chance @ prototypes))
     return Rows(
         features,

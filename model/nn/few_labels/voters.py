@@ -61,8 +61,8 @@ VOTERS: dict[str, Voter] = {
 }
 """Name -> voter; `own`, the plain head, needs no backpack."""
 
-PENALTY: dict[str, float] = {"features": 0.02, "views": 0.02, "smoothed": 0.02, "posterior": 0.02}
-"""Design -> penalty of its logistic head."""
+PENALTY = 0.05
+"""Of the logistic heads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +99,7 @@ def fit_voter(name: str, few: FewLabels) -> dict[str, Tensor]:
         member = F.one_hot(few.labels, few.num_labels).to(x.dtype) * few.masks.unsqueeze(2)
         return {"keys": unit_views(x, len(few.perspectives)), "member": member}
     if voter.fit == "logistic":
-        penalty = PENALTY[voter.design]
-        fitted = fit_logistic(x, few.labels, few.masks, few.num_labels, penalty=penalty)
+        fitted = fit_logistic(x, few.labels, few.masks, few.num_labels, penalty=PENALTY)
     else:
         assert few.backpack is not None
         borrows = voter.fit == "calibrated"

@@ -95,7 +95,11 @@ def _how(own: TrainedSkill) -> str:
     """How a skill was learnt, as a part of a sentence."""
     skill = own.learner.skill
     if isinstance(skill, FewLabelSkill):
-        return "by voters weighed by cross-validation" if skill.perspectives else "by a plain head"
+        if not skill.perspectives:
+            return "by a plain head"
+        confidence = own.learnt.confidence
+        is_judged = confidence is not None and confidence.held_out
+        return f"by voters weighed by {'cross-validation' if is_judged else 'default'}"
     if skill.perspectives:
         return f"with the backpack of {', '.join(skill.perspectives)}"
     return "without a backpack"

@@ -45,6 +45,7 @@ class CompareOptions(LabelOptions):
     counts: list[int]
     draws: int
     egopack_draws: int
+    draw_from: str
     out: Path | None
 
 
@@ -77,8 +78,9 @@ def compare(tasks: list[TaskFile], options: CompareOptions, work: Path, runs: "R
     for task, labels in zip(tasks, options.all_labels, strict=True):
         options.labels = labels
         data = read_skill_data(task, options, work)
-        contest = Contest.of(data, cache)
+        contest = Contest.of(data, cache, options.draw_from)
         key = stage_key(data.bundle.sha256, task, labels.read_text("utf-8"))
+        key += "" if contest.pool == "train" else f" {contest.pool}"
         bar = tqdm(total=len(options.counts) * options.draws, desc=task.spec.name, unit="draw")
         for count in options.counts:
             found: dict[str, list[dict[str, list[int]]]] = {}
@@ -179,7 +181,8 @@ def _parse(argv: list[str]) -> CompareOptions:
         prog="python -m model.train compare",
         description="Learns tasks from few labels of each class, drawn many times, by every "
         "method, and prints what each gains over the plain head with 95 %% intervals (paired "
-        "bootstrap over draws and videos). Draws come from train; val and test are answered whole.",
+        "bootstrap over draws and videos). The splits that "
+        "are not drawn from, train aside, are answered whole.",
     )
     parser.add_argument("tasks", type=Path, nargs="+", metavar="TASK.toml", help="task files")
     add_label_arguments(parser, many=True)
@@ -199,6 +202,13 @@ def _parse(argv: list[str]) -> CompareOptions:
         default=3,
         help="of these, how many the paper's interaction is trained on, which takes seconds to "
         "minutes each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--draw-from",
+        choices=("train", "val"),
+        default="train",
+        help="split that labels are drawn from: val where the bundle's backbone was trained on the "
+        "videos of train (default: %(default)s)",
     )
     parser.add_argument(
         "--out",

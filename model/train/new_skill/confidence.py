@@ -26,12 +26,14 @@ class Confidence:
         held_out: labels that could be held out; 0 where none could.
         num_labels: labels in all.
         frequent: share of the most frequent class among the labels.
+        head_right: held-out labels that the plain head alone tells.
     """
 
     right: int
     held_out: int
     num_labels: int
     frequent: float
+    head_right: int
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -47,6 +49,7 @@ class Confidence:
             "top1": self.right / self.held_out,
             "top1_low": low,
             "top1_high": high,
+            "head_top1": self.head_right / self.held_out,
             "samples": float(self.held_out),
         }
 
@@ -61,8 +64,9 @@ class Confidence:
         low, high = self.interval
         found = (
             f"Cross-validated: {self.right} of {self.held_out} held-out labels are told, "
-            f"{self.right / self.held_out:.3f} [{low:.3f}, {high:.3f}]; always saying the most "
-            f"frequent label would be right in {self.frequent:.3f}. "
+            f"{self.right / self.held_out:.3f} [{low:.3f}, {high:.3f}], {self.head_right} by the "
+            f"plain head alone; always saying the most frequent label would be right in "
+            f"{self.frequent:.3f}. "
         )
         if low > self.frequent:
             return found + "It has learnt something."
@@ -103,19 +107,22 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
-def judge(held_out: tuple[Tensor, Tensor] | None, labels: Tensor) -> Confidence:
+def judge(
+    held_out: tuple[Tensor, Tensor] | None, head: Tensor | None, labels: Tensor
+) -> Confidence:
     """Returns the confidence.
 
     Args:
         held_out: fused log-probabilities (R, Y) of held-out rows and their labels (R,), or None.
+        head: (R, Y) of the plain head, or None.
         labels: (M,) all labels.
     """
     frequent = float(labels.bincount().max()) / len(labels)
-    if held_out is None:
-        return Confidence(0, 0, len(labels), frequent)
+    if held_out is None or head is None:
+        return Confidence(0, 0, len(labels), frequent, 0)
     logits, truth = held_out
-    right = int((logits.argmax(dim=1) == truth).sum())
-    return Confidence(right, len(truth), len(labels), frequent)
+    right, head_right = (int((said.argmax(dim=1) == truth).sum()) for said in (logits, head))
+    return Confidence(right, len(truth), len(labels), frequent, head_right)
 
 
 def choose_temperature(held_out: tuple[Tensor, Tensor] | None) -> Temperature:

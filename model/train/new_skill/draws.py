@@ -52,14 +52,16 @@ class Contest:
         data: samples and bundle of the task.
         backbone: frozen, with its backpack.
         rows: split -> rows.
+        pool: split that labels are drawn from.
     """
 
     data: SkillData
     backbone: Backbone
     rows: dict[str, Rows]
+    pool: str = "train"
 
     @classmethod
-    def of(cls, data: SkillData, cache: RowCache) -> "Contest":
+    def of(cls, data: SkillData, cache: RowCache, pool: str = "train") -> "Contest":
         """Computes the rows of every split.
 
         Raises:
@@ -67,12 +69,12 @@ class Contest:
         """
         _, backbone = choose_backbone(data.predictor, has_backpack=True)
         rows = {split: cache.rows(backbone, s) for split, s in data.samples.items()}
-        return cls(data, backbone, rows)
+        return cls(data, backbone, rows, pool)
 
     @property
     def scored(self) -> list[str]:
         """Splits that are answered."""
-        return [split for split in self.data.samples if split != "train"]
+        return [split for split in self.data.samples if split not in ("train", self.pool)]
 
     def videos(self, split: str) -> dict[str, int]:
         """Returns the samples of each video of a split, in order."""
@@ -80,19 +82,17 @@ class Contest:
         return {name: names.count(name) for name in dict.fromkeys(names)}
 
     def draw(self, count: int, seed: int) -> Tensor:
-        """Returns the positions of `count` training samples a class, or of all there are."""
+        """Returns the positions of `count` samples of the pool a class, or of all there are."""
         generator = torch.Generator().manual_seed(seed)
-        classes = classes_of(self.data.samples["train"])
+        classes = classes_of(self.data.samples[self.pool])
         order = torch.randperm(len(classes), generator=generator)
         picked = [order[classes[order] == c][:count] for c in range(len(self.data.labels))]
         return torch.cat(picked).sort().values
 
     def closed_forms(self, drawn: Tensor, seed: int) -> Iterator[tuple[str, Right]]:
         """Answers with the plain head, the chosen weights and every other voter alone."""
-        train, labels = self.data.samples["train"].take(drawn), self.data.labels
-        panel = learn_panel(
-            self.backbone, train, self.rows["train"].take(drawn), len(labels), seed=seed
-        )
+        few, rows = self.data.samples[self.pool].take(drawn), self.rows[self.pool].take(drawn)
+        panel = learn_panel(self.backbone, few, rows, len(self.data.labels), seed=seed)
         weights = panel.weights()
         votes = {split: panel.votes(self.rows[split]) for split in self.scored}
         factor = torch.tensor([weights.get(n, 0.0) for n in panel.fitted], dtype=torch.float64)
@@ -104,7 +104,7 @@ class Contest:
 
     def by_interaction(self, drawn: Tensor, seed: int) -> Right:
         """Answers with the paper's interaction, trained by gradients on the draw."""
-        task, train = self.data.task, self.data.samples["train"].take(drawn)
+        task, train = self.data.task, self.data.samples[self.pool].take(drawn)
         spec, output = task.spec, task.spec.outputs[0]
         job = FitJob(task.fit_for(len(train)), seed, None, progress=False)
         learner = train_skill(self.backbone, spec, train, {output: len(self.data.labels)}, job)

@@ -160,7 +160,7 @@ def _by_voters(
     learnt = Learnt(
         choose_temperature(held_out),
         {"method": "auto" if set(panel.fitted) != {OWN} else "head", "seed": seed},
-        judge(held_out, classes),
+        judge(held_out, panel.alone(OWN), classes),
         notes=_left_out(panel, len(samples)),
     )
     if EXAMPLES in panel.fitted:

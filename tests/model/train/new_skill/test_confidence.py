@@ -34,13 +34,14 @@ def answers(right, count):
 )
 def test_words_follow_from_the_interval(right, count, words):
     held_out = answers(right, count)
-    found = judge(held_out, held_out[1])
+    found = judge(held_out, answers(3, count)[0], held_out[1])
     assert found.metrics()["top1"] == right / count
+    assert found.metrics()["head_top1"] == 3 / count
     assert words in found.words()
 
 
 def test_nothing_held_out_is_said_so():
-    found = judge(None, torch.arange(3))
+    found = judge(None, None, torch.arange(3))
     assert found.metrics() == {}
     assert "not enough to tell" in found.words()
 
