@@ -162,7 +162,7 @@ def sweep_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: 
 
 
 def gain_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: str) -> Figure:
-    """Draws gains in accuracy with their intervals, one panel a task.
+    """Draws gains in accuracy with their intervals, one panel a task, on one scale.
 
     Args:
         panels: task -> method -> (points, 4): x, gain, and both ends of its interval.
@@ -184,8 +184,10 @@ def gain_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: s
                     where, mean, reach, color=colour, marker=marker, capsize=3, label=name
                 )
             axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-            axes.set(title=title, xlabel=x, ylabel="gain over the plain head, points")
-            axes.legend(frameon=False)
+            axes.set(title=title, xlabel=x)
+            axes.sharey(places[0])
+        places[0].set_ylabel("gain over the plain head, points")
+        places[0].legend(frameon=False)
         for axes in places[len(panels) :]:
             axes.set_axis_off()
     return figure
