@@ -44,6 +44,9 @@ TESTED_BY: dict[str, str] = {
     "model/train/datasets/ego4d.py": "tests/project/end_to_end/test_ego4d.py",
     "model/train/datasets/rendered.py": "tests/project/end_to_end/test_render.py",
     "model/train/datasets/tabletop.py": "tests/project/end_to_end/test_train.py",
+    "model/train/new_skill/adding.py": "tests/model/train/new_skill/test_command.py",
+    "model/train/new_skill/options.py": "tests/model/train/new_skill/test_command.py",
+    "model/train/new_skill/scores.py": "tests/model/train/new_skill/test_command.py",
     "model/train/reproduce/report.py": "tests/project/end_to_end/test_reproduce.py",
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
@@ -59,6 +62,7 @@ TESTED_BY: dict[str, str] = {
     "extract/decode/pyav/picture_list.py": "tests/extract/videos/test_odd_clips.py",
     "extract/encoders/precomputed.py": "tests/model/whole/test_attached.py",
     "model/evaluate/report/figures.py": "tests/model/evaluate/report/test_write.py",
+    "model/nn/few_labels/voters.py": "tests/model/nn/few_labels/test_panel.py",
     "model/nn/multitask.py": "tests/model/train/methods/test_translation.py",
     "server/api/app.py": "tests/server/api/test_openapi.py",
 }

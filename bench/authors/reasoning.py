@@ -154,6 +154,7 @@ def _reason_as_authors(both: Contenders, batches: Mapping[str, Batch]) -> None:
 def _interact(both: Contenders, queries: Mapping[str, Tensor]) -> None:
     pack = both.backpack
     for task, skill in both.ours.skills.items():
+        assert isinstance(skill, Skill)
         for known, interaction in skill.interactions.items():
             interaction(queries[task], pack.prototypes[known], pack.index(known))
 

@@ -16,6 +16,7 @@ from clients.results.predictions import (
 )
 
 WIDTH = 34
+EXAMPLES_SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
 
 
 def _evidence_lines(evidence: Evidence) -> Iterator[str]:
-    """For each task, the closest prototype per perspective, and the votes."""
+    """For each task, the closest prototype per perspective, own examples, and the votes."""
     for task, perspectives in evidence.neighbours.items():
         nearest = ", ".join(
             f"{name}: {near[0].verb} {near[0].noun} {near[0].similarity:.2f}"
@@ -129,6 +130,11 @@ def _evidence_lines(evidence: Evidence) -> Iterator[str]:
             if near
         )
         yield f"  nearest in the backpack for {task}:  {nearest}"
+    for task, examples in (evidence.examples or {}).items():
+        yield f"  like your examples for {task}:  " + ", ".join(
+            f"{e.label} ({e.video}, {e.start_s:.1f} to {e.end_s:.1f} s, {e.similarity:.2f})"
+            for e in examples[:EXAMPLES_SHOWN]
+        )
     for output, votes in evidence.votes.items():
         yield f"  votes for {output}:  " + ", ".join(
             f"{who}: {what}" for who, what in votes.items()

@@ -90,11 +90,25 @@ class Neighbour(Parsed):
     count: int
 
 
+class Example(Parsed):
+    """A labelled segment that a skill was learnt from."""
+
+    video: str
+    start_s: float
+    end_s: float
+    label: str
+    similarity: float
+
+
 class Evidence(Parsed):
-    """Task -> perspective -> nearest prototypes; output -> perspective -> preferred label."""
+    """Task -> perspective -> nearest prototypes; output -> voter -> preferred label.
+
+    `examples`: skill -> the nearest of the segments it was learnt from, if it has them.
+    """
 
     neighbours: dict[str, dict[str, list[Neighbour]]] = field(default_factory=dict)
     votes: dict[str, dict[str, str]] = field(default_factory=dict)
+    examples: dict[str, list[Example]] | None = None
 
 
 class Segment(Parsed):

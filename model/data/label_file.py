@@ -72,20 +72,25 @@ def read_labels(
     return rows
 
 
-def assign_splits(rows: Sequence[LabelRow], *, seed: int) -> list[LabelRow]:
+def assign_splits(rows: Sequence[LabelRow], *, seed: int, needs_val: bool = True) -> list[LabelRow]:
     """Returns the rows with their splits: the file's, or 80 % train and 20 % val by video.
 
+    Args:
+        rows: of a labels file.
+        seed: of the split by video.
+        needs_val: else rows without a split are all for train.
+
     Raises:
-        AnnotationInvalid: there is no row for train or none for val.
+        AnnotationInvalid: there is no row for train, or none for val where one is needed.
     """
     split_of: Mapping[str, Split] = {}
     if not rows[0].split:
         videos = sorted({row.video for row in rows})
         random.Random(seed).shuffle(videos)
-        num_val = max(1, round(VAL_SHARE * len(videos)))
+        num_val = max(1, round(VAL_SHARE * len(videos))) if needs_val else 0
         split_of = {v: "val" if i < num_val else "train" for i, v in enumerate(videos)}
     split = [replace(row, split=row.split or split_of[row.video]) for row in rows]
-    for wanted in ("train", "val"):
+    for wanted in ("train", "val") if needs_val else ("train",):
         if not any(row.split == wanted for row in split):
             raise AnnotationInvalid(
                 f"no row is for {wanted}: give rows of at least two videos, or a column `split` "

@@ -1,6 +1,7 @@
 """Backpack: frozen prototypes of every known task, one per (verb, noun) pair of training.
 
-Paper Sec. 3.3: the perspectives of all tasks on the AR training split, averaged per action.
+Paper Sec. 3.3: the perspectives of all tasks on the AR training split, averaged per action. Beside
+the means it keeps how actions spread around them, which few-label skills use.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from model.errors import BackpackInvalid
+from model.nn.few_labels.spread import ActionSpread, spread_of, spreads_from
 from model.nn.knn import Distance, NearestPrototypes, SearchName, build_index
 from model.tasks import IGNORE
 
@@ -26,6 +28,8 @@ class Backpack:
         count: (P,) int64, training samples of each row.
         search: k-NN implementation.
         distance: of the search.
+        spread: task -> spread of the actions around their prototypes; empty where a bundle was made
+            without, or where no action occurs twice.
     """
 
     prototypes: dict[str, Tensor]
@@ -34,6 +38,7 @@ class Backpack:
     count: Tensor
     search: SearchName = "auto"
     distance: Distance = "cosine"
+    spread: dict[str, ActionSpread] = field(default_factory=dict)
     _indices: dict[str, NearestPrototypes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -59,13 +64,17 @@ class Backpack:
         """Returns the backpack with its prototypes on another device, or of another precision."""
         moved = {task: p.to(device, dtype) for task, p in self.prototypes.items()}
         labels = (self.verb_id, self.noun_id, self.count)
-        return Backpack(moved, *labels, self.search, self.distance)
+        spread = {task: s.to(device, dtype) for task, s in self.spread.items()}
+        return Backpack(moved, *labels, self.search, self.distance, spread)
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """Names the tensors for a bundle; `from_tensors` is its inverse."""
         named = {f"{prefix}.{task}": p.contiguous() for task, p in self.prototypes.items()}
         labels = {"verb_id": self.verb_id, "noun_id": self.noun_id, "count": self.count}
-        return named | {f"{prefix}/{name}": tensor for name, tensor in labels.items()}
+        named |= {f"{prefix}/{name}": tensor for name, tensor in labels.items()}
+        for task, spread in self.spread.items():
+            named |= spread.to_tensors(f"{prefix}/spread/{task}")
+        return named
 
     @classmethod
     def from_tensors(
@@ -87,7 +96,8 @@ class Backpack:
             verb, noun, count = (tensors[f"{prefix}/{n}"] for n in ("verb_id", "noun_id", "count"))
         except KeyError as error:
             raise BackpackInvalid(f"no tensor {error} in the backpack") from error
-        return cls(prototypes, verb, noun, count, search, distance)
+        spread = spreads_from(tensors, f"{prefix}/spread", prototypes)
+        return cls(prototypes, verb, noun, count, search, distance, spread)
 
 
 def average_per_action(
@@ -99,7 +109,7 @@ def average_per_action(
     search: SearchName = "auto",
     distance: Distance = "cosine",
 ) -> Backpack:
-    """Averages perspectives of labelled actions into prototypes, in float64.
+    """Averages perspectives of labelled actions into prototypes, in float64, with their spread.
 
     Args:
         perspectives: task -> (M, D), of all tasks on the same M actions.
@@ -121,9 +131,15 @@ def average_per_action(
         verb * width + noun, return_inverse=True, return_counts=True
     )
     parts = len(perspectives) if scale == "divided" else 1
-    prototypes = {}
+    prototypes, spread = {}, {}
     for task, views in perspectives.items():
         total = torch.zeros(len(pairs), views.shape[1], dtype=torch.float64)
         total.index_add_(0, member, views[is_known].detach().cpu().double())
         prototypes[task] = (total / (parts * count.unsqueeze(1))).float()
-    return Backpack(prototypes, pairs // width, pairs % width, count, search, distance)
+        found = spread_of(views[is_known], member, count)
+        if found is not None:
+            spread[task] = found
+    if len(spread) < len(perspectives):
+        spread = {}  # of all perspectives or of none
+    labels = (pairs // width, pairs % width, count)
+    return Backpack(prototypes, *labels, search, distance, spread)

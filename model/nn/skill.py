@@ -1,7 +1,7 @@
 """Skill: a novel task trained with the backpack, whose perspectives vote (paper Sec. 3.3)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -27,15 +27,24 @@ class Votes:
         rows: perspective -> (G, n', k) prototypes retrieved for the nodes of each graph.
         similarity: perspective -> (G, n', k) of these prototypes.
         fusion: of the votes' logits.
+        weights: vote -> its factor in the sum, of few-label skills; empty: all count the same.
+        examples: nearest labelled examples of a few-label skill, and their similarities, (G, k).
     """
 
     logits: dict[str, dict[str, Tensor]]
     rows: dict[str, Tensor]
     similarity: dict[str, Tensor]
     fusion: Literal["sum", "mean"] = "sum"
+    weights: Mapping[str, float] = field(default_factory=dict)
+    examples: tuple[Tensor, ...] | None = None
 
     def fused(self) -> dict[str, Tensor]:
         """Returns the combined logits, output -> (G, n, Y) (paper: the sum of the logits)."""
+        if self.weights:
+            return {
+                name: torch.stack([self.weights[who] * v for who, v in votes.items()]).sum(dim=0)
+                for name, votes in self.logits.items()
+            }
         stacked = {name: torch.stack(list(v.values())) for name, v in self.logits.items()}
         if self.fusion == "sum":
             return {name: votes.sum(dim=0) for name, votes in stacked.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 from model.errors import BackpackInvalid
 from model.nn.backpack import Backpack
+from model.nn.few_labels.skill import FewLabelSkill, empty_voters
+from model.nn.few_labels.voters import EXAMPLES, VOTERS
 from model.nn.knn import SearchName
 from model.nn.multitask import MultiTaskModel
 from model.nn.skill import Skill, Votes
@@ -16,6 +19,8 @@ from model.tasks import FIXED_LABELS, TaskSpec
 from weights.bundle import Bundle, fingerprint
 from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import BundleError
+
+AnySkill = Skill | FewLabelSkill
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,9 @@ class SkillSet(nn.Module):
         backbone_passes: passes so far, over all backbones.
     """
 
-    def __init__(self, backbones: Mapping[str, Backbone], skills: Mapping[str, tuple[Skill, str]]):
+    def __init__(
+        self, backbones: Mapping[str, Backbone], skills: Mapping[str, tuple[AnySkill, str]]
+    ):
         """Groups skills by backbone.
 
         Args:
@@ -131,10 +138,37 @@ def build_skills(
         backbones[name] = Backbone(model, backpack, facts.get("tuned_from")).to(device)
     skills = {}
     for task, facts in manifest.skills.items():
-        skill = Skill(config, TaskSpec.from_dict(facts["spec"]), facts["perspectives"], num_labels)
+        skill = _empty_skill(facts, config, num_labels, backbones[facts["backbone"]].backpack)
         load_strictly(skill, bundle.skills[task], f"skill-{task}.safetensors")
         skills[task] = (skill, facts["backbone"])
     return SkillSet(backbones, skills).eval().requires_grad_(False).to(device)
+
+
+def _empty_skill(
+    facts: Mapping[str, Any],
+    config: ModelConfig,
+    num_labels: Mapping[str, int],
+    backpack: Backpack | None,
+) -> AnySkill:
+    """A skill as its entry in the manifest has it, with the weights still to be loaded."""
+    spec, perspectives = TaskSpec.from_dict(facts["spec"]), facts["perspectives"]
+    if "voters" not in facts:
+        return Skill(config, spec, perspectives, num_labels)
+    names = [*facts["voters"], *([EXAMPLES] if facts["examples"] else [])]
+    unknown = sorted(set(names) - set(VOTERS))
+    if unknown:
+        raise BundleError(
+            MANIFEST_FILE, expected=f"voters among {', '.join(VOTERS)}", found=unknown[0]
+        )
+    fitted = empty_voters(
+        names,
+        width=config.hidden_size,
+        prototypes=0 if backpack is None else len(backpack.count),
+        views=len(perspectives),
+        labels=num_labels[spec.outputs[0]],
+        examples=len(facts["examples"]),
+    )
+    return FewLabelSkill(spec, perspectives, facts["voters"], fitted, config.num_neighbours)
 
 
 def _backpack(

@@ -14,6 +14,7 @@ from model.predict.futures import keep_futures, num_drawn, sample_futures
 from model.predict.outputs import (
     ArAnswer,
     Evidence,
+    Example,
     ForecastAnswer,
     LtaAnswer,
     LtaStep,
@@ -34,6 +35,8 @@ def graph_votes(votes: Votes, graph: int | slice) -> Votes:
         {name: {who: v[graph] for who, v in by.items()} for name, by in votes.logits.items()},
         {task: rows[graph] for task, rows in votes.rows.items()},
         {task: cosine[graph] for task, cosine in votes.similarity.items()},
+        weights=votes.weights,
+        examples=None if votes.examples is None else tuple(v[graph] for v in votes.examples),
     )
 
 
@@ -81,6 +84,7 @@ class AnswerReader:
         self._config = ModelConfig.from_dict(manifest.model)
         self._skills = skills
         self._forecaster = forecaster
+        self._examples = {t: facts.get("examples", []) for t, facts in manifest.skills.items()}
 
     def probabilities(self, task: str, votes: Votes) -> dict[str, Tensor]:
         """Returns calibrated probabilities of the fused votes, output -> (n, Y)."""
@@ -199,7 +203,7 @@ class AnswerReader:
         evidence: Evidence,
         top_k: int,
     ) -> None:
-        """Adds the prototypes that a skill retrieved at a node, and each perspective's vote."""
+        """Adds the prototypes that a skill retrieved at a node, its examples, and every vote."""
         spec = self._skills.specs[task]
         all_nodes = spec.readout is Readout.GRAPH  # the closest prototypes over all nodes
         evidence.neighbours[task] = {}
@@ -211,10 +215,20 @@ class AnswerReader:
                 strict=True,
             )
             evidence.neighbours[task][view] = self._neighbours(task, list(matches), top_k)
+        if votes.examples is not None:
+            found, cosine = (values[:top_k].tolist() for values in votes.examples)
+            pairs = zip(found, cosine, strict=True)
+            evidence.examples[task] = [self._example(task, *pair) for pair in pairs]
         for name, by in votes.logits.items():
             evidence.votes[f"{task}.{name}"] = {
                 who: self._vote(name, logits, node, bounds) for who, logits in by.items()
             }
+
+    def _example(self, task: str, row: int, similarity: float) -> Example:
+        facts, labels = self._examples[task][row], self._labels[self._skills.specs[task].outputs[0]]
+        return Example(
+            facts["video"], facts["start_s"], facts["end_s"], labels[facts["label"]], similarity
+        )
 
     def _neighbours(self, task: str, matches: list[tuple[int, float]], k: int) -> list[Neighbour]:
         backpack = self._skills.backpacks[self._skills.backbone_of[task]]

@@ -65,15 +65,28 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A labelled segment that a skill was learnt from: place, label, mean cosine similarity."""
+
+    video: str
+    start_s: float
+    end_s: float
+    label: str
+    similarity: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Retrieved prototypes per perspective, and each perspective's vote per output.
 
     `neighbours[skill][perspective]` and `votes["ar.verb"][perspective]`; the novel task's own
-    head votes as "own".
+    head votes as "own", and a skill of few labels has other voters besides. `examples[skill]` are
+    the nearest of the segments it was learnt from, of such a skill only.
     """
 
     neighbours: dict[str, dict[str, list[Neighbour]]] = field(default_factory=dict)
     votes: dict[str, dict[str, str]] = field(default_factory=dict)
+    examples: dict[str, list[Example]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

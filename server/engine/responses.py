@@ -160,7 +160,10 @@ def _forecast(found: outputs.ForecastAnswer, options: PredictOptions) -> schemas
 
 
 def _evidence(found: outputs.Evidence, options: PredictOptions) -> schemas.Evidence | None:
-    return _body(schemas.Evidence, found) if options.wants("evidence") else None
+    if not options.wants("evidence"):
+        return None
+    shown = _body(schemas.Evidence, found)
+    return shown if found.examples else shown.model_copy(update={"examples": None})
 
 
 def _ranked(labels: Sequence[outputs.Ranked]) -> list[schemas.RankedLabel]:

@@ -34,6 +34,9 @@ id: 10
 
 _VERB = [{"id": 3, "label": "cut", "probability": 0.81}]
 _NOUN = [{"id": 7, "label": "carrot", "probability": 0.77}]
+_EXAMPLE = {
+    "video": "kitchen-03", "start_s": 12.0, "end_s": 20.0, "label": "both", "similarity": 0.93
+}  # fmt: skip
 _NEAR = {"verb": "cut", "noun": "carrot", "similarity": 0.93, "count": 41}
 
 PREDICTION: dict[str, Any] = {
@@ -67,6 +70,7 @@ PREDICTION: dict[str, Any] = {
             "evidence": {
                 "neighbours": {"ar": {"oscc": [_NEAR]}},
                 "votes": {"ar.verb": {"own": "cut", "oscc": "cut", "pnr": "slice", "lta": "cut"}},
+                "examples": {"hand": [_EXAMPLE]},
             },
         }
     ],

@@ -117,13 +117,29 @@ class Neighbour(Body):
     """Training segments averaged in the prototype."""
 
 
+class Example(Body):
+    """A labelled segment that a skill was learnt from."""
+
+    video: str
+    """As the labels file names it."""
+    start_s: float
+    end_s: float
+    label: str
+    similarity: float
+    """Mean cosine similarity over the perspectives, in [-1, 1]."""
+
+
 class Evidence(Body):
-    """Evidence: the retrieved prototypes, and the vote of each perspective."""
+    """Evidence: the retrieved prototypes, each vote, and a skill's own nearest examples."""
 
     neighbours: dict[str, dict[str, list[Neighbour]]]
     """Task predicted -> perspective -> its nearest prototypes."""
     votes: dict[str, dict[str, str]]
-    """Output (`ar.verb`) -> perspective (`own` is the task's own head) -> its top label."""
+    """Output (`ar.verb`) -> perspective, or another voter of a skill learnt from few labels (`own`
+    is the task's own head) -> its top label."""
+    examples: dict[str, list[Example]] | None = None
+    """Skill -> the labelled segments it was learnt from that are nearest to this one; absent where
+    no skill has any."""
 
 
 class Segment(Body):

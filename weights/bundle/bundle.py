@@ -38,7 +38,9 @@ class Bundle:
         encoder: tensors of the video encoder; empty when the bundle expects features.
         backbones: name -> tensors of one temporal backbone and its known tasks' heads.
         skills: task -> tensors of one skill.
-        backpack: "<backbone>.<task>" -> (P, D) prototypes, and `verb_id`, `noun_id`, `count` (P,).
+        backpack: "<backbone>.<task>" -> (P, D) prototypes, `<backbone>/` with `verb_id`, `noun_id`
+            and `count`, (P,), and, if they were kept, `<backbone>/spread/<task>/` with a covariance
+            and relative variances.
         card: text of the model card.
         sha256: hash of manifest.json, hence of everything; empty until saved.
         encoder_onnx: the encoder's graph, whose weights are the tensors of `encoder`; may be empty.

@@ -161,6 +161,38 @@ def sweep_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: 
     return figure
 
 
+def gain_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: str) -> Figure:
+    """Draws gains in accuracy with their intervals, one panel a task, on one scale.
+
+    Args:
+        panels: task -> method -> (points, 4): x, gain, and both ends of its interval.
+        x: name of the first column, whose values are spaced evenly.
+    """
+    columns = min(len(panels), _ACROSS)
+    with _figure(math.ceil(len(panels) / columns), columns) as (figure, places):
+        for axes, (title, methods) in zip(places, panels.items(), strict=False):
+            values = sorted({float(v) for points in methods.values() for v in points[:, 0]})
+            axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
+            styles = zip((BLUE, ORANGE, GREEN, GREY), "osD^", strict=True)
+            for place, ((name, points), (colour, marker)) in enumerate(
+                zip(methods.items(), styles, strict=False)
+            ):
+                where = np.searchsorted(values, points[:, 0]) + 0.12 * place
+                mean, low, high = 100 * points[:, 1:].T
+                reach = [mean - low, high - mean]
+                axes.errorbar(
+                    where, mean, reach, color=colour, marker=marker, capsize=3, label=name
+                )
+            axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+            axes.set(title=title, xlabel=x)
+            axes.sharey(places[0])
+        places[0].set_ylabel("gain over the plain head, points")
+        places[0].legend(frameon=False)
+        for axes in places[len(panels) :]:
+            axes.set_axis_off()
+    return figure
+
+
 def to_png(figure: Figure) -> bytes:
     """Returns the drawn figure; the same figure gives the same bytes."""
     data = io.BytesIO()

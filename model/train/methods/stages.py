@@ -16,7 +16,7 @@ from model.nn.backpack import Backpack, average_per_action
 from model.nn.multitask import MultiTaskModel
 from model.nn.pooling import select_nodes
 from model.nn.skill import Skill, Votes
-from model.nn.skill_set import Backbone
+from model.nn.skill_set import AnySkill, Backbone
 from model.tasks import AR, TaskSpec
 from model.train.fit import FitJob, backward_of, fit, precision, reshuffled, shuffled
 from model.train.methods.losses import task_loss
@@ -129,7 +129,9 @@ class SkillOnBackbone(nn.Module):
         tuned: parts of the backbone that are trained with it, by name.
     """
 
-    def __init__(self, skill: Skill, backbone: Backbone, *, tuned: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, skill: AnySkill, backbone: Backbone, *, tuned: Mapping[str, nn.Module]
+    ) -> None:
         super().__init__()
         self.skill = skill
         self._held = (backbone,)  # a tuple hides it from `parameters` and `state_dict`

@@ -4,7 +4,6 @@ Task file and labels file -> features by the bundle's encoder -> skill on the fr
 temperature and metrics -> a new bundle. The bundle it starts from is not changed.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +12,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from extract.contract import Color
 from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
-from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
+from extract.encoders.load import load_named_encoder
 from extract.errors import ExtractError
 from extract.features.ids import as_id
 from extract.features.store import FeatureStore
@@ -31,12 +29,12 @@ from model.data.video_files import find_videos, lengths_beside
 from model.errors import AnnotationInvalid, ModelError
 from model.predict.predictor import Predictor
 from model.train.ledger import stage_key
-from model.train.new_skill.skill import TrainedSkill, add_skill, check_is_new, learn_skill
-from weights import SHIPPED_BUNDLE
+from model.train.new_skill.adding import add_skill, check_is_new
+from model.train.new_skill.options import LabelOptions, LearnOptions, parse_options
+from model.train.new_skill.skill import Method, TrainedSkill, is_voted, learn_skill
 from weights.bundle import Bundle, load_bundle, save_bundle
 from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import WeightsError
-from weights.storage.folders import Place, as_place
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +46,8 @@ class SkillData:
         predictor: the bundle, built.
         task: to learn.
         labels: names by id.
-        samples: "train", "val" and, if the labels have one, "test".
+        samples: "train" and, if the labels have them, "val" and "test".
+        sources: name of a sample -> its row in the labels file.
     """
 
     bundle: Bundle
@@ -56,46 +55,25 @@ class SkillData:
     task: TaskFile
     labels: list[str]
     samples: dict[str, Samples]
-
-
-class LabelOptions(argparse.Namespace):
-    """Flags that say where labels, videos and features are; see `add_label_arguments`."""
-
-    task: Path
-    labels: Path
-    videos: Path | None
-    features: Place | None
-    bundle: Place
-    encoder: str | None
-    weights: Path
-    color: Color | None
-    work: Path | None
-    workers: int
-    seed: int
-
-
-class LearnOptions(LabelOptions):
-    """Flags of `python -m model.train --learn`."""
-
-    out: Path | None
-    fraction: float
-    no_backpack: bool
+    sources: dict[str, LabelRow]
 
 
 def main(argv: list[str]) -> int:
     """Runs the command; returns 0, or 2 when an argument or an input file is wrong."""
-    options = _parse(argv)
+    options = parse_options(argv)
     try:
         task = read_task(options.task)
         work = options.work or Path("work") / task.spec.name
         out = options.out or work / "bundle"
         _check_out(out)
-        data = read_skill_data(task, options, work)
+        voted = is_voted(task, options.method)
+        data = read_skill_data(task, options, work, needs_val=not voted)
         checkpoint = _checkpoint(work, data, options)
         own = learn_from(
             data,
             fraction=options.fraction,
             seed=options.seed,
+            method=options.method,
             has_backpack=not options.no_backpack,
             checkpoint=checkpoint,
         )
@@ -106,49 +84,10 @@ def main(argv: list[str]) -> int:
         return 2
     for split in own.metrics:
         print(own.table(split) + "\n")
+    for line in own.learnt.lines():
+        print(line + "\n")
     print(f"{out}: {bundle.manifest.name} with {task.spec.name}, {bundle.sha256[:12]}")
     return 0
-
-
-def add_label_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of `LabelOptions`, task and seed aside."""
-    parser.add_argument(
-        "--labels",
-        type=Path,
-        required=True,
-        help="CSV file: video, start_s, end_s, label (or time_s) and, optionally, split",
-    )
-    parser.add_argument("--videos", type=Path, help="folder of the videos that the labels name")
-    parser.add_argument(
-        "--features",
-        type=as_place,
-        help="folder or URL of features; missing ones are extracted (default: WORK/features)",
-    )
-    parser.add_argument(
-        "--bundle",
-        type=as_place,
-        default=SHIPPED_BUNDLE,
-        help="folder or URL of the bundle to learn on (default: the shipped one)",
-    )
-    parser.add_argument("--encoder", help=f"for a bundle without an encoder: {SPEC_HELP}")
-    add_encoder_options(parser)
-    parser.add_argument(
-        "--work", type=Path, help="folder of features and checkpoints (default: work/NAME)"
-    )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=2,
-        help="threads of the feature extraction (default: %(default)s)",
-    )
-
-
-def fraction_of(text: str) -> float:
-    """Parses a share above 0 and at most 1, for argparse."""
-    value = float(text)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected more than 0, at most 1, got {text}")
-    return value
 
 
 def learn_from(
@@ -156,6 +95,7 @@ def learn_from(
     *,
     fraction: float = 1.0,
     seed: int = 0,
+    method: Method = "auto",
     has_backpack: bool = True,
     checkpoint: Path | None = None,
     progress: bool = True,
@@ -171,20 +111,26 @@ def learn_from(
         samples,
         data.labels,
         seed=seed,
+        sources=data.sources,
+        method=method,
         has_backpack=has_backpack,
         checkpoint=checkpoint,
         progress=progress,
     )
-    return replace(own, training={**own.training, "fraction": fraction})
+    learnt = replace(own.learnt, training={**own.learnt.training, "fraction": fraction})
+    return replace(own, learnt=learnt)
 
 
-def read_skill_data(task: TaskFile, options: LabelOptions, work: Path) -> SkillData:
+def read_skill_data(
+    task: TaskFile, options: LabelOptions, work: Path, *, needs_val: bool = True
+) -> SkillData:
     """Reads labels and features; extracts missing features with `options.workers` threads.
 
     Args:
         task: of the labels.
         options: where everything is, and the seed of the split by video.
         work: folder of the features, unless the options name one.
+        needs_val: labels without a split are also split into train and val.
 
     Raises:
         ModelError: an input file is wrong; the message says where.
@@ -196,7 +142,7 @@ def read_skill_data(task: TaskFile, options: LabelOptions, work: Path) -> SkillD
     check_is_new(task, bundle.manifest)
     localises = task.kind == "localise"
     rows = read_labels(options.labels, localises=localises, labels=task.labels)
-    rows = assign_splits(rows, seed=options.seed)
+    rows = assign_splits(rows, seed=options.seed, needs_val=needs_val)
     labels = [task.spec.name] if localises else label_names(rows, task.labels)
     encoder = None
     if options.encoder is not None:
@@ -205,6 +151,7 @@ def read_skill_data(task: TaskFile, options: LabelOptions, work: Path) -> SkillD
     store = FeatureStore(options.features or work / "features")
     listed = _read_tracks(predictor.encoder, rows, store, options.videos)
     check_rows(rows, listed, options.labels)
+    sources = {f"{row.video}:{row.line}": row for row in rows}
     rows = on_features_clock(rows, listed)
     tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
     splits = [split for split in SPLITS if any(row.split == split for row in rows)]
@@ -212,7 +159,7 @@ def read_skill_data(task: TaskFile, options: LabelOptions, work: Path) -> SkillD
         split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
     }
     torch.set_num_threads(1)  # training steps are too small to gain from more
-    return SkillData(bundle, predictor, task, labels, samples)
+    return SkillData(bundle, predictor, task, labels, samples, sources)
 
 
 def _read_tracks(
@@ -252,6 +199,7 @@ def _checkpoint(work: Path, data: SkillData, options: LearnOptions) -> Path:
         data.task,
         options.labels.read_text("utf-8"),
         options.seed,
+        options.method,
         options.fraction,
         options.no_backpack,
     )
@@ -263,29 +211,3 @@ def _check_out(out: Path) -> None:
     is_empty = out.is_dir() and not any(out.iterdir())
     if out.exists() and not is_empty and not (out / MANIFEST_FILE).is_file():
         raise AnnotationInvalid(f"--out {out}: exists and is no bundle; name a new folder")
-
-
-def _parse(argv: list[str]) -> LearnOptions:
-    parser = argparse.ArgumentParser(
-        prog="python -m model.train --learn TASK.toml",
-        description="Trains a user-defined task on a bundle with its backpack and writes the "
-        "bundle with one more skill; see docs/new-skill.md.",
-    )
-    parser.add_argument(
-        "--learn", type=Path, required=True, metavar="TASK.toml", dest="task", help="the task file"
-    )
-    add_label_arguments(parser)
-    parser.add_argument("--out", type=Path, help="folder of the new bundle (default: WORK/bundle)")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="for all random generators (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--fraction",
-        type=fraction_of,
-        default=1.0,
-        help="share of the training labels to use (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--no-backpack", action="store_true", help="trains the task's own head alone: fine-tuning"
-    )
-    return parser.parse_args(argv, LearnOptions())

@@ -45,7 +45,7 @@ function own(skill) {
       : element("p", {}, `${output}: ${JSON.stringify(value)}`));
 }
 
-export function why({ neighbours, votes }) {
+export function why({ neighbours, votes, examples = {} }) {
   return [
     element("h3", { class: "why" }, "Why: how every perspective voted"),
     votesTable(votes),
@@ -60,12 +60,24 @@ export function why({ neighbours, votes }) {
             element("h4", {}, `${nameOf(task)} perspective`),
             nearest.map(({ verb, noun, similarity, count }) =>
               bar(`${verb} ${noun} ×${count}`, similarity, similarity.toFixed(2)))))))),
+    Object.entries(examples).map(([skill, nearest]) =>
+      element("details", {},
+        element("summary", {}, `your examples for ${nameOf(skill)}`),
+        nearest.map(({ video, start_s, end_s, label, similarity }) =>
+          bar(`${label}: ${video}, ${start_s.toFixed(1)}–${end_s.toFixed(1)} s`,
+            similarity, similarity.toFixed(2))))),
   ];
 }
 
+const VOTERS = {
+  own: "own view", perspectives: "all perspectives", smoothed: "smoothed perspectives",
+  posterior: "nearest prototypes", gaussian: "Gaussian classes", calibrated: "calibrated classes",
+  examples: "your examples",
+};
+
 function votesTable(votes) {
   const voters = [...new Set(Object.values(votes).flatMap((row) => Object.keys(row)))];
-  const title = (voter) => (voter === "own" ? "own view" : `${nameOf(voter)} perspective`);
+  const title = (voter) => VOTERS[voter] ?? `${nameOf(voter)} perspective`;
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Votes" },
     element("table", {},
       element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Answer"),

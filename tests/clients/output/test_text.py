@@ -98,3 +98,11 @@ def test_another_file_is_not_a_truth_file(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match="is not a truth file"):
         Truth.from_file(path)
+
+
+def test_examples_are_named_where_a_skill_has_them(answer):
+    assert "like your examples for hand:  both (kitchen-03, 12.0 to 20.0 s, 0.93)" in describe(
+        PredictionResult.from_dict(answer)
+    )
+    del answer["segments"][0]["evidence"]["examples"]
+    assert "your examples" not in describe(PredictionResult.from_dict(answer))

@@ -52,3 +52,23 @@ def test_tasks_that_disagree_on_rows_are_refused():
 def test_tensors_without_labels_are_refused():
     with pytest.raises(BackpackInvalid, match="verb_id"):
         Backpack.from_tensors({"shared.ar": torch.zeros(2, 3)}, "shared")
+
+
+def test_spread_is_of_the_named_actions_and_survives_a_bundle():
+    verb = torch.tensor([0, 0, 1, 1, 1, -1])
+    noun = torch.tensor([2, 2, 0, 0, 0, 0])
+    views = {"ar": torch.randn(6, 5), "pnr": torch.randn(6, 5)}
+    pack = average_per_action(views, verb, noun)
+    centred = views["pnr"][:5] - pack.prototypes["pnr"][[0, 0, 1, 1, 1]]
+    variance = centred.square().sum(dim=0) / (5 - 2)
+    torch.testing.assert_close(pack.spread["pnr"].dense_diagonal(), variance)
+    back = Backpack.from_tensors(pack.to_tensors("shared"), "shared")
+    assert set(back.prototypes) == set(back.spread) == {"ar", "pnr"}
+    assert torch.equal(back.spread["ar"].factor, pack.spread["ar"].factor)
+
+
+def test_a_backpack_without_spread_saves_the_tensors_that_it_was_made_of():
+    tensors = make_backpack(["ar", "lta"]).to_tensors("shared")
+    back = Backpack.from_tensors(tensors, "shared")
+    assert back.spread == {}
+    assert back.to_tensors("shared").keys() == tensors.keys()

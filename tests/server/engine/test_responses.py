@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
+from model.predict import outputs
 from model.predict.outputs import Prediction
 from server.engine import responses
 from server.engine.request import ClipResult, StageTimes
+from server.schemas.options import PredictOptions
 from tests.server.support.fakes import FakePredictor, make_clip
 from tests.support.factories import make_track
 
@@ -30,3 +34,16 @@ def test_times_at_the_very_edges_stay_inside_the_file():
 
 def test_of_features_the_frame_is_counted_on_their_clock():
     assert responses.source_frame(outcome_of(None, 240), 3.5) == 105
+
+
+def test_examples_are_in_the_evidence_only_where_a_skill_has_them():
+    example = outputs.Example("kitchen", 12.0, 20.0, "both", 0.9)
+    for examples in ({}, {"hand": [example]}):
+        found = outputs.Evidence({"hand": {}}, {"hand.hand": {"own": "both"}}, examples)
+        segment = outputs.SegmentAnswer(0.0, 2.0, None, None, None, found)
+        outcome = replace(outcome_of(None, 60), prediction=Prediction([segment], None))
+        body = responses.prediction(outcome, PredictOptions(), answer_id="a", total_s=0.1)
+        shown = body.segments[0].evidence.model_dump(exclude_none=True)
+        assert ("examples" in shown) == bool(examples)
+        if examples:
+            assert shown["examples"]["hand"][0]["start_s"] == 12.0

@@ -7,6 +7,7 @@ import pytest
 
 from extract.features.ids import id_of
 from extract.features.store import FeatureStore
+from model.nn.few_labels.voters import VOTERS
 from model.predict.predictor import Predictor
 from tests.extract.support.clips import write_numbered
 from tests.model.train.new_skill.learning import answer, learn
@@ -56,8 +57,13 @@ def test_every_kind_answers_beside_the_four_from_one_pass(all_kinds):
     for name in ("hand", "mood"):
         assert {r.label for r in segment.skills[name].labels} == set(LABELS)
         assert sum(r.probability for r in segment.skills[name].labels) == pytest.approx(1, abs=1e-5)
-        assert set(segment.evidence.votes[f"{name}.{name}"]) == {"own", *FOUR}
+        weights = predictor.manifest.skills[name]["voters"]
+        assert set(segment.evidence.votes[f"{name}.{name}"]) == set(weights) <= set(VOTERS)
         assert set(segment.evidence.neighbours[name]) == FOUR
+        for example in segment.evidence.examples[name]:
+            assert example.video in ("a", "b")  # the training videos
+            assert (example.start_s, example.end_s) in SEGMENTS
+            assert example.label in LABELS
     instant = segment.skills["drop"].instant
     assert len(instant.scores) == 8
     place = instant.scores.index(max(instant.scores)) / 8
@@ -106,6 +112,8 @@ def test_manifest_and_card_tell_how_each_skill_was_learnt(folder, all_kinds):
     for name in KINDS:
         assert f"## Skill `{name}`, added later" in bundle.card
         assert manifest.training["skills"][name]["seed"] == 0
+        assert "Cross-validated: " in bundle.card
+        assert "| voter | weight | |" in bundle.card
         assert manifest.training["skills"][name]["fraction"] == 1.0
         assert set(manifest.metrics["val"][name]) & {"top1", "error_s"}
         assert set(manifest.baselines["test"]["frequency"][name]) & {"top1", "error_s"}
