@@ -11,7 +11,7 @@ from model.nn.few_labels.examples import MOST_EXAMPLES
 from model.nn.few_labels.panel import Panel, fit_panel, usable_voters
 from model.nn.few_labels.rows import Rows, read_rows
 from model.nn.few_labels.skill import FewLabelSkill
-from model.nn.few_labels.voters import EXAMPLES, OWN
+from model.nn.few_labels.voters import EXAMPLES, OWN, VOTERS
 from model.nn.pooling import select_nodes
 from model.nn.skill_set import Backbone
 from model.tasks import Readout, TaskSpec
@@ -51,6 +51,8 @@ def learn_panel(
     """Fits all voters that the backbone's backpack and the number of samples allow."""
     perspectives = () if backbone.backpack is None else tuple(backbone.model.heads)
     names = usable_voters(backbone.backpack, len(samples), MOST_EXAMPLES)
+    if backbone.model.config.prototypes == "divided":  # not means, so not to be averaged with
+        names = [name for name in names if VOTERS[name].fit != "calibrated"]
     return fit_panel(
         names,
         rows,

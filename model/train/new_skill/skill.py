@@ -214,7 +214,11 @@ def _by_gradients(
 
 
 def choose_backbone(predictor: Predictor, *, has_backpack: bool) -> tuple[str, Backbone]:
-    """The backbone with most known tasks, among those with a backpack if one is needed."""
+    """Returns the backbone with most known tasks, among those with a backpack if one is needed.
+
+    Raises:
+        BackpackInvalid: one is needed, and there is none.
+    """
     skills = predictor.skills
     usable = [n for n in skills.models if not has_backpack or skills.backpacks[n] is not None]
     if not usable:
