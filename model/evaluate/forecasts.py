@@ -76,7 +76,7 @@ def baseline_rows(
 
     Args:
         counts: of training.
-        past: (A, 2) actions, true or recognised, for "repeat" and "bigram".
+        past: (A, R, 2) actions, true or recognised, for "repeat" and "bigram"; see `repeat`.
         windows: what is seen of them.
         truth: output -> (M, Z).
         samples: futures that a set is chosen from.
@@ -88,7 +88,7 @@ def baseline_rows(
     frequent = counts.most_frequent(num, NUM_HYPOTHESES, steps)
 
     def bigrams(temperature: float) -> Futures:
-        last = past[windows.last]
+        last = past[windows.last, 0]
         return by_output(counts.by_bigram(last, samples, steps, seed=seed, temperature=temperature))
 
     return [

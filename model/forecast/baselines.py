@@ -12,13 +12,14 @@ SMOOTHING = 5.0
 """Weight of the unigram distribution in a bigram's, in counts."""
 
 
-def repeat(ids: Tensor, windows: Windows, steps: int) -> Tensor:
+def repeat(past: Tensor, windows: Windows, steps: int) -> Tensor:
     """Repeats the last 1, 2, 4, 8 and 16 actions cyclically, (M, 5, steps, 2).
 
     Where fewer are seen, a hypothesis repeats those.
 
     Args:
-        ids: (A, 2) actions, true or recognised.
+        past: (A, R, 2) actions, true or recognised; in column r, r later actions were observed, in
+            the last one more.
         windows: what is seen.
         steps: future actions.
     """
@@ -27,7 +28,8 @@ def repeat(ids: Tensor, windows: Windows, steps: int) -> Tensor:
         start = torch.maximum(windows.first, windows.last - length + 1)
         period = windows.last - start + 1
         place = start.unsqueeze(1) + torch.arange(steps) % period.unsqueeze(1)
-        futures.append(ids[place])
+        later = (windows.last.unsqueeze(1) - place).clamp(max=past.shape[1] - 1)
+        futures.append(past[place, later])
     return torch.stack(futures, dim=1)
 
 

@@ -46,8 +46,8 @@ class PastActions:
         return self.verb[position, later] * mask, self.noun[position, later] * mask, is_step
 
     def best(self) -> Tensor:
-        """Returns the most probable verb and noun of every action, (A, 2), most context seen."""
-        return torch.stack([self.verb[:, -1].argmax(dim=1), self.noun[:, -1].argmax(dim=1)], dim=1)
+        """Returns the most probable verb and noun of every action, (A, R, 2)."""
+        return torch.stack([self.verb.argmax(dim=2), self.noun.argmax(dim=2)], dim=2)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,8 @@ from weights.errors import BundleError
 from weights.storage.cache import Cache
 from weights.storage.folders import Place
 
+LOOK_BACK = 256  # segments that a sequence forecaster looks back on, at most
+
 
 @dataclass(frozen=True, eq=False)
 class PredictRequest:
@@ -141,6 +143,11 @@ class Predictor:
         return max(spec.num_segments for spec in self.skills.specs.values())
 
     @property
+    def look_back(self) -> int:
+        """Segments before its end that a forecast depends on, beside `reach`; 0 for no more."""
+        return 0 if self.forecaster is None else LOOK_BACK
+
+    @property
     def forecasts(self) -> frozenset[str]:
         """Tasks with one answer per clip, from its last segments."""
         return frozenset(task for task, spec in self.skills.specs.items() if spec.num_future)
@@ -249,8 +256,9 @@ class Predictor:
             if task == LTA.name:
                 past = None
                 if self.forecaster is not None:
-                    start = first[AR.name]
-                    past = graph_votes(votes[AR.name], slice(start, start + len(cut)))
+                    end = first[AR.name] + len(cut)
+                    seen = slice(end - min(len(cut), LOOK_BACK), end)
+                    past = graph_votes(votes[AR.name], seen)
                 lta = self._reader.future(
                     task, mine_future, observed, top_k=top_k, seed=request.seed, past=past
                 )

@@ -19,6 +19,7 @@ from model.config import ForecasterConfig
 from model.data.annotations import FEATURES, DataRoot
 from model.distributed import ALONE, World, joined, ranks_started
 from model.errors import ModelError, Stopped
+from model.tasks import AR, LTA
 from model.train.datasets.ego4d import prepare_ego4d
 from model.train.datasets.rendered import main as render
 from model.train.datasets.tabletop import TYPICAL_S, Tabletop
@@ -237,6 +238,8 @@ def _parse(argv: list[str]) -> TrainOptions:
     check_options(parser, options, [options.method], unused=unused)
     if options.data and options.smoke:
         parser.error("--smoke: makes a world of its own, and --data names another")
+    if options.forecaster and not {AR.name, LTA.name} <= set(options.tasks):
+        parser.error("--forecaster: looks back on AR and answers LTA, and --tasks lacks one")
     if options.protocol and options.method != "egopack":
         parser.error(f"--protocol: of --method egopack alone, got --method {options.method}")
     options.protocol = options.protocol or "shared"

@@ -251,6 +251,8 @@ five futures drawn from the training frequencies."""
 
 def _calibration(manifest: Manifest) -> str:
     drawn_at = ModelConfig.from_dict(manifest.model).future_temperature
+    if manifest.forecaster:
+        drawn_at *= manifest.forecaster["config"]["temperature"]
     return f"""## Calibration
 
 One temperature per output, fitted on val; expected calibration error

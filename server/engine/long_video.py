@@ -20,6 +20,7 @@ from extract.features.track import FeatureTrack
 from model.nodes import Bounds, cut_track
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
+from model.tasks import LTA
 from server.engine.request import (
     ClipFeatures,
     ClipResult,
@@ -68,6 +69,8 @@ class Chunk:
 def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Chunk]:
     """Returns the chunks of a request, in order; forecasts are made by the last one only.
 
+    A sequence forecaster looks back on many segments: a last chunk has its answer alone.
+
     Args:
         request: the whole request.
         cut: all its segments.
@@ -75,15 +78,21 @@ def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predict
     """
     chunks = []
     not_forecasts = request.tasks - predictor.forecasts
+    looks_back = predictor.look_back > 0 and LTA.name in request.tasks
     for start in range(0, len(cut), CHUNK_SEGMENTS):
         end = min(start + CHUNK_SEGMENTS, len(cut))
         first = max(0, start - predictor.reach)
         part = replace(
             request,
             segments=tuple(cut[first : end + predictor.reach]),
-            tasks=request.tasks if end == len(cut) else not_forecasts,
+            tasks=request.tasks if end == len(cut) and not looks_back else not_forecasts,
         )
         chunks.append(Chunk(part, first, start - first, end - start))
+    if looks_back:
+        first = max(0, len(cut) - predictor.look_back - predictor.reach)
+        tasks = request.tasks & predictor.forecasts
+        whole = replace(request, segments=tuple(cut[first:]), tasks=tasks)
+        chunks.append(Chunk(whole, first, len(cut) - first, 0))
     return chunks
 
 

@@ -158,8 +158,8 @@ def card_section(facts: Mapping[str, Any]) -> str:
     table = "\n".join(["| val | verb | noun | action |", "|---|---:|---:|---:|", *rows])
     verdict = "It is not in this bundle: LTA's steps and futures are its graph's."
     if facts["kept"]:
-        verdict = f"""LTA's steps and futures in this bundle are the forecaster's, sampled at
-{facts["temperature"]:g}."""
+        at = f"at temperature {facts['temperature']:g}"
+        verdict = f"LTA's steps and futures in this bundle are the forecaster's, {at}."
     return f"""## How it forecasts
 
 Edit distance of 20 steps, best of 5 futures, on val, where the choice was made: LTA's graph of two

@@ -90,7 +90,7 @@ class LabelForecasts:
         windows = self._seen("test", observed)
         truth = self._truth("test")
         rows = baseline_rows(
-            self._counts, self._splits["test"].ids, windows, truth,
+            self._counts, self._splits["test"].ids.unsqueeze(1), windows, truth,
             samples=self._samples, seed=self._seed, temperatures=self._remarked("bigram"),
         )  # fmt: skip
         for remark, temperature in self._remarked(GRAPH).items():

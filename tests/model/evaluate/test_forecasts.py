@@ -41,7 +41,9 @@ def test_perfect_repetition_scores_zero():
     windows = clips.windows(2, 6)
     future = windows.future(clips.ids, 6)
     truth = {"verb": future[..., 0], "noun": future[..., 1]}
-    rows = baseline_rows(PairCounts(clips), clips.ids, windows, truth, samples=8, seed=0, seen=" x")
+    rows = baseline_rows(
+        PairCounts(clips), clips.ids.unsqueeze(1), windows, truth, samples=8, seed=0, seen=" x"
+    )
     names = [(row.name, row.choice) for row in rows]
     assert names == [
         ("most frequent", ""), ("draws by frequency", "independent"), ("draws by frequency", "set"),

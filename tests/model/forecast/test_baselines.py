@@ -12,13 +12,22 @@ TRAIN = ActionSequences.join([torch.tensor([A, B, A, B, C]), torch.tensor([C, A,
 def test_repetition_goes_through_the_last_actions_again():
     clip = ActionSequences.join([torch.tensor([A, B, C, A, B, B, A])])
     windows = clip.windows(5, 2)
-    verbs_nouns = repeat(clip.ids, windows, 6)[0]
+    past = clip.ids.unsqueeze(1)
+    verbs_nouns = repeat(past, windows, 6)[0]
     assert verbs_nouns[0].tolist() == [B] * 6
     assert verbs_nouns[1].tolist() == [A, B] * 3
     assert verbs_nouns[2].tolist() == [B, C, A, B, B, C]
     assert verbs_nouns[3].tolist() == [A, B, C, A, B, A]  # no more than the five seen
     assert torch.equal(verbs_nouns[4], verbs_nouns[3])
-    assert repeat(clip.ids, windows.seeing(1), 6)[0].tolist() == [[B] * 6] * 5
+    assert repeat(past, windows.seeing(1), 6)[0].tolist() == [[B] * 6] * 5
+
+
+def test_the_last_actions_are_repeated_as_they_were_recognised_at_the_time():
+    """Column r of an action is what was thought of it when r later ones had been observed."""
+    past = torch.arange(7 * 3).view(7, 3, 1).expand(7, 3, 2)
+    clip = ActionSequences.join([torch.zeros(7, 2, dtype=torch.long)])
+    found = repeat(past, clip.windows(5, 2), 4)[0, 2, :, 0]
+    assert found.tolist() == [3 * 1 + 2, 3 * 2 + 2, 3 * 3 + 1, 3 * 4 + 0]
 
 
 def test_pairs_and_what_follows_them_are_counted_within_clips_and_known_actions():

@@ -66,7 +66,7 @@ def test_an_action_is_seen_with_the_context_that_was_there():
     expected = [verb[0, 2], verb[1, 2], verb[2, 1], verb[3, 0]]
     assert torch.equal(seen[0], torch.stack(expected))
     assert is_step.all()
-    assert PastActions(verb, verb).best().tolist() == [[1, 1]] * 6
+    assert PastActions(verb, verb).best().tolist() == [[[1, 1]] * 3] * 6
 
 
 def test_unknown_labels_are_zeros():

@@ -27,7 +27,7 @@ OTHERWISE = {
     "prototypes": "divided", "fusion": "mean", "graph_fusion": "mean", "future_edges": "last",
     "subsegments": "random", "windows": "overlapping", "instants": "start",
     "greedy_first": "true", "future_temperature": "0.2", "keyframe_rate": "30",
-    "future_choice": "set", "future_samples": "9",
+    "future_choice": "independent", "future_samples": "9",
     "fit.epochs": "2", "fit.learning_rate": "0.02", "fit.batch_size": "7",
     "fit.weight_decay": "0.5", "fit.warmup_epochs": "0", "fit.context_dropout": "0.5",
     "fit.feature_dropout": "0.3", "fit.label_smoothing": "0.2", "fit.decoupled_decay": "true",
@@ -41,7 +41,10 @@ NEVER = "input_size"
 
 BASE = FitConfig(epochs=1, learning_rate=1e-2, batch_size=16, warmup_epochs=0.5, weight_decay=1e-2)
 START = Learning(
-    replace(TINY, hidden_size=8), BASE, on_own_backbones(BASE), dict.fromkeys(TASKS, BASE)
+    replace(TINY, hidden_size=8, future_choice="set"),
+    BASE,
+    on_own_backbones(BASE),
+    dict.fromkeys(TASKS, BASE),
 )
 TRAIN, VAL = make_samples(seed=4), make_samples(seed=9)
 
@@ -116,6 +119,7 @@ def test_settings_that_are_refused_change_nothing(learn, method):
         (["fit.weight_decay=0", "fit.decoupled_decay=true"], "mtl", ALL_TASKS, "weight_decay"),
         (["fit.keyframe_crop=ego4d"], "mtl", ("ar", "lta"), "PNR among the tasks"),
         (["greedy_first=true"], "mtl", ("ar", "pnr"), "LTA among the tasks"),
+        (["future_choice=independent", "future_samples=9"], "mtl", ALL_TASKS, "future_choice=set"),
         (["fit.label_smoothing=0.1"], "temporal", ("pnr",), "a task besides PNR"),
         (["fit.task_losses=sum"], "temporal", ALL_TASKS, "several tasks"),
         (["input_size=7"], "egopack", ALL_TASKS, "read off the features"),

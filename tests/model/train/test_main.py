@@ -22,6 +22,7 @@ def world(tmp_path):
         (["--smoke", "--data", "ROOT"], "--smoke: makes a world of its own"),
         (["--method", "mtl", "--protocol", "paper"], "--protocol: of --method egopack alone"),
         (["--method", "egopack-shared", "--protocol", "paper"], "--protocol: of --method egopack"),
+        (["--forecaster", "--tasks", "ar", "pnr"], "--forecaster: looks back on AR"),
     ],
 )
 def test_train_refuses_what_it_would_ignore(options, said, capsys, tmp_path):

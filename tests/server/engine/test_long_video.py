@@ -3,19 +3,24 @@
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
+from extract.features.track import EncoderId
+from model.nodes import cut_track
+from model.predict.predictor import Predictor, PredictRequest
 from server.engine import responses
 from server.engine.engine import Engine
-from server.engine.long_video import MAX_YIELD_S
+from server.engine.long_video import MAX_YIELD_S, chunks_of, join_chunks
 from server.engine.request import no_progress
 from server.errors import DeadlineExceeded, VideoTooLong
 from server.schemas.options import PredictOptions
 from tests.server.support.fakes import make_settings
+from tests.support.factories import make_bundle, make_track, with_forecaster
 
 SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 CLOSE = 1e-5
@@ -171,3 +176,20 @@ def test_a_cancelled_job_leaves_no_process(tmp_path):
             assert (await long(engine)).prediction.segments
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("segment_s", [8.0, 1.5])
+def test_a_forecaster_sees_the_same_past_in_chunks_as_in_one_piece(segment_s, monkeypatch):
+    monkeypatch.setattr("model.predict.predictor.LOOK_BACK", 40)
+    predictor = Predictor(with_forecaster(make_bundle()), search="torch")
+    made_by = EncoderId("tiny", predictor.encoder.fingerprint)
+    track = make_track(5000, encoder=made_by, width=predictor.encoder.dim)
+    request = PredictRequest(track, frozenset({"ar", "lta", "pnr"}), segment_s=segment_s)
+    cut = cut_track(track, None, segment_s)
+    chunks = chunks_of(request, cut, predictor)
+    joined = join_chunks(chunks, [predictor.predict([c.request])[0] for c in chunks])
+    whole = predictor.predict([request])[0]
+    assert len(joined.segments) == len(whole.segments) == len(cut)
+    assert joined.lta.observed == whole.lta.observed == [len(cut) - 2, len(cut) - 1]
+    assert joined.lta.hypotheses == whole.lta.hypotheses
+    assert max(differences(asdict(joined), asdict(whole))) < CLOSE
