@@ -143,9 +143,11 @@ def _evidence_lines(evidence: Evidence) -> Iterator[str]:
 
 def _lta_lines(lta: Lta, truth: Sequence[JointAction] | None) -> Iterator[str]:
     yield ""
-    yield _row("LTA   what comes next", "most probable", "truth" if truth else "")
-    for index, step in enumerate(lta.steps):
-        answer = f"{step.verb[0].label} {step.noun[0].label}"
+    # The best labels of a step, taken apart, need not be an action: a sampled future is shown.
+    heading = f"first of {len(lta.hypotheses)} futures"
+    yield _row("LTA   what comes next", heading, "truth" if truth else "")
+    for index, step in enumerate(lta.hypotheses[0]):
+        answer = f"{step.verb} {step.noun}"
         real = ""
         if truth and index < len(truth):
             real = f"{truth[index].verb} {truth[index].noun}"

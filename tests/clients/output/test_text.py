@@ -38,7 +38,7 @@ def test_each_answer_stands_beside_the_truth(answer, tmp_path):
     assert rows["AR"].endswith("cut carrot  *")
     assert rows["OSCC"].endswith("yes  *")
     assert rows["PNR"].endswith("3.60 s  (0.10 s off)")
-    assert any("put knife" in line for line in lines)
+    assert rows_starting(lines, "1 put") == ["1 put knife put knife *"]
     assert any("edit distance" in line for line in lines)
     assert rows_starting(lines, "hand") == ["hand both (88%)"]
     assert rows_starting(lines, "1 kitchen") == ["1 kitchen (64%)"]
@@ -56,6 +56,7 @@ def test_a_wrong_answer_is_not_marked(answer, tmp_path):
             ar={"verb": "cut", "noun": "leek"},
             oscc={"state_change": False},
             pnr={"time_s": None},
+            lta=[{"verb": "take", "noun": "knife"}],
         )
     )
     text = describe(PredictionResult.from_dict(answer), truth)
