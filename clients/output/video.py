@@ -87,8 +87,8 @@ class Panel:
     def _next(self) -> str:
         if self._result.lta is None:
             return ""
-        steps = self._result.lta.steps[:4]
-        shown = " > ".join(f"{step.verb[0].label} {step.noun[0].label}" for step in steps)
+        steps = self._result.lta.hypotheses[0][:4]
+        shown = " > ".join(f"{step.verb} {step.noun}" for step in steps)
         return f"after the clip: {shown}"
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from clients.output.video import HEAD, Panel, render
-from clients.results.predictions import PredictionResult
+from clients.results.predictions import JointAction, PredictionResult
 from tests.extract.support.clips import numbered_frame, read_number, write_audio_only, write_clip
 from tests.extract.support.ffmpeg_program import ffmpeg
 from tests.extract.support.odd_clips import ORIENTATIONS, SHAPES, TRACKS, numbered
@@ -148,3 +148,11 @@ def test_what_cannot_be_drawn_on_leaves_nothing_behind(result, tmp_path):
     with pytest.raises(ValueError, match="no segment"):
         render(tone, replace(result, segments=[]), tmp_path / "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text.mp4", "tone.mp4"]
+
+
+def test_what_comes_next_is_a_sampled_future(result):
+    shown = Panel(result, 480).at(0.0)
+    ranked = replace(result, lta=replace(result.lta, steps=[]))
+    np.testing.assert_array_equal(Panel(ranked, 480).at(0.0), shown)
+    another = replace(result.lta, hypotheses=[[JointAction("cut", "bread")]])
+    assert (Panel(replace(result, lta=another), 480).at(0.0) != shown).any()
