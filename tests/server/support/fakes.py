@@ -64,6 +64,7 @@ class FakePredictor:
     tasks = TASKS
     device = "cpu"
     reach = 1
+    look_back = 0
     forecasts = frozenset({"lta"})
 
     def __init__(self) -> None:
