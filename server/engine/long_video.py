@@ -69,7 +69,8 @@ class Chunk:
 def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Chunk]:
     """Returns the chunks of a request, in order; forecasts are made by the last one only.
 
-    A sequence forecaster looks back on many segments: a last chunk has its answer alone.
+    A sequence forecaster looks back on many segments: where there are several chunks, a further
+    one has its answer alone.
 
     Args:
         request: the whole request.
@@ -78,7 +79,8 @@ def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predict
     """
     chunks = []
     not_forecasts = request.tasks - predictor.forecasts
-    looks_back = predictor.look_back > 0 and LTA.name in request.tasks
+    is_whole = len(cut) <= CHUNK_SEGMENTS
+    looks_back = predictor.look_back > 0 and LTA.name in request.tasks and not is_whole
     for start in range(0, len(cut), CHUNK_SEGMENTS):
         end = min(start + CHUNK_SEGMENTS, len(cut))
         first = max(0, start - predictor.reach)
