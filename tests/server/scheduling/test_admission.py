@@ -153,7 +153,7 @@ def test_under_overload_the_told_wait_is_steady_whatever_the_lengths(workers, tr
     waits_s = sorted(server.waits_s)
     tenth = len(waits_s) // 10
     assert waits_s[tenth] >= 0.65 * true_s
-    assert waits_s[-tenth] <= 1.8 * true_s
+    assert waits_s[-tenth] <= 1.8 * true_s + 1  # told in whole seconds, rounded up
 
 
 def test_windows_fill_the_building_before_places_do():

@@ -127,6 +127,7 @@ def test_every_operation_keeps_its_promises(case, base_url):
     ANSWERED[case.operation.label, response.status_code] += 1
 
 
+@pytest.mark.slow  # as the test whose answers these are
 def test_what_is_allowed_was_answered_and_what_is_forbidden_refused():
     """Else the promises above would have been kept by refusing everything."""
     for operation in schema.get_all_operations():
