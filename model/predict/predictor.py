@@ -192,13 +192,13 @@ class Predictor:
             self.check(request)
         segments = [cut_track(r.track, r.segments, r.segment_s) for r in requests]
         inputs: dict[str, list[Tensor]] = {}
-        for request, cut in zip(requests, segments, strict=True):
-            for task in self._needed(request):
+        needed = [self._needed(request) for request in requests]
+        for request, cut, tasks in zip(requests, segments, needed, strict=True):
+            for task in tasks:
                 nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
                 inputs.setdefault(task, []).append(nodes)
         joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
         votes: dict[str, Votes] = self.skills(joined) if joined else {}
-        needed = [self._needed(request) for request in requests]
         firsts = _first_graphs(needed, segments, self.skills.specs)
         return [
             self._assemble(request, cut, votes, first)

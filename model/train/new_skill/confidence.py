@@ -22,11 +22,11 @@ class Confidence:
     """What cross-validation says of a skill.
 
     Attributes:
-        right: held-out labels that were told.
+        right: held-out labels that were predicted.
         held_out: labels that could be held out; 0 where none could.
         num_labels: labels in all.
         frequent: share of the most frequent class among the labels.
-        head_right: held-out labels that the plain head alone tells.
+        head_right: held-out labels that the plain head alone predicts.
     """
 
     right: int
@@ -57,13 +57,13 @@ class Confidence:
         """Returns a sentence or two, without a final line break."""
         if not self.held_out:
             return (
-                f"{self.num_labels} labels, at most one of a class where one is held out: not "
-                "enough to tell how often it is right. Label at least two segments of each class, "
+                f"{self.num_labels} labels, at most one of a class where one is held out: too "
+                "few to say how often it is right. Label at least two segments of each class, "
                 "from different videos, and learn again."
             )
         low, high = self.interval
         found = (
-            f"Cross-validated: {self.right} of {self.held_out} held-out labels are told, "
+            f"Cross-validated: {self.right} of {self.held_out} held-out labels are predicted, "
             f"{self.right / self.held_out:.3f} [{low:.3f}, {high:.3f}], {self.head_right} by the "
             f"plain head alone; always saying the most frequent label would be right in "
             f"{self.frequent:.3f}. "
@@ -72,7 +72,7 @@ class Confidence:
             return found + "It has learnt something."
         if high < self.frequent:
             return found + "It is worse than that: the labels do not follow from the features."
-        return found + "Not enough to tell whether it has learnt anything: label more."
+        return found + "Too few labels to say whether it has learnt anything: label more."
 
 
 @dataclass(frozen=True)

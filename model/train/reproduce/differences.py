@@ -163,8 +163,8 @@ def summarise(found: Sequence[Difference], split: str) -> str:
             text += f" {word} than {LABELS[reference]}: {_listed(some)}."
     ours = [d for d in mine if (d.method, d.reference) == ("egopack", "mtl-ft")]
     if ours:
-        told = [f"{_name(d)} {d} ({'real' if d.is_real else 'not real'})" for d in ours]
-        text += f" {LABELS['egopack']} over {LABELS['mtl-ft']}: {', '.join(told)}."
+        each = [f"{_name(d)} {d} ({'real' if d.is_real else 'not real'})" for d in ours]
+        text += f" {LABELS['egopack']} over {LABELS['mtl-ft']}: {', '.join(each)}."
     return text
 
 

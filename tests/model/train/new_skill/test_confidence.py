@@ -18,7 +18,7 @@ def test_the_interval_is_wilsons(right, count):
 
 
 def answers(right, count):
-    """Two classes; the first `right` rows are told."""
+    """Two classes; the first `right` rows are predicted."""
     labels = torch.arange(count) % 2
     told = torch.where(torch.arange(count) < right, labels, 1 - labels)
     return torch.nn.functional.one_hot(told).double() * 3, labels
@@ -28,7 +28,7 @@ def answers(right, count):
     ("right", "count", "words"),
     [
         (45, 50, "It has learnt something"),
-        (27, 50, "Not enough to tell whether it has learnt anything"),
+        (27, 50, "Too few labels to say whether it has learnt anything"),
         (5, 50, "It is worse than that"),
     ],
 )
@@ -43,7 +43,7 @@ def test_words_follow_from_the_interval(right, count, words):
 def test_nothing_held_out_is_said_so():
     found = judge(None, None, torch.arange(3))
     assert found.metrics() == {}
-    assert "not enough to tell" in found.words()
+    assert "too few to say" in found.words()
 
 
 def test_few_labels_keep_the_prior_temperature():

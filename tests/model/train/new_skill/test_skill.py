@@ -69,8 +69,8 @@ def test_one_label_a_class_is_learnt_and_not_judged(folder, tmp_path, capsys):
     assert learn(folder, "mood", "--labels", str(tmp_path / "two.csv"), out=out) == 0
     bundle = load_bundle(out)
     assert "mood" not in bundle.manifest.metrics.get("cross-validation", {})
-    assert "not enough to tell" in capsys.readouterr().out
-    assert "not enough to tell" in bundle.card
+    assert "too few to say" in capsys.readouterr().out
+    assert "too few to say" in bundle.card
     assert bundle.manifest.calibration["mood.mood"] == {"temperature": 1.0}
     assert len(answer(out, {"mood"}).segments[0].evidence.examples["mood"]) == 2
 
