@@ -11,7 +11,7 @@ from typing import IO, Self
 from clients.client import EgoPackClient
 from clients.errors import ClientError, ServerFault, Unreachable
 
-STOP_S = 20.0
+STOP_S = 60.0
 """Longest time from SIGTERM to the child's end; then it is killed."""
 
 
@@ -25,7 +25,7 @@ class LocalServer:
         exit_code: of the stopped child.
     """
 
-    def __init__(self, *flags: str, timeout_s: float = 120.0) -> None:
+    def __init__(self, *flags: str, timeout_s: float = 300.0) -> None:
         """Takes the flags of `python -m server`, and the longest time until it is ready."""
         self._flags = flags
         self._timeout_s = timeout_s

@@ -16,6 +16,7 @@ from extract.decode.sniff import sniff_file
 from extract.errors import VideoRejected
 from tests.clients.support.stub import serving
 from tests.extract.support.clips import write_numbered
+from tests.support.waiting import PATIENCE_S, wait_for
 
 MODEL = {"name": "m", "version": "1", "sha256": "a" * 64, "tasks": ["ar"]}
 
@@ -178,12 +179,9 @@ def test_a_batch_that_is_ended_in_the_middle_goes_on_and_ends_the_same(
     server.asked.clear()
     words = ["-m", "clients", "batch", str(clips), "--out", str(out), "--url", server.url]
     child = subprocess.Popen([sys.executable, *words], stderr=subprocess.PIPE, text=True)
-    until_s = time.monotonic() + 60
-    while len(server.asked) < 9:
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
+    wait_for(lambda: len(server.asked) >= 9, pause_s=0.01)
     child.send_signal(end)
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=PATIENCE_S)
     if end == signal.SIGINT:
         assert child.returncode == 130
         assert said.splitlines()[-1] == "python -m clients: interrupted"

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.support.waiting import PATIENCE_S
+
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "weights" / "tabletop"
 COUNTS = (600, 500, 33, 400, 1, 300, 200)
@@ -29,7 +31,7 @@ class Run:
 
     def end(self) -> tuple[int, str, str]:
         """Waits; returns status, standard output and standard error."""
-        printed, said = self.process.communicate(timeout=300)
+        printed, said = self.process.communicate(timeout=PATIENCE_S)
         return self.process.returncode, printed, said
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:

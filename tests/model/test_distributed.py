@@ -22,6 +22,7 @@ from tests.model.support.trained_by_ranks import (
     uneven_samples,
 )
 from tests.support.factories import NUM_LABELS
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 FIT = FitConfig(epochs=1, learning_rate=1e-3, label_smoothing=0.1)
@@ -34,7 +35,7 @@ def two(tmp_path_factory):
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
          "-m", "tests.model.support.trained_by_ranks", str(folder)],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=240,
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=PATIENCE_S,
     )  # fmt: skip
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(2)]
 

@@ -1,6 +1,5 @@
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from server.api.app import create_app
 from server.engine.engine import Engine
 from server.schemas.prediction import ProblemBody
 from tests.server.support.fakes import FakePool, FakePredictor, make_engine, make_settings
-from tests.server.support.in_process import AppTransport
+from tests.server.support.in_process import AppTransport, wait_for_ready
+from tests.support.waiting import PATIENCE_S
 
 
 @dataclass
@@ -30,9 +30,7 @@ class Served:
 
     def wait_ready(self) -> None:
         """Waits for it, however loaded the machine is; a failure to start ends the wait."""
-        while self.http.get("/readyz").status_code != 200:
-            assert self.engine.life.failure is None, self.engine.life.failure
-            time.sleep(0.005)
+        wait_for_ready(self.engine, self.http)
 
     def spooled(self) -> list[Path]:
         """Files left in the spool."""
@@ -78,12 +76,12 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Served]]:
             predictor, pool = FakePredictor(), FakePool()
             engine = make_engine(settings, predictor, pool)
             if gate is not None:  # loading waits for it
-                pool.start = lambda: gate.wait(5)  # type: ignore[method-assign, assignment]
+                pool.start = lambda: gate.wait(PATIENCE_S)  # type: ignore[method-assign, assignment]
             transport = AppTransport(create_app(settings, engine))
             transport.start()
             stack.callback(transport.stop)
             http = stack.enter_context(
-                httpx.Client(base_url="http://test", transport=transport, timeout=60)
+                httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S)
             )
             made = Served(http, transport, engine, predictor, pool, tmp_path / "spool")
             if gate is None:

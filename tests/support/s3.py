@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import boto3
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from tests.support.waiting import PATIENCE_S
+
 SECRET = "not-to-be-shown"
 LOGIN = {
     "aws_access_key_id": "tests",
@@ -93,7 +95,7 @@ class Storage:
         self.asked.append(request)
         if self.pause and re.search(self.pause, request):
             self.waiting.set()
-            self.resume.wait(60)
+            self.resume.wait(PATIENCE_S)
         if self.refuse and re.search(self.refuse, request):
             start_response("403 Forbidden", [("Content-Length", "0")])
             return [b""]

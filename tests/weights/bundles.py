@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from tests.support.waiting import PATIENCE_S
 from weights.bundle import Bundle
 from weights.bundle.manifest import Manifest
 
@@ -41,7 +42,7 @@ def stopped_at(storage, request, *command):
     storage.pause = request
     process = subprocess.Popen([sys.executable, "-m", "weights", *command])
     try:
-        assert storage.waiting.wait(60)
+        assert storage.waiting.wait(PATIENCE_S)
         yield process
     finally:
         process.send_signal(signal.SIGKILL)

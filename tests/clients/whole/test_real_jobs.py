@@ -14,6 +14,7 @@ from clients.client import EgoPackClient
 from clients.errors import BadClip, NotFinished, NotFound
 from tests.clients.support.awaited import Awaited
 from tests.clients.support.proxy import Proxy
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.service
 
@@ -93,12 +94,12 @@ def test_waiting_outlasts_a_server_that_is_killed_and_started_again(tmp_path, cl
             job = client.submit(clip)
             waiting = threading.Thread(target=wait)
             waiting.start()
-            assert is_listening.wait(20)
+            assert is_listening.wait(PATIENCE_S)
             process.kill()
             process.wait()
         with running(tmp_path / "state") as (_, url):
             proxy.lead_to(url)
-            waiting.join(90)
+            waiting.join(PATIENCE_S)
             assert ended == ["succeeded"]
             assert client.result(job.id).segments
 

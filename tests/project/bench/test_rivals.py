@@ -13,6 +13,7 @@ import pytest
 from bench.rivals import calls
 from bench.rivals.running import Rival, first_answer, missing, rivals, running
 from tests.extract.support.clips import noisy_frames, write_clip
+from tests.support.waiting import PATIENCE_S
 from weights import SHIPPED_BUNDLE
 
 
@@ -78,7 +79,7 @@ def test_ctrl_c_ends_a_load_with_what_was_measured_until_then():
             assert select.select([terminal], [], [], 240)[0], seen
             seen += os.read(terminal, 65536)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
         process.communicate()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from safetensors.torch import load_file
 from bench.ego4d.tree import TreeSize, write_tree
 from model.train.__main__ import main as train
 from tests.project.end_to_end.conftest import ROOT, wait_for
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow(20)
 PART = "mtl-ar+lta+oscc+pnr"
 TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
-ENDS_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def end_in_the_middle(process, folder, *, rank=None):
     else:
         os.kill(rank_of(process, rank), signal.SIGKILL)
     try:
-        return process.wait(timeout=ENDS_WITHIN_S)
+        return process.wait(timeout=PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         raise
@@ -118,7 +117,7 @@ def test_one_process_asked_to_end_is_finished_by_two(words, unbroken, tmp_path):
     folder = tmp_path / "run"
     assert end_in_the_middle(start(words, folder), folder) == 128 + signal.SIGTERM
     process = start(words, folder, launcher=TORCHRUN)
-    assert process.wait(timeout=300) == 0, say(folder)
+    assert process.wait(timeout=PATIENCE_S) == 0, say(folder)
     assert "resumed" in say(folder)
     assert_as_unbroken(folder, unbroken)
 
@@ -126,9 +125,7 @@ def test_one_process_asked_to_end_is_finished_by_two(words, unbroken, tmp_path):
 def test_a_rank_that_dies_ends_the_run_and_says_so(words, tmp_path):
     folder = tmp_path / "run"
     process = start(words, folder, launcher=TORCHRUN)
-    started = time.monotonic()
     assert end_in_the_middle(process, folder, rank=1) != 0
-    assert time.monotonic() - started < ENDS_WITHIN_S
     assert "rank 0 of 2 has lost the others" in say(folder)
     assert "SIGKILL" in say(folder)
     assert not list(folder.glob("*.safetensors"))

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import pytest
 
 from extract.features.track_file import track_bytes
-from tests.server.support.fakes import clip, wait_until
+from tests.server.support.fakes import clip
 from tests.support.factories import make_track
+from tests.support.waiting import PATIENCE_S, wait_until
 
 VIDEO, TRACK = "video/mp4", "application/x-safetensors"
 DOORS = ["/v1/predictions", "/v1/features", "/v1/backpack/search"]
@@ -51,12 +52,12 @@ def model_held(served):
 
     def hold():
         held.set()
-        gate.wait(10)
+        gate.wait(PATIENCE_S)
 
     served.predictor.before_predict = hold
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(served.post, features(served), kind=TRACK)
-        assert held.wait(5)
+        assert held.wait(PATIENCE_S)
         try:
             yield
         finally:
@@ -81,7 +82,7 @@ def test_while_the_body_arrives(served, path):
 @pytest.mark.parametrize("path", DOORS)
 def test_while_the_clip_is_decoded(served, path):
     gate = threading.Event()
-    served.pool.hold = lambda: gate.wait(5)
+    served.pool.hold = lambda: gate.wait(PATIENCE_S)
     sent = leave(served, path, clip(), VIDEO, when=lambda: served.engine._feature_stage.decoding)
     gate.set()
     assert_dropped(sent)

@@ -7,6 +7,7 @@ from tests.server.conftest import assert_problem
 from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.jobs.test_webhooks import SECRET
 from tests.server.support.fakes import clip
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_a_key_that_is_none_is_refused(served, key):
 def test_too_many_jobs_are_told_to_come_back(serve_jobs):
     served = serve_jobs(max_jobs=1)
     gate = threading.Event()
-    served.predictor.before_predict = lambda: gate.wait(10)
+    served.predictor.before_predict = lambda: gate.wait(PATIENCE_S)
     first = submit(served)
     assert_problem(submit(served), 429, "queue-full")
     gate.set()

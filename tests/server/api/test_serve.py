@@ -18,6 +18,7 @@ from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.api.serve import EXIT_SIGNALLED
 from server.engine.health import CANARY
 from tests.server.support.fakes import clip
+from tests.support.waiting import PATIENCE_S, wait_for
 from weights import SHIPPED_BUNDLE
 
 pytestmark = pytest.mark.service
@@ -38,7 +39,7 @@ def started(*command):
     try:
         line = process.stdout.readline()
         url = re.search(r"http://\S+?(?=/\s)", line).group()
-        with httpx.Client(base_url=url, trust_env=False, timeout=60) as http:
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as http:
             wait_for(lambda: http.get("/readyz").status_code == 200)
             yield process, http
     finally:
@@ -52,8 +53,7 @@ def busy(http, seconds):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(post(http, f"slow {seconds}".encode())))
     thread.start()
-    while counted(http, "egopack_inflight_requests ") != 1:
-        time.sleep(0.01)
+    wait_for(lambda: counted(http, "egopack_inflight_requests ") == 1)
     yield answers
     thread.join()
 
@@ -62,13 +62,6 @@ def counted(http, line):
     """The value on one line of /metrics."""
     page = http.get("/metrics").text
     return sum(float(found.split()[-1]) for found in page.splitlines() if found.startswith(line))
-
-
-def wait_for(condition, timeout_s=20):
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
 
 
 def post(http, body):
@@ -82,13 +75,13 @@ def test_it_says_where_it_listens_answers_and_stops_with_status_0():
             assert post(http, too_large).json()["code"] == "body-too-large"
             assert post(http, clip()).status_code == 200
         slow = []
-        thread = threading.Thread(target=lambda: slow.append(post(http, b"slow 0.5")))
+        thread = threading.Thread(target=lambda: slow.append(post(http, b"slow 1")))
         thread.start()
-        time.sleep(0.2)
+        wait_for(lambda: counted(http, "egopack_inflight_requests ") == 1)
         process.send_signal(signal.SIGTERM)
         thread.join()
         assert slow[0].status_code == 200
-        assert process.wait(10) == 0
+        assert process.wait(PATIENCE_S) == 0
         assert "Traceback" not in process.stderr.read()
 
 
@@ -101,7 +94,7 @@ def test_told_to_stop_it_first_turns_readiness_off_then_refuses_then_ends():
         refused = post(http, clip())
         assert (refused.json()["code"], refused.headers["connection"]) == ("draining", "close")
         assert not answers
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert answers[0].status_code == 200
 
 
@@ -125,7 +118,7 @@ def test_what_takes_longer_than_the_time_to_stop_is_not_waited_for():
     with running(shutdown_timeout_s=0) as (process, http):
         thread, statuses = cut_off(http, 10)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
         thread.join()
     assert statuses != [200]
 
@@ -136,7 +129,7 @@ def test_told_twice_it_ends_at_once_and_leaves_no_clip_behind(tmp_path):
         process.send_signal(signal.SIGTERM)
         wait_for(lambda: http.get("/readyz").status_code == 503)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(25) == EXIT_SIGNALLED + signal.SIGTERM
+        assert process.wait(PATIENCE_S) == EXIT_SIGNALLED + signal.SIGTERM
         thread.join()
     assert statuses == [None]
     assert list((tmp_path / "spool").iterdir()) == []
@@ -146,14 +139,14 @@ def test_a_lost_device_ends_the_process_so_that_another_is_started():
     with running() as (process, http):
         process.send_signal(signal.SIGUSR1)
         assert post(http, clip()).json()["code"] == "internal"
-        assert process.wait(20) == EXIT_FAILED
+        assert process.wait(PATIENCE_S) == EXIT_FAILED
 
 
 def test_a_refusal_comes_before_the_body_is_sent():
     """With `Expect: 100-continue` a full or stopping server spares the caller the upload."""
     with running(max_requests=1) as (_, http), busy(http, 1):
         address = (http.base_url.host, http.base_url.port)
-        with socket.create_connection(address, timeout=5) as wire:
+        with socket.create_connection(address, timeout=PATIENCE_S) as wire:
             wire.sendall(
                 b"POST /v1/predictions HTTP/1.1\r\nHost: test\r\nContent-Type: video/mp4\r\n"
                 b"Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n"
@@ -219,7 +212,7 @@ def test_on_sighup_keys_are_read_again(tmp_path):
 def test_without_a_bundle_it_says_so_and_fails(tmp_path, capfd):
     flags = ["--bundle", str(tmp_path), "--port", "0", "--decode-workers", "1"]
     command = [sys.executable, "-m", "server", *flags]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == EXIT_FAILED
     assert "cannot serve" in ended.stderr
 
@@ -243,8 +236,8 @@ def test_unknown_flags_are_refused(capsys):
 
 def test_an_idle_connection_stays_open_for_as_long_as_it_is_told_and_is_closed_then():
     with (
-        running(keep_alive_s=2) as (_, http),
-        socket.create_connection((http.base_url.host, http.base_url.port), 10) as kept,
+        running(keep_alive_s=8) as (_, http),
+        socket.create_connection((http.base_url.host, http.base_url.port), PATIENCE_S) as kept,
     ):
         for pause_s in (0.0, 1.0):
             time.sleep(pause_s)
@@ -255,4 +248,4 @@ def test_an_idle_connection_stays_open_for_as_long_as_it_is_told_and_is_closed_t
             assert answer.startswith(b"HTTP/1.1 200")
         begun_s = time.monotonic()
         assert kept.recv(1) == b""
-        assert 1.5 < time.monotonic() - begun_s < 4.5  # uvicorn's own is 5
+        assert time.monotonic() - begun_s > 6  # uvicorn's own is 5

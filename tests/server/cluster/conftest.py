@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import pytest
 from server.cluster.launch import PROXY_VARIABLE
 from server.cluster.proxy import CALLBACK
 from tests.cluster.nodes import Cluster, Node, cluster
+from tests.support.waiting import PATIENCE_S
 from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle, save_bundle
 
@@ -54,13 +54,6 @@ class OnRay:
         return [pid for node in self.nodes for pid in node.pids(words)]
 
 
-def wait_for(condition, timeout_s: float = 90.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "it did not come true in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory) -> Path:
     """Two bundles that differ in their version, and one that cannot be trusted."""
@@ -92,7 +85,7 @@ def on_ray(bundles, tmp_path_factory) -> Iterator[OnRay]:
                  "--runtime=torch", "--decode-workers=1", "--port=0",
                  "--drain-delay-s=1"]  # fmt: skip
         process, url = stack.enter_context(_server(flags, log))
-        http = stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=90))
+        http = stack.enter_context(httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_S))
         yield OnRay(http, process, made, served, bundles, log)
 
 
@@ -114,6 +107,6 @@ def _server(flags: list[str], log: Path) -> Iterator[tuple[subprocess.Popen[str]
         finally:
             process.terminate()
             try:
-                process.communicate(timeout=60)
+                process.communicate(timeout=PATIENCE_S)
             finally:
                 process.kill()

@@ -15,10 +15,10 @@ from safetensors.torch import load
 
 from server.api.app import create_app
 from server.engine.engine import Engine
-from tests.server.cluster.conftest import wait_for
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import make_settings
 from tests.server.support.in_process import AppTransport
+from tests.support.waiting import PATIENCE_S, wait_for
 
 CLIP = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 VIDEO = {"content-type": "video/mp4"}
@@ -37,7 +37,7 @@ def local(bundles):
     settings = make_settings(bundle=bundles / "1", runtime="torch", decode_workers=1)
     transport = AppTransport(create_app(settings, Engine.from_settings(settings)))
     transport.start()
-    with httpx.Client(base_url="http://test", transport=transport, timeout=90) as http:
+    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as http:
         wait_for(lambda: http.get("/readyz").status_code == 200)
         yield http
     transport.stop()
@@ -110,7 +110,7 @@ def a_stream_of_clips(url, callers: int) -> Iterator[list[httpx.Response]]:
     stop = threading.Event()
 
     def call():
-        with httpx.Client(base_url=url, trust_env=False, timeout=90) as http:
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as http:
             while not stop.is_set():
                 answers.append(post(http))
 
@@ -183,5 +183,5 @@ def test_a_killed_encoder_and_a_killed_node_cost_no_answer(on_ray, local):
 
 def test_sigterm_ends_it_with_success_and_leaves_nobody(on_ray):
     on_ray.process.terminate()
-    assert on_ray.process.wait(60) == 0, on_ray.log.read_text()
-    wait_for(lambda: not on_ray.replicas(""), 20)
+    assert on_ray.process.wait(PATIENCE_S) == 0, on_ray.log.read_text()
+    wait_for(lambda: not on_ray.replicas(""))

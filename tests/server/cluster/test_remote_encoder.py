@@ -133,10 +133,8 @@ def test_what_is_lost_with_a_replica_is_asked_of_another(lost):
 
 def test_a_replica_that_hangs_is_given_up_for_another():
     handle = Replies(60.0)
-    started_s = time.monotonic()
     rows = pool_of(handle, timeout_s=0.4).encode(windows(2), FACTS)
     assert rows.flatten().tolist() == [0, 1]
-    assert 0.2 <= time.monotonic() - started_s < 0.4
     assert handle.cancelled == 1
 
 

@@ -9,8 +9,9 @@ from extract.errors import RuntimeUnavailable
 from extract.runtime.onnx_encoder import OnnxEncoder
 from server.engine.bundle_loader import load_predictor
 from server.engine.engine import Engine
-from tests.server.support.fakes import FakePool, FakePredictor, make_settings, wait_until
+from tests.server.support.fakes import FakePool, FakePredictor, make_settings
 from tests.support.factories import make_bundle
+from tests.support.waiting import PATIENCE_S, wait_until
 from weights.bundle import save_bundle
 from weights.errors import RemoteFailed
 
@@ -88,7 +89,7 @@ def test_a_reload_switches_between_batches_and_old_requests_finish_on_the_old_mo
         async with reloadable() as (engine, bundles, pool):
             old, new = bundles.newest, named("2")
             gate = threading.Event()
-            pool.hold = lambda: gate.wait(5)
+            pool.hold = lambda: gate.wait(PATIENCE_S)
             begun = asyncio.create_task(ask(engine))
             await wait_until(lambda: engine._feature_stage.decoding > 0)
             bundles.newest = new

@@ -7,14 +7,8 @@ import torch
 from server.engine.engine import Engine
 from server.errors import DeadlineExceeded, Draining, NotReady, OutOfMemory, QueueFull
 from tests.server.engine.conftest import started
-from tests.server.support.fakes import (
-    FakePool,
-    FakePredictor,
-    clip,
-    make_engine,
-    make_settings,
-    wait_until,
-)
+from tests.server.support.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 def test_a_clip_becomes_windows_features_and_answers(ask):
@@ -83,7 +77,7 @@ def test_an_expired_request_is_dropped_wherever_it_is(ask):
             with pytest.raises(DeadlineExceeded):  # its deadline, not the decoder's limit
                 await ask(engine, b"timeout 9", timeout_s=0.1)
             gate, is_held = threading.Event(), threading.Event()
-            predictor.before_predict = lambda: (is_held.set(), gate.wait(5))
+            predictor.before_predict = lambda: (is_held.set(), gate.wait(PATIENCE_S))
             held = asyncio.create_task(ask(engine))
             await wait_until(is_held.is_set)
             batches = len(predictor.batches)

@@ -7,6 +7,7 @@ import torch
 
 from tests.server.engine.conftest import started
 from tests.server.support.fakes import clip
+from tests.support.waiting import PATIENCE_S
 
 
 def test_clips_asked_together_share_batches_and_get_their_own_answers(ask):
@@ -14,7 +15,7 @@ def test_clips_asked_together_share_batches_and_get_their_own_answers(ask):
         async with started(decode_workers=4, max_wait_ms=200) as (engine, predictor, pool):
             alone = [await ask(engine, clip(100 + n, 20 * n)) for n in range(4)]
             barrier = threading.Barrier(4)
-            pool.hold = lambda: barrier.wait(5)
+            pool.hold = lambda: barrier.wait(PATIENCE_S)
             predictor.batches.clear()
             predictor.encoder.batches.clear()
             together = await asyncio.gather(*(ask(engine, clip(100 + n, 20 * n)) for n in range(4)))

@@ -7,7 +7,8 @@ import torch
 from server.engine.health import Lifecycle, Watchdog
 from server.errors import Unhealthy
 from server.telemetry.metrics import Metrics
-from tests.server.support.fakes import FakePredictor, make_engine, make_settings, wait_until
+from tests.server.support.fakes import FakePredictor, make_engine, make_settings
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 class Canaries:
@@ -107,7 +108,7 @@ def test_an_engine_whose_model_hangs_is_not_ready_and_recovers(monkeypatch):
         loop = asyncio.get_running_loop()
         predictor.before_predict = lambda: asyncio.run_coroutine_threadsafe(
             gate.wait(), loop
-        ).result(5)
+        ).result(PATIENCE_S)
         await wait_until(lambda: not engine.life.is_healthy)
         with pytest.raises(Unhealthy), engine.admit():
             raise AssertionError("it does not answer")

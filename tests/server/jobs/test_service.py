@@ -1,10 +1,9 @@
-import time
-
 import pytest
 
 from tests.server.conftest import assert_problem
 from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.support.fakes import clip
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -20,12 +19,8 @@ def test_jobs_are_counted_by_state_and_timed(serve_jobs, monkeypatch):
     registry = served.engine.telemetry.metrics.registry
     expected = dict.fromkeys(("queued", "running", "canceled", "expired"), 0)
     expected |= {"succeeded": 2, "failed": 1}
-    until_s = time.monotonic() + 5
-    counts = None
-    while counts != expected and time.monotonic() < until_s:
-        counts = {s: registry.get_sample_value("egopack_jobs", {"state": s}) for s in expected}
-        time.sleep(0.02)
-    assert counts == expected
+    counted = lambda state: registry.get_sample_value("egopack_jobs", {"state": state})  # noqa: E731
+    wait_for(lambda: {state: counted(state) for state in expected} == expected)
     assert registry.get_sample_value("egopack_job_duration_seconds_count") == 3
     assert 0 < registry.get_sample_value("egopack_job_duration_seconds_sum") < 30
 
@@ -34,10 +29,7 @@ def test_a_result_expires_and_says_so(serve_jobs, monkeypatch):
     monkeypatch.setattr("server.jobs.service.HOUSEKEEPING_S", 0.05)
     served = serve_jobs(job_ttl_s=0.01)
     job = submit(served).json()
-    until_s = time.monotonic() + 10
-    while until_ended(served, job)["state"] != "expired":
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
+    wait_for(lambda: until_ended(served, job)["state"] == "expired")
     assert_problem(served.http.get(job["links"]["result"]), 410, "result-expired")
     assert list(served.engine.settings.state_dir.glob("results/*")) == []
 

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 
 from server.engine.health import CANARY
-from tests.server.api.test_serve import post, started, wait_for
+from tests.server.api.test_serve import post, started
+from tests.support.waiting import wait_for
 from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
 
@@ -51,7 +52,7 @@ def test_what_one_front_end_accepts_another_answers_and_both_can_show(
         assert {job["state"] for job in front.get("/v1/jobs").json()["jobs"]} == {"queued"}
         with started(*flags("b", "1")) as (_, other):
             jobs = lambda http: http.get("/v1/jobs").json()["jobs"]  # noqa: E731
-            wait_for(lambda: {job["state"] for job in jobs(front)} == {"succeeded"}, 60)
+            wait_for(lambda: {job["state"] for job in jobs(front)} == {"succeeded"})
             assert sorted(job["id"] for job in jobs(other)) == sorted(ids)
             results = {
                 job: [http.get(f"/v1/jobs/{job}/result").json() for http in (front, other)]

@@ -17,6 +17,7 @@ from server.jobs.database import Database
 from server.jobs.store import JobStore
 from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
+from tests.support.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.service
 
@@ -48,20 +49,13 @@ def running(settings):
     )
     try:
         url = re.search(r"http://\S+?(?=/\s)", process.stdout.readline()).group()
-        with httpx.Client(base_url=url, trust_env=False, timeout=10) as http:
-            until(lambda: http.get("/readyz").status_code == 200)
+        with httpx.Client(base_url=url, trust_env=False, timeout=PATIENCE_S) as http:
+            wait_for(lambda: http.get("/readyz").status_code == 200)
             yield process, http
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
-
-
-def until(condition, timeout_s=40):
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
 
 
 def submit(http, receiver, body):
@@ -108,12 +102,12 @@ def test_a_server_killed_in_mid_job_finishes_everything_after_its_restart(settin
     with receiving() as receiver:
         with running(settings) as (process, http):
             ids = [submit(http, receiver, SLOW) for _ in range(3)]
-            until(lambda: states(http)[ids[0]] == "running")
+            wait_for(lambda: states(http)[ids[0]] == "running")
             process.send_signal(signal.SIGKILL)
             process.wait()
         with running(settings) as (_, http):
-            until(lambda: set(states(http).values()) == {"succeeded"})
-            until(lambda: len(receiver.received) >= 3)
+            wait_for(lambda: set(states(http).values()) == {"succeeded"})
+            wait_for(lambda: len(receiver.received) >= 3)
             attempts = check_ends(settings, receiver, ids, http)
     assert attempts == {ids[0]: 2, ids[1]: 1, ids[2]: 1}
 
@@ -130,8 +124,8 @@ def test_kills_at_random_moments_lose_and_double_nothing(settings):
                 process.send_signal(signal.SIGKILL)
                 process.wait()
         with running(settings) as (_, http):
-            until(lambda: list(states(http).values()) == ["succeeded"] * len(ids))
-            until(lambda: len({h["webhook-id"] for _, h, _ in receiver.received}) == len(ids))
+            wait_for(lambda: list(states(http).values()) == ["succeeded"] * len(ids))
+            wait_for(lambda: len({h["webhook-id"] for _, h, _ in receiver.received}) == len(ids))
             check_ends(settings, receiver, ids, http)
 
 
@@ -139,10 +133,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(settings):
 def test_two_servers_share_the_work_and_one_inherits_from_the_other(settings):
     with receiving() as receiver, running(settings) as (one, first), running(settings) as (_, http):
         ids = [submit(first, receiver, SLOW) for _ in range(4)]
-        until(lambda: list(states(http).values()).count("running") == 2)
+        wait_for(lambda: list(states(http).values()).count("running") == 2)
         one.send_signal(signal.SIGKILL)
-        until(lambda: set(states(http).values()) == {"succeeded"})
-        until(lambda: len(receiver.received) >= 4)
+        wait_for(lambda: set(states(http).values()) == {"succeeded"})
+        wait_for(lambda: len(receiver.received) >= 4)
         attempts = check_ends(settings, receiver, ids, http)
     assert sorted(attempts.values()) == [1, 1, 1, 2]
 
@@ -152,9 +146,9 @@ def test_sigterm_puts_a_job_back_at_once_without_counting_the_attempt(settings):
     settings["job_lease_s"] = 60  # a lease that ran out would count
     with receiving() as receiver, running(settings) as (process, http):
         job_id = submit(http, receiver, b"slow 200")
-        until(lambda: states(http)[job_id] == "running")
+        wait_for(lambda: states(http)[job_id] == "running")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(100) == 0  # before the first of the job's windows is done
+        assert process.wait(PATIENCE_S) == 0  # before the first of the job's windows is done
     with opened(settings) as store:
         job = store.get(job_id)
     assert (job.state, job.attempt) == ("queued", 0)

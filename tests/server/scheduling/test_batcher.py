@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from server.errors import DeadlineExceeded, Draining, QueueFull
 from server.scheduling.batcher import MAX_CONSECUTIVE_HIGH, Batcher
+from tests.support.waiting import PATIENCE_S
 
 FOREVER_S = 1e9
 
@@ -23,7 +24,7 @@ class Doubler:
         self.gate.set()
 
     def __call__(self, items):
-        self.gate.wait(5)
+        self.gate.wait(PATIENCE_S)
         self.batches.append(list(items))
         self.threads.add(threading.get_ident())
         if -1 in items:

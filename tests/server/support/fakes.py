@@ -3,7 +3,6 @@
 `clip 60 100` is 60 frames of grey level 100; `reject damaged` is refused; see `FakePool`.
 """
 
-import asyncio
 import tempfile
 import time
 from collections.abc import Callable
@@ -260,12 +259,6 @@ def make_engine(
 def make_settings(**values: Any) -> Settings:
     state_dir = Path(_STATES.name) / uuid4().hex
     return Settings(**{"decode_workers": 2, "state_dir": state_dir, **values})
-
-
-async def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def lose_the_device() -> None:

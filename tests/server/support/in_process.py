@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from server.engine.engine import Engine
+from tests.support.waiting import PATIENCE_S, wait_for
+
 
 class AppTransport(httpx.BaseTransport):
     """Runs an app, its start and stop included, on a loop of its own in another thread."""
@@ -50,4 +53,14 @@ class AppTransport(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=content)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=60)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=PATIENCE_S)
+
+
+def wait_for_ready(engine: Engine, http: httpx.Client) -> None:
+    """Waits until the app takes requests; a failure to start ends the wait."""
+
+    def is_ready() -> bool:
+        assert engine.life.failure is None, engine.life.failure
+        return http.get("/readyz").status_code == 200
+
+    wait_for(is_ready, pause_s=0.005)

@@ -9,6 +9,7 @@ from server import problem_types as kinds
 from server.problem_types import ProblemType
 from server.telemetry.metrics import Metrics, reason_of
 from tests.server.support.fakes import clip
+from tests.support.waiting import PATIENCE_S
 
 OPENMETRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 LABELS = {
@@ -89,7 +90,7 @@ def test_known_traffic_is_counted(served):
 def test_what_is_inside_is_shown_while_it_is(serve):
     served = serve(max_requests=2)
     gate = threading.Event()
-    served.pool.hold = lambda: gate.wait(5)
+    served.pool.hold = lambda: gate.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(served.post, clip())
         while not served.engine._feature_stage.decoding:

@@ -13,6 +13,7 @@ from server.telemetry.tracing import ENDPOINT, Tracing, trace_id
 from tests.server.conftest import Served
 from tests.server.support.fakes import FakePool, FakePredictor, clip, make_engine, make_settings
 from tests.server.support.in_process import AppTransport
+from tests.support.waiting import PATIENCE_S
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 STAGES = ["receive", "queue", "decode", "features", "reason"]
@@ -28,7 +29,7 @@ def traced(tmp_path):
     engine = make_engine(settings, predictor, pool, telemetry)
     transport = AppTransport(create_app(settings, engine))
     transport.start()
-    with httpx.Client(base_url="http://test", transport=transport, timeout=60) as http:
+    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as http:
         served = Served(http, transport, engine, predictor, pool, tmp_path / "spool")
         served.wait_ready()
         exporter.clear()
@@ -55,7 +56,7 @@ def test_a_request_is_a_child_of_its_callers_span_and_the_parent_of_its_stages(t
 def test_a_batch_is_linked_to_the_requests_in_it(traced):
     served, exporter = traced
     barrier = threading.Barrier(2)
-    served.pool.hold = lambda: barrier.wait(5)
+    served.pool.hold = lambda: barrier.wait(PATIENCE_S)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(served.post, [clip(60), clip(90)]))
     spans = exporter.get_finished_spans()

@@ -1,6 +1,5 @@
 """A bundle of released features is served with the encoder that makes them."""
 
-import time
 from dataclasses import replace
 
 import httpx
@@ -12,9 +11,10 @@ from server.engine.bundle_loader import load_predictor
 from server.engine.engine import Engine
 from tests.extract.support.clips import noisy_frames, write_clip
 from tests.server.support.fakes import make_settings
-from tests.server.support.in_process import AppTransport
+from tests.server.support.in_process import AppTransport, wait_for_ready
 from tests.support.factories import TINY, make_bundle
 from tests.support.published import fetch_small, use_small
+from tests.support.waiting import PATIENCE_S
 from weights.bundle import save_bundle
 from weights.errors import FetchFailed
 
@@ -41,12 +41,8 @@ def test_an_answer_names_the_encoder_that_saw_the_clip(settings, tmp_path):
     transport = AppTransport(create_app(settings, engine))
     transport.start()
     try:
-        with httpx.Client(base_url="http://test", transport=transport, timeout=60) as http:
-            until_s = time.monotonic() + 60
-            while http.get("/readyz").status_code != 200:
-                assert engine.life.failure is None, engine.life.failure
-                assert time.monotonic() < until_s
-                time.sleep(0.02)
+        with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as http:
+            wait_for_ready(engine, http)
             headers = {"content-type": "video/mp4"}
             answer = http.post("/v1/predictions", content=clip, headers=headers)
     finally:

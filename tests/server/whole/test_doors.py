@@ -22,6 +22,7 @@ from server.engine.engine import Engine
 from server.engine.health import CANARY
 from tests.server.support.fakes import make_settings
 from tests.server.support.loopback import listening
+from tests.support.waiting import PATIENCE_S
 
 VOLATILE = ("id", "timings", "input")
 SEGMENTS = [(0.0, 0.5), (0.5, 1.0)]
@@ -40,7 +41,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def http(address):
-    with httpx.Client(base_url=f"http://{address}", timeout=60, trust_env=False) as client:
+    with httpx.Client(base_url=f"http://{address}", timeout=PATIENCE_S, trust_env=False) as client:
         yield client
 
 

@@ -1,7 +1,5 @@
 """A bundle with tasks of one's own behind a real server: nothing here is written for them."""
 
-import time
-
 import httpx
 import pytest
 
@@ -15,9 +13,10 @@ from server.schemas import prediction as schemas
 from tests.extract.support.clips import noisy_frames, write_clip
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import make_settings
-from tests.server.support.in_process import AppTransport
+from tests.server.support.in_process import AppTransport, wait_for_ready
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import KINDS, write_features, write_labels, write_task
+from tests.support.waiting import PATIENCE_S
 from weights.bundle import save_bundle
 
 FOUR = {"ar", "lta", "oscc", "pnr"}
@@ -45,12 +44,8 @@ def http(folder):
     engine = Engine.from_settings(settings)
     transport = AppTransport(create_app(settings, engine))
     transport.start()
-    with httpx.Client(base_url="http://test", transport=transport, timeout=60) as client:
-        until_s = time.monotonic() + 60
-        while client.get("/readyz").status_code != 200:
-            assert engine.life.failure is None, engine.life.failure
-            assert time.monotonic() < until_s
-            time.sleep(0.02)
+    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as client:
+        wait_for_ready(engine, client)
         yield client
     transport.stop()
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from contextlib import contextmanager
 
 import httpx
@@ -15,8 +14,9 @@ from server.engine.engine import Engine
 from tests.extract.support.clips import noisy_frames, write_audio_only, write_clip, write_numbered
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import make_settings
-from tests.server.support.in_process import AppTransport
+from tests.server.support.in_process import AppTransport, wait_for_ready
 from tests.support.factories import make_bundle
+from tests.support.waiting import PATIENCE_S
 from weights.bundle import save_bundle
 
 
@@ -51,12 +51,8 @@ def serving(settings):
     engine = Engine.from_settings(settings)
     transport = AppTransport(create_app(settings, engine))
     transport.start()
-    with httpx.Client(base_url="http://test", transport=transport, timeout=60) as http:
-        until_s = time.monotonic() + 60
-        while http.get("/readyz").status_code != 200:
-            assert engine.life.failure is None, engine.life.failure
-            assert time.monotonic() < until_s
-            time.sleep(0.02)
+    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as http:
+        wait_for_ready(engine, http)
         yield http, engine
     transport.stop()
 

@@ -11,8 +11,9 @@ import pytest
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
 from server.engine.health import CANARY
 from server.settings.settings import Settings
-from tests.server.api.test_serve import counted, post, started, wait_for
+from tests.server.api.test_serve import counted, post, started
 from tests.support.s3 import SECRET
+from tests.support.waiting import PATIENCE_S, wait_for
 from weights import SHIPPED_BUNDLE
 from weights.bundle.files import push_files, read_files
 
@@ -80,7 +81,7 @@ def test_one_flipped_byte_in_the_bucket_and_it_does_not_start(storage, cache):
     digest = files.manifest.files["skill-lta.safetensors"]["sha256"]
     storage.flip(f"bundles/tabletop/parts/{digest}")
     command = [sys.executable, *FLAGS, "--bundle", S3]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == EXIT_FAILED
     assert f"skill-lta.safetensors: expected SHA-256 {digest}" in ended.stderr
     assert SECRET not in ended.stdout + ended.stderr

@@ -11,6 +11,7 @@ import fsspec
 import pytest
 
 from tests.support.s3 import SECRET
+from tests.support.waiting import PATIENCE_S
 from tests.weights.bundles import S3, stopped_at
 from weights.__main__ import main
 from weights.bundle import load_bundle, save_bundle
@@ -188,4 +189,4 @@ from weights.bundle import load_bundle
 load_bundle(Path({str(folder)!r})); load_bundle({folder.as_uri()!r})
 assert not {{"fsspec", "s3fs", "botocore"}} & set(sys.modules), sorted(sys.modules)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)

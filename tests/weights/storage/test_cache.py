@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 
+from tests.support.waiting import PATIENCE_S
 from tests.weights.bundles import S3, stopped_at
 from weights.__main__ import main
 from weights.bundle import load_bundle
@@ -59,7 +60,7 @@ def test_two_processes_on_one_empty_cache_fetch_each_part_once(folder, storage, 
     storage.clear()
     command = [sys.executable, "-m", "weights", "verify", S3]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
+    said = [process.communicate(timeout=PATIENCE_S)[0] for process in both]
     assert said[0] == said[1]
     assert json.loads(said[0])["sha256"] == load_bundle(folder).sha256
     parts = storage.gets("/parts/")

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 
 import pytest
 from standardwebhooks import Webhook
@@ -12,6 +11,7 @@ from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
 from tests.server.support.fakes import clip
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_an_unforeseen_failure_is_ours_and_the_next_job_is_answered(served):
 def test_no_result_before_the_end_and_none_after_cancel(serve_jobs):
     served = serve_jobs()
     gate = threading.Event()
-    served.predictor.before_predict = lambda: gate.wait(10)
+    served.predictor.before_predict = lambda: gate.wait(PATIENCE_S)
     job = submit(served).json()
     assert_problem(served.http.get(job["links"]["result"]), 409, "job-not-finished")
     canceled = served.http.post(job["links"]["cancel"])
@@ -107,7 +107,7 @@ def test_wait_gives_the_answer_if_it_is_there_in_time(serve_jobs):
     assert (answered.status_code, answered.json()["model"]["name"]) == (200, "fake")
     assert answered.headers["preference-applied"] == "respond-async, wait=10"
     gate = threading.Event()
-    served.predictor.before_predict = lambda: gate.wait(10)
+    served.predictor.before_predict = lambda: gate.wait(PATIENCE_S)
     assert submit(served, prefer="respond-async, wait=0").status_code == 202
     gate.set()
     assert_problem(submit(served, prefer="respond-async, wait=x"), 422, "invalid-field")
@@ -137,10 +137,7 @@ def test_the_end_is_announced_with_a_signature(serve_jobs):
         job = submit(served, options={"webhook_url": url}).json()
         assert "token" not in json.dumps(job)
         until_ended(served, job)
-        until_s = time.monotonic() + 10
-        while not receiver.received:
-            assert time.monotonic() < until_s
-            time.sleep(0.02)
+        wait_for(lambda: receiver.received)
     [(_, headers, body)] = receiver.received
     message = Webhook(SECRET).verify(body, headers)
     assert message["type"] == "job.succeeded"

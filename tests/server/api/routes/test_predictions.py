@@ -1,6 +1,5 @@
 import asyncio
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,6 +8,7 @@ from clients.results.predictions import PredictionResult
 from server.schemas.prediction import Prediction
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import clip
+from tests.support.waiting import PATIENCE_S, wait_for
 
 VOLATILE = ("id", "timings")
 
@@ -181,12 +181,10 @@ def test_a_refused_size_names_the_limit(serve):
 def test_a_full_server_says_when_to_come_back(serve):
     served = serve(max_requests=1)
     gate = threading.Event()
-    served.pool.hold = lambda: gate.wait(5)
+    served.pool.hold = lambda: gate.wait(PATIENCE_S)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(served.post, clip())
-        until_s = time.monotonic() + 5
-        while not served.spooled() and time.monotonic() < until_s:
-            time.sleep(0.005)
+        wait_for(served.spooled)
         refused = served.post(clip())
         problem = assert_problem(refused, 429, "queue-full")
         assert problem["retryable"]
@@ -201,7 +199,7 @@ def test_two_callers_at_once_share_a_batch_and_get_the_answers_they_get_alone(se
     bodies = [clip(240, 10), clip(120, 200)]
     alone = [stable(served.post(body)) for body in bodies]
     barrier = threading.Barrier(2)
-    served.pool.hold = lambda: barrier.wait(5)
+    served.pool.hold = lambda: barrier.wait(PATIENCE_S)
     served.predictor.batches.clear()
     with ThreadPoolExecutor(2) as pool:
         together = [stable(r) for r in pool.map(served.post, bodies)]
@@ -212,7 +210,7 @@ def test_two_callers_at_once_share_a_batch_and_get_the_answers_they_get_alone(se
 def test_a_caller_that_hangs_up_is_dropped(served):
     """Drives the app itself: the body arrives, then the connection closes."""
     gate = threading.Event()
-    served.pool.hold = lambda: gate.wait(5)
+    served.pool.hold = lambda: gate.wait(PATIENCE_S)
     batches = len(served.predictor.batches)
 
     async def call():

@@ -1,9 +1,9 @@
 """Jobs as their callers send and follow them."""
 
 import json
-import time
 
 from tests.server.support.fakes import clip
+from tests.support.waiting import wait_for
 
 
 def submit(served, body=None, *, options=None, **headers):
@@ -16,9 +16,9 @@ def submit(served, body=None, *, options=None, **headers):
     )
 
 
-def until_ended(served, job, timeout_s=15):
-    until_s = time.monotonic() + timeout_s
-    while (now := served.http.get(job["links"]["self"]).json())["state"] in ("queued", "running"):
-        assert time.monotonic() < until_s, now
-        time.sleep(0.02)
-    return now
+def until_ended(served, job):
+    def ended():
+        now = served.http.get(job["links"]["self"]).json()
+        return None if now["state"] in ("queued", "running") else now
+
+    return wait_for(ended)

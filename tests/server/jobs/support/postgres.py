@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.waiting import PATIENCE_S
+
 
 def find_programs() -> Path | None:
     """Where `initdb` and `pg_ctl` are; Debian keeps them out of PATH."""
@@ -35,9 +37,17 @@ def running_postgres(programs: Path) -> Iterator[str]:
     data = folder / "data"
 
     def run(*command: str) -> None:
-        ran = subprocess.run(command, cwd=folder, text=True, timeout=60, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                             **who)  # fmt: skip
+        ran = subprocess.run(
+            command,
+            cwd=folder,
+            text=True,
+            timeout=PATIENCE_S,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            **who,
+        )
         assert ran.returncode == 0, ran.stdout
 
     try:
