@@ -6,6 +6,8 @@ Heavy imports are inside functions: decoding processes import this file again at
 import sys
 from typing import TYPE_CHECKING
 
+from weights.imports import without_garbage_collection
+
 if TYPE_CHECKING:
     from server.settings.settings import Settings
 
@@ -43,7 +45,8 @@ def main(argv: list[str] | None = None) -> int:
 def _serve(settings: "Settings") -> str | None:
     """Serves in this process or, with `--ray`, on Ray; returns why it could not."""
     if not settings.ray:
-        from server.api.serve import serve
+        with without_garbage_collection():
+            from server.api.serve import serve
 
         return serve(settings)
     try:

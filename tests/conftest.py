@@ -1,5 +1,6 @@
 """What every test gets: random state restored, GPU tests skipped or required, services guarded."""
 
+import gc
 import os
 import random
 import signal
@@ -10,6 +11,8 @@ import torch
 
 from tests.support.parallel import make_ids_unique, make_scheduler, sort_by_cost, worker_count
 from tests.support.services import watch
+
+gc.disable()  # until all modules are imported: it would go through them again and again
 
 # A shell that starts tests in the background has them, and what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -63,6 +66,11 @@ def pytest_collection_modifyitems(config, items):
             if os.environ.get("EGOPACK_REQUIRE_GPU") == "1":
                 pytest.fail("EGOPACK_REQUIRE_GPU=1, but there is no CUDA device", pytrace=False)
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

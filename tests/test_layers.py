@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONTENTS = {
-    "weights": "errors storage bundle authors published __main__",
+    "weights": "errors imports storage bundle authors published __main__",
     "extract": (
         "errors cpu contract windows decode sandbox encoders runtime features dataset cluster "
         "__main__"

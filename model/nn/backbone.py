@@ -5,12 +5,15 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch_geometric.nn import SAGEConv
 
 from model.config import ModelConfig
 from model.distributed import mean_over_ranks, ranks_of_batch
 from model.nn.graphs import GraphBatch
 from model.nn.pooling import NodePooling
+from weights.imports import deferred
+
+with deferred("torch._dynamo", "torch_geometric.datasets"):
+    from torch_geometric.nn import SAGEConv
 
 NEGATIVE_SLOPE = 0.2  # of the LeakyReLU after every layer (authors' code)
 

@@ -15,8 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.swin_transformer import PatchMerging, SwinTransformerBlock
-from torchvision.models.video.swin_transformer import PatchEmbed3d, ShiftedWindowAttention3d
 
 from extract.encoders.swin.fused_linear import linear, linear_add, linear_gelu
 from extract.encoders.swin.token_layout import (
@@ -25,6 +23,12 @@ from extract.encoders.swin.token_layout import (
     TokenLayout,
     lay_out,
     simd_width,
+)
+from extract.encoders.swin.torchvision import (
+    PatchEmbed3d,
+    PatchMerging,
+    ShiftedWindowAttention3d,
+    SwinTransformerBlock,
 )
 from extract.encoders.swin.window_boxes import RegionShape, Size
 

@@ -5,9 +5,9 @@ from functools import partial
 from typing import ClassVar
 
 from torch import nn
-from torchvision.models.video.swin_transformer import SwinTransformer3d
 
 from extract.encoders.swin.attention import Merging, PatchEmbedding, WindowStage, window_block
+from extract.encoders.swin.torchvision import SwinTransformer3d
 from extract.encoders.torch_encoder import TrunkConfig
 
 
