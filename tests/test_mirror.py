@@ -38,8 +38,6 @@ TESTED_BY: dict[str, str] = {
     "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/lta_rows.py": "tests/model/evaluate/test_main.py",
-    # The process itself: started, told to stop and refused.
-    "server/__main__.py": "tests/server/api/test_serve.py",
     # Windows of sequences: tried with what is sampled in them.
     "model/data/sequences.py": "tests/model/forecast/test_sequences.py",
     "model/train/forecast/ways.py": "tests/model/train/forecast/test_command.py",

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from extract.encoders.torch_encoder import CPU_WINDOWS_TOGETHER
+from extract.encoders.torch_encoder import CPU_WINDOWS_TOGETHER, Uninitialised
+from tests.extract.conftest import TINY_SWIN
 
 
 @pytest.fixture
@@ -37,3 +38,15 @@ def test_what_was_made_ready_for_sizes_takes_a_batch_whole(tiny_encoder):
     tiny_encoder.run = lambda pixels: given.append(len(pixels)) or tiny_encoder.trunk(pixels)
     tiny_encoder.encode(windows(tiny_encoder, 17))
     assert given == [17]
+
+
+def test_layers_made_uninitialised_are_those_made_otherwise_once_they_have_weights():
+    plain = TINY_SWIN.build().eval()
+    with Uninitialised():
+        quick = TINY_SWIN.build().eval()
+    assert not torch.equal(*(net.norm.weight for net in (plain, quick)))  # ones, and anything
+    for name, table in plain.named_buffers():
+        assert torch.equal(table, quick.get_buffer(name)), name
+    quick.load_state_dict(plain.state_dict(), assign=True)
+    pixels = torch.rand(1, 3, 8, 32, 32)
+    assert torch.equal(plain(pixels), quick(pixels))
