@@ -44,6 +44,23 @@ def parse_options(argv: list[str] | None, about: str | None) -> ScoreOptions:
         argv: arguments; None reads the command line's.
         about: description at the top of `--help`.
     """
+    parser = _parser(about)
+    options = parser.parse_args(argv, ScoreOptions())
+    if unknown := set(options.tasks) - set(CHALLENGES):
+        parser.error(f"no challenge for {', '.join(sorted(unknown))}: {', '.join(CHALLENGES)}")
+    if min(options.observed, options.batch_size) < 1:
+        parser.error("--observed and --batch-size are at least 1")
+    if options.actors is not None and options.actors < 1:
+        parser.error("--actors is at least 1")
+    if options.engine == "local" and (options.address or options.actors):
+        parser.error("--address and --actors need --engine ray")
+    absent = [n for n in ("bundle", "features", "out") if getattr(options, n) is None]
+    if not options.check and absent:
+        parser.error(f"needs --{', --'.join(absent)}, or --check FILE")
+    return options
+
+
+def _parser(about: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model.score",
         description=about,
@@ -90,16 +107,4 @@ def parse_options(argv: list[str] | None, about: str | None) -> ScoreOptions:
     group.add_argument("--actors", type=int,
         help="number of actors (default: as many as the cluster has resources for)")
     # fmt: on
-    options = parser.parse_args(argv, ScoreOptions())
-    if unknown := set(options.tasks) - set(CHALLENGES):
-        parser.error(f"no challenge for {', '.join(sorted(unknown))}: {', '.join(CHALLENGES)}")
-    if min(options.observed, options.batch_size) < 1:
-        parser.error("--observed and --batch-size are at least 1")
-    if options.actors is not None and options.actors < 1:
-        parser.error("--actors is at least 1")
-    if options.engine == "local" and (options.address or options.actors):
-        parser.error("--address and --actors need --engine ray")
-    absent = [n for n in ("bundle", "features", "out") if getattr(options, n) is None]
-    if not options.check and absent:
-        parser.error(f"needs --{', --'.join(absent)}, or --check FILE")
-    return options
+    return parser

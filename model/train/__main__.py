@@ -181,6 +181,23 @@ def _default_out(options: TrainOptions, folder: Path) -> Path:
 
 
 def _parse(argv: list[str]) -> TrainOptions:
+    parser = _parser()
+    options = parser.parse_args(argv, TrainOptions())
+    unused = () if options.data else ("version", "features", "missing", "preset", "lta-windows")
+    check_options(parser, options, [options.method], unused=unused)
+    if options.data and options.smoke:
+        parser.error("--smoke: makes a world of its own, and --data names another")
+    if options.forecaster and not {AR.name, LTA.name} <= set(options.tasks):
+        parser.error("--forecaster: looks back on AR and answers LTA, and --tasks lacks one")
+    if options.protocol and options.method != "egopack":
+        parser.error(f"--protocol: of --method egopack alone, got --method {options.method}")
+    options.protocol = options.protocol or "shared"
+    if options.method == "egopack":
+        options.method = PROTOCOLS[options.protocol]
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model.train",
         description="Regenerates the tabletop bundle from a seed: world, encoder, features, "
@@ -233,19 +250,7 @@ def _parse(argv: list[str]) -> TrainOptions:
         "use it for LTA if it wins on val (default: yes for tabletop, no with --data)",
     )
     add_training_arguments(parser)
-    options = parser.parse_args(argv, TrainOptions())
-    unused = () if options.data else ("version", "features", "missing", "preset", "lta-windows")
-    check_options(parser, options, [options.method], unused=unused)
-    if options.data and options.smoke:
-        parser.error("--smoke: makes a world of its own, and --data names another")
-    if options.forecaster and not {AR.name, LTA.name} <= set(options.tasks):
-        parser.error("--forecaster: looks back on AR and answers LTA, and --tasks lacks one")
-    if options.protocol and options.method != "egopack":
-        parser.error(f"--protocol: of --method egopack alone, got --method {options.method}")
-    options.protocol = options.protocol or "shared"
-    if options.method == "egopack":
-        options.method = PROTOCOLS[options.protocol]
-    return options
+    return parser
 
 
 if __name__ == "__main__":

@@ -101,16 +101,12 @@ def fit(
     optimizer = _optimizer(module, config)
     at = _resume(module, optimizer, job)
     total = config.epochs * steps_per_epoch
-    bar = tqdm(
-        total=total,
-        initial=at.epoch * steps_per_epoch + len(at.losses),
-        desc=label,
-        unit="step",
-        mininterval=1.0,
-        disable=not (job.progress and world.is_first),
-    )
+    done = at.epoch * steps_per_epoch + len(at.losses)
+    hidden = not (job.progress and world.is_first)
     with (
-        bar,
+        tqdm(
+            total=total, initial=done, desc=label, unit="step", mininterval=1.0, disable=hidden
+        ) as bar,
         world.sharing_batches(),
         deferred_signals(active=job.checkpoint is not None) as request,
     ):
@@ -120,11 +116,10 @@ def fit(
                 step = at.epoch * steps_per_epoch + len(at.losses)
                 _set_rate(optimizer, config, at.epoch, step, steps_per_epoch)
                 optimizer.zero_grad(set_to_none=True)
-                value = backward(batch)
+                at.losses.append(backward(batch))
                 if max_norm is not None:
                     nn.utils.clip_grad_norm_(module.parameters(), max_norm)
                 optimizer.step()
-                at.losses.append(value)
                 bar.update()
                 if job.checkpoint is not None and (signum := world.all_reduce_max(request.signum)):
                     request.is_handled = True
