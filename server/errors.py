@@ -61,6 +61,12 @@ class ServerError(Exception):
 
 TABLE[ServerError] = kinds.INTERNAL
 
+MAX_ERRORS = 20
+"""Wrong fields in one answer."""
+
+MAX_POINTER_CHARS = 256
+MAX_DETAIL_CHARS = 512
+
 
 class MalformedRequest(ServerError, problem=kinds.MALFORMED):
     """The body cannot be read as a request at all."""
@@ -95,11 +101,18 @@ class FeaturesTooLong(ServerError, problem=kinds.TOO_LONG):
 
 
 class FieldInvalid(ServerError, problem=kinds.INVALID_FIELD):
-    """Fields are wrong; each is a JSON pointer and a detail."""
+    """Fields are wrong; each is a JSON pointer and a detail.
+
+    At most `MAX_ERRORS` of them are kept, each as long as `MAX_POINTER_CHARS` and
+    `MAX_DETAIL_CHARS` allow: pointers and details may hold what the caller sent.
+    """
 
     def __init__(self, *errors: tuple[str, str]) -> None:
-        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in errors))
-        self.errors = errors
+        self.errors = tuple(
+            (_shortened(pointer, MAX_POINTER_CHARS), _shortened(detail, MAX_DETAIL_CHARS))
+            for pointer, detail in errors[:MAX_ERRORS]
+        )
+        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in self.errors))
 
 
 class QueueFull(ServerError, problem=kinds.QUEUE_FULL):
@@ -186,6 +199,10 @@ REJECTED: dict[str, ProblemType] = {
     "too-short": kinds.TOO_SHORT,
     "reader-refused": kinds.UNDECODABLE,
 }
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def kind_of(error: BaseException) -> ProblemType:

@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server.api.access import Keys, RateLimiter, rate_limit_key
-from server.api.negotiation import preference_of
-from server.errors import BodyTooLarge, FieldInvalid, ServerError
+from server.api.negotiation import parse_length, preference_of
+from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest, ServerError
 from server.problem_types import BY_STATUS, CALLER_GONE, DRAINING, INTERNAL, ProblemType
 from server.schemas.options import field_errors
 from server.schemas.problems import MEDIA_TYPE, Problem, problem_from
@@ -154,8 +154,10 @@ class GatewayMiddleware:
             if caller:
                 logs.note(key=caller)
                 scope[CALLER] = caller
-        length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > (limit := self._limit(path, headers)):
+        length = parse_length(headers.get("content-length", "0"))
+        if length is None:
+            raise MalformedRequest("Content-Length is no number of bytes")
+        if length > (limit := self._limit(path, headers)):
             raise BodyTooLarge(f"the body is larger than {limit} bytes")
 
     def _limit(self, path: str, headers: Headers) -> int:

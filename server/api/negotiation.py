@@ -9,6 +9,9 @@ from server.errors import FieldInvalid, NotAcceptable
 
 MAX_WAIT_S = 60
 
+MAX_LENGTH_DIGITS = 18
+"""Digits of a number in a header: more bytes than any disk has."""
+
 
 @dataclass(frozen=True)
 class Preference:
@@ -28,6 +31,16 @@ class Preference:
         return "respond-async" + ("" if self.wait_s is None else f", wait={self.wait_s}")
 
 
+def parse_length(text: str) -> int | None:
+    """Returns a length in bytes, or another count, from a header; None if it is no such number.
+
+    Digits beyond `MAX_LENGTH_DIGITS` are no number: converting them would take time or fail.
+    """
+    digits = text.lstrip("0") or text[:1]
+    is_number = text.isascii() and text.isdecimal() and len(digits) <= MAX_LENGTH_DIGITS
+    return int(digits) if is_number else None
+
+
 def preference_of(headers: Mapping[str, str]) -> Preference:
     """Returns the parsed `Prefer` header; unknown preferences are ignored, as RFC 7240 allows.
 
@@ -40,9 +53,9 @@ def preference_of(headers: Mapping[str, str]) -> Preference:
         given.setdefault(name.strip().lower(), value.strip().strip('"'))
     wait_s = None
     if "respond-async" in given and "wait" in given:
-        if not (given["wait"].isascii() and given["wait"].isdecimal()):
+        if (seconds := parse_length(given["wait"])) is None:
             raise FieldInvalid(("/prefer/wait", "give a whole number of seconds"))
-        wait_s = min(int(given["wait"][:9]), MAX_WAIT_S)
+        wait_s = min(seconds, MAX_WAIT_S)
     return Preference("respond-async" in given, wait_s)
 
 

@@ -6,13 +6,17 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from server.errors import FieldInvalid, MalformedRequest
+from server.errors import MAX_ERRORS, FieldInvalid, MalformedRequest
+from server.schemas.json_bounds import MAX_VALUES, JsonBounds
 
 MAX_OPTIONS_BYTES = 64 * 1024
 """Size of the JSON options sent with a clip."""
 
 MAX_INFERENCE_JSON_BYTES = 16 << 20
 """Size of the JSON of one inference below `/v2`, binary tensors after it not included."""
+
+ON_LOOP_BYTES = 64 * 1024
+"""Largest JSON that is parsed on the event loop."""
 
 MAX_TOP_K = 100
 MAX_TRACKS = 32
@@ -21,7 +25,8 @@ MAX_NAMES = 32
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-Names = Annotated[list[Name], Field(min_length=1, max_length=MAX_NAMES)]
+Names = Annotated[list[Name], Field(fail_fast=True, min_length=1, max_length=MAX_NAMES)]
+"""Lists fail at their first wrong item: otherwise each of thousands would make an error."""
 TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K)]
 OptionalOutput = Literal["evidence", "scores"]
 Model = TypeVar("Model", bound=BaseModel)
@@ -61,7 +66,9 @@ class SegmentOptions(ClipOptions):
     """Entries in each ranked list."""
     segment_s: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] = 8.0
     """Length in seconds of the segments that a longer clip is cut into without `segments`."""
-    segments: Annotated[list[tuple[Seconds, Seconds]], Field(min_length=1)] | None = None
+    segments: (
+        Annotated[list[tuple[Seconds, Seconds]], Field(fail_fast=True, min_length=1)] | None
+    ) = None
     """Segments to predict, `[start_s, end_s]` each, in seconds of the file's presentation time (its
     first frame is shown at `input.start_s`); default: the clip cut into equal segments."""
 
@@ -83,7 +90,10 @@ class PredictOptions(SegmentOptions):
     `/v1/models` lists them; default: every task of the bundle."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Random seed of the sampled futures; equal requests give equal predictions."""
-    return_: Annotated[list[OptionalOutput] | None, Field(alias="return")] = None
+    return_: Annotated[
+        Annotated[list[OptionalOutput], Field(fail_fast=True, max_length=MAX_NAMES)] | None,
+        Field(alias="return"),
+    ] = None
     """Optional parts of the response; default: all of them."""
     webhook_url: (
         Annotated[str, Field(max_length=2048, examples=["https://example.org/hook"])] | None
@@ -165,19 +175,29 @@ class SearchParameters(SearchOptions):
     """Tasks whose prototypes to search, repeated or separated by commas; default: all."""
 
 
-def parse_options(text: bytes, kind: type[Model]) -> Model:
+def parse_options(text: bytes, kind: type[Model], *, max_values: int = MAX_VALUES) -> Model:
     """Returns the options in a JSON part, which may begin with a byte order mark.
+
+    Args:
+        text: the part; more than `ON_LOOP_BYTES` are parsed in a thread by the caller.
+        kind: what it stands for.
+        max_values: most values in it.
 
     Raises:
         MalformedRequest: the part is not JSON.
-        FieldInvalid: a field is unknown or wrong.
+        FieldInvalid: it exceeds a bound of `JsonBounds`, or a field is unknown or wrong.
     """
+    bounds = JsonBounds(max_values=max_values)
+    bounds.add(text)
+    bounds.check_depth(text)
     try:
-        return kind.model_validate_json(text.removeprefix(BOM_UTF8))
+        # Cut only where there is a mark: a copy of a large text would count.
+        return kind.model_validate_json(text[3:] if text.startswith(BOM_UTF8) else text)
     except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
+        errors = _errors_of(error)
+        if errors[0]["type"] == "json_invalid":
             raise MalformedRequest("the request part is not valid JSON") from error
-        raise FieldInvalid(*field_errors(error.errors())) from error
+        raise FieldInvalid(*field_errors(errors)) from error
 
 
 def from_query(query: ClipOptions, kind: type[Model]) -> Model:
@@ -201,12 +221,17 @@ def check_options(kind: type[Model], values: Mapping[str, Any]) -> Model:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise FieldInvalid(*field_errors(error.errors())) from error
+        raise FieldInvalid(*field_errors(_errors_of(error))) from error
+
+
+def _errors_of(error: ValidationError) -> Sequence[Mapping[str, Any]]:
+    """The errors without the values and addresses that nobody reads."""
+    return error.errors(include_url=False, include_context=False, include_input=False)
 
 
 def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Returns (JSON pointer, message) for each of pydantic's errors."""
-    return [(pointer(*error["loc"]), str(error["msg"])) for error in errors]
+    """Returns (JSON pointer, message) for each of pydantic's errors, as far as they are sent."""
+    return [(pointer(*error["loc"]), str(error["msg"])) for error in errors[:MAX_ERRORS]]
 
 
 def pointer(*path: str | int) -> str:

@@ -16,13 +16,15 @@ from server.api.oip.schemas import InferRequest, InferResponse, Parameters
 from server.api.oip.tensors import Output, outputs_of
 from server.api.oip.wire import Array, InferSink, encode_tensor, read_clip, read_matrix
 from server.engine.request import ClipResult, Source
-from server.engine.uploaded_features import check_track
+from server.engine.uploaded_features import check_shape, check_track, most_windows
 from server.errors import FeaturesInvalid, FieldInvalid
+from server.schemas.json_bounds import MAX_VALUES
 from server.schemas.options import PredictOptions, check_options
 from server.settings.settings import Settings
 
 KNOWN = ("segment_s", "seed", "video_track", "num_frames", "timeout", "binary_data_output")
 MICROSECONDS = 1e6
+MAX_MICROSECONDS = 2**63
 
 
 class Inference:
@@ -64,6 +66,10 @@ class Inference:
         lead = sink.binary(tensor, size_bytes)
         if tensor.name == "video":
             return await asyncio.to_thread(read_clip, tensor, lead, path)
+        if len(tensor.shape) == 2:
+            rows, width = tensor.shape
+            encoder = self._predictor.encoder
+            check_shape(rows, width, encoder, max_duration_s=settings.max_duration_s)
         matrix = await asyncio.to_thread(read_matrix, tensor, lead, path)
         num_frames = self._request.parameters.get("num_frames")
         track = _track(matrix, num_frames, self._predictor.encoder)
@@ -92,6 +98,12 @@ class Inference:
         return b"".join(chunks), len(chunks[0]) if has_binary else None
 
 
+def most_values(encoder: VideoEncoder, settings: Settings) -> int:
+    """Returns how many values the JSON of an inference may have: the longest clip's features."""
+    windows = most_windows(encoder, settings.max_duration_s)
+    return MAX_VALUES + windows * (encoder.dim + 1)
+
+
 def _wanted(request: InferRequest, known: Sequence[Output]) -> list[Output]:
     if not request.outputs:
         return list(known)
@@ -117,7 +129,7 @@ def _options(
     }
     if "timeout" in parameters:
         timeout = parameters["timeout"]
-        if isinstance(timeout, str | bool):
+        if isinstance(timeout, str | bool) or not 0 < timeout < MAX_MICROSECONDS:
             raise FieldInvalid(("/parameters/timeout", "expected microseconds"))
         values["timeout_s"] = timeout / MICROSECONDS
     options = check_options(PredictOptions, {**values, "tasks": tasks or [predictor.tasks[0]]})

@@ -2,12 +2,22 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from server.schemas.prediction import Body
 
-Parameters = dict[str, bool | int | float | str]
-Shape = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(max_length=8)]
+MAX_PARAMETERS = 16
+
+
+def _few(values: object) -> object:
+    """Refuses too many parameters before any is looked at."""
+    if isinstance(values, dict) and len(values) > MAX_PARAMETERS:
+        raise ValueError(f"expected at most {MAX_PARAMETERS} parameters, got {len(values)}")
+    return values
+
+
+Parameters = Annotated[dict[str, bool | int | float | str], BeforeValidator(_few)]
+Shape = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(fail_fast=True, max_length=8)]
 
 
 class _RequestBody(BaseModel):
@@ -58,9 +68,9 @@ class InferRequest(_RequestBody):
     """`segment_s` and `seed` as in `/v1/predictions`; `num_frames`: frames of the clip of the
     features, if its last window is not a regular one; `timeout` in microseconds;
     `binary_data_output`."""
-    inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=1)]
+    inputs: Annotated[list[InputTensor], Field(fail_fast=True, min_length=1, max_length=1)]
     """A clip, or its features."""
-    outputs: Annotated[list[OutputWish], Field(max_length=256)] | None = None
+    outputs: Annotated[list[OutputWish], Field(fail_fast=True, max_length=256)] | None = None
     """Requested outputs; default: all."""
 
 

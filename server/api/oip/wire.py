@@ -4,6 +4,7 @@ A binary body is the JSON, whose length a header gives, followed by each binary 
 tensor of strings is each string's length as a little-endian uint32, followed by its bytes.
 """
 
+import asyncio
 import base64
 import binascii
 import math
@@ -12,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from server.api.negotiation import parse_length
 from server.api.oip.schemas import InferRequest, InputTensor, OutputTensor
 from server.api.uploads.bodies import BodyReader
 from server.api.uploads.spool import SpoolFile
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest
-from server.schemas.options import MAX_INFERENCE_JSON_BYTES, parse_options
+from server.schemas.json_bounds import JsonBounds
+from server.schemas.options import MAX_INFERENCE_JSON_BYTES, ON_LOOP_BYTES, parse_options
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 LENGTH_BYTES = 4
@@ -31,22 +34,25 @@ class InferSink(BodyReader):
     the file is the clip.
     """
 
-    def __init__(self, file: SpoolFile, header_length: str | None) -> None:
+    def __init__(self, file: SpoolFile, header_length: str | None, *, max_values: int) -> None:
         """Prepares to read one body.
 
         Args:
             file: takes the bytes after the JSON.
             header_length: value of the header; None: the body is JSON only.
+            max_values: most values in the JSON.
 
         Raises:
             MalformedRequest: the header is no number.
             BodyTooLarge: more JSON than the limit.
         """
-        if header_length is not None and not header_length.isdecimal():
+        length = None if header_length is None else parse_length(header_length)
+        if header_length is not None and length is None:
             raise MalformedRequest(f"expected a number in {HEADER_LENGTH}")
         self._file = file
-        self._left = math.inf if header_length is None else int(header_length)
+        self._left = math.inf if length is None else length
         self._json, self._lead = bytearray(), bytearray()
+        self._max_values, self._bounds = max_values, JsonBounds(max_values=max_values)
         if self._left < math.inf:
             self._check(self._left)
 
@@ -55,11 +61,13 @@ class InferSink(BodyReader):
 
         Raises:
             BodyTooLarge: more JSON than the limit.
+            FieldInvalid: the JSON has more values than its bounds.
         """
         rest = memoryview(chunk)
         if self._left:
             taken = min(self._left, len(rest))
             self._check(len(self._json) + taken)
+            self._bounds.add(rest[: int(taken)])
             self._json += rest[: int(taken)]
             self._left -= taken
             rest = rest[int(taken) :]
@@ -82,14 +90,21 @@ class InferSink(BodyReader):
         if size > MAX_INFERENCE_JSON_BYTES:
             raise BodyTooLarge(f"the JSON is larger than {MAX_INFERENCE_JSON_BYTES} bytes")
 
-    def request(self) -> InferRequest:
-        """Returns the validated JSON.
+    async def request(self) -> InferRequest:
+        """Returns the validated JSON, and forgets the text.
 
         Raises:
             MalformedRequest: it is not JSON.
             FieldInvalid: it is no inference request.
         """
-        return parse_options(bytes(self._json), InferRequest)
+        # As bytes, of which pydantic makes no copy of its own.
+        text = bytes(self._json)
+        self._json = bytearray()
+        if len(text) <= ON_LOOP_BYTES:
+            return parse_options(text, InferRequest, max_values=self._max_values)
+        return await asyncio.to_thread(
+            parse_options, text, InferRequest, max_values=self._max_values
+        )
 
     def binary(self, tensor: InputTensor, size_bytes: int) -> bytes | None:
         """Returns the first four bytes of the tensor's binary data; None if it is in the JSON.
@@ -121,6 +136,8 @@ def read_matrix(tensor: InputTensor, lead: bytes | None, path: Path) -> Array:
     if tensor.datatype != "FP32" or len(tensor.shape) != 2:
         raise FieldInvalid(("/inputs/0", "expected `features` as FP32 of shape [L, D]"))
     size = math.prod(tensor.shape)
+    if lead is not None and (came := len(lead) + path.stat().st_size) != size * 4:
+        raise FieldInvalid(("/inputs/0/shape", f"{came / 4:g} numbers came, not {size}"))
     try:
         if lead is not None:
             values = np.frombuffer(lead + path.read_bytes(), "<f4").copy()

@@ -8,10 +8,11 @@ from server import __version__
 from server import problem_types as kinds
 from server.api.clip_request import cancel_on_disconnect, engine_of, spool_of, timeout_of
 from server.api.oip import schemas
-from server.api.oip.inference import Inference
+from server.api.oip.inference import Inference, most_values
 from server.api.oip.tensors import outputs_of
 from server.api.oip.wire import HEADER_LENGTH, InferSink
 from server.api.openapi import FOR_CLIPS, INFER_BODY, JSON, answer, failures
+from server.api.uploads.spool import SpoolFile
 from server.errors import NotFound
 from server.schemas.examples import INFERENCE, OIP_MODEL, OIP_MODEL_READY, OIP_SERVER
 
@@ -124,13 +125,14 @@ async def infer(name: str, request: Request) -> Response:
     started_s = loop.time()
     _require(request, name)
     header_length = request.headers.get(HEADER_LENGTH)
+    max_values = most_values(engine.predictor.encoder, engine.settings)
+
+    def sink_for(file: SpoolFile) -> InferSink:
+        return InferSink(file, header_length, max_values=max_values)
+
     with engine.admit():
-        async with spool_of(request).hold(request, lambda file: InferSink(file, header_length)) as (
-            path,
-            size_bytes,
-            sink,
-        ):
-            inference = Inference(sink.request(), engine.predictor)
+        async with spool_of(request).hold(request, sink_for) as (path, size_bytes, sink):
+            inference = Inference(await sink.request(), engine.predictor)
             deadline_s = started_s + timeout_of(inference.options, engine.settings.timeout_s)
             source = await inference.source(sink, path, size_bytes, engine.settings)
             work = engine.predict(source, inference.options, deadline_s=deadline_s)

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
 
+from server.api.negotiation import parse_length
 from server.api.uploads.bodies import BodyKind, BodyReader, MemoryBody, clip_body
 from server.api.uploads.spool import DiskQuota, SpoolDirectory, SpoolFile
 from server.errors import (
@@ -129,7 +130,7 @@ class UploadReceiver:
         try:
             with self.quota.reserve() as grow_to:
                 declared = request.headers.get("content-length", "")
-                grow_to(int(declared) if declared.isdecimal() else 0)
+                grow_to(parse_length(declared) or 0)
                 with SpoolFile(path) as file:
                     reader = make(file)
                     async with asyncio.timeout(self._timeout_s):
