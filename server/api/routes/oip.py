@@ -124,17 +124,16 @@ async def infer(name: str, request: Request) -> Response:
     started_s = loop.time()
     _require(request, name)
     header_length = request.headers.get(HEADER_LENGTH)
-    with engine.admit():
-        async with spool_of(request).hold(request, lambda file: InferSink(file, header_length)) as (
-            path,
-            size_bytes,
-            sink,
-        ):
-            inference = Inference(sink.request(), engine.predictor)
-            deadline_s = started_s + timeout_of(inference.options, engine.settings.timeout_s)
-            source = await inference.source(sink, path, size_bytes, engine.settings)
-            work = engine.predict(source, inference.options, deadline_s=deadline_s)
-            outcome = await cancel_on_disconnect(request, work)
+    async with spool_of(request).hold(request, lambda file: InferSink(file, header_length)) as (
+        path,
+        size_bytes,
+        sink,
+    ):
+        inference = Inference(sink.request(), engine.predictor)
+        deadline_s = started_s + timeout_of(inference.options, engine.settings.timeout_s)
+        source = await inference.source(sink, path, size_bytes, engine.settings)
+        work = engine.predict(source, inference.options, deadline_s=deadline_s)
+        outcome = await cancel_on_disconnect(request, work)
     body, json_length = inference.answer(outcome)
     if json_length is None:
         return Response(body, media_type=JSON)
