@@ -6,6 +6,8 @@ ServerError
     └── EncoderLost
 """
 
+import errno
+
 from extract import errors as extract_errors
 from model import errors as model_errors
 from server import problem_types as kinds
@@ -177,6 +179,12 @@ class JobsUnavailable(ServerError, problem=kinds.NO_JOBS):
     """The job store cannot be used."""
 
 
+class StorageUnavailable(ServerError, problem=kinds.NO_STORAGE):
+    """A folder of the server cannot be written: its disk is full, read-only or broken."""
+
+    retry_after_s = 30
+
+
 class DeadlineExceeded(ServerError, problem=kinds.DEADLINE):
     """The request's deadline passed before its response was ready."""
 
@@ -201,12 +209,20 @@ REJECTED: dict[str, ProblemType] = {
 }
 
 
+EXHAUSTED = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+"""Error numbers of a machine that is out of disk space, descriptors or memory, wherever met."""
+
+
 def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def kind_of(error: BaseException) -> ProblemType:
     """Returns the problem type of the exception's nearest class in the table; default: INTERNAL."""
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return kinds.NO_STORAGE
     if isinstance(error, extract_errors.VideoRejected):
         return REJECTED.get(error.code, kinds.UNDECODABLE)
     for cls in type(error).__mro__:

@@ -78,7 +78,15 @@ QUEUE_FULL = ProblemType(
     "queue-full",
     "The server is full; come back later.",
     True,
-    ("max_requests", "max_queued_windows", "max_spool_bytes"),
+    (
+        "max_requests",
+        "max_queued_windows",
+        "max_spool_bytes",
+        "max_jobs",
+        "max_job_uploads",
+        "max_event_streams",
+        "max_caller_share",
+    ),
 )
 RATE_LIMITED = ProblemType(
     429, "rate-limited", "You ask more often than you may.", is_retryable=True
@@ -89,6 +97,9 @@ STARTING = ProblemType(503, "starting", "The server is not ready yet.", is_retry
 DRAINING = ProblemType(503, "draining", "The server is stopping.", is_retryable=True)
 NO_JOBS = ProblemType(
     503, "jobs-unavailable", "The store of jobs does not answer.", is_retryable=True
+)
+NO_STORAGE = ProblemType(
+    503, "storage-unavailable", "The server cannot store uploads now.", is_retryable=True
 )
 UNHEALTHY = ProblemType(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
 OUT_OF_MEMORY = ProblemType(503, "out-of-memory", "The device is out of memory.", is_retryable=True)

@@ -22,6 +22,9 @@ from extract.windows import count_windows
 
 FORMAT = "egopack-track/1"
 
+MAX_HEADER_BYTES = 64 * 1024
+"""Size limit of a file's header, which takes less than 1 KiB: parsed JSON takes far more memory."""
+
 
 def track_bytes(track: FeatureTrack) -> bytes:
     """Returns a track as a safetensors file, which `read_track` reads."""
@@ -83,6 +86,8 @@ def parse_track(data: bytes, name: str) -> FeatureTrack:
     Raises:
         FeatureFileInvalid: it is not a track.
     """
+    if int.from_bytes(data[:8], "little") > MAX_HEADER_BYTES:
+        raise FeatureFileInvalid(f"{name}: its header is longer than {MAX_HEADER_BYTES} bytes")
     try:
         tensors = load(data)
         header, content = _split(data)

@@ -10,12 +10,11 @@ from fastapi_offline import FastAPIOffline
 from server import __version__
 from server.api import openapi
 from server.api.access import Keys
+from server.api.clip_request import clip_spool
 from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
 from server.api.routes import backpack, features, health, models, oip, predictions
 from server.api.routes import jobs as job_routes
-from server.api.uploads.receive import UploadReceiver
-from server.api.uploads.spool import DiskQuota
 from server.engine.engine import Engine
 from server.jobs.service import Jobs
 from server.playground import page
@@ -47,13 +46,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         engine: default: the one that the settings describe.
     """
     engine = engine or Engine.from_settings(settings)
-    spool = UploadReceiver(
-        settings.spool_dir,
-        max_bytes=settings.max_upload_bytes,
-        timeout_s=settings.upload_timeout_s,
-        quota=DiskQuota(settings.max_spool_bytes, engine.admission.retry_after_s),
-        telemetry=engine.telemetry,
-    )
+    spool = clip_spool(engine)
     limits = Limits.of(settings).model_dump()
     keys = Keys(lambda: settings.keys)
     jobs = Jobs(engine, limits)
@@ -72,7 +65,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
             await engine.stop()
-            intake.close()
+            intake.directory.remove()
             spool.directory.remove()
 
     app = FastAPIOffline(

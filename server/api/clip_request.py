@@ -1,15 +1,21 @@
 """Clip request: admission, body, options, deadline and disconnect of every call with a clip."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 
-from server.api.uploads.bodies import BodyKind
+from extract.features.track_file import MAX_HEADER_BYTES
+from extract.windows import count_windows
+from server.api.uploads.bodies import BodyKind, SizeLimit
+from server.api.uploads.pace import Pace
 from server.api.uploads.receive import UploadReceiver
+from server.api.uploads.spool import DiskQuota
 from server.engine.engine import Engine
 from server.engine.request import Source
 from server.engine.uploaded_features import read_features
@@ -20,6 +26,10 @@ T = TypeVar("T")
 Options = TypeVar("Options", bound=ClipOptions)
 
 BOTH: tuple[BodyKind, ...] = ("video", "features")
+
+
+SPARE = 2
+"""Features of up to so many times the longest clip are received: then the length is refused."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +61,33 @@ def spool_of(request: Request) -> UploadReceiver:
     return spool
 
 
+def clip_spool(engine: Engine) -> UploadReceiver:
+    """Returns the receiver of clips: each holds a place of the engine and room on the disk."""
+    settings, metrics = engine.settings, engine.telemetry.metrics
+    quota = DiskQuota(
+        settings.max_spool_bytes,
+        engine.admission.retry_after_s,
+        share=settings.max_caller_share,
+        largest=settings.max_upload_bytes,
+    )
+    metrics.read(metrics.spool_bytes, lambda: quota.held)
+
+    @asynccontextmanager
+    async def reserve(caller: str, declared: int) -> AsyncIterator[Callable[[int], None]]:
+        with engine.admit(caller), quota.reserve(caller) as grow_to:
+            grow_to(declared)
+            yield grow_to
+
+    return UploadReceiver(
+        settings.spool_dir,
+        max_bytes=settings.max_upload_bytes,
+        timeout_s=settings.upload_timeout_s,
+        pace=Pace(settings.min_upload_bytes_s, settings.upload_stall_s),
+        reserve=reserve,
+        telemetry=engine.telemetry,
+    )
+
+
 @asynccontextmanager
 async def receive_clip(
     request: Request,
@@ -71,20 +108,31 @@ async def receive_clip(
     """
     engine = engine_of(request)
     started_s = asyncio.get_running_loop().time()
-    with engine.admit():
-        async with spool_of(request).receive(request, kinds) as upload:
-            chosen = read_options(query, upload.options, options)
-            deadline_s = started_s + timeout_of(chosen, engine.settings.timeout_s)
-            source: Source = upload.path
-            if upload.kind == "features":
-                check_no_track(chosen)
-                source = await asyncio.to_thread(
-                    read_features,
-                    upload.path,
-                    engine.predictor.encoder,
-                    max_duration_s=engine.settings.max_duration_s,
-                )
-            yield ClipRequest(source, chosen, started_s, deadline_s)
+    longest_s = engine.settings.max_duration_s
+    limit = partial(features_limit, engine, longest_s)
+    async with spool_of(request).receive(request, kinds, features_limit=limit) as upload:
+        chosen = read_options(query, upload.options, options)
+        deadline_s = started_s + timeout_of(chosen, engine.settings.timeout_s)
+        source: Source = upload.path
+        if upload.kind == "features":
+            check_no_track(chosen)
+            source = await asyncio.to_thread(
+                read_features, upload.path, engine.predictor.encoder, max_duration_s=longest_s
+            )
+        yield ClipRequest(source, chosen, started_s, deadline_s)
+
+
+def features_limit(engine: Engine, longest_s: float) -> SizeLimit:
+    """Returns the most bytes of a body of features, in proportion to the longest clip.
+
+    Raises:
+        NotReady: no bundle is loaded, whose encoder it depends on.
+    """
+    encoder = engine.predictor.encoder
+    frames = math.ceil(longest_s * encoder.contract.fps)
+    row_bytes = 4 * encoder.dim + 2 * 8  # float32; start and end in float64
+    size = MAX_HEADER_BYTES + SPARE * count_windows(frames, encoder.contract) * row_bytes
+    return SizeLimit(size, f"which is ample for features of {longest_s:g} s")
 
 
 def read_options(query: ClipOptions, part: bytes | None, kind: type[Options]) -> Options:

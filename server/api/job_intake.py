@@ -4,27 +4,38 @@ The file is written before the record, so that a kill at any moment leaves eithe
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import uuid4
 
 from starlette.requests import Request
 
-from server.api.clip_request import BOTH, check_no_track, read_options, timeout_of
+from server.api.clip_request import (
+    BOTH,
+    check_no_track,
+    features_limit,
+    read_options,
+    timeout_of,
+)
 from server.api.middleware import CALLER
-from server.api.uploads.receive import Upload, UploadReceiver
+from server.api.uploads.job_room import JobRoom
+from server.api.uploads.pace import Pace
+from server.api.uploads.receive import Upload, UploadReceiver, holder_of
+from server.api.uploads.spool import storing
 from server.engine.engine import Engine
 from server.engine.uploaded_features import read_features
 from server.errors import (
     FeaturesTooLong,
     FieldInvalid,
+    JobsUnavailable,
     KeyReused,
     NotFound,
-    QueueFull,
     VideoTooLong,
 )
 from server.jobs.files import sha256_of
@@ -34,8 +45,8 @@ from server.jobs.service import Jobs
 from server.jobs.ssrf_safe_client import UrlRefused
 from server.schemas.options import PredictOptions, PredictParameters
 
-RETRY_AFTER_S = 30
-"""`Retry-After` when the job queue is full: jobs take minutes."""
+KEY_LEASE_S = 15.0
+"""Lease of an idempotency key while its body is received, renewed three times as often."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -46,15 +57,15 @@ class Intake:
     def __init__(self, engine: Engine, jobs: Jobs) -> None:
         self._engine, self._jobs = engine, jobs
         self._settings = engine.settings
+        self._room = JobRoom(jobs.store, engine.settings)
         self._spool = UploadReceiver(
             jobs.files.incoming,
             max_bytes=self._settings.job_max_upload_bytes,
             timeout_s=self._settings.job_upload_timeout_s,
+            pace=Pace(self._settings.min_upload_bytes_s, self._settings.upload_stall_s),
+            reserve=self._room.reserve,
         )
-
-    def close(self) -> None:
-        """Removes bodies that were being received."""
-        self._spool.directory.remove()
+        self.directory = self._spool.directory
 
     async def accept(self, request: Request, query: PredictParameters) -> Job:
         """Returns the new job, or the job of an earlier request with the same idempotency key.
@@ -63,16 +74,20 @@ class Intake:
             ServerError: the queue is full, or the body, the options or the key are invalid.
         """
         self._engine.life.require_open()
-        await self._check_room()
         caller, key = caller_of(request), _key_of(request)
-        async with self._reserved(caller, key) as earlier:
-            async with self._spool.receive(request, BOTH) as upload:
-                options = read_options(query, upload.options, PredictOptions)
-                await self._check(options, upload)
-                new = await self._describe(upload, options, caller)
-                body_sha256 = _body_hash(new)
-                if earlier is not None:
-                    return await self._again(earlier, body_sha256, caller)
+        limit = partial(features_limit, self._engine, self._settings.job_max_duration_s)
+        async with (
+            self._reserved(caller, key) as earlier,
+            # Its place and room are held until the job is in the store, which counts it then.
+            self._spool.receive(request, BOTH, features_limit=limit) as upload,
+        ):
+            options = read_options(query, upload.options, PredictOptions)
+            await self._check(options, upload)
+            new = await self._describe(upload, options, caller)
+            body_sha256 = _body_hash(new)
+            if earlier is not None:
+                return await self._again(earlier, body_sha256, caller)
+            with storing():
                 self._jobs.files.adopt(upload.path, new.id)
             try:
                 job = await asyncio.to_thread(
@@ -81,30 +96,39 @@ class Intake:
             except BaseException:
                 self._jobs.files.drop_input(new.id)
                 raise
+            self._room.settle(holder_of(request), upload.size_bytes)
         self._jobs.wake()
         return job
 
-    async def _check_room(self) -> None:
-        count, size_bytes = await asyncio.to_thread(self._jobs.store.waiting)
-        settings = self._settings
-        if count >= settings.max_jobs or size_bytes >= settings.job_storage_bytes:
-            raise QueueFull(RETRY_AFTER_S)
-
     @asynccontextmanager
     async def _reserved(self, caller: str, key: str | None) -> AsyncIterator[EarlierUse | None]:
-        """Reserves an idempotency key while its body is received; yields its earlier use."""
+        """Holds an idempotency key while its body is received; yields its earlier use."""
         if key is None:
             yield None
             return
-        keys, hold_s = self._jobs.keys, 2 * self._settings.job_upload_timeout_s
-        now_s = time.time()
-        earlier = await asyncio.to_thread(keys.reserve, caller, key, now_s=now_s, hold_s=hold_s)
-        try:
+        keys, now_s = self._jobs.keys, time.time()
+        earlier = await asyncio.to_thread(
+            keys.reserve, caller, key, now_s=now_s, hold_s=KEY_LEASE_S
+        )
+        if earlier is not None:
             yield earlier
+            return
+        renewing = asyncio.create_task(self._renew(caller, key))
+        try:
+            yield None
         except BaseException:
-            if earlier is None:
-                await asyncio.shield(asyncio.to_thread(keys.release, caller, key))
+            await asyncio.shield(asyncio.to_thread(keys.release, caller, key))
             raise
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, caller: str, key: str) -> None:
+        while True:
+            await asyncio.sleep(KEY_LEASE_S / 3)
+            with contextlib.suppress(JobsUnavailable):
+                await asyncio.to_thread(
+                    self._jobs.keys.renew, caller, key, now_s=time.time(), hold_s=KEY_LEASE_S
+                )
 
     async def _check(self, options: PredictOptions, upload: Upload) -> None:
         """Refuses whatever can be checked before the job runs."""

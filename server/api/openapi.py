@@ -42,6 +42,7 @@ FOR_VIDEOS = (
     kinds.UNHEALTHY,
     kinds.OUT_OF_MEMORY,
     kinds.NO_DECODER,
+    kinds.NO_STORAGE,
     kinds.DEADLINE,
 )
 """Further problems of an endpoint that takes a clip."""

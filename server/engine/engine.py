@@ -77,7 +77,9 @@ class Engine:
         self.telemetry = telemetry or Telemetry()
         self.life = Lifecycle()
         self.admission = Admission(
-            max_requests=settings.max_requests, max_windows=settings.max_queued_windows
+            max_requests=settings.max_requests,
+            max_windows=settings.max_queued_windows,
+            share=settings.max_caller_share,
         )
         self._watchdog = Watchdog(
             self._send_canary,
@@ -184,15 +186,18 @@ class Engine:
         return {"state": self.life.state, "canary": canary, "reload": self._reloader.result}
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
-        """Holds a place for a request; taken before the body is read.
+    def admit(self, caller: str = "") -> Iterator[None]:
+        """Holds a place for a request; taken when the first bytes of its body are there.
+
+        Args:
+            caller: whose share of the places is counted; empty: nobody's.
 
         Raises:
             QueueFull: every place is taken, or too many windows are waiting.
             NotReady, Unhealthy, Draining: as `Lifecycle.require_open` does.
         """
         self.life.require_open()
-        with self.admission.admit():
+        with self.admission.admit(caller):
             yield
 
     def _register_gauges(self) -> None:

@@ -1,4 +1,8 @@
-"""Idempotency keys: the same key and body give the same job, however often they are sent."""
+"""Idempotency keys: the same key and body give the same job, however often they are sent.
+
+While a body is being received, its key is held by a short lease that its server renews: if that is
+killed, the key is free again within the lease.
+"""
 
 from dataclasses import dataclass
 
@@ -30,7 +34,7 @@ class IdempotencyKeys:
             caller: owner of the key; callers' keys are independent.
             key: as sent.
             now_s: seconds since 1970.
-            hold_s: longest time to receive a body; after that the key is free again.
+            hold_s: after that the key is free again, unless its lease was renewed.
 
         Raises:
             KeyInProgress: another request with this key is being received.
@@ -51,6 +55,16 @@ class IdempotencyKeys:
                 raise KeyInProgress("a request with this Idempotency-Key is being received")
             db.execute(update(KEYS).where(is_key).values(**reservation))
             return None
+
+    def renew(self, caller: str, key: str, *, now_s: float, hold_s: float) -> None:
+        """Holds a reserved key for another `hold_s` seconds; one that led to a job stays as it is.
+
+        A lease that runs out because the store was away for too long does no harm: of two
+        requests with one key, the store takes the job of the first to end.
+        """
+        unused = and_(KEYS.c.caller == caller, KEYS.c.key == key, KEYS.c.job_id.is_(None))
+        with self._database.transaction() as db:
+            db.execute(update(KEYS).where(unused).values(reserved_until_s=now_s + hold_s))
 
     def release(self, caller: str, key: str) -> None:
         """Frees a reserved key that led to no job."""

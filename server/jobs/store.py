@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
-from server.errors import ServerError
+from server.errors import KeyInProgress, ServerError
 from server.jobs.database import DELIVERIES, EVENTS, JOBS, KEYS, Database, claim_first
 from server.jobs.records import LIVE, Event, Job, NewJob, State
 
@@ -31,15 +31,21 @@ class JobStore:
     def add(
         self, new: NewJob, *, now_s: float, key: str | None = None, body_sha256: str = ""
     ) -> Job:
-        """Accepts a job, and records it for its idempotency key if it has one."""
+        """Accepts a job, and records it for its idempotency key if it has one.
+
+        Raises:
+            KeyInProgress: the key, whose lease had run out, has led to another job.
+        """
         job = Job(**asdict(new), created_s=now_s)
         with self._database.transaction() as db:
             db.execute(insert(JOBS).values(**asdict(job)))
             _append_event(db, job.id, "progress", {"stage": "queued", "windows_done": 0})
             if key is not None:
-                reserved = and_(KEYS.c.caller == new.caller, KEYS.c.key == key)
+                is_key = and_(KEYS.c.caller == new.caller, KEYS.c.key == key)
                 used = {"job_id": job.id, "body_sha256": body_sha256}
-                db.execute(update(KEYS).where(reserved).values(**used))
+                reserved = update(KEYS).where(is_key, KEYS.c.job_id.is_(None)).values(**used)
+                if db.execute(reserved).rowcount != 1:
+                    raise KeyInProgress("another request with this Idempotency-Key came first")
         return job
 
     def claim(self, *, now_s: float, lease_s: float) -> Job | None:
@@ -143,12 +149,16 @@ class JobStore:
         with self._database.transaction() as db:
             return [Event(**row) for row in db.execute(later).mappings()]
 
-    def waiting(self) -> tuple[int, int]:
-        """Returns the number of jobs that have not ended, and the bytes of their inputs."""
-        total = select(func.count(), func.coalesce(func.sum(JOBS.c.input_bytes), 0))
+    def waiting(self) -> dict[str, tuple[int, int]]:
+        """Returns the number of each caller's jobs that have not ended, and their inputs' bytes."""
+        live = (
+            select(JOBS.c.caller, func.count(), func.sum(JOBS.c.input_bytes))
+            .where(JOBS.c.state.in_(LIVE))
+            .group_by(JOBS.c.caller)
+        )
         with self._database.transaction() as db:
-            count, size_bytes = db.execute(total.where(JOBS.c.state.in_(LIVE))).one()
-            return int(count), int(size_bytes)
+            rows = db.execute(live)
+            return {caller: (int(count), int(held)) for caller, count, held in rows}
 
     def referenced_files(self) -> tuple[set[str], set[str]]:
         """Returns the ids of jobs whose input is still needed, and the names of all results."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from server.errors import QueueFull
+from server.scheduling.shares import Shares
 
 HALF_LIFE_S = 20.0
 """Busy seconds after which a measurement counts half."""
@@ -84,17 +85,14 @@ class ActiveClip:
 
 
 class Admission:
-    """Counts admitted requests and the windows they still bring.
-
-    Attributes:
-        requests: admitted and not yet answered.
-    """
+    """Counts admitted requests and the windows they still bring."""
 
     def __init__(
         self,
         *,
         max_requests: int,
         max_windows: int,
+        share: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = lambda: random.uniform(1 - JITTER, 1 + JITTER),
     ) -> None:
@@ -103,22 +101,27 @@ class Admission:
         Args:
             max_requests: requests admitted at once.
             max_windows: windows admitted at once; a single clip is admitted whatever its length.
+            share: the part of all places that one caller may hold.
             clock: seconds, monotonic.
             jitter: factor applied to every `retry_after_s`.
         """
-        self._max_requests, self._max_windows = max_requests, max_windows
+        self._places, self._max_windows = Shares(max_requests, share), max_windows
         self._jitter = jitter
         self._throughput = Throughput(clock)
         self._active: set[ActiveClip] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.requests = 0
 
     async def wait_until_idle(self, max_wait_s: float) -> None:
         """Waits until no clip is being processed, or the wait has lasted `max_wait_s` seconds."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max_wait_s):
                 await self._idle.wait()
+
+    @property
+    def requests(self) -> int:
+        """Requests admitted and not yet answered."""
+        return self._places.held
 
     @property
     def windows(self) -> float:
@@ -136,20 +139,20 @@ class Admission:
         return sum(known), max(0, self.requests - len(known))
 
     @contextmanager
-    def admit(self) -> Iterator[None]:
+    def admit(self, caller: str = "") -> Iterator[None]:
         """Holds a place.
 
+        Args:
+            caller: whose share is counted; empty: nobody's.
+
         Raises:
-            QueueFull: every place is taken.
+            QueueFull: every place, or every one of the caller's share, is taken.
         """
-        is_full = self.requests >= self._max_requests
+        is_full = not self._places.has_room(caller)
         if is_full or (self.requests and self.windows + self._typical > self._max_windows):
             raise QueueFull(self.retry_after_s())
-        self.requests += 1
-        try:
+        with self._places.hold(caller):
             yield
-        finally:
-            self.requests -= 1
 
     @contextmanager
     def work(self) -> Iterator[ActiveClip]:

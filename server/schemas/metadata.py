@@ -108,6 +108,10 @@ class Limits(Body):
     max_inference_json_bytes: int
     """Size of the JSON of an inference below `/v2`."""
     upload_timeout_s: float
+    min_upload_bytes_s: float
+    """Slowest rate of a request body, in bytes per second."""
+    upload_stall_s: float
+    """Longest pause in a request body."""
     max_duration_s: float
     """Duration of a clip, or of the clip that features were made from."""
     max_frames: int
@@ -134,9 +138,15 @@ class Limits(Body):
     job_ttl_s: float
     """How long a job's result is kept."""
     max_jobs: int
-    """Jobs queued or running."""
+    """Jobs queued, running or being received."""
+    max_job_uploads: int
+    """Bodies of jobs that are received at the same time."""
     max_requests: int
     """Concurrent requests."""
+    max_caller_share: float
+    """Part of all places, streams and disk space that one caller may take."""
+    max_event_streams: int
+    """Concurrent streams of job events."""
     max_queued_windows: int
     """Windows of all concurrent requests."""
     max_spool_bytes: int

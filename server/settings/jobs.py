@@ -45,9 +45,11 @@ class JobSettings(BaseSettings):
     job_record_s: Annotated[float, Field(gt=0)] = 7 * 86400.0
     """Seconds that a job's record is kept after its end."""
     max_jobs: Annotated[int, Field(gt=0)] = 256
-    """Most jobs queued or running; further ones get 429."""
+    """Most jobs queued, running or being received; further ones get 429."""
+    max_job_uploads: Annotated[int, Field(gt=0)] = 32
+    """Most bodies of jobs that are received at the same time; further ones get 429."""
     job_storage_mb: Annotated[float, Field(gt=0)] = 65536.0
-    """Largest total size of uploads of jobs queued or running, in MiB."""
+    """Largest total size of uploads of jobs queued, running or being received, in MiB."""
 
     webhook_secret: SecretStr | None = None
     """Key that signs webhooks, `whsec_` and base64 of 24 to 64 bytes; default: none sent."""

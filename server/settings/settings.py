@@ -69,6 +69,10 @@ class Settings(ClusterSettings):
     """Largest request body, in MiB."""
     upload_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """Longest time to receive a request body, in seconds."""
+    min_upload_bytes_s: Annotated[float, Field(gt=0)] = 16384.0
+    """Slowest rate of a request body, in bytes per second; a slower one gets 504."""
+    upload_stall_s: Annotated[float, Field(gt=0)] = 10.0
+    """Longest pause in a request body, and before its first byte, in seconds."""
     keep_alive_s: Annotated[int, Field(gt=0)] = 130
     """Seconds until an idle connection is closed; longer than a reverse proxy's idle timeout, or it
     may reuse a connection that is being closed and respond with 502."""
@@ -103,6 +107,11 @@ class Settings(ClusterSettings):
 
     max_requests: Annotated[int, Field(gt=0)] = 64
     """Most concurrent requests; further ones get 429."""
+    max_caller_share: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """Largest part of all places, streams and disk space that one API key, or without keys one
+    address, may take; 1: all of it."""
+    max_event_streams: Annotated[int, Field(gt=0)] = 512
+    """Most concurrent streams of job events; further ones get 429."""
     max_queued_windows: Annotated[int, Field(gt=0)] = 4096
     """Most windows of all concurrent requests; further ones get 429."""
     max_batch_windows: Annotated[int, Field(gt=0)] = 64

@@ -1,4 +1,6 @@
+import errno
 import inspect
+import os
 from typing import get_args
 
 import pytest
@@ -9,6 +11,7 @@ from model import errors as model_errors
 from server import errors
 from server import problem_types as kinds
 from server.errors import REJECTED, TABLE, kind_of
+from server.schemas.problems import problem_from
 from weights import errors as weights_errors
 
 
@@ -33,3 +36,13 @@ def test_a_subclass_gets_its_parents_row():
         pass
 
     assert kind_of(Fresh()) is kinds.TOO_LARGE
+
+
+@pytest.mark.parametrize("number", sorted(errors.EXHAUSTED), ids=errno.errorcode.get)
+def test_a_machine_that_has_run_out_is_no_bug_and_passes(number):
+    problem = problem_from(OSError(number, os.strerror(number), "/secret/path"))
+    assert (problem.kind, problem.kind.status) == (kinds.NO_STORAGE, 503)
+    assert problem.kind.is_retryable
+    assert problem.retry_after_s >= 1
+    assert "secret" not in problem.detail
+    assert kind_of(OSError(errno.ENOENT, "no such file")) is kinds.INTERNAL

@@ -16,7 +16,7 @@ import numpy as np
 from server.api.negotiation import parse_length
 from server.api.oip.schemas import InferRequest, InputTensor, OutputTensor
 from server.api.uploads.bodies import BodyReader
-from server.api.uploads.spool import SpoolFile
+from server.api.uploads.spool import SpoolFile, storing
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest
 from server.schemas.json_bounds import JsonBounds
 from server.schemas.options import MAX_INFERENCE_JSON_BYTES, ON_LOOP_BYTES, parse_options
@@ -161,6 +161,7 @@ def read_clip(tensor: InputTensor, lead: bytes | None, path: Path) -> Path:
 
     Raises:
         FieldInvalid: it is not one string, or not of the declared length.
+        StorageUnavailable: the file cannot be written.
     """
     if tensor.datatype != "BYTES" or math.prod(tensor.shape) != 1:
         raise FieldInvalid(("/inputs/0", "expected `video` as BYTES of shape [1]"))
@@ -172,9 +173,11 @@ def read_clip(tensor: InputTensor, lead: bytes | None, path: Path) -> Path:
     while isinstance(text, list) and len(text) == 1:
         text = text[0]
     try:
-        path.write_bytes(base64.b64decode(text, validate=True))
+        clip = base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
         raise FieldInvalid(("/inputs/0/data", "expected one clip as base64")) from error
+    with storing():
+        path.write_bytes(clip)
     return path
 
 

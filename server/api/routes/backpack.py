@@ -13,7 +13,7 @@ from server.api.clip_request import (
     timeout_of,
 )
 from server.api.openapi import FOR_CLIPS, JSON, SEARCH_BODY, answer, problems
-from server.api.uploads.bodies import media_type
+from server.api.uploads.bodies import MemoryBody, media_type
 from server.engine import responses as answers
 from server.engine.request import BackpackResult
 from server.errors import FieldInvalid
@@ -72,9 +72,9 @@ async def _of_action(request: Request, query: SearchParameters) -> tuple[Backpac
     started_s = loop.time()
     if query.model_fields_set:
         raise FieldInvalid(("", "send the choices in the JSON, not in the query"))
-    with engine.admit():
-        body = await spool_of(request).read(request, max_bytes=MAX_OPTIONS_BYTES)
-        options = parse_options(body, ActionOptions)
+    async with spool_of(request).hold(request, lambda _: MemoryBody(MAX_OPTIONS_BYTES)) as held:
+        _, _, body = held
+        options = parse_options(bytes(body.data), ActionOptions)
         deadline_s = started_s + timeout_of(options, engine.settings.timeout_s)
         work = engine.backpack.of_action(options, deadline_s=deadline_s)
         found = await cancel_on_disconnect(request, work)

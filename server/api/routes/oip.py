@@ -130,13 +130,12 @@ async def infer(name: str, request: Request) -> Response:
     def sink_for(file: SpoolFile) -> InferSink:
         return InferSink(file, header_length, max_values=max_values)
 
-    with engine.admit():
-        async with spool_of(request).hold(request, sink_for) as (path, size_bytes, sink):
-            inference = Inference(await sink.request(), engine.predictor)
-            deadline_s = started_s + timeout_of(inference.options, engine.settings.timeout_s)
-            source = await inference.source(sink, path, size_bytes, engine.settings)
-            work = engine.predict(source, inference.options, deadline_s=deadline_s)
-            outcome = await cancel_on_disconnect(request, work)
+    async with spool_of(request).hold(request, sink_for) as (path, size_bytes, sink):
+        inference = Inference(await sink.request(), engine.predictor)
+        deadline_s = started_s + timeout_of(inference.options, engine.settings.timeout_s)
+        source = await inference.source(sink, path, size_bytes, engine.settings)
+        work = engine.predict(source, inference.options, deadline_s=deadline_s)
+        outcome = await cancel_on_disconnect(request, work)
     body, json_length = inference.answer(outcome)
     if json_length is None:
         return Response(body, media_type=JSON)

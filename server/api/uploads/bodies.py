@@ -5,6 +5,7 @@ The only module that imports python_multipart.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import python_multipart.multipart as wire
@@ -20,6 +21,23 @@ SAFETENSORS = "application/x-safetensors"
 
 BodyKind = Literal["video", "features"]
 """What the body, or its one large part, holds."""
+
+
+@dataclass(frozen=True)
+class SizeLimit:
+    """Most bytes of a body, or of its large part, and why; without any, all are taken."""
+
+    max_bytes: int | None = None
+    reason: str = ""
+
+    def check(self, size_bytes: int) -> None:
+        """Raises if there are more bytes.
+
+        Raises:
+            BodyTooLarge: there are.
+        """
+        if self.max_bytes is not None and size_bytes > self.max_bytes:
+            raise BodyTooLarge(f"larger than {self.max_bytes} bytes, {self.reason}")
 
 
 class BodyReader(ABC):
@@ -38,12 +56,17 @@ class RawBody(BodyReader):
 
     options = None
 
-    def __init__(self, file: SpoolFile, kind: BodyKind) -> None:
+    def __init__(self, file: SpoolFile, kind: BodyKind, limit: SizeLimit) -> None:
         self.kind = kind
-        self._file = file
+        self._file, self._limit = file, limit
 
     def feed(self, chunk: bytes) -> None:
-        """Takes the next bytes."""
+        """Takes the next bytes.
+
+        Raises:
+            BodyTooLarge: more than the limit.
+        """
+        self._limit.check(self._file.size_bytes + len(chunk))
         self._file.add(chunk)
 
 
@@ -64,19 +87,27 @@ class MemoryBody(BodyReader):
 class MultipartBody(BodyReader):
     """A form: the part `video` or `features` goes to the file, `request` to memory."""
 
-    def __init__(self, file: SpoolFile, boundary: bytes, kinds: tuple[BodyKind, ...]) -> None:
+    def __init__(
+        self,
+        file: SpoolFile,
+        boundary: bytes,
+        kinds: tuple[BodyKind, ...],
+        features_limit: SizeLimit,
+    ) -> None:
         """Prepares to read one form.
 
         Args:
             file: takes the large part.
             boundary: between parts, as the content type names it.
             kinds: names that the large part may have; exactly one is sent.
+            features_limit: most bytes of the part `features`.
 
         Raises:
             MalformedRequest: the boundary is invalid.
         """
         self._file = file
         self._kinds: tuple[str, ...] = kinds
+        self._features_limit = features_limit
         self._options = bytearray()
         self._seen: set[str] = set()
         self._part = ""
@@ -98,6 +129,7 @@ class MultipartBody(BodyReader):
         Raises:
             MalformedRequest: they are not multipart.
             FieldInvalid: a part is unknown, repeated or too large.
+            BodyTooLarge: the part `features` has more bytes than its limit.
         """
         self._body.feed(chunk)
 
@@ -128,6 +160,8 @@ class MultipartBody(BodyReader):
 
     def _add(self, data: bytes) -> None:
         if self._part in self._kinds:
+            if self._part == "features":
+                self._features_limit.check(self._file.size_bytes + len(data))
             self._file.add(data)
             return
         self._options.extend(data)
@@ -142,13 +176,14 @@ def media_type(content_type: str) -> tuple[str, bytes | None]:
 
 
 def clip_body(
-    request: Request, kinds: tuple[BodyKind, ...]
+    request: Request, kinds: tuple[BodyKind, ...], features_limit: Callable[[], SizeLimit]
 ) -> Callable[[SpoolFile], RawBody | MultipartBody]:
     """Returns what makes the reader of a body that is, or holds, a clip or its features.
 
     Args:
         request: its content type decides.
         kinds: what the endpoint accepts.
+        features_limit: returns the most bytes of features; called when the reader is made.
 
     Raises:
         UnsupportedMedia: the endpoint does not accept the content type.
@@ -158,11 +193,11 @@ def clip_body(
     if kind == "multipart/form-data":
         if not boundary:
             raise MalformedRequest("the content type names no multipart boundary")
-        return lambda file: MultipartBody(file, boundary, kinds)
+        return lambda file: MultipartBody(file, boundary, kinds, features_limit())
     if kind.startswith("video/") or kind == "application/octet-stream":
-        return lambda file: RawBody(file, "video")
+        return lambda file: RawBody(file, "video", SizeLimit())
     if kind == SAFETENSORS and "features" in kinds:
-        return lambda file: RawBody(file, "features")
+        return lambda file: RawBody(file, "features", features_limit())
     features = f", {SAFETENSORS}" if "features" in kinds else ""
     raise UnsupportedMedia(
         f"send multipart/form-data, video/*{features} or application/octet-stream "

@@ -6,17 +6,19 @@ It checks sizes and content types; whether a file is a video is found out by the
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from uuid import uuid4
 
 from starlette.requests import ClientDisconnect, Request
 
+from server.api.access import rate_limit_key
+from server.api.middleware import CALLER
 from server.api.negotiation import parse_length
-from server.api.uploads.bodies import BodyKind, BodyReader, MemoryBody, clip_body
-from server.api.uploads.spool import DiskQuota, SpoolDirectory, SpoolFile
+from server.api.uploads.bodies import BodyKind, BodyReader, SizeLimit, clip_body
+from server.api.uploads.pace import Pace, PacedBody
+from server.api.uploads.spool import SpoolDirectory, SpoolFile
 from server.errors import (
     BodyTooLarge,
     CallerGone,
@@ -27,6 +29,12 @@ from server.errors import (
 from server.telemetry.telemetry import Telemetry
 
 Reader = TypeVar("Reader", bound=BodyReader)
+
+Reserve = Callable[[str, int], AbstractAsyncContextManager[Callable[[int], None]]]
+"""Takes whose share is counted and the declared size of a body, and holds its place and room.
+
+It yields what grows the room to a size; both raise QueueFull.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,8 @@ class UploadReceiver:
         *,
         max_bytes: int,
         timeout_s: float,
-        quota: DiskQuota | None = None,
+        pace: Pace,
+        reserve: Reserve,
         telemetry: Telemetry | None = None,
     ) -> None:
         """Makes nothing before it is needed.
@@ -64,51 +73,51 @@ class UploadReceiver:
             parent: where the directory is made.
             max_bytes: of one body.
             timeout_s: longest time in which a body is received.
-            quota: of all bodies together; default: none.
+            pace: of the slowest body.
+            reserve: holds the place and the room of a body.
             telemetry: where received bodies are reported.
         """
         self.directory = SpoolDirectory(parent)
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self.quota = quota or DiskQuota(None)
+        self._pace = pace
+        self._reserve = reserve
         self._telemetry = telemetry or Telemetry()
-        self._telemetry.metrics.read(self._telemetry.metrics.spool_bytes, lambda: self.quota.held)
 
     @asynccontextmanager
     async def receive(
-        self, request: Request, kinds: tuple[BodyKind, ...] = ("video",)
+        self,
+        request: Request,
+        kinds: tuple[BodyKind, ...] = ("video",),
+        *,
+        features_limit: Callable[[], SizeLimit] = lambda: SizeLimit(),
     ) -> AsyncIterator[Upload]:
         """Yields the body once it is on disk, and removes it afterwards.
 
         Args:
             request: whose body has not been read.
             kinds: what the endpoint accepts.
+            features_limit: returns the most bytes of features; called once a place is held.
 
         Raises:
             UnsupportedMedia: the endpoint does not accept the content type.
             FieldInvalid: the multipart has unknown, repeated or missing parts.
             MalformedRequest, BodyTooLarge, DeadlineExceeded, CallerGone: as `hold` does.
         """
-        make = clip_body(request, kinds)
+        make = clip_body(request, kinds, features_limit)
         async with self.hold(request, make) as (path, size_bytes, body):
             if size_bytes == 0:
                 raise MalformedRequest(f"the body holds no {body.kind} bytes")
             yield Upload(path, size_bytes, body.kind, body.options)
-
-    async def read(self, request: Request, *, max_bytes: int) -> bytes:
-        """Returns a small body.
-
-        Raises:
-            MalformedRequest, BodyTooLarge, DeadlineExceeded, CallerGone: as `hold` does.
-        """
-        async with self.hold(request, lambda _: MemoryBody(max_bytes)) as (_, _, body):
-            return bytes(body.data)
 
     @asynccontextmanager
     async def hold(
         self, request: Request, make: Callable[[SpoolFile], Reader]
     ) -> AsyncIterator[tuple[Path, int, Reader]]:
         """Yields the file, its size and the reader once the whole body has been received.
+
+        The place and the room are looked for before the body is asked for, and taken when its
+        first bytes are there: a caller that sends nothing holds nothing.
 
         Args:
             request: whose body has not been read.
@@ -118,38 +127,56 @@ class UploadReceiver:
             UnsupportedMedia: the body is compressed.
             MalformedRequest: the body does not match its content type.
             BodyTooLarge: more bytes than the limit were sent.
-            QueueFull: the spool has no room; before the body is read, if its size was declared.
-            DeadlineExceeded: the body took too long.
+            QueueFull: no place or no room; before the body is read, if its size was declared.
+            StorageUnavailable: the spool cannot be written.
+            DeadlineExceeded: the body took too long, or came too slowly.
             CallerGone: the client disconnected.
         """
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedMedia("send the body without a content encoding")
-        # A random name: the client's file name reaches neither the disk nor a decoder.
-        path = self.directory.path / uuid4().hex
         started_s = time.perf_counter()
-        try:
-            with self.quota.reserve() as grow_to:
-                declared = request.headers.get("content-length", "")
-                grow_to(parse_length(declared) or 0)
-                with SpoolFile(path) as file:
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        caller = holder_of(request)
+        declared = parse_length(request.headers.get("content-length", "")) or 0
+        body = PacedBody(request.stream(), self._pace)
+        async with self._reserve(caller, declared):
+            pass
+        async with self._receiving(deadline_s):
+            first = await body.next()
+        async with self._reserve(caller, declared) as grow_to:
+            file = await asyncio.to_thread(SpoolFile, self.directory)
+            try:
+                with file:
                     reader = make(file)
-                    async with asyncio.timeout(self._timeout_s):
-                        await self._pump(request, reader, file, grow_to)
+                    async with self._receiving(deadline_s):
+                        await self._pump(first, body, reader, file, grow_to)
                     reader.finish()
                 self._telemetry.stage("receive", time.perf_counter() - started_s)
-                yield path, file.size_bytes, reader
+                yield file.path, file.size_bytes, reader
+            finally:
+                await file.remove()
+
+    @asynccontextmanager
+    async def _receiving(self, deadline_s: float) -> AsyncIterator[None]:
+        """Bounds the time of receiving, and names what ends it."""
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                yield
         except TimeoutError as error:
             raise DeadlineExceeded(f"the body took over {self._timeout_s:g} s to arrive") from error
         except ClientDisconnect as error:
             raise CallerGone from error
-        finally:
-            path.unlink(missing_ok=True)
 
     async def _pump(
-        self, request: Request, reader: BodyReader, file: SpoolFile, grow_to: Callable[[int], None]
+        self,
+        chunk: bytes | None,
+        body: PacedBody,
+        reader: BodyReader,
+        file: SpoolFile,
+        grow_to: Callable[[int], None],
     ) -> None:
         received = 0
-        async for chunk in request.stream():
+        while chunk is not None:
             received += len(chunk)
             self._telemetry.metrics.received_bytes.inc(len(chunk))
             if received > self._max_bytes:
@@ -157,4 +184,12 @@ class UploadReceiver:
             grow_to(received)
             reader.feed(chunk)
             await file.flush()
+            chunk = await body.next()
         await file.flush(least=1)
+
+
+def holder_of(request: Request) -> str:
+    """Returns whose share of places a request takes: its API key's, or its address's."""
+    if key := request.scope.get(CALLER):
+        return f"key {key}"
+    return f"address {rate_limit_key((request.scope.get('client') or ('',))[0])}"

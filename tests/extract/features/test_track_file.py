@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 
 from extract.errors import FeatureFileInvalid
 from extract.features.store import FeatureStore
+from extract.features.track_file import MAX_HEADER_BYTES, parse_track
 from tests.extract.features.tracks import make_track
 
 
@@ -89,3 +90,11 @@ def test_safetensors_of_something_else_are_refused(tmp_path):
 def test_a_track_is_written_the_same_to_the_byte_every_time(tmp_path):
     store, track = FeatureStore(tmp_path), make_track()
     assert len({(tmp_path / store.write(track)).read_bytes() for _ in range(20)}) == 1
+
+
+def test_a_header_that_declares_or_holds_too_much_is_refused_before_it_is_parsed(monkeypatch):
+    monkeypatch.setattr("extract.features.track_file.load", lambda data: 1 / 0)
+    long = MAX_HEADER_BYTES + 1
+    for data in (long.to_bytes(8, "little") + b"[" * long, b"\xff" * 16):
+        with pytest.raises(FeatureFileInvalid, match="longer than"):
+            parse_track(data, "clip")

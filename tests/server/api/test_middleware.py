@@ -4,6 +4,8 @@ from model.errors import FeatureMismatch, SearchInvalid, SegmentInvalid, Unknown
 from server.errors import TABLE, ServerError
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import clip
+from tests.server.support.open_upload import OpenUpload
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize("given", ["abc-1.2:3", "x" * 128])
@@ -121,13 +123,15 @@ def test_a_full_spool_refuses_a_declared_body_before_reading_it(serve):
         yield b""
 
     headers = {"content-length": str(2**20), "content-type": "video/mp4"}
-    with served.transport.app.state.spool.quota.reserve() as grow_to:
-        grow_to(1)
-        refused = served.http.post("/v1/predictions", content=body(), headers=headers)
-        assert_problem(refused, 429, "queue-full")
-        undeclared = served.post(iter([b"x" * 2**19] * 2))
-        assert_problem(undeclared, 429, "queue-full")
-        assert served.transport.app.state.spool.quota.held == 1
+    held = OpenUpload(served, headers={"content-type": "video/mp4"}, address="192.0.2.1")
+    held.send(b"x")
+    wait_for(lambda: "egopack_spool_bytes 1.0" in served.http.get("/metrics").text)
+    refused = served.http.post("/v1/predictions", content=body(), headers=headers)
+    assert_problem(refused, 429, "queue-full")
+    undeclared = served.post(iter([b"x" * 2**19] * 2))
+    assert_problem(undeclared, 429, "queue-full")
+    assert "egopack_spool_bytes 1.0" in served.http.get("/metrics").text
+    held.hang_up()
     assert served.spooled() == []
     assert served.post(clip()).status_code == 200
 

@@ -44,6 +44,7 @@ def heavy(folder):
 def server(folder):
     flags = ["--spool-dir", str(folder / "spool"), "--decode-workers", "2"]
     bounds = ["--max-requests", str(PLACES), "--upload-timeout-s", "5", "--decode-wall-s", "15"]
+    bounds += ["--max-caller-share", "1"]
     with LocalServer(*flags, *bounds) as running:
         yield running
     assert running.exit_code == 0

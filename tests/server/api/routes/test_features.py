@@ -9,8 +9,10 @@ from safetensors.torch import load, save
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from extract.features.track_file import track_bytes
+from server.api.clip_request import features_limit
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import clip
+from tests.server.support.open_upload import OpenUpload
 from tests.support.factories import make_track
 
 SAFETENSORS = "application/x-safetensors"
@@ -124,6 +126,23 @@ def test_features_of_too_long_a_clip_are_refused(serve):
     body = track_bytes(track(served, 240))
     assert_problem(served.post(body, kind=SAFETENSORS), 422, "too-long-for-sync")
     assert served.post(track_bytes(track(served, 120)), kind=SAFETENSORS).status_code == 200
+
+
+@pytest.mark.parametrize("prefer", ["wait=1", "respond-async"])
+@pytest.mark.parametrize("is_form", [False, True])
+def test_features_larger_than_those_of_the_longest_clip_are_refused_while_they_come(
+    serve, is_form, prefer
+):
+    served = serve(max_duration_s=4, job_max_duration_s=8)
+    limit = features_limit(served.engine, 8).max_bytes
+    form = b'--x\r\nContent-Disposition: form-data; name="features"\r\n\r\n' * is_form
+    kind = "multipart/form-data; boundary=x" if is_form else SAFETENSORS
+    upload = OpenUpload(served, headers={"content-type": kind, "prefer": prefer})
+    upload.send(form + bytes(limit // 2))
+    upload.send(bytes(limit))  # the body does not end here, and does not have to
+    assert upload.status() == 413
+    assert b"ample for features of" in upload.sent[1]["body"]
+    assert served.spooled() == []
 
 
 def test_a_clip_and_its_features_at_once_are_refused(served):

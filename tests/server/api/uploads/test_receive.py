@@ -1,5 +1,6 @@
 import asyncio
 import stat
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
+from server.api.uploads.pace import Pace
 from server.api.uploads.receive import UploadReceiver
 from server.errors import (
     BodyTooLarge,
@@ -16,6 +18,7 @@ from server.errors import (
     MalformedRequest,
     UnsupportedMedia,
 )
+from tests.support.waiting import PATIENCE_S
 
 
 def request_of(chunks, content_type, *, ends=True):
@@ -34,6 +37,17 @@ def request_of(chunks, content_type, *, ends=True):
     return Request({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
+@asynccontextmanager
+async def room(caller, declared):
+    """Room for every body."""
+    yield lambda size: None
+
+
+def receiver(folder, *, max_bytes=100, timeout_s=5):
+    pace = Pace(least_bytes_s=1, stall_s=PATIENCE_S)
+    return UploadReceiver(folder, max_bytes=max_bytes, timeout_s=timeout_s, pace=pace, reserve=room)
+
+
 def receive(folder, chunks, content_type="video/mp4", *, ends=True, max_bytes=1 << 20, timeout_s=5):
     """Returns (bytes on disk, options, file name) as seen while the upload exists."""
 
@@ -43,7 +57,7 @@ def receive(folder, chunks, content_type="video/mp4", *, ends=True, max_bytes=1 
             assert stat.S_IMODE(upload.path.parent.stat().st_mode) == 0o700
             return upload.path.read_bytes(), upload.options, upload.path.name
 
-    spool = UploadReceiver(folder, max_bytes=max_bytes, timeout_s=timeout_s)
+    spool = receiver(folder, max_bytes=max_bytes, timeout_s=timeout_s)
     try:
         return asyncio.run(main())
     finally:
@@ -160,7 +174,7 @@ def test_a_caller_that_hangs_up_leaves_nothing(tmp_path):
 
 
 def test_a_body_that_takes_too_long_is_given_up(tmp_path):
-    spool = UploadReceiver(tmp_path, max_bytes=100, timeout_s=0.02)
+    spool = receiver(tmp_path, timeout_s=0.02)
 
     async def stalled():
         await asyncio.sleep(5)
@@ -176,7 +190,7 @@ def test_a_body_that_takes_too_long_is_given_up(tmp_path):
 
 
 def test_an_error_while_answering_removes_the_file_too(tmp_path):
-    spool = UploadReceiver(tmp_path, max_bytes=100, timeout_s=5)
+    spool = receiver(tmp_path)
 
     async def main():
         async with spool.receive(request_of([b"x"], "video/mp4")) as upload:
