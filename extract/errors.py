@@ -3,7 +3,7 @@
 ExtractError
 ├── VideoRejected       the caller's bytes are at fault; `code` states the reason
 ├── DecoderDied         the decoding process crashed or was killed on these bytes
-├── DecodeTimeout       decoding outlasted its deadline
+├── DecodeTimeout       decoding outlasted a wall clock, without the CPU time to blame the file
 │   └── DecodeStalled   no frame came for too long, whatever the deadline
 ├── DecoderUnavailable  no decoding process can be started
 ├── RuntimeUnavailable  the encoder's runtime is not there, or fails
@@ -26,6 +26,8 @@ RejectCode = Literal[
     "damaged",
     "too-short",
     "reader-refused",
+    "too-slow",
+    "too-slow-for-job",
 ]
 
 
@@ -56,7 +58,7 @@ class DecoderDied(ExtractError):
 
 
 class DecodeTimeout(ExtractError):
-    """Decoding did not finish before its deadline."""
+    """Decoding did not finish before a wall clock: the machine is busy, or the decoder hangs."""
 
 
 class DecodeStalled(DecodeTimeout):

@@ -17,8 +17,8 @@ from weights import errors as weights_errors
 TABLE: dict[type[Exception], ProblemType] = {
     extract_errors.VideoRejected: kinds.UNDECODABLE,  # refined by REJECTED
     extract_errors.DecoderDied: kinds.UNDECODABLE,
-    extract_errors.DecodeTimeout: kinds.UNDECODABLE,
-    extract_errors.DecodeStalled: kinds.UNDECODABLE,
+    extract_errors.DecodeTimeout: kinds.NO_DECODER,
+    extract_errors.DecodeStalled: kinds.NO_DECODER,
     extract_errors.DecoderUnavailable: kinds.NO_DECODER,
     extract_errors.RuntimeUnavailable: kinds.INTERNAL,
     extract_errors.ClusterFailed: kinds.INTERNAL,
@@ -206,6 +206,8 @@ REJECTED: dict[str, ProblemType] = {
     "damaged": kinds.UNDECODABLE,
     "too-short": kinds.TOO_SHORT,
     "reader-refused": kinds.UNDECODABLE,
+    "too-slow": kinds.UNDECODABLE,
+    "too-slow-for-job": kinds.UNDECODABLE,
 }
 
 

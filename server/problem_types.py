@@ -43,7 +43,7 @@ UNSUPPORTED = ProblemType(
 )
 INVALID_FIELD = ProblemType(422, "invalid-field", "A field of the request is wrong.")
 UNDECODABLE = ProblemType(
-    422, "undecodable-video", "The video cannot be decoded.", limits=("decode_wall_s",)
+    422, "undecodable-video", "The video cannot be decoded.", limits=("decode_cpu_s",)
 )
 NO_STREAM = ProblemType(422, "no-video-stream", "The file holds no video stream.")
 TOO_SHORT = ProblemType(422, "too-short", "The video is too short.")
@@ -104,7 +104,7 @@ NO_STORAGE = ProblemType(
 UNHEALTHY = ProblemType(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
 OUT_OF_MEMORY = ProblemType(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
 NO_DECODER = ProblemType(
-    503, "decoder-unavailable", "No decoder can be started.", is_retryable=True
+    503, "decoder-unavailable", "No decoder is there, or none had the time.", is_retryable=True
 )
 DEADLINE = ProblemType(
     504, "deadline-exceeded", "The answer was not ready before the deadline.", True, ("timeout_s",)

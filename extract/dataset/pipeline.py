@@ -200,8 +200,10 @@ class _DecodeSlot:
         return Progress(self.video, share, self._builder.num_windows)
 
     def fail_stalled(self) -> Outcome:
-        """Ends a video whose decoder hangs."""
-        return self._ended(None, DecodeStalled(f"no frame came for {_STALL_S:.0f} s"))
+        """Ends a video whose decoder hangs, or works without an end in sight."""
+        assert self._process is not None
+        stalled = DecodeStalled(f"no frame came for {_STALL_S:.0f} s")
+        return self._ended(None, self._process.overdue(stalled))
 
     def expect(self, num_frames: int) -> None:
         self._expected = int(wanted_frames(num_frames, self._encoder.contract).sum())

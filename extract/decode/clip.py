@@ -26,8 +26,8 @@ class Limits:
         max_output_mb: all frames as delivered; enforced by an rlimit in a decoding process.
         is_stream: frames are used as they come: `max_output_mb` bounds the buffered ones.
         max_decord_mb: all frames in decord's buffer: it decodes ahead without bound.
-        decode_wall_s: wall clock for one clip in a decoding process.
-        cpu_s: CPU time for one clip in a decoding process.
+        decode_wall_s: wall clock for one clip in a decoding process; its end blames nobody.
+        cpu_s: CPU time for one clip in a decoding process; a clip that takes more is at fault.
         memory_mb: address space of a decoding process.
     """
 

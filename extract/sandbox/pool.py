@@ -14,8 +14,9 @@ import numpy as np
 
 from extract.contract import FeatureContract
 from extract.decode.clip import DecodedClip, Limits, ReaderChoice
-from extract.errors import DecoderDied, DecoderUnavailable
-from extract.sandbox.process import DecodeProcess, check_reply, facts_in, malformed_reply
+from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
+from extract.sandbox.process import DecodeProcess
+from extract.sandbox.replies import check_reply, facts_in, malformed_reply
 from extract.windows import wanted_frames
 
 logger = logging.getLogger(__name__)
@@ -110,9 +111,9 @@ class DecodePool:
                 default.
 
         Raises:
-            VideoRejected: the bytes are no acceptable clip.
+            VideoRejected: the bytes are no acceptable clip, or take too much CPU time.
             DecoderDied: the process crashed on them.
-            DecodeTimeout: the time limit passed while decoding.
+            DecodeTimeout: the time limit passed while decoding, by no fault of the clip.
             DecoderUnavailable: no process could be started, or none was free in time.
             OSError: there is no such file.
         """
@@ -124,15 +125,19 @@ class DecodePool:
         try:
             process = self._alive(process)
             process.wait_ready(deadline)
-            reply = process.ask(
-                {
-                    "path": os.path.abspath(path),
-                    "contract": contract.to_dict(),
-                    "reader": self.reader,
-                    "video_track": video_track,
-                },
-                min(deadline, time.monotonic() + wall_s),
-            )
+            request = {
+                "path": os.path.abspath(path),
+                "contract": contract.to_dict(),
+                "reader": self.reader,
+                "video_track": video_track,
+            }
+            wall_deadline = time.monotonic() + wall_s
+            try:
+                reply = process.ask(request, min(deadline, wall_deadline))
+            except DecodeTimeout as error:
+                if deadline < wall_deadline:  # the caller's own limit
+                    raise
+                raise process.overdue(error) from error
             is_reusable = "spent" not in reply and process.asked < self._clips_per_worker
             return self._clip(process, reply, contract)
         except DecoderDied as error:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,23 +17,28 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from extract.decode.clip import ClipInfo, Limits, Notice
+from extract.decode.clip import Limits
 from extract.errors import (
     DecoderDied,
     DecoderUnavailable,
     DecodeTimeout,
-    RejectCode,
     VideoRejected,
 )
+from extract.sandbox.cpu_time import CpuTime
 
 logger = logging.getLogger(__name__)
 
+NICENESS = 5
+"""Levels below the server, so that refusals and health checks do not wait for decoding."""
+
 _START_S = 60.0
+_LOOK_S = 0.25  # between two looks at the CPU time of a process that is at work
 _MAX_REPLY_BYTES = 16 * 1024 * 1024  # source frames of half a day
 # No key or token of the server's environment reaches a process that reads hostile files.
 _PASSED_VARIABLES = (
@@ -52,41 +58,6 @@ _SET_VARIABLES = {
 }
 
 
-@contextmanager
-def malformed_reply() -> Iterator[None]:
-    """Raises DecoderDied where a reply lacks a value, or has one of another kind."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DecoderDied("a decoding process gave a malformed reply") from error
-
-
-def check_reply(reply: dict[str, Any]) -> None:
-    """Raises the error that a reply states, if it does.
-
-    Raises:
-        VideoRejected: the file is no acceptable video.
-        DecoderDied: decoding failed, or the reply is malformed.
-    """
-    if "rejected" in reply:
-        with malformed_reply():
-            code, detail = reply["rejected"]
-        raise VideoRejected(cast(RejectCode, code), str(detail))
-    if "failed" in reply:
-        raise DecoderDied(str(reply["failed"]))
-
-
-def facts_in(reply: dict[str, Any]) -> tuple[ClipInfo, tuple[Notice, ...]]:
-    """Returns the facts and the notices in the last reply on a file.
-
-    Raises:
-        DecoderDied: the reply is malformed.
-    """
-    with malformed_reply():
-        notices = (Notice(str(one["code"]), str(one["detail"])) for one in reply["notices"])
-        return ClipInfo(**reply["info"]), tuple(notices)
-
-
 class DecodeProcess:
     """One decoding process, its pipes and the memory for its frames.
 
@@ -95,12 +66,17 @@ class DecodeProcess:
     Attributes:
         asked: clips sent to it so far.
 
+    Args:
+        limits: on one clip.
+        niceness: levels of CPU priority below this process.
+
     Raises:
         OSError: the system starts no more processes.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, niceness: int = NICENESS) -> None:
         self.asked = 0
+        self._limits = limits
         self._is_ready = False
         self._started_at = time.monotonic()
         self._buffer = b""
@@ -109,7 +85,7 @@ class DecodeProcess:
         try:
             worker = [sys.executable, "-m", "extract.sandbox.worker"]
             self._process = subprocess.Popen(
-                [*worker, str(self._memory), json.dumps(asdict(limits))],
+                [*worker, str(self._memory), json.dumps(asdict(limits)), str(niceness)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -120,6 +96,7 @@ class DecodeProcess:
         except BaseException:
             os.close(self._memory)
             raise
+        self._cpu = CpuTime(self.pid)
 
     @property
     def pid(self) -> int:
@@ -158,17 +135,21 @@ class DecodeProcess:
         Raises:
             DecodeTimeout: no reply by then; the process cannot be used again.
             DecoderDied: it ended, or its reply is malformed.
+            VideoRejected: it has used the CPU time of a clip.
         """
         self.send(request)
-        return self._read_line(deadline)
+        return self._read_line(deadline, self._limits.cpu_s)
 
     def send(self, request: dict[str, Any]) -> None:
-        """Sends a request without waiting for the reply.
+        """Sends a request without waiting for the reply; its CPU time counts from here.
 
         Raises:
             DecoderDied: it ended.
         """
         self.asked += 1
+        with _pipe_errors():
+            self._cpu.mark()
+            self._cpu.allow(self._limits.cpu_s)
         self._write(json.dumps(request).encode() + b"\n")
 
     def free_slot(self) -> None:
@@ -189,10 +170,19 @@ class DecodeProcess:
 
         Raises:
             DecoderDied: it ended, or its reply is malformed.
+            VideoRejected: it ended at its limit of CPU time.
         """
         self._fill()
+        self._cpu.mark()
         while b"\n" in self._buffer:
             yield self._next_line()
+
+    def overdue(self, timeout: DecodeTimeout) -> DecodeTimeout | VideoRejected:
+        """Returns the error of a request without a reply: the file's fault, or `timeout` if not.
+
+        The file is at fault if the process had the CPU since the request, or a stream's last reply.
+        """
+        return self._too_slow() if self._cpu.is_used_up(self._limits.cpu_s) else timeout
 
     def read_frames(self, shape: tuple[int, ...], dtype: str, offset: int = 0) -> np.ndarray:
         """Returns a copy of its frames; read, not mapped: a shrinking file would kill the reader.
@@ -232,21 +222,33 @@ class DecodeProcess:
             os.close(self._memory)
             self._memory = None
 
-    def _read_line(self, deadline: float) -> dict[str, Any]:
+    def _read_line(self, deadline: float, cpu_s: float = inf) -> dict[str, Any]:
         with _pipe_errors(), selectors.DefaultSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
+                left_s = deadline - time.monotonic()
+                if selector.select(max(0.0, min(left_s, _LOOK_S))):
+                    self._fill()
+                elif self._cpu.used_s() >= cpu_s:
+                    raise self._too_slow()
+                elif left_s <= _LOOK_S:
                     raise DecodeTimeout("decoding took longer than it may")
-                self._fill()
         return self._next_line()
 
     def _fill(self) -> None:
         with _pipe_errors():
             data = os.read(self.fileno(), 65536)
+        if not data:
+            self._process.kill()  # it may have closed its replies without ending
+            if self._process.wait() == -signal.SIGXCPU:
+                raise self._too_slow()
         if not data or len(self._buffer) > _MAX_REPLY_BYTES:
             raise DecoderDied("a decoding process ended unexpectedly")
         self._buffer += data
+
+    def _too_slow(self) -> VideoRejected:
+        detail = "decoding this file takes more CPU time than it may"
+        return VideoRejected("too-slow-for-job" if self._limits.is_stream else "too-slow", detail)
 
     def _next_line(self) -> dict[str, Any]:
         line, _, self._buffer = self._buffer.partition(b"\n")

@@ -13,7 +13,8 @@ from extract.contract import FeatureContract
 from extract.decode.clip import ClipInfo, Notice, ReaderChoice, StreamFacts
 from extract.decode.video import BLOCK_FRAMES, FrameSink
 from extract.errors import DecoderDied
-from extract.sandbox.process import DecodeProcess, check_reply, facts_in, malformed_reply
+from extract.sandbox.process import DecodeProcess
+from extract.sandbox.replies import check_reply, facts_in, malformed_reply
 from extract.windows import wanted_frames
 
 SLOTS = 8

@@ -3,7 +3,7 @@
 A clip is written whole. A stream is written block by block into a ring buffer, with a line for
 each block, and waits while no slot is free; a line back frees the oldest.
 
-Started by `process` as `python -m extract.sandbox.worker DESCRIPTOR LIMITS`; imports no torch.
+Started by `process`: `python -m extract.sandbox.worker DESCRIPTOR LIMITS NICENESS`; has no torch.
 Requests and replies are JSON lines: no reply of a process that a hostile clip controls is executed.
 """
 
@@ -19,13 +19,10 @@ import numpy as np
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits
 from extract.errors import VideoRejected
-from extract.sandbox.confine import allow_cpu, confine, lower_priority
+from extract.sandbox.confine import confine, lower_priority
 
 if TYPE_CHECKING:  # at run time only under the limits
     from extract.decode.video import FrameSink
-
-NICENESS = 5
-"""Levels below the server, so that refusals and health checks do not wait for decoding."""
 
 
 class _DescriptorSink:
@@ -89,7 +86,7 @@ def main(arguments: list[str]) -> int:
     # Libraries print to descriptor 1; replies get a stream of their own.
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    lower_priority(NICENESS)
+    lower_priority(int(arguments[2]))
     measures = confine(limits)
     # Only now: under the limits, and before the first clip has to wait for it.
     from extract.decode.decord_reader import load_decord
@@ -97,7 +94,6 @@ def main(arguments: list[str]) -> int:
     load_decord()
     _reply(replies, {"ready": measures})
     for line in iter(sys.stdin.readline, ""):
-        allow_cpu(limits.cpu_s)
         request = json.loads(line)
         if "slots" in request:
             ring = _RingSink(descriptor, request["slots"], replies)

@@ -32,6 +32,7 @@ _FAILURE_REASONS = {
     "unsupported-codec": "unsupported",
     "no-video-track": "unsupported",
     "damaged": "corrupt",
+    "too-slow": "cpu",
 }
 """Code of a rejection -> the metric's `reason`; every other code is "limits"."""
 
@@ -100,7 +101,7 @@ class DecodeStage:
                 cut = await loop.run_in_executor(self._threads, run)
             except (VideoRejected, DecodeTimeout, DecoderDied) as error:
                 reason = _failure_reason(error)
-                if reason in ("crash", "timeout"):
+                if reason in ("crash", "timeout", "cpu"):
                     self._metrics.decoder_restarts.labels(reason).inc()
                 if reason == "crash" and not is_retry:
                     logger.warning("a decoder crashed; trying once more")
@@ -161,6 +162,6 @@ def limits_of(settings: Settings) -> Limits:
         max_fps=settings.max_fps,
         max_clip_pixels=settings.max_clip_pixels,
         decode_wall_s=settings.decode_wall_s,
-        cpu_s=math.ceil(2 * settings.decode_wall_s),
+        cpu_s=math.ceil(settings.decode_cpu_s),
         memory_mb=settings.decode_memory_mb,
     )

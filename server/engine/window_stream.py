@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from extract.contract import FeatureContract
-from extract.cpu import raise_niceness
 from extract.decode.clip import Limits, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
 from extract.sandbox.process import DecodeProcess
@@ -79,9 +78,9 @@ class VideoStream:
 
         Raises:
             DecoderUnavailable: no process can be started.
-            VideoRejected: the file is no acceptable video.
+            VideoRejected: the file is no acceptable video, or takes too much CPU time.
             DecoderDied: the process crashed on it, or was stopped.
-            DecodeStalled: no frame came for too long.
+            DecodeStalled: no frame came for too long, and by no fault of the file.
         """
         batch: list[np.ndarray] = []
         for window in self._windows():
@@ -143,10 +142,9 @@ class VideoStream:
             if self._is_stopped:
                 raise DecoderDied("it was stopped before it began")
             try:
-                self._process = DecodeProcess(job_limits(self._settings))
+                self._process = DecodeProcess(job_limits(self._settings), _NICE)
             except OSError as error:
                 raise DecoderUnavailable("a decoding process cannot be started") from error
-            raise_niceness(self._process.pid, _NICE)
             return self._process
 
     def _wait(self, process: DecodeProcess) -> None:
@@ -154,7 +152,8 @@ class VideoStream:
         with selectors.DefaultSelector() as selector:
             selector.register(process, selectors.EVENT_READ)
             if not selector.select(self._settings.job_stall_s):
-                raise DecodeStalled(f"no frame came for {self._settings.job_stall_s:g} s")
+                seconds = self._settings.job_stall_s
+                raise process.overdue(DecodeStalled(f"no frame came for {seconds:g} s"))
 
 
 def job_limits(settings: Settings) -> Limits:

@@ -121,6 +121,8 @@ class Limits(Body):
     """Pixels in all frames of a clip together."""
     max_fps: float
     max_segments: int
+    decode_cpu_s: float
+    """CPU time to decode a clip."""
     decode_wall_s: float
     decode_memory_mb: int
     max_top_k: int

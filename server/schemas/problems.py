@@ -71,10 +71,8 @@ def _detail(error: BaseException, kind: ProblemType) -> str:
             return error.detail
         case extract_errors.DecoderDied():
             return "The decoder crashed on this file."
-        case extract_errors.DecodeStalled():
-            return "The decoder returned no frame of this file for too long."
         case extract_errors.DecodeTimeout():
-            return "decoding this file takes longer than the limit"
+            return "The decoder did not get done in time, and not for want of a sound file."
         case (
             model_errors.UnknownTask()
             | model_errors.SegmentInvalid()
@@ -90,8 +88,7 @@ def _detail(error: BaseException, kind: ProblemType) -> str:
 
 def _job_hint(error: BaseException, kind: ProblemType, limits: Mapping[str, float]) -> str:
     """Advice to send a job, where a job would be accepted."""
-    is_slow = isinstance(error, extract_errors.DecodeTimeout)
-    is_slow = is_slow and not isinstance(error, extract_errors.DecodeStalled)
+    is_slow = isinstance(error, extract_errors.VideoRejected) and error.code == "too-slow"
     if not is_slow and kind not in (TOO_LONG, TOO_LARGE_FOR_SYNC):
         return ""
     longest_s = limits.get("job_max_duration_s")

@@ -98,8 +98,10 @@ class Settings(ClusterSettings):
     gives the same pixels of H.264 in about 0.8 of the time; jobs always use it."""
     decode_workers: Annotated[int, Field(gt=0)] = max(1, os.cpu_count() or 1)
     """Number of decoding processes; default: one a core."""
-    decode_wall_s: Annotated[float, Field(gt=0)] = 30.0
-    """Longest time to decode one clip, in seconds."""
+    decode_cpu_s: Annotated[float, Field(gt=0)] = 30.0
+    """Most CPU time to decode one clip, in seconds; a clip that takes more is refused."""
+    decode_wall_s: Annotated[float, Field(gt=0)] = 60.0
+    """Longest time to decode one clip, in seconds; then the caller is told to try again."""
     decode_memory_mb: Annotated[int, Field(gt=0)] = 2048
     """Address space of one decoding process, in MiB; 8K in 10 bits takes 1212."""
     clips_per_worker: Annotated[int, Field(gt=0)] = 200

@@ -10,6 +10,7 @@ from extract.dataset.pipeline import Outcome, Progress, extract_videos
 from extract.dataset.video_lists import Video
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
 from extract.features.extractor import Extractor
+from extract.sandbox.cpu_time import CpuTime
 from tests.extract.support.clips import write_numbered
 
 LONG = 800  # frames: more than a process decodes ahead
@@ -101,6 +102,15 @@ def test_a_decoder_that_hangs_is_given_up(videos, tiny_encoder, monkeypatch):
             monkeypatch.setattr(dataset, "_STALL_S", 0.2)
     assert isinstance(found["b"].error, DecodeTimeout)
     assert {k for k, one in found.items() if one.track is not None} == {"a", "c", "d"}
+
+
+def test_a_video_that_had_the_cpu_and_brings_no_frame_is_at_fault(
+    videos, tiny_encoder, monkeypatch
+):
+    monkeypatch.setattr(dataset, "_STALL_S", -1.0)
+    monkeypatch.setattr(CpuTime, "is_used_up", lambda self, cpu_s: True)
+    found = outcomes(extract_videos(videos[:1], tiny_encoder, workers=1))
+    assert found["a"].error.code == "too-slow-for-job"
 
 
 def test_a_picture_that_changes_size_is_the_videos_own_fault(tiny_encoder, monkeypatch, videos):

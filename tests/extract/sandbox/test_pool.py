@@ -14,7 +14,7 @@ from extract.decode.video import decode_clip
 from extract.errors import DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
 from tests.extract.sandbox.processes import status_of
-from tests.support.waiting import PATIENCE_S, wait_until
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_a_process_that_died_while_idle_is_no_fault_of_the_next_clip(pool, clips
     pool.decode(clips / "plain.mp4", TABLETOP)
     (pid,) = pool.pids
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: status_of(pid, "State") == "Z")
+    wait_for(lambda: status_of(pid, "State") == "Z")
     assert pool.decode(clips / "plain.mp4", TABLETOP).num_frames == 100
 
 

@@ -23,6 +23,8 @@ from server.schemas.problems import problem_from
         ("damaged", 422, "undecodable-video"),
         ("too-short", 422, "too-short"),
         ("reader-refused", 422, "undecodable-video"),
+        ("too-slow", 422, "undecodable-video"),
+        ("too-slow-for-job", 422, "undecodable-video"),
     ],
 )
 def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
@@ -30,19 +32,24 @@ def test_a_rejected_video_is_refused_by_its_code(code, status, slug):
     assert (problem.kind.status, problem.kind.slug) == (status, slug)
     assert problem.detail.startswith("a plain sentence")
     # A job would take it: that is said, and of no other refusal.
-    is_only_for_sync = slug.endswith("-for-sync")
+    is_only_for_sync = slug.endswith("-for-sync") or code == "too-slow"
     assert ("as a job (Prefer: respond-async)" in problem.detail) is is_only_for_sync
     assert is_only_for_sync or problem.detail == "a plain sentence"
 
 
-def test_a_clip_that_takes_too_long_to_decode_may_be_sent_as_a_job_but_not_one_that_hangs():
-    limits = {"job_max_duration_s": 7200.0}
-    slow, hangs = (
-        problem_from(error("/secret"), limits).detail for error in (DecodeTimeout, DecodeStalled)
-    )
-    assert slow.endswith("as a job (Prefer: respond-async), which may last 7200 s")
-    assert "job" not in hangs
-    assert "secret" not in slow + hangs
+def test_a_clip_that_takes_too_much_cpu_may_be_sent_as_a_job():
+    slow = problem_from(VideoRejected("too-slow", "x"), {"job_max_duration_s": 7200.0})
+    assert slow.detail.endswith("as a job (Prefer: respond-async), which may last 7200 s")
+    assert not slow.kind.is_retryable
+
+
+@pytest.mark.parametrize("error", [DecodeTimeout, DecodeStalled])
+def test_a_wall_clock_blames_no_video(error):
+    problem = problem_from(error("/secret"), {"job_max_duration_s": 7200.0})
+    assert (problem.kind.status, problem.kind.slug) == (503, "decoder-unavailable")
+    assert problem.kind.is_retryable
+    assert "secret" not in problem.detail
+    assert "job" not in problem.detail
 
 
 def test_an_unforeseen_error_is_our_fault_and_says_nothing():

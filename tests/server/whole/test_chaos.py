@@ -155,7 +155,8 @@ def test_a_decoder_that_hangs_in_mid_clip_is_replaced_in_time(server, http, heav
     answer, pid = with_a_decoder_at_work(
         server, http, heavy, lambda pid: os.kill(pid, signal.SIGSTOP)
     )
-    assert (answer.status_code, answer.json()["code"]) == (422, "undecodable-video")
+    assert (answer.status_code, answer.json()["code"]) == (503, "decoder-unavailable")
+    assert answer.json()["retryable"] is True
     wait_for(lambda: pid not in decoders(server))
 
 

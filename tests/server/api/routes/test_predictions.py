@@ -116,7 +116,7 @@ BAD = [
     ({"body": b"reject too-short"}, 422, "too-short"),
     ({"body": b"die"}, 422, "undecodable-video"),
     ({"body": b"unavailable"}, 503, "decoder-unavailable"),
-    ({"body": b"timeout 0.01"}, 422, "undecodable-video"),
+    ({"body": b"timeout 0.01"}, 503, "decoder-unavailable"),
     ({"body": b"timeout 9", "timeout_s": 0.1}, 504, "deadline-exceeded"),
     ({"body": b"slow 0.3", "timeout_s": 0.05}, 504, "deadline-exceeded"),
     ({"body": b"bug"}, 500, "internal"),
