@@ -56,7 +56,8 @@ $(BIN)/uv: requirements/uv.txt
 
 $(VENV)/%.done: requirements/%.txt $(BIN)/uv
 	@echo "installing $< into $(VENV) (once: 5 GB, some minutes)"
-	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/build.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-build-isolation --require-hashes -r $<
 	@touch $@
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 \
@@ -71,6 +72,10 @@ lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
 	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \
 		--constraint requirements/run.txt --output-file requirements/gpu.txt
 	echo 'uv' | $(COMPILE) - --output-file requirements/uv.txt
+	echo 'setuptools' | $(COMPILE) - --constraint requirements/dev.txt --output-file requirements/build.txt
+
+notices: $(VENV)/dev.done  ## THIRD_PARTY_NOTICES.md and sbom.cdx.json, from what is installed
+	@$(BIN)/python -m docsite.notices
 
 clean:  ## remove the environment and caches; work/ and weights/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

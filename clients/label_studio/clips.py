@@ -1,6 +1,13 @@
-"""Download of the clips of tasks; only addresses of Label Studio's origin (SSRF protection)."""
+"""Download of the clips of tasks; only addresses of Label Studio's origin (SSRF protection).
 
+Label Studio may redirect to where it keeps a clip, a few times, and never to this machine itself or
+the addresses of a cloud's metadata.
+"""
+
+import ipaddress
+import socket
 import tempfile
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +18,12 @@ import httpx
 from clients.client import may_use_proxy
 
 TIMEOUT_S = 60.0
+"""Longest time without a byte of a clip."""
+
+DOWNLOAD_S = 900.0
+"""Longest time for a whole clip."""
+
+MAX_REDIRECTS = 3
 
 
 class Token(httpx.Auth):
@@ -61,6 +74,8 @@ class Clips:
             auth=Token(token, renewal) if token else None,
             timeout=TIMEOUT_S,
             follow_redirects=True,  # to where Label Studio itself keeps the clip
+            max_redirects=MAX_REDIRECTS,
+            event_hooks={"request": [self._check_target]},
             transport=transport,
             trust_env=may_use_proxy(label_studio),
         )
@@ -86,12 +101,15 @@ class Clips:
         with tempfile.NamedTemporaryFile(prefix="egopack-clip-") as file:
             try:
                 url = self._same_origin(address)
+                until_s = time.monotonic() + DOWNLOAD_S
                 with self._http.stream("GET", url) as response:
                     response.raise_for_status()
                     for chunk in response.iter_bytes():
                         file.write(chunk)
                         if file.tell() > self._max_bytes:
                             raise ValueError(f"{address} is larger than {self._max_bytes} bytes")
+                        if time.monotonic() > until_s:
+                            raise OSError(f"{address} takes longer than {DOWNLOAD_S:g} s")
             except httpx.HTTPStatusError as error:
                 status = error.response.status_code
                 hint = "; is LABEL_STUDIO_API_KEY a token of a user who sees it?"
@@ -102,9 +120,35 @@ class Clips:
             file.flush()
             yield Path(file.name)
 
+    def _check_target(self, request: httpx.Request) -> None:
+        """Refuses a redirect to this machine, or to an address that only it can reach."""
+        url = request.url
+        if url.scheme not in ("http", "https"):
+            raise OSError(f"a redirect to a {url.scheme} address is not followed")
+        if url.host == self._http.base_url.host:  # another port: a store beside Label Studio
+            return
+        try:
+            found = socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise OSError(f"a redirect to {url.host} cannot be followed: {error}") from error
+        for *_, place in found:
+            address = ipaddress.ip_address(str(place[0]).partition("%")[0])
+            address = getattr(address, "ipv4_mapped", None) or address
+            if (
+                address.is_loopback
+                or address.is_link_local
+                or address.is_unspecified
+                or address.is_multicast
+            ):
+                raise OSError(f"a redirect to {url.host} is not followed: {address} is internal")
+
+    def _is_ours(self, url: httpx.URL) -> bool:
+        ours = self._http.base_url
+        return (url.scheme, url.host, url.port) == (ours.scheme, ours.host, ours.port)
+
     def _same_origin(self, address: str) -> httpx.URL:
         ours = self._http.base_url
         url = ours.join(address)
-        if (url.scheme, url.host, url.port) != (ours.scheme, ours.host, ours.port):
+        if not self._is_ours(url):
             raise ValueError(f"{address} does not lead to Label Studio at {ours}")
         return url

@@ -1,16 +1,21 @@
 """Export formats: CSV, WebVTT, Label Studio, FiftyOne.
 
-Frame numbers and seconds are those of the file that was sent.
+Frame numbers and seconds are those of the file that was sent. Labels and names are untrusted: in a
+table none becomes a formula, in subtitles none becomes a cue.
 """
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 from clients.results.predictions import PredictionResult, Segment
+
+_FORMULA = tuple("=+-@\t\r\n")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
 
 CONTROL = "actions"
 """Name of the TimelineLabels control that the predictions are for."""
@@ -69,21 +74,22 @@ def to_csv(result: PredictionResult, name: str = "") -> str:
     for span in spans_of(result):
         confidence = f"{span.confidence:.6f}"
         row = [name, span.task, span.start_s, span.end_s, "", "", span.label, confidence]
-        table.writerow(row)
+        table.writerow(map(_cell, row))
     if result.lta is not None:
         for future, steps in enumerate(result.lta.hypotheses, 1):
             for step, action in enumerate(steps, 1):
                 label = f"{action.verb} {action.noun}"
-                table.writerow([name, "lta", "", "", future, step, label, ""])
+                row = [name, "lta", "", "", future, step, label, ""]
+                table.writerow(map(_cell, row))
     return text.getvalue()
 
 
 def to_vtt(result: PredictionResult, name: str = "") -> str:
     """Returns subtitles, a cue per segment; `name` becomes a note."""
-    note = f"NOTE {name}\n\n" if name and "-->" not in name and "\n" not in name else ""
+    note = f"NOTE {_one_line(name)}\n\n" if name else ""
     cues = []
     for segment in result.segments:
-        lines = [_cue_line(span) for span in _spans(segment)]
+        lines = filter(None, map(_cue_line, _spans(segment)))
         cues.append(
             f"{_stamp(segment.start_s)} --> {_stamp(segment.end_s)}\n" + "\n".join(lines) + "\n"
         )
@@ -171,7 +177,22 @@ def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
 
 def _cue_line(span: Span) -> str:
     label = span.label if span.start_s < span.end_s else f"{span.label} at {span.start_s:.2f} s"
-    return label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _one_line(label)
+
+
+def _one_line(text: str) -> str:
+    """Text of a cue or note: no markup, no `-->`, no empty line that would end it."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(text.split())
+
+
+def _cell(value: object) -> object:
+    """The value as a spreadsheet shows it: text that it would compute is marked as text."""
+    if not isinstance(value, str):
+        return value
+    is_formula = value.startswith(_FORMULA) and not _NUMBER.fullmatch(value)
+    # A lone \r is not quoted by the csv module, and ends a line for others.
+    return ("'" if is_formula else "") + value.replace("\r", " ")
 
 
 def _stamp(seconds: float) -> str:

@@ -227,7 +227,7 @@ class _DecodeSlot:
         if self._process is None or self._process.has_ended():
             self.close()
             try:
-                self._process = DecodeProcess(TRUSTED)
+                self._process = DecodeProcess(TRUSTED.for_reader(self._reader))
             except OSError as error:
                 raise DecoderUnavailable(f"cannot start a decoding process: {error}") from error
         return self._process

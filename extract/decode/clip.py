@@ -1,7 +1,7 @@
 """Values of decoding: limits, facts of a clip, notices and decoded frames."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ class Limits:
         decode_wall_s: wall clock for one clip in a decoding process; its end blames nobody.
         cpu_s: CPU time for one clip in a decoding process; a clip that takes more is at fault.
         memory_mb: address space of a decoding process.
+        opens_devices: a decoding process may open what it is not to open otherwise, for writing.
     """
 
     max_duration_s: float = 120.0
@@ -42,6 +43,11 @@ class Limits:
     decode_wall_s: float = 60.0
     cpu_s: int = 120
     memory_mb: int = 1536
+    opens_devices: bool = False
+
+    def for_reader(self, reader: ReaderChoice) -> "Limits":
+        """Returns the limits with what a reader needs: a GPU's driver opens devices for writing."""
+        return replace(self, opens_devices=reader == "nvdec")
 
 
 TRUSTED = Limits(

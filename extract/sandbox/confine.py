@@ -30,6 +30,7 @@ def confine(limits: Limits) -> dict[str, int]:
     _cap(resource.RLIMIT_FSIZE, limits.max_output_mb * _MB)
     _cap(resource.RLIMIT_CORE, 0)
     _cap(resource.RLIMIT_NOFILE, 64)
+    opens_devices = limits.opens_devices
     library = ctypes.CDLL(None, use_errno=True)
     if can_become_nobody():
         # No user namespace: in one of its own, it could not read what root has to read for it.
@@ -46,8 +47,8 @@ def confine(limits: Limits) -> dict[str, int]:
         "own_user": int(own_user),
         "own_network": int(own_network),
         "no_new_privileges": int(no_new_privileges),
-        "landlock": landlock.restrict() if no_new_privileges else 0,
-        "seccomp": int(no_new_privileges and seccomp.install()),
+        "landlock": landlock.restrict() if no_new_privileges and not opens_devices else 0,
+        "seccomp": int(no_new_privileges and seccomp.install(opens_for_writing=opens_devices)),
     }
 
 

@@ -184,7 +184,7 @@ class DecodePool:
 
     def _launch(self) -> DecodeProcess:
         try:
-            process = DecodeProcess(self.limits)
+            process = DecodeProcess(self.limits.for_reader(self.reader))
         except OSError as error:
             raise DecoderUnavailable(f"cannot start a decoding process: {error}") from error
         with self._changed:

@@ -78,12 +78,12 @@ _IOCTL_REFUSED = (0x5412, 0x541C, 0x40086602, 0x401C5820)
 Line = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
-def install() -> bool:
+def install(*, opens_for_writing: bool = False) -> bool:
     """Puts the filter over this thread and what it starts; returns whether it is in force.
 
     Needs no_new_privs. The filter cannot be removed.
     """
-    program = filter_program(os.uname().machine, os.getpid())
+    program = filter_program(os.uname().machine, os.getpid(), opens_for_writing=opens_for_writing)
     if program is None:
         return False
     code = b"".join(struct.pack("HBBI", *line) for line in program)
@@ -94,12 +94,13 @@ def install() -> bool:
     return bool(library.prctl(_PR_SET_SECCOMP, mode, header, unused, unused) == 0)
 
 
-def filter_program(machine: str, pid: int) -> list[Line] | None:
+def filter_program(machine: str, pid: int, *, opens_for_writing: bool = False) -> list[Line] | None:
     """Returns the filter in classic BPF; None where the calls' numbers are not known.
 
     Args:
         machine: as `uname` names it.
         pid: the process that may signal itself.
+        opens_for_writing: it may open files and devices so, but change none by name.
     """
     if machine not in _ARCHITECTURES:
         return None
@@ -115,8 +116,8 @@ def filter_program(machine: str, pid: int) -> list[Line] | None:
     itself = _unless_equal(0, pid)
     limited = {
         "clone": [_load(0), (_JUMP_BITS, 1, 0, _CLONE_THREAD), _refuse(), _allow()],
-        "open": _if_bits(1, _O_CHANGES),
-        "openat": _if_bits(2, _O_CHANGES),
+        "open": _if_bits(1, 0 if opens_for_writing else _O_CHANGES),
+        "openat": _if_bits(2, 0 if opens_for_writing else _O_CHANGES),
         "kill": itself,
         "tgkill": itself,
         # The limits may be read: no new ones (a null pointer, both its halves).

@@ -18,6 +18,7 @@ from server.api.serve import SWITCH_S
 from server.cluster.encoder_cache import EncoderCache, Item, cost_of
 from server.cluster.messages import Encoded, EncoderFacts, Failed, Tuning
 from server.engine.bundle_loader import load_predictor
+from server.scheduling.daemon_thread import run_in_daemon_thread
 from server.settings.settings import Settings
 from server.telemetry import logs
 from weights.storage.folders import as_place
@@ -115,13 +116,9 @@ class Encoder:
         settings = self._settings
         if tuning.bundle is not None:
             settings = settings.model_copy(update={"bundle": as_place(tuning.bundle)})
-        thread = ThreadPoolExecutor(1, "load")
-        try:
-            facts = await asyncio.get_running_loop().run_in_executor(
-                thread, lambda: self._encoders.add(load_predictor(settings))
-            )
-        finally:
-            thread.shutdown(wait=False)
+        facts = await run_in_daemon_thread(
+            "load", lambda: self._encoders.add(load_predictor(settings))
+        )
         self._proved_s = time.monotonic()
         logger.info("encoding for bundle %s with %s", facts.sha256[:12], facts.name)
 

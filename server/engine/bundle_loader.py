@@ -6,9 +6,10 @@ has answered the canary clip.
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeVar
 
 from extract.encoders.load import load_named_encoder
 from extract.encoders.precomputed import PrecomputedFeatures
@@ -18,6 +19,7 @@ from model.predict.predictor import Predictor
 from server.engine.decode_stage import Cut, DecodeStage
 from server.engine.health import CANARY
 from server.engine.request import predict_request
+from server.scheduling.daemon_thread import run_in_daemon_thread
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import PredictOptions
 from server.settings.settings import Settings
@@ -26,6 +28,8 @@ from weights.bundle import ENCODER_FILE
 from weights.errors import BundleError, WeightsError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def load_predictor(settings: Settings) -> Predictor:
@@ -85,6 +89,7 @@ class Reloader:
         self._metrics, self._latest_sha256 = metrics, latest_sha256
         self._timeout_s = timeout_s
         self._is_loading = False
+        self._given_up: threading.Event | None = None  # set when the call returns after all
         self.result: Literal["none", "ok", "failed"] = "none"
 
     async def reload(self) -> None:
@@ -115,7 +120,7 @@ class Reloader:
         while True:
             await asyncio.sleep(every_s)
             try:
-                found = await asyncio.to_thread(self._latest_sha256)
+                found = await self._off_the_loop(self._latest_sha256)
             except (WeightsError, OSError) as error:
                 logger.warning("cannot read the hash of the bundle: %s", error)
                 continue
@@ -123,20 +128,32 @@ class Reloader:
                 await self.reload()
 
     async def _load_and_probe(self) -> Predictor:
-        """Loads on a thread of its own and answers the canary there."""
-        loop = asyncio.get_running_loop()
-        thread = ThreadPoolExecutor(1, "reload")
+        """Loads the new predictor, and has it answer the canary."""
+        if self._latest_sha256 is not None:
+            await self._off_the_loop(self._latest_sha256)
+        predictor = await self._off_the_loop(self._load)
+        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
+        cut = await self._decode.cut(CANARY, predictor.encoder.contract, deadline_s=deadline_s)
+        await self._off_the_loop(partial(_answer, predictor, cut))
+        return predictor
+
+    async def _off_the_loop(self, function: Callable[[], T]) -> T:
+        """Runs a call that may hang on a bundle's folder; none while one given up still does."""
+        if self._given_up is not None and not self._given_up.is_set():
+            raise TimeoutError("an earlier read of the bundle's folder has not returned yet")
+        has_returned = threading.Event()
+
+        def run() -> T:
+            try:
+                return function()
+            finally:
+                has_returned.set()
+
         try:
-            if self._latest_sha256 is not None:
-                await loop.run_in_executor(thread, self._latest_sha256)
-            predictor = await loop.run_in_executor(thread, self._load)
-            contract = predictor.encoder.contract
-            deadline_s = loop.time() + self._timeout_s
-            cut = await self._decode.cut(CANARY, contract, deadline_s=deadline_s)
-            await loop.run_in_executor(thread, _answer, predictor, cut)
-            return predictor
-        finally:
-            thread.shutdown(wait=False)
+            return await run_in_daemon_thread("reload", run)
+        except asyncio.CancelledError:
+            self._given_up = has_returned
+            raise
 
 
 def _answer(predictor: Predictor, cut: Cut) -> None:

@@ -50,7 +50,7 @@ class Engine:
     """The model's thread, the decoders, and the queues between them; started by `start`.
 
     Args:
-        load: makes the predictor; runs on the model's thread.
+        load: makes the predictor; runs on a thread of its own.
         pool: decoder processes.
         telemetry: default: metrics without tracing.
         latest_sha256: reads the hash of the bundle that `load` would load.

@@ -24,6 +24,7 @@ from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
 from server.errors import NotReady
 from server.scheduling.batcher import BatchContext, Batcher, Completed
+from server.scheduling.daemon_thread import run_in_daemon_thread
 from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 from server.settings.settings import Settings
 from server.telemetry.telemetry import Telemetry
@@ -101,7 +102,8 @@ class ModelThread:
         self._features.start()
         self._reason.start()
         self._loop = asyncio.get_running_loop()
-        self.switch(await self._loop.run_in_executor(self._thread, self._load))
+        # Not on the thread that is joined at the end: a bundle's folder may hang.
+        self.switch(await run_in_daemon_thread("load", self._load))
 
     def switch(self, predictor: Predictor) -> None:
         """Sets the predictor of new requests."""

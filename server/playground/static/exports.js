@@ -35,8 +35,12 @@ export function toCsv({ segments, lta }) {
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 
+// A spreadsheet would compute text that begins so; a quote before it marks it as text.
+const FORMULA = /^[=+\-@\t\r\n]/;
+
 function cell(value) {
-  const text = String(value);
+  const isFormula = FORMULA.test(value) && Number.isNaN(Number(value));
+  const text = isFormula ? `'${value}` : String(value);
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -46,7 +50,8 @@ export function toVtt({ segments }) {
       ar && `${ar.verb[0].label} ${ar.noun[0].label}`,
       oscc && (oscc.state_change ? `state change${pnr ? ` at ${pnr.time_s.toFixed(2)} s` : ""}`
         : "no state change"),
-    ].filter(Boolean).map((line) => line.replaceAll("&", "&amp;").replaceAll("<", "&lt;"));
+    ].filter(Boolean).map((line) => line.replaceAll("&", "&amp;").replaceAll("<", "&lt;")
+      .replaceAll(">", "&gt;").replace(/\s+/g, " ").trim());
     return `${stamp(start)} --> ${stamp(end)}\n${lines.join("\n")}\n`;
   });
   return `WEBVTT\n\n${cues.join("\n")}`;

@@ -3,7 +3,7 @@ import json
 import httpx
 import pytest
 
-from clients.label_studio.clips import Clips
+from clients.label_studio.clips import MAX_REDIRECTS, Clips
 from tests.clients.label_studio.studio import ask, backend
 
 
@@ -42,6 +42,63 @@ def test_a_personal_token_is_traded_for_a_pass_and_again_when_that_has_run_out(t
             assert path.read_bytes() == b"a clip"
     renewal = "/here/api/token/refresh/"
     assert asked == [renewal, *["/clip.mp4"] * 3, renewal, "/clip.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("http://127.0.0.1/x", "internal"),
+        ("http://[::1]/x", "internal"),
+        ("http://[::ffff:127.0.0.1]/x", "internal"),
+        ("http://169.254.169.254/latest/meta-data", "internal"),
+        ("http://0.0.0.0/x", "internal"),
+        ("ftp://10.0.0.1/x", "not followed"),
+        ("/clip.mp4", "edirect"),  # to itself, without end
+    ],
+)
+def test_a_redirect_leads_nowhere_that_only_this_machine_can_reach(target, why):
+    asked = []
+
+    def studio(request):
+        asked.append(request.url)
+        return httpx.Response(302, headers={"Location": target})
+
+    transport = httpx.MockTransport(studio)
+    with (
+        Clips("http://studio", token="t", max_bytes=9, transport=transport) as clips,
+        pytest.raises(OSError, match=why),
+        clips.fetched("/clip.mp4"),
+    ):
+        pass
+    assert {url.host for url in asked} == {"studio"}
+    assert len(asked) <= 1 + MAX_REDIRECTS
+
+
+@pytest.mark.parametrize("target", ["http://10.1.2.3:9000/store", "http://studio:9000/store"])
+def test_a_redirect_to_where_the_clips_are_kept_is_followed_without_the_token(target):
+    def studio(request):
+        if request.url.port == 9000:
+            assert "authorization" not in request.headers
+            return httpx.Response(200, content=b"a clip")
+        return httpx.Response(302, headers={"Location": target})
+
+    transport = httpx.MockTransport(studio)
+    with (
+        Clips("http://studio", token="t", max_bytes=9, transport=transport) as clips,
+        clips.fetched("/clip.mp4") as path,
+    ):
+        assert path.read_bytes() == b"a clip"
+
+
+def test_a_clip_that_trickles_in_is_given_up(monkeypatch):
+    monkeypatch.setattr("clients.label_studio.clips.DOWNLOAD_S", -1.0)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=b"x"))
+    with (
+        Clips("http://studio", token="t", max_bytes=9, transport=transport) as clips,
+        pytest.raises(OSError, match="longer than"),
+        clips.fetched("/clip.mp4"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("token", ["old", "a.b.c", None])

@@ -52,6 +52,35 @@ def test_subtitles_cannot_be_broken_by_labels(result):
     assert text.startswith("WEBVTT\n\n")
 
 
+def test_no_label_or_name_begins_a_cue_of_its_own(result):
+    segment = result.segments[0]
+    evil = "x\n\n00:00:00.000 --> 09:00:00.000\r\nread this"
+    verb = [replace(segment.ar.verb[0], label=evil)]
+    odd = replace(segment, ar=replace(segment.ar, verb=verb))
+    for name in (evil, "a --> b", "a\r\rb"):
+        text = exports.to_vtt(replace(result, segments=[odd]), name)
+        header, note, cue = text.split("\n\n")
+        assert note.startswith("NOTE ")
+        assert len(note.splitlines()) == 1
+        assert text.count("-->") == 1
+        assert cue.splitlines()[1].startswith("x 00:00:00.000 --&gt; 09:00:00.000 read this")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", "\r=", "\n="])
+def test_no_label_or_name_becomes_a_formula(result, start):
+    segment = result.segments[0]
+    evil = f"{start}HYPERLINK(A1)"
+    verb = [replace(segment.ar.verb[0], label=evil)]
+    early = replace(segment, ar=replace(segment.ar, verb=verb), start_s=-1.5)
+    future = replace(result.lta, hypotheses=[[replace(result.lta.hypotheses[0][0], verb=evil)]])
+    odd = replace(result, segments=[early], lta=future)
+    shown = evil.replace("\r", " ")
+    for row in csv.DictReader(io.StringIO(exports.to_csv(odd, evil), newline="")):
+        assert row["clip"] == f"'{shown}"
+        assert row["label"].startswith("'") == (shown in row["label"])
+        assert row["start_s"] in ("-1.5", "", str(segment.pnr.time_s))  # numbers stay numbers
+
+
 @given(st.floats(0, 100_000))
 def test_a_time_stamp_says_the_time(seconds):
     hours, minutes, rest = exports._stamp(seconds).split(":")

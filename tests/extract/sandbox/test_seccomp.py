@@ -73,5 +73,11 @@ def test_a_call_is_judged_by_its_arguments(number, arguments, expected):
     assert run(filter_program("x86_64", 7), number, *arguments) == expected
 
 
+def test_a_driver_may_open_devices_and_no_more():
+    program = filter_program("x86_64", 7, opens_for_writing=True)
+    assert run(program, 257, 1, 1, 0o2) == ALLOW
+    assert [run(program, number) for number in (90, 87, 41)] == [EPERM] * 3
+
+
 def test_calls_of_another_architecture_are_refused():
     assert run(filter_program("x86_64", 7), 0, architecture=0x40000003) == EPERM

@@ -60,8 +60,10 @@ class Bundles:
 
     def __init__(self):
         self.newest = FakePredictor()
+        self.hold = lambda: None
 
     def __call__(self):
+        self.hold()
         if isinstance(self.newest, Exception):
             raise self.newest
         return self.newest
@@ -121,6 +123,44 @@ def test_a_bundle_that_fails_is_not_served(ask, broken, caplog):
             assert "no such luck" in caplog.text
             assert (await ask(engine)).predictor is old
             engine.life.require_ready()
+
+    asyncio.run(main())
+
+
+def test_a_reload_that_hangs_is_given_up_and_keeps_nothing_from_ending(ask, caplog):
+    gate = threading.Event()
+
+    async def main():
+        async with reloadable() as (engine, bundles, _):
+            engine._reloader._timeout_s = 0.05
+            bundles.hold = lambda: gate.wait(PATIENCE_S)
+            await engine.reload()
+            assert engine.checks["reload"] == "failed"
+            await engine.reload()  # a second thread would hang as the first does
+            assert "has not returned yet" in caplog.text
+            assert hanging().daemon  # so that Python does not wait for it at exit
+            assert [t.name for t in threading.enumerate()].count("reload") == 1
+            assert (await ask(engine)).prediction.segments
+        assert hanging()
+        gate.set()
+
+    def hanging():
+        return next(one for one in threading.enumerate() if one.name == "reload")
+
+    asyncio.run(main())
+
+
+def test_a_server_whose_first_bundle_hangs_can_be_stopped():
+    gate = threading.Event()
+
+    async def main():
+        engine = Engine(make_settings(), load=lambda: gate.wait(PATIENCE_S), pool=FakePool())
+        starting = asyncio.create_task(engine.start())
+        await wait_until(lambda: any(one.name == "load" for one in threading.enumerate()))
+        starting.cancel()
+        await engine.stop()
+        assert not gate.is_set()
+        gate.set()
 
     asyncio.run(main())
 

@@ -191,7 +191,9 @@ def test_answers_are_saved_as_tables_and_subtitles(page):
                 "pnr": {"time_s": 1.25, "probability": 0.5},
             }
         ],
-        "lta": {"hypotheses": [[{"verb": "put", "noun": "cup"}]]},
+        "lta": {
+            "hypotheses": [[{"verb": "put", "noun": "cup"}, {"verb": "=1+1", "noun": "\n\nx"}]]
+        },
     }
     script = (
         "const [answer, done] = arguments;"
@@ -199,9 +201,10 @@ def test_answers_are_saved_as_tables_and_subtitles(page):
     )
     table, subtitles = page.execute_async_script(script, answer)
     rows = list(csv.DictReader(io.StringIO(table)))
-    assert [row["task"] for row in rows] == ["ar", "ar", "oscc", "pnr", "lta"]
+    assert [row["task"] for row in rows] == ["ar", "ar", "oscc", "pnr", "lta", "lta"]
     assert {row["label"] for row in rows[:2]} == {'cut, "so"', "a<b"}
     assert rows[4]["label"] == "put cup"
+    assert rows[5]["label"].startswith("'=1+1")
     assert subtitles == (
         'WEBVTT\n\n00:00:00.000 --> 01:00:00.500\ncut, "so" a&lt;b\nstate change at 1.25 s\n'
     )

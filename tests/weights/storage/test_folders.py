@@ -8,7 +8,14 @@ import pytest
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from weights.errors import RemoteFailed, RemoteMissing
-from weights.storage.folders import Place, PlaceInvalid, RemoteFolder, as_place, open_folder
+from weights.storage.folders import (
+    LocalFolder,
+    Place,
+    PlaceInvalid,
+    RemoteFolder,
+    as_place,
+    open_folder,
+)
 
 
 @pytest.mark.parametrize(
@@ -112,3 +119,9 @@ def test_what_a_storage_says_is_repeated_without_secrets(said, monkeypatch):
     assert "hunter2" not in str(caught.value)
     assert "host" in str(caught.value)
     assert not isinstance(caught.value, RemoteMissing)
+
+
+def test_a_fifo_is_refused_at_once_and_holds_nobody(tmp_path):
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(OSError, match="not a regular file"):
+        LocalFolder(tmp_path).read("manifest.json")

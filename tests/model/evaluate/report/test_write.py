@@ -49,6 +49,22 @@ def test_an_empty_table_is_an_empty_file_and_nan_is_refused(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == b""
     write_csv(tmp_path / "b.csv", [{"x": 1, "y": None}, {"x": 'say "a, b"', "y": 0.5}])
     assert (tmp_path / "b.csv").read_text() == 'x,y\n1,\n"say ""a, b""",0.5\n'
+    labels = ["=1+1", "+cmd", "-a", "@x", "\t=1", "-2.5", "+1e3", "x\r=1"]
+    write_csv(tmp_path / "d.csv", [{"=x": label, "y": -0.5} for label in labels])
+    lines = (tmp_path / "d.csv").read_text().splitlines()
+    assert lines[0] == "'=x,y"
+    cells = [line.split(",") for line in lines[1:]]
+    assert [cell[0] for cell in cells] == [
+        "'=1+1",
+        "'+cmd",
+        "'-a",
+        "'@x",
+        "'\t=1",
+        "-2.5",
+        "+1e3",
+        "x =1",
+    ]
+    assert {cell[1] for cell in cells} == {"-0.5"}
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "c.json", {"x": float(np.nan)})
     assert not (tmp_path / "c.json").exists()
