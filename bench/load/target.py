@@ -48,7 +48,8 @@ def target(arguments: argparse.Namespace, *flags: str) -> Iterator[Target]:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         yield Target(Door(arguments.url, headers=headers), arguments.pid)
         return
-    wanted = [f"--{flag}" for flag in arguments.serve]
+    # All calls come from one address, which would get its share of the places only.
+    wanted = ["--max-caller-share=1", *(f"--{flag}" for flag in arguments.serve)]
     with LocalServer(*flags, *wanted) as server:
         yield Target(Door(server.url), server.pid)
     check_stopped(server)

@@ -1,8 +1,10 @@
 """ASGI application factory: settings and engine -> FastAPI app."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -11,13 +13,16 @@ from server import __version__
 from server.api import openapi
 from server.api.access import Keys
 from server.api.clip_request import clip_spool
+from server.api.event_feed import EventFeed
 from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
 from server.api.routes import backpack, features, health, models, oip, predictions
 from server.api.routes import jobs as job_routes
+from server.api.uploads.watch import SpoolWatch
 from server.engine.engine import Engine
 from server.jobs.service import Jobs
 from server.playground import page
+from server.scheduling.shares import Shares
 from server.schemas.metadata import Limits
 from server.settings.settings import Settings
 
@@ -54,16 +59,21 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(lambda: spool.directory.path)  # sweeps those of killed servers
+        watch = SpoolWatch(spool.directory, partial(engine.life.report, "spool"))
+        await watch.check()  # makes the spool, and sweeps those of killed servers
         # The engine starts in the background: /livez responds, /readyz is "starting" meanwhile.
         await jobs.start()
+        with contextlib.suppress(OSError):  # without its folder no job is accepted
+            await asyncio.to_thread(intake.directory.sweep)
         starting = asyncio.create_task(engine.start())
+        watching = asyncio.create_task(watch.run())
         try:
             yield
         finally:
             await jobs.stop()  # requeues running jobs, while the engine still runs
             starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            watching.cancel()
+            await asyncio.gather(starting, watching, return_exceptions=True)
             await engine.stop()
             intake.directory.remove()
             spool.directory.remove()
@@ -83,6 +93,12 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.state.spool = spool
     app.state.jobs = jobs
     app.state.intake = intake
+    app.state.feed = EventFeed(
+        jobs.store,
+        jobs.news,
+        places=Shares(settings.max_event_streams, settings.max_caller_share),
+        is_open=lambda: jobs.is_open,
+    )
     install_handlers(app, limits)
     for router in ROUTERS:
         app.include_router(router)

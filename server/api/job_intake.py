@@ -46,7 +46,10 @@ from server.jobs.ssrf_safe_client import UrlRefused
 from server.schemas.options import PredictOptions, PredictParameters
 
 KEY_LEASE_S = 15.0
-"""Lease of an idempotency key while its body is received, renewed three times as often."""
+"""Lease of an idempotency key while its body is received."""
+
+RENEWALS = 3
+"""How often it is renewed within its length."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -124,7 +127,7 @@ class Intake:
 
     async def _renew(self, caller: str, key: str) -> None:
         while True:
-            await asyncio.sleep(KEY_LEASE_S / 3)
+            await asyncio.sleep(KEY_LEASE_S / RENEWALS)
             with contextlib.suppress(JobsUnavailable):
                 await asyncio.to_thread(
                     self._jobs.keys.renew, caller, key, now_s=time.time(), hold_s=KEY_LEASE_S

@@ -1,12 +1,7 @@
-"""Server-sent events: progress of a synchronous request, and a job's stored events from any point.
-
-A job's events are in the store, so that a client can resume their stream on another server.
-"""
+"""Server-sent events: progress of a synchronous request."""
 
 import asyncio
-import json
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
@@ -14,14 +9,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from server.errors import CallerGone
-from server.jobs.store import JobStore
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_S = 15.0
 """Interval of keep-alive comments on an idle connection, which a proxy might close otherwise."""
-
-POLL_S = 0.5
-"""Interval of looking for new events of a job."""
 
 _END = b""
 
@@ -103,44 +94,6 @@ class EventStream(Response):
     async def _begin(self, send: Send) -> None:
         start = {"status": self.status_code, "headers": self.raw_headers}
         await send({"type": "http.response.start", **start})
-
-
-async def stream_job_events(
-    store: JobStore,
-    job_id: str,
-    *,
-    after: int,
-    is_open: Callable[[], bool],
-    heartbeat_s: float = HEARTBEAT_S,
-) -> AsyncIterator[bytes]:
-    """Yields events in wire format until the job has ended or the server drains.
-
-    Args:
-        store: holds the events.
-        job_id: job that they belong to.
-        after: number of the last event that the client has received; 0: none.
-        is_open: whether to wait for further events.
-        heartbeat_s: longest time without output.
-    """
-    sent_s = time.monotonic()
-    while True:
-        # Read before the events: an end between the two reads is seen in the next round.
-        job = await asyncio.to_thread(store.get, job_id)
-        events = await asyncio.to_thread(store.events, job_id, after=after)
-        for event in events:
-            text = json.dumps(event.data)
-            yield format_sse_event(event=event.name, data_str=text, id=str(event.seq))
-            after, sent_s = event.seq, time.monotonic()
-            if event.is_last:
-                return
-        if events:
-            continue
-        if job is None or not job.is_live or not is_open():
-            return
-        if time.monotonic() - sent_s >= heartbeat_s:
-            sent_s = time.monotonic()
-            yield KEEPALIVE_COMMENT
-        await asyncio.sleep(POLL_S)
 
 
 async def _write(send: Send, chunk: bytes, *, more: bool = True) -> None:

@@ -183,7 +183,8 @@ class Engine:
     def checks(self) -> dict[str, str]:
         """The checks behind readiness, each as a word that may be shown to any caller."""
         canary = "ok" if self.life.is_healthy else "missing"
-        return {"state": self.life.state, "canary": canary, "reload": self._reloader.result}
+        own = {"state": self.life.state, "canary": canary, "reload": self._reloader.result}
+        return own | self.life.parts
 
     @contextmanager
     def admit(self, caller: str = "") -> Iterator[None]:
@@ -204,7 +205,7 @@ class Engine:
         metrics = self.telemetry.metrics
         metrics.read(metrics.inflight, lambda: self.admission.requests)
         metrics.read(metrics.queued_windows, lambda: self.admission.windows)
-        metrics.read(metrics.ready, lambda: self.life.state == "ready" and self.life.is_healthy)
+        metrics.read(metrics.ready, lambda: self.life.is_ready)
         metrics.read_memory(self.settings.device)
 
     async def predict(

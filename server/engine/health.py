@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from server.errors import Draining, NotReady, Unhealthy
+from server.errors import Draining, NotReady, StorageUnavailable, Unhealthy
 from server.scheduling.out_of_memory import is_device_error
 from server.telemetry.metrics import Metrics
 
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 CANARY = Path(__file__).with_name("canary.mp4")
 """The probe's clip: one second of moving bars."""
+
+VITAL = ("spool",)
+"""Parts without which no clip is answered: if one is ill, the server is not ready."""
 
 MAX_FAILURES = 2
 RETRY_S = 1.0
@@ -39,12 +42,33 @@ class Lifecycle:
         state: "leaving" still takes work, but load balancers are asked to send none.
         failure: why it is broken.
         is_healthy: the last probes did not fail.
+        parts: what a caller's request needs beside the model -> "ok" or what is wrong, in words
+            that may be shown to any caller.
     """
 
     def __init__(self) -> None:
         self.state: State = "starting"
         self.failure: BaseException | None = None
         self.is_healthy = True
+        self.parts: dict[str, str] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether `require_ready` passes."""
+        return self.state == "ready" and self.is_healthy and not self._ill
+
+    @property
+    def _ill(self) -> list[str]:
+        found = {part: self.parts.get(part, "ok") for part in VITAL}
+        return [f"{part}: {state}" for part, state in found.items() if state != "ok"]
+
+    def report(self, part: str, state: str) -> None:
+        """Notes the state of a part, and logs a change of it."""
+        before = self.parts.get(part, "ok")
+        self.parts[part] = state
+        if state != before:
+            level = logging.INFO if state == "ok" else logging.ERROR
+            logger.log(level, "%s: %s", part, state)
 
     def start(self) -> bool:
         """Becomes ready, unless it was stopped while starting; returns whether it is ready."""
@@ -71,11 +95,14 @@ class Lifecycle:
 
         Raises:
             Draining: leaving.
+            StorageUnavailable: a part that every clip needs does not work.
             NotReady, Unhealthy, Draining: as `require_open` does.
         """
         if self.state == "leaving":
             raise Draining("the server is about to stop")
         self.require_open()
+        if self._ill:
+            raise StorageUnavailable(", ".join(self._ill))
 
     def require_open(self) -> None:
         """Checks whether new work is taken.

@@ -12,6 +12,7 @@ from server.errors import JobsUnavailable, NotFound
 from server.jobs.database import Database
 from server.jobs.files import JobFiles
 from server.jobs.idempotency import IdempotencyKeys
+from server.jobs.news import read_news
 from server.jobs.records import Job, State
 from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
@@ -44,6 +45,7 @@ class Jobs:
         settings: of the engine.
         store: holds the jobs.
         keys: holds idempotency keys.
+        news: reads what is new about each of many jobs.
         files: holds inputs and results.
         client: sends webhooks; None without a webhook secret.
     """
@@ -65,6 +67,7 @@ class Jobs:
         )
         self.store = JobStore(self._database)
         self.keys = IdempotencyKeys(self._database)
+        self.news = partial(read_news, self._database)
         self.files = JobFiles(settings.state_dir)
         self.client: SsrfSafeClient | None = None
         self._sender: WebhookSender | None = None

@@ -3,7 +3,10 @@
 import json
 import logging
 import sys
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -39,6 +42,42 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class TracebackLimit(logging.Filter):
+    """Lets one traceback of a kind through in a while, and says how many were left out since.
+
+    A fault that comes thousands of times in a second, such as a lack of descriptors at the accept
+    loop, must not fill the disk with its log. Kinds are told apart by logger, exception and line.
+    """
+
+    def __init__(
+        self, every_s: float = 10.0, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._every_s, self._clock = every_s, clock
+        self._next: dict[object, float] = {}
+        self._left_out: Counter[object] = Counter()
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether the line is written; lines without a traceback always are."""
+        if not record.exc_info or record.exc_info[0] is None:
+            return True
+        cls, _, traceback = record.exc_info
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        line = traceback and (traceback.tb_frame.f_code, traceback.tb_lineno)
+        kind = record.name, cls, line
+        with self._lock:
+            now_s = self._clock()
+            if now_s < self._next.get(kind, now_s):
+                self._left_out[kind] += 1
+                return False
+            self._next[kind] = now_s + self._every_s
+            if left_out := self._left_out.pop(kind, 0):
+                record.left_out = left_out
+        return True
+
+
 def current_request() -> str:
     """Returns the id of the current request."""
     return request_id.get() or "unknown"
@@ -55,6 +94,7 @@ def configure(level: str) -> None:
     """Sends every log line to stderr as JSON; called by commands, never at import."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(TracebackLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # The middleware logs requests; uvicorn's access log would repeat them without their id.
     logging.getLogger("uvicorn.access").disabled = True

@@ -47,11 +47,19 @@ async def get_liveness() -> Health:
     response_model_exclude_none=True,
     responses={
         **answer({"status": "ready"}),
-        **problems(kinds.STARTING, kinds.UNHEALTHY, kinds.DRAINING, kinds.INVALID_FIELD),
+        **problems(
+            kinds.STARTING,
+            kinds.UNHEALTHY,
+            kinds.NO_STORAGE,
+            kinds.DRAINING,
+            kinds.INVALID_FIELD,
+        ),
     },
 )
 async def get_readiness(request: Request, verbose: Verbose = False) -> Health:
     """Readiness probe: a clip, or a synthetic canary in its place, was processed recently.
+
+    The folder of uploads can be written, too; a problem names the part that fails.
 
     With `verbose`, the response includes the checks and the result of the last reload; each check
     is also a metric, which is available while the server is not ready.

@@ -9,9 +9,11 @@ from fastapi.responses import StreamingResponse
 
 from server import problem_types as kinds
 from server.api import sse as events
+from server.api.event_feed import EventFeed, FeedResponse
 from server.api.job_intake import Intake, caller_of
 from server.api.negotiation import Preference, accepted
 from server.api.openapi import JSON, problems
+from server.api.uploads.receive import holder_of
 from server.errors import JobNotFinished, ResultExpired
 from server.jobs.records import Job
 from server.jobs.serialize import CURSOR, body_of, cursor_text, parse_cursor, path_of
@@ -103,7 +105,7 @@ async def get_job(job_id: str, request: Request) -> Response:
             "description": "`progress`, then `completed`, `error` or `canceled`.",
             "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}, "example": JOB_EVENTS}},
         },
-        **problems(*FOR_JOBS, kinds.NOT_ACCEPTABLE),
+        **problems(*FOR_JOBS, kinds.NOT_ACCEPTABLE, kinds.QUEUE_FULL),
     },
 )
 async def get_job_events(
@@ -113,15 +115,10 @@ async def get_job_events(
 ) -> Response:
     """Streams a job's events: those after `Last-Event-ID`, then new ones as they happen."""
     accepted(request, (events.MEDIA_TYPE,))
-    jobs = jobs_of(request)
-    job = await jobs.find(job_id, caller_of(request))
-    return StreamingResponse(
-        events.stream_job_events(
-            jobs.store, job.id, after=last_event_id, is_open=lambda: jobs.is_open
-        ),
-        media_type=events.MEDIA_TYPE,
-        headers={"X-Accel-Buffering": "no"},
-    )
+    feed: EventFeed = request.app.state.feed
+    feed.check_room(reader := holder_of(request))  # before the store is asked
+    job = await jobs_of(request).find(job_id, caller_of(request))
+    return FeedResponse(feed, reader, job, after=last_event_id)
 
 
 @router.get(

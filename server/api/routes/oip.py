@@ -41,7 +41,10 @@ async def get_live() -> schemas.Live:
 @router.get(
     "/health/ready",
     operation_id="oip_server_ready",
-    responses={**answer({"ready": True}), **failures(kinds.STARTING, kinds.DRAINING)},
+    responses={
+        **answer({"ready": True}),
+        **failures(kinds.STARTING, kinds.DRAINING, kinds.UNHEALTHY, kinds.NO_STORAGE),
+    },
 )
 async def get_ready(request: Request) -> schemas.Ready:
     """Readiness probe: the server accepts clips."""

@@ -106,11 +106,8 @@ class SpoolDirectory:
     def check(self) -> str:
         """Writes what an upload would write; returns "ok" or what is wrong, as `fault_of` says."""
         try:
-            probe = self.path / f"check-{uuid4().hex}"
-            try:
-                probe.write_bytes(bytes(FLUSH_BYTES))
-            finally:
-                probe.unlink(missing_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as probe:  # has no name, or loses it at once
+                probe.write(bytes(FLUSH_BYTES))
         except OSError as error:
             return fault_of(error)
         return "ok"

@@ -3,11 +3,14 @@ import time
 
 import pytest
 
+from server.api.uploads.spool import PREFIX, SpoolDirectory
+from server.jobs.idempotency import IdempotencyKeys
 from tests.server.conftest import assert_problem
 from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.jobs.test_webhooks import SECRET
 from tests.server.support.fakes import clip
-from tests.support.waiting import PATIENCE_S
+from tests.server.support.open_upload import OpenUpload
+from tests.support.waiting import PATIENCE_S, wait_for
 
 
 @pytest.fixture
@@ -39,6 +42,38 @@ def test_a_key_that_is_being_received_is_told_so(served):
     assert_problem(submit(served, idempotency_key="k"), 409, "idempotency-in-progress")
     keys.release("", "k")
     assert submit(served, idempotency_key="k").status_code == 202
+
+
+def test_a_key_is_held_by_a_short_lease_as_long_as_the_body_comes(served, monkeypatch):
+    monkeypatch.setattr("server.api.job_intake.KEY_LEASE_S", 6.0)
+    held, renew = [], IdempotencyKeys.renew
+
+    def note(self, caller, key, *, now_s, hold_s):
+        held.append(now_s + hold_s - time.time())
+        renew(self, caller, key, now_s=now_s, hold_s=hold_s)
+
+    monkeypatch.setattr(IdempotencyKeys, "renew", note)
+    monkeypatch.setattr("server.api.job_intake.RENEWALS", 600)
+    upload = OpenUpload(served, headers={"prefer": "respond-async", "idempotency-key": "k"})
+    upload.send(b"clip ")
+    wait_for(lambda: len(held) >= 3)
+    assert max(held) <= 6.0  # a killed server holds it no longer
+    assert_problem(submit(served, idempotency_key="k"), 409, "idempotency-in-progress")
+    upload.hang_up()
+    assert submit(served, idempotency_key="k").status_code == 202
+
+
+def test_what_a_killed_server_was_receiving_goes_at_the_next_start(serve_jobs, tmp_path):
+    spool, incoming = tmp_path / "spool", tmp_path / "state" / "incoming"
+    living = SpoolDirectory(incoming)
+    left = [folder / f"{PREFIX}killed" / "clip" for folder in (spool, incoming)]
+    for path in (*left, living.path / "clip"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+    serve_jobs(state_dir=tmp_path / "state")
+    assert not any(path.parent.exists() for path in left)
+    assert (living.path / "clip").exists()
+    living.remove()
 
 
 @pytest.mark.parametrize("key", ["", "with blank", "x" * 256])

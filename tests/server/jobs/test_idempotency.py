@@ -55,3 +55,26 @@ def test_of_many_at_once_one_holds_the_key(database):
 
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(reserve, range(16))) == 1
+
+
+def test_a_lease_that_is_renewed_holds_the_key(database):
+    keys, store = IdempotencyKeys(database), JobStore(database)
+    keys.reserve("me", "k", now_s=0.0, hold_s=9.0)
+    keys.renew("me", "k", now_s=8.0, hold_s=9.0)
+    with pytest.raises(KeyInProgress):
+        keys.reserve("me", "k", now_s=16.0, hold_s=9.0)
+    job = store.add(new_job(), now_s=16.0, key="k", body_sha256="b")
+    keys.renew("me", "k", now_s=16.0, hold_s=9.0)  # too late: changes nothing
+    assert keys.reserve("me", "k", now_s=17.0, hold_s=9.0) == EarlierUse(job.id, "b")
+
+
+def test_of_two_requests_whose_lease_ran_out_one_gets_the_key(database):
+    keys, store = IdempotencyKeys(database), JobStore(database)
+    keys.reserve("me", "k", now_s=0.0, hold_s=9.0)
+    assert keys.reserve("me", "k", now_s=10.0, hold_s=9.0) is None
+    first = store.add(new_job(), now_s=11.0, key="k", body_sha256="b")
+    late = new_job()
+    with pytest.raises(KeyInProgress):
+        store.add(late, now_s=12.0, key="k", body_sha256="b")
+    assert store.get(late.id) is None
+    assert keys.reserve("me", "k", now_s=13.0, hold_s=9.0) == EarlierUse(first.id, "b")

@@ -9,7 +9,7 @@ from tests.support.waiting import PATIENCE_S
 
 
 class OpenUpload:
-    """A POST to an app in process, sent as the test goes.
+    """A request to an app in process, sent as the test goes.
 
     Attributes:
         sent: messages of the response so far.
@@ -19,6 +19,7 @@ class OpenUpload:
         self,
         served: Any,
         *,
+        method: str = "POST",
         path: str = "/v1/predictions",
         headers: Mapping[str, str] | None = None,
         address: str = "127.0.0.1",
@@ -29,7 +30,7 @@ class OpenUpload:
         named = {"content-type": "video/mp4", **(headers or {})}
         scope = {
             "type": "http",
-            "method": "POST",
+            "method": method,
             "path": path,
             "query_string": b"",
             "client": (address, 1),

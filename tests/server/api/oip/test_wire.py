@@ -1,3 +1,4 @@
+import errno
 import json
 
 import numpy as np
@@ -78,3 +79,15 @@ def test_binary_data_of_another_size_than_said_is_refused(served, after, length,
 
 def test_bytes_that_no_tensor_asked_for_are_refused(served):
     assert_failure(infer_binary(served, {"inputs": [features()]}, b"abcdef"), 422, "6 bytes")
+
+
+def test_a_clip_in_json_on_a_full_disk_is_asked_for_again(served, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/clip")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", fail)
+    refused = infer(served, video())
+    assert_failure(refused, 503, "full")
+    assert int(refused.headers["retry-after"]) >= 1
+    monkeypatch.undo()
+    assert infer(served, video()).status_code == 200

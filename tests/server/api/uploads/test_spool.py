@@ -118,6 +118,7 @@ def test_what_cannot_be_written_is_refused_by_what_is_wrong(tmp_path, monkeypatc
         asyncio.run(write())
     assert "secret" not in str(caught.value)
     monkeypatch.setattr("pathlib.Path.open", fail)
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
     assert folder.check() == FAULTS[number]
     with pytest.raises(StorageUnavailable, match=FAULTS[number]):
         SpoolFile(folder)
