@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-
-from tests.server.support.in_process import AppTransport
+from typing import Any
 
 TICK_S = 0.002
 IDLE_S = 0.15
@@ -47,8 +46,12 @@ class Reading:
 
 
 @contextmanager
-def probing(transport: AppTransport) -> Iterator[Reading]:
-    """Watches the app's loop and the process during the block; read the result after it."""
+def probing(transport: Any) -> Iterator[Reading]:
+    """Watches a loop and the process during the block; read the result after it.
+
+    Args:
+        transport: an `AppTransport`, or what runs coroutines on the loop by its `run`.
+    """
     reading, gaps = Reading(), [0.0]
 
     async def tick() -> None:
