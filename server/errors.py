@@ -78,6 +78,22 @@ class Unauthenticated(ServerError, problem=kinds.UNAUTHENTICATED):
     """The API key is missing or wrong."""
 
 
+class CrossSite(ServerError, problem=kinds.CROSS_SITE):
+    """A page of another site sent the request."""
+
+
+class WrongHost(ServerError, problem=kinds.WRONG_HOST):
+    """The `Host` header names no host that the server answers to."""
+
+
+class UriTooLong(ServerError, problem=kinds.URI_TOO_LONG):
+    """The path or the query is longer than its limit."""
+
+
+class HeadersTooLarge(ServerError, problem=kinds.HEADERS_TOO_LARGE):
+    """The headers are more, or larger, than their limits."""
+
+
 class NotFound(ServerError, problem=kinds.NOT_FOUND):
     """Something named in the path does not exist."""
 

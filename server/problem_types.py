@@ -24,6 +24,7 @@ class ProblemType:
 
 MALFORMED = ProblemType(400, "malformed-request", "The request cannot be read.")
 UNAUTHENTICATED = ProblemType(401, "unauthenticated", "A valid API key is needed.")
+CROSS_SITE = ProblemType(403, "cross-site", "Pages of other sites may not use this server.")
 NOT_FOUND = ProblemType(404, "not-found", "There is nothing here.")
 METHOD_NOT_ALLOWED = ProblemType(405, "method-not-allowed", "This path does not take this method.")
 NOT_ACCEPTABLE = ProblemType(406, "not-acceptable", "No content type of the answer is accepted.")
@@ -38,9 +39,11 @@ TOO_LARGE = ProblemType(
     "The body is larger than the limit.",
     limits=("max_upload_bytes",),
 )
+URI_TOO_LONG = ProblemType(414, "uri-too-long", "The path or the query is too long.")
 UNSUPPORTED = ProblemType(
     415, "unsupported-media", "The body is of a type the server does not read."
 )
+WRONG_HOST = ProblemType(421, "wrong-host", "This server does not answer to that name.")
 INVALID_FIELD = ProblemType(422, "invalid-field", "A field of the request is wrong.")
 UNDECODABLE = ProblemType(
     422, "undecodable-video", "The video cannot be decoded.", limits=("decode_cpu_s",)
@@ -91,6 +94,7 @@ QUEUE_FULL = ProblemType(
 RATE_LIMITED = ProblemType(
     429, "rate-limited", "You ask more often than you may.", is_retryable=True
 )
+HEADERS_TOO_LARGE = ProblemType(431, "headers-too-large", "The headers are too many or too large.")
 CALLER_GONE = ProblemType(499, "caller-gone", "The caller hung up.")
 INTERNAL = ProblemType(500, "internal", "The server failed; the fault is ours.")
 STARTING = ProblemType(503, "starting", "The server is not ready yet.", is_retryable=True)

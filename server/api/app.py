@@ -8,6 +8,7 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from server import __version__
 from server.api import openapi
@@ -53,7 +54,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     engine = engine or Engine.from_settings(settings)
     spool = clip_spool(engine)
     limits = Limits.of(settings).model_dump()
-    keys = Keys(lambda: settings.keys)
+    keys = Keys(lambda: settings.keys, settings.check_keys)
     jobs = Jobs(engine, limits)
     intake = Intake(engine, jobs)
 
@@ -108,5 +109,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.add_middleware(
         GatewayMiddleware, settings=settings, keys=keys, limits=limits, telemetry=engine.telemetry
     )
+    if settings.proxies:  # outside the gateway, which counts by address
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.proxies)
     openapi.install(app, has_key=settings.has_keys)
     return app

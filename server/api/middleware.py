@@ -4,6 +4,7 @@ Plain ASGI around the whole app, so that it also covers the framework's own resp
 endpoints read the body and detect a client's disconnect themselves.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -23,8 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extract.errors import ExtractError
 from model.errors import ModelError
-from server.api.access import Keys, RateLimiter, rate_limit_key
+from server.api.access import GuessLimiter, Keys, RateLimiter, rate_limit_key
 from server.api.negotiation import parse_length, preference_of
+from server.api.request_head import Hosts, check_size
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest, ServerError
 from server.problem_types import BY_STATUS, CALLER_GONE, DRAINING, INTERNAL, ProblemType
 from server.schemas.options import field_errors
@@ -106,6 +108,8 @@ class GatewayMiddleware:
         self._max_job_bytes = settings.job_max_upload_bytes
         self._keys = keys
         self._rate_limiter = RateLimiter(settings.rate_limit)
+        self._guesses = GuessLimiter(settings.key_guess_limit)
+        self._hosts = Hosts(settings)
         self._open = OPEN_PATHS | ({"/metrics"} if settings.open_metrics else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -127,7 +131,8 @@ class GatewayMiddleware:
                 self._check(scope, headers)
                 if method == "HEAD":  # supported wherever GET is
                     scope = {**scope, "method": "GET"}
-                    await self._app(scope, receive, _without_body(sender))
+                    head = _HeadOnly(receive, sender)
+                    await self._app(scope, head.receive, head.send)
                 else:
                     await self._app(scope, receive, sender)
             except Exception as error:
@@ -144,12 +149,15 @@ class GatewayMiddleware:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         """Runs the checks that do not need the body."""
+        check_size(scope)
+        self._hosts.check(scope, headers)
         path = scope["path"]
         if path not in self._open and not path.startswith(OPEN_FOLDERS):
             caller = self._keys.caller(headers)
             address = rate_limit_key((scope.get("client") or ("",))[0])
             # Before the key check, so that guesses of keys are limited too.
             self._rate_limiter.check(f"key {caller}" if caller else f"address {address}")
+            self._guesses.check(address, caller, is_guess=self._keys.is_guess(headers))
             self._keys.require(caller)
             if caller:
                 logs.note(key=caller)
@@ -197,15 +205,37 @@ def _without_slash(path: str) -> str:
     return path.removesuffix("/") or "/"
 
 
-def _without_body(send: Send) -> Send:
-    """Passes a response on without its body (RFC 9110, section 9.3.2)."""
+class _HeadOnly:
+    """Passes a response on without its body (RFC 9110, section 9.3.2).
 
-    async def send_head(message: Message) -> None:
+    A stream, which declares no length, ends with its headers: to the app the client hangs up.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._has_ended = asyncio.Event()
+
+    async def receive(self) -> Message:
+        message = asyncio.ensure_future(self._receive())
+        ended = asyncio.ensure_future(self._has_ended.wait())
+        try:
+            await asyncio.wait({message, ended}, return_when=asyncio.FIRST_COMPLETED)
+            return {"type": "http.disconnect"} if self._has_ended.is_set() else message.result()
+        finally:
+            message.cancel()
+            ended.cancel()
+
+    async def send(self, message: Message) -> None:
+        if self._has_ended.is_set():
+            return
         if message["type"] == "http.response.body":
             message = {**message, "body": b""}
-        await send(message)
-
-    return send_head
+        await self._send(message)
+        if message["type"] == "http.response.start" and "content-length" not in Headers(
+            raw=message["headers"]
+        ):
+            self._has_ended.set()
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def respond(problem: Problem, path: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -19,8 +19,12 @@ from server.schemas.problems import MEDIA_TYPE, Problem
 ANYWHERE = (
     kinds.MALFORMED,
     kinds.UNAUTHENTICATED,
+    kinds.CROSS_SITE,
     kinds.TOO_LARGE,
+    kinds.URI_TOO_LONG,
+    kinds.WRONG_HOST,
     kinds.RATE_LIMITED,
+    kinds.HEADERS_TOO_LARGE,
     kinds.INTERNAL,
 )
 """Problems of every endpoint."""

@@ -12,6 +12,7 @@ import uvicorn
 from prometheus_client import start_http_server
 
 from server.api.app import create_app
+from server.api.protocol import HttpProtocol
 from server.engine.engine import Engine
 from server.settings.settings import Settings
 
@@ -89,6 +90,9 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
             create_app(settings, engine),
             host=settings.host,
             port=settings.port,
+            http=HttpProtocol,
+            ws="none",
+            proxy_headers=False,  # the app reads them, from the proxies of the settings
             log_config=None,
             access_log=False,
             server_header=False,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -19,6 +20,8 @@ from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
 from server.jobs.webhooks import WebhookOutbox, WebhookSender
 from server.jobs.worker import POLL_S, JobWorker
+
+_JOB_ID = re.compile("[0-9a-f]{32}")
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +123,7 @@ class Jobs:
         Raises:
             NotFound: there is none, or it is another caller's.
         """
+        _require_id(job_id)
         return _found(await asyncio.to_thread(self.store.get, job_id, caller))
 
     async def cancel(self, job_id: str, caller: str) -> Job:
@@ -128,6 +132,7 @@ class Jobs:
         Raises:
             NotFound: there is none, or it is another caller's.
         """
+        _require_id(job_id)
         cancel = self.store.cancel
         job = _found(await asyncio.to_thread(cancel, job_id, caller, now_s=time.time()))
         if job.state == "canceled":
@@ -176,6 +181,12 @@ class Jobs:
         )
         if swept:
             logger.info("removed %d files that killed servers had left", swept)
+
+
+def _require_id(job_id: str) -> None:
+    """No other text reaches the database: PostgreSQL takes no NUL."""
+    if not _JOB_ID.fullmatch(job_id):
+        raise NotFound("there is no such job: an id has 32 hexadecimal digits")
 
 
 def _found(job: Job | None) -> Job:

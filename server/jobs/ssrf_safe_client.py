@@ -81,6 +81,7 @@ class SsrfSafeClient:
         """
         try:
             parsed = httpx.URL(url)
+            _ = parsed.host, parsed.port  # an international name is decoded here, and may be none
         except (httpx.InvalidURL, ValueError) as error:
             raise UrlRefused("it is not a URL") from error
         if len(url) > MAX_URL_CHARS:

@@ -4,18 +4,26 @@ import base64
 import binascii
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from limits import RateLimitItem, parse_many
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+MIN_KEY_CHARS = 16
+"""Shortest API key where other machines can reach the server: it has to stand guessing."""
+
+_HOST_NAME = re.compile(r"\*|(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]*:[0-9a-f:.]*")
 _KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def check_keys(keys: Mapping[str, str]) -> None:
+def check_keys(keys: Mapping[str, str], *, min_chars: int = 1) -> None:
     """Raises unless every name can be logged and every key is a distinct printable string.
+
+    Args:
+        keys: name -> key.
+        min_chars: length of the shortest key allowed.
 
     Raises:
         ValueError: which key is wrong, by its name.
@@ -25,6 +33,12 @@ def check_keys(keys: Mapping[str, str]) -> None:
             raise ValueError("a key's name has 1 to 64 letters, digits, dots, dashes, underscores")
         if not key or key != key.strip() or not key.isprintable():
             raise ValueError(f"the API key {name!r} is empty or has blanks at its ends")
+        if len(key) < min_chars:
+            raise ValueError(
+                f"the API key {name!r} has {len(key)} characters; other machines can reach the "
+                f"server, so give at least {min_chars}, such as those of "
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
     if len(set(keys.values())) < len(keys):
         raise ValueError("two API keys are the same; each name needs a key of its own")
 
@@ -62,6 +76,41 @@ def parse_rate(text: str) -> list[RateLimitItem]:
         return parse_many(text)
     except ValueError as error:
         raise ValueError(f"expected a rate limit such as 60/minute, got {text!r}") from error
+
+
+def split_names(text: str | None) -> list[str]:
+    """Returns the entries of a list separated by commas, in lower case."""
+    return [name.strip().lower() for name in (text or "").split(",") if name.strip()]
+
+
+def check_hosts(names: Iterable[str]) -> None:
+    """Raises unless every name is one of a host, without scheme and port.
+
+    Raises:
+        ValueError: which is not.
+    """
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(
+                f"allowed_hosts: expected names such as api.example.org, *.example.org or *, "
+                f"without scheme and port, got {name!r}"
+            )
+
+
+def check_proxies(entries: Iterable[str]) -> None:
+    """Raises unless every entry is an address or a network.
+
+    Raises:
+        ValueError: which is not.
+    """
+    for entry in entries:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            raise ValueError(
+                "trusted_proxies: expected addresses or networks such as 127.0.0.1 or "
+                f"10.0.0.0/8, got {entry!r}"
+            ) from error
 
 
 def parse_database(address: str) -> URL:

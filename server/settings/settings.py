@@ -1,13 +1,23 @@
 """Server settings: `EGOPACK_*` variables or flags, never a hyper-parameter."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from server.settings.checks import check_keys, is_loopback, parse_rate, read_keys
+from server.settings.checks import (
+    MIN_KEY_CHARS,
+    check_hosts,
+    check_keys,
+    check_proxies,
+    is_loopback,
+    parse_rate,
+    read_keys,
+    split_names,
+)
 from server.settings.cluster import ClusterSettings
 from weights import SHIPPED_BUNDLE
 from weights.published.catalogue import DOWNLOADS
@@ -62,6 +72,13 @@ class Settings(ClusterSettings):
     """File of API keys, one a line: a name, a blank, the key."""
     rate_limit: str | None = None
     """Rate limit of one API key, or without keys of one address, such as `60/minute`."""
+    key_guess_limit: str = "30/minute"
+    """Rate limit of wrong API keys from one address; empty: none."""
+    allowed_hosts: str | None = None
+    """Names in `Host` that are answered besides loopback and `host`, separated by commas, such as
+    `api.example.org` or `*.example.org`; `*`: any. Default: any with API keys, else none."""
+    trusted_proxies: str | None = None
+    """Addresses or networks of proxies whose `X-Forwarded-For` is believed, separated by commas."""
     insecure_no_auth: bool = False
     """Listen beyond loopback without an API key."""
 
@@ -141,9 +158,13 @@ class Settings(ClusterSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        check_keys(self.keys)
+        self.check_keys(self.keys)
         if self.rate_limit is not None:
             parse_rate(self.rate_limit)
+        if self.key_guess_limit:
+            parse_rate(self.key_guess_limit)
+        check_hosts(self.allowed_names)
+        check_proxies(self.proxies)
         if self.max_spool_mb < self.max_upload_mb:
             raise ValueError("max_spool_mb is smaller than max_upload_mb: no clip could come in")
         if not (is_loopback(self.host) or self.has_keys or self.insecure_no_auth):
@@ -152,6 +173,24 @@ class Settings(ClusterSettings):
                 "or say --insecure-no-auth if something in front checks callers"
             )
         return self
+
+    def check_keys(self, keys: Mapping[str, str]) -> None:
+        """Raises unless every key can be one of this server, short ones only on loopback.
+
+        Raises:
+            ValueError: which key is wrong, by its name.
+        """
+        check_keys(keys, min_chars=1 if is_loopback(self.host) else MIN_KEY_CHARS)
+
+    @property
+    def allowed_names(self) -> list[str]:
+        """The names of `allowed_hosts`, in lower case."""
+        return split_names(self.allowed_hosts)
+
+    @property
+    def proxies(self) -> list[str]:
+        """The addresses and networks of `trusted_proxies`."""
+        return split_names(self.trusted_proxies)
 
     @property
     def has_keys(self) -> bool:

@@ -54,10 +54,11 @@ def test_keys_that_are_read_again_replace_those_before_unless_they_are_wrong(tmp
 
 def test_keys_come_from_a_file_the_variable_and_the_flag(tmp_path, monkeypatch):
     path = tmp_path / "keys"
-    path.write_text("# robots\nleft  k-left\nright k-right\n\n")
-    monkeypatch.setenv("EGOPACK_API_KEYS", '{"lab": "k-lab"}')
-    settings = Settings(api_key="k", api_keys_file=path, host="0.0.0.0")
-    expected = {"left": "k-left", "right": "k-right", "lab": "k-lab", "default": "k"}
+    left, right, lab, one = (f"k-{name}-0123456789abc" for name in ("left", "right", "lab", "one"))
+    path.write_text(f"# robots\nleft  {left}\nright {right}\n\n")
+    monkeypatch.setenv("EGOPACK_API_KEYS", f'{{"lab": "{lab}"}}')
+    settings = Settings(api_key=one, api_keys_file=path, host="0.0.0.0")
+    expected = {"left": left, "right": right, "lab": lab, "default": one}
     assert settings.keys == expected
     assert not any(key in repr(settings) for key in ("k-lab", "k-left"))
 
@@ -118,3 +119,60 @@ def test_keys_are_limited_apart_probes_not_at_all_and_guesses_too(serve):
     assert get("key-b").status_code == 200
     assert [get(f"guess-{n}").status_code for n in range(3)] == [401, 401, 429]
     assert {get("", "/livez").status_code for _ in range(9)} == {200}
+
+
+def guesses(served, count, **headers):
+    found = []
+    for n in range(count):
+        asked = {"x-api-key": f"guess-{n}", **headers}
+        found.append(served.http.get("/v1/limits", headers=asked).status_code)
+    return found
+
+
+def test_guesses_of_keys_are_limited_by_default_and_a_right_one_is_not_told(serve):
+    served = serve(api_key="sesame")
+    assert guesses(served, 32) == [401] * 30 + [429] * 2
+    asked = {"x-api-key": "sesame"}
+    refused = served.http.get("/v1/limits", headers=asked)
+    assert_problem(refused, 429, "rate-limited")
+    assert served.http.get("/livez").status_code == 200
+    assert served.http.get("/v1/limits").status_code == 401  # no key is no guess
+
+
+def test_who_was_let_in_before_is_not_locked_out_by_guesses_of_others(serve):
+    served = serve(api_key="sesame", key_guess_limit="2/hour")
+    asked = {"headers": {"x-api-key": "sesame"}}
+    assert served.http.get("/v1/limits", **asked).status_code == 200
+    assert guesses(served, 3) == [401, 401, 429]
+    assert served.http.get("/v1/limits", **asked).status_code == 200
+
+
+def test_a_forged_forwarded_address_does_not_evade_the_limit(serve):
+    served = serve(api_key="sesame", key_guess_limit="2/hour")
+    found = [guesses(served, 1, **{"x-forwarded-for": f"10.0.0.{n}"})[0] for n in range(4)]
+    assert found == [401, 401, 429, 429]
+
+
+def test_a_trusted_proxy_tells_callers_apart_by_the_address_that_it_added(serve):
+    served = serve(api_key="sesame", key_guess_limit="1/hour", trusted_proxies="127.0.0.0/8")
+    for last in ("10.0.0.1", "10.0.0.2"):
+        found = [
+            guesses(served, 1, **{"x-forwarded-for": f"{forged}, {last}"})[0]
+            for forged in ("1.1.1.1", "2.2.2.2")
+        ]
+        assert found == [401, 429]
+
+
+def test_the_limit_can_be_turned_off(serve):
+    assert set(guesses(serve(api_key="sesame", key_guess_limit=""), 40)) == {401}
+
+
+def test_keys_that_are_read_again_beyond_loopback_are_as_long_as_at_the_start(tmp_path, caplog):
+    path = tmp_path / "keys"
+    path.write_text("robot " + "k" * 16)
+    settings = Settings(host="0.0.0.0", api_keys_file=path)
+    keys = Keys(lambda: settings.keys, settings.check_keys)
+    path.write_text("robot k")
+    keys.read_again()
+    assert keys.caller(Headers({"x-api-key": "k"})) is None
+    assert "at least 16" in caplog.text

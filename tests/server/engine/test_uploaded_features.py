@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pytest
 
 from tests.server.support.fakes import clip
 from tests.server.support.probe import pieces, probing
@@ -63,14 +62,14 @@ def test_the_header_of_features_is_bounded_before_it_is_parsed(served):
     assert reading.grown_bytes <= 2 * len(body), reading
 
 
-@pytest.mark.parametrize("number", [3e38, -3e38, 1e20, 1e12])
-def test_features_of_any_size_are_answered_or_refused(served, number):
+def test_features_of_any_size_are_answered_or_refused(served):
     header, tensors = features_file(served)
     del header["__metadata__"]["sha256"]
     start, end = header["features"]["data_offsets"]
-    values = np.full((end - start) // 4, number, "<f4").tobytes()
-    body = in_wire_format(header, tensors[:start] + values + tensors[end:])
-    for path in ("/v1/predictions", "/v1/backpack/search"):
-        headers = {"content-type": "application/x-safetensors"}
-        answer = served.http.post(path, content=body, headers=headers)
-        assert answer.status_code == (200 if number == 1e12 else 422), answer.text
+    headers = {"content-type": "application/x-safetensors"}
+    for number, status in ((3e38, 422), (-3e38, 422), (1e20, 422), (1e12, 200)):
+        values = np.full((end - start) // 4, number, "<f4").tobytes()
+        body = in_wire_format(header, tensors[:start] + values + tensors[end:])
+        for path in ("/v1/predictions", "/v1/backpack/search"):
+            answer = served.http.post(path, content=body, headers=headers)
+            assert answer.status_code == status, answer.text

@@ -22,7 +22,10 @@ def test_loopback_needs_no_key(host):
 def test_other_addresses_need_a_key_or_an_explicit_word(host):
     with pytest.raises(ValidationError, match="EGOPACK_API_KEY"):
         Settings(host=host)
-    assert Settings(host=host, api_key="k").host == host
+    assert Settings(host=host, api_key="k" * 16).host == host
+    for short in ("k", "k" * 15):
+        with pytest.raises(ValidationError, match="at least 16"):
+            Settings(host=host, api_key=short)
     assert Settings(host=host, insecure_no_auth=True).host == host
 
 
@@ -52,3 +55,28 @@ def test_every_setting_has_a_flag_with_a_description(capsys):
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in shown
         assert field.description
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"allowed_hosts": "https://a.example"}, "without scheme"),
+        ({"allowed_hosts": "a.example:80"}, "without scheme"),
+        ({"allowed_hosts": "a.*.example"}, "without scheme"),
+        ({"trusted_proxies": "proxy.example"}, "addresses or networks"),
+        ({"trusted_proxies": "10.0.0.1/8"}, "addresses or networks"),
+        ({"key_guess_limit": "often"}, "60/minute"),
+    ],
+)
+def test_names_of_hosts_and_proxies_are_checked_at_the_start(values, word):
+    with pytest.raises(ValidationError, match=word):
+        Settings(**values)
+
+
+def test_names_of_hosts_and_proxies_are_lists_with_commas():
+    settings = Settings(
+        allowed_hosts="A.example, *.b.example,::1", trusted_proxies="::1,10.0.0.0/8"
+    )
+    assert settings.allowed_names == ["a.example", "*.b.example", "::1"]
+    assert settings.proxies == ["::1", "10.0.0.0/8"]
+    assert (Settings().allowed_names, Settings().proxies) == ([], [])

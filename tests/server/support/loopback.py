@@ -8,12 +8,14 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from server.api.protocol import HttpProtocol
+
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
     """Serves the app from another thread; yields host and port."""
     socket_ = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, http=HttpProtocol, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket_]})
     thread.start()
     try:

@@ -155,3 +155,26 @@ def test_jobs_are_seen_with_the_key_they_were_sent_with(serve_jobs):
         assert_problem(refused, 404, "not-found")
     refused = served.http.post(job["links"]["cancel"], headers=bob)
     assert_problem(refused, 404, "not-found")
+
+
+def test_what_is_no_id_is_not_looked_up(serve_jobs, monkeypatch):
+    served = serve_jobs(job_workers=0)
+
+    def look(*_, **__):
+        raise AssertionError("it reached the store")
+
+    for name in ("get", "cancel"):
+        monkeypatch.setattr(served.transport.app.state.jobs.store, name, look)
+    for text in ("%00", "a%00b", "0" * 31 + "%00", "A" * 32, "0" * 33, "%F0%9F%98%80"):
+        for path in (f"/v1/jobs/{text}", f"/v1/jobs/{text}/events", f"/v1/jobs/{text}/result"):
+            assert_problem(served.http.get(path), 404, "not-found")
+        assert_problem(served.http.post(f"/v1/jobs/{text}/cancel"), 404, "not-found")
+
+
+def test_what_is_asked_about_a_stream_of_events_is_told_at_once(serve_jobs):
+    served = serve_jobs(job_workers=0)
+    job = submit(served).json()
+    assert job["state"] == "queued"  # its events do not end
+    head = served.http.head(job["links"]["events"])
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
