@@ -2,8 +2,10 @@
 
 ServerError
 ├── MalformedRequest, Unauthenticated, QueueFull and every other class below
-└── Unhealthy
-    └── EncoderLost
+├── Unhealthy
+│   └── EncoderLost
+└── JobsUnavailable
+    └── OutcomeUnknown
 """
 
 from extract import errors as extract_errors
@@ -161,7 +163,11 @@ class KeyReused(ServerError, problem=kinds.KEY_REUSED):
 
 
 class JobsUnavailable(ServerError, problem=kinds.NO_JOBS):
-    """The job store cannot be used."""
+    """The job store, or the folder of job files, cannot be used now."""
+
+
+class OutcomeUnknown(JobsUnavailable):
+    """The job store stopped answering while it wrote: what was sent may be stored, or not."""
 
 
 class DeadlineExceeded(ServerError, problem=kinds.DEADLINE):

@@ -1,7 +1,4 @@
-"""Job intake: a request with `Prefer: respond-async` -> a durable job.
-
-The file is written before the record, so that a kill at any moment leaves either a job or nothing.
-"""
+"""Job intake: a request with `Prefer: respond-async` -> a durable job."""
 
 import asyncio
 import hashlib
@@ -65,27 +62,21 @@ class Intake:
         self._engine.life.require_open()
         await self._check_room()
         caller, key = caller_of(request), _key_of(request)
-        async with self._reserved(caller, key) as earlier:
-            async with self._spool.receive(request, BOTH) as upload:
-                options = read_options(query, upload.options, PredictOptions)
-                await self._check(options, upload)
-                new = await self._describe(upload, options, caller)
-                body_sha256 = _body_hash(new)
-                if earlier is not None:
-                    return await self._again(earlier, body_sha256, caller)
-                self._jobs.files.adopt(upload.path, new.id)
-            try:
-                job = await asyncio.to_thread(
-                    self._jobs.store.add, new, now_s=time.time(), key=key, body_sha256=body_sha256
-                )
-            except BaseException:
-                self._jobs.files.drop_input(new.id)
-                raise
-        self._jobs.wake()
-        return job
+        async with (
+            self._reserved(caller, key) as earlier,
+            self._spool.receive(request, BOTH) as upload,
+        ):
+            options = read_options(query, upload.options, PredictOptions)
+            await self._check(options, upload)
+            new = await self._describe(upload, options, caller)
+            body_sha256 = _body_hash(new)
+            if earlier is not None:
+                return await self._again(earlier, body_sha256, caller)
+            return await self._jobs.accept(new, upload.path, key=key, body_sha256=body_sha256)
 
     async def _check_room(self) -> None:
-        count, size_bytes = await asyncio.to_thread(self._jobs.store.waiting)
+        store = self._jobs.store
+        count, size_bytes = await store.call(store.waiting)
         settings = self._settings
         if count >= settings.max_jobs or size_bytes >= settings.job_storage_bytes:
             raise QueueFull(RETRY_AFTER_S)
@@ -98,12 +89,12 @@ class Intake:
             return
         keys, hold_s = self._jobs.keys, 2 * self._settings.job_upload_timeout_s
         now_s = time.time()
-        earlier = await asyncio.to_thread(keys.reserve, caller, key, now_s=now_s, hold_s=hold_s)
+        earlier = await keys.call(keys.reserve, caller, key, now_s=now_s, hold_s=hold_s)
         try:
             yield earlier
         except BaseException:
             if earlier is None:
-                await asyncio.shield(asyncio.to_thread(keys.release, caller, key))
+                await asyncio.shield(keys.call(keys.release, caller, key))
             raise
 
     async def _check(self, options: PredictOptions, upload: Upload) -> None:
@@ -121,7 +112,9 @@ class Intake:
             check_no_track(options)
             encoder, limit_s = self._engine.predictor.encoder, self._settings.job_max_duration_s
             try:
-                await asyncio.to_thread(read_features, upload.path, encoder, max_duration_s=limit_s)
+                await self._jobs.files.call(
+                    read_features, upload.path, encoder, max_duration_s=limit_s
+                )
             except FeaturesTooLong as error:
                 raise VideoTooLong(str(error)) from error
 
@@ -133,14 +126,15 @@ class Intake:
             request=request,
             input_kind=upload.kind,
             input_bytes=upload.size_bytes,
-            input_sha256=await asyncio.to_thread(sha256_of, upload.path),
+            input_sha256=await self._jobs.files.call(sha256_of, upload.path),
             webhook_url=request.pop("webhook_url", None),  # may hold a token: never shown
         )
 
     async def _again(self, earlier: EarlierUse, body_sha256: str, caller: str) -> Job:
         if earlier.body_sha256 != body_sha256:
             raise KeyReused("send another Idempotency-Key with another body")
-        job = await asyncio.to_thread(self._jobs.store.get, earlier.job_id, caller)
+        store = self._jobs.store
+        job = await store.call(store.get, earlier.job_id, caller)
         if job is None:
             raise NotFound("the job of this Idempotency-Key was forgotten just now")
         return job

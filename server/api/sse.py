@@ -125,8 +125,8 @@ async def stream_job_events(
     sent_s = time.monotonic()
     while True:
         # Read before the events: an end between the two reads is seen in the next round.
-        job = await asyncio.to_thread(store.get, job_id)
-        events = await asyncio.to_thread(store.events, job_id, after=after)
+        job = await store.call(store.get, job_id)
+        events = await store.call(store.events, job_id, after=after)
         for event in events:
             text = json.dumps(event.data)
             yield format_sse_event(event=event.name, data_str=text, id=str(event.seq))
