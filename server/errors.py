@@ -166,7 +166,7 @@ class JobsUnavailable(ServerError, problem=kinds.NO_JOBS):
     """The job store, or the folder of job files, cannot be used now."""
 
 
-class OutcomeUnknown(JobsUnavailable):
+class OutcomeUnknown(JobsUnavailable, problem=kinds.NO_JOBS):
     """The job store stopped answering while it wrote: what was sent may be stored, or not."""
 
 
