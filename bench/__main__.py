@@ -22,6 +22,10 @@ BENCHMARKS = {
         "capacity.command",
         "how many machines a load needs, and a check of that on a real server",
     ),
+    "faults": (
+        "faults.command",
+        "faults of the machine: what callers see, what recovers, that each job ends once",
+    ),
     "ego4d-size": ("ego4d.size", "what a data set of Ego4D's size costs, step by step"),
     "reasoning": (
         "authors.reasoning",

@@ -2,8 +2,10 @@
 
 ServerError
 ├── MalformedRequest, Unauthenticated, QueueFull and every other class below
-└── Unhealthy
-    └── EncoderLost
+├── Unhealthy
+│   └── EncoderLost
+└── JobsUnavailable
+    └── OutcomeUnknown
 """
 
 import errno
@@ -192,7 +194,11 @@ class KeyReused(ServerError, problem=kinds.KEY_REUSED):
 
 
 class JobsUnavailable(ServerError, problem=kinds.NO_JOBS):
-    """The job store cannot be used."""
+    """The job store, or the folder of job files, cannot be used now."""
+
+
+class OutcomeUnknown(JobsUnavailable, problem=kinds.NO_JOBS):
+    """The job store stopped answering while it wrote: what was sent may be stored, or not."""
 
 
 class StorageUnavailable(ServerError, problem=kinds.NO_STORAGE):

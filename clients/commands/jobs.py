@@ -106,7 +106,7 @@ def _wait(client: EgoPackClient, options: Options) -> int:
 
         def show(progress: Progress) -> None:
             bar.total = progress.windows_total or None
-            bar.set_postfix_str(progress.stage)
+            bar.set_postfix_str(progress.reason or progress.stage)
             bar.update(progress.windows_done - bar.n)
 
         job = client.wait(options.job, timeout_s=options.timeout_s, on_progress=show)

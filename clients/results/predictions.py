@@ -198,11 +198,15 @@ class PredictionResult(Parsed):
 
 
 class Progress(Parsed):
-    """Progress of a request or a job; `windows_total` is 0 until it is known."""
+    """Progress of a request or a job; `windows_total` is 0 until it is known.
+
+    `reason` says why a job is `waiting`.
+    """
 
     stage: str
     windows_done: int = 0
     windows_total: int = 0
+    reason: str | None = None
 
 
 class SegmentMatches(Parsed):

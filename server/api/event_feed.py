@@ -166,7 +166,7 @@ class EventFeed:
 
     async def _older(self, job_id: str, after: int) -> list[_Line]:
         async with self._catching_up:
-            return _lines(await asyncio.to_thread(self._store.events, job_id, after=after))
+            return _lines(await self._store.call(self._store.events, job_id, after=after))
 
     async def _poll(self) -> None:
         """Asks for news of all jobs at once, as long as anybody reads."""
@@ -174,7 +174,7 @@ class EventFeed:
             await asyncio.sleep(POLL_S)
             seen = {job_id: topic.seen for job_id, topic in self._topics.items()}
             try:
-                news = await asyncio.to_thread(self._read_news, seen)
+                news = await self._store.call(self._read_news, seen)
             except JobsUnavailable as error:  # readers wait for it to come back
                 logger.warning("job events: %s", error)
                 news = {}

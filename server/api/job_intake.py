@@ -1,7 +1,4 @@
-"""Job intake: a request with `Prefer: respond-async` -> a durable job.
-
-The file is written before the record, so that a kill at any moment leaves either a job or nothing.
-"""
+"""Job intake: a request with `Prefer: respond-async` -> a durable job."""
 
 import asyncio
 import contextlib
@@ -27,7 +24,6 @@ from server.api.middleware import CALLER
 from server.api.uploads.job_room import JobRoom
 from server.api.uploads.pace import Pace
 from server.api.uploads.receive import Upload, UploadReceiver, holder_of
-from server.api.uploads.spool import storing
 from server.engine.engine import Engine
 from server.engine.uploaded_features import read_features
 from server.errors import (
@@ -90,18 +86,9 @@ class Intake:
             body_sha256 = _body_hash(new)
             if earlier is not None:
                 return await self._again(earlier, body_sha256, caller)
-            with storing():
-                self._jobs.files.adopt(upload.path, new.id)
-            try:
-                job = await asyncio.to_thread(
-                    self._jobs.store.add, new, now_s=time.time(), key=key, body_sha256=body_sha256
-                )
-            except BaseException:
-                self._jobs.files.drop_input(new.id)
-                raise
+            job = await self._jobs.accept(new, upload.path, key=key, body_sha256=body_sha256)
             self._room.settle(holder_of(request), upload.size_bytes)
-        self._jobs.wake()
-        return job
+            return job
 
     @asynccontextmanager
     async def _reserved(self, caller: str, key: str | None) -> AsyncIterator[EarlierUse | None]:
@@ -110,9 +97,7 @@ class Intake:
             yield None
             return
         keys, now_s = self._jobs.keys, time.time()
-        earlier = await asyncio.to_thread(
-            keys.reserve, caller, key, now_s=now_s, hold_s=KEY_LEASE_S
-        )
+        earlier = await keys.call(keys.reserve, caller, key, now_s=now_s, hold_s=KEY_LEASE_S)
         if earlier is not None:
             yield earlier
             return
@@ -120,7 +105,7 @@ class Intake:
         try:
             yield None
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(keys.release, caller, key))
+            await asyncio.shield(keys.call(keys.release, caller, key))
             raise
         finally:
             renewing.cancel()
@@ -129,9 +114,8 @@ class Intake:
         while True:
             await asyncio.sleep(KEY_LEASE_S / RENEWALS)
             with contextlib.suppress(JobsUnavailable):
-                await asyncio.to_thread(
-                    self._jobs.keys.renew, caller, key, now_s=time.time(), hold_s=KEY_LEASE_S
-                )
+                keys = self._jobs.keys
+                await keys.call(keys.renew, caller, key, now_s=time.time(), hold_s=KEY_LEASE_S)
 
     async def _check(self, options: PredictOptions, upload: Upload) -> None:
         """Refuses whatever can be checked before the job runs."""
@@ -148,7 +132,9 @@ class Intake:
             check_no_track(options)
             encoder, limit_s = self._engine.predictor.encoder, self._settings.job_max_duration_s
             try:
-                await asyncio.to_thread(read_features, upload.path, encoder, max_duration_s=limit_s)
+                await self._jobs.files.call(
+                    read_features, upload.path, encoder, max_duration_s=limit_s
+                )
             except FeaturesTooLong as error:
                 raise VideoTooLong(str(error)) from error
 
@@ -160,14 +146,15 @@ class Intake:
             request=request,
             input_kind=upload.kind,
             input_bytes=upload.size_bytes,
-            input_sha256=await asyncio.to_thread(sha256_of, upload.path),
+            input_sha256=await self._jobs.files.call(sha256_of, upload.path),
             webhook_url=request.pop("webhook_url", None),  # may hold a token: never shown
         )
 
     async def _again(self, earlier: EarlierUse, body_sha256: str, caller: str) -> Job:
         if earlier.body_sha256 != body_sha256:
             raise KeyReused("send another Idempotency-Key with another body")
-        job = await asyncio.to_thread(self._jobs.store.get, earlier.job_id, caller)
+        store = self._jobs.store
+        job = await store.call(store.get, earlier.job_id, caller)
         if job is None:
             raise NotFound("the job of this Idempotency-Key was forgotten just now")
         return job

@@ -18,12 +18,13 @@ from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
 from model.nodes import Bounds, cut_track
-from model.predict.outputs import Prediction
+from model.predict.outputs import Prediction, SegmentAnswer
 from model.predict.predictor import Predictor, PredictRequest
 from model.tasks import LTA
 from server.engine.request import (
     ClipFeatures,
     ClipResult,
+    PartCallback,
     Progress,
     ProgressCallback,
     Source,
@@ -65,6 +66,10 @@ class Chunk:
     overlap: int
     count: int
 
+    def own(self, prediction: Prediction) -> list[SegmentAnswer]:
+        """Returns the answers that belong to this chunk, of all to its request."""
+        return prediction.segments[self.overlap : self.overlap + self.count]
+
 
 def chunks_of(request: PredictRequest, cut: Sequence[Bounds], predictor: Predictor) -> list[Chunk]:
     """Returns the chunks of a request, in order; forecasts are made by the last one only.
@@ -103,7 +108,7 @@ def join_chunks(chunks: Sequence[Chunk], predictions: Sequence[Prediction]) -> P
     segments = [
         segment
         for chunk, prediction in zip(chunks, predictions, strict=True)
-        for segment in prediction.segments[chunk.overlap : chunk.overlap + chunk.count]
+        for segment in chunk.own(prediction)
     ]
     first, last = chunks[-1].first, predictions[-1]
     lta = last.lta
@@ -122,6 +127,7 @@ class _Run:
     options: PredictOptions
     deadline_s: float
     on_progress: ProgressCallback
+    on_part: PartCallback | None
 
 
 class LongVideoPipeline:
@@ -142,6 +148,7 @@ class LongVideoPipeline:
         *,
         timeout_s: float,
         on_progress: ProgressCallback,
+        on_part: PartCallback | None = None,
     ) -> ClipResult:
         """Returns the prediction for one video.
 
@@ -150,6 +157,7 @@ class LongVideoPipeline:
             options: tasks and segments to answer.
             timeout_s: from now.
             on_progress: called at every stage and every encoded batch.
+            on_part: gets the segments, some at a time; those of the result are then empty.
 
         Raises:
             VideoTooLong: it is longer than a job may be.
@@ -158,7 +166,7 @@ class LongVideoPipeline:
         """
         self.check(options)
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        run = _Run(self._model.predictor, options, deadline_s, on_progress)
+        run = _Run(self._model.predictor, options, deadline_s, on_progress, on_part)
         async with until(deadline_s, f"the job took over {timeout_s:g} s"):
             if isinstance(source, FeatureTrack):
                 return await self._reason(ClipFeatures(source), run)
@@ -173,12 +181,18 @@ class LongVideoPipeline:
         windows = len(found.track.features)
         run.on_progress(Progress("reasoning", windows, windows))
         chunks = chunks_of(request, cut, run.predictor)
-        done = [
-            await self._model.reason(
+        done = []
+        for chunk in chunks:
+            part = await self._model.reason(
                 run.predictor, chunk.request, deadline_s=run.deadline_s, is_low=True
             )
-            for chunk in chunks
-        ]
+            if run.on_part is not None:
+                own = replace(part.value, segments=chunk.own(part.value))
+                await run.on_part(
+                    ClipResult(run.predictor, found.clip, found.track, own, found.times)
+                )
+                part = replace(part, value=replace(part.value, segments=[]))
+            done.append(part)
         times = replace(
             found.times,
             queue_s=found.times.queue_s + sum(part.waited_s for part in done),

@@ -5,7 +5,7 @@ and the deadline.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,6 +43,10 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+
+
+PartCallback = Callable[["ClipResult"], Awaitable[None]]
+"""Takes the result for some segments, which follow those of the call before."""
 
 
 def no_progress(_: Progress) -> None:
@@ -91,6 +95,10 @@ class ClipResult:
     track: FeatureTrack
     prediction: Prediction
     times: StageTimes
+
+    def without_segments(self) -> "ClipResult":
+        """Returns the same without its segments."""
+        return replace(self, prediction=replace(self.prediction, segments=[]))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,12 @@ def prediction(
     )
 
 
+def segments(found: ClipResult, options: PredictOptions) -> list[str]:
+    """Returns a result's segments, each as the JSON that it is in the body of the prediction."""
+    bodies = (_segment(segment, found, options) for segment in found.prediction.segments)
+    return [body.model_dump_json(exclude_none=True) for body in bodies]
+
+
 def matches(found: BackpackResult, total_s: float) -> schemas.BackpackMatches:
     """Returns the body of a backpack search.
 

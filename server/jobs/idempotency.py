@@ -22,10 +22,11 @@ class EarlierUse:
 
 
 class IdempotencyKeys:
-    """Keys in use, by caller; blocking."""
+    """Keys in use, by caller; blocking, except `call`, which is `Database.call`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.call = database.call
 
     def reserve(self, caller: str, key: str, *, now_s: float, hold_s: float) -> EarlierUse | None:
         """Returns an earlier use of the key; otherwise reserves it while its body is received.

@@ -37,7 +37,7 @@ def read_news(database: Database, seen: Mapping[str, int | None]) -> dict[str, N
     """
     ids = list(seen)
     found: dict[str, News] = {}
-    with database.transaction() as db:
+    with database.reading() as db:
         for start in range(0, len(ids), JOBS_AT_ONCE):
             asked = ids[start : start + JOBS_AT_ONCE]
             live = and_(JOBS.c.id.in_(asked), JOBS.c.state.in_(LIVE))

@@ -100,6 +100,8 @@ class Delivery:
         attempt: number of this attempt, from 1.
         token: fencing token, grows with every claim.
         finished_s: when the job ended, in seconds since 1970.
+        caller: owner of the job.
+        receiver: host of the URL.
     """
 
     job_id: str
@@ -107,6 +109,8 @@ class Delivery:
     attempt: int
     token: int
     finished_s: float
+    caller: str | None = None
+    receiver: str | None = None
 
     @property
     def message_id(self) -> str:

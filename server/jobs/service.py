@@ -5,16 +5,18 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 from server.engine.engine import Engine
-from server.errors import JobsUnavailable, NotFound
+from server.errors import JobsUnavailable, NotFound, OutcomeUnknown
 from server.jobs.database import Database
 from server.jobs.files import JobFiles
 from server.jobs.idempotency import IdempotencyKeys
 from server.jobs.news import read_news
-from server.jobs.records import Job, State
+from server.jobs.records import Job, NewJob, State
 from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
@@ -27,11 +29,10 @@ logger = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 30.0
 COUNT_S = 5.0
-"""Interval at which the job metrics are refreshed: a scrape must not wait for the store."""
+"""Interval at which store and files are probed, and the job metrics refreshed: neither a readiness
+check nor a scrape may wait for the store."""
 
 REOPEN_S = 5.0
-SENDERS = 4
-"""Webhooks sent at once, so that a slow receiver does not delay the others."""
 
 ORPHAN_S = 300.0
 """Added to the longest time of an upload: the age from which an unreferenced file is an orphan."""
@@ -51,6 +52,8 @@ class Jobs:
         news: reads what is new about each of many jobs.
         files: holds inputs and results.
         client: sends webhooks; None without a webhook secret.
+        checks: state of `store` and `files` at the last probe, each "ok" or what is wrong, in words
+            that may be shown to any caller.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Jobs:
         self.keys = IdempotencyKeys(self._database)
         self.news = partial(read_news, self._database)
         self.files = JobFiles(settings.state_dir)
+        self.checks = {"store": "not opened yet", "files": "not opened yet"}
         self.client: SsrfSafeClient | None = None
         self._sender: WebhookSender | None = None
         if settings.webhook_secret is not None:
@@ -111,11 +115,10 @@ class Jobs:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
-        await asyncio.to_thread(self._database.close)
-
-    def wake(self) -> None:
-        """Wakes the workers after a job was accepted."""
-        self._worker.wake()
+        if self._sender is not None:
+            await self._sender.stop()
+        self._database.close()
+        self.files.close()
 
     async def find(self, job_id: str, caller: str) -> Job:
         """Returns a caller's job.
@@ -124,7 +127,36 @@ class Jobs:
             NotFound: there is none, or it is another caller's.
         """
         _require_id(job_id)
-        return _found(await asyncio.to_thread(self.store.get, job_id, caller))
+        job = _found(await self.store.call(self.store.get, job_id, caller))
+        waiting = self._worker.waiting(job_id) if job.state == "running" else None
+        return job if waiting is None else replace(job, progress=waiting)
+
+    async def accept(
+        self, new: NewJob, received: Path, *, key: str | None, body_sha256: str
+    ) -> Job:
+        """Makes a received body the input of a new job; returns the job.
+
+        The file is put in its place before the record is written, so that a kill at any moment
+        leaves either a job or nothing.
+
+        Raises:
+            JobsUnavailable: the store does not answer. If the job was stored all the same, it runs:
+                nobody can tell then.
+        """
+
+        def accept() -> Job:
+            self.files.adopt(received, new.id)
+            try:
+                return self.store.add(new, now_s=time.time(), key=key, body_sha256=body_sha256)
+            except OutcomeUnknown:
+                raise  # the input of no job is swept later
+            except BaseException:
+                self.files.drop_input(new.id)
+                raise
+
+        job = await self.store.call(accept)
+        self._worker.wake()
+        return job
 
     async def cancel(self, job_id: str, caller: str) -> Job:
         """Cancels a caller's job unless it has ended; returns it.
@@ -134,19 +166,24 @@ class Jobs:
         """
         _require_id(job_id)
         cancel = self.store.cancel
-        job = _found(await asyncio.to_thread(cancel, job_id, caller, now_s=time.time()))
+        job = _found(await self.store.call(cancel, job_id, caller, now_s=time.time()))
         if job.state == "canceled":
             self._worker.cancel(job.id)
-            self.files.drop_input(job.id)
+            try:
+                await self.files.call(self.files.drop_input, job.id)
+            except (OSError, JobsUnavailable) as error:
+                logger.warning("job %s: its input stays until it is swept: %s", job.id, error)
         return job
 
     async def _open(self) -> bool:
         try:
-            await asyncio.to_thread(self.files.create)
-            await asyncio.to_thread(self._database.create)
+            await self.files.call(self.files.create)
+            await self.store.call(self._database.create)
         except (JobsUnavailable, OSError) as error:
             logger.error("no jobs can be accepted: %s", error, exc_info=error)
+            self.checks = dict.fromkeys(self.checks, "cannot be opened")
             return False
+        await self._probe()
         return True
 
     async def _run(self, is_open: bool) -> None:
@@ -156,16 +193,29 @@ class Jobs:
         async with asyncio.TaskGroup() as group:
             for _ in range(self.settings.job_workers):
                 group.create_task(_forever(self._worker.step, POLL_S))
-            delete_expired = partial(asyncio.to_thread, self._delete_expired)
-            group.create_task(_forever(delete_expired, HOUSEKEEPING_S))
+            group.create_task(_forever(self._keep_house, HOUSEKEEPING_S))
             group.create_task(_forever(self._count, COUNT_S))
             if self._sender is not None:
-                for _ in range(SENDERS):
-                    group.create_task(_forever(self._sender.send_due, POLL_S))
+                group.create_task(_forever(self._sender.start_due, POLL_S))
 
     async def _count(self) -> None:
-        counts = await asyncio.to_thread(self.store.counts)
+        await self._probe()
+        counts = await self.store.call(self.store.counts)
         self._engine.telemetry.metrics.count_jobs(dict.fromkeys(get_args(State), 0) | counts)
+
+    async def _probe(self) -> None:
+        """Goes a job's way: a row in the store, a file in the folder."""
+        store = self.store.call(self._database.probe, now_s=time.time())
+        files = self.files.call(self.files.probe)
+        found = await asyncio.gather(store, files, return_exceptions=True)
+        before, states = self.checks, [_state(one) for one in found]
+        self.checks = dict(zip(("store", "files"), states, strict=True))
+        for name, state in self.checks.items():
+            if state != before[name]:
+                logger.warning("jobs: %s: %s", name, state)
+
+    async def _keep_house(self) -> None:
+        await self.store.call(self._delete_expired)
 
     def _delete_expired(self) -> None:
         now_s = time.time()
@@ -187,6 +237,13 @@ def _require_id(job_id: str) -> None:
     """No other text reaches the database: PostgreSQL takes no NUL."""
     if not _JOB_ID.fullmatch(job_id):
         raise NotFound("there is no such job: an id has 32 hexadecimal digits")
+
+
+def _state(found: object) -> str:
+    """The outcome of a probe, without the paths in an error's message."""
+    if not isinstance(found, BaseException):
+        return "ok"
+    return str(found) if isinstance(found, JobsUnavailable) else "cannot be written"
 
 
 def _found(job: Job | None) -> Job:

@@ -10,6 +10,8 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 
@@ -17,6 +19,9 @@ MAX_RESPONSE_BYTES = 64 * 1024
 """Read from a response, and dropped, so that the peer can finish sending."""
 
 MAX_URL_CHARS = 2048
+
+_RESOLVERS = ThreadPoolExecutor(16, "resolver")
+"""Apart from the threads of other work: a name server that does not answer takes one for long."""
 
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 
@@ -157,7 +162,8 @@ class SsrfSafeClient:
 
 async def resolve_with_system(host: str, port: int) -> list[str]:
     """Returns the addresses of a host, from the system's resolver."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_RESOLVERS, look_up)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

@@ -1,17 +1,19 @@
 """Job store: durable job queue with leases, one transaction for each change of a job.
 
 A worker claims a job under a lease, with a fencing token that grows with every claim. Once the
-lease has expired another worker may claim the job; writes with the old token are then refused
-(`LeaseLost`). Blocking; times are passed in.
+lease was not renewed for its length another worker may claim the job; writes with the old token are
+then refused (`LeaseLost`). Blocking, except `call`; times are passed in.
 """
 
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 
 from server.errors import KeyInProgress, ServerError
 from server.jobs.database import DELIVERIES, EVENTS, JOBS, KEYS, Database, claim_first
+from server.jobs.leases import LeaseWatch, Stamp
 from server.jobs.records import LIVE, Event, Job, NewJob, State
 
 Cursor = tuple[float, str]
@@ -23,10 +25,16 @@ class LeaseLost(ServerError):
 
 
 class JobStore:
-    """Jobs and their events; changes of a claimed job raise `LeaseLost` once its token is old."""
+    """Jobs and their events; changes of a claimed job raise `LeaseLost` once its token is old.
+
+    Attributes:
+        call: runs a blocking method in a thread of the store, as `Database.call` does.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._leases = LeaseWatch()
+        self.call = database.call
 
     def add(
         self, new: NewJob, *, now_s: float, key: str | None = None, body_sha256: str = ""
@@ -48,35 +56,75 @@ class JobStore:
                     raise KeyInProgress("another request with this Idempotency-Key came first")
         return job
 
-    def claim(self, *, now_s: float, lease_s: float) -> Job | None:
-        """Claims the oldest job that is queued, or running under an expired lease."""
-        is_expired = and_(JOBS.c.state == "running", JOBS.c.lease_expires_s < now_s)
+    def claim(self, *, now_s: float, lease_s: float, clock_s: float | None = None) -> Job | None:
+        """Claims the oldest job that is queued, or whose worker has stopped renewing its lease.
+
+        Args:
+            now_s: seconds since 1970.
+            lease_s: length of the lease.
+            clock_s: now, in seconds of a clock that never steps; default: `now_s`.
+        """
+        clock_s = now_s if clock_s is None else clock_s
+        running = select(JOBS.c.id, JOBS.c.token, JOBS.c.lease_expires_s)
+        queued = select(JOBS.c.id).where(JOBS.c.state == "queued").limit(1)
+        outages = self._database.outages
+        with self._database.reading() as db:
+            leases = db.execute(running.where(JOBS.c.state == "running")).all()
+            is_any_queued = db.execute(queued).one_or_none() is not None
+        abandoned = self._leases.abandoned(
+            {job_id: (token, expires_s) for job_id, token, expires_s in leases},
+            clock_s=clock_s,
+            lease_s=lease_s,
+            outages=outages,
+        )
+        if not abandoned and not is_any_queued:
+            return None
+        job = self._claim(abandoned, now_s, lease_s)
+        if job is not None:
+            self._leases.note(job.id, (job.token, job.lease_expires_s), clock_s=clock_s)
+        return job
+
+    def _claim(self, abandoned: dict[str, Stamp], now_s: float, lease_s: float) -> Job | None:
+        unrenewed = [
+            and_(
+                JOBS.c.id == job_id,
+                JOBS.c.state == "running",
+                JOBS.c.token == token,
+                JOBS.c.lease_expires_s == expires_s,
+            )
+            for job_id, (token, expires_s) in abandoned.items()
+        ]
         values = {
             "state": "running",
             "lease_expires_s": now_s + lease_s,
             "started_s": func.coalesce(JOBS.c.started_s, now_s),
         }
+        order = (JOBS.c.created_s, JOBS.c.id)
         with self._database.transaction() as db:
-            row = claim_first(
-                db,
-                JOBS,
-                or_(JOBS.c.state == "queued", is_expired),
-                order=(JOBS.c.created_s, JOBS.c.id),
-                values=values,
-            )
+            free = or_(JOBS.c.state == "queued", *unrenewed)
+            row = claim_first(db, JOBS, free, order=order, values=values)
             return None if row is None else Job(**row)
 
     def renew(
-        self, job: Job, *, now_s: float, lease_s: float, progress: dict[str, Any] | None = None
+        self,
+        job: Job,
+        *,
+        now_s: float,
+        lease_s: float,
+        clock_s: float | None = None,
+        progress: dict[str, Any] | None = None,
     ) -> None:
-        """Renews the lease of a claimed job, and writes progress if there is any."""
-        values: dict[str, Any] = {"lease_expires_s": now_s + lease_s}
+        """Renews the lease of a claimed job, and writes progress if any; times as of `claim`."""
+        expires_s = now_s + lease_s
+        values: dict[str, Any] = {"lease_expires_s": expires_s}
         if progress is not None:
             values["progress"] = progress
         with self._database.transaction() as db:
             _write(db, job, values)
             if progress is not None:
                 _append_event(db, job.id, "progress", progress)
+        clock_s = now_s if clock_s is None else clock_s
+        self._leases.note(job.id, (job.token, expires_s), clock_s=clock_s)
 
     def succeed(self, job: Job, result: str, *, now_s: float, expires_s: float) -> None:
         """Ends a claimed job with a result."""
@@ -118,7 +166,7 @@ class JobStore:
         found = select(JOBS).where(JOBS.c.id == job_id)
         if caller is not None:
             found = found.where(JOBS.c.caller == caller)
-        with self._database.transaction() as db:
+        with self._database.reading() as db:
             row = db.execute(found).mappings().one_or_none()
             return None if row is None else Job(**row)
 
@@ -134,7 +182,7 @@ class JobStore:
             tie = and_(JOBS.c.created_s == created_s, JOBS.c.id < job_id)
             wanted.append(or_(JOBS.c.created_s < created_s, tie))
         order = (JOBS.c.created_s.desc(), JOBS.c.id.desc())
-        with self._database.transaction() as db:
+        with self._database.reading() as db:
             rows = db.execute(select(JOBS).where(*wanted).order_by(*order).limit(limit))
             return [Job(**row) for row in rows.mappings()]
 
@@ -146,7 +194,7 @@ class JobStore:
             .order_by(EVENTS.c.seq)
             .limit(limit)
         )
-        with self._database.transaction() as db:
+        with self._database.reading() as db:
             return [Event(**row) for row in db.execute(later).mappings()]
 
     def waiting(self) -> dict[str, tuple[int, int]]:
@@ -156,13 +204,13 @@ class JobStore:
             .where(JOBS.c.state.in_(LIVE))
             .group_by(JOBS.c.caller)
         )
-        with self._database.transaction() as db:
+        with self._database.reading() as db:
             rows = db.execute(live)
             return {caller: (int(count), int(held)) for caller, count, held in rows}
 
     def referenced_files(self) -> tuple[set[str], set[str]]:
         """Returns the ids of jobs whose input is still needed, and the names of all results."""
-        with self._database.transaction() as db:
+        with self._database.reading() as db:
             live = db.execute(select(JOBS.c.id).where(JOBS.c.state.in_(LIVE))).scalars()
             inputs = set(live)
             kept = select(JOBS.c.result).where(JOBS.c.result.is_not(None))
@@ -170,13 +218,16 @@ class JobStore:
 
     def counts(self) -> dict[str, int]:
         """Returns the number of jobs in each state; states without any are absent."""
-        with self._database.transaction() as db:
+        with self._database.reading() as db:
             by_state = select(JOBS.c.state, func.count()).group_by(JOBS.c.state)
             return {state: int(count) for state, count in db.execute(by_state)}
 
     def expire(self, *, now_s: float) -> list[Job]:
         """Marks jobs whose results have expired; returns them as they were before."""
         over = and_(JOBS.c.state == "succeeded", JOBS.c.expires_s <= now_s)
+        with self._database.reading() as db:
+            if db.execute(select(JOBS.c.id).where(over).limit(1)).one_or_none() is None:
+                return []
         with self._database.transaction() as db:
             rows = db.execute(select(JOBS).where(over).with_for_update(skip_locked=True))
             jobs = [Job(**row) for row in rows.mappings()]
@@ -220,11 +271,13 @@ def _enqueue_webhook(db: Connection, job: Job, now_s: float) -> None:
         db.execute(
             insert(DELIVERIES).values(
                 job_id=job.id,
+                caller=job.caller,
+                receiver=urlsplit(job.webhook_url).hostname or "",
                 url=job.webhook_url,
                 state="pending",
                 attempt=0,
                 token=0,
-                due_s=now_s,
+                due_s=0.0,  # at once, whatever a clock says
                 finished_s=now_s,
             )
         )

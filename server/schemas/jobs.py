@@ -18,10 +18,14 @@ class JobInput(Body):
 class JobProgress(Body):
     """Progress of a job: the data of its `progress` events."""
 
-    stage: Literal["queued", "started", "features", "reasoning"]
+    stage: Literal["queued", "started", "features", "reasoning", "waiting"]
+    """`waiting`: something outside the job keeps it from going on; it goes on by itself after that.
+    """
     windows_done: int = 0
     windows_total: int = 0
     """0 until the video's length is known."""
+    reason: str | None = None
+    """Why it is waiting."""
 
 
 class JobLinks(Body):
@@ -39,7 +43,7 @@ class Job(Body):
     id: str
     state: JobState
     attempt: int
-    """Number of attempts; above 1 if a server was killed."""
+    """Number of attempts; above 1 if a server was killed. Waiting costs none."""
     input: JobInput
     request: dict[str, Any]
     """The options it was sent with."""

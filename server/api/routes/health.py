@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from server import problem_types as kinds
 from server.api.clip_request import engine_of
 from server.api.openapi import answer, problems
+from server.api.routes.jobs import jobs_of
 from server.schemas.examples import LIMITS
 from server.schemas.metadata import Health, Limits
 
@@ -61,12 +62,15 @@ async def get_readiness(request: Request, verbose: Verbose = False) -> Health:
 
     The folder of uploads can be written, too; a problem names the part that fails.
 
-    With `verbose`, the response includes the checks and the result of the last reload; each check
-    is also a metric, which is available while the server is not ready.
+    With `verbose`, the response includes the checks and the result of the last reload; those of
+    the engine are also metrics, which are available while the server is not ready. Without the
+    store or the folder of jobs (`store`, `files`), the server stays ready for requests; jobs get
+    503 meanwhile.
     """
     engine = engine_of(request)
     engine.life.require_ready()
-    return Health(status="ready", checks=engine.checks if verbose else None)
+    checks = engine.checks | jobs_of(request).checks
+    return Health(status="ready", checks=checks if verbose else None)
 
 
 @metrics_router.get(

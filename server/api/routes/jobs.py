@@ -1,6 +1,8 @@
 """Job resources: submit, list, status, events, result, cancel."""
 
 import asyncio
+import contextlib
+import os
 import time
 from typing import Annotated
 
@@ -14,7 +16,7 @@ from server.api.job_intake import Intake, caller_of
 from server.api.negotiation import Preference, accepted
 from server.api.openapi import JSON, problems
 from server.api.uploads.receive import holder_of
-from server.errors import JobNotFinished, ResultExpired
+from server.errors import JobNotFinished, JobsUnavailable, ResultExpired
 from server.jobs.records import Job
 from server.jobs.serialize import CURSOR, body_of, cursor_text, parse_cursor, path_of
 from server.jobs.service import Jobs
@@ -44,12 +46,13 @@ async def submit(request: Request, query: PredictParameters, preference: Prefere
     jobs = jobs_of(request)
     job = await intake.accept(request, query)
     until_s = time.monotonic() + (preference.wait_s or 0)
-    while job.is_live and time.monotonic() < until_s:
-        await asyncio.sleep(WAIT_POLL_S)
-        job = await jobs.find(job.id, job.caller)
     applied = {"Preference-Applied": preference.applied, "Location": path_of(job.id)}
-    if preference.wait_s is not None and job.state == "succeeded":
-        return await _result(jobs, job, applied)
+    with contextlib.suppress(JobsUnavailable):  # the job is accepted: its caller has to hear so
+        while job.is_live and time.monotonic() < until_s:
+            await asyncio.sleep(WAIT_POLL_S)
+            job = await jobs.find(job.id, job.caller)
+        if preference.wait_s is not None and job.state == "succeeded":
+            return await _result(jobs, job, applied)
     return _answer(job, 202, applied)
 
 
@@ -72,15 +75,17 @@ async def list_jobs(
     """Lists the jobs that were sent with the same API key, page by page."""
     jobs, caller = jobs_of(request), caller_of(request)
     after = None if cursor is None else parse_cursor(cursor)
-    found = await asyncio.to_thread(
-        jobs.store.page, caller, limit=limit + 1, after=after, state=state
-    )
-    page, rest = found[:limit], found[limit:]
-    last = (page[-1].created_s, page[-1].id) if rest else None
-    body = job_schemas.JobPage(
-        jobs=[body_of(job) for job in page], next=None if last is None else cursor_text(last)
-    )
-    return Response(body.model_dump_json(exclude_none=True), media_type=JSON)
+
+    def page() -> str:  # jobs with many segments make a large one
+        found = jobs.store.page(caller, limit=limit + 1, after=after, state=state)
+        page, rest = found[:limit], found[limit:]
+        last = (page[-1].created_s, page[-1].id) if rest else None
+        body = job_schemas.JobPage(
+            jobs=[body_of(job) for job in page], next=None if last is None else cursor_text(last)
+        )
+        return body.model_dump_json(exclude_none=True)
+
+    return Response(await jobs.store.call(page), media_type=JSON)
 
 
 @router.get(
@@ -166,7 +171,8 @@ async def _result(jobs: Jobs, job: Job, headers: dict[str, str]) -> Response:
     if job.result is None:
         raise JobNotFinished(f"the job is {job.state}")
     try:
-        body = await asyncio.to_thread(jobs.files.read_result, job.result)
+        file = await jobs.files.call(jobs.files.open_result, job.result)
     except FileNotFoundError as error:  # it expired in the meantime
         raise ResultExpired("the result was kept for as long as promised") from error
-    return Response(body, 200, headers, media_type=JSON)
+    length = {"Content-Length": str(os.fstat(file.fileno()).st_size)}
+    return StreamingResponse(jobs.files.chunks(file), 200, headers | length, media_type=JSON)

@@ -1,6 +1,5 @@
 """Room for jobs: places and bytes of those in the store and of those whose bodies are coming in."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -68,7 +67,7 @@ class JobRoom:
         read, settled = object(), list[tuple[str, int]]()
         self._reads[read] = settled
         try:
-            stored = await asyncio.to_thread(self._store.waiting)
+            stored = await self._store.call(self._store.waiting)
         finally:
             del self._reads[read]
         rows = [(f"key {name}" if name else "", *held) for name, held in stored.items()]

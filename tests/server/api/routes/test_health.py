@@ -27,11 +27,14 @@ def test_while_it_stops_it_takes_no_clips(served):
     assert served.http.get("/livez").status_code == 200
 
 
+JOBS_OK = {"store": "ok", "files": "ok"}
+
+
 def test_a_verbose_probe_says_what_readiness_rests_on(served):
     assert served.http.get("/readyz").json() == {"status": "ready"}
     assert served.http.get("/readyz", params={"verbose": "1"}).json() == {
         "status": "ready",
-        "checks": {"state": "ready", "canary": "ok", "reload": "none", "spool": "ok"},
+        "checks": {"state": "ready", "canary": "ok", "reload": "none", "spool": "ok"} | JOBS_OK,
     }
     served.engine.life.is_healthy = False
     assert_problem(served.http.get("/readyz"), 503, "model-unhealthy")

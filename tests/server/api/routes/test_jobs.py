@@ -6,11 +6,14 @@ import threading
 import pytest
 from standardwebhooks import Webhook
 
+from extract.features.track_file import track_bytes
+from tests.server.api.routes.test_features import track
 from tests.server.conftest import assert_problem
 from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
 from tests.server.support.fakes import clip
+from tests.server.support.probe import probing
 from tests.support.waiting import PATIENCE_S, wait_for
 
 
@@ -178,3 +181,25 @@ def test_what_is_asked_about_a_stream_of_events_is_told_at_once(serve_jobs):
     head = served.http.head(job["links"]["events"])
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.slow(20)
+def test_a_long_answer_is_made_and_sent_while_the_loop_goes_on(served):
+    """Half an hour in steps of half a second; evidence makes it some megabytes."""
+    sent = track_bytes(track(served, 30 * 1800))
+    files = {
+        "features": ("x", sent, "application/x-safetensors"),
+        "request": (None, json.dumps({"segment_s": 0.5}),
+                    "application/json"),
+    }  # fmt: skip
+    with probing(served.transport) as reading:
+        answer = served.http.post(
+            "/v1/predictions", files=files, headers={"prefer": "respond-async"}
+        )
+        assert answer.status_code == 202, answer.text
+        job = until_ended(served, answer.json())
+        result = served.http.get(job["links"]["result"])
+    assert reading.is_smooth, reading
+    assert len(result.json()["segments"]) == 3598  # two windows' lengths have none to the end
+    assert result.headers["content-length"] == str(len(result.content))
+    assert len(result.content) > 3e6

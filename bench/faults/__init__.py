@@ -1,0 +1,1 @@
+"""Faults of a machine, caused on purpose under a running server."""
