@@ -61,7 +61,6 @@ TESTED_BY: dict[str, str] = {
     # Parts without a caller but one, tested through it.
     "extract/decode/pyav/picture_list.py": "tests/extract/videos/test_odd_clips.py",
     "extract/encoders/precomputed.py": "tests/model/whole/test_attached.py",
-    "model/evaluate/report/figures.py": "tests/model/evaluate/report/test_write.py",
     "model/nn/few_labels/voters.py": "tests/model/nn/few_labels/test_panel.py",
     "model/nn/multitask.py": "tests/model/train/methods/test_translation.py",
     "server/api/app.py": "tests/server/api/test_openapi.py",

@@ -14,7 +14,7 @@ from server import __version__
 from server.api import openapi
 from server.api.access import Keys
 from server.api.clip_request import clip_spool
-from server.api.event_feed import EventFeed
+from server.api.events.feed import EventFeed
 from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
 from server.api.routes import backpack, features, health, models, oip, predictions

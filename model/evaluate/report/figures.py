@@ -171,6 +171,8 @@ def gain_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: s
     columns = min(len(panels), _ACROSS)
     with _figure(math.ceil(len(panels) / columns), columns) as (figure, places):
         for axes, (title, methods) in zip(places, panels.items(), strict=False):
+            if axes is not places[0]:
+                axes.sharey(places[0])  # before it is drawn on: sharing takes the other's limits
             values = sorted({float(v) for points in methods.values() for v in points[:, 0]})
             axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
             styles = zip((BLUE, ORANGE, GREEN, GREY), "osD^", strict=True)
@@ -185,7 +187,6 @@ def gain_figure(panels: Mapping[str, Mapping[str, NDArray[np.float64]]], *, x: s
                 )
             axes.set_xticks(range(len(values)), [f"{value:g}" for value in values])
             axes.set(title=title, xlabel=x)
-            axes.sharey(places[0])
         places[0].set_ylabel("gain over the plain head, points")
         places[0].legend(frameon=False)
         for axes in places[len(panels) :]:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from server import problem_types as kinds
-from server.api import sse as events
-from server.api.event_feed import EventFeed, FeedResponse
+from server.api.events import sse as events
+from server.api.events.feed import EventFeed, FeedResponse
 from server.api.job_intake import Intake, caller_of
 from server.api.negotiation import Preference, accepted
 from server.api.openapi import JSON, problems

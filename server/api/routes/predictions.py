@@ -7,12 +7,12 @@ from uuid import uuid4
 from fastapi import APIRouter, Query, Request, Response
 
 from server import problem_types as kinds
-from server.api import sse as events
 from server.api.clip_request import cancel_on_disconnect, engine_of, receive_clip
+from server.api.events import sse as events
+from server.api.events.sse import EventStream, Post
 from server.api.negotiation import accepted, preference_of
 from server.api.openapi import ACCEPTED_HEADERS, ASYNC_HEADERS, CLIP_BODY, FOR_CLIPS, JSON, problems
 from server.api.routes.jobs import submit
-from server.api.sse import EventStream, Post
 from server.engine import responses as answers
 from server.engine.request import Progress
 from server.errors import FieldInvalid

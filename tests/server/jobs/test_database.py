@@ -39,7 +39,7 @@ def test_reads_wait_for_no_writer(tmp_path):
         assert store.get(job.id) == claimed
         assert store.page("me", limit=9) == [claimed]
         assert len(store.events(job.id)) == 1
-        assert (store.waiting()[0], store.counts()) == (1, {"running": 1})
+        assert (store.waiting()["me"][0], store.counts()) == (1, {"running": 1})
         assert store.referenced_files() == ({job.id}, set())
         assert store.expire(now_s=0.0) == []
         assert store.claim(now_s=0.0, lease_s=9.0) is None

@@ -22,8 +22,9 @@ def test_a_resource_that_hangs_is_given_up_in_bounded_time(gate, monkeypatch):
 
     async def main():
         threads = Threads("test", 1)
-        hanging = asyncio.create_task(threads.call(gate.wait, PATIENCE_S))
-        await wait_until(lambda: threading.active_count() > 1)
+        begun = threading.Event()
+        hanging = asyncio.create_task(threads.call(lambda: (begun.set(), gate.wait(PATIENCE_S))))
+        await wait_until(begun.is_set)
         with pytest.raises(JobsUnavailable) as never_begun:
             await threads.call(done.append, 1)
         assert not isinstance(never_begun.value, OutcomeUnknown)

@@ -127,6 +127,9 @@ class SlowStore:
         self.reading, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
 
+    async def call(self, work):
+        return await asyncio.to_thread(work)
+
     def waiting(self):
         seen = self.jobs
         self.reading.set()

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from server.api import event_feed
-from server.api.event_feed import EventFeed
+from server.api.events import feed as event_feed
+from server.api.events.feed import EventFeed
 from server.errors import JobsUnavailable
 from server.jobs.database import Database
 from server.jobs.news import read_news

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from server.api.sse import EventStream
+from server.api.events.sse import EventStream
 from server.schemas.metadata import Health
 from server.schemas.prediction import ProblemBody
 from tests.server.conftest import assert_problem

@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.types import Receive, Scope, Send
 
-from server.api.sse import HEARTBEAT_S, MEDIA_TYPE
+from server.api.events.sse import HEARTBEAT_S, MEDIA_TYPE
 from server.errors import JobsUnavailable, QueueFull
 from server.jobs.news import News
 from server.jobs.records import Event, Job

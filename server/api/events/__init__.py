@@ -1,0 +1,1 @@
+"""Streams of server-sent events: their format, and the feed that all readers of jobs share."""
