@@ -15,7 +15,8 @@ demo: $(VENV)/run.done  ## POST a clip to a fresh server, print its answers besi
 	@$(BIN)/python -m clients demo
 
 # A process per core and one more, of one thread each; modules are compiled once for all of them.
-PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
+# What sets more threads must not have them spin while they wait: others need the cores.
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadgroup
 
 test: $(VENV)/dev.done  ## all tests
 	@$(PYTEST)

@@ -1,4 +1,4 @@
-"""What every test gets: random state restored, GPU tests skipped or required, services guarded."""
+"""What every test gets: random state and threads restored, GPU tests skipped, services guarded."""
 
 import gc
 import os
@@ -32,6 +32,15 @@ def storage(_storage):
     _storage.empty()
     yield _storage
     _storage.clear()
+
+
+@pytest.fixture(autouse=True)
+def _threads_restored():
+    """A command that was called sets them for its process, and tests after it would share a core."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
