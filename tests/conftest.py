@@ -36,7 +36,7 @@ def storage(_storage):
 
 @pytest.fixture(autouse=True)
 def _threads_restored():
-    """A command that was called sets them for its process, and tests after it would share a core."""
+    """A command sets them for its process, which the tests after it share."""
     before = torch.get_num_threads()
     yield
     if torch.get_num_threads() != before:
