@@ -19,6 +19,7 @@ from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
 from server.api.routes import backpack, features, health, models, oip, predictions
 from server.api.routes import jobs as job_routes
+from server.api.uploads.receive import UploadReceiver
 from server.api.uploads.watch import SpoolWatch
 from server.engine.engine import Engine
 from server.jobs.service import Jobs
@@ -58,32 +59,11 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     jobs = Jobs(engine, limits)
     intake = Intake(engine, jobs)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        watch = SpoolWatch(spool.directory, partial(engine.life.report, "spool"))
-        await watch.check()  # makes the spool, and sweeps those of killed servers
-        # The engine starts in the background: /livez responds, /readyz is "starting" meanwhile.
-        await jobs.start()
-        with contextlib.suppress(OSError):  # without its folder no job is accepted
-            await asyncio.to_thread(intake.directory.sweep)
-        starting = asyncio.create_task(engine.start())
-        watching = asyncio.create_task(watch.run())
-        try:
-            yield
-        finally:
-            await jobs.stop()  # requeues running jobs, while the engine still runs
-            starting.cancel()
-            watching.cancel()
-            await asyncio.gather(starting, watching, return_exceptions=True)
-            await engine.stop()
-            intake.directory.remove()
-            spool.directory.remove()
-
     app = FastAPIOffline(
         title="EgoPack Server",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda _: _running(engine, spool, jobs, intake),
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the host behind a proxy
         static_url="/docs/static",
@@ -113,3 +93,27 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=settings.proxies)
     openapi.install(app, has_key=settings.has_keys)
     return app
+
+
+@asynccontextmanager
+async def _running(
+    engine: Engine, spool: UploadReceiver, jobs: Jobs, intake: Intake
+) -> AsyncIterator[None]:
+    watch = SpoolWatch(spool.directory, partial(engine.life.report, "spool"))
+    await watch.check()  # makes the spool, and sweeps those of killed servers
+    # The engine starts in the background: /livez responds, /readyz is "starting" meanwhile.
+    await jobs.start()
+    with contextlib.suppress(OSError):  # without its folder no job is accepted
+        await asyncio.to_thread(intake.directory.sweep)
+    starting = asyncio.create_task(engine.start())
+    watching = asyncio.create_task(watch.run())
+    try:
+        yield
+    finally:
+        await jobs.stop()  # requeues running jobs, while the engine still runs
+        starting.cancel()
+        watching.cancel()
+        await asyncio.gather(starting, watching, return_exceptions=True)
+        await engine.stop()
+        intake.directory.remove()
+        spool.directory.remove()
