@@ -190,7 +190,7 @@ class JobWorker:
     async def _keep_lease(self, job: Job, buffer: "_ProgressBuffer") -> None:
         """Renews the lease until it is lost, writing progress along with it.
 
-        While the store is away nobody can take the job over; if somebody did so because only this
+        While the store is away no worker can take the job over; if one did because only this
         server was cut off, the next renewal says it.
         """
         lease_s = self._settings.job_lease_s
