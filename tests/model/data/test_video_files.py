@@ -21,7 +21,46 @@ def test_a_name_spelt_as_asked_goes_before_one_that_looks_the_same(tmp_path):
     found = {name: Video(id_of(name), tmp_path / f"{name}.mp4") for name in names}
     assert find_videos(tmp_path, names) == found
     (tmp_path / "Küche 1.avi").touch()
-    with pytest.raises(AnnotationInvalid, match=r"found Küche 1\.avi, Küche 1\.mp4"):
+    with pytest.raises(AnnotationInvalid, match=r"found Küche 1\.avi and Küche 1\.mp4"):
         find_videos(tmp_path, ["Küche 1"])
     with pytest.raises(AnnotationInvalid, match="found none"):
         find_videos(tmp_path / "nowhere", ["Küche 1"])
+
+
+@pytest.mark.parametrize("name", ["clip 1", "clip 1.MP4", "Tag 1/clip 1", "in/Tag 1/clip 1.MP4"])
+def test_a_video_is_found_in_any_folder_by_as_much_of_its_path_as_one_likes(tmp_path, name):
+    path = tmp_path / "in" / "Tag 1" / "clip 1.MP4"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert find_videos(tmp_path, [name]) == {name: Video(id_of(name), path)}
+
+
+def test_a_path_tells_files_of_one_name_apart_and_without_it_both_are_named(tmp_path):
+    for place in ("a", "b", "b/c"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "clip.mp4").touch()
+    with pytest.raises(AnnotationInvalid, match=r"found a/clip\.mp4 and b/c/clip\.mp4 and b/clip"):
+        find_videos(tmp_path, ["clip"])
+    found = find_videos(tmp_path, ["a/clip", "b/clip", "c/clip"])
+    assert [video.path.parent.name for video in found.values()] == ["a", "b", "c"]
+    (tmp_path / "clip.mkv").touch()
+    assert find_videos(tmp_path, ["clip"])["clip"].path == tmp_path / "clip.mkv"
+
+
+def test_all_that_are_missing_are_named_and_a_file_has_one_name(tmp_path):
+    (tmp_path / "Clip.mp4").touch()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(AnnotationInvalid) as error:
+        find_videos(tmp_path, ["clip", "notes", "Clip", "Clip.mp4"])
+    said = str(error.value)
+    assert "named clip, found none; Clip.mp4 differs in capitals" in said
+    assert "named notes, found none\n" in said
+    assert "Clip.mp4 is called Clip and Clip.mp4: use one name" in said
+
+
+def test_a_data_set_may_call_the_file_otherwise_than_the_video(tmp_path):
+    (tmp_path / "1_7_360p.mp4").touch()
+    names = ("{}", "{}_360p")
+    assert find_videos(tmp_path, ["1_7"], names=names)["1_7"].path.name == "1_7_360p.mp4"
+    (tmp_path / "1_7.mp4").touch()
+    assert find_videos(tmp_path, ["1_7"], names=names)["1_7"].path.name == "1_7.mp4"
