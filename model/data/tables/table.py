@@ -87,9 +87,7 @@ class SegmentTable:
         Raises:
             AnnotationInvalid: there is no row, or some are invalid; names their files and lines.
         """
-        rows = sorted(
-            (row._replace(video=composed(row.video)) for row in segments), key=itemgetter(0, 1, 2)
-        )
+        rows = sorted(map(_with_composed_name, segments), key=itemgetter(0, 1, 2))
         video, start_s, end_s, labels, file, place = (
             zip(*rows, strict=True) if rows else ((),) * len(Segment._fields)
         )
@@ -122,8 +120,8 @@ class SegmentTable:
         columns += [self.file, self.place]
         if any(len(column) != len(self.video) for column in columns):
             raise ValueError(f"expected {len(self.video)} values in every column")
-        self._check_filled()
         self._check_times()
+        self._check_filled()
         if self.split is not None:
             wrong = Problems(f"{self.source}, splits", f"Known are {', '.join(SPLITS)}.")
             for name in self.videos:
@@ -219,6 +217,10 @@ class SegmentTable:
         for row in np.flatnonzero(~good).tolist():
             wrong.add(f"{self.where(row)}: {self.start_s[row]:g} to {self.end_s[row]:g}")
         wrong.check()
+
+
+def _with_composed_name(row: Segment) -> Segment:
+    return row if row.video.isascii() else row._replace(video=composed(row.video))
 
 
 def composed(name: str) -> str:
