@@ -1,8 +1,10 @@
 """Video files by name, in all folders of the Ego4D client, and their stereo flags."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
+from types import MappingProxyType
 
 from extract.dataset.client_layout import below_root, find_file, video_folders
 from extract.dataset.manifest import VIDEO_SUFFIXES, StatedVideos, stated_videos
@@ -10,7 +12,7 @@ from extract.dataset.video_lists import Video
 from extract.features.ids import as_id
 from model.data.annotations import DataRoot
 from model.data.tables.problems import Problems
-from model.data.tables.table import composed
+from model.data.tables.table import SegmentTable, composed
 from weights.storage.folders import Place
 
 
@@ -57,7 +59,11 @@ def lengths_beside(*places: Place | None) -> dict[str, int]:
 
 
 def find_videos(
-    folder: Path, videos: Sequence[str], *, names: Sequence[str] = ("{}",)
+    folder: Path,
+    videos: Sequence[str],
+    *,
+    names: Sequence[str] = ("{}",),
+    named_in: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Video]:
     """Returns the file of each video in a folder or below it.
 
@@ -66,9 +72,10 @@ def find_videos(
     goes before one below it, and a name spelt alike before one that is equal in Unicode NFC.
 
     Args:
-        folder: that is searched, without following links to folders.
+        folder: that is searched, links to folders included.
         videos: their names.
         names: what a file may be called, where `{}` is the video; the first that is there counts.
+        named_in: places that name a video, for messages.
 
     Raises:
         AnnotationInvalid: videos have no file, or several, or share one; names all of them.
@@ -83,7 +90,8 @@ def find_videos(
         found = next(filter(None, (_matches(there, name.format(video)) for name in names)), [])
         if len(found) != 1:
             paths = " and ".join(map(str, found)) or _nearest(there, video)
-            wrong.add(f"expected one file named {video}, found {paths}")
+            place = f"{named_in[video]}: " if video in named_in else ""
+            wrong.add(f"{place}expected one file named {video}, found {paths}")
         elif owner.setdefault(found[0], video) != video:
             wrong.add(f"{found[0]} is called {owner[found[0]]} and {video}: use one name")
         else:
@@ -92,15 +100,42 @@ def find_videos(
     return files
 
 
+def find_table_videos(folder: Path, table: SegmentTable) -> dict[str, Video]:
+    """Returns the file of each video of a table, as `find_videos` does.
+
+    Raises:
+        AnnotationInvalid: as there; names the first row of each video.
+        ExtractError: as there.
+    """
+    first: dict[str, int] = {}
+    for row, video in enumerate(table.video):
+        first.setdefault(video, row)
+    places = {video: table.where(row) for video, row in first.items()}
+    return find_videos(folder, table.videos, names=table.file_names, named_in=places)
+
+
 def _files_by_name(folder: Path) -> dict[str, list[PurePath]]:
     """Paths below the folder, by all that may name them, in Unicode NFC."""
     there: dict[str, list[PurePath]] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
-            below = path.relative_to(folder)
-            for name in {composed(name) for name in _names(below)}:
-                there.setdefault(name, []).append(below)
+    for path in sorted(_files(folder)):
+        below = path.relative_to(folder)
+        for name in {composed(name) for name in _names(below)}:
+            there.setdefault(name, []).append(below)
     return there
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The video files; a folder that several links lead to is entered once."""
+    entered: set[str] = set()
+    for home, inner, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(home)
+        if real in entered:
+            inner.clear()
+            continue
+        entered.add(real)
+        inner.sort()
+        paths = (Path(home, name) for name in names)
+        yield from (p for p in paths if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file())
 
 
 def _names(below: PurePath) -> list[str]:

@@ -16,13 +16,13 @@ MAX_ROWS = 2_000_000
 
 _CLOCK = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:[.,]\d+)?)")
 
-Row = dict[str, str]
-"""Column -> cell, without blanks around it."""
+Cells = dict[str, str]
+"""Of a row: column -> cell, without blanks around it."""
 
 
 def read_csv(
     path: Path, needed: Sequence[str], *, delimiter: str = ","
-) -> Iterator[tuple[int, Row]]:
+) -> Iterator[tuple[int, Cells]]:
     """Yields the line and the cells of every row; rows without any text are left out.
 
     Args:
@@ -54,6 +54,18 @@ def read_csv(
                 yield line, dict(zip(header, map(str.strip, cells), strict=True))
         except csv.Error as error:
             raise AnnotationInvalid(f"{path}, line {reader.line_num}: not CSV: {error}") from error
+
+
+def read_header(path: Path, delimiters: str = ",") -> tuple[str, list[str]]:
+    """Returns the delimiter that gives a file the most columns, and their names.
+
+    Raises:
+        AnnotationInvalid: the file cannot be read, or is not in UTF-8.
+    """
+    _, first = next(read_lines(path), (0, ""))
+    found = {mark: next(csv.reader([first], delimiter=mark), []) for mark in delimiters}
+    delimiter = max(delimiters, key=lambda mark: len(found[mark]))
+    return delimiter, [name.strip() for name in found[delimiter]]
 
 
 def check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Data sets by name: `KIND:ROOT` -> a table of segments."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,8 @@ def load_table(
             f"{', '.join(KINDS)}"
         )
     read = KINDS[kind]
+    if fps is not None and not 0 < fps < math.inf:
+        raise AnnotationInvalid(f"--fps: expected frames a second, more than 0, got {fps:g}")
     options: dict[str, Any] = {"fps": fps, "overlaps": overlaps}
     given = {name: value for name, value in options.items() if value is not None}
     if unused := sorted(given.keys() - inspect.signature(read).parameters.keys()):

@@ -87,4 +87,5 @@ def _videos_by_label(table: SegmentTable) -> dict[tuple[str, str], set[str]]:
         for name, label in zip(table.video, labels, strict=True):
             if label is not None:
                 found[output, label].add(name)
+    found["", ""] = set(table.videos)  # the last one: videos without any label are split, too
     return found

@@ -184,6 +184,21 @@ class SegmentTable:
             split=self.split and {n: part for n, part in self.split.items() if n in names},
         )
 
+    def only(self, outputs: Sequence[str]) -> "SegmentTable":
+        """Returns the table of some outputs, without the rows that have a label of none of them.
+
+        Raises:
+            AnnotationInvalid: there is no such output.
+        """
+        unknown = Problems(self.source, f"It has labels of {', '.join(self.labels)}.")
+        for name in outputs:
+            if name not in self.labels:
+                unknown.add(f"there is no column {name!r}")
+        unknown.check()
+        kept = replace(self, labels={name: self.labels[name] for name in outputs})
+        filled = [row for row in range(len(self)) if any(v[row] for v in kept.labels.values())]
+        return kept.take(filled)
+
     def check_ends(self, durations_s: Mapping[str, float]) -> None:
         """Checks that every row ends within its video.
 

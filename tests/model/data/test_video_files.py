@@ -2,8 +2,9 @@ import pytest
 
 from extract.dataset.video_lists import Video
 from extract.features.ids import id_of
-from model.data.video_files import find_videos
+from model.data.video_files import find_table_videos, find_videos
 from model.errors import AnnotationInvalid
+from tests.model.data.tables.tables import table_of
 
 
 @pytest.mark.parametrize("name", ["Küche 1.mp4", "Küche 1.MOV", "Ku\u0308che 1.mkv"])
@@ -64,3 +65,23 @@ def test_a_data_set_may_call_the_file_otherwise_than_the_video(tmp_path):
     assert find_videos(tmp_path, ["1_7"], names=names)["1_7"].path.name == "1_7_360p.mp4"
     (tmp_path / "1_7.mp4").touch()
     assert find_videos(tmp_path, ["1_7"], names=names)["1_7"].path.name == "1_7.mp4"
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    disk, folder = tmp_path / "disk", tmp_path / "videos"
+    disk.mkdir()
+    folder.mkdir()
+    (disk / "clip.mp4").touch()
+    (disk / "round").symlink_to(folder)
+    for name in ("P01", "P02"):
+        (folder / name).symlink_to(disk)
+    assert find_videos(folder, ["clip"])["clip"].path == folder / "P01" / "clip.mp4"
+
+
+def test_the_rows_that_name_missing_videos_are_named(tmp_path):
+    (tmp_path / "a_360p.mp4").touch()
+    rows = [("b", 1, 2, "cut"), ("a", 1, 2, "cut"), ("b", 0, 1, "cut")]
+    with pytest.raises(AnnotationInvalid, match=r"labels\.csv, line 4: expected one file named b"):
+        find_table_videos(tmp_path, table_of(*rows, file_names=("{}_360p",)))
+    found = find_table_videos(tmp_path, table_of(rows[1], file_names=("{}_360p",)))
+    assert found["a"].path == tmp_path / "a_360p.mp4"

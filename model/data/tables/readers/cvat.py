@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import IO
 from xml.etree import ElementTree
@@ -126,7 +127,7 @@ def _task(path: Path, meta: Element) -> _Task:
 def _of_track(path: Path, track: Element, task: _Task) -> Iterator[Stretch]:
     """The stretches of a track: it is there from a shape until the next one, unless outside."""
     place = f"track {track.get('id')}"
-    shapes = sorted(
+    shapes = [
         (
             _number(path, place, shape, "frame"),
             shape.get("outside") == "1",
@@ -134,9 +135,9 @@ def _of_track(path: Path, track: Element, task: _Task) -> Iterator[Stretch]:
         )
         for shape in track
         if shape.get("frame") is not None
-    )
+    ]
     start, last, labels = 0, 0, None
-    for frame, is_outside, now in shapes:
+    for frame, is_outside, now in sorted(shapes, key=itemgetter(0)):
         new = None if is_outside else now
         if new != labels:
             if labels is not None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from model.data.tables.csv_rows import read_csv, seconds
+from model.data.tables.csv_rows import read_csv, read_header, read_lines, seconds
 from model.data.tables.label_file import SPLITS
 from model.data.tables.published import usable_split
 from model.data.tables.table import Segment, SegmentTable
@@ -64,7 +64,7 @@ def label_files(place: Path) -> list[Path]:
         raise AnnotationInvalid(f"{place}: there is no such file or folder")
     for depth in ("", "*/", "*/*/"):
         files = sorted(place.glob(f"{depth}ego_*.csv")) or sorted(place.glob(f"{depth}*.csv"))
-        found = [path for path in files if set(COLUMNS) <= set(_header(path))]
+        found = [path for path in files if set(COLUMNS) <= set(read_header(path)[1])]
         if len({path.parent for path in found}) > 1:
             raise AnnotationInvalid(
                 f"{place}: label files are in several folders, {found[0]} and {found[-1]}: name one"
@@ -78,7 +78,9 @@ def valid_labels(folder: Path) -> dict[str, list[str] | None]:
     """Returns the labels that count, by output; None where there is no file of them."""
     paths = {output: folder / name for output, name in VALID.items()}
     return {
-        output: path.read_text(encoding="utf-8").split() if path.is_file() else None
+        output: [word for _, line in read_lines(path) for word in line.split()]
+        if path.is_file()
+        else None
         for output, path in paths.items()
     }
 
@@ -104,11 +106,6 @@ def label_rows(
                 )
             labels = tuple(_label(where, o, row[o], allowed[o]) for o in VALID)
             yield Segment(row["video_id"], start_s, end_s, labels, str(path), line)
-
-
-def _header(path: Path) -> Sequence[str]:
-    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        return [name.strip() for name in file.readline().split(",")]
 
 
 def _taxonomy(path: Path) -> dict[str, str]:

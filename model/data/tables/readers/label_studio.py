@@ -33,7 +33,7 @@ def read_label_studio(path: Path, *, fps: float | None = None) -> SegmentTable:
     """
     problems = Problems(str(path))
     found: list[tuple[str, str, float, float, dict[str, str]]] = []
-    for task in read_rows(path, remedy="", under="tasks"):
+    for task in read_rows(path, remedy="Export the project in the format JSON.", under="tasks"):
         try:
             video, items = _video(task), _results(task)
             for region, group in _regions(items).items():

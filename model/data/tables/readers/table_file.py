@@ -1,6 +1,5 @@
 """Reader of a table that people made themselves: CSV, TSV or Parquet."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from sys import intern
@@ -8,11 +7,11 @@ from typing import Any
 
 from model.data.tables.csv_rows import (
     MAX_ROWS,
-    Row,
+    Cells,
     check_header,
     clock_seconds,
     read_csv,
-    read_lines,
+    read_header,
     seconds,
 )
 from model.data.tables.label_file import SPLITS, Split
@@ -45,17 +44,17 @@ def read_table(path: Path, *, overlaps: Overlaps = "refuse") -> SegmentTable:
     """
     is_parquet = path.suffix.lower() in (".parquet", ".pq")
     header, rows = _read_parquet(path) if is_parquet else _read_text(path)
-    start, end = (next((n for n in names if n in header), names[0]) for names in (START, END))
+    start, end = (_one_of(path, header, names) for names in (START, END))
     check_header(path, header, ("video", start, end))
     outputs = [name for name in header if name not in ("video", start, end, "split")]
     if not outputs:
         raise AnnotationInvalid(
             f"{path}, line 1: needs a column of labels besides {', '.join(header)}"
         )
-    cells = _Cells(path, start, end, outputs)
-    segments = [segment for place, row in rows if (segment := cells.segment(place, row))]
-    cells.check()
-    split = cells.splits if "split" in header else None
+    reading = _Reading(path, start, end, outputs)
+    segments = [segment for place, row in rows if (segment := reading.segment(place, row))]
+    reading.check()
+    split = reading.splits if "split" in header else None
     table = SegmentTable.from_segments(str(path), outputs, segments, split=split)
     check_repeated(table)
     if overlaps == "refuse":
@@ -63,7 +62,7 @@ def read_table(path: Path, *, overlaps: Overlaps = "refuse") -> SegmentTable:
     return table
 
 
-class _Cells:
+class _Reading:
     """What the rows of one file say; problems are gathered.
 
     Attributes:
@@ -82,7 +81,7 @@ class _Cells:
         """Raises what is wrong with the rows so far."""
         self._problems.check()
 
-    def segment(self, place: int | str, row: Row) -> Segment | None:
+    def segment(self, place: int | str, row: Cells) -> Segment | None:
         """Returns a row's segment; None for one with problems."""
         where = f"line {place}" if isinstance(place, int) else place
         try:
@@ -102,7 +101,7 @@ class _Cells:
             return None
         return Segment(intern(row["video"]), start_s, end_s, labels, self._file, place)
 
-    def _time(self, where: str, place: int | str, row: Row, column: str) -> float:
+    def _time(self, where: str, place: int | str, row: Cells, column: str) -> float:
         on_clock = clock_seconds(row[column])
         value = seconds(where, column, row[column]) if on_clock is None else on_clock
         first = self._clock_from.setdefault(on_clock is not None, place)
@@ -115,7 +114,7 @@ class _Cells:
             )
         return value
 
-    def _note_split(self, where: str, row: Row) -> None:
+    def _note_split(self, where: str, row: Cells) -> None:
         part = next((s for s in SPLITS if s == row["split"]), None)
         if part is None:
             raise AnnotationInvalid(
@@ -129,6 +128,13 @@ class _Cells:
             )
 
 
+def _one_of(path: Path, header: Sequence[str], names: Sequence[str]) -> str:
+    found = [name for name in names if name in header]
+    if len(found) > 1:
+        raise AnnotationInvalid(f"{path}, line 1: expected one of the columns {', '.join(found)}")
+    return found[0] if found else names[0]
+
+
 def _label(where: str, column: str, text: str) -> str | None:
     if text in EMPTY_CELLS:
         raise AnnotationInvalid(
@@ -137,24 +143,21 @@ def _label(where: str, column: str, text: str) -> str | None:
     return intern(text) if text else None
 
 
-def _read_text(path: Path) -> tuple[list[str], Iterator[tuple[int, Row]]]:
+def _read_text(path: Path) -> tuple[list[str], Iterator[tuple[int, Cells]]]:
     """The header and the rows of a CSV or TSV file."""
-    _, first = next(read_lines(path), (0, ""))
-    found = {mark: next(csv.reader([first], delimiter=mark), []) for mark in DELIMITERS}
-    delimiter = max(DELIMITERS, key=lambda mark: len(found[mark]))
-    header = [name.strip() for name in found[delimiter]]
+    delimiter, header = read_header(path, DELIMITERS)
     rows = read_csv(path, (), delimiter=delimiter)
     return header, rows if delimiter == "," else _with_decimal_points(rows)
 
 
-def _with_decimal_points(rows: Iterator[tuple[int, Row]]) -> Iterator[tuple[int, Row]]:
+def _with_decimal_points(rows: Iterator[tuple[int, Cells]]) -> Iterator[tuple[int, Cells]]:
     """The rows with seconds such as `1,5`, which no comma parts from the next cell, as `1.5`."""
     bounds = (*START, *END)
     for line, row in rows:
         yield line, {n: c.replace(",", ".") if n in bounds else c for n, c in row.items()}
 
 
-def _read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
+def _read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, Cells]]]:
     """The header and the rows of a Parquet file, with values as CSV would have them."""
     try:
         from pyarrow import ArrowException, parquet
@@ -170,7 +173,7 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, Row]]]:
         raise AnnotationInvalid(f"{path}: has more than {MAX_ROWS} rows; split the file")
     header = [str(name) for name in file.schema_arrow.names]
 
-    def rows() -> Iterator[tuple[str, Row]]:
+    def rows() -> Iterator[tuple[str, Cells]]:
         number = 0
         for batch in file.iter_batches():
             columns = [[_text(value) for value in column.to_pylist()] for column in batch.columns]

@@ -20,6 +20,8 @@ def test_an_unknown_kind_lists_all(spec):
 def test_an_option_without_use_is_refused(tmp_path):
     with pytest.raises(AnnotationInvalid, match="epic-kitchens data has no use for --fps"):
         load_table(f"epic-kitchens:{tmp_path}", fps=30.0)
+    with pytest.raises(AnnotationInvalid, match="--fps: expected frames a second, more than 0"):
+        load_table(f"cvat:{tmp_path}", fps=0.0)
     with pytest.raises(AnnotationInvalid, match="cvat data has no use for --overlaps"):
         load_table(f"cvat:{tmp_path}", fps=30.0, overlaps="allow")
 

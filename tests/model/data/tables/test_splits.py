@@ -46,3 +46,9 @@ def test_train_and_val_have_a_video_each():
         split_by_video(table_of(("a", 1, 2, "cut")), seed=0)
     two = split_by_video(table_of(("a", 1, 2, "cut"), ("b", 1, 2, "cut")), seed=0)
     assert sorted(two.split.values()) == ["train", "val"]
+
+
+def test_videos_without_labels_are_split_too():
+    rows = [*MANY, *((f"w{n}", 1, 2, None) for n in range(10))]
+    found = split_by_video(table_of(*rows), seed=0)
+    assert Counter(found.split.values()) == {"train": 24, "val": 6}

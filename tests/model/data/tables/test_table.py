@@ -73,3 +73,14 @@ def test_rows_beyond_the_end_of_their_video_are_named():
         table.check_ends({"a": 2.0})
     assert "line 3: ends at 3 s; a ends at 2.000 s" in str(error.value)
     assert "line 2" not in str(error.value)
+
+
+def test_outputs_can_be_chosen_and_rows_without_their_labels_go():
+    rows = [("a", 1, 2, "cut", "pan"), ("b", 1, 2, None, "pan"), ("c", 2, 3, "cut", None)]
+    table = table_of(*rows, outputs=("verb", "noun"), split=dict.fromkeys("abc", "train"))
+    verbs = table.only(["verb"])
+    assert (verbs.labels, verbs.video) == ({"verb": ("cut", "cut")}, ("a", "c"))
+    assert verbs.split == {"a": "train", "c": "train"}
+    assert table.only(["noun", "verb"]).outputs == ("noun", "verb")
+    with pytest.raises(AnnotationInvalid, match="no column 'tool'. It has labels of verb, noun"):
+        table.only(["tool"])

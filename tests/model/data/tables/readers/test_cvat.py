@@ -42,7 +42,7 @@ def test_a_track_lasts_until_it_is_outside_and_is_cut_where_its_attributes_chang
         tmp_path,
         track(shape(0, verb="cut"), shape(5, verb="cut"), shape(8, verb="wash"), shape(20, 1)),
         track(shape(30, verb="cut"), shape(31, verb="cut"), number=1, label="foot"),
-        track(shape(40), shape(45, 1), shape(50), number=2),
+        track(shape(50), shape(50), shape(40), shape(45, 1), number=2),
     )
     assert rows(path) == [
         (0, 0.8, "hand", "cut"),

@@ -129,6 +129,7 @@ def test_what_is_wrong_is_named_by_file_line_and_column(tmp_path, rows, said):
         ("video,start_s,end_s", "needs a column of labels besides video, start_s, end_s"),
         ("video,start_s,end_s,verb,verb", "two columns have the name 'verb'"),
         (",video,start_s,end_s,verb", "column 1 has no name"),
+        ("video,start_s,start,end_s,verb", "expected one of the columns start_s, start"),
     ],
 )
 def test_a_header_that_is_wrong_is_line_1(tmp_path, header, said):
