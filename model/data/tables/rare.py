@@ -65,22 +65,17 @@ def rare_labels(table: SegmentTable, below: int = 1) -> dict[str, Counter[str]]:
 def _refused(table: SegmentTable, rare: dict[str, Counter[str]], below: int) -> AnnotationInvalid:
     """The error that lists every rare label, not only the first."""
     total = sum(map(len, rare.values()))
-    lines = []
+    few_rows = "no training row" if below == 1 else f"fewer than {below} training rows"
+    lines = [f"{table.source}: {total} labels have {few_rows} (training rows of all rows):"]
     for output, few in rare.items():
         rows = Counter(table.labels[output])
         named = ", ".join(f"{name!r} ({n} of {rows[name]})" for name, n in sorted(few.items()))
         lines.append(f"{output}: {named}")
-    return AnnotationInvalid(
-        "\n  ".join(
-            [
-                f"{table.source}: {total} labels have fewer than {below} training rows "
-                "(training rows of all rows):",
-                *lines,
-                f"--rare drop leaves out their rows, --rare merge calls them all {OTHER!r}; or "
-                "label more videos, or split them in another way",
-            ]
-        )
+    lines.append(
+        f"--rare drop leaves out their rows, --rare merge calls them all {OTHER!r}; or label more "
+        "videos, or split them in another way"
     )
+    return AnnotationInvalid("\n  ".join(lines))
 
 
 def _merge(table: SegmentTable, rare: dict[str, Counter[str]], below: int) -> SegmentTable:
@@ -103,11 +98,21 @@ def _merge(table: SegmentTable, rare: dict[str, Counter[str]], below: int) -> Se
 
 def _drop(table: SegmentTable, below: int) -> SegmentTable:
     """Drops until nothing is rare: a dropped row may have been one of few of its other label."""
-    while rare := rare_labels(table, below):
+    left = table
+    while rare := rare_labels(left, below):
         kept = [
             row
-            for row in range(len(table))
-            if not any(table.labels[output][row] in few for output, few in rare.items())
+            for row in range(len(left))
+            if not any(left.labels[output][row] in few for output, few in rare.items())
         ]
-        table = table.take(kept)
-    return table
+        try:
+            left = left.take(kept)
+        except AnnotationInvalid as error:
+            raise AnnotationInvalid(f"{error}, after --rare drop below {below} rows") from error
+    gone = {*(table.split or {}).values()} - {*(left.split or {}).values()}
+    if gone:
+        raise AnnotationInvalid(
+            f"{table.source}: no row of {' and '.join(sorted(gone))} is left after --rare drop "
+            f"below {below} rows"
+        )
+    return left

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -120,6 +121,9 @@ class SegmentTable:
         columns += [self.file, self.place]
         if any(len(column) != len(self.video) for column in columns):
             raise ValueError(f"expected {len(self.video)} values in every column")
+        keys = pairwise(zip(self.video, self.start_s.tolist(), strict=True))
+        if any(before > after for before, after in keys):
+            raise ValueError("expected rows by video and start")
         self._check_times()
         self._check_filled()
         if self.split is not None:

@@ -121,7 +121,7 @@ def _task(path: Path, meta: Element) -> _Task:
         raise AnnotationInvalid(f"{path}: meta names no source, as the export of a video task does")
     rule = next((e.text or "" for e in meta.iter("frame_filter")), "")
     step = rule.partition("step=")[2].strip()
-    return _Task(PurePosixPath(name.strip()).stem, int(step) if step.isdigit() else 1)
+    return _Task(PurePosixPath(name.strip()).stem, int(step) if step.isdecimal() else 1)
 
 
 def _of_track(path: Path, track: Element, task: _Task) -> Iterator[Stretch]:
@@ -163,7 +163,8 @@ def _of_tags(tags: Iterable[tuple[int, Labels]], task: _Task) -> Iterator[Stretc
 
 
 def _labels(path: Path, shape: Element, owner: Element | None = None) -> Labels:
-    labels = {LABEL: str((shape if owner is None else owner).get(LABEL, ""))}
+    label = (shape if owner is None else owner).get(LABEL)
+    labels = {LABEL: label} if label else {}
     for attribute in shape.iter("attribute"):
         name = attribute.get("name", "")
         if name == LABEL:
@@ -175,6 +176,6 @@ def _labels(path: Path, shape: Element, owner: Element | None = None) -> Labels:
 
 def _number(path: Path, place: str, element: Element, name: str) -> int:
     text = element.get(name, "")
-    if not text.isdigit():
+    if not text.isdecimal():
         raise AnnotationInvalid(f"{path}, {place}, {name}: expected a frame's number, got {text!r}")
     return int(text)

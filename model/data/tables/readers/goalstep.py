@@ -41,16 +41,18 @@ def _rows(path: Path) -> Iterator[Segment]:
         goal, place = video.text("goal_category"), f"videos[{video.position}]"
         for step in _segments(video, path, place):
             here = f"{place}.segments[{step.position}]"
-            name = step.text("step_category")
-            yield _segment(video, step, (goal, name, None), path, here)
+            yield _segment(video, step, (goal, _category(step), None), path, here)
             for substep in _segments(step, path, here):
-                name = substep.text("step_category")
                 inner = f"{here}.segments[{substep.position}]"
-                yield _segment(video, substep, (goal, None, name), path, inner)
+                yield _segment(video, substep, (goal, None, _category(substep)), path, inner)
+
+
+def _category(row: Row) -> str | None:
+    return row.text("step_category") if row.values.get("step_category") else None
 
 
 def _segments(parent: Row, path: Path, place: str) -> list[Row]:
-    entries: Any = parent.values.get("segments")
+    entries: Any = parent.values.get("segments", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise AnnotationInvalid(f"{path}, {place}: expected a list of objects under 'segments'")
     return [Row(entry, f"{path}, {place}.segments", i) for i, entry in enumerate(entries)]

@@ -120,7 +120,7 @@ def _rows(
         if not isinstance(value, dict):
             continue
         names = value.get(str(item.get("type")))
-        if isinstance(names, list) and names and isinstance(names[0], str):
+        if isinstance(names, list) and names and names[0] and isinstance(names[0], str):
             labels.setdefault(str(item.get("from_name")), names[0])
         stretches = stretches or _stretches(value, where, fps)
     if labels:

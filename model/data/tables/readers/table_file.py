@@ -1,6 +1,7 @@
 """Reader of a table that people made themselves: CSV, TSV or Parquet."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -165,21 +166,28 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[tuple[str, Cells]]]:
         raise AnnotationInvalid(
             f"{path}: reading Parquet needs pyarrow: pip install pyarrow, or save the table as CSV"
         ) from error
-    try:
+
+    @contextmanager
+    def translated() -> Iterator[None]:
+        try:
+            yield
+        except (ArrowException, OSError) as error:
+            raise AnnotationInvalid(f"{path}: cannot be read as Parquet: {error}") from error
+
+    with translated():
         file = parquet.ParquetFile(path)
-    except (ArrowException, OSError) as error:
-        raise AnnotationInvalid(f"{path}: cannot be read as Parquet: {error}") from error
     if file.metadata.num_rows > MAX_ROWS:
-        raise AnnotationInvalid(f"{path}: has more than {MAX_ROWS} rows; split the file")
+        raise AnnotationInvalid(f"{path}: has more than {MAX_ROWS} rows, the limit")
     header = [str(name) for name in file.schema_arrow.names]
 
     def rows() -> Iterator[tuple[str, Cells]]:
         number = 0
-        for batch in file.iter_batches():
-            columns = [[_text(value) for value in column.to_pylist()] for column in batch.columns]
-            for cells in zip(*columns, strict=True):
-                number += 1
-                yield f"row {number}", dict(zip(header, cells, strict=True))
+        with translated():
+            for batch in file.iter_batches():
+                columns = [map(_text, column.to_pylist()) for column in batch.columns]
+                for cells in zip(*columns, strict=True):
+                    number += 1
+                    yield f"row {number}", dict(zip(header, cells, strict=True))
 
     return header, rows()
 

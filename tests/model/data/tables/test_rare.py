@@ -25,6 +25,7 @@ def test_labels_without_training_rows_are_all_named_with_what_to_do():
     with pytest.raises(AnnotationInvalid) as error:
         treat_rare(table(*ROWS))
     assert "verb: 'peel' (0 of 1), 'wash' (0 of 1)" in str(error.value)
+    assert str(error.value).startswith("labels.csv: 2 labels have no training row (")
     assert "--rare drop" in str(error.value)
     with pytest.raises(AnnotationInvalid, match=r"noun: 'lid' \(1 of 2\)"):
         treat_rare(table(*ROWS), below=2)
@@ -39,11 +40,13 @@ def test_a_table_without_rare_labels_stays():
 def test_dropped_rows_go_with_all_their_labels_until_nothing_is_rare():
     assert treat_rare(table(*ROWS), "drop").labels["verb"] == ("cut",) * 4
     # Without the row of 'slice', 'lid' has one training row: too few in its turn.
-    rows = [*ROWS, ("a", 4, 5, "slice", "lid")]
+    rows = [*ROWS, ("a", 4, 5, "slice", "lid"), ("b", 5, 6, "cut", "pan")]
     left = treat_rare(table(*rows), "drop", below=2)
-    assert left.labels == {"verb": ("cut", "cut"), "noun": ("pan", "pan")}
-    with pytest.raises(AnnotationInvalid, match="no row has a segment"):
+    assert left.labels == {"verb": ("cut",) * 3, "noun": ("pan",) * 3}
+    with pytest.raises(AnnotationInvalid, match="no row has a segment, after --rare drop"):
         treat_rare(table(*rows), "drop", below=9)
+    with pytest.raises(AnnotationInvalid, match="no row of val is left after --rare drop below 1"):
+        treat_rare(table(*ROWS[:4]), "drop")
 
 
 def test_merged_labels_are_one_that_is_learnt():

@@ -64,6 +64,8 @@ def test_a_table_has_rows_outputs_and_labels():
         table_of(("a", 1, 2, "cut"), ("b", 1, 2, "cut"), split={"a": "train"})
     with pytest.raises(ValueError, match="expected 1 values in every column"):
         SegmentTable("x", ("a",), np.ones(2), np.ones(2), {}, ("f",), (1,))
+    with pytest.raises(ValueError, match="expected rows by video and start"):
+        SegmentTable("x", ("b", "a"), np.zeros(2), np.ones(2), {}, ("f", "f"), (1, 2))
 
 
 def test_rows_beyond_the_end_of_their_video_are_named():

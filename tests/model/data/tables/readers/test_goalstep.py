@@ -40,8 +40,8 @@ def test_what_is_wrong_is_named_by_its_entry(tmp_path):
     for entry, said in (
         (segment("1", 9, "Knead"), "row 0: start_time: expected a number, got '1'"),
         (segment(1, float("nan"), "Knead"), "end_time: expected a number, got nan"),
-        (segment(1, 2, None), "step_category: expected a string, got None"),
-        ({"segments": []}, "no field 'step_category'"),
+        (segment(1, 2, 3), "step_category: expected a string, got 3"),
+        ({"segments": []}, "no field 'start_time'"),
         (7, r"videos[0]: expected a list of objects under 'segments'"),
     ):
         written(tmp_path, "train", video("a", entry))
