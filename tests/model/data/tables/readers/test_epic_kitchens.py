@@ -7,7 +7,14 @@ import pytest
 from model.data.tables.kinds import load_table
 from model.data.video_files import find_videos
 from model.errors import AnnotationInvalid
-from tests.support.epic_kitchens import COLUMNS, NOUNS, VERBS, VIDEOS, video_path, write_annotations
+from tests.model.support.epic_kitchens import (
+    COLUMNS,
+    NOUNS,
+    VERBS,
+    VIDEOS,
+    video_path,
+    write_annotations,
+)
 
 
 def seconds(text):
