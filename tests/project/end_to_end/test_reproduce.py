@@ -20,7 +20,7 @@ def arguments(smoke_run, work, *more):
     return [
         "reproduce", "--data", str(smoke_run / "world"), "--bundle", str(smoke_run / "bundle"),
         "--features", str(smoke_run / "features"), "--brief", "--seeds", "2",
-        "--methods", "mlp", "mtl-ft", "egopack",
+        "--methods", "mlp", "mtl-ft", "egopack", "--tasks", "ar", "oscc",
         "--work", str(work), "--out", str(work / "results"), *more,
     ]  # fmt: skip
 
