@@ -169,7 +169,7 @@ class OutOfMemory(ServerError, problem=kinds.OUT_OF_MEMORY):
     """The device has too little memory even for half of the batch."""
 
 
-class HostOutOfMemory(OutOfMemory):
+class HostOutOfMemory(OutOfMemory, problem=kinds.OUT_OF_MEMORY):
     """The machine has no memory left, which may pass, as other processes may have it."""
 
 
