@@ -35,7 +35,7 @@ def to_pixels(frames: Tensor, contract: FeatureContract) -> Tensor:
 
     Frames from a reader are resized and cropped already. With `resize="float"` whole frames are
     accepted as well, and resized to the same values. Ego4D's extraction normalises before it
-    resizes; that differs by rounding alone, 1e-6.
+    resizes; that differs by rounding alone, 1e-6. With `resize="library"` they were prepared.
 
     Args:
         frames: (n, H, W, 3) RGB. Resized: as `FeatureContract.frame_shape` and `frame_dtype` say.
@@ -68,7 +68,9 @@ def _is_resized(frames: Tensor, contract: FeatureContract) -> bool:
 
 
 def _normalise(pixels: Tensor, contract: FeatureContract) -> Tensor:
-    """Normalises (..., 3, T, H, W)."""
+    """Normalises (..., 3, T, H, W), unless a library has."""
+    if contract.is_whole:
+        return pixels.contiguous()
     # Copied channels first; the rest runs in place.
     floats = torch.empty(pixels.shape, device=pixels.device).copy_(pixels)
     mean = torch.tensor(contract.mean, device=pixels.device).view(3, 1, 1, 1)

@@ -133,7 +133,7 @@ class Reloader:
             await self._off_the_loop(self._latest_sha256)
         predictor = await self._off_the_loop(self._load)
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        cut = await self._decode.cut(CANARY, predictor.encoder.contract, deadline_s=deadline_s)
+        cut = await self._decode.cut(CANARY, predictor.encoder, deadline_s=deadline_s)
         await self._off_the_loop(partial(_answer, predictor, cut))
         return predictor
 

@@ -121,6 +121,8 @@ class Settings(ClusterSettings):
     """Longest time to decode one clip, in seconds; then the caller is told to try again."""
     decode_memory_mb: Annotated[int, Field(gt=0)] = 2048
     """Address space of one decoding process, in MiB; 8K in 10 bits takes 1212."""
+    decode_output_mb: Annotated[int, Field(gt=0)] = 512
+    """Most memory of a clip's decoded frames, in MiB; a whole full-HD frame takes 6."""
     clips_per_worker: Annotated[int, Field(gt=0)] = 200
     """Clips after which a decoding process is replaced."""
 
