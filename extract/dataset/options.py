@@ -34,6 +34,7 @@ class Options(argparse.Namespace):
     encoder: str
     weights: Path
     color: Color | None
+    accept_license: bool
     device: str
     runtime: RuntimeName
     precision: PrecisionName
@@ -78,7 +79,12 @@ class Options(argparse.Namespace):
         return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk)
 
     def _named_encoder(self) -> TorchEncoder:
-        return load_named_encoder(self.encoder, weights=self.weights, color=self.color)
+        return load_named_encoder(
+            self.encoder,
+            weights=self.weights,
+            color=self.color,
+            accept_license=self.accept_license,
+        )
 
 
 def parse_options(arguments: Sequence[str] | None, about: str) -> Options:

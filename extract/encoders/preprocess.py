@@ -61,9 +61,12 @@ def _is_resized(frames: Tensor, contract: FeatureContract) -> bool:
         return True
     if contract.resize == "float" and dtype == "uint8" and size[-1] == 3:
         return False
+    made, also = "from the reader", ", or whole uint8 ones" if contract.resize != "decoder" else ""
+    if contract.is_whole:
+        made = "prepared by the encoder"
     raise ValueError(
-        f"expected {contract.frame_dtype} frames of {contract.frame_shape} from the reader"
-        f"{', or whole uint8 ones' if contract.resize == 'float' else ''}, got {dtype} {size}"
+        f"expected {contract.frame_dtype} frames of {contract.frame_shape} {made}{also}, "
+        f"got {dtype} {size}"
     )
 
 

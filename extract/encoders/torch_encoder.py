@@ -104,6 +104,7 @@ class TorchEncoder:
         contract: how its windows are made.
         trunk: the network. After changing its weights, call `refresh_fingerprint`.
         run: computes features, (B, 3, T, H, W) to (B, dim): the trunk, or a compiled form of it.
+        origin: where the weights came from: repository, revision, licence; may be empty.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class TorchEncoder:
         self.contract = contract
         self.trunk = (config.build() if trunk is None else trunk).eval()
         self.run: Callable[[Tensor], Tensor] = self.trunk
+        self.origin: dict[str, str] = {}
         self._fingerprint: str | None = None
 
     @property

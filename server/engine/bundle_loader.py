@@ -50,7 +50,9 @@ def load_predictor(settings: Settings) -> Predictor:
     )
     encoder = None
     if settings.encoder is not None:
-        named = load_named_encoder(settings.encoder, weights=settings.weights)
+        named = load_named_encoder(
+            settings.encoder, weights=settings.weights, accept_license=settings.accept_license
+        )
         encoder, _ = choose_encoder(named.to(settings.device), b"", runtime)
     predictor = Predictor.from_bundle(
         settings.bundle, device=settings.device, encoder=encoder, runtime=runtime

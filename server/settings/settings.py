@@ -47,6 +47,8 @@ class Settings(ClusterSettings):
     """Encoder for a bundle that holds none, such as omnivore-swinl."""
     weights: Path = DOWNLOADS
     """Folder of published encoders, as `python -m weights fetch` fills it."""
+    accept_license: bool = False
+    """The terms of `encoder` are accepted, where they may forbid commercial use."""
     device: str = "cpu"
     """Device of the model: cpu, cuda or cuda:N."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"

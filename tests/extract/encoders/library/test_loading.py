@@ -1,0 +1,94 @@
+"""Where a library's encoder is looked for, and what is refused before a library is imported."""
+
+import json
+import logging
+import shutil
+import sys
+
+import pytest
+
+from extract.encoders.load import load_named_encoder
+from tests.extract.encoders.library.models import card
+from weights.errors import FetchFailed, TermsNotAccepted
+
+NOTHING = {"transformers": None, "timm": None, "huggingface_hub": None}
+
+
+@pytest.fixture
+def without_libraries(monkeypatch):
+    for name in NOTHING:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def make(folder, *files, **config):
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": "vjepa2"} | config))
+    for name in files:
+        (folder / name).write_bytes(b"")
+    return folder
+
+
+def test_code_of_a_repository_is_never_run(tmp_path, without_libraries):
+    folder = make(tmp_path / "m", "model.safetensors", auto_map={"AutoModel": "modeling.Mine"})
+    with pytest.raises(ValueError, match=r"config.json: 'auto_map' asks for code .* never run"):
+        load_named_encoder(f"hf:{folder}")
+
+
+def test_a_pickle_is_never_read(tmp_path, without_libraries):
+    folder = make(tmp_path / "m", "pytorch_model.bin")
+    with pytest.raises(ValueError, match="pytorch_model.bin is a pickle, which is never read"):
+        load_named_encoder(f"hf:{folder}")
+    with pytest.raises(ValueError, match=r"expected weights as \*.safetensors, found none: save"):
+        load_named_encoder(f"timm:{make(tmp_path / 'n')}")
+
+
+def test_a_configuration_that_is_no_json_is_named(tmp_path, without_libraries):
+    folder = make(tmp_path / "m", "model.safetensors")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json: not JSON"):
+        load_named_encoder(f"hf:{folder}")
+
+
+@pytest.mark.parametrize("licence", ["cc-by-nc-4.0", "other", None])
+def test_terms_that_may_forbid_a_use_have_to_be_accepted(tmp_path, without_libraries, licence):
+    folder = card(make(tmp_path / "m", "model.safetensors"), licence)
+    with pytest.raises(TermsNotAccepted, match=r"--accept-license") as refused:
+        load_named_encoder(f"hf:{folder}")
+    assert (licence or "without a stated licence") in str(refused.value)
+    with pytest.raises(Exception, match="needs transformers"):
+        load_named_encoder(f"hf:{folder}", accept_license=True)
+
+
+def test_the_licence_is_printed(tmp_path, without_libraries, caplog):
+    folder = card(make(tmp_path / "m", "model.safetensors"), "Apache-2.0")
+    with caplog.at_level(logging.INFO), pytest.raises(Exception, match="needs transformers"):
+        load_named_encoder(f"hf:{folder}")
+    assert "encoder m: licence apache-2.0" in caplog.text
+
+
+def test_a_card_has_the_last_word_on_the_licence_of_a_published_name(tmp_path, without_libraries):
+    folder = make(tmp_path / "vjepa2-l", "model.safetensors")
+    with pytest.raises(Exception, match="needs transformers"):  # as the catalogue states it
+        load_named_encoder("vjepa2-l", weights=tmp_path)
+    card(folder, "cc-by-nc-4.0")
+    with pytest.raises(TermsNotAccepted, match="vjepa2-l is licensed 'cc-by-nc-4.0'"):
+        load_named_encoder("vjepa2-l", weights=tmp_path)
+
+
+def test_what_is_nowhere_says_where_it_was_looked_for(tmp_path, without_libraries):
+    with pytest.raises(FetchFailed, match=r"expected a folder, a repository .*, or weights in"):
+        load_named_encoder("timm:resnet10t", weights=tmp_path)
+    with pytest.raises(FetchFailed, match="install the extra `encoders`"):
+        load_named_encoder("vjepa2-l", weights=tmp_path)
+
+
+@pytest.mark.slow(10)
+def test_weights_in_a_folder_of_a_published_name_are_taken(vjepa2, tmp_path):
+    shutil.copytree(vjepa2, tmp_path / "vjepa2-l")
+    encoder = load_named_encoder("vjepa2-l,frame_step=1", weights=tmp_path)
+    assert (encoder.name, encoder.contract.window_frames) == ("vjepa2-l", 8)
+    named = load_named_encoder(f"hf:{vjepa2},frame_step=1")
+    assert encoder.fingerprint == named.fingerprint
+    tagged = load_named_encoder(f"hf:{vjepa2},frame_step=1", color="bt601")
+    assert tagged.fingerprint != named.fingerprint
+    assert tagged.origin == named.origin == {"licence": "mit"}
