@@ -6,8 +6,13 @@ import shutil
 import sys
 
 import pytest
+import torch
 
-from extract.encoders.load import load_named_encoder
+from extract.__main__ import main
+from extract.encoders.load import encoder_spec, load_named_encoder
+from extract.features.extractor import Extractor
+from extract.features.store import FeatureStore
+from extract.features.track import EncoderId
 from tests.extract.encoders.library.models import card
 from weights.errors import FetchFailed, TermsNotAccepted
 
@@ -92,3 +97,31 @@ def test_weights_in_a_folder_of_a_published_name_are_taken(vjepa2, tmp_path):
     tagged = load_named_encoder(f"hf:{vjepa2},frame_step=1", color="bt601")
     assert tagged.fingerprint != named.fingerprint
     assert tagged.origin == named.origin == {"licence": "mit"}
+
+
+@pytest.mark.slow(10)
+def test_the_command_extracts_with_a_librarys_model(vjepa2, video, tmp_path, capsys):
+    out = tmp_path / "features"
+    spec = f"hf:{vjepa2},stride_frames=16"
+    assert main([str(video), "--encoder", spec, "--out", str(out), "--workers", "1"]) == 0
+    track = FeatureStore(out).read("clip")
+    encoder = load_named_encoder(spec)
+    assert track.encoder == EncoderId("vjepa2", encoder.fingerprint)
+    expected = Extractor(encoder).from_file(video)
+    torch.testing.assert_close(track.features, expected.features, rtol=0, atol=1e-5)
+    report = json.loads((out / "report.json").read_text())
+    assert report["encoder"] == encoder_spec(encoder)
+    assert json.loads(capsys.readouterr().out)["windows"] == 6
+    assert main([str(video), "--encoder", spec, "--out", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == 1
+
+
+def test_the_command_says_what_is_missing(tmp_path, video, without_libraries, caplog):
+    arguments = [str(video), "--out", str(tmp_path / "out"), "--encoder"]
+    folder = card(make(tmp_path / "m", "model.safetensors"), "other")
+    assert main([*arguments, f"hf:{folder}"]) == 1
+    assert "add --accept-license" in caplog.text
+    assert main([*arguments, f"hf:{folder}", "--accept-license"]) == 1
+    assert "needs transformers, which is not installed" in caplog.text
+    assert main([*arguments, f"hf:{folder},frames=3"]) == 1
+    assert "'frames=3': expected fps, window_frames" in caplog.text

@@ -9,7 +9,11 @@ import torch
 
 from extract.encoders.library import transformers_models
 from extract.encoders.load import encoder_from_spec, encoder_spec, load_named_encoder
+from extract.errors import RuntimeUnavailable
 from extract.features.extractor import Extractor
+from extract.runtime.choose import Runtime, choose_encoder
+from extract.runtime.frame_batches import SharedFrames
+from extract.runtime.onnx_export import export_encoder
 from extract.runtime.precision import in_precision
 from tests.extract.encoders.library.models import card, sampled, save_vit_without_pooler
 
@@ -134,6 +138,27 @@ def test_a_model_without_a_trained_pooler_gives_the_mean_token(tmp_path, video):
         tokens = AutoModel.from_pretrained(folder, add_pooling_layer=False)(frames)
     expected = tokens.last_hidden_state.mean((0, 1))
     torch.testing.assert_close(encoder.encode(torch.from_numpy(window))[0], expected)
+
+
+def test_frames_shared_by_windows_are_sent_to_a_device_once(vjepa2, video):
+    encoder = loaded(vjepa2)
+    windows = np.stack(sampled(video, encoder.contract))[:3]
+    step = encoder.contract.stride_frames // encoder.contract.frame_step
+    numbered = [
+        list(enumerate(encoder.prepare(window), start=step * index))
+        for index, window in enumerate(windows)
+    ]
+    shared = SharedFrames(encoder)(numbered)
+    assert torch.equal(shared, encoder.encode(torch.from_numpy(windows)))
+
+
+def test_onnx_runtime_is_refused_in_a_sentence(siglip2):
+    encoder = loaded(siglip2)
+    with pytest.raises(RuntimeUnavailable, match="runs video Swins alone, .* of kind transformers"):
+        choose_encoder(encoder, b"", Runtime("onnx"))
+    assert choose_encoder(encoder, b"", Runtime("auto"))[0] is encoder
+    with pytest.raises(ValueError, match="only a video Swin can be exported"):
+        export_encoder(encoder)
 
 
 def test_bf16_is_another_encoder_with_nearly_the_same_features(siglip2):
