@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from extract.contract import FeatureContract
+from extract.decode.clip import Prepare
 from extract.encoders.preprocess import to_network_input, to_pixels
 
 CPU_WINDOWS_TOGETHER = 8
@@ -194,8 +195,7 @@ class TorchEncoder:
     @torch.inference_mode()
     def _encode_frames(self, windows: Tensor) -> Tensor:
         if self.contract.is_whole and windows.dtype == torch.uint8:
-            prepared = torch.from_numpy(self.prepare(windows.flatten(0, 1).cpu().numpy()))
-            windows = prepared.unflatten(0, windows.shape[:2])
+            windows = prepared_windows(windows, self.prepare)
         return self._encode(to_network_input(windows.to(self.device), self.contract))
 
     def _encode(self, pixels: Tensor) -> Tensor:
@@ -209,6 +209,13 @@ class TorchEncoder:
         together = max(1, min(CPU_WINDOWS_TOGETHER, _CPU_PIXEL_BYTES // window_bytes))
         parts = batch.tensor_split(max(1, math.ceil(len(batch) / together)))
         return torch.cat([encode(part) for part in parts])
+
+
+def prepared_windows(windows: Tensor, prepare: Prepare) -> Tensor:
+    """Returns windows of whole frames, (B, T, H, W, 3) uint8, as windows of prepared ones."""
+    prepared = torch.from_numpy(prepare(windows.flatten(0, 1).cpu().numpy()))
+    batched: Tensor = prepared.unflatten(0, windows.shape[:2])
+    return batched
 
 
 class Uninitialised(TorchFunctionMode):

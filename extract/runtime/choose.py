@@ -160,7 +160,7 @@ def _onnx_as_set(
 ) -> tuple[VideoEncoder, Choice]:
     if not graph and not is_exportable(encoder):
         raise RuntimeUnavailable(
-            f"ONNX Runtime runs video Swins alone, encoder {encoder.name!r} is of kind "
+            f"there is no ONNX export of encoder {encoder.name!r}, which is of kind "
             f"{encoder.config.kind}: set the runtime to torch"
         )
     if not graph:

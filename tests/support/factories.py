@@ -9,7 +9,7 @@ from extract.encoders.load import encoder_spec
 from extract.encoders.swin.trunk import SwinConfig, build_trunk
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.track import EncoderId, FeatureTrack
-from extract.runtime.onnx_export import export_encoder, is_exportable
+from extract.runtime.onnx_export import export_encoder
 from extract.windows import cut_windows
 from model.config import ForecasterConfig, ModelConfig
 from model.data.records import ActionRecord, ChangeRecord
@@ -136,7 +136,7 @@ def make_bundle(config: ModelConfig | None = None, encoder: TorchEncoder | None 
         skills={name: dict(skill.state_dict()) for name, skill in skills.skills.items()},
         backpack=skills.backpacks["shared"].to_tensors("shared"),
         card="# tiny\n",
-        encoder_onnx=export_encoder(encoder) if is_exportable(encoder) else b"",
+        encoder_onnx=export_encoder(encoder) if encoder.name == "tiny" else b"",
     )
 
 

@@ -62,8 +62,8 @@ ENCODERS = dict(
         _row("pe-core-t", f"{_PE}_tiny_patch16_384.fb", "apache-2.0", 6, 192, 384, 4),
         _row("pe-core-s", f"{_PE}_small_patch16_384.fb", "apache-2.0", 24, 384, 384, 4),
         _row("pe-core-b", f"{_PE}_base_patch16_224.fb", "apache-2.0", 93, 768, 224, 4),
-        _row("pe-core-l", f"{_PE}_large_patch14_336.fb", "apache-2.0", 317, 1024, 336, 4),
-        _row("pe-core-g", f"{_PE}_gigantic_patch14_448.fb", "apache-2.0", 1882, 1536, 448, 4),
+        _row("pe-core-l", f"{_PE}_large_patch14_336.fb", "apache-2.0", 316, 1024, 336, 4),
+        _row("pe-core-g", f"{_PE}_gigantic_patch14_448.fb", "apache-2.0", 1880, 1536, 448, 4),
     ]
 )
 """Name -> encoder."""

@@ -7,7 +7,7 @@ classes are built from them, never code from a repository.
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -114,44 +114,70 @@ def adapt(
         ValueError: it is no model for video or images, or lacks weights.
     """
     library = _library()
-    with _quiet(library):
-        try:
-            published = _published(folder / "config.json")
-            config = _config_of(published)
-            model, found = library.AutoModel.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            frames = getattr(config, "frames_per_clip", None) or getattr(config, "num_frames", None)
-            takes: Literal["video", "image"] = "video" if frames else "image"
-            processor = _processor_of(library, folder, takes)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(f"{folder}: transformers cannot load it: {error}") from error
+    try:
+        with _quiet(library):
+            found = _load(library, folder)
+        has_own = layer == "last" and found.takes == "image" and _has_pooler(found)
+        if pooling == "pooled" and not has_own:
+            raise ValueError("it has no trained pooled output of its own: take mean or first")
+        pooling = pooling or ("pooled" if has_own else "mean")
+        made = TransformersConfig(layer, pooling, 0, found.published, found.processor, found.takes)
+        size = made.frame_size()
+        made = replace(made, width=_width(made, found.model, size))
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{folder}: {error}") from error
+    statistics = found.processor.get("image_mean"), found.processor.get("image_std")
+    contract = contract_of(size, statistics, found.frames, options)
+    return TorchEncoder(name, made, contract, _trunk_of(found.model, made).requires_grad_(False))
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A model as the library loads it.
+
+    Attributes:
+        model: in float32.
+        published: its configuration, see `_published`.
+        processor: configuration of its processor.
+        takes: see `TransformersConfig`.
+        frames: of a video model's window; None for one of images.
+        has_all: whether every tensor was there; those of a pooler may not be.
+    """
+
+    model: Any
+    published: dict[str, Any]
+    processor: dict[str, Any]
+    takes: Literal["video", "image"]
+    frames: int | None
+    has_all: bool
+
+
+def _load(library: Any, folder: Path) -> _Loaded:
+    """Loads a folder's model, from safetensors alone.
+
+    Raises:
+        OSError, ValueError, KeyError, RuntimeError, TypeError: it cannot be, or is no such model.
+    """
+    published = _published(folder / "config.json")
+    config = _config_of(published)
+    model, found = library.AutoModel.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+    )
     if model.main_input_name not in ("pixel_values", "pixel_values_videos"):
-        raise ValueError(
-            f"{folder}: expected a model of images or videos, it takes {model.main_input_name}"
-        )
+        raise ValueError(f"expected a model of images or videos, it takes {model.main_input_name}")
     missing = sorted(found["missing_keys"])
     if lost := [key for key in missing if not key.startswith("pooler.")]:
-        raise ValueError(f"{folder}: its safetensors lack {len(lost)} tensors, such as {lost[0]}")
-    if pooling is None:
-        has_own = layer == "last" and takes == "image" and not missing and _has_pooler(model)
-        pooling = "pooled" if has_own else "mean"
-    try:
-        draft = TransformersConfig(layer, pooling, 0, published, processor, takes)
-        size = draft.frame_size()
-        width = _width(draft, model, size, config)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from error
-    made = TransformersConfig(layer, pooling, width, published, processor, takes)
-    statistics = processor.get("image_mean"), processor.get("image_std")
-    contract = contract_of(size, statistics, frames, options)
-    return TorchEncoder(name, made, contract, _trunk_of(model, made).requires_grad_(False))
+        raise ValueError(f"its safetensors lack {len(lost)} tensors, such as {lost[0]}")
+    frames = getattr(config, "frames_per_clip", None) or getattr(config, "num_frames", None)
+    takes: Literal["video", "image"] = "video" if frames else "image"
+    processor = _processor_of(library, folder, takes)
+    return _Loaded(model, published, processor, takes, frames, not missing)
 
 
 class _VideoTrunk(nn.Module):
@@ -203,19 +229,20 @@ def _pooled(model: Any, inputs: Mapping[str, Any], layer: Layer, pooling: Poolin
     return mean_of_tokens(tokens, channel=1 if tokens.ndim == 4 else -1)
 
 
-def _has_pooler(model: Any) -> bool:
-    """Returns whether the model has a pooled output of its own."""
+def _has_pooler(found: _Loaded) -> bool:
+    """Returns whether an image model has a pooled output of its own, and its weights."""
+    model = found.model
     size = model.config.image_size if hasattr(model.config, "image_size") else 224
     height, width = (size, size) if isinstance(size, int) else size
     with torch.inference_mode():
         made = model(pixel_values=torch.zeros(1, 3, height, width), return_dict=True)
-    return getattr(made, "pooler_output", None) is not None
+    return found.has_all and getattr(made, "pooler_output", None) is not None
 
 
-def _width(draft: TransformersConfig, model: Any, size: tuple[int, int], config: Any) -> int:
+def _width(draft: TransformersConfig, model: Any, size: tuple[int, int]) -> int:
     """Returns the numbers in a feature; of an image, found by encoding one."""
     if draft.takes == "video":
-        return int(config.hidden_size)
+        return int(model.config.hidden_size)
     try:
         with torch.inference_mode():
             rows = _trunk_of(model, draft)(torch.zeros(1, 3, 1, *size))

@@ -37,7 +37,7 @@ def encoders(folder):
         "vjepa2": f"hf:{models.save_vjepa2(folder / 'vjepa2')}",
         "siglip2": f"hf:{models.save_siglip2(folder / 'siglip2')}",
         "pe-core": f"timm:{models.save_timm(folder / 'pe-core', name, **arguments)}",
-        "resnet": f"timm:{models.save_timm(folder / 'resnet', 'resnet10t')}",
+        "resnet": f"timm:{models.save_timm(folder / 'resnet', 'test_resnet')}",
     }
     return {k: load_named_encoder(spec, accept_license=True) for k, spec in saved.items()}
 

@@ -82,7 +82,7 @@ def test_a_card_has_the_last_word_on_the_licence_of_a_published_name(tmp_path, w
 
 def test_what_is_nowhere_says_where_it_was_looked_for(tmp_path, without_libraries):
     with pytest.raises(FetchFailed, match=r"expected a folder, a repository .*, or weights in"):
-        load_named_encoder("timm:resnet10t", weights=tmp_path)
+        load_named_encoder("timm:test_resnet", weights=tmp_path)
     with pytest.raises(FetchFailed, match="install the extra `encoders`"):
         load_named_encoder("vjepa2-l", weights=tmp_path)
 
@@ -125,3 +125,28 @@ def test_the_command_says_what_is_missing(tmp_path, video, without_libraries, ca
     assert "needs transformers, which is not installed" in caplog.text
     assert main([*arguments, f"hf:{folder},frames=3"]) == 1
     assert "'frames=3': expected fps, window_frames" in caplog.text
+
+
+@pytest.mark.slow(10)
+def test_the_command_runs_a_librarys_model_in_onnx_runtime(vjepa2, video, tmp_path):
+    arguments = [str(video), "--encoder", f"hf:{vjepa2}", "--runtime", "onnx", "--out"]
+    assert main([*arguments, str(tmp_path / "onnx")]) == 0
+    found = FeatureStore(tmp_path / "onnx").read("clip")
+    expected = Extractor(load_named_encoder(f"hf:{vjepa2}")).from_file(video)
+    assert found.encoder == expected.encoder
+    torch.testing.assert_close(found.features, expected.features, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow(10)
+def test_where_no_graph_can_be_made_torch_runs_unless_it_was_demanded(
+    vjepa2, video, tmp_path, monkeypatch, caplog
+):
+    def fail(encoder):
+        raise ArithmeticError("the graph differs")
+
+    monkeypatch.setattr("extract.dataset.options.export_encoder", fail)
+    for runtime, status in (("onnx", 1), ("auto", 0)):
+        out = str(tmp_path / runtime)
+        arguments = ["--encoder", f"hf:{vjepa2},stride_frames=80", "--runtime", runtime]
+        assert main([str(video), *arguments, "--out", out]) == status
+    assert "the graph differs; torch runs it" in caplog.text

@@ -26,7 +26,7 @@ def pe_core(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def resnet(tmp_path_factory):
-    return card(save_timm(tmp_path_factory.mktemp("models") / "resnet", "resnet10t"), "mit")
+    return card(save_timm(tmp_path_factory.mktemp("models") / "resnet", "test_resnet"), "mit")
 
 
 def of_the_library(folder, windows):
@@ -50,7 +50,7 @@ def of_the_library(folder, windows):
         )
 
 
-@pytest.mark.parametrize(("which", "width"), [("pe_core", 32), ("resnet", 512)])
+@pytest.mark.parametrize(("which", "width"), [("pe_core", 32), ("resnet", 96)])
 def test_features_equal_the_librarys(request, which, width, video):
     folder = request.getfixturevalue(which)
     encoder = load_named_encoder(f"timm:{folder}")
@@ -92,16 +92,16 @@ def test_a_layer_and_its_pooling_can_be_chosen(pe_core, video):
 
 
 def test_weights_of_an_architecture_lie_in_a_folder_of_its_name(pe_core, resnet, tmp_path):
-    folder = tmp_path / "resnet10t"
+    folder = tmp_path / "test_resnet"
     folder.mkdir()
     shutil.copy(resnet / "model.safetensors", folder)
-    named = load_named_encoder("timm:resnet10t", weights=tmp_path, accept_license=True)
+    named = load_named_encoder("timm:test_resnet", weights=tmp_path, accept_license=True)
     window = torch.randint(256, (1, 4, 80, 96, 3), dtype=torch.uint8)
     whole = load_named_encoder(f"timm:{resnet}")
     assert torch.equal(named.encode(window), whole.encode(window))
     shutil.copy(pe_core / "model.safetensors", folder)
-    with pytest.raises(ValueError, match=r"resnet10t: .*lacks \d+, such as bn1.bias and has"):
-        load_named_encoder("timm:resnet10t", weights=tmp_path, accept_license=True)
+    with pytest.raises(ValueError, match=r"test_resnet: .*lacks \d+, such as bn1.bias and has"):
+        load_named_encoder("timm:test_resnet", weights=tmp_path, accept_license=True)
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_what_would_load_something_else_is_refused(resnet, tmp_path, change, why
 def test_a_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(LibraryMissing, match="timm, which is not installed"):
-        TimmConfig("last", "pooled", 8, "resnet10t", {}, {}).build()
+        TimmConfig("last", "pooled", 8, "test_resnet", {}, {}).build()

@@ -9,11 +9,8 @@ import torch
 
 from extract.encoders.library import transformers_models
 from extract.encoders.load import encoder_from_spec, encoder_spec, load_named_encoder
-from extract.errors import RuntimeUnavailable
 from extract.features.extractor import Extractor
-from extract.runtime.choose import Runtime, choose_encoder
 from extract.runtime.frame_batches import SharedFrames
-from extract.runtime.onnx_export import export_encoder
 from extract.runtime.precision import in_precision
 from tests.extract.encoders.library.models import card, sampled, save_vit_without_pooler
 
@@ -126,7 +123,7 @@ def test_a_bundle_entry_makes_the_same_encoder_from_its_tensors_alone(vjepa2, si
         encoder_from_spec(spec, encoder.state_dict())
 
 
-def test_a_model_without_a_trained_pooler_gives_the_mean_token(tmp_path, video):
+def test_a_model_without_a_trained_pooler_gives_the_mean_token(tmp_path, video, vjepa2):
     from transformers import AutoModel
 
     folder = card(save_vit_without_pooler(tmp_path / "vit"), "apache-2.0")
@@ -138,6 +135,9 @@ def test_a_model_without_a_trained_pooler_gives_the_mean_token(tmp_path, video):
         tokens = AutoModel.from_pretrained(folder, add_pooling_layer=False)(frames)
     expected = tokens.last_hidden_state.mean((0, 1))
     torch.testing.assert_close(encoder.encode(torch.from_numpy(window))[0], expected)
+    for place in (folder, vjepa2):
+        with pytest.raises(ValueError, match="no trained pooled output of its own: take mean"):
+            loaded(place, ",pooling=pooled")
 
 
 def test_frames_shared_by_windows_are_sent_to_a_device_once(vjepa2, video):
@@ -150,15 +150,6 @@ def test_frames_shared_by_windows_are_sent_to_a_device_once(vjepa2, video):
     ]
     shared = SharedFrames(encoder)(numbered)
     assert torch.equal(shared, encoder.encode(torch.from_numpy(windows)))
-
-
-def test_onnx_runtime_is_refused_in_a_sentence(siglip2):
-    encoder = loaded(siglip2)
-    with pytest.raises(RuntimeUnavailable, match="runs video Swins alone, .* of kind transformers"):
-        choose_encoder(encoder, b"", Runtime("onnx"))
-    assert choose_encoder(encoder, b"", Runtime("auto"))[0] is encoder
-    with pytest.raises(ValueError, match="only a video Swin can be exported"):
-        export_encoder(encoder)
 
 
 def test_bf16_is_another_encoder_with_nearly_the_same_features(siglip2):
@@ -180,7 +171,7 @@ def test_lost_tensors_and_other_models_are_refused(vjepa2, siglip2, tmp_path):
         loaded(folder)
     config = json.loads((folder / "config.json").read_text())
     for change, why in (
-        ({"model_type": "bert"}, "transformers cannot load it|expected a model of images"),
+        ({"model_type": "bert"}, "expected a model of images or videos|lack"),
         ({"model_type": "nonsense"}, "Unrecognized model"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
         ({"use_timm_backbone": True}, "timm:NAME"),
