@@ -41,7 +41,7 @@ def load_library_encoder(spec: str, *, weights: Path, accept_license: bool = Fal
     encoder.origin = {
         key: value
         for key, value in (
-            ("repository", wanted.place if wanted.is_repository else ""),
+            ("repository", wanted.place if found.commit else ""),
             ("revision", found.commit),
             ("licence", licence or ""),
         )

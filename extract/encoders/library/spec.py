@@ -87,11 +87,12 @@ def _option(spec: str, pair: str) -> tuple[str, object]:
     name, _, text = pair.partition("=")
     if name == "pooling" and text in get_args(Pooling):
         return name, text
-    if name == "layer" and (text == "last" or text.isdecimal()):
+    if name == "layer" and (text == "last" or (text.isdecimal() and int(text) > 0)):
         return name, text if text == "last" else int(text)
     if name in CONTRACT_OPTIONS and text.isdecimal() and int(text) > 0:
         return name, int(text)
     raise ValueError(
         f"{spec}: {pair!r}: expected {', '.join(CONTRACT_OPTIONS)} with a whole number from 1, "
-        f"layer with last or the number of a block, or pooling with {', '.join(get_args(Pooling))}"
+        "layer with last or the number of a block from 1, or pooling with "
+        f"{', '.join(get_args(Pooling))}"
     )

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -21,7 +20,7 @@ from extract.encoders.library.trunk import (
     LibraryMissing,
     Pooling,
     contract_of,
-    mean_of_tokens,
+    pool,
 )
 from extract.encoders.torch_encoder import TorchEncoder
 
@@ -71,6 +70,7 @@ class TimmConfig(LibraryConfig):
 
     @cached_property
     def _transform(self) -> Any:
+        _library()
         from timm.data import create_transform
 
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in self.data.items()}
@@ -78,7 +78,8 @@ class TimmConfig(LibraryConfig):
 
     def pixels(self, frames: np.ndarray) -> Tensor:
         """See `LibraryConfig`."""
-        _library()
+        from PIL import Image
+
         return torch.stack([self._transform(Image.fromarray(frame)) for frame in frames])
 
 
@@ -121,6 +122,8 @@ def adapt(
         size = shaped.frame_size()
         with torch.inference_mode():
             width = int(trunk(torch.zeros(1, 3, 1, *size)).shape[1])
+    except AttributeError as error:
+        raise ValueError(f"{folder}: timm gives no layers of {architecture}") from error
     except (RuntimeError, ValueError, SafetensorError, AssertionError) as error:
         raise ValueError(f"{folder}: {error}") from error
     made = TimmConfig(layer, pooling, width, architecture, arguments, data)
@@ -140,17 +143,15 @@ class TimmTrunk(FrameMean):
         """See `FrameMean`."""
         if self._layer != "last":
             (found,) = self.model.forward_intermediates(
-                images, indices=[self._layer], norm=False, intermediates_only=True
+                images, indices=[self._layer - 1], norm=False, intermediates_only=True
             )
-            return mean_of_tokens(found, channel=1)
+            return pool(found, self._pooling, channel=1)
         found = self.model.forward_features(images)
         if self._pooling == "pooled":
             pooled: Tensor = self.model.forward_head(found, pre_logits=True)
             return pooled.flatten(1)
-        if self._pooling == "first":
-            first: Tensor = found[:, 0]
-            return first
-        return mean_of_tokens(found, channel=1 if found.ndim == 4 else -1)
+        has_channels_last = getattr(self.model, "output_fmt", "") == "NHWC" or found.ndim == 3
+        return pool(found, self._pooling, channel=-1 if has_channels_last else 1)
 
 
 def _data_of(published: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from extract.encoders.library.trunk import (
     LibraryMissing,
     Pooling,
     contract_of,
-    mean_of_tokens,
+    pool,
 )
 from extract.encoders.torch_encoder import TorchEncoder
 
@@ -224,9 +224,7 @@ def _pooled(model: Any, inputs: Mapping[str, Any], layer: Layer, pooling: Poolin
         own: Tensor = made.pooler_output
         return own.flatten(1)
     tokens: Tensor = made.last_hidden_state if layer == "last" else made.hidden_states[layer]
-    if pooling == "first":
-        return tokens[:, 0]
-    return mean_of_tokens(tokens, channel=1 if tokens.ndim == 4 else -1)
+    return pool(tokens, pooling, channel=1 if tokens.ndim == 4 else -1)
 
 
 def _has_pooler(found: _Loaded) -> bool:

@@ -48,7 +48,7 @@ class LibraryConfig(TrunkConfig):
     """A network of a library, all of it in plain JSON types: no file is read to build it.
 
     Attributes:
-        layer: "last", or the number of the block whose output is used, without the final norm.
+        layer: "last", or the block whose output is used, from 1, without the final norm.
         pooling: "pooled", the network's own; "mean" over tokens; or "first", a class token.
         width: numbers in one feature vector.
     """
@@ -114,8 +114,21 @@ class FrameMean(nn.Module):
         """Returns features, (n, dim), of (n, 3, h, w)."""
 
 
-def mean_of_tokens(tokens: Tensor, channel: int = -1) -> Tensor:
-    """Returns the mean over all axes but the first and the channels', (B, C)."""
+def pool(tokens: Tensor, pooling: Pooling, channel: int = -1) -> Tensor:
+    """Returns the first token, or the mean of all, (B, C).
+
+    Args:
+        tokens: (B, N, C), or a map of four axes.
+        pooling: "mean" or "first".
+        channel: axis of the channels.
+
+    Raises:
+        ValueError: the first token of a map is asked for.
+    """
+    if pooling == "first":
+        if tokens.ndim != 3:
+            raise ValueError("pooling=first: the network makes a map without a class token")
+        return tokens[:, 0]
     flat = tokens.movedim(channel, -1).flatten(1, -2)
     return flat.mean(1)
 

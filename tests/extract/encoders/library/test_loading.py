@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -15,6 +16,7 @@ from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from tests.extract.encoders.library.models import card
 from weights.errors import FetchFailed, TermsNotAccepted
+from weights.published.hub import Snapshot
 
 NOTHING = {"transformers": None, "timm": None, "huggingface_hub": None}
 
@@ -97,6 +99,34 @@ def test_weights_in_a_folder_of_a_published_name_are_taken(vjepa2, tmp_path):
     tagged = load_named_encoder(f"hf:{vjepa2},frame_step=1", color="bt601")
     assert tagged.fingerprint != named.fingerprint
     assert tagged.origin == named.origin == {"licence": "mit"}
+
+
+@pytest.mark.slow(10)
+def test_repository_and_commit_of_a_hub_are_recorded(vjepa2, tmp_path, monkeypatch):
+    asked = []
+
+    def fetch(*of):
+        asked.append(of)
+        return Snapshot(vjepa2, "c" * 40)
+
+    monkeypatch.setattr("extract.encoders.library.loading.fetch_snapshot", fetch)
+    (tmp_path / "vjepa2-l").mkdir()  # of another revision than is asked for
+    (tmp_path / "vjepa2-l" / "config.json").write_text("{}")
+    for spec in ("vjepa2-l@v1", "hf:owner/name"):
+        encoder = load_named_encoder(spec, weights=tmp_path)
+        assert encoder_spec(encoder)["origin"] == {
+            "repository": asked[-1][0],
+            "revision": "c" * 40,
+            "licence": "mit",
+        }
+    assert asked == [("facebook/vjepa2-vitl-fpc64-256", "v1"), ("owner/name", None)]
+
+
+@pytest.mark.slow(10)
+def test_no_library_is_imported_before_it_is_asked_for():
+    imports = "import extract.__main__, model.train.__main__, server.__main__, sys"
+    script = f"{imports}; assert not {set(NOTHING)} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
 
 
 @pytest.mark.slow(10)

@@ -50,6 +50,7 @@ def test_options_say_how_windows_are_made_and_what_of_the_model_is_used():
         ("vjepa2-l,frames=4", "'frames=4': expected fps, window_frames"),
         ("vjepa2-l,fps=0", "'fps=0': expected"),
         ("vjepa2-l,fps=29.97", "whole number"),
+        ("vjepa2-l,layer=0", "layer with last or the number of a block from 1"),
         ("vjepa2-l,pooling=max", "pooling with pooled, mean, first"),
         ("siglip2-b,layer=3,pooling=pooled", "pooled is of the last layer"),
         ("hf:", "expected hf: and a folder or a repository"),

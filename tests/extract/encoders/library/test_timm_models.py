@@ -80,7 +80,7 @@ def test_a_layer_and_its_pooling_can_be_chosen(pe_core, video):
     model = timm.create_model(f"local-dir:{pe_core}", pretrained=True).eval()
     frames = np.stack(sampled(video, load_named_encoder(f"timm:{pe_core}").contract))[:1]
     for options, of in (
-        ("layer=0", lambda x: model.forward_intermediates(x, indices=[0])[1][0].mean((2, 3))),
+        ("layer=1", lambda x: model.forward_intermediates(x, indices=[0])[1][0].mean((2, 3))),
         ("pooling=first", lambda x: model.forward_features(x)[:, 0]),
         ("pooling=mean", lambda x: model.forward_features(x).mean(1)),
     ):
@@ -89,6 +89,12 @@ def test_a_layer_and_its_pooling_can_be_chosen(pe_core, video):
         with torch.inference_mode():
             expected = of(pixels).mean(0)
         torch.testing.assert_close(encoder.encode(torch.from_numpy(frames))[0], expected)
+    for options, why in (
+        ("layer=3", "out of range"),
+        ("layer=1,pooling=first", "without a class token"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            load_named_encoder(f"timm:{pe_core},{options}")
 
 
 def test_weights_of_an_architecture_lie_in_a_folder_of_its_name(pe_core, resnet, tmp_path):

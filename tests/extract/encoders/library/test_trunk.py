@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from extract.encoders.library import trunk
-from extract.encoders.library.trunk import FrameMean, LibraryConfig, contract_of, mean_of_tokens
+from extract.encoders.library.trunk import FrameMean, LibraryConfig, contract_of, pool
 
 NONE = (None, None)
 
@@ -46,11 +46,14 @@ def test_the_feature_of_a_window_is_the_mean_of_its_frames():
     torch.testing.assert_close(Sums()(pixels), pixels.sum((3, 4)).mean(2))
 
 
-def test_the_mean_token_is_over_all_axes_but_batch_and_channels():
-    tokens = torch.randn(2, 5, 3)
-    torch.testing.assert_close(mean_of_tokens(tokens), tokens.mean(1))
-    maps = torch.randn(2, 3, 4, 5)
-    torch.testing.assert_close(mean_of_tokens(maps, channel=1), maps.mean((2, 3)))
+def test_tokens_are_averaged_or_the_first_is_taken():
+    tokens, maps = torch.randn(2, 5, 3), torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(pool(tokens, "mean"), tokens.mean(1))
+    assert torch.equal(pool(tokens, "first"), tokens[:, 0])
+    torch.testing.assert_close(pool(maps, "mean", channel=1), maps.mean((2, 3)))
+    torch.testing.assert_close(pool(maps, "mean"), maps.mean((1, 2)))
+    with pytest.raises(ValueError, match="a map without a class token"):
+        pool(maps, "first", channel=1)
 
 
 @pytest.mark.parametrize(
