@@ -80,7 +80,7 @@ class Options(argparse.Namespace):
         """
         encoder = self._named_encoder()
         trunk = encoder.trunk.to(PRECISIONS[self.precision])
-        return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk)
+        return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk, encoder.origin)
 
     def _export(self, encoder: TorchEncoder) -> bytes:
         """Returns the encoder's graph; where none can be made, nothing if torch may run it.

@@ -118,9 +118,7 @@ def load_named_encoder(
     if color in (None, encoder.contract.color):
         return encoder
     contract = replace(encoder.contract, color=color)
-    recolored = TorchEncoder(encoder.name, encoder.config, contract, encoder.trunk)
-    recolored.origin = encoder.origin
-    return recolored
+    return TorchEncoder(encoder.name, encoder.config, contract, encoder.trunk, encoder.origin)
 
 
 def add_encoder_options(parser: argparse.ArgumentParser) -> None:

@@ -114,13 +114,14 @@ class TorchEncoder:
         config: TrunkConfig,
         contract: FeatureContract,
         trunk: nn.Module | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.contract = contract
         self.trunk = (config.build() if trunk is None else trunk).eval()
         self.run: Callable[[Tensor], Tensor] = self.trunk
-        self.origin: dict[str, str] = {}
+        self.origin = dict(origin or {})
         self._fingerprint: str | None = None
 
     @property
