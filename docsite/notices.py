@@ -57,7 +57,7 @@ COPYLEFT = {
     "libgomp": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "libquadmath": "LGPL-2.1-or-later",
 }
-"""Licences of libraries that wheels bring in binary form and that oblige whoever passes them on."""
+"""Licences of libraries that wheels bring in binary form and that oblige those who pass them on."""
 
 HEAD = """# Third-party notices
 
@@ -72,7 +72,7 @@ with encoders of transformers and timm what `requirements/encoders.txt` does.
 
 ## If you publish an image
 
-We publish none. Whoever does passes on what is inside, and three groups of it oblige:
+We publish none. A publisher passes on what is inside, and three groups of it oblige:
 
 - **GPL.** The wheels of `av` and `decord2` hold `libx264` and `libx265` (GPL-2.0-or-later) beside
   an FFmpeg (LGPL, there in version 3) that is linked with them. Passed on, they come with their

@@ -8,7 +8,7 @@ ModelError
 ├── FeaturesMissing   a video of a data set has no feature file
 ├── VideosUnreadable  videos of a data set cannot be decoded, or are missing
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
-├── AnnotationInvalid an annotation file is missing or not in Ego4D's layout
+├── AnnotationInvalid an annotation file is missing or not in its data set's layout
 ├── TaskInvalid       the file of a user-defined task is missing or malformed
 ├── SettingInvalid    a config has no such field, or the value is out of its range
 ├── ScoringRefused    a test set cannot be answered with the given inputs

@@ -170,6 +170,10 @@ class OutOfMemory(ServerError, problem=kinds.OUT_OF_MEMORY):
     """The device has too little memory even for half of the batch."""
 
 
+class HostOutOfMemory(OutOfMemory):
+    """The machine has no memory left, which may pass, as other processes may have it."""
+
+
 class Draining(ServerError, problem=kinds.DRAINING):
     """The server is stopping and accepts no new work."""
 
@@ -240,6 +244,25 @@ EXHAUSTED = frozenset(
 """Error numbers of a machine that is out of disk space, descriptors or memory, wherever met."""
 
 
+NO_MEMORY = (
+    "can't allocate memory",  # torch's allocator on a CPU
+    "not enough memory",
+    "Failed to allocate memory",  # ONNX Runtime's
+    "bad allocation",
+    "could not create a primitive",  # oneDNN's layers; the same ones were made before
+    "could not create a memory",
+    "can't start new thread",
+)
+"""Words of a `RuntimeError` of a library to which the system gave no memory, or no thread."""
+
+
+def is_out_of_host_memory(error: BaseException) -> bool:
+    """Whether the machine has no memory: other processes may have it, and give it back."""
+    if isinstance(error, MemoryError | HostOutOfMemory):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
 def _shortened(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
@@ -248,6 +271,8 @@ def kind_of(error: BaseException) -> ProblemType:
     """Returns the problem type of the exception's nearest class in the table; default: INTERNAL."""
     if isinstance(error, OSError) and error.errno in EXHAUSTED:
         return kinds.NO_STORAGE
+    if is_out_of_host_memory(error):
+        return kinds.OUT_OF_MEMORY
     if isinstance(error, extract_errors.VideoRejected):
         return REJECTED.get(error.code, kinds.UNDECODABLE)
     for cls in type(error).__mro__:

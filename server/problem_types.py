@@ -106,7 +106,9 @@ NO_STORAGE = ProblemType(
     503, "storage-unavailable", "The server cannot store uploads now.", is_retryable=True
 )
 UNHEALTHY = ProblemType(503, "model-unhealthy", "The model does not answer.", is_retryable=True)
-OUT_OF_MEMORY = ProblemType(503, "out-of-memory", "The device is out of memory.", is_retryable=True)
+OUT_OF_MEMORY = ProblemType(
+    503, "out-of-memory", "The server or its device is out of memory.", is_retryable=True
+)
 NO_DECODER = ProblemType(
     503, "decoder-unavailable", "No decoder is there, or none had the time.", is_retryable=True
 )

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.parallel import make_ids_unique, make_scheduler, sort_by_cost, worker_count
+from tests.support.parallel import (
+    make_ids_unique,
+    make_scheduler,
+    name_groups,
+    sort_by_cost,
+    worker_count,
+)
 from tests.support.services import watch
 
 gc.disable()  # until all modules are imported: it would go through them again and again
@@ -68,6 +74,7 @@ def pytest_collection_modifyitems(config, items):
     make_ids_unique(items)
     if hasattr(config, "workerinput"):
         sort_by_cost(items)
+        name_groups(items)
     if torch.cuda.is_available():
         return
     for item in items:

@@ -8,12 +8,14 @@ import argparse
 import json
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from bench.faults.kinds import FAULTS, CannotCause, Fault
+from bench.faults.postgres import PostgresServer, find_programs
 from bench.faults.subject import Missed, Subject, wait_for
 from weights import SHIPPED_BUNDLE
 
@@ -35,12 +37,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     missing = [fault for fault in wanted if not rows[fault.name].exists()]
     if missing:
         with tempfile.TemporaryDirectory(prefix="egopack-faults-") as folder:
-            subject = Subject(Path(folder), SHIPPED_BUNDLE)
-            try:
+            subjects = _Subjects(Path(folder))
+            with subjects.opened:
                 for fault in tqdm(missing, unit="fault"):
-                    rows[fault.name].write_text(json.dumps(_row(fault, subject)))
-            finally:
-                subject.close()
+                    rows[fault.name].write_text(json.dumps(_row(fault, subjects)))
     found = {name: json.loads(path.read_text()) for name, path in rows.items() if path.exists()}
     passed = all(row.get("passed", True) for row in found.values())
     return {"faults": found, "passed": passed}
@@ -58,16 +58,39 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _row(fault: Fault, subject: Subject) -> dict[str, Any]:
+class _Subjects:
+    """A server for each kind of store, made when the first fault needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.opened = folder, ExitStack()
+        self._made: dict[str, Subject] = {}
+
+    def get(self, store: str) -> Subject:
+        if store not in self._made:
+            postgres = None
+            if store == "PostgreSQL":
+                programs = find_programs()
+                if programs is None:
+                    raise CannotCause("no PostgreSQL programs")
+                postgres = PostgresServer(programs)
+            self._made[store] = Subject(self._folder / store, SHIPPED_BUNDLE, postgres)
+            self.opened.callback(self._made[store].close)
+        return self._made[store]
+
+
+def _row(fault: Fault, subjects: _Subjects) -> dict[str, Any]:
     """Causes a fault, calls meanwhile, waits for its end and checks every accepted job."""
     try:
+        subject = subjects.get(fault.store)
         subject.start()
         seen: dict[str, str] = {}
         accepted: list[str] = []
         with fault.cause(subject) as ids:
             if not fault.is_kill:
                 time.sleep(6.0)  # one round of the server's own probes
-                seen, accepted = subject.callers()
+                seen, accepted = subject.callers(
+                    subject.long if fault.is_long_sent else subject.clip
+                )
         ended_s = time.monotonic()
         has_died = subject.process is not None and subject.process.poll() is not None
         subject.start()

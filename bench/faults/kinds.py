@@ -28,11 +28,15 @@ class Fault:
         name: row of the table.
         cause: the fault lasts for the block; yields the jobs that were accepted meanwhile.
         is_kill: the server dies of it, and another one is started.
+        store: of the jobs: SQLite or PostgreSQL.
+        is_long_sent: the prediction is of the long clip, for which memory was not used before.
     """
 
     name: str
     cause: Callable[[Subject], "contextlib.AbstractContextManager[list[str]]"]
     is_kill: bool = False
+    store: str = "SQLite"
+    is_long_sent: bool = False
 
 
 @contextmanager
@@ -72,10 +76,7 @@ def _killed_at(stage: str) -> Callable[[Subject], "contextlib.AbstractContextMan
 
 @contextmanager
 def _killed_in_writing(one: Subject) -> Iterator[list[str]]:
-    ids = [one.submit(one.long)]
-    wait_for(lambda: one.job(ids[0])["state"] == "running", "a running job")
-    with _full_state(one):
-        one.until_stage(ids[0], "waiting")
+    with _full("state")(one) as ids:
         one.kill()
     yield ids
 
@@ -92,9 +93,6 @@ def _full(disk: str) -> Callable[[Subject], "contextlib.AbstractContextManager[l
             yield ids
 
     return cause
-
-
-_full_state = _full("state")
 
 
 def _read_only(disk: str) -> Callable[[Subject], "contextlib.AbstractContextManager[list[str]]"]:
@@ -132,11 +130,30 @@ def _frozen_store(one: Subject) -> Iterator[list[str]]:
 
 
 @contextmanager
+def _frozen_postgres(one: Subject) -> Iterator[list[str]]:
+    assert one.postgres is not None
+    ids = [_running(one)]
+    with one.postgres.frozen():
+        yield ids
+
+
+@contextmanager
+def _stopped_postgres(one: Subject) -> Iterator[list[str]]:
+    assert one.postgres is not None
+    ids = [_running(one)]
+    one.postgres.stop()
+    try:
+        yield ids
+    finally:
+        one.postgres.start()
+
+
+@contextmanager
 def _no_descriptors(one: Subject) -> Iterator[list[str]]:
+    """Those that are open stay so; not one more file or connection can be opened."""
     ids, pid = [_running(one)], _pid(one)
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    held = len(os.listdir(f"/proc/{pid}/fd"))
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + 2, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, before[1]))
     try:
         yield ids
     finally:
@@ -227,12 +244,14 @@ FAULTS = (
     Fault("disk of clips full", _full("spool")),
     Fault("disk of clips read-only", _read_only("spool")),
     Fault("store locked", _frozen_store),
+    Fault("store frozen (PostgreSQL)", _frozen_postgres, store="PostgreSQL"),
+    Fault("store gone (PostgreSQL)", _stopped_postgres, store="PostgreSQL"),
     Fault("no descriptors left", _no_descriptors),
     Fault("clock an hour ahead", _stepped(3600.0)),
     Fault("clock an hour back", _stepped(-3600.0)),
     Fault("decoders stopped", _stopped_decoders),
     Fault("bundle broken, then reloaded", _broken_bundle),
-    Fault("no memory left", _no_memory),
+    Fault("no memory left", _no_memory, is_long_sent=True),
     Fault("killed: upload", _killed_in_upload, is_kill=True),
     Fault("killed: job queued", _killed_at("queued"), is_kill=True),
     Fault("killed: decoding", _killed_at("started"), is_kill=True),

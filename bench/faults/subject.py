@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from bench.faults.postgres import PostgresServer
 from bench.videos import make_clip
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
@@ -95,12 +96,15 @@ class Subject:
         bundle: a copy of the shipped bundle.
         clock: file with the seconds by which its clock is wrong.
         has_disks: both folders are disks of their own, which can be filled.
+        postgres: holds the jobs; None where SQLite in the folder of jobs does.
         process: the running server.
         http: calls it.
     """
 
-    def __init__(self, folder: Path, bundle: Path) -> None:
+    def __init__(self, folder: Path, bundle: Path, postgres: PostgresServer | None = None) -> None:
         """Makes the folders, on disks of their own where this user may mount any."""
+        folder.mkdir()
+        self.postgres = postgres
         self.state, self.spool = folder / "state", folder / "spool"
         self.bundle, self.clock = folder / "bundle", folder / "clock"
         shutil.copytree(bundle, self.bundle)
@@ -110,11 +114,15 @@ class Subject:
         self.clip = make_clip(folder / "clip.mp4", seconds=2, width=320, height=180)
         self.long = make_clip(folder / "long.mp4", seconds=30, width=320, height=180)
         self.process: subprocess.Popen[str] | None = None
-        self.http = httpx.Client(trust_env=False, timeout=PATIENCE_S)
+        self.http = httpx.Client(
+            trust_env=False, timeout=PATIENCE_S, limits=httpx.Limits(keepalive_expiry=None)
+        )
 
     def close(self) -> None:
-        """Ends the server and gives the disks back."""
+        """Ends the server and the store, and gives the disks back."""
         self.kill()
+        if self.postgres is not None:
+            self.postgres.close()
         for disk in (self.state, self.spool):
             subprocess.run(["umount", "-l", disk], check=False, capture_output=True)
 
@@ -127,9 +135,20 @@ class Subject:
         if self.process is not None and self.process.poll() is None:
             return
         folders = ("--state-dir", self.state, "--spool-dir", self.spool, "--bundle", self.bundle)
-        jobs = ("--job-lease-s", "2", "--webhook-secret", SECRET, "--webhook-allow-http")
-        rest = ("--webhook-allow-private", "--port", "0", "--drain-delay-s", "0")
-        few = ("--decode-workers", "1", "--runtime", "torch", "--decode-wall-s", "15")
+        jobs: tuple[str, ...] = ("--job-lease-s", "2", "--webhook-secret", SECRET)
+        rest = ("--webhook-allow-http", "--webhook-allow-private", "--port", "0")
+        if self.postgres is not None:
+            jobs += ("--job-database", self.postgres.url("postgres"))
+        few = (
+            "--drain-delay-s",
+            "0",
+            "--decode-workers",
+            "1",
+            "--runtime",
+            "torch",
+            "--decode-wall-s",
+            "15",
+        )
         command = [sys.executable, "-m", "bench.faults.stepped", self.clock]
         self.process = subprocess.Popen(
             [str(one) for one in (*command, *folders, *jobs, *rest, *few)],
@@ -171,12 +190,16 @@ class Subject:
         """Waits until a job's progress is at a stage."""
         wait_for(lambda: self.job(job_id).get("progress", {}).get("stage") == stage, stage)
 
-    def callers(self) -> tuple[dict[str, str], list[str]]:
-        """Calls as callers do; returns what they see, and the jobs that were accepted."""
+    def callers(self, clip: Path) -> tuple[dict[str, str], list[str]]:
+        """Calls as callers do, with a prediction of a clip.
+
+        Returns:
+            What they see, and the jobs that were accepted.
+        """
         seen, accepted = {}, []
         calls: dict[str, Callable[[], httpx.Response]] = {
             "readyz": lambda: self.http.get("/readyz?verbose=1", timeout=CALL_S),
-            "prediction": lambda: self._post(self.clip),
+            "prediction": lambda: self._post(clip),
             "new job": lambda: self._post_job(self.clip, timeout_s=CALL_S),
             "jobs": lambda: self.http.get("/v1/jobs", timeout=CALL_S),
         }

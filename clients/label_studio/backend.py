@@ -134,7 +134,7 @@ class BackendServer(ThreadingHTTPServer):
             self._receiving.pop(connection, None)
 
     def service_actions(self) -> None:
-        """Cuts off whoever takes too long (slow loris); called by `serve_forever` when it polls."""
+        """Cuts off slow connections (slow loris); called by `serve_forever` when it polls."""
         oldest_s = time.monotonic() - REQUEST_S
         for connection, since_s in list(self._receiving.items()):
             if since_s < oldest_s:

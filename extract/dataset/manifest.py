@@ -53,7 +53,7 @@ def find_videos(paths: Sequence[Path]) -> list[Video]:
         ValueError: nothing found, or lists give two files the same id.
         OSError: a list is not there.
     """
-    stated = _Stated()
+    stated = StatedVideos()
     found = _once([one for path in paths for one in _videos_in(path, stated)])
     if not found:
         raise ValueError(f"no video in {', '.join(map(str, paths))}")
@@ -134,7 +134,7 @@ def stated_videos(folder: Path) -> dict[str, Video]:
     return {one.video.id: one.video for one in found}
 
 
-class _Stated:
+class StatedVideos:
     """Cache of the videos that `ego4d.json` files state; each file is read once."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class _Stated:
         return replace(known, id=video.id, path=path, folders=())
 
 
-def _videos_in(path: Path, stated: _Stated) -> Iterator[_Found]:
+def _videos_in(path: Path, stated: StatedVideos) -> Iterator[_Found]:
     if path.is_dir():
         files = (p for p in sorted(path.rglob("*")) if p.suffix.lower() in VIDEO_SUFFIXES)
         for file in files:
@@ -182,7 +182,7 @@ def _listed(path: Path, rows: Iterable[tuple[str, str, Video]]) -> Iterator[_Fou
         raise ManifestInvalid(f"{path}: names no video")
 
 
-def _read_text(path: Path, stated: _Stated) -> Iterator[_Found]:
+def _read_text(path: Path, stated: StatedVideos) -> Iterator[_Found]:
     """Reads one path a line, relative to the list's folder; the file's name gives the id."""
     is_empty = True
     # File names need not be UTF-8.

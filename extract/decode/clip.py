@@ -30,7 +30,7 @@ class Limits:
         max_output_mb: all frames as delivered; enforced by an rlimit in a decoding process.
         is_stream: frames are used as they come: `max_output_mb` bounds the buffered ones.
         max_decord_mb: all frames in decord's buffer: it decodes ahead without bound.
-        decode_wall_s: wall clock for one clip in a decoding process; its end blames nobody.
+        decode_wall_s: wall clock for one clip in a decoder; its end is no fault of the clip.
         cpu_s: CPU time for one clip in a decoding process; a clip that takes more is at fault.
         memory_mb: address space of a decoding process.
         opens_devices: a decoding process may open what it is not to open otherwise, for writing.

@@ -34,7 +34,7 @@ class CpuTime:
         """Moves the kernel's limit (RLIMIT_CPU) to so many seconds from the mark, SIGXCPU its end.
 
         Set from outside, since a process confined by seccomp may not move it. Root without
-        CAP_SYS_RESOURCE may not, for another user: there whoever looks at `used_s` is alone.
+        CAP_SYS_RESOURCE may not, for another user: there only a check of `used_s` holds the limit.
 
         Raises:
             OSError: there is no such process.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from extract.features.track import FeatureTrack
-from model.data.label_file import LabelRow, Split
 from model.data.samples import Samples, Tracks
+from model.data.tables.label_file import LabelRow, Split
 from model.data.task_file import TaskFile
 from model.errors import AnnotationInvalid
 from model.nodes import TOLERANCE_S

@@ -115,7 +115,7 @@ class GuessLimiter:
     """Wrong keys per address.
 
     Over the limit every key from there is refused, the right one too: otherwise a right guess would
-    still be told. Callers who were let in from there before go on.
+    still get an answer. Callers who were let in from there before go on.
     """
 
     def __init__(self, rate: str) -> None:

@@ -1,6 +1,6 @@
 """Checks of a request's head before anything else: its size, the host it names, the page it is of.
 
-Without keys, whoever can make a browser of this machine send a request could use the server: a
+Without keys, a site that can make a browser of this machine send a request could use the server: a
 name that resolves to loopback (DNS rebinding), or a form on another site (CSRF).
 """
 

@@ -27,7 +27,9 @@ HEALTH_CHECKS = "/-/"
 OURS = "x-content-type-options"
 """A header that the application sets on every response, and the proxy on none."""
 
-NO_FRONT_END = ProblemType(503, "no-front-end", "Nobody takes requests now.", is_retryable=True)
+NO_FRONT_END = ProblemType(
+    503, "no-front-end", "No front end takes requests now.", is_retryable=True
+)
 
 
 def middlewares() -> list[Middleware]:

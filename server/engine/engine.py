@@ -191,7 +191,7 @@ class Engine:
         """Holds a place for a request; taken when the first bytes of its body are there.
 
         Args:
-            caller: whose share of the places is counted; empty: nobody's.
+            caller: whose share of the places is counted; empty: none.
 
         Raises:
             QueueFull: every place is taken, or too many windows are waiting.

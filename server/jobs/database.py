@@ -220,7 +220,7 @@ class Database:
             raise  # of what was sent to it: the database answers
         except (database_errors.DBAPIError, database_errors.TimeoutError) as error:
             self.outages += 1
-            # SQLite undoes a commit that fails; of a lost server, nobody knows.
+            # SQLite undoes a commit that fails; with a lost server, the outcome is unknown.
             kind = OutcomeUnknown if is_ending and not self._is_sqlite else JobsUnavailable
             raise kind(store_reason(error)) from error
 

@@ -1,4 +1,4 @@
-"""Leases watched by a monotonic clock: one is over when nobody renewed it for its length.
+"""Leases watched by a monotonic clock: one ends when it was not renewed for its length.
 
 A server compares what it saw of a lease with what it sees later, so that neither a step of a
 machine's clock nor a difference between two machines' clocks ends a lease.
@@ -34,7 +34,7 @@ class LeaseWatch:
             clock_s: now, in seconds of a clock that never steps.
             lease_s: length of a lease.
             outages: how often the store did not answer so far. After an outage every watch begins
-                again: nobody could renew meanwhile.
+                again: no worker could renew meanwhile.
         """
         with self._lock:
             if outages != self._outages:

@@ -141,7 +141,7 @@ class Jobs:
 
         Raises:
             JobsUnavailable: the store does not answer. If the job was stored all the same, it runs:
-                nobody can tell then.
+                it is unknown then.
         """
 
         def accept() -> Job:

@@ -7,7 +7,14 @@ import errno
 from collections.abc import Iterator
 
 from extract.errors import DecoderUnavailable
-from server.errors import Draining, JobsUnavailable, NotReady, Unhealthy, kind_of
+from server.errors import (
+    Draining,
+    JobsUnavailable,
+    NotReady,
+    Unhealthy,
+    is_out_of_host_memory,
+    kind_of,
+)
 
 FIRST_S, LONGEST_S = 1.0, 60.0
 """Waits between tries: the first, and the longest, to which each next one doubles."""
@@ -27,7 +34,7 @@ _REASONS = {
     errno.EHOSTDOWN: _AWAY,
     errno.EMFILE: "the server has no file descriptors left",
     errno.ENFILE: "the machine has no file descriptors left",
-    errno.ENOMEM: "the machine has no memory left",
+    errno.ENOMEM: "the machine has no memory or no threads left",
     errno.EAGAIN: "the machine has no processes left",
 }
 """Errors of the system that pass, in words for callers."""
@@ -51,9 +58,7 @@ def _reason_of_one(error: BaseException) -> str | None:
             return str(error)
         case DecoderUnavailable() | Unhealthy() | NotReady() | Draining():
             return kind_of(error).title.removesuffix(".")
-        case RuntimeError() if "can't start new thread" in str(error):
-            return "the server has no threads left"
-    return None
+    return _REASONS[errno.ENOMEM] if is_out_of_host_memory(error) else None
 
 
 def store_reason(error: Exception) -> str:

@@ -36,7 +36,7 @@ class Threads:
     ) -> _Made:
         """Runs a blocking call and returns its result.
 
-        A call that has begun is run to its end, even if nobody waits for it any more.
+        A call that has begun is run to its end, even if its caller has gone.
 
         Raises:
             JobsUnavailable: every thread was busy for `START_S`, so the call was not begun.
@@ -60,6 +60,6 @@ class Threads:
 
 
 def _retrieve(future: "asyncio.Future[_Made]") -> None:
-    """Takes the exception of a call that nobody waits for any more."""
+    """Takes the exception of a call whose caller has gone."""
     if not future.cancelled():
         future.exception()

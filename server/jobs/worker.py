@@ -190,7 +190,7 @@ class JobWorker:
     async def _keep_lease(self, job: Job, buffer: "_ProgressBuffer") -> None:
         """Renews the lease until it is lost, writing progress along with it.
 
-        While the store is away nobody can take the job over; if somebody did so because only this
+        While the store is away no worker can take the job over; if one did because only this
         server was cut off, the next renewal says it.
         """
         lease_s = self._settings.job_lease_s
@@ -234,7 +234,7 @@ class JobWorker:
 
     async def _settle_failure(self, job: Job, error: Exception) -> None:
         """Retries after an error of the server, which may pass; fails after one of the input."""
-        is_ours = kind_of(error).status == 503 or isinstance(error, MemoryError)
+        is_ours = kind_of(error).status == 503
         if is_ours and job.attempt < self._settings.job_max_attempts:
             logger.info("job %s: put back: %s", job.id, error)
             await self._persist(job, lambda: self._store.requeue(job, counts=True))

@@ -143,7 +143,7 @@ class Admission:
         """Holds a place.
 
         Args:
-            caller: whose share is counted; empty: nobody's.
+            caller: whose share is counted; empty: none.
 
         Raises:
             QueueFull: every place, or every one of the caller's share, is taken.

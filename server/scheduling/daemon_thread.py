@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def run_in_daemon_thread(name: str, function: Callable[[], T]) -> T:
-    """Returns what a function does, on a thread of its own that nothing ever waits for.
+    """Returns what a function does, on a thread of its own that is never joined.
 
     Cancelling gives up on the result; the thread runs on.
     """
@@ -30,7 +30,7 @@ async def run_in_daemon_thread(name: str, function: Callable[[], T]) -> T:
             settle_it = partial(outcome.set_result, function())
         except BaseException as error:
             settle_it = partial(outcome.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed: no caller is left
             loop.call_soon_threadsafe(settle, settle_it)
 
     threading.Thread(target=run, name=name, daemon=True).start()

@@ -1,13 +1,16 @@
 """OOM retry: a batch that does not fit the device's memory runs again in halves."""
 
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from server.errors import OutOfMemory
+from server.errors import HostOutOfMemory, OutOfMemory, is_out_of_host_memory
+
+logger = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -15,12 +18,14 @@ Out = TypeVar("Out")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on the device or the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError | OutOfMemory)
+    return isinstance(error, torch.OutOfMemoryError | OutOfMemory) or is_out_of_host_memory(error)
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Whether the device, rather than the clip or the code, caused the error."""
-    return is_out_of_memory(error) or isinstance(error, torch.AcceleratorError)
+    """Whether the device, rather than the clip, the code or the host, caused the error."""
+    return not is_out_of_host_memory(error) and isinstance(
+        error, torch.OutOfMemoryError | OutOfMemory | torch.AcceleratorError
+    )
 
 
 def run_rows_or_split(
@@ -34,7 +39,7 @@ def run_rows_or_split(
         on_out_of_memory: called each time.
 
     Raises:
-        OutOfMemory: a half does not fit either.
+        OutOfMemory: a half does not fit either; `HostOutOfMemory` if it is the machine's memory.
     """
     halves = rows.split((len(rows) + 1) // 2)
     return torch.cat(_run_or_split(run, rows, halves, on_out_of_memory))
@@ -57,8 +62,13 @@ def _run_or_split(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        is_poisoned = "could not create a primitive" in str(error)
     # Outside the handler, whose traceback would keep the tensors alive that must be freed.
     on_out_of_memory()
+    if is_poisoned and torch.backends.mkldnn.enabled:
+        # oneDNN never makes a layer whose first making failed: not when memory is back either.
+        logger.warning("oneDNN ran out of memory; layers run without it until the next start")
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     try:
@@ -67,4 +77,6 @@ def _run_or_split(
         if not is_out_of_memory(error):
             raise
         on_out_of_memory()
+        if is_out_of_host_memory(error):
+            raise HostOutOfMemory("the machine has no memory left") from error
         raise OutOfMemory("the device has too little memory for the batch") from error

@@ -225,7 +225,7 @@ def check_options(kind: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def _errors_of(error: ValidationError) -> Sequence[Mapping[str, Any]]:
-    """The errors without the values and addresses that nobody reads."""
+    """The errors without the values and addresses that callers do not need."""
     return error.errors(include_url=False, include_context=False, include_input=False)
 
 

@@ -120,7 +120,7 @@ class Settings(ClusterSettings):
     decode_cpu_s: Annotated[float, Field(gt=0)] = 30.0
     """Most CPU time to decode one clip, in seconds; a clip that takes more is refused."""
     decode_wall_s: Annotated[float, Field(gt=0)] = 60.0
-    """Longest time to decode one clip, in seconds; then the caller is told to try again."""
+    """Longest time to decode one clip, in seconds; then the answer is a retryable 503."""
     decode_memory_mb: Annotated[int, Field(gt=0)] = 2048
     """Address space of one decoding process, in MiB; 8K in 10 bits takes 1212."""
     decode_output_mb: Annotated[int, Field(gt=0)] = 512

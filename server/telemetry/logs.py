@@ -46,7 +46,7 @@ class TracebackLimit(logging.Filter):
     """Lets one traceback of a kind through in a while, and says how many were left out since.
 
     A fault that comes thousands of times in a second, such as a lack of descriptors at the accept
-    loop, must not fill the disk with its log. Kinds are told apart by logger, exception and line.
+    loop, must not fill the disk with its log. Kinds differ by logger, exception and line.
     """
 
     def __init__(

@@ -248,5 +248,5 @@ def _number(data: bytes) -> int:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Opens without waiting: a FIFO that nobody writes to would hold its reader for ever."""
+    """Opens without waiting: a FIFO without a writer would block its reader for ever."""
     return os.open(path, flags | os.O_NONBLOCK)

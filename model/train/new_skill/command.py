@@ -21,8 +21,8 @@ from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
 from extract.features.track_check import Annotated, FeatureCheck
 from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
-from model.data.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.samples import Samples, Tracks
+from model.data.tables.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.task_file import TaskFile, read_task
 from model.data.tracks import needed_by, read_files
 from model.data.video_files import find_videos, lengths_beside

@@ -50,7 +50,9 @@ def add_label_arguments(parser: argparse.ArgumentParser, *, many: bool = False) 
         )
     else:
         parser.add_argument("--labels", type=Path, required=True, help=about)
-    parser.add_argument("--videos", type=Path, help="folder of the videos that the labels name")
+    parser.add_argument(
+        "--videos", type=Path, help="folder of the videos that the labels name, or one above it"
+    )
     parser.add_argument(
         "--features",
         type=as_place,

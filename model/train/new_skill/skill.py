@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from model.data.label_file import LabelRow
 from model.data.samples import Samples
+from model.data.tables.label_file import LabelRow
 from model.data.task_file import TaskFile
 from model.errors import BackpackInvalid
 from model.evaluate.calibration import calibrate, collect_logits

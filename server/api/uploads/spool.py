@@ -237,7 +237,7 @@ class DiskQuota:
         The function raises QueueFull if there is no room now.
 
         Args:
-            caller: whose share is counted; empty: nobody's.
+            caller: whose share is counted; empty: none.
         """
         reserved = 0
 

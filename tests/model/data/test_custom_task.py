@@ -7,9 +7,9 @@ import torch
 
 from model.config import ModelConfig
 from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
-from model.data.label_file import LabelRow
 from model.data.records import ActionRecord, ChangeRecord
 from model.data.samples import Tracks
+from model.data.tables.label_file import LabelRow
 from model.data.task_file import read_task
 from model.data.task_samples import (
     action_samples,

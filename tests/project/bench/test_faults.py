@@ -18,8 +18,8 @@ class FakeSubject:
 
     started = 0
 
-    def __init__(self, folder, bundle):
-        self.process = None
+    def __init__(self, folder, bundle, postgres):
+        self.process, self.clip = None, folder / "clip.mp4"
         self.http = httpx.Client(
             base_url="http://test", transport=httpx.MockTransport(lambda _: httpx.Response(200))
         )
@@ -30,7 +30,7 @@ class FakeSubject:
     def close(self):
         self.http.close()
 
-    def callers(self):
+    def callers(self, clip):
         return {"prediction": "200"}, ["later"]
 
     def check_ends(self, ids):

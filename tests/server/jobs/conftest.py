@@ -5,17 +5,18 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from bench.faults.postgres import PostgresServer, find_programs
 from server.jobs.database import Database
-from tests.server.jobs.support.postgres import find_programs, running_postgres
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
+def postgres() -> Iterator[PostgresServer]:
     programs = find_programs()
     if programs is None:
         pytest.skip("no PostgreSQL programs here; Debian's package `postgresql` has them")
-    with running_postgres(programs) as address:
-        yield address
+    server = PostgresServer(programs)
+    yield server
+    server.close()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
@@ -23,13 +24,13 @@ def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]
     """Makes addresses of empty databases, of one kind and then of the other."""
     if request.param == "sqlite":
         return lambda: f"sqlite:///{tmp_path / uuid4().hex}"
-    postgres: str = request.getfixturevalue("postgres")
+    postgres: PostgresServer = request.getfixturevalue("postgres")
 
     def make() -> str:
         name = f"jobs_{uuid4().hex}"
-        with psycopg.connect(postgres.format(name="postgres"), autocommit=True) as connection:
+        with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-        return postgres.format(name=name)
+        return postgres.url(name)
 
     return make
 

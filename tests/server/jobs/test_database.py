@@ -1,9 +1,6 @@
 import os
-import re
-import signal
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -65,22 +62,13 @@ def test_a_writer_waits_in_bounded_time(tmp_path, monkeypatch):
 def test_a_frozen_server_is_given_up_and_used_again(postgres, monkeypatch):
     """Its kernel still takes what is sent, so that only the client's own clock notices."""
     monkeypatch.setattr("server.jobs.database.ANSWER_S", 1)
-    database = Database(postgres.format(name="postgres"))
+    database = Database(postgres.url("postgres"))
     store = JobStore(database)
     database.create()
-    folder = re.search("host=(.*)", postgres)[1]
-    leader = int(Path(folder, "data/postmaster.pid").read_text().split()[0])
-    children = Path(f"/proc/{leader}/task/{leader}/children").read_text().split()
-    frozen = [leader, *map(int, children)]
-    for pid in frozen:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with postgres.frozen():
         for work in (lambda: store.get("x"), lambda: store.add(new_job(), now_s=0.0)):
             with pytest.raises(JobsUnavailable):
                 work()
-    finally:
-        for pid in frozen:
-            os.kill(pid, signal.SIGCONT)
     monkeypatch.setattr("server.jobs.database.ANSWER_S", 60)
     assert store.get("x") is None
     database.close()

@@ -108,9 +108,9 @@ def test_a_clock_that_steps_by_an_hour_neither_loses_nor_doubles_a_job(
 @pytest.mark.service
 @pytest.mark.slow(2)
 def test_what_no_text_of_the_store_can_hold_is_not_found(serve_jobs, postgres):
-    with psycopg.connect(postgres.format(name="postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE nul")
-    served = serve_jobs(job_database=postgres.format(name="nul"))
+    served = serve_jobs(job_database=postgres.url("nul"))
     for job_id in ("%00", "a%00b", "0" * 31 + "%00", "x" * 5000, "%ED%A0%80"):
         for end in ("", "/events", "/result"):
             assert_problem(served.http.get(f"/v1/jobs/{job_id}{end}"), 404, "not-found")

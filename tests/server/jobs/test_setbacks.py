@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from extract.errors import DecoderUnavailable
-from server.errors import FeaturesInvalid, JobsUnavailable
+from server.errors import FeaturesInvalid, HostOutOfMemory, JobsUnavailable, OutOfMemory
 from server.jobs import setbacks
 from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.support.waiting import PATIENCE_S, wait_for
@@ -140,7 +140,9 @@ def test_a_caller_who_waits_hears_of_the_job_though_the_store_went_away(served, 
 def test_only_what_passes_is_waited_for():
     assert setbacks.reason_of(OSError(errno.ENOENT, "gone")) is None
     assert setbacks.reason_of(RuntimeError("a bug")) is None
-    assert setbacks.reason_of(RuntimeError("can't start new thread"))
+    for error in (RuntimeError("can't start new thread"), MemoryError(), HostOutOfMemory("x")):
+        assert setbacks.reason_of(error) == "the machine has no memory or no threads left"
+    assert setbacks.reason_of(OutOfMemory("a device's does not come back in this process")) is None
     wrapped = FeaturesInvalid("cannot be read")
     assert setbacks.reason_of(wrapped) is None
     wrapped.__cause__ = OSError(errno.EMFILE, "too many")

@@ -36,9 +36,9 @@ def test_what_one_front_end_accepts_another_answers_and_both_can_show(
     storage, postgres, tmp_path, monkeypatch
 ):
     push_files(read_files(SHIPPED_BUNDLE), S3)
-    with psycopg.connect(postgres.format(name="postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres.url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE shared")
-    monkeypatch.setenv("EGOPACK_JOB_DATABASE", postgres.format(name="shared"))
+    monkeypatch.setenv("EGOPACK_JOB_DATABASE", postgres.url("shared"))
     monkeypatch.setenv("EGOPACK_STATE_DIR", str(tmp_path / "state"))
 
     def flags(name, workers):

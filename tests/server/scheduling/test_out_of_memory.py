@@ -3,8 +3,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.errors import OutOfMemory
+from server.errors import HostOutOfMemory, OutOfMemory, kind_of
 from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
+
+
+@pytest.fixture
+def _one_dnn_comes_back(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", True)
 
 
 class Small:
@@ -51,7 +56,9 @@ def test_other_errors_pass_unchanged():
     ("error", "is_device"),
     [
         (torch.OutOfMemoryError("full"), True),
-        (MemoryError(), True),
+        (MemoryError(), False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), False),
+        (HostOutOfMemory("x"), False),
         (torch.AcceleratorError("launch failure"), True),
         (OutOfMemory("x"), True),
         (RuntimeError("shape"), False),
@@ -60,3 +67,31 @@ def test_other_errors_pass_unchanged():
 )
 def test_trouble_with_the_device_is_told_from_the_rest(error, is_device):
     assert is_device_error(error) == is_device
+
+
+@pytest.mark.usefixtures("_one_dnn_comes_back")
+def test_a_machine_without_memory_is_not_a_broken_device():
+    for error in (MemoryError(), RuntimeError("could not create a primitive")):
+
+        def fail(_, error=error):
+            raise error
+
+        with pytest.raises(HostOutOfMemory) as caught:
+            run_rows_or_split(fail, torch.zeros(2), lambda: None)
+        assert kind_of(caught.value) is kind_of(error)
+        assert kind_of(error).status == 503
+        assert kind_of(error).is_retryable
+
+
+@pytest.mark.usefixtures("_one_dnn_comes_back")
+def test_layers_that_one_dnn_failed_to_make_run_without_it():
+    """It fails for ever then, whatever memory there is: seen with a limit on address space."""
+    conv, clip = torch.nn.Conv3d(3, 4, 2), torch.rand(2, 3, 4, 8, 8)
+    before = conv(clip)
+
+    def run(rows):
+        if torch.backends.mkldnn.enabled:
+            raise RuntimeError("could not create a primitive")
+        return conv(rows)
+
+    torch.testing.assert_close(run_rows_or_split(run, clip, lambda: None), before)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.data.annotations import DataRoot
-from model.data.label_file import read_labels
+from model.data.tables.label_file import read_labels
 from model.data.task_file import read_task
 from tabletop.__main__ import main
 from tabletop.files.extra_labels import (

@@ -9,7 +9,7 @@ from model.errors import AnnotationInvalid
 from model.train.forecast.sequence_file import read_sequences
 
 HEADER = "video_id,annotation_id,start_sec,end_sec,verb,noun,scenario\n"
-EGOEXOLEARN = os.environ.get("EGOPACK_EGOEXOLEARN")
+REAL_DATA = os.environ.get("EGOPACK_REAL_DATA")
 
 
 def write(folder, text, name="ego_train.csv", **valid):
@@ -87,9 +87,9 @@ def test_a_place_without_sequences_is_named(tmp_path):
         read_sequences(tmp_path / "x.csv")
 
 
-@pytest.mark.skipif(EGOEXOLEARN is None, reason="EGOPACK_EGOEXOLEARN names no folder")
+@pytest.mark.skipif(REAL_DATA is None, reason="EGOPACK_REAL_DATA names no folder")
 def test_egoexolearn_is_read_whole():
-    found = read_sequences(Path(str(EGOEXOLEARN)))
+    found = read_sequences(Path(str(REAL_DATA)) / "egoexolearn")
     assert {name: len(labels) for name, labels in found.labels.items()} == {"verb": 19, "noun": 31}
     kept = sum(map(len, found.videos.values()))
     assert (kept, found.left_out) == (51_847, 7_691)

@@ -138,7 +138,9 @@ def test_videos_that_are_nowhere_are_named(folder, tmp_path, capsys):
     (tmp_path / "a.mp4").touch()
     (tmp_path / "a.mkv").touch()
     assert learn(folder, "mood", *more, "--videos", str(tmp_path)) == 2
-    assert "one file named a " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "one file named a, found a.mkv and a.mp4" in said
+    assert "one file named d, found none" in said
 
 
 def test_videos_of_any_name_are_learnt_from_like_others(folder, tmp_path, capsys):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.data.label_file import LabelRow, assign_splits, label_names, read_labels
+from model.data.tables.label_file import LabelRow, assign_splits, label_names, read_labels
 from model.errors import AnnotationInvalid
 
 HEADER = ("video", "start_s", "end_s", "label")

@@ -1,0 +1,1 @@
+"""Tables of labelled segments: data sets by name, their splits, their rare labels."""
