@@ -40,7 +40,7 @@ class Settings(ClusterSettings):
     )
 
     bundle: Annotated[Place, BeforeValidator(as_place)] = SHIPPED_BUNDLE
-    """Bundle to serve: a folder or a URL, such as `s3://bucket/bundles/tabletop`."""
+    """Bundle to serve: a folder or a URL, such as `s3://bucket/bundle` or `hf://owner/name@revision`."""
     reload_every_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds between checks for a new bundle, which is loaded as on SIGHUP; 0: none."""
     encoder: Annotated[str, Field(min_length=1)] | None = None

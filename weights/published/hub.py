@@ -1,7 +1,6 @@
-"""Model hub: a repository's configuration and safetensors in a local cache, and its licence.
+"""Published models on a hub: configuration and safetensors in a local cache, and the licence.
 
-Only module with huggingface_hub, whose variables hold: HF_ENDPOINT names a mirror, HF_HUB_OFFLINE
-keeps to the cache, HF_HOME places it. Pickles and code are never downloaded.
+Pickles and code are never downloaded.
 """
 
 import logging
@@ -9,14 +8,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from weights.errors import FetchFailed, TermsNotAccepted
+from weights.errors import TermsNotAccepted
 from weights.published.encoders import FREE
+from weights.storage.hub import cached_snapshot
 
 logger = logging.getLogger(__name__)
 
 CARD_FILE = "README.md"
-_WANTED = ["*.json", "*.safetensors", CARD_FILE]
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_WANTED = ("*.json", "*.safetensors", CARD_FILE)
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Snapshot:
 
     Attributes:
         folder: its files.
-        commit: hash of the commit; empty where the cache does not say.
+        commit: hash of the commit; empty for a folder of no hub.
     """
 
     folder: Path
@@ -40,43 +39,10 @@ def fetch_snapshot(repository: str, revision: str | None = None) -> Snapshot:
         revision: a branch, tag or commit; None: the main branch.
 
     Raises:
-        FetchFailed: there is no such repository or revision, the hub is unreachable, or
-            huggingface_hub is not installed; the message says what to do.
+        BundleMissing, RemoteFailed: as `cached_snapshot` does; the message says what to do.
     """
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
-    except ImportError as error:
-        raise FetchFailed(
-            f"{repository}: a hub needs huggingface_hub, which is not installed: install the extra "
-            "`encoders` (requirements/encoders.txt)"
-        ) from error
-    at = f"{repository}@{revision}" if revision else repository
-    try:
-        folder = Path(
-            snapshot_download(
-                repository, revision=revision, allow_patterns=_WANTED, ignore_patterns=["*/*"]
-            )
-        )
-    except LocalEntryNotFoundError as error:
-        raise FetchFailed(
-            f"{at}: not in the cache, and the hub is not reachable (HF_HUB_OFFLINE may be set); "
-            "name a folder that holds it, or a mirror in HF_ENDPOINT"
-        ) from error
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise FetchFailed(
-            f"{at}: the hub has no such repository or revision, or does not open it to you: check "
-            "the name, and accept its terms there and set HF_TOKEN where it is gated"
-        ) from error
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        raise FetchFailed(f"{at}: {str(error).splitlines()[0]}") from error
-    return Snapshot(folder, folder.name if _COMMIT.fullmatch(folder.name) else "")
+    folder = cached_snapshot(repository, revision, _WANTED, unwanted=("*/*",))
+    return Snapshot(folder, folder.name)
 
 
 def licence_of(folder: Path) -> str | None:

@@ -21,7 +21,7 @@ def load_library_encoder(spec: str, *, weights: Path, accept_license: bool = Fal
         accept_license: terms that have to be accepted are.
 
     Raises:
-        FetchFailed: it is nowhere.
+        FetchFailed, BundleMissing, RemoteFailed: it is nowhere, or the hub is out of reach.
         TermsNotAccepted: its licence has to be accepted.
         RuntimeUnavailable: its library is not installed.
         ValueError: the spec is malformed, or the files are no model that can be an encoder.

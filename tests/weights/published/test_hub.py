@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from weights.errors import FetchFailed, TermsNotAccepted
+from weights.errors import RemoteFailed, TermsNotAccepted
 from weights.published.encoders import ENCODERS, FREE
 from weights.published.hub import check_licence, fetch_snapshot, licence_of
 
@@ -84,7 +84,7 @@ def hub():
 
 SCRIPT = """
 import os, sys
-from weights.errors import FetchFailed
+from weights.errors import WeightsError
 from weights.published.hub import fetch_snapshot
 for at in sys.argv[1:]:
     repository, _, revision = at.partition("@")
@@ -92,7 +92,7 @@ for at in sys.argv[1:]:
         found = fetch_snapshot(repository, revision or None)
         tensors = (found.folder / "model.safetensors").read_text()
         print(found.commit[:1], *sorted(os.listdir(found.folder)), "|", tensors)
-    except FetchFailed as error:
+    except WeightsError as error:
         print("failed:", error)
 """
 
@@ -116,16 +116,18 @@ def test_a_snapshot_is_of_one_commit_and_holds_no_code_and_no_pickle(hub, tmp_pa
     asked = ["owner/model", "owner/model@v1", "owner/model@gone", "nobody/model", "no name/x"]
     main, old, gone, nobody, no_name = ask(tmp_path, *asked, HF_ENDPOINT=mirror)
     assert (main, old) == (f"a {kept} tensors of a", f"b {kept} tensors of b")
-    assert gone.startswith("failed: owner/model@gone: the hub has no such repository or revision")
-    assert nobody.startswith("failed: nobody/model: the hub has no such repository or revision")
-    assert no_name.startswith("failed: no name/x: Repo id must")
+    assert gone.startswith("failed: hf://owner/model@gone: the repository has no such revision")
+    assert nobody.startswith("failed: hf://nobody/model: http://127.0.0.1:")
+    assert no_name.startswith("failed: hf://no name/x: ")
     assert not any(name in path for path in hub.asked for name in ("bin", ".py", "onnx"))
 
     del hub.asked[:]
     offline = {"HF_ENDPOINT": mirror, "HF_HUB_OFFLINE": "1"}
     again, never = ask(tmp_path, "owner/model@v1", "nobody/model", **offline)
     assert again == old
-    assert never.startswith("failed: nobody/model: not in the cache, and the hub is not reachable")
+    assert never.startswith(
+        "failed: hf://nobody/model: not in the cache, and the hub is not reachable"
+    )
     assert hub.asked == []
 
 
@@ -166,5 +168,5 @@ def test_all_published_encoders_are_free_and_named_once():
 
 def test_a_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(FetchFailed, match="install the extra `encoders`"):
+    with pytest.raises(RemoteFailed, match="pip install"):
         fetch_snapshot("owner/model")

@@ -15,7 +15,7 @@ from extract.features.extractor import Extractor
 from extract.features.store import FeatureStore
 from extract.features.track import EncoderId
 from tests.extract.encoders.library.models import card
-from weights.errors import FetchFailed, TermsNotAccepted
+from weights.errors import FetchFailed, RemoteFailed, TermsNotAccepted
 from weights.published.hub import Snapshot
 
 NOTHING = {"transformers": None, "timm": None, "huggingface_hub": None}
@@ -85,7 +85,7 @@ def test_a_card_has_the_last_word_on_the_licence_of_a_published_name(tmp_path, w
 def test_what_is_nowhere_says_where_it_was_looked_for(tmp_path, without_libraries):
     with pytest.raises(FetchFailed, match=r"expected a folder, a repository .*, or weights in"):
         load_named_encoder("timm:test_resnet", weights=tmp_path)
-    with pytest.raises(FetchFailed, match="install the extra `encoders`"):
+    with pytest.raises(RemoteFailed, match="pip install"):
         load_named_encoder("vjepa2-l", weights=tmp_path)
 
 
