@@ -124,7 +124,7 @@ def adapt(
             width = int(trunk(torch.zeros(1, 3, 1, *size)).shape[1])
     except AttributeError as error:
         raise ValueError(f"{folder}: timm gives no layers of {architecture}") from error
-    except (RuntimeError, ValueError, SafetensorError, AssertionError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError, AssertionError) as error:
         raise ValueError(f"{folder}: {error}") from error
     made = TimmConfig(layer, pooling, width, architecture, arguments, data)
     contract = contract_of(size, (data["mean"], data["std"]), None, options)

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from extract.encoders.library.trunk import (
@@ -124,7 +125,7 @@ def adapt(
         made = TransformersConfig(layer, pooling, 0, found.published, found.processor, found.takes)
         size = made.frame_size()
         made = replace(made, width=_width(made, found.model, size))
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         raise ValueError(f"{folder}: {error}") from error
     statistics = found.processor.get("image_mean"), found.processor.get("image_std")
     contract = contract_of(size, statistics, found.frames, options)

@@ -129,6 +129,18 @@ def test_what_would_load_something_else_is_refused(resnet, tmp_path, change, why
         load_named_encoder(f"timm:{folder}")
 
 
+def test_damaged_and_misnamed_files_are_refused(resnet, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(resnet, folder)
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="damaged: "):
+        load_named_encoder(f"timm:{folder}")
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    with pytest.raises(ValueError, match=r"damaged: .*model.safetensors"):
+        load_named_encoder(f"timm:{folder}")
+
+
 def test_a_missing_library_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(LibraryMissing, match="timm, which is not installed"):

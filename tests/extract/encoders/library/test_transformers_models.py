@@ -169,6 +169,11 @@ def test_lost_tensors_and_other_models_are_refused(vjepa2, siglip2, tmp_path):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"lack 1 tensors, such as encoder.layernorm.weight"):
         loaded(folder)
+    whole = (vjepa2 / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="cut: "):
+        loaded(folder)
+    (folder / "model.safetensors").write_bytes(whole)
     config = json.loads((folder / "config.json").read_text())
     for change, why in (
         ({"model_type": "bert"}, "expected a model of images or videos|lack"),
