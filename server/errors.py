@@ -47,6 +47,7 @@ TABLE: dict[type[Exception], ProblemType] = {
     weights_errors.CheckpointInvalid: kinds.INTERNAL,
     weights_errors.FetchFailed: kinds.INTERNAL,
     weights_errors.HashDiffers: kinds.INTERNAL,
+    weights_errors.TermsNotAccepted: kinds.INTERNAL,
     weights_errors.RemoteFailed: kinds.INTERNAL,
     weights_errors.RemoteMissing: kinds.INTERNAL,
     weights_errors.WeightsError: kinds.INTERNAL,

@@ -144,6 +144,43 @@ class HubFolder:
             )
 
 
+def cached_snapshot(
+    repository: str, revision: str | None, wanted: Collection[str], *, unwanted: Collection[str]
+) -> Path:
+    """Returns the folder of a repository's files in the library's own cache, at one commit.
+
+    The folder is called as the commit. Files that are there already are not downloaded again.
+
+    Args:
+        repository: OWNER/NAME.
+        revision: a branch, tag or commit; None: the main branch.
+        wanted: patterns of the files' names.
+        unwanted: patterns of those that are left out.
+
+    Raises:
+        BundleMissing: there is no such repository or revision, or it is not shown.
+        RemoteFailed: the hub cannot be asked, and the cache does not have it.
+    """
+    where = f"{SCHEME}{repository}{f'@{revision}' if revision else ''}"
+    with _translated(where):
+        from huggingface_hub import errors, snapshot_download
+
+        try:
+            found = snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(wanted),
+                ignore_patterns=list(unwanted),
+                library_name="egopack-server",
+            )
+        except errors.LocalEntryNotFoundError:
+            raise RemoteFailed(
+                f"{where}: not in the cache, and the hub is not reachable (HF_HUB_OFFLINE may be "
+                "set); name a folder that holds it, or a mirror in HF_ENDPOINT"
+            ) from None
+    return Path(found)
+
+
 def front_matter(values: Mapping[str, Any]) -> str:
     """Returns the head of a model card, in YAML, with the lines around it.
 
