@@ -46,7 +46,9 @@ class LibrarySpec:
 
 
 def is_library_spec(spec: str) -> bool:
-    """Returns whether a spec names an encoder of a library."""
+    """Returns whether a spec names an encoder of a library; hf://OWNER/NAME names a bundle."""
+    if spec.startswith("hf://"):
+        return False
     return spec.startswith(("hf:", "timm:")) or re.split("[,@]", spec)[0] in ENCODERS
 
 

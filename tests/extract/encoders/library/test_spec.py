@@ -61,6 +61,8 @@ def test_a_malformed_spec_says_what_was_expected(text, why):
         parse_spec(text)
 
 
-@pytest.mark.parametrize("text", ["omnivore-swinl", "work/bundle", "s3://bucket/hf", "vjepa2"])
+@pytest.mark.parametrize(
+    "text", ["omnivore-swinl", "work/bundle", "s3://bucket/hf", "hf://owner/name", "vjepa2"]
+)
 def test_other_specs_are_not_a_librarys(text):
     assert not is_library_spec(text)
