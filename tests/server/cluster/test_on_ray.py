@@ -23,7 +23,8 @@ from tests.support.waiting import PATIENCE_S, wait_for
 CLIP = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
 VIDEO = {"content-type": "video/mp4"}
 
-pytestmark = [pytest.mark.slow(20), pytest.mark.service]
+# One cluster of Ray after the other: two at once starve each other, and all tests beside them.
+pytestmark = [pytest.mark.slow(20), pytest.mark.service, pytest.mark.xdist_group("nodes")]
 
 
 def post(http, body=None, **headers):
