@@ -1,6 +1,6 @@
 """Effect check of settings: `--set` of a field that no planned training uses is an error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from model.config import FitConfig, Learning, ModelConfig
@@ -140,13 +140,19 @@ RULES: dict[str, Rule] = {
 """Every field of the configs, those of `FitConfig` behind `FIT`, and when it matters."""
 
 
-def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[Training]) -> None:
+def check_settings(
+    settings: Sequence[str],
+    learning: Learning,
+    parts: Sequence[Training],
+    specs: Mapping[str, TaskSpec] = TASKS,
+) -> None:
     """Raises, before any work, where a setting has no effect on any planned training.
 
     Args:
         settings: "field=value", as given to `override`.
         learning: with the settings.
         parts: all planned trainings; see `model.train.pipeline.plan`.
+        specs: of their tasks.
 
     Raises:
         SettingInvalid: a setting has no effect, or a model cannot be built with them.
@@ -154,7 +160,7 @@ def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[
     trainings = [
         ConfiguredTraining(
             part.kind,
-            tuple(TASKS[task] for task in part.tasks),
+            tuple(specs[task] for task in part.tasks),
             model_of(part, learning),
             fit_of(part, learning),
         )

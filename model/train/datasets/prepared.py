@@ -18,12 +18,13 @@ class Prepared:
 
     Attributes:
         samples: split -> task -> samples; labelled splits only.
-        labels: "verb" and "noun" -> names.
+        labels: label space -> names by id, the fixed ones aside.
         encoder: the manifest's entry on the encoder.
         encoder_tensors: its weights; empty when features came from files.
         key: hash of all of it.
         data: description of the data set for the model card.
         facts: further entries of the manifest's `training`, such as the licence.
+        actions: what the backpack is filled from; None takes AR's training samples.
     """
 
     samples: dict[str, dict[str, Samples]]
@@ -33,6 +34,7 @@ class Prepared:
     key: str
     data: str
     facts: dict[str, object]
+    actions: Samples | None = None
 
     @property
     def input_size(self) -> int:
