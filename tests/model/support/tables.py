@@ -21,21 +21,18 @@ SEGMENT_S = 2.0
 VIDEOS = ("Küche 1", "Day 2/clip", "third", "4th take")
 
 
-def write_table(path: Path, *, rows: int = 24, columns=tuple(OUTPUTS), videos=VIDEOS, split=None):
-    """Writes a CSV of so many segments a video, one after another; labels from a fixed seed.
-
-    `split` gives each video's, in order; without it there is no such column.
-    """
+def write_table(
+    path: Path, *, rows: int = 24, columns=tuple(OUTPUTS), videos=VIDEOS, segment_s=SEGMENT_S
+):
+    """Writes a CSV of so many segments a video, one after another; labels from a fixed seed."""
     rng = random.Random(0)
-    header = ["video", "start_s", "end_s", *(["split"] if split else []), *columns]
-    lines = []
-    for place, video in enumerate(videos):
+    lines: list[list[object]] = [["video", "start_s", "end_s", *columns]]
+    for video in videos:
         for row in range(rows):
             labels = [rng.choice(OUTPUTS[column]) for column in columns]
-            bounds = [row * SEGMENT_S, (row + 1) * SEGMENT_S]
-            lines.append([video, *bounds, *([split[place]] if split else []), *labels])
+            lines.append([video, row * segment_s, (row + 1) * segment_s, *labels])
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *lines])
+        csv.writer(file).writerows(lines)
     return path
 
 
