@@ -65,11 +65,13 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 
 	--generate-hashes --no-annotate --no-header
 
 lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
-	$(COMPILE) --constraint requirements/constraints.txt --extra dev --extra docs --extra scale pyproject.toml \
-		--output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/constraints.txt --extra dev --extra docs --extra hub \
+		--extra scale --extra encoders pyproject.toml --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt pyproject.toml --output-file requirements/run.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra scale pyproject.toml \
 		--output-file requirements/scale.txt
+	$(COMPILE) --constraint requirements/dev.txt --extra encoders pyproject.toml \
+		--output-file requirements/encoders.txt
 	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \
 		--constraint requirements/run.txt --output-file requirements/gpu.txt
 	echo 'uv' | $(COMPILE) - --output-file requirements/uv.txt

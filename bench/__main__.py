@@ -34,6 +34,7 @@ BENCHMARKS = {
     "training": ("authors.training", "a stage-1 epoch, beside the authors' loop"),
     "trunk": ("features.trunk", "the video trunk, beside torchvision's own"),
     "encoder": ("features.encoder", "the shipped encoder in every runtime, beside torch eager"),
+    "encoders": ("features.library_encoders", "published encoders of transformers and timm"),
     "gpu": ("gpu.command", "the video trunk on a GPU, by batch size, precision and step"),
 }
 """Benchmark -> module and description; only the chosen one is imported, as dependencies differ."""
@@ -44,7 +45,7 @@ DECIDING = ("EGOPACK_READER", "EGOPACK_RUNTIME", "EGOPACK_DECODE_WORKERS")
 EXIT_INTERRUPTED = 130
 
 PACKAGES = ("torch", "torchvision", "torch-geometric", "faiss-cpu", "av", "decord2", "fastapi",
-            "onnx", "onnxruntime")  # fmt: skip
+            "onnx", "onnxruntime", "timm", "transformers")  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

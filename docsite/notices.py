@@ -67,7 +67,8 @@ the Python packages below, and Debian with Python from the base image, whose lic
 that `requirements/run.txt` pins; do not edit.
 
 The image for NVIDIA GPUs has `faiss-gpu` and `onnxruntime-gpu` in place of `faiss-cpu` and
-`onnxruntime` (`requirements/gpu.txt`); one with Ray has what `requirements/scale.txt` pins.
+`onnxruntime` (`requirements/gpu.txt`); one with Ray has what `requirements/scale.txt` pins, one
+with encoders of transformers and timm what `requirements/encoders.txt` does.
 
 ## If you publish an image
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 Color = Literal["tagged", "bt601"]
+Resize = Literal["decoder", "float", "library"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class FeatureContract:
         crop_width: columns kept by the centre crop.
         resize: "decoder" resizes to bytes, in the decoder's own code (bicubic); "float" to floats
             (bilinear, no antialias), as the published Omnivore features were. Readers do either.
+            "library" is done after reading: frames are read whole, as bytes, and the code that an
+            encoder was published with resizes, crops and normalises them; `short_side`, `mean` and
+            `std` then only tell what it does.
         color: "tagged" follows the stream's matrix; "bt601" ignores the tag, as PyAV < 17 did.
         view: part of a source's frame that is used, before everything else: "whole", or "left",
             the left half of a stereo recording; see `for_stereo`.
@@ -39,16 +43,34 @@ class FeatureContract:
     short_side: int = 256
     crop_height: int = 224
     crop_width: int = 224
-    resize: Literal["decoder", "float"] = "float"
+    resize: Resize = "float"
     color: Color = "bt601"
     view: Literal["whole", "left"] = "whole"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether readers deliver whole uint8 frames, of a size that differs between videos."""
+        return self.resize == "library"
+
+    @property
     def frame_shape(self) -> tuple[int, int, int]:
-        """(crop_height, crop_width, 3) of a frame as readers deliver it."""
+        """(crop_height, crop_width, 3) of a frame as windows hold it."""
         return self.crop_height, self.crop_width, 3
+
+    def read_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """Returns the shape of a frame as readers deliver it, of a video shown in these pixels."""
+        return (height, width, 3) if self.is_whole else self.frame_shape
+
+    @property
+    def read_dtype(self) -> Literal["uint8", "float32"]:
+        """Type of the numbers of a frame as readers deliver it, which are in [0, 255]."""
+        return "float32" if self.resize == "float" else "uint8"
+
+    def read_bytes(self, width: int, height: int) -> int:
+        """Returns the bytes of a frame as readers deliver it; see `read_shape`."""
+        return math.prod(self.read_shape(width, height)) * (4 if self.resize == "float" else 1)
 
     @property
     def window_shape(self) -> tuple[int, int, int]:
@@ -57,12 +79,12 @@ class FeatureContract:
 
     @property
     def frame_dtype(self) -> Literal["uint8", "float32"]:
-        """Type of a frame's numbers, which are in [0, 255]."""
+        """Type of a frame's numbers in windows: in [0, 255], or normalised by a library."""
         return "uint8" if self.resize == "decoder" else "float32"
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of a frame in memory."""
+        """Bytes of a frame in windows."""
         return math.prod(self.frame_shape) * (1 if self.resize == "decoder" else 4)
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,7 +145,10 @@ def resized_size(width: int, height: int, contract: FeatureContract) -> tuple[in
     as in Ego4D's extraction. With `resize="decoder"` the scale is the smallest at which the short
     side reaches `short_side` and the crop is covered in both directions, so a portrait frame
     fills a landscape crop; sides are even, as FFmpeg resizes to odd ones in a far slower way.
+    With `resize="library"` the frame stays as it is.
     """
+    if contract.is_whole:
+        return width, height
     short, long = min(width, height), max(width, height)
     if contract.resize == "float":
         long_side = math.floor(long / short * contract.short_side)

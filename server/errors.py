@@ -47,6 +47,7 @@ TABLE: dict[type[Exception], ProblemType] = {
     weights_errors.CheckpointInvalid: kinds.INTERNAL,
     weights_errors.FetchFailed: kinds.INTERNAL,
     weights_errors.HashDiffers: kinds.INTERNAL,
+    weights_errors.TermsNotAccepted: kinds.INTERNAL,
     weights_errors.RemoteFailed: kinds.INTERNAL,
     weights_errors.RemoteMissing: kinds.INTERNAL,
     weights_errors.WeightsError: kinds.INTERNAL,
@@ -169,7 +170,7 @@ class OutOfMemory(ServerError, problem=kinds.OUT_OF_MEMORY):
     """The device has too little memory even for half of the batch."""
 
 
-class HostOutOfMemory(OutOfMemory):
+class HostOutOfMemory(OutOfMemory, problem=kinds.OUT_OF_MEMORY):
     """The machine has no memory left, which may pass, as other processes may have it."""
 
 

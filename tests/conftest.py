@@ -40,6 +40,17 @@ def storage(_storage):
     _storage.clear()
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty model hub on the loopback, which the hub's library asks; see `tests.weights.hub`."""
+    from tests.weights.hub import Hub, point_library_at
+
+    hub = Hub()
+    point_library_at(hub, monkeypatch, tmp_path / "hub")
+    yield hub
+    hub.close()
+
+
 @pytest.fixture(autouse=True)
 def _threads_restored():
     """A command sets them for its process, which the tests after it share."""

@@ -156,7 +156,9 @@ def test_the_document_draws_three_paths():
 
 
 @pytest.mark.parametrize(
-    "dependency", ["decord", "faiss", "cv2", "onnxruntime", "torch_geometric", "pytorchvideo"]
+    "dependency",
+    ["decord", "faiss", "cv2", "onnxruntime", "torch_geometric", "pytorchvideo", "huggingface_hub"]
+    + ["timm", "transformers"],
 )
 def test_an_awkward_dependency_has_one_home(dependency):
     homes = {

@@ -23,6 +23,7 @@ TESTED_BY: dict[str, str] = {
     "tabletop/__main__.py": "tests/tabletop/files/test_extra_labels.py",
     # Tables of names, addresses and settings: held to what is computed or fetched from them.
     "weights/published/catalogue.py": "tests/weights/published/test_fetch.py",
+    "weights/published/encoders.py": "tests/weights/published/test_hub.py",
     "model/config.py": "tests/model/train/test_effects.py",
     "model/tasks.py": "tests/model/nn/test_graphs.py",
     # Response bodies, their examples and the slugs of problems: held to the OpenAPI document.

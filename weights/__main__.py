@@ -21,7 +21,7 @@ from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import ImportRefused, WeightsError
 from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
 from weights.published.fetch import fetch
-from weights.storage.folders import Place, as_place
+from weights.storage.folders import Place, as_place, is_repository
 
 URL_VARIABLE = "EGOPACK_WEIGHTS_URL"
 
@@ -37,6 +37,7 @@ class MoveOptions(argparse.Namespace):
 
     source: Place
     target: Place
+    private: bool
 
 
 class FetchOptions(argparse.Namespace):
@@ -95,11 +96,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "push",
         _push,
         "put a bundle where others read it",
-        ": what is not there yet, the manifest last, so that readers see the bundle before or this "
-        "one, whole. Run it again to go on after a break.",
+        ": what is not there yet, the manifest last, or all of it in one commit on a hub, so that "
+        "readers see the bundle before or this one, whole. Run it again to go on after a break.",
     )
     push.add_argument("source", type=as_place, metavar="BUNDLE", help="folder or URL to read")
-    push.add_argument("target", type=as_place, metavar="URL", help="such as s3://bucket/bundle")
+    what = "such as s3://bucket/bundle, hf://owner/name or hf://owner/name@branch"
+    push.add_argument("target", type=as_place, metavar="URL", help=what)
+    what = "make the hub's repository a private one"
+    push.add_argument("--private", action="store_true", help=what)
     pull = add("pull", _pull, "copy a bundle from a URL into a folder, checking every byte")
     pull.add_argument("source", type=as_place, metavar="URL", help="URL or folder to read")
     pull.add_argument("target", type=Path, metavar="FOLDER", help="new, or a bundle to replace")
@@ -125,6 +129,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     for flag in ("k", "vectors"):
         if getattr(arguments, flag, 1) < 1:
             parser.error(f"--{flag} must be at least 1")
+    if arguments.command == "push" and arguments.private and not is_repository(arguments.target):
+        parser.error(f"--private is for a hub; {arguments.target} is none")
     if arguments.command == "fetch" and not (arguments.name or arguments.list):
         parser.error(f"name a backbone ({', '.join(PUBLISHED)}), or ask for the --list")
     return arguments
@@ -212,8 +218,8 @@ def _push(options: MoveOptions) -> int:
     bundle, files = load_bundle(options.source), read_files(options.source)
     total = sum(map(len, files.parts.values()))
     with tqdm(total=total, unit="B", unit_scale=True, disable=None) as bar:
-        push_files(files, options.target, progress=bar.update)
-    return _print_facts(options.target, bundle)
+        place = push_files(files, options.target, private=options.private, progress=bar.update)
+    return _print_facts(place, bundle)
 
 
 def _pull(options: MoveOptions) -> int:

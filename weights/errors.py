@@ -6,7 +6,8 @@ WeightsError
 ├── ImportRefused   checkpoints cannot be converted to a bundle
 │   └── CheckpointInvalid  one file is malformed: names the file
 ├── FetchFailed     a published checkpoint cannot be downloaded or stored
-│   └── HashDiffers        a file has another SHA-256 than was published or recorded
+│   ├── HashDiffers        a file has another SHA-256 than was published or recorded
+│   └── TermsNotAccepted   its licence has to be accepted first
 └── RemoteFailed    a URL cannot be read or written; also an OSError
     └── RemoteMissing      there is no such file; also a FileNotFoundError
 """
@@ -65,6 +66,10 @@ class HashDiffers(FetchFailed):
         super().__init__(message)
         self.expected = expected
         self.found = found
+
+
+class TermsNotAccepted(FetchFailed):
+    """Weights whose licence has to be accepted, and was not."""
 
 
 class RemoteFailed(WeightsError, OSError):

@@ -1,6 +1,7 @@
 """Command-line options of `python -m extract`, and the encoder they name."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -12,11 +13,14 @@ from extract.decode.clip import ReaderChoice
 from extract.encoders.encoder import VideoEncoder
 from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.encoders.torch_encoder import TorchEncoder
+from extract.errors import RuntimeUnavailable
 from extract.runtime.choose import PrecisionName, Runtime, RuntimeName, choose_encoder
 from extract.runtime.compiled import ExecutionMode
 from extract.runtime.onnx_export import export_encoder, is_exportable
 from extract.runtime.precision import PRECISIONS
 from weights.storage.folders import Place, as_place
+
+logger = logging.getLogger(__name__)
 
 EngineName = Literal["local", "ray"]
 
@@ -34,6 +38,7 @@ class Options(argparse.Namespace):
     encoder: str
     weights: Path
     color: Color | None
+    accept_license: bool
     device: str
     runtime: RuntimeName
     precision: PrecisionName
@@ -63,7 +68,7 @@ class Options(argparse.Namespace):
             device = "cuda" if torch.cuda.is_available() else "cpu"
         runtime = Runtime(self.runtime, precision=self.precision, execution=self.execution)
         needs_graph = runtime.name != "torch" and runtime.is_plain and is_exportable(encoder)
-        graph = export_encoder(encoder) if needs_graph else b""
+        graph = self._export(encoder) if needs_graph else b""
         return choose_encoder(encoder.to(device), graph, runtime)[0]
 
     def describe_encoder(self) -> VideoEncoder:
@@ -75,10 +80,29 @@ class Options(argparse.Namespace):
         """
         encoder = self._named_encoder()
         trunk = encoder.trunk.to(PRECISIONS[self.precision])
-        return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk)
+        return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk, encoder.origin)
+
+    def _export(self, encoder: TorchEncoder) -> bytes:
+        """Returns the encoder's graph; where none can be made, nothing if torch may run it.
+
+        Raises:
+            RuntimeUnavailable: none can be made, and ONNX Runtime is asked for.
+        """
+        try:
+            return export_encoder(encoder)
+        except (ValueError, ArithmeticError) as error:
+            if self.runtime == "onnx":
+                raise RuntimeUnavailable(str(error)) from error
+            logger.warning("%s; torch runs it", error)
+            return b""
 
     def _named_encoder(self) -> TorchEncoder:
-        return load_named_encoder(self.encoder, weights=self.weights, color=self.color)
+        return load_named_encoder(
+            self.encoder,
+            weights=self.weights,
+            color=self.color,
+            accept_license=self.accept_license,
+        )
 
 
 def parse_options(arguments: Sequence[str] | None, about: str) -> Options:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from extract.decode.clip import Notice
 from extract.encoders.encoder import VideoEncoder
+from extract.encoders.load import encoder_spec
+from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import DecoderDied, DecodeTimeout, FeatureFileInvalid, VideoRejected
 from weights.errors import RemoteFailed, RemoteMissing
 from weights.storage.folders import Folder
@@ -55,13 +57,13 @@ class RunReport:
     """Report of a run so far.
 
     Attributes:
-        encoder: name and fingerprint.
+        encoder: name, fingerprint and contract; network and origin, too, where torch runs it.
         videos: id -> result.
         seconds: of the run.
         stopped_by: name of the signal that ended it early.
     """
 
-    encoder: dict[str, str]
+    encoder: dict[str, Any]
     videos: dict[str, Entry] = field(default_factory=dict)
     seconds: float = 0.0
     stopped_by: str | None = None
@@ -69,7 +71,12 @@ class RunReport:
     @classmethod
     def of(cls, encoder: VideoEncoder) -> "RunReport":
         """Starts the report of a run with this encoder."""
-        return cls({"name": encoder.name, "fingerprint": encoder.fingerprint})
+        facts = {
+            "name": encoder.name,
+            "fingerprint": encoder.fingerprint,
+            "contract": encoder.contract.to_dict(),
+        }
+        return cls(encoder_spec(encoder) if isinstance(encoder, TorchEncoder) else facts)
 
     @classmethod
     def read(cls, folder: Folder, name: str) -> "RunReport | None":

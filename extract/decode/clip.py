@@ -1,6 +1,7 @@
 """Values of decoding: limits, facts of a clip, notices and decoded frames."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -11,6 +12,9 @@ ReaderChoice = Literal["auto", "decord", "pyav", "nvdec"]
 """`auto`: decord for short clips that it reads correctly, PyAV for the rest and streams, which it
 reads in less time and memory to the same bits. `decord` refuses files that it may read wrong;
 `nvdec` is PyAV with the decoder of an NVIDIA GPU."""
+
+Prepare = Callable[[np.ndarray], np.ndarray]
+"""Frames as readers deliver them, (n, H, W, 3), to those that windows hold, (n, h, w, 3)."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,9 @@ class DecodedClip:
 
     Attributes:
         info: facts of the source.
-        frames: (w, crop_height, crop_width, 3) RGB of the contract's `frame_dtype`, upright. Those
-            of the n ticks of the contract's clock that `windows.wanted_frames` names; a lost frame
-            is replaced by the one before it.
+        frames: (w, H, W, 3) RGB of the contract's `read_shape` and `read_dtype`, upright; or as
+            they were prepared for the encoder. Those of the n ticks of the contract's clock that
+            `windows.wanted_frames` names; a lost frame is replaced by the one before it.
         source_frames: (n,) int64, source frame at each tick, in presentation order.
         source_times_s: (n,) float64, presentation time of that frame on the container's clock.
         notices: limitations of the clip.

@@ -177,7 +177,9 @@ def plan_reading(report: PacketReport, contract: FeatureContract, limits: Limits
     ticks = resample(clock, contract.fps)  # at least one
     wanted = wanted_frames(len(ticks), contract)
     repeats = np.bincount(ticks[wanted], minlength=len(report.times_s))
-    _check_output(int(wanted.sum()), contract, limits)
+    width = max(1, round(report.width * report.pixel_aspect))
+    width = width // 2 if contract.view == "left" else width
+    check_output(int(wanted.sum()), contract.read_bytes(width, report.height), limits)
     # AVI stores no times: a start other than 0 is the delay of the decoder.
     start_s = 0.0 if report.container == "avi" else max(0.0, clock.start_s)
     ticks_per_s = ticks_per_second(clock, contract.fps, report.unit_s)
@@ -281,9 +283,13 @@ def _check_rate(clock: SourceTimes, unit_s: float, limits: Limits) -> None:
         )
 
 
-def _check_output(num_frames: int, contract: FeatureContract, limits: Limits) -> None:
-    """Checks the memory of all delivered frames, unless they are streamed."""
-    needed_mb = num_frames * contract.frame_bytes / _MB
+def check_output(num_frames: int, frame_bytes: int, limits: Limits) -> None:
+    """Checks the memory of all delivered frames, unless they are streamed.
+
+    Raises:
+        VideoRejected: they take more than is allowed.
+    """
+    needed_mb = num_frames * frame_bytes / _MB
     if not limits.is_stream and needed_mb > limits.max_output_mb:
         raise VideoRejected(
             "too-long",

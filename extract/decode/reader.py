@@ -45,7 +45,7 @@ class VideoReader(Protocol):
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (source frame, picture) of every needed frame that is not lost.
 
-        Pictures have `FeatureContract.frame_shape` and `frame_dtype`. Other frames are decoded only
+        Pictures have `FeatureContract.read_shape` and `read_dtype`. Other frames are decoded only
         as references.
 
         Args:

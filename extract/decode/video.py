@@ -23,6 +23,7 @@ from extract.decode.read_plan import (
     MAX_LOST,
     PacketReport,
     ReadPlan,
+    check_output,
     check_packets,
     is_misplanned,
     plan_reading,
@@ -34,7 +35,8 @@ from extract.errors import VideoRejected
 
 BLOCK_FRAMES = 32
 """Frames in one block; fewer when they are large."""
-_BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_BYTES = 8 * 1024 * 1024
+"""Largest block of several frames; a larger frame is a block of its own."""
 
 
 class FrameSink(Protocol):
@@ -44,7 +46,7 @@ class FrameSink(Protocol):
         """Called before the first frame with the video's length on the contract's clock."""
 
     def append(self, block: np.ndarray) -> None:
-        """Takes the next frames, (n, crop_height, crop_width, 3) of the contract's type."""
+        """Takes the next frames, (n, H, W, 3) of the contract's `read_shape` and `read_dtype`."""
 
     def restart(self) -> None:
         """Drops all frames: another reader starts from the beginning."""
@@ -155,14 +157,14 @@ class _Decoding:
         sink.restart()
         has_fallen_back = False
         try:
-            _read_into(_checked(reader, report, plan, contract), plan, contract, sink)
+            _read_into(_checked(reader, report, plan, contract), plan, limits, sink)
         except DecordTrouble as error:
             if self.choice == "decord":
                 raise VideoRejected("reader-refused", "decord gave up on the clip") from error
             sink.restart()
             has_fallen_back = True
             reader = PyavReader(self.path, report, contract, limits)
-            _read_into(_checked(reader, report, plan, contract), plan, contract, sink)
+            _read_into(_checked(reader, report, plan, contract), plan, limits, sink)
         notices = notices_of(report, plan, reader, contract, has_fallen_back=has_fallen_back)
         times_s = plan.start_s + plan.clock.times_s[plan.ticks]
         return ClipFacts(_info(report, plan, reader), plan.ticks, times_s, tuple(notices))
@@ -184,26 +186,39 @@ def _checked(
 def _read_into(
     frames: Iterable[tuple[int, np.ndarray]],
     plan: ReadPlan,
-    contract: FeatureContract,
+    limits: Limits,
     sink: FrameSink,
 ) -> None:
     """Sends a picture of every wanted tick to the sink, a block at a time.
 
     Pictures are copied once, into the block: readers yield views of reused buffers.
+
+    Raises:
+        VideoRejected: the pictures take more memory than the file's header said, or are of
+            several sizes.
     """
-    length = max(1, min(BLOCK_FRAMES, _BLOCK_BYTES // contract.frame_bytes))
-    shape = (length, *contract.frame_shape)
-    block = last = np.empty(shape, contract.frame_dtype)
+    block = last = np.empty(0, np.uint8)
     count = 0
     for picture in _shown(frames, plan.due):
+        if not block.size:
+            assert picture is not None  # the first tick repeats none
+            check_output(len(plan.due), picture.nbytes, limits)
+            block = last = _new_block(picture)
+        if picture is not None and picture.shape != block.shape[1:]:
+            raise VideoRejected("damaged", "the size of the picture changes on the way")
         block[count] = last if picture is None else picture
         last = block[count]
         count += 1
-        if count == length:
+        if count == len(block):
             sink.append(block)
-            block, count = np.empty(shape, contract.frame_dtype), 0
+            block, count = np.empty_like(block), 0
     if count:
         sink.append(block[:count])
+
+
+def _new_block(picture: np.ndarray) -> np.ndarray:
+    length = max(1, min(BLOCK_FRAMES, BLOCK_BYTES // picture.nbytes))
+    return np.empty((length, *picture.shape), picture.dtype)
 
 
 def _shown(

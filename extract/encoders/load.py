@@ -10,18 +10,23 @@ from typing import Any
 from torch import Tensor
 
 from extract.contract import Color, FeatureContract
+from extract.encoders.library.loading import load_library_encoder
+from extract.encoders.library.spec import is_library_spec
+from extract.encoders.library.timm_models import TimmConfig
+from extract.encoders.library.transformers_models import TransformersConfig
 from extract.encoders.omnivore import load_omnivore
 from extract.encoders.slowfast import SlowFastConfig, load_slowfast
 from extract.encoders.swin.trunk import SwinConfig
-from extract.encoders.torch_encoder import TorchEncoder, load_encoder
+from extract.encoders.torch_encoder import TorchEncoder, TrunkConfig, load_encoder
 from weights.bundle import load_bundle
 from weights.errors import BundleMissing
 from weights.published.catalogue import DOWNLOADS, FOLDER_VARIABLE, PUBLISHED
+from weights.published.encoders import ENCODERS
 from weights.published.fetch import load_fetched
 from weights.storage.folders import Place, as_place
 
-KINDS: Mapping[str, type[SwinConfig] | type[SlowFastConfig]] = {
-    config.kind: config for config in (SwinConfig, SlowFastConfig)
+KINDS: Mapping[str, type[TrunkConfig]] = {
+    config.kind: config for config in (SwinConfig, SlowFastConfig, TransformersConfig, TimmConfig)
 }
 """Kind in a manifest -> configuration of that family of networks."""
 
@@ -32,17 +37,22 @@ LOADERS: dict[str, Callable[[Mapping[str, Tensor]], TorchEncoder]] = {
 }
 """Name of a published backbone -> function from its tensors to an encoder."""
 
-SPEC_HELP = f"{', '.join(LOADERS)}, or the folder or URL of a bundle that holds one"
+SPEC_HELP = (
+    f"{', '.join((*LOADERS, *ENCODERS))}; hf:PLACE or timm:PLACE, a folder or repository of a "
+    "model of transformers or timm; or the folder or URL of a bundle that holds one"
+)
 
 
 def encoder_spec(encoder: TorchEncoder) -> dict[str, Any]:
     """Returns an encoder's entry in a bundle's manifest: plain JSON types."""
+    origin = {"origin": encoder.origin} if encoder.origin else {}
     return {
         "name": encoder.name,
         "kind": encoder.config.kind,
         "config": encoder.config.to_dict(),
         "contract": encoder.contract.to_dict(),
         "fingerprint": encoder.fingerprint,
+        **origin,
     }
 
 
@@ -50,10 +60,12 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     """Returns the encoder that a manifest's `encoder` entry describes.
 
     Args:
-        spec: `name`, `kind` (of `KINDS`), `config`, `contract` and, optionally, `fingerprint`.
+        spec: `name`, `kind` (of `KINDS`), `config`, `contract` and, optionally, `fingerprint` and
+            `origin`.
         tensors: the trunk's weights.
 
     Raises:
+        RuntimeUnavailable: the library that has its network is not installed.
         ValueError: the kind is unknown, an entry is missing, or the tensors do not fit or have
             another fingerprint.
     """
@@ -68,6 +80,7 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         FeatureContract.from_dict(spec["contract"]),
         tensors,
     )
+    encoder.origin = dict(spec.get("origin") or {})
     expected = spec.get("fingerprint")
     if expected is not None and encoder.fingerprint != expected:
         raise ValueError(
@@ -78,28 +91,38 @@ def encoder_from_spec(spec: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
 
 
 def load_named_encoder(
-    spec: str, *, weights: Path = DOWNLOADS, color: Color | None = None
+    spec: str,
+    *,
+    weights: Path = DOWNLOADS,
+    color: Color | None = None,
+    accept_license: bool = False,
 ) -> TorchEncoder:
     """Returns the encoder of a name or place, on the CPU.
 
     Args:
-        spec: name of a published backbone, or the folder or URL of a bundle.
+        spec: name of a published backbone or encoder, the model of a library (see
+            `library.spec`), or the folder or URL of a bundle.
         weights: where published backbones were fetched to, each in a folder of its name.
         color: colour matrix of the videos in place of the contract's; changes the fingerprint.
+        accept_license: the terms of a library's model are accepted, whatever they are.
 
     Raises:
-        WeightsError: it is not there, or not what it was.
+        WeightsError: it is not there, or not what it was, or its terms are not accepted.
+        RuntimeUnavailable: its library is not installed.
         ValueError: the tensors do not make an encoder, or the bundle holds none.
     """
-    encoder = _published(spec, weights) if spec in LOADERS else _of_bundle(as_place(spec))
+    if is_library_spec(spec):
+        encoder = load_library_encoder(spec, weights=weights, accept_license=accept_license)
+    else:
+        encoder = _published(spec, weights) if spec in LOADERS else _of_bundle(as_place(spec))
     if color in (None, encoder.contract.color):
         return encoder
     contract = replace(encoder.contract, color=color)
-    return TorchEncoder(encoder.name, encoder.config, contract, encoder.trunk)
+    return TorchEncoder(encoder.name, encoder.config, contract, encoder.trunk, encoder.origin)
 
 
 def add_encoder_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--weights` and `--color`, the options of `load_named_encoder`."""
+    """Adds `--weights`, `--color` and `--accept-license`, the options of `load_named_encoder`."""
     parser.add_argument(
         "--weights",
         type=Path,
@@ -112,6 +135,11 @@ def add_encoder_options(parser: argparse.ArgumentParser) -> None:
         "--color",
         choices=("bt601", "tagged"),
         help="colour matrix of the videos (default: the encoder's own, bt601 for published ones)",
+    )
+    parser.add_argument(
+        "--accept-license",
+        action="store_true",
+        help="accept the terms of an encoder whose licence may forbid commercial use",
     )
 
 

@@ -35,7 +35,7 @@ def to_pixels(frames: Tensor, contract: FeatureContract) -> Tensor:
 
     Frames from a reader are resized and cropped already. With `resize="float"` whole frames are
     accepted as well, and resized to the same values. Ego4D's extraction normalises before it
-    resizes; that differs by rounding alone, 1e-6.
+    resizes; that differs by rounding alone, 1e-6. With `resize="library"` they were prepared.
 
     Args:
         frames: (n, H, W, 3) RGB. Resized: as `FeatureContract.frame_shape` and `frame_dtype` say.
@@ -61,14 +61,19 @@ def _is_resized(frames: Tensor, contract: FeatureContract) -> bool:
         return True
     if contract.resize == "float" and dtype == "uint8" and size[-1] == 3:
         return False
+    made, also = "from the reader", ", or whole uint8 ones" if contract.resize != "decoder" else ""
+    if contract.is_whole:
+        made = "prepared by the encoder"
     raise ValueError(
-        f"expected {contract.frame_dtype} frames of {contract.frame_shape} from the reader"
-        f"{', or whole uint8 ones' if contract.resize == 'float' else ''}, got {dtype} {size}"
+        f"expected {contract.frame_dtype} frames of {contract.frame_shape} {made}{also}, "
+        f"got {dtype} {size}"
     )
 
 
 def _normalise(pixels: Tensor, contract: FeatureContract) -> Tensor:
-    """Normalises (..., 3, T, H, W)."""
+    """Normalises (..., 3, T, H, W), unless a library has."""
+    if contract.is_whole:
+        return pixels.contiguous()
     # Copied channels first; the rest runs in place.
     floats = torch.empty(pixels.shape, device=pixels.device).copy_(pixels)
     mean = torch.tensor(contract.mean, device=pixels.device).view(3, 1, 1, 1)

@@ -2,21 +2,26 @@
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from math import ceil
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from extract.contract import FeatureContract
+from extract.decode.clip import Prepare
 from extract.encoders.preprocess import to_network_input, to_pixels
 
 CPU_WINDOWS_TOGETHER = 8
 """Windows in one call on a CPU: bounds memory, and no number is faster (64: a tenth slower)."""
+
+_CPU_PIXEL_BYTES = 256 * 1024 * 1024
+"""Most pixels in one call on a CPU, of windows that are large."""
 
 _FILLING = frozenset(
     ("kaiming_uniform_", "constant_", "uniform_", "normal_", "fill_", "zero_")  # of torch.nn.init
@@ -43,6 +48,20 @@ class TrunkConfig(ABC):
     @abstractmethod
     def build(self) -> nn.Module:
         """Returns the network, (B, 3, T, H, W) to (B, dim), with random weights."""
+
+    def prepare(self, frames: np.ndarray) -> np.ndarray:
+        """Returns whole frames as the network's library resizes and normalises them.
+
+        Args:
+            frames: (n, H, W, 3) uint8.
+
+        Returns:
+            (n, crop_height, crop_width, 3) float32.
+
+        Raises:
+            TypeError: the network's contract says how frames are resized.
+        """
+        raise TypeError(f"frames for a network of kind {self.kind!r} are not whole")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` is its inverse."""
@@ -86,6 +105,7 @@ class TorchEncoder:
         contract: how its windows are made.
         trunk: the network. After changing its weights, call `refresh_fingerprint`.
         run: computes features, (B, 3, T, H, W) to (B, dim): the trunk, or a compiled form of it.
+        origin: where the weights came from: repository, revision, licence; may be empty.
     """
 
     def __init__(
@@ -94,12 +114,14 @@ class TorchEncoder:
         config: TrunkConfig,
         contract: FeatureContract,
         trunk: nn.Module | None = None,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.contract = contract
         self.trunk = (config.build() if trunk is None else trunk).eval()
         self.run: Callable[[Tensor], Tensor] = self.trunk
+        self.origin = dict(origin or {})
         self._fingerprint: str | None = None
 
     @property
@@ -131,6 +153,8 @@ class TorchEncoder:
 
     def to(self, device: torch.device | str) -> "TorchEncoder":
         """Moves the trunk, resets `run` to it, and returns this encoder."""
+        if torch.device(device).type == "cuda":
+            avoid_cudnn_attention()
         self.trunk.to(device)
         self.run = self.trunk
         return self
@@ -139,7 +163,7 @@ class TorchEncoder:
         """Returns features, (B, dim) float32, on the trunk's device.
 
         Args:
-            windows: (B, T, H, W, 3) frames, on any device.
+            windows: (B, T, H, W, 3) frames, on any device; see `VideoEncoder`.
 
         Raises:
             ValueError: the windows are not as the contract says.
@@ -148,6 +172,10 @@ class TorchEncoder:
         if windows.ndim != 5 or windows.shape[1] != frames:
             raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
         return self._in_parts(windows, self._encode_frames)
+
+    def prepare(self, frames: np.ndarray) -> np.ndarray:
+        """See `FramePreparer`."""
+        return self.config.prepare(frames)
 
     @torch.inference_mode()
     def to_pixels(self, frames: Tensor) -> Tensor:
@@ -169,6 +197,8 @@ class TorchEncoder:
 
     @torch.inference_mode()
     def _encode_frames(self, windows: Tensor) -> Tensor:
+        if self.contract.is_whole and windows.dtype == torch.uint8:
+            windows = prepared_windows(windows, self.prepare)
         return self._encode(to_network_input(windows.to(self.device), self.contract))
 
     def _encode(self, pixels: Tensor) -> Tensor:
@@ -178,8 +208,26 @@ class TorchEncoder:
         """Returns features of a batch; in parts on a CPU, unless `run` is compiled for sizes."""
         if self.device.type != "cpu" or self.run is not self.trunk:
             return encode(batch)
-        parts = batch.tensor_split(max(1, ceil(len(batch) / CPU_WINDOWS_TOGETHER)))
+        window_bytes = 4 * math.prod(self.contract.window_shape) * 3
+        together = max(1, min(CPU_WINDOWS_TOGETHER, _CPU_PIXEL_BYTES // window_bytes))
+        parts = batch.tensor_split(max(1, math.ceil(len(batch) / together)))
         return torch.cat([encode(part) for part in parts])
+
+
+def prepared_windows(windows: Tensor, prepare: Prepare) -> Tensor:
+    """Returns windows of whole frames, (B, T, H, W, 3) uint8, as windows of prepared ones."""
+    prepared = torch.from_numpy(prepare(windows.flatten(0, 1).cpu().numpy()))
+    batched: Tensor = prepared.unflatten(0, windows.shape[:2])
+    return batched
+
+
+def avoid_cudnn_attention() -> None:
+    """Keeps cuDNN's attention out of this process.
+
+    torch prefers it in half precision, and it plans anew for each shape: 0.4 s for each of the 42
+    shapes of Swin-L at every new batch size. The memory-efficient kernel takes the same masks.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 class Uninitialised(TorchFunctionMode):

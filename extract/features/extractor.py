@@ -11,7 +11,7 @@ from torch import Tensor
 
 from extract.decode.clip import TRUSTED, ClipInfo, DecodedClip, Limits
 from extract.decode.video import decode_into
-from extract.encoders.encoder import VideoEncoder
+from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import VideoRejected
 from extract.features.track import EncoderId, FeatureTrack
 from extract.runtime.frame_batches import NumberedFrame, batch_encoder
@@ -33,6 +33,7 @@ class TrackBuilder:
     def __init__(self, encoder: VideoEncoder, *, batch_windows: int = 16) -> None:
         """Starts an empty track; large frames make batches smaller than `batch_windows`."""
         self._encoder = encoder
+        self._prepare = preparer(encoder)
         self._batch_windows = batch_windows
         self._expected: int | None = None
         self.restart()
@@ -62,7 +63,8 @@ class TrackBuilder:
         """Adds the next frames, and encodes full batches.
 
         Args:
-            block: (n, H, W, 3), on the encoder's clock, as `preprocess.to_pixels` takes them.
+            block: (n, H, W, 3), on the encoder's clock, as readers deliver them, or whole uint8
+                ones where the contract resizes floats.
 
         Raises:
             VideoRejected: their size differs from those before.
@@ -70,6 +72,8 @@ class TrackBuilder:
         if self._size is not None and block.shape[1:] != self._size:
             raise VideoRejected("damaged", "the size of the picture changes on the way")
         self._size = block.shape[1:]
+        if self._prepare is not None:
+            block = self._prepare(block)
         self._take(self._cutter.push(zip(self._numbers, block, strict=False)))
 
     def finish(self, *, video_id: str, info: ClipInfo | None = None) -> FeatureTrack:

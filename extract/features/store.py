@@ -15,7 +15,8 @@ from extract.features.ids import is_safe_id
 from extract.features.track import EncoderId, FeatureTrack
 from extract.features.track_file import bare_tensor, bare_track, parse_track, track_bytes
 from weights.storage.cache import default_cache
-from weights.storage.folders import FileFacts, LocalFolder, Place, as_place, open_folder
+from weights.storage.folders import LocalFolder, Place, as_place, open_folder
+from weights.storage.remote import FileFacts
 
 SAFETENSORS = ".safetensors"
 PICKLES = (".pt", ".pth")

@@ -19,7 +19,12 @@ from extract.errors import RuntimeUnavailable
 from extract.runtime.compiled import ExecutionMode, prepare
 from extract.runtime.measurements import Times, load, machine_facts, save
 from extract.runtime.onnx_encoder import VERSION, OnnxEncoder, available_providers
-from extract.runtime.onnx_export import TOLERANCE, greatest_difference, made_up_windows
+from extract.runtime.onnx_export import (
+    TOLERANCE,
+    greatest_difference,
+    is_exportable,
+    made_up_windows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +158,11 @@ def _prepared(encoder: TorchEncoder, runtime: Runtime) -> tuple[VideoEncoder, Ch
 def _onnx_as_set(
     encoder: TorchEncoder, graph: bytes, runtime: Runtime
 ) -> tuple[VideoEncoder, Choice]:
+    if not graph and not is_exportable(encoder):
+        raise RuntimeUnavailable(
+            f"there is no ONNX export of encoder {encoder.name!r}, which is of kind "
+            f"{encoder.config.kind}: set the runtime to torch"
+        )
     if not graph:
         raise RuntimeUnavailable(
             f"there is no ONNX graph of encoder {encoder.name!r}: add one to its bundle with "
@@ -165,7 +175,8 @@ def _onnx_as_set(
 def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
     provider = runtime.provider or encoder.device.type
     if not graph:
-        return encoder, _torch(encoder, "its bundle has no ONNX graph")
+        why = "its bundle has none" if is_exportable(encoder) else "no export of such a network"
+        return encoder, _torch(encoder, f"there is no ONNX graph: {why}")
     if provider not in available_providers():
         there = ", ".join(available_providers())
         return encoder, _torch(encoder, f"ONNX Runtime has no {provider} provider, only {there}")

@@ -15,7 +15,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from extract.encoders.preprocess import to_network_input
-from extract.encoders.torch_encoder import TorchEncoder
+from extract.encoders.torch_encoder import TorchEncoder, prepared_windows
 from extract.errors import RuntimeUnavailable
 
 # Read at import; telemetry would write to the temporary folder and report to Microsoft.
@@ -69,6 +69,7 @@ class OnnxEncoder:
         self.contract, self.fingerprint = encoder.contract, encoder.fingerprint
         self.provider = provider
         index = encoder.device.index or 0
+        self._config = encoder.config
         self._session = _open(graph, encoder.state_dict(), provider, index)
         (taken,) = self._session.get_inputs()
         self._input = taken.name
@@ -76,11 +77,15 @@ class OnnxEncoder:
         self._check()
         self._threads = ThreadPoolExecutor(thread_name_prefix="onnx")
 
+    def prepare(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """See `FramePreparer`."""
+        return self._config.prepare(frames)
+
     def encode(self, windows: Tensor) -> Tensor:
         """Returns features, (B, dim) float32, in main memory.
 
         Args:
-            windows: (B, T, H, W, 3) uint8, on any device.
+            windows: (B, T, H, W, 3) frames, on any device; see `VideoEncoder`.
 
         Raises:
             ValueError: the windows are not as the contract says.
@@ -99,6 +104,8 @@ class OnnxEncoder:
         if windows.ndim != 5 or windows.shape[1] != frames:
             raise ValueError(f"expected (B, {frames}, H, W, 3), got {tuple(windows.shape)}")
         if not self._takes_bytes:
+            if self.contract.is_whole and windows.dtype == torch.uint8:
+                windows = prepared_windows(windows, self.prepare)
             pixels: NDArray[Any] = to_network_input(windows, self.contract).cpu().numpy()
             return pixels
         if windows.dtype != torch.uint8 or windows.shape[2:] != (height, width, 3):

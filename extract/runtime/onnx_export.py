@@ -17,11 +17,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from extract.contract import FeatureContract
+from extract.encoders.library.trunk import LibraryConfig
 from extract.encoders.load import encoder_from_spec
 from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.runtime.onnx_encoder import OnnxEncoder
 from extract.runtime.onnx_graph import StoredTensor, swin_graph
+from extract.runtime.traced_graph import traced_graph
 from weights.bundle import ENCODER_FILE, ONNX_FILE, load_bundle, save_bundle
 from weights.errors import WeightsError
 
@@ -34,8 +36,8 @@ TOLERANCE = 1e-4
 
 
 def is_exportable(encoder: TorchEncoder) -> bool:
-    """Returns whether a graph can be written for the encoder: for a video Swin."""
-    return isinstance(encoder.config, SwinConfig)
+    """Returns whether a graph can be written for the encoder: a video Swin's, or a library's."""
+    return isinstance(encoder.config, SwinConfig | LibraryConfig)
 
 
 def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -> bytes:
@@ -44,17 +46,22 @@ def export_encoder(encoder: TorchEncoder, *, batches: Sequence[int] = BATCHES) -
     The same encoder gives the same bytes.
 
     Raises:
-        ValueError: it is another network, or of another precision.
+        ValueError: it is another network, one that cannot be traced, or of another precision.
         ArithmeticError: the graph's features are not the encoder's.
     """
     config, tensors = encoder.config, encoder.state_dict()
-    if not isinstance(config, SwinConfig):
+    if not is_exportable(encoder):
         raise ValueError(
-            f"only a video Swin can be exported, {encoder.name!r} is of kind {config.kind}"
+            "only a video Swin or a library's network can be exported, "
+            f"{encoder.name!r} is of kind {config.kind}"
         )
     if any(t.is_floating_point() and t.dtype != torch.float32 for t in tensors.values()):
         raise ValueError(f"only float32 weights can be exported, {encoder.name!r} has others")
-    model = swin_graph(config, encoder.contract, stored_tensors(tensors), ENCODER_FILE)
+    stored = stored_tensors(tensors)
+    if isinstance(config, SwinConfig):
+        model = swin_graph(config, encoder.contract, stored, ENCODER_FILE)
+    else:
+        model = traced_graph(encoder, stored, ENCODER_FILE)
     graph: bytes = model.SerializeToString(deterministic=True)
     exported = OnnxEncoder(encoder, graph)
     for batch in batches:

@@ -64,7 +64,7 @@ def swin_graph(
     else:
         kind, shape = TensorProto.FLOAT, ["batch", 3, frames, height, width]
     used = {name for node in writer.nodes for name in node.input}
-    stored = [_external(n, weights[n], file) for n in sorted(used & set(weights))]
+    stored = [external(n, weights[n], file) for n in sorted(used & set(weights))]
     graph = helper.make_graph(
         writer.nodes,
         "encoder",
@@ -81,7 +81,8 @@ def swin_graph(
     )
 
 
-def _external(name: str, stored: StoredTensor, file: str) -> TensorProto:
+def external(name: str, stored: StoredTensor, file: str) -> TensorProto:
+    """Returns a graph's tensor whose numbers are in a file."""
     tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=stored.shape)
     tensor.data_location = TensorProto.EXTERNAL
     for key, value in (("location", file), ("offset", stored.offset), ("length", stored.length)):

@@ -38,7 +38,7 @@ def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
     if precision == "fp16" and encoder.device.type == "cpu":
         raise ValueError("fp16 gains nothing on a CPU: choose bf16 or fp32")
     trunk = copy.deepcopy(encoder.trunk).to(dtype)
-    reduced = TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk)
+    reduced = TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk, encoder.origin)
     windows = probe_windows(encoder.contract).to(encoder.device)
     cosine = least_cosine(reduced.encode(windows), encoder.encode(windows))
     if not cosine >= LEAST_COSINE:

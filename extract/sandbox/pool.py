@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from extract.contract import FeatureContract
-from extract.decode.clip import DecodedClip, Limits, ReaderChoice
+from extract.decode.clip import DecodedClip, Limits, Prepare, ReaderChoice
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.replies import check_reply, facts_in, malformed_reply
@@ -22,6 +22,7 @@ from extract.windows import wanted_frames
 logger = logging.getLogger(__name__)
 
 _MB = 1024 * 1024
+_PART_BYTES = 64 * _MB  # of whole frames, in this process at once, while they are prepared
 
 
 class DecodePool:
@@ -99,6 +100,7 @@ class DecodePool:
         *,
         timeout_s: float | None = None,
         video_track: int | None = None,
+        prepare: Prepare | None = None,
     ) -> DecodedClip:
         """Returns the frames of a clip that windows use; blocks while all processes are busy.
 
@@ -109,6 +111,7 @@ class DecodePool:
                 `limits.decode_wall_s`, which is also the default.
             video_track: which of the file's video tracks, from 0; None takes the one marked as
                 default.
+            prepare: makes the clip's frames of those read, some at a time; None leaves them.
 
         Raises:
             VideoRejected: the bytes are no acceptable clip, or take too much CPU time.
@@ -139,7 +142,7 @@ class DecodePool:
                     raise
                 raise process.overdue(error) from error
             is_reusable = "spent" not in reply and process.asked < self._clips_per_worker
-            return self._clip(process, reply, contract)
+            return self._clip(process, reply, contract, prepare)
         except DecoderDied as error:
             if not self._open:
                 raise DecoderUnavailable("the decoding pool was closed") from error
@@ -209,7 +212,11 @@ class DecodePool:
         process.end()
 
     def _clip(
-        self, process: DecodeProcess, reply: dict[str, Any], contract: FeatureContract
+        self,
+        process: DecodeProcess,
+        reply: dict[str, Any],
+        contract: FeatureContract,
+        prepare: Prepare | None,
     ) -> DecodedClip:
         check_reply(reply)
         info, notices = facts_in(reply)
@@ -217,15 +224,30 @@ class DecodePool:
             shape = tuple(int(size) for size in reply["shape"])
             source_frames = np.array(reply["source_frames"], dtype=np.int64)
             source_times_s = np.array(reply["source_times_s"], dtype=np.float64)
+            frame_bytes = contract.read_bytes(info.width, info.height)
         is_sound = (
-            shape[1:] == contract.frame_shape
-            and 0 < shape[0] * contract.frame_bytes <= self.limits.max_output_mb * _MB
+            shape[1:] == contract.read_shape(info.width, info.height)
+            and 0 < shape[0] * frame_bytes <= self.limits.max_output_mb * _MB
             and len(source_frames) > 0
             and source_frames.shape == source_times_s.shape == (len(source_frames),)
             and wanted_frames(len(source_frames), contract).sum() == shape[0]
         )
         if not is_sound:
             raise DecoderDied("a decoding process gave a malformed reply")
-        frames = process.read_frames(shape, contract.frame_dtype)
+        if prepare is None:
+            frames = process.read_frames(shape, contract.read_dtype)
+        else:
+            step = max(1, _PART_BYTES // frame_bytes)
+            parts = [
+                prepare(
+                    process.read_frames(
+                        (min(step, shape[0] - first), *shape[1:]),
+                        contract.read_dtype,
+                        first * frame_bytes,
+                    )
+                )
+                for first in range(0, shape[0], step)
+            ]
+            frames = np.concatenate(parts)
         process.forget_frames()
         return DecodedClip(info, frames, source_frames, source_times_s, notices)

@@ -65,6 +65,7 @@ class DecodeProcess:
 
     Attributes:
         asked: clips sent to it so far.
+        limits: on one clip.
 
     Args:
         limits: on one clip.
@@ -76,7 +77,7 @@ class DecodeProcess:
 
     def __init__(self, limits: Limits, niceness: int = NICENESS) -> None:
         self.asked = 0
-        self._limits = limits
+        self.limits = limits
         self._is_ready = False
         self._started_at = time.monotonic()
         self._buffer = b""
@@ -138,7 +139,7 @@ class DecodeProcess:
             VideoRejected: it has used the CPU time of a clip.
         """
         self.send(request)
-        return self._read_line(deadline, self._limits.cpu_s)
+        return self._read_line(deadline, self.limits.cpu_s)
 
     def send(self, request: dict[str, Any]) -> None:
         """Sends a request without waiting for the reply; its CPU time counts from here.
@@ -149,7 +150,7 @@ class DecodeProcess:
         self.asked += 1
         with _pipe_errors():
             self._cpu.mark()
-            self._cpu.allow(self._limits.cpu_s)
+            self._cpu.allow(self.limits.cpu_s)
         self._write(json.dumps(request).encode() + b"\n")
 
     def free_slot(self) -> None:
@@ -182,7 +183,7 @@ class DecodeProcess:
 
         The file is at fault if the process had the CPU since the request, or a stream's last reply.
         """
-        return self._too_slow() if self._cpu.is_used_up(self._limits.cpu_s) else timeout
+        return self._too_slow() if self._cpu.is_used_up(self.limits.cpu_s) else timeout
 
     def read_frames(self, shape: tuple[int, ...], dtype: str, offset: int = 0) -> np.ndarray:
         """Returns a copy of its frames; read, not mapped: a shrinking file would kill the reader.
@@ -248,7 +249,7 @@ class DecodeProcess:
 
     def _too_slow(self) -> VideoRejected:
         detail = "decoding this file takes more CPU time than it may"
-        return VideoRejected("too-slow-for-job" if self._limits.is_stream else "too-slow", detail)
+        return VideoRejected("too-slow-for-job" if self.limits.is_stream else "too-slow", detail)
 
     def _next_line(self) -> dict[str, Any]:
         line, _, self._buffer = self._buffer.partition(b"\n")

@@ -11,7 +11,7 @@ import numpy as np
 
 from extract.contract import FeatureContract
 from extract.decode.clip import ClipInfo, Notice, ReaderChoice, StreamFacts
-from extract.decode.video import BLOCK_FRAMES, FrameSink
+from extract.decode.video import BLOCK_BYTES, BLOCK_FRAMES, FrameSink
 from extract.errors import DecoderDied
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.replies import check_reply, facts_in, malformed_reply
@@ -110,14 +110,25 @@ class FrameStream:
         return False  # or the process is ready
 
     def _block(self, reply: dict[str, Any]) -> np.ndarray:
-        """Returns the frames of a block, once its stated size is checked against the contract."""
+        """Returns the frames of a block, once its stated size is checked against the contract.
+
+        Whole frames are of any size that a file may have; a block of several has few bytes.
+        """
         with malformed_reply():
             shape = tuple(map(_whole, reply["shape"]))
             offset = _whole(reply["offset"])
-        most = min(BLOCK_FRAMES, self._num_due)
-        if shape[1:] != self._contract.frame_shape or not 0 < shape[0] <= most:
+        most, contract = min(BLOCK_FRAMES, self._num_due), self._contract
+        if contract.is_whole and len(shape) == 4:
+            height, width = shape[1:3]
+            if not 0 < height * width <= self._process.limits.max_pixels:
+                raise DecoderDied("a decoding process gave a malformed reply")
+            most = min(most, max(1, BLOCK_BYTES // contract.read_bytes(width, height)))
+            expected = contract.read_shape(width, height)
+        else:
+            expected = contract.frame_shape
+        if shape[1:] != expected or not 0 < shape[0] <= most:
             raise DecoderDied("a decoding process gave a malformed reply")
-        return self._process.read_frames(shape, self._contract.frame_dtype, offset)
+        return self._process.read_frames(shape, contract.read_dtype, offset)
 
     def _count_wanted(self) -> int:
         if not 0 < self._num_frames <= _MAX_FRAMES:

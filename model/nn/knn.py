@@ -34,7 +34,11 @@ class NearestPrototypes(Protocol):
 
 
 class TorchIndex:
-    """Exact search as one matrix product and a top-k, in the precision of the prototypes."""
+    """Exact search as one matrix product and a top-k, in the precision of the prototypes.
+
+    Autocast does not reach it: products in bfloat16 find other neighbours, in training than in
+    serving.
+    """
 
     name = "torch"
 
@@ -46,12 +50,13 @@ class TorchIndex:
     @torch.no_grad()
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Returns row indices (Q, k) and similarities (Q, k)."""
-        queries = _prepared(queries.to(self._rows.dtype), self._distance)
-        similarity = queries @ self._rows.T  # (Q, P)
-        if self._distance == "l2":
-            lengths = self._rows.square().sum(dim=1) + queries.square().sum(dim=1, keepdim=True)
-            similarity = 2 * similarity - lengths
-        best = similarity.topk(min(k, len(self._rows)), dim=1)
+        with torch.autocast(self._rows.device.type, enabled=False):
+            queries = _prepared(queries.to(self._rows.dtype), self._distance)
+            similarity = queries @ self._rows.T  # (Q, P)
+            if self._distance == "l2":
+                lengths = self._rows.square().sum(dim=1) + queries.square().sum(dim=1, keepdim=True)
+                similarity = 2 * similarity - lengths
+            best = similarity.topk(min(k, len(self._rows)), dim=1)
         return best.indices, best.values
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import numpy as np
 import ray
 import torch
 from ray import exceptions as ray_errors
@@ -21,6 +22,7 @@ from ray.serve.exceptions import (
 from ray.serve.handle import DeploymentResponse
 from torch import Tensor
 
+from extract.encoders.torch_encoder import TorchEncoder, TrunkConfig
 from model.errors import FeatureMismatch
 from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
@@ -150,22 +152,35 @@ class EncoderPool:
 class RemoteEncoder:
     """Replaces the bundle's encoder by the replicas of a pool."""
 
-    def __init__(self, pool: EncoderPool, facts: EncoderFacts) -> None:
+    def __init__(
+        self, pool: EncoderPool, facts: EncoderFacts, config: TrunkConfig | None = None
+    ) -> None:
         """Takes the properties of the replicas' encoder.
 
         Args:
             pool: the replicas.
             facts: which encoder they must have.
+            config: of its network, which prepares whole frames here; None where it takes none.
         """
-        self._pool, self._facts = pool, facts
+        self._pool, self._facts, self._config = pool, facts, config
         self.name, self.dim = facts.name, facts.dim
         self.contract, self.fingerprint = facts.contract, facts.fingerprint
+
+    def prepare(self, frames: np.ndarray) -> np.ndarray:
+        """See `FramePreparer`.
+
+        Raises:
+            TypeError: nothing here knows how.
+        """
+        if self._config is None:
+            raise TypeError(f"frames for encoder {self.name!r} cannot be prepared here")
+        return self._config.prepare(frames)
 
     def encode(self, windows: Tensor) -> Tensor:
         """Returns features, (B, dim) float32, made by the replicas.
 
         Args:
-            windows: (B, T, H, W, 3) uint8.
+            windows: (B, T, H, W, 3) frames, see `VideoEncoder`.
 
         Raises:
             EncoderLost, OutOfMemory, QueueFull: as the pool's `encode` does.
@@ -183,9 +198,13 @@ def load_predictor(bundle: Place, pool: EncoderPool) -> Predictor:
     """
     loaded = load_bundle(bundle)
     facts = pool.describe(loaded.sha256)
-    encoder = RemoteEncoder(pool, facts)
     if loaded.manifest.encoder.get("kind") == "features":
-        return Predictor(loaded, encoder=encoder)
+        if facts.contract.is_whole:
+            raise FeatureMismatch(
+                f"{facts.name} takes whole frames, which front ends cannot prepare without it: "
+                "serve a bundle that holds it, or in one process"
+            )
+        return Predictor(loaded, encoder=RemoteEncoder(pool, facts))
     predictor = Predictor(loaded)
     own = predictor.encoder
     if own.fingerprint != facts.fingerprint:
@@ -193,7 +212,8 @@ def load_predictor(bundle: Place, pool: EncoderPool) -> Predictor:
             f"this bundle's encoder is {own.name} {own.fingerprint[:12]}, "
             f"the replicas' is {facts.name} {facts.fingerprint[:12]}"
         )
-    predictor.encoder = encoder  # frees the local network
+    config = own.config if isinstance(own, TorchEncoder) else None
+    predictor.encoder = RemoteEncoder(pool, facts, config)  # frees the local network
     return predictor
 
 

@@ -50,7 +50,9 @@ def load_predictor(settings: Settings) -> Predictor:
     )
     encoder = None
     if settings.encoder is not None:
-        named = load_named_encoder(settings.encoder, weights=settings.weights)
+        named = load_named_encoder(
+            settings.encoder, weights=settings.weights, accept_license=settings.accept_license
+        )
         encoder, _ = choose_encoder(named.to(settings.device), b"", runtime)
     predictor = Predictor.from_bundle(
         settings.bundle, device=settings.device, encoder=encoder, runtime=runtime
@@ -133,7 +135,7 @@ class Reloader:
             await self._off_the_loop(self._latest_sha256)
         predictor = await self._off_the_loop(self._load)
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        cut = await self._decode.cut(CANARY, predictor.encoder.contract, deadline_s=deadline_s)
+        cut = await self._decode.cut(CANARY, predictor.encoder, deadline_s=deadline_s)
         await self._off_the_loop(partial(_answer, predictor, cut))
         return predictor
 

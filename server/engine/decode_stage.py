@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extract.contract import FeatureContract
 from extract.decode.clip import DecodedClip, Limits
+from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
 from extract.windows import stack_windows
@@ -74,7 +74,7 @@ class DecodeStage:
     async def cut(
         self,
         path: Path,
-        contract: FeatureContract,
+        encoder: VideoEncoder,
         *,
         deadline_s: float,
         video_track: int | None = None,
@@ -85,7 +85,7 @@ class DecodeStage:
 
         Args:
             path: the clip on disk.
-            contract: of the encoder that the windows are for.
+            encoder: that the windows are for.
             deadline_s: on the running loop's clock.
             video_track: which of the file's video tracks; None takes the one marked as default.
 
@@ -96,7 +96,7 @@ class DecodeStage:
         loop = asyncio.get_running_loop()
         for is_retry in (False, True):
             left_s = deadline_s - loop.time()
-            run = partial(self._run, path, contract, video_track, time.perf_counter(), left_s)
+            run = partial(self._run, path, encoder, video_track, time.perf_counter(), left_s)
             try:
                 cut = await loop.run_in_executor(self._threads, run)
             except (VideoRejected, DecodeTimeout, DecoderDied) as error:
@@ -115,7 +115,7 @@ class DecodeStage:
     def _run(
         self,
         path: Path,
-        contract: FeatureContract,
+        encoder: VideoEncoder,
         video_track: int | None,
         queued_s: float,
         left_s: float,
@@ -126,13 +126,19 @@ class DecodeStage:
         if left_s <= 0:
             raise DeadlineExceeded("the deadline passed before decoding")
         try:
-            clip = self.pool.decode(path, contract, timeout_s=left_s, video_track=video_track)
+            clip = self.pool.decode(
+                path,
+                encoder.contract,
+                timeout_s=left_s,
+                video_track=video_track,
+                prepare=preparer(encoder),
+            )
         except (DecodeTimeout, DecoderUnavailable) as error:
             # Either the request's deadline passed, or the decoder's own limit came first.
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
                 raise DeadlineExceeded("the deadline passed while decoding") from error
             raise
-        windows = stack_windows(clip.frames, contract, clip.num_frames)
+        windows = stack_windows(clip.frames, encoder.contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
         return Cut(clip, torch.as_tensor(windows), started_s - queued_s, ran_s)
 
@@ -161,6 +167,7 @@ def limits_of(settings: Settings) -> Limits:
         max_pixels=settings.max_pixels,
         max_fps=settings.max_fps,
         max_clip_pixels=settings.max_clip_pixels,
+        max_output_mb=settings.decode_output_mb,
         decode_wall_s=settings.decode_wall_s,
         cpu_s=math.ceil(settings.decode_cpu_s),
         memory_mb=settings.decode_memory_mb,

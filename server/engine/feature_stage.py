@@ -98,9 +98,9 @@ class FeatureStage:
         """Decodes a clip and puts its windows into the encoder's queue."""
         self.decoding += 1
         try:
-            contract = predictor.encoder.contract
-            track = options.video_track
-            cut = await self._decode.cut(path, contract, deadline_s=deadline_s, video_track=track)
+            cut = await self._decode.cut(
+                path, predictor.encoder, deadline_s=deadline_s, video_track=options.video_track
+            )
             self._telemetry.stage("decode", cut.ran_s)
             return cut, self._model.enqueue_windows(predictor, cut.windows, deadline_s=deadline_s)
         finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from extract.encoders.encoder import preparer
 from extract.errors import DecoderDied, VideoRejected
 from extract.features.extractor import track_from
 from extract.features.track import FeatureTrack
@@ -217,7 +218,9 @@ class LongVideoPipeline:
         """Encodes windows while decoding; the decoder blocks while too many are unread."""
         encoder = run.predictor.encoder
         started_s = time.perf_counter()
-        stream = VideoStream(path, encoder.contract, self._settings, run.options.video_track)
+        stream = VideoStream(
+            path, encoder.contract, self._settings, run.options.video_track, preparer(encoder)
+        )
         thread = ThreadPoolExecutor(1, "job-decode")
         parts: list[Completed[Tensor]] = []
         count = 0

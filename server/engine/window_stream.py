@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from extract.contract import FeatureContract
-from extract.decode.clip import Limits, StreamFacts
+from extract.decode.clip import Limits, Prepare, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
@@ -41,6 +41,7 @@ class VideoStream:
         contract: FeatureContract,
         settings: Settings,
         video_track: int | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
         """Starts no process before `batches`.
 
@@ -49,7 +50,9 @@ class VideoStream:
             contract: of the encoder that the windows are for.
             settings: limits of a job.
             video_track: which of the file's video tracks; None takes the one marked as default.
+            prepare: makes the frames of windows of those that are read; None leaves them.
         """
+        self._prepare = prepare
         self.num_windows = 0
         self._path, self._contract, self._settings = path, contract, settings
         self._video_track = video_track
@@ -134,7 +137,9 @@ class VideoStream:
             self._wait(process)
             has_ended = stream.drain_into(self)
             while self._blocks:
-                yield from map(np.stack, self._cutter.push(self._blocks.popleft()))
+                block = self._blocks.popleft()
+                block = block if self._prepare is None else self._prepare(block)
+                yield from map(np.stack, self._cutter.push(block))
         yield from map(np.stack, self._cutter.finish())
 
     def _start(self) -> DecodeProcess:

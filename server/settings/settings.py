@@ -40,13 +40,15 @@ class Settings(ClusterSettings):
     )
 
     bundle: Annotated[Place, BeforeValidator(as_place)] = SHIPPED_BUNDLE
-    """Bundle to serve: a folder or a URL, such as `s3://bucket/bundles/tabletop`."""
+    """Bundle to serve: a folder or a URL, such as `s3://bucket/bundle` or `hf://owner/name@revision`."""
     reload_every_s: Annotated[float, Field(ge=0)] = 0.0
     """Seconds between checks for a new bundle, which is loaded as on SIGHUP; 0: none."""
     encoder: Annotated[str, Field(min_length=1)] | None = None
     """Encoder for a bundle that holds none, such as omnivore-swinl."""
     weights: Path = DOWNLOADS
     """Folder of published encoders, as `python -m weights fetch` fills it."""
+    accept_license: bool = False
+    """The terms of `encoder` are accepted, where they may forbid commercial use."""
     device: str = "cpu"
     """Device of the model: cpu, cuda or cuda:N."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
@@ -121,6 +123,8 @@ class Settings(ClusterSettings):
     """Longest time to decode one clip, in seconds; then the answer is a retryable 503."""
     decode_memory_mb: Annotated[int, Field(gt=0)] = 2048
     """Address space of one decoding process, in MiB; 8K in 10 bits takes 1212."""
+    decode_output_mb: Annotated[int, Field(gt=0)] = 512
+    """Most memory of a clip's decoded frames, in MiB; a whole full-HD frame takes 6."""
     clips_per_worker: Annotated[int, Field(gt=0)] = 200
     """Clips after which a decoding process is replaced."""
 

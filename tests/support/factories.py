@@ -87,13 +87,17 @@ def make_inputs(graphs: int = 2, *, seed: int = 3) -> dict[str, torch.Tensor]:
     return {t: torch.randn(graphs, n, 3, D_IN, generator=generator) for t, n in nodes.items()}
 
 
-def make_bundle(config: ModelConfig | None = None) -> Bundle:
-    """A bundle with a tiny Swin encoder and random skills: everything a server loads."""
-    torch.manual_seed(0)
+def _tiny_swin() -> TorchEncoder:
     swin = SwinConfig(patch=(4, 8, 8), width=3, depths=(1, 1), heads=(1, 2), window=(4, 3, 4))
     contract = replace(TABLETOP_CONTRACT, short_side=24, crop_height=24, crop_width=32)
-    encoder = TorchEncoder("tiny", swin, contract, build_trunk(swin))
-    config = config or replace(TINY, input_size=swin.dim)
+    return TorchEncoder("tiny", swin, contract, build_trunk(swin))
+
+
+def make_bundle(config: ModelConfig | None = None, encoder: TorchEncoder | None = None) -> Bundle:
+    """A bundle with an encoder, a tiny Swin, and random skills: everything a server loads."""
+    torch.manual_seed(0)
+    encoder = encoder or _tiny_swin()
+    config = config or replace(TINY, input_size=encoder.dim)
     skills = make_skills(config)
     backbone = skills.models["shared"]
     tensors = dict(backbone.state_dict())
@@ -131,7 +135,7 @@ def make_bundle(config: ModelConfig | None = None) -> Bundle:
         skills={name: dict(skill.state_dict()) for name, skill in skills.skills.items()},
         backpack=skills.backpacks["shared"].to_tensors("shared"),
         card="# tiny\n",
-        encoder_onnx=export_encoder(encoder),
+        encoder_onnx=export_encoder(encoder) if encoder.name == "tiny" else b"",
     )
 
 

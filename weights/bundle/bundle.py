@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from weights.bundle.files import BundleFiles, read_files, write_files
+from weights.bundle.files import CARD_FILE, BundleFiles, read_files, write_files
 from weights.bundle.manifest import Manifest
 from weights.errors import BundleError
 from weights.storage.cache import Cache
@@ -26,7 +26,6 @@ ENCODER_FILE = "encoder.safetensors"
 ONNX_FILE = "encoder.onnx"
 BACKPACK_FILE = "backpack.safetensors"
 FORECASTER_FILE = "forecaster.safetensors"
-CARD_FILE = "MODEL_CARD.md"
 
 
 @dataclass(frozen=True, eq=False)

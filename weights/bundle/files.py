@@ -1,8 +1,9 @@
 """Files of a bundle as bytes, each checked against the manifest: read, write, push.
 
-A part has its own name, as `save_bundle` writes it, or is `parts/SHA256`, as `push_files` does. The
-latter lets two versions of a bundle share a folder: a reader of the older manifest still finds all
-of its parts.
+A part has its own name, as `save_bundle` writes it, or is `parts/SHA256`, as `push_files` does in
+object storage. The latter lets two versions of a bundle share a folder: a reader of the older
+manifest still finds all of its parts. A hub keeps versions itself, so names there are the parts'
+own.
 """
 
 import hashlib
@@ -17,13 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from weights.bundle.hub_card import README_FILE, hub_card
 from weights.bundle.manifest import MANIFEST_FILE, Manifest
 from weights.errors import BundleError, BundleMissing, HashDiffers, RemoteFailed
 from weights.storage.cache import Cache, checked, default_cache
 from weights.storage.folders import Folder, LocalFolder, Place, as_place, open_folder
+from weights.storage.hub import SCHEME, HubFolder
 
 logger = logging.getLogger(__name__)
 
+CARD_FILE = "MODEL_CARD.md"
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -98,17 +102,32 @@ def write_files(files: BundleFiles, folder: Path) -> None:
 
 
 def push_files(
-    files: BundleFiles, place: Place, *, progress: Callable[[int], object] = lambda count: None
-) -> None:
-    """Publishes a bundle: uploads the parts that are missing, then the manifest.
+    files: BundleFiles,
+    place: Place,
+    *,
+    private: bool = False,
+    progress: Callable[[int], object] = lambda count: None,
+) -> Place:
+    """Publishes a bundle; returns the address at which it can be read from then on.
 
-    Until the last step readers see the previous bundle. An interrupted push continues with the
-    next part when it is run again. `progress` gets the size of each part that is there.
+    Until the last step readers see the previous bundle: in a folder, parts that are missing are
+    uploaded, then the manifest; on a hub all of it is one commit, which the address names. An
+    interrupted push continues when it is run again.
+
+    Args:
+        files: of the bundle.
+        place: a folder, the URL of one, or a hub's repository, which is made if there is none.
+        private: whether a repository is, or has to be, private; nothing elsewhere.
+        progress: gets the size of each part that is there.
 
     Raises:
         OSError: it cannot be written; of a URL a RemoteFailed.
     """
     folder = open_folder(place)
+    if isinstance(folder, HubFolder):
+        commit = _commit_to_hub(files, folder, private=private)
+        progress(sum(map(len, files.parts.values())))
+        return f"{SCHEME}{folder.repository}@{commit}"
     for name, data in files.parts.items():
         target = _shared_name(files.manifest.files[name]["sha256"])
         present = folder.facts(target)
@@ -116,6 +135,23 @@ def push_files(
             folder.write(target, data)
         progress(len(data))
     folder.write(MANIFEST_FILE, files.text)
+    return place
+
+
+def _commit_to_hub(files: BundleFiles, folder: HubFolder, *, private: bool) -> str:
+    """Commits a bundle in place of the one before; returns the commit's hash."""
+    manifest = files.manifest
+    card = files.parts.get(CARD_FILE, b"").decode()
+    head = hub_card(manifest, card, folder.url)
+    written = {**files.parts, README_FILE: head.encode(), MANIFEST_FILE: files.text}
+    folder.create(private=private)
+    try:
+        before = set(_parsed(folder.read(MANIFEST_FILE)).files)
+    except (FileNotFoundError, BundleError):
+        before = set()
+    removed = before.intersection(folder.files()) - set(written)
+    message = f"{manifest.name} {manifest.version}"
+    return folder.commit(written, removed=sorted(removed), message=message)
 
 
 def _read_manifest(folder: Folder, place: Place) -> bytes:

@@ -1,4 +1,4 @@
-"""Folders of files, local or in object storage, behind one protocol.
+"""Folders of files, local, in object storage or on a model hub, behind one protocol.
 
 The only importer of fsspec (s3:// and many more), and only for a URL: a path or a file:// URL
 needs no fsspec.
@@ -12,13 +12,14 @@ from argparse import ArgumentTypeError
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from weights.errors import RemoteFailed, RemoteMissing
+from weights.storage import hub
 from weights.storage.atomic import TEMPORARY, write_atomic
+from weights.storage.remote import FileFacts, describe_error, version_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ Place = Path | str
 
 EXTRA = 'pip install "egopack-server[scale]"'
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_SECRETS = re.compile(r"\?[^\s'\")]+|(?<=://)[^\s/@]+@")
+_OTHER_ON_HUBS = re.compile("hf://(datasets|spaces|buckets|kernels)/")
 
 
 class PlaceInvalid(ValueError, ArgumentTypeError):
@@ -38,10 +39,12 @@ def as_place(text: str | Path) -> Place:
     """Parses the address of a folder.
 
     Args:
-        text: a path; `file:///a/path`; or the URL of a folder, such as `s3://bucket/bundles/one`.
+        text: a path; `file:///a/path`; the URL of a folder, such as `s3://bucket/bundles/one`; or
+            a model repository, `hf://owner/name` or `hf://owner/name@revision`.
 
     Raises:
-        PlaceInvalid: it is a URL with a password or a query, or names another machine's files.
+        PlaceInvalid: it is a URL with a password or a query, names another machine's files, or is
+            no repository.
     """
     if isinstance(text, Path) or not _URL.match(text):
         return Path(text)
@@ -57,22 +60,10 @@ def as_place(text: str | Path) -> Place:
         if parts.netloc not in ("", "localhost"):
             raise PlaceInvalid(f"{text}: expected file:///PATH, with three slashes")
         return Path(unquote(parts.path))
-    return text.rstrip("/")
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """Metadata of a file.
-
-    Attributes:
-        name: below its folder.
-        size: in bytes.
-        version: changes when the file is written: its time in ns, or a digest of its metadata.
-    """
-
-    name: str
-    size: int
-    version: int
+    address = text.rstrip("/")
+    if is_repository(text) and not hub.ADDRESS.fullmatch(address):
+        raise PlaceInvalid(f"{text}: expected {hub.EXPECTED}")
+    return address
 
 
 class Folder(Protocol):
@@ -104,7 +95,15 @@ class Folder(Protocol):
 def open_folder(place: Place) -> Folder:
     """Returns the folder at an address, without accessing it."""
     place = as_place(place)
-    return LocalFolder(place) if isinstance(place, Path) else RemoteFolder(place)
+    if isinstance(place, Path):
+        return LocalFolder(place)
+    return hub.HubFolder(place) if is_repository(place) else RemoteFolder(place)
+
+
+def is_repository(place: Place) -> bool:
+    """Returns whether an address is for a hub's model repository."""
+    text = str(place)
+    return text.startswith(hub.SCHEME) and not _OTHER_ON_HUBS.match(text)
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ class RemoteFolder:
             system.pipe_file(f"{root}/{name}", data)
         listing = self._listed.get(name.rpartition("/")[0])
         if listing is not None:
-            listing[name] = FileFacts(name, len(data), _number(data))
+            listing[name] = FileFacts(name, len(data), version_of(data))
 
     def sweep(self, names: Collection[str]) -> None:
         pass  # an interrupted write leaves no object
@@ -224,9 +223,8 @@ class RemoteFolder:
         except ImportError as error:
             raise RemoteFailed(f"{where}: {error}; {EXTRA}") from None
         except Exception as error:  # each library has its own, without a common base
-            message = _SECRETS.sub("…", str(error)) or "no reason given"
             # Not chained: a traceback would show the secrets.
-            raise RemoteFailed(f"{where}: {type(error).__name__}: {message}") from None
+            raise RemoteFailed(f"{where}: {describe_error(error)}") from None
 
 
 def _bar(name: str) -> Any:
@@ -239,12 +237,7 @@ def _bar(name: str) -> Any:
 def _facts_of(prefix: str, entry: dict[str, Any]) -> FileFacts:
     name = str(entry["name"]).rstrip("/").rpartition("/")[2]
     known = sorted((key, str(value)) for key, value in entry.items() if key != "name")
-    return FileFacts(prefix + name, int(entry["size"] or 0), _number(repr(known).encode()))
-
-
-def _number(data: bytes) -> int:
-    """A 56-bit digest."""
-    return int.from_bytes(sha256(data).digest()[:7], "big")
+    return FileFacts(prefix + name, int(entry["size"] or 0), version_of(repr(known).encode()))
 
 
 def _open_at_once(path: str, flags: int) -> int:

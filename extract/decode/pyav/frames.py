@@ -40,7 +40,7 @@ class FrameConverter(Protocol):
     """Converts frames to pictures, which may be views of reused buffers."""
 
     def picture(self, frame: VideoFrame, shown: Shown) -> np.ndarray:
-        """Returns a picture of `FeatureContract.frame_shape` and `frame_dtype`."""
+        """Returns a picture of `FeatureContract.read_shape` and `read_dtype`."""
 
 
 def pictures_of(contract: FeatureContract) -> FrameConverter:
@@ -49,7 +49,7 @@ def pictures_of(contract: FeatureContract) -> FrameConverter:
 
 
 class BytePictures:
-    """Resizes bytes with FFmpeg's scaler, to decord's pixels."""
+    """Resizes bytes with FFmpeg's scaler, to decord's pixels; whole frames only to square ones."""
 
     def __init__(self, contract: FeatureContract) -> None:
         self._contract = contract
@@ -60,6 +60,8 @@ class BytePictures:
         graph = self._scaler(frame, shown)
         graph.push(frame)
         resized = _pixels(graph.vpull(), 3)
+        if self._contract.is_whole:
+            return resized
         x, y = crop_offset(resized.shape[1], resized.shape[0], self._contract)
         return resized[y : y + self._contract.crop_height, x : x + self._contract.crop_width]
 

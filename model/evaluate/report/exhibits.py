@@ -1,10 +1,12 @@
 """Exhibits of a report: tables, most with a figure, from the answers of a split."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,6 +21,9 @@ from model.evaluate.report.confusion import Row
 from model.evaluate.scoring import ONE_CLASS
 from model.nn.backpack import Backpack
 from model.tasks import IGNORE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LabelSpaces = Mapping[str, Sequence[str]]
 SHOWN_CLASSES = 12

@@ -1,19 +1,25 @@
-"""Figures of a report, in Okabe and Ito's colours for colour-blind readers."""
+"""Figures of a report, in Okabe and Ito's colours for colour-blind readers.
+
+matplotlib, which takes a second to import, is imported by the first figure.
+"""
+
+from __future__ import annotations
 
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from model.evaluate.metrics import Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 _SHADES = "Blues"  # light to dark in one hue: the order survives any colour vision
@@ -212,6 +218,9 @@ def _figure(
     rows: int, columns: int, *, size: tuple[float, float] | None = None
 ) -> Iterator[tuple[Figure, list[Axes]]]:
     """A styled figure and its panels; laid out tightly when the block ends."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     settings: dict[Any, Any] = _STYLE
     with mpl.rc_context(settings):
         figure = Figure(

@@ -164,9 +164,9 @@ def _write_track(
 def _as_read(image: NDArray[np.uint8], contract: FeatureContract) -> NDArray[np.uint8]:
     """Returns a drawn frame, (H, W, 3), in the size that readers of videos hand on.
 
-    Where the contract resizes to floats, frames stay whole: preprocessing does it.
+    Where the contract does not resize to bytes, frames stay whole: preprocessing does it.
     """
-    if contract.resize == "float":
+    if contract.resize != "decoder":
         return image
     width, height = resized_size(image.shape[1], image.shape[0], contract)
     x, y = crop_offset(width, height, contract)

@@ -142,7 +142,12 @@ def read_skill_data(
     labels = [task.spec.name] if localises else label_names(rows, task.labels)
     encoder = None
     if options.encoder is not None:
-        encoder = load_named_encoder(options.encoder, weights=options.weights, color=options.color)
+        encoder = load_named_encoder(
+            options.encoder,
+            weights=options.weights,
+            color=options.color,
+            accept_license=options.accept_license,
+        )
     predictor = Predictor(bundle, encoder=encoder)
     store = FeatureStore(options.features or work / "features")
     listed = _read_tracks(predictor.encoder, rows, store, options.videos)

@@ -21,6 +21,7 @@ class LabelOptions(argparse.Namespace):
     encoder: str | None
     weights: Path
     color: Color | None
+    accept_license: bool
     work: Path | None
     workers: int
     seed: int

@@ -50,3 +50,23 @@ def test_layers_made_uninitialised_are_those_made_otherwise_once_they_have_weigh
     quick.load_state_dict(plain.state_dict(), assign=True)
     pixels = torch.rand(1, 3, 8, 32, 32)
     assert torch.equal(plain(pixels), quick(pixels))
+
+
+@pytest.fixture
+def _cudnn_attention_on():
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    yield
+    torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+@pytest.mark.usefixtures("_cudnn_attention_on")
+def test_a_gpu_never_plans_attention_anew_for_a_shape(tiny_encoder, monkeypatch):
+    moved = []
+    monkeypatch.setattr(tiny_encoder.trunk, "to", moved.append)
+    tiny_encoder.to("cpu")
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+    tiny_encoder.to("cuda:0")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    assert moved == ["cpu", "cuda:0"]

@@ -48,3 +48,16 @@ def test_auto_depends_on_the_number_of_prototypes_alone():
         chosen = {build_index(torch.randn(rows, 8), "auto").name for _ in range(5)}
         assert chosen == {name}
     assert build_index(torch.randn(50, 8), "faiss").name == "faiss"
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_autocast_changes_no_neighbour(distance):
+    """As a training on a GPU runs it; in bfloat16 about one neighbour in four is another."""
+    draw = torch.Generator().manual_seed(0)
+    rows, queries = (torch.randn(n, 64, generator=draw) for n in (2000, 50))
+    index = TorchIndex(rows, distance)
+    expected = index.search(queries, 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = index.search(queries, 8)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)

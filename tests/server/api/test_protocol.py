@@ -15,7 +15,7 @@ import uvicorn
 from server.api import protocol, serve
 from server.api.protocol import FREE_CHUNKS, HttpProtocol
 from tests.server.support.fakes import make_engine, make_settings
-from tests.server.support.probe import probing
+from tests.server.support.probe import NOISE, probing
 from tests.support.waiting import PATIENCE_S, wait_for
 
 REQUIREMENTS = Path(__file__).parents[3] / "requirements"
@@ -94,13 +94,15 @@ def chunks(size, count):
 def test_a_body_of_tiny_chunks_costs_no_more_than_its_bytes_deserve(wired):
     with connect(wired) as wire, probing(wired) as reading:
         wire.sendall(post())
-        sending = threading.Thread(target=send_all, args=(wire, chunks(1, 400_000)))
+        sent = chunks(1, 400_000)
+        sending = threading.Thread(target=send_all, args=(wire, sent))
         sending.start()
         status, body = answer_of(wire)
         sending.join()
     assert status == 400
     assert "chunks of less than 32 bytes" in json.loads(body)["detail"]
     assert reading.is_smooth, reading
+    assert reading.grown_bytes <= 2 * len(sent) + NOISE, reading
 
 
 def send_all(wire, data):

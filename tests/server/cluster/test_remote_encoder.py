@@ -10,6 +10,7 @@ import torch
 from ray.serve.exceptions import BackPressureError
 
 from extract.contract import TABLETOP
+from extract.encoders.encoder import preparer
 from model.errors import FeatureMismatch
 from server.cluster import remote_encoder as remote
 from server.cluster.messages import Encoded, EncoderFacts, Failed
@@ -206,3 +207,17 @@ def test_a_bundle_for_stored_features_takes_the_encoder_that_the_replicas_run(tm
     facts = replace(facts, name="slowfast-r101")
     with pytest.raises(FeatureMismatch, match="omnivore_video_swinl"):
         load_predictor(tmp_path / "bundle", pool)
+
+
+def test_whole_frames_are_prepared_where_they_are_decoded():
+    class Halving:
+        def prepare(self, frames):
+            return frames[:, ::2]
+
+    facts = replace(FACTS, contract=replace(TABLETOP, resize="library"))
+    pool = EncoderPool(Replies(), shares=1, timeout_s=1)
+    prepare = preparer(RemoteEncoder(pool, facts, Halving()))
+    assert prepare(np.zeros((1, 4, 6, 3), np.uint8)).shape == (1, 2, 6, 3)
+    with pytest.raises(TypeError, match="'fake' cannot be prepared here"):
+        RemoteEncoder(pool, facts).prepare(np.zeros((1, 4, 6, 3), np.uint8))
+    assert preparer(RemoteEncoder(pool, FACTS)) is None

@@ -3,7 +3,14 @@ import asyncio
 import pytest
 
 from extract.errors import DecoderDied, DecodeTimeout, VideoRejected
+from server.engine.decode_stage import limits_of
 from tests.server.engine.conftest import started
+from tests.server.support.fakes import make_settings
+
+
+def test_the_memory_of_decoded_frames_is_a_setting():
+    assert limits_of(make_settings()).max_output_mb == 512
+    assert limits_of(make_settings(decode_output_mb=7)).max_output_mb == 7
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A real video in batches of windows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 
 from extract.contract import FeatureContract
 from extract.errors import DecoderDied
+from extract.windows import stack_windows
 from server.engine.window_stream import VideoStream
+from tests.extract.support.clips import noisy_frames, write_clip
+from tests.extract.support.decoded import decode
 from tests.server.support.fakes import make_settings
 
 SAMPLE = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
@@ -30,6 +34,21 @@ def test_all_windows_come_in_order_in_batches_of_bounded_size(stream):
     assert windows.shape == (24, 32, 8, 8, 3)
     assert (windows[1, :16] == windows[0, 16:]).all()  # a stride is half a window
     assert len(stream.facts.source_frames) == stream.num_frames
+
+
+def test_whole_frames_are_prepared_as_they_come(tmp_path):
+    path = write_clip(tmp_path / "clip.mp4", noisy_frames(70, 64, 48))
+    whole = replace(SMALL, resize="library")
+    stream = VideoStream(
+        path,
+        whole,
+        make_settings(job_batch_windows=10),
+        prepare=lambda frames: frames[:, ::6, ::8].astype(np.float32),
+    )
+    windows = np.concatenate(list(stream.batches()))
+    stream.close()
+    _, frames = decode(path, whole)
+    assert np.array_equal(windows, stack_windows(frames[:, ::6, ::8], whole))
 
 
 def test_a_stopped_stream_raises_in_its_reader(stream):

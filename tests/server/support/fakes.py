@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from extract.contract import FeatureContract
-from extract.decode.clip import ClipInfo, DecodedClip, Notice
+from extract.decode.clip import ClipInfo, DecodedClip, Notice, Prepare
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from model.errors import SearchInvalid
 from model.nodes import Bounds, cut_track
@@ -182,6 +182,7 @@ class FakePool:
         *,
         timeout_s: float | None = None,
         video_track: int | None = None,
+        prepare: Prepare | None = None,
     ) -> DecodedClip:
         data = path.read_bytes()
         if path == CANARY:

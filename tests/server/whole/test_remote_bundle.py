@@ -1,4 +1,4 @@
-"""A server whose bundle lies in a bucket: it answers as from a folder, and follows the bucket."""
+"""A server whose bundle lies elsewhere: it answers as from a folder, and follows what is there."""
 
 import json
 import subprocess
@@ -8,16 +8,22 @@ from hashlib import sha256
 
 import pytest
 
+from extract.encoders.load import load_named_encoder
 from server.__main__ import EXIT_FAILED, EXIT_USAGE, main
+from server.engine.bundle_loader import load_predictor
 from server.engine.health import CANARY
+from server.schemas.metadata import ModelFacts
 from server.settings.settings import Settings
 from tests.server.api.test_serve import counted, post, started
+from tests.server.support.fakes import make_settings
 from tests.support.s3 import SECRET
 from tests.support.waiting import PATIENCE_S, wait_for
 from weights import SHIPPED_BUNDLE
-from weights.bundle.files import push_files, read_files
+from weights.bundle import load_bundle
+from weights.bundle.files import manifest_sha256, push_files, read_files
 
 S3 = "s3://bucket/bundles/tabletop"
+HUB = "hf://owner/tabletop"
 FLAGS = ("-m", "server", "--port", "0", "--decode-workers", "1", "--runtime", "torch")
 
 
@@ -85,6 +91,23 @@ def test_one_flipped_byte_in_the_bucket_and_it_does_not_start(storage, cache):
     assert ended.returncode == EXIT_FAILED
     assert f"skill-lta.safetensors: expected SHA-256 {digest}" in ended.stderr
     assert SECRET not in ended.stdout + ended.stderr
+
+
+@pytest.mark.slow(3)
+def test_a_repository_of_a_hub_is_served_and_offline_it_still_is(hub, cache, monkeypatch):
+    files = read_files(SHIPPED_BUNDLE)
+    pinned = push_files(files, HUB)
+    expected = sha256(files.text).hexdigest()
+    settings = make_settings(bundle=pinned, runtime="torch", cache=cache)
+    assert ModelFacts.of(load_predictor(settings)).sha256 == expected
+    newer = with_card(files, b"a better card", "2")
+    push_files(newer, HUB)
+    assert manifest_sha256(pinned) == expected
+    assert manifest_sha256(HUB) == sha256(newer.text).hexdigest()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert load_bundle(pinned).sha256 == expected
+    encoder = load_named_encoder(pinned)
+    assert encoder.fingerprint == files.manifest.encoder["fingerprint"]
 
 
 def test_a_url_comes_by_flag_and_by_variable_and_a_path_stays_a_path(monkeypatch):

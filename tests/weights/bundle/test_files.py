@@ -13,18 +13,24 @@ import pytest
 from tests.support.s3 import SECRET
 from tests.support.waiting import PATIENCE_S
 from tests.weights.bundles import S3, stopped_at
+from tests.weights.hub import TOKEN
 from weights.__main__ import main
 from weights.bundle import load_bundle, save_bundle
 from weights.bundle.files import manifest_sha256, push_files, read_files
 from weights.errors import BundleError, RemoteFailed
 from weights.storage.cache import Cache
 
+HUB = "hf://owner/tiny"
 
-@pytest.fixture(params=["s3", "memory", "file", "path"])
+
+@pytest.fixture(params=["s3", "hub", "memory", "file", "path"])
 def place(request, tmp_path):
     if request.param == "s3":
         request.getfixturevalue("storage")
         return S3
+    if request.param == "hub":
+        request.getfixturevalue("hub")
+        return HUB
     if request.param == "memory":
         fsspec.filesystem("memory").store.clear()
         return "memory://bundles/tiny"
@@ -187,6 +193,102 @@ import sys
 from pathlib import Path
 from weights.bundle import load_bundle
 load_bundle(Path({str(folder)!r})); load_bundle({folder.as_uri()!r})
-assert not {{"fsspec", "s3fs", "botocore"}} & set(sys.modules), sorted(sys.modules)
+remote = {{"fsspec", "s3fs", "botocore", "huggingface_hub"}}
+assert not remote & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_S)
+
+
+def on(hub, revision="main"):
+    return hub.repositories["owner/tiny"].at(revision)
+
+
+def test_a_push_to_a_hub_is_one_commit_that_a_pull_can_name(folder, hub, cache, tmp_path, capsys):
+    assert main(["push", str(folder), HUB, "--private"]) == 0
+    first = json.loads(capsys.readouterr().out)["bundle"]
+    assert on(hub).keys() == {".gitattributes", "README.md", *contents(folder)}
+    assert {name: on(hub)[name] for name in contents(folder)} == contents(folder)
+    assert hub.repositories["owner/tiny"].private
+    assert len([asked for asked in hub.asked if "/commit/" in asked]) == 1
+
+    assert main(["push", str(next_version(folder)), HUB]) == 0
+    assert load_bundle(HUB).card == "# another card\n"
+    assert first == f"{HUB}@{first[-40:]}"
+    assert main(["pull", first, str(tmp_path / "back")]) == 0
+    assert contents(tmp_path / "back") == contents(folder)
+
+
+def test_a_pushed_bundle_replaces_the_files_of_the_one_before_and_no_others(folder, hub, cache):
+    main(["push", str(folder), HUB])
+    hub.repositories["owner/tiny"].commit("main", on(hub) | {"figure.png": b"mine"})
+    bundle = load_bundle(folder)
+    smaller = replace(bundle, encoder_onnx=b"", manifest=replace(bundle.manifest, version="2"))
+    save_bundle(smaller, folder)
+    main(["push", str(folder), HUB])
+    assert on(hub).keys() == {".gitattributes", "README.md", "figure.png", *contents(folder)}
+    assert load_bundle(HUB).manifest.version == "2"
+
+
+@pytest.mark.parametrize("step", ["validate-yaml", "preupload", "/commit/"])
+def test_a_push_that_a_hub_refuses_half_way_leaves_the_bundle_before(
+    folder, hub, cache, step, capsys
+):
+    main(["push", str(folder), HUB])
+    hub.refuse = f"POST .*{step}"
+    newer = str(next_version(folder))
+    assert main(["push", newer, HUB]) == 1
+    said = capsys.readouterr().err
+    assert "refuses it (403): set HF_TOKEN" in said
+    assert said.count("\n") == 1
+    assert TOKEN not in said
+    assert load_bundle(HUB).sha256 == load_bundle(folder).sha256
+    hub.clear()
+    assert main(["push", newer, HUB]) == 0
+    assert load_bundle(HUB).card == "# another card\n"
+
+
+def test_a_changed_byte_on_a_hub_is_refused_by_name(folder, hub, cache, capsys):
+    main(["push", str(folder), HUB])
+    files = on(hub)
+    data = bytearray(files["skill-ar.safetensors"])
+    data[-1] ^= 1
+    hub.repositories["owner/tiny"].commit("main", files | {"skill-ar.safetensors": bytes(data)})
+    assert main(["verify", HUB]) == 1
+    assert "skill-ar.safetensors: expected SHA-256" in capsys.readouterr().err
+
+
+def test_offline_the_cache_has_the_last_bundle_of_each_address(
+    folder, hub, cache, monkeypatch, caplog, capsys
+):
+    main(["push", str(folder), f"{HUB}@old"])
+    main(["push", str(next_version(folder)), HUB])
+    expected = {place: load_bundle(place).sha256 for place in (HUB, f"{HUB}@old")}
+    assert len(set(expected.values())) == 2
+    hub.clear()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for place, sha256_ in expected.items():
+        assert load_bundle(place).sha256 == sha256_
+    assert "HF_HUB_OFFLINE is set" in caplog.text
+    with pytest.raises(RemoteFailed, match="HF_HUB_OFFLINE is set"):
+        manifest_sha256(HUB)
+    capsys.readouterr()
+    assert main(["verify", "hf://owner/never-read"]) == 1
+    assert "so only what was read before can be used" in capsys.readouterr().err
+    assert hub.asked == []
+
+
+def test_what_a_hub_no_longer_has_is_not_taken_from_the_cache(folder, hub, cache, capsys):
+    main(["push", str(folder), HUB])
+    load_bundle(HUB)
+    del hub.repositories["owner/tiny"]
+    capsys.readouterr()
+    assert main(["pull", HUB, str(folder.with_name("back"))]) == 1
+    said = capsys.readouterr().err
+    assert "no such model repository" in said
+    assert said.count("\n") == 1
+
+
+def test_only_a_hub_has_private_repositories(folder, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["push", str(folder), S3, "--private"])
+    assert "--private is for a hub; s3://bucket/bundles/tiny is none" in capsys.readouterr().err

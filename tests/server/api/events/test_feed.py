@@ -20,7 +20,7 @@ from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.jobs.test_store import new_job
 from tests.server.support.fakes import clip
 from tests.server.support.open_upload import OpenUpload
-from tests.server.support.probe import probing
+from tests.server.support.probe import NOISE, probing
 from tests.support.waiting import PATIENCE_S, wait_for, wait_until
 
 LEASE_S = 60.0
@@ -239,4 +239,5 @@ def test_hundreds_of_readers_do_not_stall_the_others(live):
         assert [stream.status() for stream in streams] == [200] * 150
     assert all(b"completed" in b"".join(m.get("body", b"") for m in s.sent) for s in streams)
     assert probe.is_smooth, probe
+    assert probe.grown_bytes <= NOISE, probe
     assert served.post(clip()).status_code == 200

@@ -13,7 +13,7 @@ from tests.server.jobs.support.job_requests import submit, until_ended
 from tests.server.jobs.support.receiver import receiving
 from tests.server.jobs.test_webhooks import SECRET
 from tests.server.support.fakes import clip
-from tests.server.support.probe import probing
+from tests.server.support.probe import NOISE, probing
 from tests.support.waiting import PATIENCE_S, wait_for
 
 
@@ -200,6 +200,7 @@ def test_a_long_answer_is_made_and_sent_while_the_loop_goes_on(served):
         job = until_ended(served, answer.json())
         result = served.http.get(job["links"]["result"])
     assert reading.is_smooth, reading
+    assert reading.grown_bytes <= 2 * (len(sent) + len(result.content)) + NOISE, reading
     assert len(result.json()["segments"]) == 3598  # two windows' lengths have none to the end
     assert result.headers["content-length"] == str(len(result.content))
     assert len(result.content) > 3e6

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from extract.contract import FeatureContract
-from extract.decode.clip import StreamFacts
+from extract.decode.clip import Prepare, StreamFacts
 from extract.errors import DecoderDied
 from extract.windows import stack_windows
 from server.settings.settings import Settings
@@ -24,6 +24,7 @@ class FakeStream:
         contract: FeatureContract,
         settings: Settings,
         video_track: int | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
         words = path.read_bytes().split()
         self._pause_s = float(words[1]) if words[:1] == [b"slow"] else 0.0
