@@ -17,13 +17,14 @@ import torch
 
 from extract.errors import ExtractError
 from model.config import ForecasterConfig, Learning
+from model.data.tables.kinds import run_name
 from model.distributed import ALONE, World, joined, ranks_started
 from model.errors import ModelError, Stopped
 from model.tasks import AR, LTA, TASKS
 from model.train.datasets.ego4d import ego4d_words, prepare_ego4d
 from model.train.datasets.prepared import Prepared
 from model.train.datasets.rendered import main as render
-from model.train.datasets.table import TableData, open_table, prepare_table, run_name
+from model.train.datasets.table import TableData, open_table, prepare_table
 from model.train.datasets.tabletop import TYPICAL_S, Tabletop
 from model.train.effects import check_settings
 from model.train.forecast.command import main as forecast
@@ -140,8 +141,9 @@ def _train(options: TrainOptions, world: World, device: str) -> None:
     }
     if world.size > 1:
         facts["processes"] = world.size
+    learning = learning.with_input_size(prepared.input_size).with_windows(*prepared.windows)
     bundle = learn_bundle(
-        options.name, prepared, learning.with_input_size(prepared.input_size), method, ledger,
+        options.name, prepared, learning, method, ledger,
         tasks=tasks, seed=options.seed, device=device, training=facts,
     )  # fmt: skip
     if bundle is not None:

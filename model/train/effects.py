@@ -69,6 +69,10 @@ _NODES = Rule(lambda t: t.reads(Readout.NODES), "PNR among the tasks")
 
 RULES: dict[str, Rule] = {
     "input_size": Rule(lambda t: False, "features of that width: it is read off the features"),
+    **dict.fromkeys(
+        ("window_frames", "stride_frames"),
+        Rule(lambda t: False, "features of such windows: they are read off the features"),
+    ),
     "hidden_size": _ALWAYS,
     "vectors_per_node": _ALWAYS,
     "num_layers": Rule(lambda t: t.kind in MULTITASK and t.kind != "mlp", "more than the MLP"),

@@ -43,6 +43,7 @@ class TrainingOptions(argparse.Namespace):
     encoder: str | None
     weights: Path
     color: Color | None
+    accept_license: bool
     outputs: list[str] | None
     prototypes: list[str] | None
     rare: Rare | None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from model.config import ModelConfig
 from model.data.samples import Samples
 from model.tasks import FIXED_LABELS
 
@@ -41,6 +42,16 @@ class Prepared:
         """D_in of the features."""
         anything = next(iter(self.samples["train"].values()))
         return anything.tracks.features.shape[1]
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Frames in a window of the features, and between the starts of two."""
+        stated = self.encoder.get("contract", {})
+        usual = ModelConfig()
+        return (
+            stated.get("window_frames", usual.window_frames),
+            stated.get("stride_frames", usual.stride_frames),
+        )
 
     @property
     def num_labels(self) -> dict[str, int]:

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
+from extract.encoders.library.spec import is_library_spec
 from extract.encoders.load import encoder_spec, load_named_encoder
-from extract.features.ids import as_id
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
 from model.data.samples import Samples, Tracks
@@ -22,7 +22,7 @@ from model.data.tables.features import (
     stored_encoder,
     within_videos,
 )
-from model.data.tables.kinds import load_table
+from model.data.tables.kinds import load_table, source_name
 from model.data.tables.label_file import SPLITS, Split
 from model.data.tables.rare import treat_rare
 from model.data.tables.samples import nominal_frames, prototype_samples, row_frames, table_samples
@@ -81,19 +81,6 @@ class TableData:
             "columns": dict(self.columns),
             "prototypes": list(self.tasks.prototypes),
         }
-
-
-def source_name(spec: str) -> str:
-    """Returns `KIND:ROOT` without the place of the root."""
-    kind, _, root = spec.partition(":")
-    return f"{kind}:{Path(root).name}"
-
-
-def run_name(spec: str) -> str:
-    """Returns a name for the run and the bundle, such as "table-labels"."""
-    kind, _, root = spec.partition(":")
-    stem = as_id(Path(root).expanduser().resolve().stem).partition("=")[0].lower()
-    return stem if stem.startswith(kind) else f"{kind}-{stem}"
 
 
 def _words(options: TrainingOptions) -> list[str]:
@@ -217,7 +204,12 @@ def _encoder(
         found = stored_encoder(FeatureStore(as_place(options.features)), videos)
         return found, {"name": found.name, "kind": "features"}, {}, _terms(found.name, None)
     try:
-        encoder = load_named_encoder(options.encoder, weights=options.weights, color=options.color)
+        encoder = load_named_encoder(
+            options.encoder,
+            weights=options.weights,
+            color=options.color,
+            accept_license=options.accept_license,
+        )
     except ValueError as error:
         raise SettingInvalid(f"--encoder {options.encoder}: {error}") from error
     entry, tensors = encoder_spec(encoder), dict(encoder.state_dict())
@@ -231,6 +223,8 @@ def _licence(options: TrainingOptions, entry: Mapping[str, Any]) -> str | None:
     name = str(options.encoder)
     if name in PUBLISHED:
         return PUBLISHED[name].licence
+    if is_library_spec(name):
+        return None
     stated = load_bundle(as_place(name)).manifest.training.get("licence")
     return None if stated is None else str(stated)
 

@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
         check_settings(options.settings, learning, plan(parts, options.tasks))
         prepare = _prepare(options)
         prepared = prepare()
-        learning = learning.with_input_size(prepared.input_size)
+        learning = learning.with_input_size(prepared.input_size).with_windows(*prepared.windows)
         scores = _run(options, parts, prepare, learning)
         _report(options, prepared, learning, scores)
     except (ExtractError, ModelError, TabletopError, WeightsError) as error:
