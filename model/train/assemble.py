@@ -185,7 +185,7 @@ def _training(prepared: Prepared, learning: Learning) -> dict[str, object]:
     return {
         "data": prepared.data,
         "torch": torch.__version__.split("+")[0],
-        "learning": asdict(learning),
+        "learning": {**asdict(learning), "model": learning.model.to_dict()},
         "samples": {
             split: {task: len(s) for task, s in tasks.items()}
             for split, tasks in prepared.samples.items()
