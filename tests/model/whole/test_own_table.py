@@ -3,8 +3,13 @@
 import json
 
 import pytest
+import torch
 
+from extract.encoders.load import encoder_from_spec
+from extract.features.ids import as_id
 from extract.features.store import FeatureStore
+from extract.features.track import EncoderId, FeatureTrack
+from extract.windows import count_windows
 from model.data.tables.kinds import load_table
 from model.errors import SearchInvalid
 from model.evaluate.__main__ import main as evaluate
@@ -162,3 +167,59 @@ def test_what_cannot_be_learnt_is_said(root, made, options, said, capsys):
     write_table(root / "broken.csv", **made)
     assert learn(root, *options, table="broken.csv", out="broken") == 1
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.slow(6)
+@pytest.mark.parametrize("how", ["merge", "drop"])
+def test_rare_labels_are_named_then_treated_in_evaluation_as_in_training(root, how, capsys):
+    lines = write_table(root / "rare.csv").read_text("utf-8").splitlines()
+    split = dict(zip(VIDEOS, ("train", "train", "val", "train"), strict=True))
+    rows = [f"{line},{split[line.split(',')[0]]}" for line in lines[1:]]
+    rows = [row.replace("take", "juggle") if row.endswith("val") else row for row in rows]
+    few = next(i for i, row in enumerate(rows) if row.endswith("train") and "cut" in row)
+    rows[few] = rows[few].replace("cut", "peel")
+    (root / "rare.csv").write_text("\n".join([f"{lines[0]},split", *rows]), "utf-8")
+    assert learn(root, table="rare.csv", out=how) == 1
+    assert "'juggle' (0 of " in capsys.readouterr().err
+    own = ("--encoder", str(root / "encoder"), "--rare", how)
+    assert learn(root, *own, table="rare.csv", out=how) == 0
+    manifest = load_bundle(root / how).manifest
+    known = {"cut", "other", "put", "take"} if how == "merge" else {"cut", "peel", "put", "take"}
+    assert set(manifest.label_spaces["verb"]) == known
+    assert (
+        evaluate(
+            [
+                "--bundle",
+                str(root / how),
+                "--data",
+                f"table:{root / 'rare.csv'}",
+                "--features",
+                str(root / "features"),
+                "--json",
+                str(root / "rare.json"),
+            ]
+        )
+        == 0
+    )
+    figures = json.loads((root / "rare.json").read_text())["val"]["model"]["ar"]
+    assert figures == pytest.approx(manifest.metrics["val"]["ar"], abs=1e-6)
+
+
+@pytest.mark.slow(3)
+def test_windows_of_the_encoder_reach_the_model(tmp_path):
+    made = make_bundle()
+    entry = {**made.manifest.encoder}
+    entry["contract"] = {**entry["contract"], "window_frames": 64, "stride_frames": 48}
+    encoder = encoder_from_spec({**entry, "fingerprint": None}, made.encoder)
+    save_bundle(make_bundle(encoder=encoder), tmp_path / "encoder")
+    write_table(tmp_path / "labels.csv")
+    made_by, frames = EncoderId(encoder.name, encoder.fingerprint), 24 * 60
+    count = count_windows(frames, encoder.contract)
+    for video in VIDEOS:
+        rows = torch.randn(count, encoder.dim)
+        track = FeatureTrack.of_windows(rows, frames, encoder.contract, made_by, as_id(video))
+        FeatureStore(tmp_path / "features").write(track)
+    assert learn(tmp_path, "--encoder", str(tmp_path / "encoder")) == 0
+    model = load_bundle(tmp_path / "bundle").manifest.model
+    assert (model["window_frames"], model["stride_frames"]) == (64, 48)
+    assert len(answer(tmp_path, "bundle").segments) == 6
