@@ -49,7 +49,8 @@ RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin egopack \
         /usr/local/lib/python3.*/site-packages/pip /usr/local/lib/python3.*/site-packages/pip-*
 COPY LICENSE THIRD_PARTY_NOTICES.md sbom.cdx.json /usr/share/doc/egopack/
 ENV PATH=/opt/egopack/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    EGOPACK_HOST=0.0.0.0 EGOPACK_PORT=8080 EGOPACK_STATE_DIR=/var/lib/egopack
+    EGOPACK_HOST=0.0.0.0 EGOPACK_PORT=8080 EGOPACK_STATE_DIR=/var/lib/egopack \
+    EGOPACK_CACHE=/var/lib/egopack/cache
 VOLUME /var/lib/egopack
 USER 10001
 WORKDIR /tmp
@@ -60,7 +61,15 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD \
 CMD ["python", "-m", "server"]
 
 FROM base AS cuda
-ENV EGOPACK_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video
+# Triton builds a launcher for each kernel with the system's C compiler.
+USER root
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+USER 10001
+ENV EGOPACK_DEVICE=cuda NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility,video \
+    TRITON_CACHE_DIR=/var/lib/egopack/cache/triton \
+    TORCHINDUCTOR_CACHE_DIR=/var/lib/egopack/cache/inductor
 COPY --from=build-cuda /opt/egopack /opt/egopack
 
 FROM base AS cpu

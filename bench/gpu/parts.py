@@ -26,10 +26,10 @@ TINY = SwinConfig((2, 8, 8), 12, (2, 2), (1, 2), (4, 3, 4))
 TINY_CONTRACT = FeatureContract(window_frames=8, stride_frames=4, short_side=52, crop_height=48,
                                 crop_width=64)  # fmt: skip
 STAGES = {
-    "linear layers": ("mm", "gemm", "linear"),
-    "attention": ("attention", "fmha", "softmax"),
+    "attention": ("attention", "fmha", "softmax", "sdpa"),
+    "linear layers": ("mm", "gemm", "linear", "nvjet"),
     "norms and GELU": ("norm", "gelu"),
-    "moving": ("index", "copy", "cat", "pad", "memcpy", "memset"),
+    "moving": ("index", "gather", "copy", "cat", "pad", "memcpy", "memset"),
     "patch embedding": ("conv",),
 }
 """Parts of a kernel's or an operator's name -> the stage it belongs to; the first that fits."""
@@ -167,7 +167,7 @@ def stages(bench: Bench, clock: Clock) -> Rows:
         spent = dict.fromkeys([*STAGES, "rest"], 0.0)
         with torch.inference_mode():
             encoder.trunk(pixels)
-            with profile(activities=activities) as recorded:
+            with profile(activities=activities, acc_events=True) as recorded:
                 encoder.trunk(pixels)
                 clock.wait()
         for event in recorded.key_averages():

@@ -3,7 +3,9 @@
 Runs on the device of the frames.
 """
 
-import numpy as np
+from functools import lru_cache
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -46,7 +48,7 @@ def to_pixels(frames: Tensor, contract: FeatureContract) -> Tensor:
         ValueError: the frames are not as documented, or not cropped as the contract says.
     """
     if not _is_resized(frames, contract):
-        frames = _resize(frames, *taps_of(frames.shape[2], frames.shape[1], contract))
+        frames = _resize(frames, contract)
     return _normalise(frames.permute(3, 0, 1, 2), contract)
 
 
@@ -76,21 +78,52 @@ def _normalise(pixels: Tensor, contract: FeatureContract) -> Tensor:
         return pixels.contiguous()
     # Copied channels first; the rest runs in place.
     floats = torch.empty(pixels.shape, device=pixels.device).copy_(pixels)
-    mean = torch.tensor(contract.mean, device=pixels.device).view(3, 1, 1, 1)
-    std = torch.tensor(contract.std, device=pixels.device).view(3, 1, 1, 1)
-    return floats.mul_(1.0 / (255.0 * std)).sub_(mean / std)
+    scale, shift = _scale_and_shift(contract.mean, contract.std, pixels.device)
+    return floats.mul_(scale).sub_(shift)
 
 
-def _resize(frames: Tensor, rows: Taps, columns: Taps) -> Tensor:
+def _resize(frames: Tensor, contract: FeatureContract) -> Tensor:
     """As `decode.resize.resize`: (n, H, W, 3) uint8 -> (n, crop_height, crop_width, 3) float32."""
-
-    def here(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(frames.device)
-
+    rows, columns = _taps_on(frames.shape[2], frames.shape[1], contract, frames.device)
     height, width = len(rows.weights), len(columns.weights)
-    gathered = frames.index_select(1, here(rows.places)).index_select(2, here(columns.places))
-    mixed = _mixed(gathered[:, :height], gathered[:, height:], here(rows.weights)[:, None, None])
-    return _mixed(mixed[:, :, :width], mixed[:, :, width:], here(columns.weights)[:, None])
+    gathered = frames.index_select(1, rows.places).index_select(2, columns.places)
+    mixed = _mixed(gathered[:, :height], gathered[:, height:], rows.weights[:, None, None])
+    return _mixed(mixed[:, :, :width], mixed[:, :, width:], columns.weights[:, None])
+
+
+# A copy to a GPU makes the caller wait for all that the GPU has to do before it, so what every call
+# needs is copied once.
+
+
+class _Taps(NamedTuple):
+    """Taps as tensors on a device; see `Taps`."""
+
+    places: Tensor
+    weights: Tensor
+
+
+@lru_cache(maxsize=32)
+def _scale_and_shift(
+    mean: tuple[float, float, float], std: tuple[float, float, float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Returns 1 / (255 std) and mean / std, (3, 1, 1, 1) float32 each."""
+    with torch.inference_mode(False):  # training uses them, too
+        means, deviations = (torch.tensor(v, device=device).view(3, 1, 1, 1) for v in (mean, std))
+        return 1.0 / (255.0 * deviations), means / deviations
+
+
+@lru_cache(maxsize=32)
+def _taps_on(
+    width: int, height: int, contract: FeatureContract, device: torch.device
+) -> tuple[_Taps, _Taps]:
+    """Returns the rows and columns of `taps_of` on a device."""
+
+    def copied(taps: Taps) -> _Taps:
+        with torch.inference_mode(False):
+            return _Taps(*(torch.from_numpy(v).to(device) for v in (taps.places, taps.weights)))
+
+    rows, columns = taps_of(width, height, contract)
+    return copied(rows), copied(columns)
 
 
 def _mixed(below: Tensor, above: Tensor, weights: Tensor) -> Tensor:

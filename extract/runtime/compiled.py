@@ -169,7 +169,8 @@ class _Graph:
                 run(self._input)
         torch.cuda.current_stream(pixels.device).wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # A reload captures on a thread of its own, while the model's thread goes on with the GPU.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._output = run(self._input)
 
     def __call__(self, pixels: Tensor) -> Tensor:

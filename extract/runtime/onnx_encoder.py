@@ -33,6 +33,16 @@ PROVIDERS = {
 }
 """Provider in settings -> provider in ONNX Runtime."""
 
+PROVIDER_OPTIONS: dict[str, dict[str, int | str]] = {
+    "cuda": {
+        "use_tf32": 0,  # features of float32 are those of torch, to 1e-5
+        "cudnn_conv_algo_search": "HEURISTIC",  # else each new batch size is searched for
+        "arena_extend_strategy": "kSameAsRequested",  # else memory doubles, which torch shares
+    },
+    "tensorrt": {},
+}
+"""What a provider is set to besides its device."""
+
 WINDOWS_TOGETHER = 2
 """Windows in one call on a CPU: activations of two windows of the small trunk fit a core's cache; a
 whole clip's windows take a sixth longer."""
@@ -166,7 +176,7 @@ def _open(
         names, [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in values]
     )
     wanted = PROVIDERS[provider]
-    facts = {} if provider == "cpu" else {"device_id": index}
+    facts = {} if provider == "cpu" else {"device_id": index, **PROVIDER_OPTIONS[provider]}
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=[(wanted, facts)])
     except _ERRORS as error:

@@ -43,7 +43,7 @@ class Backpack:
     _indices: dict[str, NearestPrototypes] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        """Checks shapes and builds the indices.
+        """Checks shapes.
 
         Raises:
             BackpackInvalid: there is no prototype, or tasks differ in shape.
@@ -54,11 +54,15 @@ class Backpack:
             raise BackpackInvalid("the backpack is empty: no labelled action was collected")
         if any(len(p) != rows for p in self.prototypes.values()) or len(set(shapes.values())) > 1:
             raise BackpackInvalid(f"expected {rows} prototypes of one width a task, got {shapes}")
-        for task, prototypes in self.prototypes.items():
-            self._indices[task] = build_index(prototypes, self.search, self.distance)
 
     def index(self, task: str) -> NearestPrototypes:
-        """Returns the searchable form of a task's prototypes."""
+        """Returns the searchable form of a task's prototypes, made when it is first asked for.
+
+        Raises:
+            SettingInvalid: the search cannot be used on the prototypes' device.
+        """
+        if task not in self._indices:
+            self._indices[task] = build_index(self.prototypes[task], self.search, self.distance)
         return self._indices[task]
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Backpack":

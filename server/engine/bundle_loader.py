@@ -55,7 +55,11 @@ def load_predictor(settings: Settings) -> Predictor:
         )
         encoder, _ = choose_encoder(named.to(settings.device), b"", runtime)
     predictor = Predictor.from_bundle(
-        settings.bundle, device=settings.device, encoder=encoder, runtime=runtime
+        settings.bundle,
+        device=settings.device,
+        search=settings.search,
+        encoder=encoder,
+        runtime=runtime,
     )
     if isinstance(predictor.encoder, PrecomputedFeatures):
         name = predictor.encoder.name

@@ -59,6 +59,8 @@ class Settings(ClusterSettings):
     """Execution of the encoder in torch: eager, compiled, or as CUDA graphs."""
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] | None = None
     """Execution provider of ONNX Runtime; default: as `device` says."""
+    search: Literal["auto", "torch", "faiss", "faiss-gpu"] = "auto"
+    """Search for the nearest prototypes; auto: the faster one for their number."""
     cache: Path = Path("~/.cache/egopack")
     """Folder of measurements made on this machine, and of files fetched from URLs."""
 

@@ -60,3 +60,15 @@ def test_frames_cropped_by_the_reader_are_only_normalised():
 def test_windows_of_another_shape_or_type_are_refused(windows):
     with pytest.raises(ValueError, match="expected"):
         to_network_input(windows, TABLETOP)
+
+
+def test_a_second_call_copies_nothing_but_frames(monkeypatch):
+    frames = patterned_window(320, 180)
+    first = to_network_input(frames, OMNIVORE)
+
+    def copy(*_, **__):
+        raise AssertionError("a constant was made again")
+
+    for name in ("tensor", "from_numpy", "as_tensor"):
+        monkeypatch.setattr(torch, name, copy)
+    assert torch.equal(to_network_input(frames, OMNIVORE), first)

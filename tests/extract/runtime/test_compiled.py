@@ -1,6 +1,7 @@
 """A trunk made ready for a few batch sizes answers as it did before."""
 
 import logging
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
@@ -142,3 +143,25 @@ def test_every_execution_mode_gives_the_features_of_the_cpu(
     for _ in range(2):  # a graph's second answer does not write over the first
         found = ready.encode(windows).cpu()
         assert precision.least_cosine(found, expected) >= 0.999
+
+
+def test_a_graph_is_captured_beside_the_work_of_other_threads(monkeypatch):
+    """CUDA's default refuses calls of every thread of the process while one captures."""
+    modes = []
+
+    @contextmanager
+    def capture(graph, capture_error_mode="global"):
+        modes.append(capture_error_mode)
+        yield
+
+    class Stream(nullcontext):
+        def wait_stream(self, other):
+            pass
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    compiled._Graph(lambda pixels: pixels, torch.zeros(1))
+    assert modes == ["thread_local"]

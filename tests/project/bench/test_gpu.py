@@ -106,7 +106,10 @@ def test_nothing_but_torch_and_safetensors_is_needed_to_start(monkeypatch):
     ("kernel", "stage"),
     [
         ("sm90_xmma_gemm_bf16bf16_bf16f32", "linear layers"),
+        ("nvjet_tst_128x256_64x4_1x2_h_bz_coopA_bias_TNN", "linear layers"),
         ("fmha_cutlassF_bf16_aligned_64x64", "attention"),
+        ("cudnn_generated_fort_native_sdpa_sm90_flash_fprop_wgmma_f16", "attention"),
+        ("vectorized_gather_kernel", "moving"),
         ("vectorized_layer_norm_kernel", "norms and GELU"),
         ("aten::mkldnn_convolution", "patch embedding"),
         ("indexSelectLargeIndex", "moving"),

@@ -1,20 +1,16 @@
 """From videos and a spreadsheet to answers over HTTP, by one command: nothing else is written."""
 
-import httpx
 import pytest
 
 from clients.output.text import describe
 from clients.results.predictions import PredictionResult
 from model.evaluate.__main__ import main as evaluate
 from model.train.__main__ import main as train
-from server.api.app import create_app
-from server.engine.engine import Engine
 from tests.extract.support.clips import noisy_frames, write_clip
 from tests.model.support.tables import OUTPUTS, VIDEOS, write_table
 from tests.server.support.fakes import make_settings
-from tests.server.support.in_process import AppTransport, wait_for_ready
+from tests.server.support.in_process import serving
 from tests.support.factories import make_bundle
-from tests.support.waiting import PATIENCE_S
 from weights.bundle import load_bundle, save_bundle
 
 ROWS = 22
@@ -54,13 +50,8 @@ def bundle(root):
 @pytest.fixture(scope="module")
 def http(root, bundle):
     settings = make_settings(bundle=bundle, spool_dir=root / "spool")
-    engine = Engine.from_settings(settings)
-    transport = AppTransport(create_app(settings, engine))
-    transport.start()
-    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as client:
-        wait_for_ready(engine, client)
+    with serving(settings) as client:
         yield client
-    transport.stop()
 
 
 @pytest.fixture(scope="module")
