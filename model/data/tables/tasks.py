@@ -120,5 +120,6 @@ def tasks_of(table: SegmentTable, prototypes: Sequence[str] | None = None) -> Ta
     own = [name for name in outputs if not (acts and name in AR.outputs)]
     specs += [replace(AR, name=name, outputs=(name,)) for name in own]
     if not acts and len(rows) == 1:
-        specs.append(replace(LTA, name=f"{FORECAST}{rows[0]}"[:MAX_NAME], outputs=rows))
+        (name,) = name_outputs([f"{FORECAST}{rows[0]}"]).values()
+        specs.append(replace(LTA, name=f"{name}-2" if name in outputs else name, outputs=rows))
     return TableTasks({spec.name: spec for spec in specs}, rows)

@@ -90,7 +90,11 @@ def _words(options: TrainingOptions) -> list[str]:
     if options.features is not None:
         words.append(f"--features {Path(options.features).name}")
     if options.encoder is not None:
-        words.append(f"--encoder {Path(options.encoder).name}")
+        kind, colon, place = options.encoder.rpartition(":")
+        is_place = Path(place).exists()
+        words.append(
+            f"--encoder {f'{kind}{colon}{Path(place).name}' if is_place else options.encoder}"
+        )
     for flag in ("outputs", "prototypes", "tasks"):
         if values := getattr(options, flag):
             words.append(f"--{flag} {shlex.join(values)}")
@@ -122,9 +126,10 @@ def open_table(options: TrainingOptions, *, seed: int) -> TableData:
             "learn from: label more"
         )
     rows = options.prototypes and [names.get(name, name) for name in options.prototypes]
-    tasks, notes = _learnable(table, tasks_of(table, rows))
-    if options.tasks:
-        tasks = tasks.only(options.tasks)
+    found = tasks_of(table, rows)
+    tasks, notes = _learnable(table, found.only(options.tasks) if options.tasks else found)
+    if not tasks.specs:
+        raise AnnotationInvalid(f"{table.source}: {notes[0]}, and it is all that --tasks names")
     named = [f"column {c!r} is called {name}" for c, name in names.items() if c != name]
     columns = {name: column for column, name in names.items()}
     words = tuple(_words(options))
@@ -188,7 +193,7 @@ def prepare_table(
         labels=labels,
         encoder=entry,
         encoder_tensors=tensors,
-        key=stage_key(_contents(table), entry, data.tasks.names, data.tasks.prototypes),
+        key=stage_key(_contents(table), encoder.fingerprint, options.features, data.tasks),
         data=f"{facts['data']}, {len(table)} segments of {len(table.videos)} videos",
         facts={"licence": licence, "table": facts},
         actions=prototype_samples(table, data.tasks.prototypes, labels, frames, joined),

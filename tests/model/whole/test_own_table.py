@@ -155,6 +155,7 @@ def test_one_column_makes_a_bundle_with_its_forecast_that_learns_a_new_skill(roo
         ({"rows": 5}, (), "15 rows are for training, and 16 are the least"),
         ({"rows": 21}, ("--forecaster",), "--forecaster: looks back on AR"),
         ({}, ("--tasks", "oscc"), "--tasks oscc: the tasks of this table are ar, lta, which-hand"),
+        ({"rows": 21}, ("--tasks", "lta"), "lta is left out, and it is all that --tasks names"),
         ({}, ("--prototypes", "colour"), "--prototypes colour: "),
         ({}, ("--outputs", "verb", "place"), "there is no column 'place'"),
         ({"columns": ("verb",), "rows": 8}, ("--protocol", "paper"), "needs two tasks"),

@@ -46,6 +46,8 @@ def test_without_both_the_forecast_is_of_the_one_output_of_the_rows():
     assert alone.specs["next-step"].outputs == ("step",)
     assert alone.prototypes == ("step",)
     assert tasks_of(table_with("verb", "step"), ["step"]).names == ("verb", "step", "next-step")
+    beside = tasks_of(table_with("step", "next-step"), ["step"])
+    assert beside.names == ("step", "next-step", "next-step-2")
     several = tasks_of(table_with("goal", "step"), ["goal", "step"])
     assert several.names == ("goal", "step")
     assert several.forecast is None
