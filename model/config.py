@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
+_WINDOWS = ("window_frames", "stride_frames")
+"""Fields that bundles of the usual windows leave out, like those that were made before."""
+
 _SHARE = (0.0, 1.0)
 _RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("input_size", "vectors_per_node", "num_neighbours"), (1, math.inf)),
+    **dict.fromkeys(("input_size", "vectors_per_node", "num_neighbours", *_WINDOWS), (1, math.inf)),
     **dict.fromkeys(("num_layers", "interaction_layers"), (0, math.inf)),
     **dict.fromkeys(("epochs", "batch_size"), (1, math.inf)),
     **dict.fromkeys(("weight_decay", "warmup_epochs"), (0.0, math.inf)),
@@ -44,6 +47,7 @@ class ModelConfig:
 
     Attributes:
         input_size: D_in, 1536 for Omnivore Swin-L (Sec. 4.1).
+        window_frames, stride_frames: of the features' windows (Sec. 4.1: 32 every 16).
         hidden_size: D of backbone, heads and prototypes (1024 in the authors' code).
         vectors_per_node: S, three sub-segments (Sec. 4.1).
         num_layers: temporal layers (supplement A.1).
@@ -117,6 +121,8 @@ class ModelConfig:
     future_choice: Literal["independent", "set"] = "independent"
     future_samples: int = 40
     keyframe_rate: Literal["segment", "30"] = "segment"
+    window_frames: int = 32
+    stride_frames: int = 16
 
     def __post_init__(self) -> None:
         """Checks sizes and shares.
@@ -129,8 +135,9 @@ class ModelConfig:
             raise ValueError(f"hidden_size: expected an even number, got {self.hidden_size}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types; `from_dict` is its inverse."""
-        return asdict(self)
+        """Plain JSON types, the usual windows left out; `from_dict` is its inverse."""
+        usual = {name: getattr(ModelConfig, name) for name in _WINDOWS}
+        return {k: v for k, v in asdict(self).items() if usual.get(k) != v}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
@@ -276,6 +283,11 @@ class Learning:
     def with_input_size(self, width: int) -> "Learning":
         """Returns the same for features of another width, D_in."""
         return replace(self, model=replace(self.model, input_size=width))
+
+    def with_windows(self, window_frames: int, stride_frames: int) -> "Learning":
+        """Returns the same for features of other windows."""
+        changed = replace(self.model, window_frames=window_frames, stride_frames=stride_frames)
+        return replace(self, model=changed)
 
     def refit(self, change: Callable[[FitConfig], FitConfig]) -> "Learning":
         """Returns the same with `change` applied to every optimisation."""

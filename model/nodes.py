@@ -18,6 +18,8 @@ from model.tasks import Readout, Sampling, TaskSpec
 
 WINDOW_FRAMES = 32
 STRIDE_FRAMES = 16
+"""The paper's windows; those of other features are in the config."""
+
 TOLERANCE_S = 0.05
 """Tolerance for a segment's end after the last frame: clocks of containers and callers differ."""
 
@@ -78,18 +80,22 @@ def segment_rows(
         spec: the task.
         segments: (..., 2) first frame and frame after the last, on the features' clock.
         num_rows: (...) rows of the segment's video; rows outside are cut off.
-        config: its `windows` rule decides which windows belong to a segment.
+        config: windows, and the rule that decides which of them belong to a segment.
     """
     start, end = segments.unbind(-1)
+    window, stride = config.window_frames, config.stride_frames
     forecasts = spec.readout is Readout.FUTURE
     limit = num_rows
     if config.windows == "contained":
-        first = _floor(start + STRIDE_FRAMES - 1, STRIDE_FRAMES)
-        after = _floor(end - WINDOW_FRAMES, STRIDE_FRAMES) + 1
+        first = _floor(start + stride - 1, stride)
+        after = _floor(end - window, stride) + 1
         if forecasts:
             first = torch.minimum(first, after - 1)
+        elif window > WINDOW_FRAMES:  # many segments are shorter: the window around their middle
+            middle = _floor(start + end - window + stride, 2 * stride)
+            first = torch.where(after > first, first, middle)
     else:
-        first, after = _floor(start, STRIDE_FRAMES), _floor(end, STRIDE_FRAMES)
+        first, after = _floor(start, stride), _floor(end, stride)
         if spec.sampling is Sampling.ACTIONS:
             first = first - int(forecasts)
             limit = num_rows - 1
@@ -234,9 +240,9 @@ def _instants(
     segments: Tensor, first: Tensor, count: Tensor, nodes: int, *, config: ModelConfig
 ) -> RowSelection:
     """Features at equally spaced instants, interpolated between neighbouring windows."""
-    anchor = WINDOW_FRAMES / 2 if config.instants == "centre" else 0.0
+    anchor = config.window_frames / 2 if config.instants == "centre" else 0.0
     low, last = first.unsqueeze(-1), (first + count - 1).unsqueeze(-1)
-    row = (node_frames(segments, nodes) - anchor) / STRIDE_FRAMES
+    row = (node_frames(segments, nodes) - anchor) / config.stride_frames
     row = torch.minimum(torch.maximum(row, low.float()), last.float())
     lower = row.floor().long()
     upper = torch.minimum(lower + 1, last)

@@ -43,6 +43,8 @@ TESTED_BY: dict[str, str] = {
     "model/data/sequences.py": "tests/model/forecast/test_sequences.py",
     "model/train/forecast/ways.py": "tests/model/train/forecast/test_command.py",
     "model/train/datasets/ego4d.py": "tests/project/end_to_end/test_ego4d.py",
+    "model/train/datasets/prepared.py": "tests/model/whole/test_own_table.py",
+    "model/train/datasets/table.py": "tests/model/whole/test_own_table.py",
     "model/train/datasets/rendered.py": "tests/project/end_to_end/test_render.py",
     "model/train/datasets/tabletop.py": "tests/project/end_to_end/test_train.py",
     "model/train/new_skill/adding.py": "tests/model/train/new_skill/test_command.py",

@@ -186,8 +186,7 @@ def make_contenders(config: ModelConfig, num_prototypes: int) -> Contenders:
     pairs = torch.arange(num_prototypes)
     backpack = Backpack(
         {task: torch.randn(num_prototypes, config.hidden_size) for task in TASKS},
-        verb_id=pairs // NUM_LABELS["noun"],
-        noun_id=pairs % NUM_LABELS["noun"],
+        {"verb": pairs // NUM_LABELS["noun"], "noun": pairs % NUM_LABELS["noun"]},
         count=torch.ones_like(pairs),
         search="torch",  # as in the baseline: a matrix product and a top-k
     )

@@ -77,6 +77,5 @@ def _table(found: BackpackMatches) -> str:
         for task, near in match.perspectives.items():
             lines += ["", f"  as {task} sees it    similarity   actions behind it"]
             for one in near:
-                name = f"{one.verb} {one.noun}"
-                lines.append(f"    {name:<26}{one.similarity:6.3f}{one.count:14d}")
+                lines.append(f"    {one.name:<26}{one.similarity:6.3f}{one.count:14d}")
     return "\n".join(lines)

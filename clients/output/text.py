@@ -125,7 +125,7 @@ def _evidence_lines(evidence: Evidence) -> Iterator[str]:
     """For each task, the closest prototype per perspective, own examples, and the votes."""
     for task, perspectives in evidence.neighbours.items():
         nearest = ", ".join(
-            f"{name}: {near[0].verb} {near[0].noun} {near[0].similarity:.2f}"
+            f"{name}: {near[0].name} {near[0].similarity:.2f}"
             for name, near in perspectives.items()
             if near
         )

@@ -82,12 +82,22 @@ class SkillAnswer(Parsed):
 
 
 class Neighbour(Parsed):
-    """A prototype retrieved from the backpack."""
+    """A prototype retrieved from the backpack.
 
-    verb: str
-    noun: str
+    `labels`: label space -> label, where its rows have others than verb and noun.
+    """
+
     similarity: float
     count: int
+    verb: str | None = None
+    noun: str | None = None
+    labels: dict[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The labels of the row, in one line."""
+        words = self.labels.values() if self.labels else (self.verb, self.noun)
+        return " ".join(word for word in words if word)
 
 
 class Example(Parsed):

@@ -100,8 +100,15 @@ def find_videos(
     return files
 
 
-def find_table_videos(folder: Path, table: SegmentTable) -> dict[str, Video]:
-    """Returns the file of each video of a table, as `find_videos` does.
+def find_table_videos(
+    folder: Path, table: SegmentTable, videos: Sequence[str] | None = None
+) -> dict[str, Video]:
+    """Returns the files of a table's videos, as `find_videos` does.
+
+    Args:
+        folder: that is searched.
+        table: names the videos.
+        videos: some of them; None takes all.
 
     Raises:
         AnnotationInvalid: as there; names the first row of each video.
@@ -111,7 +118,8 @@ def find_table_videos(folder: Path, table: SegmentTable) -> dict[str, Video]:
     for row, video in enumerate(table.video):
         first.setdefault(video, row)
     places = {video: table.where(row) for video, row in first.items()}
-    return find_videos(folder, table.videos, names=table.file_names, named_in=places)
+    wanted = table.videos if videos is None else videos
+    return find_videos(folder, wanted, names=table.file_names, named_in=places)
 
 
 def _files_by_name(folder: Path) -> dict[str, list[PurePath]]:

@@ -9,10 +9,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from extract.errors import ExtractError
-from model.data.annotations import DataRoot, Split
 from model.data.samples import Samples
 from model.data.task_samples import Enumeration
-from model.errors import AnnotationInvalid, ModelError
+from model.errors import ModelError
 from model.evaluate.forecasts import (
     ForecastRow,
     differences,
@@ -35,6 +34,7 @@ from model.evaluate.report.page import RunFacts
 from model.evaluate.report.results import MeasureConfig, SplitResult, measure
 from model.evaluate.report.write import write_json, write_report
 from model.evaluate.samples import SampleSource
+from model.evaluate.table_samples import TableSource
 from model.evaluate.tables import format_table
 from model.forecast.baselines import PairCounts
 from model.forecast.recognition import recognise
@@ -69,7 +69,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult]:
     """Scores a bundle on each split and prints its table."""
-    data = DataRoot.find(options.data, options.version)
     calibration = predictor.manifest.calibration
     how = MeasureConfig(
         with_futures(predictor.config, options.future_temperature, options.future_choice),
@@ -86,18 +85,16 @@ def evaluate(predictor: Predictor, options: EvaluateOptions) -> list[SplitResult
             f"--lta-windows {WINDOWS} scores the same ones",
             file=sys.stderr,
         )
-    _check_taxonomy(predictor, data)
-    source = SampleSource(
-        predictor,
-        data,
-        how.lta_windows,
-        features=options.features,
-        packed_under=options.packed_under,
-        missing=options.missing,
-    )
+    source: SampleSource | TableSource
+    if options.is_table:
+        source = TableSource.open(predictor, options)
+    else:
+        source = SampleSource.open(predictor, options, how.lta_windows)
+    for note in source.notes if options.is_table or not options.splits else ():
+        print(note, file=sys.stderr)
     train = source.of_training()
     loaded = {}
-    for split in options.splits or _splits_with_truth(data):
+    for split in options.splits or source.splits:
         loaded[split] = samples, _ = source.of_split(split)
         if left_out := [task for task in predictor.tasks if task not in samples]:
             print(f"{split} has no sample of {', '.join(left_out)}: not scored", file=sys.stderr)
@@ -199,38 +196,12 @@ def _lta_windows(predictor: Predictor, options: EvaluateOptions) -> Enumeration:
     return options.lta_windows or (WINDOWS if is_old else "current")
 
 
-def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
-    """Checks that label ids have the same names in the bundle and in the data."""
-    known = predictor.manifest.label_spaces
-    for space, names in data.taxonomy.items():
-        ours = known.get(space, names)
-        if len(ours) != len(names):
-            raise AnnotationInvalid(
-                f"{data.annotations} has {len(names)} {space}s, this bundle knows {len(ours)}: it "
-                "learnt from another version of the data; choose that with --version"
-            )
-        place = next((i for i, name in enumerate(names) if name != ours[i]), None)
-        if place is not None:
-            raise AnnotationInvalid(
-                f"{data.annotations}: {space} {place} is {names[place]!r} in fho_lta_taxonomy.json "
-                f"and {ours[place]!r} in this bundle: it learnt from another taxonomy"
-            )
-
-
-def _splits_with_truth(data: DataRoot) -> list[Split]:
-    """The splits with labels: those of Ego4D's test are not published."""
-    if (data.root / "hidden").is_dir():
-        return ["val", "test"]
-    print("the truth of test is not there (Ego4D keeps it): val alone is scored", file=sys.stderr)
-    return ["val"]
-
-
 def _beside_paper(predictor: Predictor, options: EvaluateOptions) -> bool:
-    comparable = learnt_from_ego4d(predictor.manifest.training)
+    comparable = learnt_from_ego4d(predictor.manifest.training) and not options.is_table
     if options.compare_paper and not comparable:
         raise ModelError(
-            "--compare-paper needs a bundle that learnt from Ego4D; this one learnt from "
-            f"{predictor.manifest.training.get('data', 'data it does not name')}"
+            "--compare-paper needs a bundle that learnt from Ego4D, and Ego4D's data; this one "
+            f"learnt from {predictor.manifest.training.get('data', 'data it does not name')}"
         )
     return comparable if options.compare_paper is None else options.compare_paper
 

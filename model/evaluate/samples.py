@@ -15,6 +15,7 @@ from model.data.samples import Samples, Tracks
 from model.data.task_samples import Enumeration, split_samples
 from model.data.tracks import Progress, load_tracks, needed_by, read_tracks
 from model.errors import AnnotationInvalid
+from model.evaluate.options import EvaluateOptions, ScoredSplit
 from model.predict.predictor import Predictor
 from model.tasks import AR, LTA, TASKS
 
@@ -39,6 +40,39 @@ class SampleSource:
     features: str | None = None
     packed_under: Path | None = None
     missing: Missing = "refuse"
+
+    @classmethod
+    def open(
+        cls, predictor: Predictor, options: EvaluateOptions, lta_windows: Enumeration
+    ) -> "SampleSource":
+        """Finds the data root and checks that its taxonomy is the bundle's.
+
+        Raises:
+            AnnotationInvalid: there is none, or labels have other ids.
+        """
+        assert isinstance(options.data, Path)
+        data = DataRoot.find(options.data, options.version)
+        _check_taxonomy(predictor, data)
+        return cls(
+            predictor,
+            data,
+            lta_windows,
+            features=options.features,
+            packed_under=options.packed_under,
+            missing=options.missing or "refuse",
+        )
+
+    @property
+    def splits(self) -> list[ScoredSplit]:
+        """The splits with labels: those of Ego4D's test are not published."""
+        return ["val", "test"] if (self.data.root / "hidden").is_dir() else ["val"]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the splits."""
+        if "test" in self.splits:
+            return []
+        return ["the truth of test is not there (Ego4D keeps it): val alone is scored"]
 
     def of_training(self) -> dict[str, Samples]:
         """Returns the training samples without features, for the label-only baselines.
@@ -119,3 +153,21 @@ class SampleSource:
             needed=needed_by(encoder),
             progress=progress,
         )
+
+
+def _check_taxonomy(predictor: Predictor, data: DataRoot) -> None:
+    """Checks that label ids have the same names in the bundle and in the data."""
+    known = predictor.manifest.label_spaces
+    for space, names in data.taxonomy.items():
+        ours = known.get(space, names)
+        if len(ours) != len(names):
+            raise AnnotationInvalid(
+                f"{data.annotations} has {len(names)} {space}s, this bundle knows {len(ours)}: it "
+                "learnt from another version of the data; choose that with --version"
+            )
+        place = next((i for i, name in enumerate(names) if name != ours[i]), None)
+        if place is not None:
+            raise AnnotationInvalid(
+                f"{data.annotations}: {space} {place} is {names[place]!r} in fho_lta_taxonomy.json "
+                f"and {ours[place]!r} in this bundle: it learnt from another taxonomy"
+            )

@@ -1,10 +1,12 @@
-"""Backpack: frozen prototypes of every known task, one per (verb, noun) pair of training.
+"""Backpack: frozen prototypes of every known task, one per action of training.
+
+An action is a combination of labels: a verb and a noun, or what a data set has instead.
 
 Paper Sec. 3.3: the perspectives of all tasks on the AR training split, averaged per action. Beside
 the means it keeps how actions spread around them, which few-label skills use.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,7 +16,7 @@ from torch import Tensor
 from model.errors import BackpackInvalid
 from model.nn.few_labels.spread import ActionSpread, spread_of, spreads_from
 from model.nn.knn import Distance, NearestPrototypes, SearchName, build_index
-from model.tasks import IGNORE
+from model.tasks import AR, IGNORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +25,8 @@ class Backpack:
 
     Attributes:
         prototypes: task -> (P, D) float32, same row order for all tasks.
-        verb_id: (P,) int64.
-        noun_id: (P,) int64.
+        labels: output -> (P,) int64 label ids of the rows; verb and noun, unless it was filled by
+            other labels.
         count: (P,) int64, training samples of each row.
         search: k-NN implementation.
         distance: of the search.
@@ -33,8 +35,7 @@ class Backpack:
     """
 
     prototypes: dict[str, Tensor]
-    verb_id: Tensor
-    noun_id: Tensor
+    labels: dict[str, Tensor]
     count: Tensor
     search: SearchName = "auto"
     distance: Distance = "cosine"
@@ -47,7 +48,7 @@ class Backpack:
         Raises:
             BackpackInvalid: there is no prototype, or tasks differ in shape.
         """
-        rows = len(self.verb_id)
+        rows = len(self.count)
         shapes = {task: tuple(p.shape) for task, p in self.prototypes.items()}
         if rows == 0 or not shapes:
             raise BackpackInvalid("the backpack is empty: no labelled action was collected")
@@ -67,15 +68,14 @@ class Backpack:
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Backpack":
         """Returns the backpack with its prototypes on another device, or of another precision."""
         moved = {task: p.to(device, dtype) for task, p in self.prototypes.items()}
-        labels = (self.verb_id, self.noun_id, self.count)
         spread = {task: s.to(device, dtype) for task, s in self.spread.items()}
-        return Backpack(moved, *labels, self.search, self.distance, spread)
+        return Backpack(moved, self.labels, self.count, self.search, self.distance, spread)
 
     def to_tensors(self, prefix: str) -> dict[str, Tensor]:
         """Names the tensors for a bundle; `from_tensors` is its inverse."""
         named = {f"{prefix}.{task}": p.contiguous() for task, p in self.prototypes.items()}
-        labels = {"verb_id": self.verb_id, "noun_id": self.noun_id, "count": self.count}
-        named |= {f"{prefix}/{name}": tensor for name, tensor in labels.items()}
+        named |= {f"{prefix}/{name}_id": ids for name, ids in self.labels.items()}
+        named[f"{prefix}/count"] = self.count
         for task, spread in self.spread.items():
             named |= spread.to_tensors(f"{prefix}/spread/{task}")
         return named
@@ -86,10 +86,18 @@ class Backpack:
         tensors: Mapping[str, Tensor],
         prefix: str,
         *,
+        outputs: Sequence[str] = AR.outputs,
         search: SearchName = "auto",
         distance: Distance = "cosine",
     ) -> "Backpack":
         """Rebuilds the backpack of one backbone.
+
+        Args:
+            tensors: of a bundle.
+            prefix: name of the backbone.
+            outputs: whose labels the rows have.
+            search: k-NN implementation.
+            distance: of the search.
 
         Raises:
             BackpackInvalid: the tensors do not hold one.
@@ -97,17 +105,17 @@ class Backpack:
         start = f"{prefix}."
         prototypes = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
         try:
-            verb, noun, count = (tensors[f"{prefix}/{n}"] for n in ("verb_id", "noun_id", "count"))
+            labels = {name: tensors[f"{prefix}/{name}_id"] for name in outputs}
+            count = tensors[f"{prefix}/count"]
         except KeyError as error:
             raise BackpackInvalid(f"no tensor {error} in the backpack") from error
         spread = spreads_from(tensors, f"{prefix}/spread", prototypes)
-        return cls(prototypes, verb, noun, count, search, distance, spread)
+        return cls(prototypes, labels, count, search, distance, spread)
 
 
 def average_per_action(
     perspectives: Mapping[str, Tensor],
-    verb: Tensor,
-    noun: Tensor,
+    labels: Mapping[str, Tensor],
     *,
     scale: Literal["mean", "divided"] = "mean",
     search: SearchName = "auto",
@@ -117,27 +125,25 @@ def average_per_action(
 
     Args:
         perspectives: task -> (M, D), of all tasks on the same M actions.
-        verb: (M,) verb ids; actions with IGNORE here or in `noun` are left out.
-        noun: (M,) noun ids.
+        labels: output -> (M,) label ids; actions with IGNORE in any of them are left out.
         scale: as `ModelConfig.prototypes`; "divided" divides the means by the number of tasks.
         search: k-NN implementation.
         distance: of the search.
 
     Raises:
-        BackpackInvalid: no action has both labels.
+        BackpackInvalid: no action has all labels.
     """
-    is_known = (verb != IGNORE) & (noun != IGNORE)
+    ids = torch.stack(list(labels.values()))  # (outputs, M)
+    is_known = (ids != IGNORE).all(dim=0)
     if not is_known.any():
         raise BackpackInvalid("the backpack is empty: no labelled action was collected")
-    verb, noun = verb[is_known], noun[is_known]
-    width = int(noun.max()) + 1
-    pairs, member, count = torch.unique(
-        verb * width + noun, return_inverse=True, return_counts=True
+    rows, member, count = torch.unique(
+        ids[:, is_known], dim=1, return_inverse=True, return_counts=True
     )
     parts = len(perspectives) if scale == "divided" else 1
     prototypes, spread = {}, {}
     for task, views in perspectives.items():
-        total = torch.zeros(len(pairs), views.shape[1], dtype=torch.float64)
+        total = torch.zeros(len(count), views.shape[1], dtype=torch.float64)
         total.index_add_(0, member, views[is_known].detach().cpu().double())
         prototypes[task] = (total / (parts * count.unsqueeze(1))).float()
         found = spread_of(views[is_known], member, count)
@@ -145,5 +151,5 @@ def average_per_action(
             spread[task] = found
     if len(spread) < len(perspectives):
         spread = {}  # of all perspectives or of none
-    labels = (pairs // width, pairs % width, count)
-    return Backpack(prototypes, *labels, search, distance, spread)
+    named = {output: ids.clone() for output, ids in zip(labels, rows, strict=True)}
+    return Backpack(prototypes, named, count, search, distance, spread)

@@ -15,7 +15,7 @@ from model.nn.few_labels.voters import EXAMPLES, VOTERS
 from model.nn.knn import SearchName
 from model.nn.multitask import MultiTaskModel
 from model.nn.skill import Skill, Votes
-from model.tasks import FIXED_LABELS, TaskSpec
+from model.tasks import AR, FIXED_LABELS, TaskSpec
 from weights.bundle import Bundle, fingerprint
 from weights.bundle.manifest import MANIFEST_FILE
 from weights.errors import BundleError
@@ -185,7 +185,10 @@ def _backpack(
             found=f"prototypes made by {filled_by}",
         )
     try:
-        return Backpack.from_tensors(bundle.backpack, name, search=search, distance=config.distance)
+        outputs = facts.get("prototypes", AR.outputs)
+        return Backpack.from_tensors(
+            bundle.backpack, name, outputs=outputs, search=search, distance=config.distance
+        )
     except BackpackInvalid as error:
         raise BundleError(
             "backpack.safetensors", expected=f"prototypes for backbone {name!r}", found=str(error)

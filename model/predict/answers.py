@@ -59,16 +59,12 @@ def name_prototypes(
         matches: (row, similarity) pairs.
     """
 
-    def named(space: str, label: int) -> str:
-        return "unknown" if label < 0 else labels[space][label]
+    def named(row: int) -> dict[str, str]:
+        ids = {space: int(ids[row]) for space, ids in backpack.labels.items()}
+        return {s: "unknown" if label < 0 else labels[s][label] for s, label in ids.items()}
 
     return [
-        Neighbour(
-            verb=named("verb", int(backpack.verb_id[row])),
-            noun=named("noun", int(backpack.noun_id[row])),
-            similarity=similarity,
-            count=int(backpack.count[row]),
-        )
+        Neighbour.of(named(row), similarity=similarity, count=int(backpack.count[row]))
         for row, similarity in matches
     ]
 

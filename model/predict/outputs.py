@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from model.tasks import AR
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -56,12 +58,28 @@ class SkillAnswer:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A prototype retrieved from the backpack: its action, cosine similarity, training count."""
+    """A prototype retrieved from the backpack: its action, cosine similarity, training count.
 
-    verb: str
-    noun: str
+    Attributes:
+        verb: of the action; None where rows have other labels.
+        noun: of the action; None likewise.
+        similarity: in [-1, 1].
+        count: training segments of the row.
+        labels: output -> label, where rows have others than verb and noun.
+    """
+
+    verb: str | None
+    noun: str | None
     similarity: float
     count: int
+    labels: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, labels: dict[str, str], *, similarity: float, count: int) -> "Neighbour":
+        """Returns a row of these labels."""
+        if labels.keys() == set(AR.outputs):
+            return cls(labels["verb"], labels["noun"], similarity, count)
+        return cls(None, None, similarity, count, labels)
 
 
 @dataclass(frozen=True)

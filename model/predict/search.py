@@ -79,12 +79,17 @@ class BackpackSearch:
         """Returns the prototypes nearest to those of one action, the action itself first.
 
         Raises:
-            SearchInvalid: no prototype has this verb and noun, or there is no such backpack or
-                perspective.
+            SearchInvalid: no prototype has this verb and noun, its rows have other labels, or there
+                is no such backpack or perspective.
         """
         name, backpack = self._choose(query)
-        is_row = (backpack.verb_id == self._label("verb", verb)) & (
-            backpack.noun_id == self._label("noun", noun)
+        if backpack.labels.keys() != set(AR.outputs):
+            there = " and ".join(backpack.labels)
+            raise SearchInvalid(
+                "verb", f"the rows of this backpack are of {there}: search it with a clip"
+            )
+        is_row = (backpack.labels["verb"] == self._label("verb", verb)) & (
+            backpack.labels["noun"] == self._label("noun", noun)
         )
         if not is_row.any():
             raise SearchInvalid("noun", f"the backpack holds no prototype of {verb!r} {noun!r}")

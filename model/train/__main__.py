@@ -1,4 +1,4 @@
-"""Command `python -m model.train`: from a seed, or from data in Ego4D's layout, to a bundle.
+"""Command `python -m model.train`: from a seed, or from data, to a bundle.
 
 Stages: world, encoder, features, multi-task model, backpack, one skill per task, temperatures,
 bundle. Each is cached under --work, so a killed run resumes. With torchrun its processes train
@@ -8,6 +8,7 @@ together: torchrun --nproc-per-node N -m model.train ...
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,13 +16,15 @@ from typing import Literal
 import torch
 
 from extract.errors import ExtractError
-from model.config import ForecasterConfig
-from model.data.annotations import FEATURES, DataRoot
+from model.config import ForecasterConfig, Learning
+from model.data.tables.kinds import run_name
 from model.distributed import ALONE, World, joined, ranks_started
 from model.errors import ModelError, Stopped
-from model.tasks import AR, LTA
-from model.train.datasets.ego4d import prepare_ego4d
+from model.tasks import AR, LTA, TASKS
+from model.train.datasets.ego4d import ego4d_words, prepare_ego4d
+from model.train.datasets.prepared import Prepared
 from model.train.datasets.rendered import main as render
+from model.train.datasets.table import TableData, open_table, prepare_table
 from model.train.datasets.tabletop import TYPICAL_S, Tabletop
 from model.train.effects import check_settings
 from model.train.forecast.command import main as forecast
@@ -31,9 +34,16 @@ from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, SERVABLE, has_backpack, parts_of
 from model.train.new_skill.command import main as learn
 from model.train.new_skill.compare import main as compare
-from model.train.options import TrainingOptions, add_training_arguments, check_options, override
+from model.train.options import (
+    TrainingOptions,
+    add_table_arguments,
+    add_training_arguments,
+    check_options,
+    check_tasks,
+    override,
+)
 from model.train.pipeline import learn_bundle, plan, typical_seconds
-from model.train.presets import EGO4D, SMOKE, TABLETOP, Preset
+from model.train.presets import EGO4D, SMALL, SMOKE, TABLETOP, Preset, for_tasks, stretched
 from model.train.reproduce.command import main as reproduce
 from tabletop.errors import TabletopError
 from weights.bundle import save_bundle
@@ -70,6 +80,8 @@ class TrainOptions(TrainingOptions):
     @property
     def name(self) -> str:
         """Name of the bundle."""
+        if isinstance(self.data, str):
+            return run_name(self.data)
         return f"ego4d-{self.preset}" if self.data else self.preset_of_world.name
 
 
@@ -104,41 +116,34 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(options: TrainOptions, world: World, device: str) -> None:
+    table = open_table(options, seed=options.seed) if options.is_table else None
+    specs = TASKS if table is None else table.tasks.specs
+    if table is not None:
+        options.tasks = table.tasks.names
+        check_tasks(options, options.method, forecasts=bool(options.forecaster))
+        for note in table.notes if world.is_first else ():
+            print(f"{options.data}: {note}", file=sys.stderr)
     tasks, method = options.tasks, options.method
     parts = parts_of(method, tasks)
-    preset = options.preset_of_world
-    start = EGO4D[options.preset] if options.data else preset.learning
-    learning = override(start, options.settings)
-    check_settings(options.settings, learning, plan(parts, tasks))
+    learning = override(_settings_of(options, table), options.settings)
+    check_settings(options.settings, learning, plan(parts, tasks), specs)
     folder = options.work or Path("work") / options.name
     if options.forecaster is not None:
         learning = replace(learning, forecaster=ForecasterConfig() if options.forecaster else None)
     typical = typical_seconds(parts, tasks)
     if learning.forecaster is not None:
         typical[FORECASTER_STAGE] = FORECASTER_S
-    if options.data is None:
-        ledger = Ledger(folder, TYPICAL_S | typical, world)
-        prepared = Tabletop(
-            preset, folder, ledger, seed=options.seed, workers=options.workers
-        ).prepare()
-    else:
-        ledger = Ledger(folder, typical, world)
-        with world.rank_zero_first():  # it packs the features, the others map the pack
-            prepared = prepare_ego4d(
-                options,
-                packed_under=folder,
-                has_backpack=has_backpack(method, tasks),
-                progress=world.is_first,
-            )
+    prepared, ledger = _prepare(options, table, folder, typical, world, device)
     facts: dict[str, object] = {
-        "command": _command(options),
+        "command": _command(options, () if table is None else table.words),
         "protocol": options.protocol,
         "threads": options.workers,
     }
     if world.size > 1:
         facts["processes"] = world.size
+    learning = learning.with_input_size(prepared.input_size).with_windows(*prepared.windows)
     bundle = learn_bundle(
-        options.name, prepared, learning.with_input_size(prepared.input_size), method, ledger,
+        options.name, prepared, learning, method, ledger,
         tasks=tasks, seed=options.seed, device=device, training=facts,
     )  # fmt: skip
     if bundle is not None:
@@ -147,22 +152,58 @@ def _train(options: TrainOptions, world: World, device: str) -> None:
         print(f"{out}: {bundle.manifest.name} {bundle.sha256[:12]}")
 
 
-def _command(options: TrainOptions) -> str:
+def _settings_of(options: TrainOptions, table: TableData | None) -> Learning:
+    """The preset's settings, before `--set`."""
+    if options.data is None:
+        return options.preset_of_world.learning
+    learning = {**EGO4D, "small": SMALL}[options.preset]
+    if table is None:
+        return learning
+    if options.preset == "small":
+        learning = stretched(learning, len(table.table.rows_in("train")))
+    return for_tasks(learning, table.tasks.specs)
+
+
+def _prepare(
+    options: TrainOptions,
+    table: TableData | None,
+    folder: Path,
+    typical: dict[str, float],
+    world: World,
+    device: str,
+) -> tuple[Prepared, Ledger]:
+    if table is not None:
+        ledger = Ledger(folder, typical, world)
+        return prepare_table(table, options, folder, ledger, device=device), ledger
+    if options.data is None:
+        ledger = Ledger(folder, TYPICAL_S | typical, world)
+        seed, preset = options.seed, options.preset_of_world
+        generated = Tabletop(preset, folder, ledger, seed=seed, workers=options.workers)
+        return generated.prepare(), ledger
+    ledger = Ledger(folder, typical, world)
+    with world.rank_zero_first():  # it packs the features, the others map the pack
+        prepared = prepare_ego4d(
+            options,
+            packed_under=folder,
+            has_backpack=has_backpack(options.method, options.tasks),
+            progress=world.is_first,
+        )
+    return prepared, ledger
+
+
+def _command(options: TrainOptions, table: Sequence[str]) -> str:
     """The command that reproduces these weights, without the places of files."""
     words = ["python -m model.train"]
     if options.smoke:
         words.append("--smoke")
-    if options.data is not None:
-        version = DataRoot.find(options.data, options.version).version
-        features = Path(options.features or FEATURES).name
-        words += [f"--data ROOT --version {version}", f"--features {features}"]
-        words += [f"--preset {options.preset}", f"--lta-windows {options.lta_windows}"]
-        words += ["--missing skip"] if options.missing == "skip" else []
+    words += table
+    if isinstance(options.data, Path):
+        words += ego4d_words(options)
     if options.method not in PROTOCOLS.values():
         words.append(f"--method {options.method}")
     elif options.protocol != "shared":
         words.append(f"--protocol {options.protocol}")
-    if options.tasks != ALL_TASKS:
+    if options.tasks != ALL_TASKS and not options.is_table:
         words.append(f"--tasks {' '.join(options.tasks)}")
     words += [f"--set {setting}" for setting in options.settings]
     if options.forecaster is not None:
@@ -187,7 +228,8 @@ def _parse(argv: list[str]) -> TrainOptions:
     check_options(parser, options, [options.method], unused=unused)
     if options.data and options.smoke:
         parser.error("--smoke: makes a world of its own, and --data names another")
-    if options.forecaster and not {AR.name, LTA.name} <= set(options.tasks):
+    looks_back = {AR.name, LTA.name} <= set(options.tasks) or options.is_table
+    if options.forecaster and not looks_back:
         parser.error("--forecaster: looks back on AR and answers LTA, and --tasks lacks one")
     if options.protocol and options.method != "egopack":
         parser.error(f"--protocol: of --method egopack alone, got --method {options.method}")
@@ -201,8 +243,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model.train",
         description="Regenerates the tabletop bundle from a seed: world, encoder, features, "
-        "multi-task model, backpack, four skills, temperatures. With --data it trains on a data "
-        "set in Ego4D's layout and its released features instead. Rerun it after an interruption: "
+        "multi-task model, backpack, four skills, temperatures. With --data it trains on other "
+        "data: in Ego4D's layout with released features, or a data set by name with its videos, "
+        "such as table:labels.csv. Rerun it after an interruption: "
         "finished stages are cached, unfinished ones resume from their last epoch or, after "
         "SIGTERM or Ctrl-C, from their last step. "
         "'torchrun --nproc-per-node N -m model.train ...': N processes train together. "
@@ -250,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
         "use it for LTA if it wins on val (default: yes for tabletop, no with --data)",
     )
     add_training_arguments(parser)
+    add_table_arguments(parser)
     return parser
 
 

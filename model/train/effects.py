@@ -1,6 +1,6 @@
 """Effect check of settings: `--set` of a field that no planned training uses is an error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from model.config import FitConfig, Learning, ModelConfig
@@ -69,6 +69,10 @@ _NODES = Rule(lambda t: t.reads(Readout.NODES), "PNR among the tasks")
 
 RULES: dict[str, Rule] = {
     "input_size": Rule(lambda t: False, "features of that width: it is read off the features"),
+    **dict.fromkeys(
+        ("window_frames", "stride_frames"),
+        Rule(lambda t: False, "features of such windows: they are read off the features"),
+    ),
     "hidden_size": _ALWAYS,
     "vectors_per_node": _ALWAYS,
     "num_layers": Rule(lambda t: t.kind in MULTITASK and t.kind != "mlp", "more than the MLP"),
@@ -140,13 +144,19 @@ RULES: dict[str, Rule] = {
 """Every field of the configs, those of `FitConfig` behind `FIT`, and when it matters."""
 
 
-def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[Training]) -> None:
+def check_settings(
+    settings: Sequence[str],
+    learning: Learning,
+    parts: Sequence[Training],
+    specs: Mapping[str, TaskSpec] = TASKS,
+) -> None:
     """Raises, before any work, where a setting has no effect on any planned training.
 
     Args:
         settings: "field=value", as given to `override`.
         learning: with the settings.
         parts: all planned trainings; see `model.train.pipeline.plan`.
+        specs: of their tasks.
 
     Raises:
         SettingInvalid: a setting has no effect, or a model cannot be built with them.
@@ -154,7 +164,7 @@ def check_settings(settings: Sequence[str], learning: Learning, parts: Sequence[
     trainings = [
         ConfiguredTraining(
             part.kind,
-            tuple(TASKS[task] for task in part.tasks),
+            tuple(specs[task] for task in part.tasks),
             model_of(part, learning),
             fit_of(part, learning),
         )

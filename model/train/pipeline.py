@@ -107,7 +107,10 @@ def learn_bundle(
     """
     train = prepared.samples["train"]
     world = ledger.world
-    trainer = Trainer(train, prepared.num_labels, learning, seed, device, tasks=tasks, world=world)
+    trainer = Trainer(
+        train, prepared.num_labels, learning, seed, device,
+        tasks=tasks, actions=prepared.actions, world=world,
+    )  # fmt: skip
     pipeline = TrainingPipeline(trainer, ledger, prepared.key)
     parts = parts_of(method, tasks)
     models = cast(dict[str, SkillOnBackbone], pipeline.models(parts))

@@ -1,12 +1,13 @@
 """Presets: the hyper-parameters of tabletop, of a smoke test, and of Ego4D (paper and authors)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from extract.contract import TABLETOP as TABLETOP_CONTRACT
 from extract.contract import FeatureContract
 from extract.encoders.swin.trunk import TABLETOP_SWIN, SwinConfig
 from model.config import FORECASTING, FitConfig, ForecasterConfig, Learning, ModelConfig
-from model.tasks import LTA, OSCC, TASKS
+from model.tasks import AR, LTA, OSCC, TASKS, TaskSpec
 from model.train.encoder.pretrain import PretrainConfig
 from tabletop.files.footage import FootageConfig
 from tabletop.story.script import SMOKE as SMOKE_WORLD
@@ -199,5 +200,35 @@ AUTHORS = Learning(
 )
 """Ego4D as the authors' published code has it, in every point where that differs."""
 
+SMALL = replace(TABLETOP.learning, forecaster=None)
+"""What tabletop is trained with, for data sets of some thousand segments."""
+
+
 EGO4D = {"paper": PAPER, "authors": AUTHORS}
 """Named settings for data in Ego4D's layout."""
+
+
+LEAST_STEPS = 1250
+"""Of a training: tabletop's, whose 30 epochs are of 1 353 segments."""
+
+
+def stretched(learning: Learning, rows: int) -> Learning:
+    """Returns the same with more epochs where so few rows would end after too few steps."""
+
+    def stretch(fit: FitConfig) -> FitConfig:
+        steps = -(-rows // fit.batch_size)
+        return replace(fit, epochs=max(fit.epochs, -(-LEAST_STEPS // steps)))
+
+    return learning.refit(stretch)
+
+
+def for_tasks(learning: Learning, specs: Mapping[str, TaskSpec]) -> Learning:
+    """Returns the settings for other tasks: those of LTA for forecasts, of AR for the others."""
+    like = {
+        task: LTA.name if spec.readout is LTA.readout else AR.name for task, spec in specs.items()
+    }
+    return replace(
+        learning,
+        skills={task: learning.skills[known] for task, known in like.items()},
+        translation={task: learning.translation[known] for task, known in like.items()},
+    )

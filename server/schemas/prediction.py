@@ -109,12 +109,15 @@ class SkillAnswer(Body):
 class Neighbour(Body):
     """A prototype retrieved from the backpack."""
 
-    verb: str
-    noun: str
+    verb: str | None = None
+    """Absent, like `noun`, where the rows of the backpack have other labels."""
+    noun: str | None = None
     similarity: float
     """Cosine similarity, in [-1, 1]."""
     count: int
     """Training segments averaged in the prototype."""
+    labels: dict[str, str] | None = None
+    """Label space -> label, of a backpack whose rows have others than verb and noun."""
 
 
 class Example(Body):

@@ -44,6 +44,19 @@ def test_contained_windows_are_all_those_inside_and_no_others(spec, start, lengt
         assert len(rows_of(start, end, rows, spec=spec)) == 1
 
 
+def test_longer_windows_are_those_of_the_config_and_short_segments_take_the_middle_one():
+    config = ModelConfig(window_frames=128, stride_frames=64)
+    rows = torch.tensor([20])
+    inside = segment_rows(AR, torch.tensor([[100, 400]]), rows, config=config)
+    assert [int(x) for x in inside] == [2, 3]  # those that begin at 128, 192 and 256
+    for start, end in ((1, 61), (130, 190), (300, 330), (600, 700)):
+        first, count = segment_rows(AR, torch.tensor([[start, end]]), rows, config=config)
+        away = [abs(64 * k + 64 - (start + end) / 2) for k in range(20)]
+        assert (away[int(first)], int(count)) == (min(away), 1)
+        before, _ = segment_rows(LTA, torch.tensor([[start, end]]), rows, config=config)
+        assert 64 * int(before) + 128 <= max(end, 128)
+
+
 @given(spec=SPECS, start=STARTS, length=LENGTHS, rows=ROWS)
 def test_overlapping_windows_are_the_rows_the_authors_slice(spec, start, length, rows):
     end = start + length

@@ -64,8 +64,7 @@ def make_backpack(tasks, *, rows: int = 7, width: int = 8, seed: int = 1, search
     generator = torch.Generator().manual_seed(seed)
     return Backpack(
         {task: torch.randn(rows, width, generator=generator) for task in tasks},
-        verb_id=torch.arange(rows) % NUM_LABELS["verb"],
-        noun_id=torch.arange(rows) % NUM_LABELS["noun"],
+        {name: torch.arange(rows) % NUM_LABELS[name] for name in ("verb", "noun")},
         count=torch.arange(1, rows + 1),
         search=search,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from extract.features.ids import as_id
 from model.data.tables.overlaps import Overlaps
 from model.data.tables.readers.captaincook4d import read_captaincook4d
 from model.data.tables.readers.cvat import read_cvat
@@ -65,3 +66,16 @@ def load_table(
     if unused := sorted(given.keys() - inspect.signature(read).parameters.keys()):
         raise AnnotationInvalid(f"{kind} data has no use for --{', --'.join(unused)}: leave it out")
     return read(Path(root).expanduser(), **given)
+
+
+def source_name(spec: str) -> str:
+    """Returns `KIND:ROOT` without the place of the root."""
+    kind, _, root = spec.partition(":")
+    return f"{kind}:{Path(root).name}"
+
+
+def run_name(spec: str) -> str:
+    """Returns a name for the run and the bundle, such as "table-labels"."""
+    kind, _, root = spec.partition(":")
+    stem = as_id(Path(root).expanduser().resolve().stem).partition("=")[0].lower()
+    return stem if stem.startswith(kind) else f"{kind}-{stem}"

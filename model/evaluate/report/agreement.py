@@ -60,15 +60,13 @@ def retrieved_rows(
     top: int = 10,
 ) -> list[Row]:
     """Returns the prototypes that each class retrieves most, with their share of its retrievals."""
-    verbs, nouns = label_spaces["verb"], label_spaces["noun"]
     lines: list[Row] = []
     for name, line in zip(classes, counts, strict=True):
         lines += [
             {
                 "class": name,
                 "perspective": perspective,
-                "verb": verbs[int(backpack.verb_id[p])],
-                "noun": nouns[int(backpack.noun_id[p])],
+                **{s: label_spaces[s][int(ids[p])] for s, ids in backpack.labels.items()},
                 "count": int(line[p]),
                 "share": float(line[p] / line.sum()),
             }

@@ -196,7 +196,7 @@ def closest_exhibits(
         if not given.rows:
             continue
         backpack, known = backpacks[task], given.labels[output][:, 0] != IGNORE
-        truth, sizes = given.labels[output][known, 0], (len(labels[output]), len(backpack.verb_id))
+        truth, sizes = given.labels[output][known, 0], (len(labels[output]), len(backpack.count))
         counts = {
             view: perspectives.retrieved(rows[known], truth, *sizes)
             for view, rows in given.rows.items()
@@ -204,7 +204,7 @@ def closest_exhibits(
         table: list[Row] = []
         for view, found in counts.items():
             table += perspectives.retrieved_rows(found, view, labels[output], backpack, labels)
-        space = "noun" if output == "noun" else "verb"
+        space = output if output in backpack.labels else next(iter(backpack.labels))
         yield ReportItem(
             f"closest-{task}.{output}",
             "Perspectives",
@@ -229,7 +229,7 @@ def _closest_figure(
     Only the figure is cut: the table has the prototypes of every class.
     """
     names = labels[space]
-    group = backpack.noun_id if space == "noun" else backpack.verb_id
+    group = backpack.labels[space]
     by_group = {v: perspectives.grouped(c, group, len(names)) for v, c in counts.items()}
     support = truth.bincount(minlength=len(labels[output])).numpy()
     contrast = len(labels[output]) == 2

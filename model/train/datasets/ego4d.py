@@ -39,7 +39,7 @@ def prepare_ego4d(
             has one; the message gives the command that fetches it.
         FeatureFileInvalid: a feature file is malformed, or does not cover its whole video.
     """
-    assert options.data is not None
+    assert isinstance(options.data, Path)
     root, tasks, enumeration = options.data, options.tasks, options.lta_windows
     features = options.features or FEATURES
     data = DataRoot.find(root, options.version)
@@ -80,6 +80,16 @@ def prepare_ego4d(
         data=f"Ego4D {data.version} annotations with {Path(features).name} features",
         facts=facts,
     )
+
+
+def ego4d_words(options: TrainingOptions) -> list[str]:
+    """Returns the flags of a command that read the same data, without the places of files."""
+    assert isinstance(options.data, Path)
+    version = DataRoot.find(options.data, options.version).version
+    features = Path(options.features or FEATURES).name
+    words = [f"--data ROOT --version {version}", f"--features {features}"]
+    words += [f"--preset {options.preset}", f"--lta-windows {options.lta_windows}"]
+    return words + (["--missing skip"] if options.missing == "skip" else [])
 
 
 def _load(

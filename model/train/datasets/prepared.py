@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from model.config import ModelConfig
 from model.data.samples import Samples
 from model.tasks import FIXED_LABELS
 
@@ -18,12 +19,13 @@ class Prepared:
 
     Attributes:
         samples: split -> task -> samples; labelled splits only.
-        labels: "verb" and "noun" -> names.
+        labels: label space -> names by id, the fixed ones aside.
         encoder: the manifest's entry on the encoder.
         encoder_tensors: its weights; empty when features came from files.
         key: hash of all of it.
         data: description of the data set for the model card.
         facts: further entries of the manifest's `training`, such as the licence.
+        actions: what the backpack is filled from; None takes AR's training samples.
     """
 
     samples: dict[str, dict[str, Samples]]
@@ -33,12 +35,23 @@ class Prepared:
     key: str
     data: str
     facts: dict[str, object]
+    actions: Samples | None = None
 
     @property
     def input_size(self) -> int:
         """D_in of the features."""
         anything = next(iter(self.samples["train"].values()))
         return anything.tracks.features.shape[1]
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Frames in a window of the features, and between the starts of two."""
+        stated = self.encoder.get("contract", {})
+        usual = ModelConfig()
+        return (
+            stated.get("window_frames", usual.window_frames),
+            stated.get("stride_frames", usual.stride_frames),
+        )
 
     @property
     def num_labels(self) -> dict[str, int]:

@@ -17,7 +17,7 @@ from model.nn.multitask import MultiTaskModel
 from model.nn.pooling import select_nodes
 from model.nn.skill import Skill, Votes
 from model.nn.skill_set import AnySkill, Backbone
-from model.tasks import AR, TaskSpec
+from model.tasks import TaskSpec
 from model.train.fit import FitJob, backward_of, fit, precision, reshuffled, shuffled
 from model.train.methods.losses import task_loss
 from model.train.methods.pcgrad import pcgrad_backward
@@ -95,27 +95,32 @@ def _side_by_side(
 
 @torch.inference_mode()
 def fill_backpack(model: MultiTaskModel, actions: Samples, *, device: str = "cpu") -> Backpack:
-    """Returns the prototypes of every known task from AR's training samples (Sec. 3.3).
+    """Returns the prototypes of every known task from labelled actions of training (Sec. 3.3).
 
     All samples count, with the vectors of evaluation, so the result is deterministic.
+
+    Args:
+        model: trained.
+        actions: AR's samples, or ones in the same graphs with other labels.
+        device: of the passes.
     """
     model.eval().to(device)
     views: dict[str, list[Tensor]] = {task: [] for task in model.heads}
-    verbs, nouns = [], []
+    spec = actions.spec
+    labels: dict[str, list[Tensor]] = {output: [] for output in spec.outputs}
     for which in torch.arange(len(actions)).split(EVALUATION_BATCH):
         batch = actions.draw(which, model.config)
-        union = model.features({AR.name: batch.inputs.to(device)}, specs={AR.name: AR})
-        centre = select_nodes(AR, union[AR.name])[:, 0]
+        union = model.features({spec.name: batch.inputs.to(device)}, specs={spec.name: spec})
+        centre = select_nodes(spec, union[spec.name])[:, 0]
         for task, view in model.perspectives(centre).items():
             views[task].append(view.cpu())
-        verbs.append(batch.labels["verb"][:, 0])
-        nouns.append(batch.labels["noun"][:, 0])
+        for output, values in batch.labels.items():
+            labels[output].append(values[:, 0])
     model.cpu()
     joined = {task: torch.cat(parts) for task, parts in views.items()}
     return average_per_action(
         joined,
-        torch.cat(verbs),
-        torch.cat(nouns),
+        {output: torch.cat(parts) for output, parts in labels.items()},
         scale=model.config.prototypes,
         distance=model.config.distance,
     )

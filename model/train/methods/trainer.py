@@ -17,7 +17,7 @@ from model.nn.backpack import Backpack
 from model.nn.multitask import MultiTaskModel
 from model.nn.skill import Skill
 from model.nn.skill_set import Backbone, skill_from_multitask
-from model.tasks import TASKS
+from model.tasks import AR, TASKS
 from model.train.fit import FitJob
 from model.train.methods.stages import (
     SkillOnBackbone,
@@ -151,7 +151,9 @@ class Trainer:
         seed: for all random generators.
         device: "cpu", "cuda" or "cuda:N".
         progress: shows progress bars.
-        tasks: all tasks; the backpack is filled from AR's samples even without AR among them.
+        tasks: all tasks.
+        actions: what the backpack is filled from; None takes AR's samples, even without AR among
+            the tasks.
         world: the ranks that train together.
     """
 
@@ -162,6 +164,7 @@ class Trainer:
     device: str = "cpu"
     progress: bool = True
     tasks: tuple[str, ...] = ALL_TASKS
+    actions: Samples | None = None
     world: World = ALONE
 
     def needs(self, part: Training) -> list[Training]:
@@ -197,9 +200,9 @@ class Trainer:
             return dict(model.state_dict())
         if part.kind == "backpack":
             model = self._multitask(self.needs(part)[0], made)
-            actions = self.samples["ar"]
-            return fill_backpack(model, actions, device=self.device).to_tensors("backpack")
-        spec, own = TASKS[part.tasks[0]], self.samples[part.tasks[0]]
+            return fill_backpack(model, self._actions, device=self.device).to_tensors("backpack")
+        own = self.samples[part.tasks[0]]
+        spec = own.spec
         learner: nn.Module
         if part.kind in TRANSLATIONS:
             sources = self._sources(part, made)
@@ -233,7 +236,7 @@ class Trainer:
         if part.kind in TRANSLATIONS:
             models = self._sources(part, made)
             width = self.learning.model.hidden_size
-            translator = Translator(width, TASKS[task], list(models), self.num_labels)
+            translator = Translator(width, self.samples[task].spec, list(models), self.num_labels)
             translated = TranslatedTask(translator, models)
             translated.load_state_dict(made[part])
             return {task: translated.eval().requires_grad_(False)}
@@ -246,7 +249,7 @@ class Trainer:
     def _skill(self, part: Training, backbone: Backbone, tensors: Tensors) -> SkillOnBackbone:
         task = part.tasks[0]
         known = [t for t in backbone.model.specs if t != task] if backbone.backpack else []
-        skill = Skill(self.config(part), TASKS[task], known, self.num_labels)
+        skill = Skill(self.config(part), self.samples[task].spec, known, self.num_labels)
         tuned = tuned_parts(backbone.model, self.fit_config(part))
         if tuned:
             tuned_from = fingerprint(dict(backbone.model.state_dict()))
@@ -256,7 +259,7 @@ class Trainer:
         return learner.eval().requires_grad_(False)
 
     def _multitask(self, part: Training, made: Mapping[Training, Tensors]) -> MultiTaskModel:
-        specs = [TASKS[task] for task in part.tasks]
+        specs = [self.samples[task].spec for task in part.tasks]
         model = MultiTaskModel(self.config(part), specs, self.num_labels)
         model.load_state_dict(made[part])
         return model.eval().requires_grad_(False)
@@ -269,8 +272,15 @@ class Trainer:
         if not backpack:
             return Backbone(model)
         distance = model.config.distance
-        tensors = made[backpack[0]]
-        return Backbone(model, Backpack.from_tensors(tensors, "backpack", distance=distance))
+        outputs = self._actions.spec.outputs
+        filled = Backpack.from_tensors(
+            made[backpack[0]], "backpack", outputs=outputs, distance=distance
+        )
+        return Backbone(model, filled)
+
+    @property
+    def _actions(self) -> Samples:
+        return self.samples[AR.name] if self.actions is None else self.actions
 
     def _sources(
         self, part: Training, made: Mapping[Training, Tensors]

@@ -5,27 +5,23 @@ temperature and metrics -> a new bundle. The bundle it starts from is not change
 """
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from extract.dataset.video_lists import Video
 from extract.encoders.encoder import VideoEncoder
 from extract.encoders.load import load_named_encoder
 from extract.errors import ExtractError
-from extract.features.ids import as_id
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
-from extract.features.track_check import Annotated, FeatureCheck
 from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
 from model.data.samples import Samples, Tracks
+from model.data.tables.features import own_tracks
 from model.data.tables.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
 from model.data.task_file import TaskFile, read_task
-from model.data.tracks import needed_by, read_files
-from model.data.video_files import find_videos, lengths_beside
+from model.data.video_files import find_videos
 from model.errors import AnnotationInvalid, ModelError
 from model.predict.predictor import Predictor
 from model.train.ledger import stage_key
@@ -172,28 +168,13 @@ def _read_tracks(
 ) -> list[FeatureTrack]:
     """The tracks of all videos; without a folder of videos all must be in the store."""
     videos = sorted({row.video for row in rows})
-    fps = encoder.contract.fps
-    ends = {v: max(round(r.end_s * fps) for r in rows if r.video == v) for v in videos}
-    check = FeatureCheck(
-        needed=needed_by(encoder),
-        lengths=lengths_beside(store.root, folder),
-        annotated={as_id(video): Annotated(0, end, "") for video, end in ends.items()},
-    )
-
-    def locate(missing: Sequence[str]) -> dict[str, Video]:
-        if folder is None:
-            raise AnnotationInvalid(
-                f"{len(missing)} of {len(videos)} videos have no features of this bundle's encoder "
-                f"in {store.root}, {missing[0]} first: name the folder of the videos with --videos"
-            )
-        return find_videos(folder, missing)
-
+    ends = {v: max(r.end_s for r in rows if r.video == v) for v in videos}
     with tqdm(total=len(videos), desc="features", unit="video") as bar:
 
         def show(*_: int) -> None:
             bar.update()
 
-        return read_files(videos, store, encoder, locate=locate, check=check, progress=show)
+        return own_tracks(encoder, ends, store, folder, find_videos, progress=show)
 
 
 def _checkpoint(work: Path, data: SkillData, options: LearnOptions) -> Path:

@@ -24,7 +24,7 @@ from model.train.effects import check_settings
 from model.train.methods.trainer import LABELS, Training, has_backpack, parts_of
 from model.train.options import TrainingOptions, add_training_arguments, check_options, override
 from model.train.pipeline import plan, typical_seconds
-from model.train.presets import EGO4D, TABLETOP, brief
+from model.train.presets import EGO4D, SMALL, TABLETOP, brief
 from model.train.reproduce.differences import difference_table, find_differences, summarise
 from model.train.reproduce.jobs import Job, Prepare, Score, plan_jobs, run_jobs
 from model.train.reproduce.report import build_sweeps, build_tables, write_reproduction
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
         check_settings(options.settings, learning, plan(parts, options.tasks))
         prepare = _prepare(options)
         prepared = prepare()
-        learning = learning.with_input_size(prepared.input_size)
+        learning = learning.with_input_size(prepared.input_size).with_windows(*prepared.windows)
         scores = _run(options, parts, prepare, learning)
         _report(options, prepared, learning, scores)
     except (ExtractError, ModelError, TabletopError, WeightsError) as error:
@@ -162,7 +162,7 @@ def _order(jobs: Sequence[Job], score: Score) -> int:
 
 
 def _learning(options: ReproduceOptions) -> Learning:
-    start = TABLETOP.learning if options.is_world else EGO4D[options.preset]
+    start = TABLETOP.learning if options.is_world else {**EGO4D, "small": SMALL}[options.preset]
     return override(brief(start) if options.brief else start, options.settings)
 
 
@@ -231,6 +231,11 @@ def _parse(argv: list[str]) -> ReproduceOptions:
         "--device", default="cpu", help="cpu, cuda or cuda:N (default: %(default)s)"
     )
     options = parser.parse_args(argv, ReproduceOptions())
+    if options.is_table:
+        parser.error(
+            f"--data {options.data}: the paper's tables are of its four tasks, so reproduce takes "
+            "data in Ego4D's layout"
+        )
     if options.is_world:
         unused = ("version", "missing", "preset", "lta-windows")
         check_options(parser, options, options.methods, unused=unused)

@@ -58,8 +58,8 @@ export function why({ neighbours, votes, examples = {} }) {
         element("div", { class: "cards" }, Object.entries(perspectives).map(([task, nearest]) =>
           element("div", { class: "card" },
             element("h4", {}, `${nameOf(task)} perspective`),
-            nearest.map(({ verb, noun, similarity, count }) =>
-              bar(`${verb} ${noun} ×${count}`, similarity, similarity.toFixed(2)))))))),
+            nearest.map(({ verb, noun, labels = { verb, noun }, similarity, count }) =>
+              bar(`${Object.values(labels).join(" ")} ×${count}`, similarity, similarity.toFixed(2)))))))),
     Object.entries(examples).map(([skill, nearest]) =>
       element("details", {},
         element("summary", {}, `your examples for ${nameOf(skill)}`),

@@ -4,7 +4,7 @@ from extract.dataset.video_lists import Video
 from extract.features.ids import id_of
 from model.data.video_files import find_table_videos, find_videos
 from model.errors import AnnotationInvalid
-from tests.model.data.tables.tables import table_of
+from tests.model.support.tables import table_of
 
 
 @pytest.mark.parametrize("name", ["Küche 1.mp4", "Küche 1.MOV", "Ku\u0308che 1.mkv"])

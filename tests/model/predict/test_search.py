@@ -26,7 +26,7 @@ def ask(predictor, track=None, **values):
 
 def action_of(predictor, backpack, row):
     spaces = predictor.manifest.label_spaces
-    return spaces["verb"][backpack.verb_id[row]], spaces["noun"][backpack.noun_id[row]]
+    return tuple(spaces[name][backpack.labels[name][row]] for name in ("verb", "noun"))
 
 
 def test_a_clips_neighbours_are_those_of_a_loop_over_all_prototypes(predictor, backpack):

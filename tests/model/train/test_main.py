@@ -4,6 +4,8 @@ import pytest
 
 from model.train.__main__ import main
 
+BY_NAME = ("--data", "table:labels.csv")
+
 
 @pytest.fixture
 def world(tmp_path):
@@ -23,6 +25,14 @@ def world(tmp_path):
         (["--method", "mtl", "--protocol", "paper"], "--protocol: of --method egopack alone"),
         (["--method", "egopack-shared", "--protocol", "paper"], "--protocol: of --method egopack"),
         (["--forecaster", "--tasks", "ar", "pnr"], "--forecaster: looks back on AR"),
+        (["--tasks", "ar", "dance"], "--tasks: expected of ar, lta, oscc, pnr, got dance"),
+        (["--videos", "DIR", "--rare", "drop"], "--videos, --rare: for --data by name alone"),
+        (["--data", "tabel:x.csv"], "KIND:ROOT has one of the kinds table, epic-kitchens"),
+        ([*BY_NAME], "--data by name needs features"),
+        ([*BY_NAME, "--videos", "DIR"], "an encoder makes their features; name one"),
+        ([*BY_NAME, "--features", "DIR", "--version", "v1"], "--version: for data in Ego4D's"),
+        ([*BY_NAME, "--features", "DIR", "--rare-below", "0"], "--rare-below: expected 1 or more"),
+        ([*BY_NAME, "--features", "DIR", "--smoke"], "--smoke: makes a world of its own"),
     ],
 )
 def test_train_refuses_what_it_would_ignore(options, said, capsys, tmp_path):
@@ -52,3 +62,9 @@ def test_settings_are_looked_at_before_any_work(options, said, tmp_path, world, 
     assert main([*reproduce, *methods, *options]) == 2
     assert said in capsys.readouterr().err
     assert not work.exists()
+
+
+def test_the_papers_tables_are_not_of_a_table(capsys):
+    with pytest.raises(SystemExit):
+        main(["reproduce", *BY_NAME])
+    assert "the paper's tables are of its four tasks" in capsys.readouterr().err

@@ -5,12 +5,20 @@ import pytest
 import torch
 
 from model.evaluate.scoring import per_sample
-from model.tasks import TASKS
+from model.tasks import AR, LTA, TASKS
 from model.train import fit
 from model.train.effects import check_settings
 from model.train.methods.trainer import LABELS, parts_of
 from model.train.pipeline import plan
-from model.train.presets import EGO4D, TABLETOP
+from model.train.presets import (
+    EGO4D,
+    LEAST_STEPS,
+    PAPER,
+    SMALL,
+    TABLETOP,
+    for_tasks,
+    stretched,
+)
 from tests.model.support.samples import make_samples as samples_of_task
 from tests.support.authors_code import authors_error_s
 from weights.authors.convert import CHOICES
@@ -56,3 +64,18 @@ def test_their_preset_is_the_configuration_their_checkpoints_get():
 @pytest.mark.parametrize("method", LABELS)
 def test_presets_pass(learning, method):
     check_settings([], learning, plan(parts_of(method)))
+
+
+def test_few_rows_are_gone_through_more_often_and_many_as_they_were():
+    few = stretched(SMALL, 535)
+    for changed in (few.multitask, *few.skills.values()):
+        steps = -(-535 // changed.batch_size)
+        assert (changed.epochs - 1) * steps < LEAST_STEPS <= changed.epochs * steps
+    assert stretched(SMALL, 50_000) == SMALL
+
+
+def test_other_tasks_learn_like_ar_and_forecasts_like_lta():
+    specs = {"hand": replace(AR, name="hand"), "next-hand": replace(LTA, name="next-hand")}
+    found = for_tasks(PAPER, specs)
+    assert found.skills == {"hand": PAPER.skills["ar"], "next-hand": PAPER.skills["lta"]}
+    assert set(found.translation) == set(specs)

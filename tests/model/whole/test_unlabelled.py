@@ -80,18 +80,21 @@ def test_prototypes_are_of_actions_with_both_labels():
     views = {"ar": torch.randn(NUM, 8, generator=g), "pnr": torch.randn(NUM, 8, generator=g)}
     verb, noun = (torch.randint(3, (NUM,), generator=g) for _ in range(2))
     kept = KEPT["verb"] & KEPT["noun"]
+    whole = {"verb": verb, "noun": noun}
     some = average_per_action(
-        views, torch.where(KEPT["verb"], verb, IGNORE), torch.where(KEPT["noun"], noun, IGNORE)
+        views, {name: torch.where(KEPT[name], ids, IGNORE) for name, ids in whole.items()}
     )
-    alone = average_per_action({t: v[kept] for t, v in views.items()}, verb[kept], noun[kept])
+    alone = average_per_action(
+        {t: v[kept] for t, v in views.items()}, {name: ids[kept] for name, ids in whole.items()}
+    )
     pairs = set(zip(verb[kept].tolist(), noun[kept].tolist(), strict=True))
-    assert set(zip(some.verb_id.tolist(), some.noun_id.tolist(), strict=True)) == pairs
+    assert set(zip(*(ids.tolist() for ids in some.labels.values()), strict=True)) == pairs
     assert some.count.sum() == kept.sum()
-    for field in ("verb_id", "noun_id", "count"):
-        assert torch.equal(getattr(some, field), getattr(alone, field))
+    assert torch.equal(some.count, alone.count)
+    assert all(torch.equal(some.labels[name], alone.labels[name]) for name in whole)
     assert all(torch.equal(some.prototypes[t], alone.prototypes[t]) for t in views)
     with pytest.raises(BackpackInvalid, match="no labelled action"):
-        average_per_action(views, torch.full((NUM,), IGNORE), noun)
+        average_per_action(views, {"verb": torch.full((NUM,), IGNORE), "noun": noun})
 
 
 @settings(max_examples=60, deadline=None)

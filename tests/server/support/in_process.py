@@ -2,13 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from server.api.app import create_app
 from server.engine.engine import Engine
+from server.settings.settings import Settings
 from tests.support.waiting import PATIENCE_S, wait_for
 
 
@@ -64,3 +67,15 @@ def wait_for_ready(engine: Engine, http: httpx.Client) -> None:
         return http.get("/readyz").status_code == 200
 
     wait_for(is_ready, pause_s=0.005)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of an app that serves with the settings, once it is ready."""
+    engine = Engine.from_settings(settings)
+    transport = AppTransport(create_app(settings, engine))
+    transport.start()
+    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as client:
+        wait_for_ready(engine, client)
+        yield client
+    transport.stop()

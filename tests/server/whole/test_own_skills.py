@@ -1,22 +1,18 @@
 """A bundle with tasks of one's own behind a real server: nothing here is written for them."""
 
-import httpx
 import pytest
 
 from clients.output.text import describe
 from clients.results.predictions import PredictionResult
 from model.predict.predictor import Predictor
 from model.train.__main__ import main as train
-from server.api.app import create_app
-from server.engine.engine import Engine
 from server.schemas import prediction as schemas
 from tests.extract.support.clips import noisy_frames, write_clip
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import make_settings
-from tests.server.support.in_process import AppTransport, wait_for_ready
+from tests.server.support.in_process import serving
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import KINDS, write_features, write_labels, write_task
-from tests.support.waiting import PATIENCE_S
 from weights.bundle import save_bundle
 
 FOUR = {"ar", "lta", "oscc", "pnr"}
@@ -41,13 +37,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def http(folder):
     settings = make_settings(bundle=folder / "bundle", spool_dir=folder / "spool")
-    engine = Engine.from_settings(settings)
-    transport = AppTransport(create_app(settings, engine))
-    transport.start()
-    with httpx.Client(base_url="http://test", transport=transport, timeout=PATIENCE_S) as client:
-        wait_for_ready(engine, client)
+    with serving(settings) as client:
         yield client
-    transport.stop()
 
 
 @pytest.fixture(scope="module")

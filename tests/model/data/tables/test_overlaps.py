@@ -7,7 +7,7 @@ import pytest
 from model.data.tables.overlaps import check_overlaps, check_repeated
 from model.errors import AnnotationInvalid
 from model.nodes import TOLERANCE_S
-from tests.model.data.tables.tables import table_of
+from tests.model.support.tables import table_of
 
 
 def contradict(one, other):

@@ -4,7 +4,7 @@ import pytest
 
 from model.data.tables.rare import OTHER, rare_labels, treat_rare
 from model.errors import AnnotationInvalid
-from tests.model.data.tables.tables import table_of
+from tests.model.support.tables import table_of
 
 ROWS = [
     ("a", 1, 2, "cut", "pan"),

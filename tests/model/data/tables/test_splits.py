@@ -6,7 +6,7 @@ import pytest
 
 from model.data.tables.splits import split_by_video
 from model.errors import AnnotationInvalid
-from tests.model.data.tables.tables import table_of
+from tests.model.support.tables import table_of
 
 MANY = [(f"v{n:02}", t, t + 1, f"label {(n + t) % 5}") for n in range(20) for t in range(3)]
 

@@ -5,7 +5,7 @@ import pytest
 
 from model.data.tables.table import SegmentTable
 from model.errors import AnnotationInvalid
-from tests.model.data.tables.tables import table_of
+from tests.model.support.tables import table_of
 
 NFD = "Ku\u0308che 1"
 

@@ -20,7 +20,7 @@ def make_world(samples=240, *, width=8, seed=0):
         for task in PERSPECTIVES
     }
     features = views["ar"] + torch.randn(samples, width, generator=generator)
-    backpack = average_per_action(views, action // 3, action % 3, search="torch")
+    backpack = average_per_action(views, {"verb": action // 3, "noun": action % 3}, search="torch")
     nodes = {task: view.unsqueeze(1) for task, view in views.items()}
     rows = read_rows(AR, features.unsqueeze(1), nodes, backpack)
     return rows.map(torch.Tensor.double), action % LABELS, backpack

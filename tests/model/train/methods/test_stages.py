@@ -10,4 +10,4 @@ def test_the_backpack_of_a_split_with_hidden_labels_has_no_pair_never_seen(split
     both = KEPT["verb"] & KEPT["noun"]
     labels = (split["ar"].labels[name][both, 0].tolist() for name in ("verb", "noun"))
     seen = set(zip(*labels, strict=True))
-    assert set(zip(pack.verb_id.tolist(), pack.noun_id.tolist(), strict=True)) == seen
+    assert set(zip(*(ids.tolist() for ids in pack.labels.values()), strict=True)) == seen
