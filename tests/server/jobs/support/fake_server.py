@@ -5,9 +5,12 @@ import sys
 from typing import Any
 from unittest import mock
 
-from server.api.serve import serve
-from tests.server.jobs.support.fake_stream import FakeStream
-from tests.server.support.fakes import make_engine, make_settings
+from weights.imports import without_garbage_collection
+
+with without_garbage_collection():
+    from server.api.serve import serve
+    from tests.server.jobs.support.fake_stream import FakeStream
+    from tests.server.support.fakes import make_engine, make_settings
 
 if __name__ == "__main__":
     values: dict[str, Any] = json.loads(sys.argv[1])
