@@ -62,7 +62,7 @@ CMD ["python", "-m", "server"]
 
 FROM base AS cuda
 # Triton builds a launcher for each kernel with the system's C compiler.
-USER root
+USER 0
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev \
     && rm -rf /var/lib/apt/lists/*

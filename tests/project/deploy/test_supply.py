@@ -99,6 +99,6 @@ def test_the_image_for_a_gpu_can_compile_and_keep_what_it_compiled():
     """Triton calls a C compiler for each kernel; the user of the image has no home folder."""
     cuda = DOCKERFILE[DOCKERFILE.index("FROM base AS cuda") :].partition("\nFROM ")[0]
     assert re.search(r"apt-get install .*\bgcc\b.*\blibc6-dev\b", cuda)
-    assert cuda.index("USER root") < cuda.index("apt-get") < cuda.index("USER 10001")
+    assert cuda.index("USER 0") < cuda.index("apt-get") < cuda.index("USER 10001")
     for name in ("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "EGOPACK_CACHE"):
         assert re.search(rf"\b{name}=/var/lib/egopack/cache", DOCKERFILE), name
