@@ -71,6 +71,7 @@ def test_extraction_into_a_bucket_is_the_same_to_the_byte_and_skips_what_is_fini
     assert {key.rpartition("/")[2] for key in storage.puts()} == {"report.json"}
 
 
+@pytest.mark.slow(2)
 def test_a_damaged_object_is_extracted_again(bundle, videos, storage, capsys):
     extract(videos, S3, bundle)
     before = storage.content("features/tiny/one.safetensors")

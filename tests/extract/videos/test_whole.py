@@ -103,6 +103,7 @@ def test_a_clip_is_prepared_in_parts_as_it_leaves_its_process(clip, monkeypatch)
     assert parts == [7, 7, 7, 7, 7, 5]
 
 
+@pytest.mark.slow(2)
 def test_a_process_streams_them_in_blocks_of_few_bytes(tmp_path):
     path = write_clip(tmp_path / "large.mp4", noisy_frames(12, 1024, 768))
     process, sink = DecodeProcess(TRUSTED), Frames()

@@ -142,6 +142,7 @@ def test_a_fitted_temperature_moves_what_is_shown_and_not_what_is_drawn(bundles)
     assert fitted.steps[0].verb[0].probability > plain.steps[0].verb[0].probability + 0.1
 
 
+@pytest.mark.slow(2)
 def test_a_challenge_file_is_drawn_as_a_split_is_scored(bundles):
     windows = [
         ChallengeItem(f"c_{i}", "clip", ((0, 240), (100 * i, 100 * i + 240))) for i in range(3)

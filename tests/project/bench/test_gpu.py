@@ -85,6 +85,7 @@ def test_without_a_gpu_the_exit_status_says_so(capsys):
     assert "no CUDA device" in capsys.readouterr().err
 
 
+@pytest.mark.slow(2)
 def test_operations_are_those_that_torch_counts():
     config = SwinConfig((2, 4, 4), 8, (1, 1), (1, 2), (4, 4, 4))  # whole windows, none shifted
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

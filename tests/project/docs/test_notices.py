@@ -28,6 +28,7 @@ def test_both_list_what_is_pinned_and_nothing_else():
 
 
 @pytest.mark.skipif(not OURS, reason="made on the image's platform")
+@pytest.mark.slow(2)
 def test_both_are_what_the_command_would_write_now():
     packages = installed()
     assert NOTICES.read_text() == notices(packages), AGAIN

@@ -179,6 +179,7 @@ def test_a_cancelled_job_leaves_no_process(tmp_path):
 
 
 @pytest.mark.parametrize("segment_s", [8.0, 1.5])
+@pytest.mark.slow(2)
 def test_a_forecaster_sees_the_same_past_in_chunks_as_in_one_piece(segment_s, monkeypatch):
     monkeypatch.setattr("model.predict.predictor.LOOK_BACK", 40)
     predictor = Predictor(with_forecaster(make_bundle()), search="torch")

@@ -162,6 +162,7 @@ def test_what_a_job_would_take_is_said(folder, clip):
             assert by_job(http, clip(name)).segments
 
 
+@pytest.mark.slow(2)
 def test_a_clip_at_a_limit_is_taken_and_what_is_beyond_is_refused_by_its_own_name(folder, clip):
     settings = make_settings(bundle=folder / "bundle", max_fps=120, max_duration_s=2)
     with serving(settings) as (http, _):

@@ -5,6 +5,7 @@ import pytest
 from tabletop.files.statistics import edit_distance
 
 
+@pytest.mark.slow(2)
 def test_the_world_file_tells_counts_and_the_floor(tiny_world):
     statistics = json.loads((tiny_world / "world.json").read_text())["statistics"]
     assert statistics["splits"]["train"]["actions"] == 3

@@ -238,6 +238,7 @@ def test_a_copy_answers_for_itself():
 
 
 @torch.no_grad()
+@pytest.mark.slow(2)
 def test_an_exported_trunk_is_the_same_and_the_original_still_answers():
     config = SwinConfig((2, 8, 8), 6, (2,), (1,), (2, 3, 4))
     ours = build_trunk(config).eval()

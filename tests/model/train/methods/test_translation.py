@@ -31,6 +31,7 @@ def test_answers_have_the_shape_of_the_task(task):
     assert shapes == expected[task]
 
 
+@pytest.mark.slow(2)
 def test_a_shared_model_runs_once_and_single_models_once_each():
     for shared, passes in ((True, 1), (False, 4)):
         model, models = translated("ar", shared=shared)

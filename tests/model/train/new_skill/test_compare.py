@@ -15,6 +15,7 @@ def command(folder, *tasks):
     ]  # fmt: skip
 
 
+@pytest.mark.slow(2)
 def test_all_methods_answer_the_same_draws_and_none_is_made_twice(folder, capsys):
     more = ["--draws", "2", "--egopack-draws", "1", "--counts"]
     assert train([*command(folder, "mood", "hand"), *more, "1"]) == 0

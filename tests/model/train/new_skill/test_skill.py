@@ -9,6 +9,7 @@ from weights.bundle import load_bundle
 from weights.errors import BundleError
 
 
+@pytest.mark.slow(2)
 def test_the_same_seed_learns_the_same_skill_and_another_does_not(folder):
     files = []
     for seed in ("3", "3", "4"):
