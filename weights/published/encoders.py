@@ -9,7 +9,7 @@ FREE = frozenset(
     ("apache-2.0", "mit", "bsd", "bsd-2-clause", "bsd-3-clause", "isc", "unlicense")
     + ("cc0-1.0", "cc-by-4.0")
 )
-"""Licences, as cards name them, under which commercial use needs nobody's consent."""
+"""Licences, as cards name them, under which commercial use needs no consent."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ OTHER = "other"
 """Label that rare ones are merged into."""
 
 BELOW: Mapping[Rare, int] = {"error": 1, "drop": 1, "merge": 5}
-"""Training rows that a label needs, where nobody says: merged labels must be learnt together."""
+"""Training rows that a label needs, by default: merged labels must be learnt together."""
 
 
 def treat_rare(
