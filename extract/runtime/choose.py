@@ -18,13 +18,14 @@ from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
 from extract.runtime.compiled import ExecutionMode, prepare
 from extract.runtime.measurements import Times, load, machine_facts, save
-from extract.runtime.onnx_encoder import VERSION, OnnxEncoder, available_providers
+from extract.runtime.onnx_encoder import OnnxEncoder
 from extract.runtime.onnx_export import (
     TOLERANCE,
     greatest_difference,
     is_exportable,
     made_up_windows,
 )
+from extract.runtime.onnx_session import VERSION, available_providers
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Runtime:
     Attributes:
         name: "auto" takes the faster one, by a measurement made now or cached.
         provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
-        cache: folder of cached measurements; None caches nothing.
+        cache: folder of cached measurements and of TensorRT's engines; None caches nothing.
         precision: "fp32", "bf16" or "fp16"; other than fp32 in torch only.
         execution: see `compiled.ExecutionMode`; other than "eager" in torch only.
     """
@@ -169,7 +170,8 @@ def _onnx_as_set(
             "python -m extract.runtime.onnx_export BUNDLE, or set the runtime to torch"
         )
     provider = runtime.provider or encoder.device.type
-    return OnnxEncoder(encoder, graph, provider=provider), Choice("onnx", provider, "as set")
+    chosen = OnnxEncoder(encoder, graph, provider=provider, cache=runtime.cache)
+    return chosen, Choice("onnx", provider, "as set")
 
 
 def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
@@ -180,7 +182,7 @@ def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[Vide
     if provider not in available_providers():
         there = ", ".join(available_providers())
         return encoder, _torch(encoder, f"ONNX Runtime has no {provider} provider, only {there}")
-    other = OnnxEncoder(encoder, graph, provider=provider)
+    other = OnnxEncoder(encoder, graph, provider=provider, cache=runtime.cache)
     facts = machine_facts(encoder.device) | {
         "encoder": encoder.fingerprint,
         "precision": str(next(encoder.trunk.parameters()).dtype),
