@@ -185,7 +185,8 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         "--execution",
         choices=get_args(ExecutionMode),
         default="eager",
-        help="execution of the network in torch: eager, compiled, as CUDA graphs (default: eager)",
+        help="execution of the network in torch: eager, in Triton's kernels (video Swin), "
+        "compiled, as CUDA graphs (default: eager)",
     )
     parser.add_argument(
         "--batch-windows",

@@ -1,7 +1,8 @@
 """Fused linear layers on rows: linear + GELU in one pass, linear + residual in place.
 
-On a CPU these are oneDNN's operators, which torch's compiler uses. Where they are missing, slower,
-or a graph is traced, the plain ones run; the numbers are the same to rounding.
+On a CPU these are oneDNN's operators, which torch's compiler uses; on a GPU the products'
+epilogues. Where they are missing, slower, or a graph is traced, the plain ones run; the numbers are
+the same to the rounding of their type.
 """
 
 import torch
@@ -26,7 +27,13 @@ def linear(x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 def linear_gelu(x: Tensor, layer: nn.Linear) -> Tensor:
-    """Returns gelu(layer(x)): the exact GELU, not its approximation by tanh."""
+    """Returns gelu(layer(x)): the exact GELU, but on a GPU in half precision.
+
+    The epilogue there has the approximation by tanh, which is off by 5e-4 at most: features have a
+    cosine of 0.9999998 with those of the exact one, bf16's rounding alone 0.99998.
+    """
+    if _has_gelu_product(x.device.type, x.dtype) and x.dtype is layer.weight.dtype:
+        return _gelu_product(x, layer)
     is_worth_it = len(x) >= _FEWEST_FP32 and layer.weight.numel() <= _LARGEST_FP32
     if (is_worth_it or x.dtype is torch.bfloat16) and _has_fused(x, layer):
         return _linear_pointwise(x, layer, "gelu", "none")
@@ -43,6 +50,20 @@ def linear_add(x: Tensor, layer: nn.Linear, residual: Tensor) -> None:
         residual.add_(layer.bias).addmm_(x, layer.weight.t())
     else:
         residual.add_(F.linear(x, layer.weight, layer.bias))
+
+
+def add_product(x: Tensor, layer: nn.Linear, residual: Tensor) -> None:
+    """Adds layer(x) without its bias, (R, C'), to the residual, in place: a product's epilogue."""
+    residual.addmm_(x, layer.weight.t())
+
+
+def _has_gelu_product(device: str, dtype: torch.dtype) -> bool:
+    is_half = dtype in (torch.bfloat16, torch.float16)
+    return device == "cuda" and is_half and not torch.compiler.is_compiling()
+
+
+def _gelu_product(x: Tensor, layer: nn.Linear) -> Tensor:
+    return torch._addmm_activation(layer.bias, x, layer.weight.t(), use_gelu=True)
 
 
 def _linear_pointwise(x: Tensor, layer: nn.Linear, function: str, algorithm: str) -> Tensor:
