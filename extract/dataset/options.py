@@ -17,7 +17,7 @@ from extract.errors import RuntimeUnavailable
 from extract.runtime.choose import PrecisionName, Runtime, RuntimeName, choose_encoder
 from extract.runtime.compiled import ExecutionMode
 from extract.runtime.onnx_export import export_encoder, is_exportable
-from extract.runtime.precision import PRECISIONS
+from extract.runtime.precision import cast
 from weights.storage.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Options(argparse.Namespace):
             ValueError: the name or folder holds no encoder.
         """
         encoder = self._named_encoder()
-        trunk = encoder.trunk.to(PRECISIONS[self.precision])
+        trunk = cast(encoder.trunk, self.precision)
         return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk, encoder.origin)
 
     def _export(self, encoder: TorchEncoder) -> bytes:
@@ -179,7 +179,8 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         choices=get_args(PrecisionName),
         default="fp32",
         help="precision of the network, checked against fp32; features of another precision have "
-        "a fingerprint of their own (default: %(default)s)",
+        "a fingerprint of their own; fp8 is in the products of a video Swin's later stages, the "
+        "rest in bf16 (default: %(default)s)",
     )
     parser.add_argument(
         "--execution",

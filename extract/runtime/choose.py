@@ -30,7 +30,7 @@ from extract.runtime.onnx_session import VERSION, available_providers
 logger = logging.getLogger(__name__)
 
 RuntimeName = Literal["auto", "torch", "onnx"]
-PrecisionName = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["fp32", "bf16", "fp16", "fp8"]
 
 MARGIN = 1.1
 """Least speed-up with which ONNX Runtime is chosen, so that the choice is stable."""
@@ -49,7 +49,7 @@ class Runtime:
         name: "auto" takes the faster one, by a measurement made now or cached.
         provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
         cache: folder of cached measurements and of TensorRT's engines; None caches nothing.
-        precision: "fp32", "bf16" or "fp16"; other than fp32 in torch only.
+        precision: one of `precision.PRECISIONS`; other than fp32 in torch only.
         execution: see `compiled.ExecutionMode`; other than "eager" in torch only.
     """
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from extract.encoders.swin.attention import WindowStage
+from extract.encoders.swin.float8 import Float8Linear
 from extract.encoders.swin.kernels import is_interpreted, launch_errors
 from extract.encoders.swin.static_shapes import specialise
 from extract.encoders.torch_encoder import TorchEncoder
@@ -85,12 +86,12 @@ def in_kernels(trunk: nn.Module, window: tuple[int, ...]) -> nn.Module:
         window: shape of a window's pixels, (3, T, H, W).
     """
     copied = copy.deepcopy(trunk, {id(tensor): tensor for tensor in trunk.parameters()}).eval()
-    stages = [module for module in copied.modules() if isinstance(module, WindowStage)]
+    able = [m for m in copied.modules() if isinstance(m, WindowStage | Float8Linear)]
     try:
-        if not stages:
+        if not able:
             raise RuntimeError("the kernels are those of a video Swin, which this network is not")
-        for stage in stages:
-            stage.in_kernels = True
+        for module in able:
+            module.in_kernels = True
         pixels = _probe(trunk, (1, *window))
         _check(copied(pixels), trunk(pixels))
     except _failures() as error:

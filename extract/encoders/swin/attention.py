@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.encoders.swin import kernels
-from extract.encoders.swin.fused_linear import add_product, linear, linear_add, linear_gelu
+from extract.encoders.swin.fused_linear import Layer, add_product, linear, linear_add, linear_gelu
 from extract.encoders.swin.token_layout import (
     BlockLayout,
     RowSlice,
@@ -39,11 +39,11 @@ class BlockLayers:
 
     norm: nn.LayerNorm
     attention: WindowAttention
-    qkv: nn.Linear
-    proj: nn.Linear
+    qkv: Layer
+    proj: Layer
     mlp_norm: nn.LayerNorm
-    widen: nn.Linear
-    narrow: nn.Linear
+    widen: Layer
+    narrow: Layer
 
     @classmethod
     def of(cls, block: SwinTransformerBlock) -> "BlockLayers":
@@ -105,13 +105,13 @@ def _run_in_kernels(rows: Tensor, step: BlockLayout, block: BlockLayers, biases:
     """Returns the rows of a step, (R, C), gathered from those before and put through a block."""
     stop = step.slices[-1].stop
     padding = None if step.padding is None else step.padding[:stop]
-    x, normed = kernels.gather_norm(rows, step.rows[:stop], padding, block.norm, block.proj)
+    x, normed = kernels.gather_norm(rows, step.rows[:stop], padding, block.norm, block.proj.bias)
     longest = max(len(kind.places) for kind in step.kinds)
     attended = kernels.box_attention(
         linear(normed, block.qkv), step.tiles, biases, block.attention.num_heads, longest
     )
     add_product(attended, block.proj, x)
-    normed = kernels.norm_in_place(x, block.mlp_norm, block.narrow)
+    normed = kernels.norm_in_place(x, block.mlp_norm, block.narrow.bias)
     add_product(linear_gelu(normed, block.widen), block.narrow, x)
     return x
 

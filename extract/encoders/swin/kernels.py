@@ -17,6 +17,10 @@ TILE_KEYS = 64
 TILE_NUMBERS = 2048
 """Numbers that a program of the norm takes: a few narrow rows, or one wide one."""
 
+GREATEST_FLOAT8 = torch.finfo(torch.float8_e4m3fn).max
+LEAST_MAGNITUDE = 1e-12
+"""Of a row's greatest number, when it is divided by it."""
+
 
 def box_attention(mixed: Tensor, tiles: Tensor, biases: Tensor, heads: int, longest: int) -> Tensor:
     """Returns attention of tokens within their boxes, (R, C), of all boxes in one launch.
@@ -53,24 +57,48 @@ def box_attention(mixed: Tensor, tiles: Tensor, biases: Tensor, heads: int, long
 
 
 def gather_norm(
-    rows: Tensor, index: Tensor, padding: Tensor | None, norm: nn.LayerNorm, later: nn.Linear
+    rows: Tensor, index: Tensor, padding: Tensor | None, norm: nn.LayerNorm, later: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Returns gathered rows plus the bias of a later layer, and them normalised, (R, C) each.
+    """Returns gathered rows plus a bias, and the rows without it normalised, (R, C) each.
 
     Args:
         rows: (N, C).
         index: (R,) which row comes where.
         padding: (R, 1) rows that are zero once normalised.
-        norm: of the rows without that bias.
-        later: a layer whose product is added to the rows afterwards.
+        norm: of the rows.
+        later: (C,) bias of the layer whose product is added to the rows afterwards.
     """
     kept = rows.new_empty(len(index), rows.shape[1])
     return kept, _norm(rows, index, padding, norm, later, kept)
 
 
-def norm_in_place(rows: Tensor, norm: nn.LayerNorm, later: nn.Linear) -> Tensor:
-    """Returns normalised rows, (R, C), and adds the bias of a later layer to the rows."""
+def norm_in_place(rows: Tensor, norm: nn.LayerNorm, later: Tensor) -> Tensor:
+    """Returns normalised rows, (R, C), and then adds a bias to the rows, as `gather_norm` does."""
     return _norm(rows, None, None, norm, later, rows)
+
+
+def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns rows, (R, C), as float8, and what each is to be multiplied by, (R, 1) float32."""
+    from extract.encoders.swin import triton_kernels
+
+    count, width = x.shape
+    rows = torch.empty_like(x, dtype=torch.float8_e4m3fn)
+    scale = x.new_empty(count, 1, dtype=torch.float32)
+    padded_width = _power_of_two(width)
+    at_once = max(1, TILE_NUMBERS // padded_width)
+    with _device_of(x):
+        triton_kernels.quantise[-(-count // at_once),](
+            x,
+            rows,
+            scale,
+            count,
+            width,
+            GREATEST=GREATEST_FLOAT8,
+            LEAST=LEAST_MAGNITUDE,
+            ROWS=at_once,
+            WIDTH=padded_width,
+        )
+    return rows, scale
 
 
 def launch_errors() -> tuple[type[Exception], ...]:
@@ -92,7 +120,7 @@ def _norm(
     index: Tensor | None,
     padding: Tensor | None,
     norm: nn.LayerNorm,
-    later: nn.Linear,
+    later: Tensor,
     kept: Tensor,
 ) -> Tensor:
     from extract.encoders.swin import triton_kernels
@@ -108,7 +136,7 @@ def _norm(
             rows if padding is None else padding.view(torch.uint8),
             norm.weight,
             norm.bias,
-            later.bias,
+            later,
             kept,
             normed,
             count,

@@ -1,4 +1,4 @@
-"""Triton kernels of the Swin trunk: attention of all boxes of a block, and gather with LayerNorm.
+"""Triton kernels of the Swin trunk: attention of all boxes of a block, gather with LayerNorm, FP8.
 
 Importing this file needs Triton. With TRITON_INTERPRET=1, set before Triton is imported, they run
 on a CPU: slowly, to be tested. `kernels` launches them.
@@ -160,3 +160,38 @@ def gather_norm(
         is_padding = tl.load(padding + r, mask=is_row, other=0)
         y = tl.where((is_padding != 0)[:, None], 0.0, y)
     tl.store(normed + at, y.to(normed.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["count"])
+def quantise(
+    x: "Any",
+    out: "Any",
+    scale: "Any",
+    count: "Any",
+    width: "Any",
+    GREATEST: tl.constexpr,
+    LEAST: tl.constexpr,
+    ROWS: tl.constexpr,
+    WIDTH: tl.constexpr,
+) -> None:
+    """Divides rows so that the greatest magnitude of each is float8's greatest.
+
+    Args:
+        x: (R, width).
+        out: (R, width) float8.
+        scale: (R,) float32 what rows were divided by.
+        count: R.
+        width: channels.
+        GREATEST: number of float8.
+        LEAST: magnitude that a row is taken to have.
+        ROWS: of a program.
+        WIDTH: the next power of two.
+    """
+    r = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    c = tl.arange(0, WIDTH)
+    inside = (r < count)[:, None] & (c < width)[None, :]
+    at = r[:, None] * width + c[None, :]
+    numbers = tl.load(x + at, mask=inside, other=0.0).to(tl.float32)
+    by = tl.div_rn(tl.maximum(tl.max(tl.abs(numbers), 1), LEAST), GREATEST)
+    tl.store(scale + r, by, mask=r < count)
+    tl.store(out + at, tl.div_rn(numbers, by[:, None]).to(tl.float8e4nv), mask=inside)

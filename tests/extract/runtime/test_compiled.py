@@ -125,7 +125,7 @@ def test_new_weights_end_what_was_made_of_the_old_ones(tiny_encoder, windows):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "fp8"}, "known: fp32, bf16, fp16"),
+        ({"precision": "fp4"}, "known: fp32, bf16, fp16, fp8"),
         ({"precision": "fp16"}, "gains nothing on a CPU"),
         ({"execution": "graph"}, "CUDA graphs need a CUDA device"),
         ({"execution": "kernels"}, "Triton's kernels need a CUDA device"),
@@ -143,7 +143,7 @@ def plain_kernels(monkeypatch):
 
     def norm_in_place(rows, norm, later):
         normed = norm(rows)
-        rows += later.bias
+        rows += later
         return normed
 
     def gather_norm(rows, index, padding, norm, later):
@@ -205,7 +205,7 @@ def test_a_graph_is_of_a_trunk_in_kernels_where_both_are_asked_for(
 @pytest.mark.parametrize(
     "execution", ["kernels", "compiled", "graph", "kernels-graph", "compiled-graph"]
 )
-@pytest.mark.parametrize("kind", PRECISIONS)
+@pytest.mark.parametrize("kind", sorted({*PRECISIONS} - {"fp8"}))
 def test_every_execution_mode_gives_the_features_of_the_cpu(
     tiny_contract, windows, execution, kind
 ):

@@ -133,6 +133,8 @@ def test_nothing_but_torch_and_safetensors_is_needed_to_start(monkeypatch):
         ("vectorized_layer_norm_kernel", "norms and GELU"),
         ("aten::mkldnn_convolution", "patch embedding"),
         ("indexSelectLargeIndex", "moving"),
+        ("box_attention", "attention"),
+        ("gather_norm", "norms and GELU"),
         ("mystery", "rest"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from extract.encoders.swin import kernels, token_layout
+from extract.encoders.swin import float8, kernels, token_layout
 from extract.encoders.swin.attention import WindowStage, attend, window_block
 from extract.encoders.swin.token_layout import lay_out
 from tests.extract.encoders.swin.sizes import SIZES
@@ -83,18 +83,37 @@ def of_attention(step, attention, dtype):
 
 def of_norms(rows, step, layers):
     count = len(step.rows) - step.spare
-    index, later = step.rows[:count], layers.attn.proj
+    index, later = step.rows[:count], layers.attn.proj.bias
     padding = None if step.padding is None else step.padding[:count]
     kept, normed = kernels.gather_norm(rows, index, padding, layers.norm1, later)
     plain = layers.norm1(rows[index])
     plain = plain if padding is None else plain.masked_fill(padding, 0.0)
-    later, before = layers.mlp[3], rows.clone()
-    in_place = kernels.norm_in_place(rows, layers.norm2, later)
+    before, last = rows.clone(), layers.mlp[3].bias
+    in_place = kernels.norm_in_place(rows, layers.norm2, last)
     return {
-        "gathered": difference(kept, before[index] + layers.attn.proj.bias),
+        "gathered": difference(kept, before[index] + later),
         "gathered and normed": difference(normed, plain),
-        "in place": difference(rows, before + later.bias),
+        "in place": difference(rows, before + last),
         "in place and normed": difference(in_place, layers.norm2(before)),
+    }
+
+
+def of_quantise(dtype):
+    """Returns the differences of the scales, and of normal numbers that were rounded down.
+
+    Where a number is rounded up to a power of two, the interpreter forgets to carry; float32 has
+    no ties, which it rounds up.
+    """
+    x = torch.randn(37, 40).to(dtype) * torch.logspace(-4, 4, 37)[:, None].to(dtype)
+    x[5] = 0.0
+    rows, scale = kernels.quantise(x)
+    expected, by = float8.quantise(x)
+    magnitude = expected.float().abs()
+    down = (magnitude <= (x.float() / by).abs()) & (magnitude >= 2.0**-6)
+    assert down.float().mean() > 0.4
+    return {
+        "scale": difference(scale, by),
+        "numbers": difference(rows.float() * down, expected.float() * down),
     }
 
 
@@ -112,6 +131,7 @@ def main(out):
     torch.manual_seed(0)
     with torch.no_grad():
         found = {"x".join(map(str, size)): of_size(n, size) for n, size in enumerate(SIZES)}
+        found["quantise"] = of_quantise(torch.float32)
         found["stage"] = {
             str(dtype).removeprefix("torch."): of_stage((14, 60, 90), dtype)
             for dtype in (torch.float32, torch.bfloat16)

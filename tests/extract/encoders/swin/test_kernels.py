@@ -55,6 +55,11 @@ def test_a_stage_in_kernels_is_the_stage(found):
     assert found["stage"]["bfloat16"] > 0.999
 
 
+@pytest.mark.slow
+def test_rows_of_float8_are_scaled_alike(found):
+    assert found["quantise"] == {"scale": 0.0, "numbers": 0.0}
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 0.99999), (torch.bfloat16, 0.999)])
 @torch.no_grad()

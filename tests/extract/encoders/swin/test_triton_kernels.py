@@ -20,16 +20,21 @@ ATTENTION = {
     "IS_INTERPRETED": False,
 }
 NORM = {"ROWS": 8, "WIDTH": 256, "HAS_INDEX": True, "HAS_PADDING": True}
-SCALARS = {"width": "i32", "count": "i32", "scale": "fp32", "eps": "fp32"}
-POINTERS = {"tiles": "*i32", "index": "*i64", "padding": "*u8"}
+TYPES = {
+    "width": "i32",
+    "count": "i32",
+    "eps": "fp32",
+    "scale": "fp32",
+    "tiles": "*i32",
+    "index": "*i64",
+    "padding": "*u8",
+}
 
 
-def assembly(kernel, constants, number, capability):
+def assembly(kernel, constants, number, capability, **types):
     """Returns a kernel as assembly, of addresses and a width as aligned as Swin-L's are."""
-    signature = {
-        name: "constexpr" if name in constants else SCALARS.get(name, POINTERS.get(name, number))
-        for name in kernel.arg_names
-    }
+    types = TYPES | dict.fromkeys(constants, "constexpr") | types
+    signature = {name: types.get(name, number) for name in kernel.arg_names}
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, name in enumerate(kernel.arg_names)
@@ -66,3 +71,10 @@ def test_the_norm_compiles_with_and_without_a_gather(number, is_first):
     ptx = assembly(triton_kernels.gather_norm, constants, number, 80)
     assert "ld.global.v" in ptx
     assert "ld.global.b16" not in ptx
+
+
+def test_rows_of_float8_are_rounded_by_the_device():
+    constants = {"GREATEST": 448.0, "LEAST": 1e-12, "ROWS": 8, "WIDTH": 256}
+    ptx = assembly(triton_kernels.quantise, constants, "*bf16", 90, out="*fp8e4nv", scale="*fp32")
+    assert "cvt.rn.satfinite.e4m3x2.f32" in ptx
+    assert "div.rn.f32" in ptx  # as torch divides, so that both give the same numbers
