@@ -14,8 +14,13 @@ from extract.encoders.encoder import VideoEncoder
 from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
-from extract.runtime.choose import PrecisionName, Runtime, RuntimeName, choose_encoder
-from extract.runtime.compiled import ExecutionMode
+from extract.runtime.choose import (
+    ExecutionName,
+    PrecisionName,
+    Runtime,
+    RuntimeName,
+    choose_encoder,
+)
 from extract.runtime.onnx_export import export_encoder, is_exportable
 from extract.runtime.precision import cast
 from weights.storage.folders import Place, as_place
@@ -42,7 +47,7 @@ class Options(argparse.Namespace):
     device: str
     runtime: RuntimeName
     precision: PrecisionName
-    execution: ExecutionMode
+    execution: ExecutionName
     batch_windows: int
     reader: ReaderChoice
     video_track: int | None
@@ -184,10 +189,11 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--execution",
-        choices=get_args(ExecutionMode),
+        choices=get_args(ExecutionName),
         default="eager",
         help="execution of the network in torch: eager, in Triton's kernels (video Swin), "
-        "compiled, as CUDA graphs (default: eager)",
+        "compiled, as CUDA graphs; auto measures whether kernels and graphs are faster "
+        "(default: eager)",
     )
     parser.add_argument(
         "--batch-windows",

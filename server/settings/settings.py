@@ -57,10 +57,10 @@ class Settings(ClusterSettings):
     """Precision of the encoder, checked against fp32 at the start; below fp32: torch only. fp8: in
     products of a video Swin's later stages, else bf16, on a GPU that has such products."""
     execution: Literal[
-        "eager", "kernels", "graph", "kernels-graph", "compiled", "compiled-graph"
+        "auto", "eager", "kernels", "graph", "kernels-graph", "compiled", "compiled-graph"
     ] = "eager"
     """Execution of the encoder in torch: eager, in Triton's kernels (video Swin), compiled, or as
-    CUDA graphs."""
+    CUDA graphs; auto: kernels and graphs where measured faster."""
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] | None = None
     """Execution provider of ONNX Runtime; default: as `device` says."""
     search: Literal["auto", "torch", "faiss", "faiss-gpu"] = "auto"
