@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from extract.encoders.swin.attention import WindowStage
 from extract.encoders.swin.float8 import Float8Linear
-from extract.encoders.swin.kernels import is_interpreted, launch_errors
+from extract.encoders.swin.kernels import launch_errors
 from extract.encoders.swin.static_shapes import specialise
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.runtime.precision import LEAST_COSINE, in_precision, least_cosine
@@ -59,7 +59,7 @@ def prepare(
             f"unknown execution {execution!r}; known: {', '.join(get_args(ExecutionMode))}"
         )
     for kind, name in (("graph", "CUDA graphs"), ("kernels", "Triton's kernels")):
-        if kind in execution and not _can_run(kind, encoder.device):
+        if kind in execution and not _is_gpu(encoder.device):
             raise ValueError(f"{name} need a CUDA device, the encoder is on {encoder.device}")
     ready = in_precision(encoder, precision)
     window, trunk = (3, *ready.contract.window_shape), ready.trunk
@@ -70,8 +70,8 @@ def prepare(
     return ready
 
 
-def _can_run(kind: str, device: torch.device) -> bool:
-    return device.type == "cuda" or (kind == "kernels" and is_interpreted())
+def _is_gpu(device: torch.device) -> bool:
+    return device.type == "cuda"
 
 
 @torch.inference_mode()
@@ -115,7 +115,9 @@ def _check(found: Tensor, expected: Tensor) -> None:
 
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"
+    # Triton's compiler shows the code first.
+    line = lines[-1] if isinstance(error, launch_errors()) else lines[0]
+    return f"{type(error).__name__}: {line}"
 
 
 def cut_batch(count: int, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -20,7 +20,7 @@ PRECISIONS: dict[str, torch.dtype] = {
 """Precision -> type of the tensors; in fp8 that of all but the weights of later stages."""
 
 FLOAT8_STAGES = slice(1, None)
-"""Stages of a video Swin that have weights in fp8: in the first, products are the least of it."""
+"""Stages of a video Swin that have weights in fp8: the first is narrow, its products short."""
 LEAST_COSINE = 0.999
 """Least cosine of a vector in a reduced precision and the same in fp32."""
 

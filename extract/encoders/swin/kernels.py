@@ -3,7 +3,6 @@
 Triton is imported by the first launch: it may be missing, and the C compiler that it needs, too.
 """
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -15,11 +14,11 @@ TILE_KEYS = 64
 """Keys in a block of attention."""
 
 TILE_NUMBERS = 2048
-"""Numbers that a program of the norm takes: a few narrow rows, or one wide one."""
+"""Numbers that a program of other kernels takes: a few narrow rows, or one wide one."""
 
 GREATEST_FLOAT8 = torch.finfo(torch.float8_e4m3fn).max
 LEAST_MAGNITUDE = 1e-12
-"""Of a row's greatest number, when it is divided by it."""
+"""What the greatest magnitude of a row is taken to be at least: a row of zeros stays one."""
 
 
 def box_attention(mixed: Tensor, tiles: Tensor, biases: Tensor, heads: int, longest: int) -> Tensor:
@@ -34,6 +33,7 @@ def box_attention(mixed: Tensor, tiles: Tensor, biases: Tensor, heads: int, long
     """
     from extract.encoders.swin import triton_kernels
 
+    is_interpreted = triton_kernels.IS_INTERPRETED
     rows, width = len(mixed), mixed.shape[1] // 3
     head = width // heads
     out = mixed.new_empty(rows, width)
@@ -50,8 +50,8 @@ def box_attention(mixed: Tensor, tiles: Tensor, biases: Tensor, heads: int, long
             KEYS=TILE_KEYS,
             CHANNELS=max(16, _power_of_two(head)),
             ALIGNED=SIMD_WIDTH,
-            LONGEST=longest if is_interpreted() else 0,  # each value would be compiled
-            IS_INTERPRETED=is_interpreted(),
+            LONGEST=longest if is_interpreted else 0,  # each value would be compiled
+            IS_INTERPRETED=is_interpreted,
         )
     return out
 
@@ -84,8 +84,7 @@ def quantise(x: Tensor) -> tuple[Tensor, Tensor]:
     count, width = x.shape
     rows = torch.empty_like(x, dtype=torch.float8_e4m3fn)
     scale = x.new_empty(count, 1, dtype=torch.float32)
-    padded_width = _power_of_two(width)
-    at_once = max(1, TILE_NUMBERS // padded_width)
+    at_once, padded_width = _tile(width)
     with _device_of(x):
         triton_kernels.quantise[-(-count // at_once),](
             x,
@@ -110,11 +109,6 @@ def launch_errors() -> tuple[type[Exception], ...]:
     return (TritonError,)
 
 
-def is_interpreted() -> bool:
-    """Returns whether Triton runs kernels on a CPU, as a test has it do."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
-
-
 def _norm(
     rows: Tensor,
     index: Tensor | None,
@@ -126,8 +120,7 @@ def _norm(
     from extract.encoders.swin import triton_kernels
 
     count, width = kept.shape
-    padded_width = _power_of_two(width)
-    at_once = max(1, TILE_NUMBERS // padded_width)
+    at_once, padded_width = _tile(width)
     normed = torch.empty_like(kept)
     with _device_of(rows):
         triton_kernels.gather_norm[-(-count // at_once),](
@@ -148,6 +141,12 @@ def _norm(
             HAS_PADDING=padding is not None,
         )
     return normed
+
+
+def _tile(width: int) -> tuple[int, int]:
+    """Returns the rows of a program, and their width as a power of two."""
+    padded_width = _power_of_two(width)
+    return max(1, TILE_NUMBERS // padded_width), padded_width
 
 
 def _power_of_two(number: int) -> int:

@@ -195,3 +195,7 @@ def quantise(
     by = tl.div_rn(tl.maximum(tl.max(tl.abs(numbers), 1), LEAST), GREATEST)
     tl.store(scale + r, by, mask=r < count)
     tl.store(out + at, tl.div_rn(numbers, by[:, None]).to(tl.float8e4nv), mask=inside)
+
+
+IS_INTERPRETED = not isinstance(box_attention, triton.JITFunction)
+"""Whether Triton runs these kernels on a CPU, as it was told when it was imported."""
