@@ -88,7 +88,7 @@ def scan_packets(
             codec=codec,
             width=stream.width,
             height=stream.height,
-            pixel_aspect=_pixel_aspect(stream),
+            pixel_aspect=pixel_aspect_of(stream),
             transfer=_TRANSFERS.get(stream.codec_context.color_trc),
             frames_declared=stream.frames or None,
             duration_declared_s=None if stream.duration is None else stream.duration * unit_s,
@@ -243,7 +243,7 @@ def _is_cover(track: VideoStream) -> bool:
     return bool(track.disposition & Disposition.attached_pic)
 
 
-def _pixel_aspect(stream: VideoStream) -> float:
+def pixel_aspect_of(stream: VideoStream) -> float:
     """Returns width / height of a pixel; 1 where it is nearly that, or out of range."""
     aspect = float(stream.sample_aspect_ratio or 1)
     is_square = abs(aspect - 1) < _SAME_ASPECT or not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_RATE_TOLERANCE = 0.05  # 29.97 frames per second count as 30, the rate of Ego4D's canonical videos
+RATE_TOLERANCE = 0.05
+"""29.97 frames per second count as 30, the rate of Ego4D's canonical videos."""
+
 _JITTER = 0.5  # of a frame; containers round times to a millisecond or worse
 
 
@@ -114,7 +116,7 @@ def _longest_increase(times_s: np.ndarray) -> np.ndarray:
 
 def is_on_clock(clock: SourceTimes, fps: int) -> bool:
     """Returns whether frames are used as they are: constant rate, within 0.05 of `fps`."""
-    return clock.is_constant and abs(clock.rate - fps) < _RATE_TOLERANCE
+    return clock.is_constant and abs(clock.rate - fps) < RATE_TOLERANCE
 
 
 def ticks_per_second(clock: SourceTimes, fps: int, unit_s: float) -> float:

@@ -9,6 +9,7 @@ from typing import Literal
 from extract.errors import VideoRejected
 
 Container = Literal["mp4", "matroska", "avi"]
+LiveContainer = Literal["mp4", "matroska", "mpegts"]
 
 HEAD_BYTES = 512
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
@@ -45,6 +46,23 @@ def sniff_container(head: bytes) -> Container:
     if head[:1] == b"G" and head[_TS_PACKET_BYTES : _TS_PACKET_BYTES + 1] == b"G":
         raise VideoRejected("unsupported-container", _accepted("an MPEG transport stream"))
     raise VideoRejected("not-a-video", "the bytes do not start like an MP4, MOV, MKV, WebM or AVI")
+
+
+def sniff_live(head: bytes) -> LiveContainer:
+    """Returns the container of a stream, which may be an MPEG transport stream; not an AVI.
+
+    Args:
+        head: at least the first 512 bytes, or all of a shorter stream.
+
+    Raises:
+        VideoRejected: as `sniff_container` does.
+    """
+    if head[:1] == b"G" and head[_TS_PACKET_BYTES : _TS_PACKET_BYTES + 1] == b"G":
+        return "mpegts"
+    container = sniff_container(head)
+    if container == "avi":
+        raise VideoRejected("unsupported-container", "an AVI cannot be read as it arrives")
+    return container
 
 
 def sniff_file(path: Path) -> Container:

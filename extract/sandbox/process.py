@@ -66,16 +66,18 @@ class DecodeProcess:
     Attributes:
         asked: clips sent to it so far.
         limits: on one clip.
+        feed_end: descriptor of the pipe of a live stream, in the process.
 
     Args:
         limits: on one clip.
         niceness: levels of CPU priority below this process.
+        has_feed: it reads a live stream from a pipe, see `feed`.
 
     Raises:
         OSError: the system starts no more processes.
     """
 
-    def __init__(self, limits: Limits, niceness: int = NICENESS) -> None:
+    def __init__(self, limits: Limits, niceness: int = NICENESS, *, has_feed: bool = False) -> None:
         self.asked = 0
         self.limits = limits
         self._is_ready = False
@@ -83,6 +85,11 @@ class DecodeProcess:
         self._buffer = b""
         self._end_lock = threading.Lock()
         self._memory: int | None = _anonymous_file()
+        self.feed_end: int | None = None
+        self._feed: int | None = None
+        if has_feed:
+            self.feed_end, self._feed = os.pipe()
+        passed = [end for end in (self._memory, self.feed_end) if end is not None]
         try:
             worker = [sys.executable, "-m", "extract.sandbox.worker"]
             self._process = subprocess.Popen(
@@ -90,13 +97,17 @@ class DecodeProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                pass_fds=(self._memory,),
+                pass_fds=passed,
                 env=_environment(),
                 start_new_session=True,  # a Ctrl-C at the terminal is the parent's to handle
             )
         except BaseException:
             os.close(self._memory)
+            self.end_feed()
             raise
+        finally:
+            if self.feed_end is not None:
+                os.close(self.feed_end)  # only the process reads it
         self._cpu = CpuTime(self.pid)
 
     @property
@@ -161,6 +172,28 @@ class DecodeProcess:
         """
         self._write(b"\n")
 
+    def feed(self, data: bytes) -> None:
+        """Passes bytes of a live stream to it; blocks while it has not read those before.
+
+        By one thread at a time, which may be another than the one that reads its replies.
+
+        Raises:
+            DecoderDied: it ended.
+        """
+        rest = memoryview(data)
+        with _pipe_errors():
+            while rest:
+                if self._feed is None:
+                    raise OSError("the pipe is closed")
+                rest = rest[os.write(self._feed, rest) :]
+
+    def end_feed(self) -> None:
+        """Ends a live stream: it replies with the rest; idempotent."""
+        with self._end_lock:
+            feed, self._feed = self._feed, None
+        if feed is not None:
+            os.close(feed)
+
     def fileno(self) -> int:
         """Descriptor of its replies, for selectors."""
         assert self._process.stdout is not None
@@ -211,6 +244,7 @@ class DecodeProcess:
 
     def end(self) -> None:
         """Kills it, waits for its end, and frees pipes and memory; idempotent."""
+        self.end_feed()
         with self._end_lock:
             if self._memory is None:
                 return

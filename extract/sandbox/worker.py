@@ -1,7 +1,8 @@
 """Main program of a decoding process: reads requests, writes frames to a descriptor, replies.
 
 A clip is written whole. A stream is written block by block into a ring buffer, with a line for
-each block, and waits while no slot is free; a line back frees the oldest.
+each block, and waits while no slot is free; a line back frees the oldest. A live stream is read
+from a pipe, and each of its pictures is a block with its ticks.
 
 Started by `process`: `python -m extract.sandbox.worker DESCRIPTOR LIMITS NICENESS`; has no torch.
 Requests and replies are JSON lines: no reply of a process that a hostile clip controls is executed.
@@ -10,6 +11,7 @@ Requests and replies are JSON lines: no reply of a process that a hostile clip c
 import json
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +24,7 @@ from extract.errors import VideoRejected
 from extract.sandbox.confine import confine, lower_priority
 
 if TYPE_CHECKING:  # at run time only under the limits
+    from extract.decode.live.decode import LiveSink
     from extract.decode.video import FrameSink
 
 
@@ -60,14 +63,14 @@ class _RingSink:
     def expect(self, num_frames: int) -> None:
         _reply(self._replies, {"expected": num_frames})
 
-    def append(self, block: np.ndarray) -> None:
+    def append(self, block: np.ndarray, **facts: object) -> None:
         self.wait(self._slots - 1)
         self._slot_bytes = self._slot_bytes or block.nbytes  # only the last block is smaller
         offset = self._count % self._slots * self._slot_bytes
         _write(self._descriptor, block, offset)
         self._count += 1
         self._unread += 1
-        _reply(self._replies, {"shape": block.shape, "offset": offset})
+        _reply(self._replies, {"shape": block.shape, "offset": offset, **facts})
 
     def restart(self) -> None:
         _reply(self._replies, {"restart": True})
@@ -78,6 +81,19 @@ class _RingSink:
             if not sys.stdin.readline():
                 raise SystemExit(0)
             self._unread -= 1
+
+
+class _LiveRingSink:
+    """Pictures of a live stream, a block each."""
+
+    def __init__(self, ring: _RingSink, replies: TextIO) -> None:
+        self._ring, self._replies = ring, replies
+
+    def begin(self, start_s: float, ticks_per_s: float) -> None:
+        _reply(self._replies, {"start_s": start_s, "ticks_per_s": ticks_per_s})
+
+    def append(self, picture: np.ndarray, ticks: int) -> None:
+        self._ring.append(picture[np.newaxis], ticks=ticks)
 
 
 def main(arguments: list[str]) -> int:
@@ -97,11 +113,15 @@ def main(arguments: list[str]) -> int:
         request = json.loads(line)
         if "slots" in request:
             ring = _RingSink(descriptor, request["slots"], replies)
-            reply = _decode(request, limits, ring)
+            if "live" in request:
+                live = _LiveRingSink(ring, replies)
+                reply = _outcome(lambda: _decode_live(request, limits, live))  # noqa: B023
+            else:
+                reply = _outcome(lambda: _decode(request, limits, ring))  # noqa: B023
             ring.wait(0)
         else:
             clip = _DescriptorSink(descriptor)
-            reply = _decode(request, limits, clip)
+            reply = _outcome(lambda: _decode(request, limits, clip))  # noqa: B023
             reply["shape"] = clip.shape
         _reply(replies, reply)
         if "spent" in reply:
@@ -109,19 +129,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _decode(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[str, Any]:
-    from extract.decode.video import decode_into
-
+def _outcome(decode: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The reply of a call, or why it has none."""
     try:
-        contract = FeatureContract.from_dict(request["contract"])
-        facts = decode_into(
-            Path(request["path"]),
-            contract,
-            limits,
-            sink,
-            request["reader"],
-            video_track=request["video_track"],
-        )
+        return decode()
     except VideoRejected as error:
         return {"rejected": [error.code, error.detail]}
     except MemoryError:
@@ -129,6 +140,19 @@ def _decode(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[
         return {"rejected": ["too-many-pixels", detail], "spent": True}
     except Exception as error:  # outermost edge: the parent classifies it
         return {"failed": f"{type(error).__name__}: {error}", "spent": True}
+
+
+def _decode(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[str, Any]:
+    from extract.decode.video import decode_into
+
+    facts = decode_into(
+        Path(request["path"]),
+        FeatureContract.from_dict(request["contract"]),
+        limits,
+        sink,
+        request["reader"],
+        video_track=request["video_track"],
+    )
     reply = {
         "info": facts.info.to_dict(),
         "notices": [asdict(notice) for notice in facts.notices],
@@ -138,6 +162,15 @@ def _decode(request: dict[str, Any], limits: Limits, sink: "FrameSink") -> dict[
     if "slots" not in request:
         reply["source_times_s"] = facts.source_times_s.tolist()
     return reply
+
+
+def _decode_live(request: dict[str, Any], limits: Limits, sink: "LiveSink") -> dict[str, Any]:
+    from extract.decode.live.decode import decode_live
+
+    contract = FeatureContract.from_dict(request["contract"])
+    feed, kind = request["feed"], request["live"]
+    facts = decode_live(feed, kind, contract, limits, sink, rate=request["rate"])
+    return {"live": asdict(facts)}
 
 
 def _write(descriptor: int, block: np.ndarray, offset: int) -> int:

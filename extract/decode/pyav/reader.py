@@ -6,13 +6,12 @@ Reads every clip that decord may read wrong, and all long ones.
 import ctypes
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
 import numpy as np
 from av.codec import CodecContext
 from av.codec.hwaccel import HWAccel, hwdevices_available
-from av.sidedata.sidedata import SideDataContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -20,11 +19,12 @@ from av.video.stream import VideoStream
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits, Reader
 from extract.decode.demux import open_container
-from extract.decode.orientation import UPRIGHT, Orientation
+from extract.decode.orientation import UPRIGHT
 from extract.decode.pyav.decoder import TrackDecoder
 from extract.decode.pyav.frame_skipping import SkippableFrames, rank_of, ticks_of
-from extract.decode.pyav.frames import Planes, Shown, pictures_of
-from extract.decode.read_plan import PacketReport, check_frame, check_frame_pixels
+from extract.decode.pyav.frames import Planes, pictures_of
+from extract.decode.pyav.geometry import FrameGeometry, display_matrix
+from extract.decode.read_plan import PacketReport
 from extract.errors import DecoderUnavailable, VideoRejected
 
 _LIBRARIES = {
@@ -36,13 +36,12 @@ _LIBRARIES = {
 }
 
 
-class PyavReader:
+class PyavReader(FrameGeometry):
     """A `VideoReader` for every clip that can be decoded at all.
 
     With `hwaccel` frames are decoded there and come back to the CPU for resizing and colour.
 
     Attributes:
-        shown: geometry of the last frame.
         is_turned_by_stream: after `peek`, whether the orientation comes from the stream's SEI
             messages, not from the container.
     """
@@ -55,26 +54,18 @@ class PyavReader:
         limits: Limits,
         hwaccel: HWAccel | None = None,
     ) -> None:
+        super().__init__(report.width, report.height, report.pixel_aspect, contract, limits)
         self.name: Reader = "pyav" if hwaccel is None else "nvdec"
         self._hwaccel = hwaccel
         self._path = path
         self._report = report
-        self._contract = contract
-        self._limits = limits
         self._pictures = pictures_of(contract)
         self._planes = Planes()
         self.num_decoded = 0
         self.num_refused = 0
         self.num_corrupt = 0
         self.num_unplanned = 0
-        self.width = 0
-        self.height = 0
-        self.orientation = UPRIGHT
-        self.is_turnable = True
-        self.pixel_aspect = 1.0
         self.is_turned_by_stream = False
-        self.shown = Shown(0, 0, 0, 0, UPRIGHT)
-        self._measured: object = None
 
     def frames(self, repeats: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (source frame, picture) of every needed frame; the next may overwrite it.
@@ -127,28 +118,8 @@ class PyavReader:
         raise VideoRejected("damaged", "no frame could be decoded")
 
     def _measure(self, frame: VideoFrame) -> None:
-        """Notes a frame's geometry; a stream may state it once, for all frames that follow."""
         self.num_corrupt += int(frame.is_corrupt)
-        if (matrix := display_matrix(frame)) is not None:
-            orientation = Orientation.of_matrix(matrix)
-            self.is_turnable = orientation is not None
-            self.orientation = orientation or UPRIGHT
-        key = (frame.width, frame.height, self.orientation)
-        if key == self._measured:
-            return
-        columns, rows = self.orientation.size(frame.width, frame.height)
-        report = self._report
-        # A header with a wrong size has a wrong pixel aspect, too.
-        is_known = (frame.width, frame.height) == (report.width, report.height)
-        self.pixel_aspect = report.pixel_aspect if is_known else 1.0
-        shown_width = max(1, round(frame.width * self.pixel_aspect))
-        width, height = self.orientation.size(shown_width, frame.height)
-        if self._contract.view == "left":
-            columns, width = columns // 2, width // 2
-        check_frame_pixels(frame.width, frame.height, self._limits)
-        check_frame(width, height, self._contract, self._limits)
-        self.shown = Shown(width, height, columns, rows, self.orientation)
-        self.width, self.height, self._measured = width, height, key
+        self.measure(frame)
 
 
 class _Packets:
@@ -172,16 +143,6 @@ class _Packets:
         except av.error.FFmpegError:
             return True
         return any(display_matrix(frame) is not None for frame in frames)
-
-
-def display_matrix(frame: VideoFrame) -> bytes | None:
-    """Returns the display matrix that comes with a frame, from its container or its stream.
-
-    Not through `frame.side_data`: that makes a reference cycle, which keeps the frame alive until
-    garbage collection, and the decoder would allocate new memory for every frame meanwhile.
-    """
-    data = cast(Any, SideDataContainer)(frame).get("DISPLAYMATRIX")
-    return None if data is None else bytes(data)
 
 
 def nvdec() -> HWAccel:

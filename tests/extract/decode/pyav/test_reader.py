@@ -9,7 +9,8 @@ import pytest
 
 from extract.contract import OMNIVORE
 from extract.decode.clip import Limits
-from extract.decode.pyav.reader import display_matrix, nvdec
+from extract.decode.pyav.geometry import display_matrix
+from extract.decode.pyav.reader import nvdec
 from extract.decode.video import decode_into
 from extract.errors import DecoderUnavailable
 from tests.extract.decode.clip_checks import noisy

@@ -1,0 +1,221 @@
+"""Frames of a stream from a pipe: of a container in pieces, or of single pictures."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Any, Protocol, cast
+
+import av
+import numpy as np
+from av.codec import CodecContext
+from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+from extract.decode.clip import Limits
+from extract.decode.demux import CODECS, MAX_TRACKS, choose_track, pixel_aspect_of
+from extract.decode.live.protocol import PICTURE_HEAD
+from extract.decode.pyav.decoder import TrackDecoder
+from extract.decode.sniff import HEAD_BYTES, sniff_live
+from extract.errors import VideoRejected
+
+KEPT_BYTES = 8 << 20
+"""Bytes of a stream in MP4 that may be read again: a fragment's pictures and sound, one by one."""
+
+_DEMUXERS = {"mp4": "mov", "matroska": "matroska", "mpegts": "mpegts"}
+_PICTURES = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png", b"RIFF": "webp"}
+"""First bytes of a picture -> its decoder."""
+_MICROSECOND = Fraction(1, 1_000_000)
+_PROBE_US = 500_000  # of the stream, to find its tracks: the default of 5 s would be waited for
+
+
+class LiveFrames(Protocol):
+    """Frames of a stream, and what became of the rest."""
+
+    @property
+    def codec(self) -> str:
+        """Name of the decoder."""
+
+    @property
+    def refused(self) -> int:
+        """Packets or pictures that could not be decoded, so far."""
+
+    @property
+    def size(self) -> tuple[int, int, float]:
+        """Declared width, height and pixel aspect; zeros where nothing is."""
+
+    @property
+    def last_s(self) -> float | None:
+        """Duration of the last frame, where it is stated."""
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        """Yields frames in presentation order."""
+
+
+class Feed:
+    """Bytes of a pipe, the first of which may be looked at."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._head = b""
+
+    def peek(self, count: int) -> bytes:
+        """Returns the first bytes, without taking them; fewer at the end."""
+        while len(self._head) < count and (data := os.read(self._descriptor, count)):
+            self._head += data
+        return self._head
+
+    def read(self, count: int) -> bytes:
+        """Returns at most so many bytes; none at the end."""
+        if self._head:
+            data, self._head = self._head[:count], self._head[count:]
+            return data
+        return os.read(self._descriptor, count)
+
+    def whole(self, count: int) -> bytes:
+        """Returns so many bytes; fewer at the end."""
+        parts = io.BytesIO()
+        while (left := count - parts.tell()) > 0 and (data := self.read(min(left, 1 << 20))):
+            parts.write(data)
+        return parts.getvalue()
+
+
+class RewindableFeed:
+    """Bytes of a pipe that may be read again, as far as they are kept.
+
+    FFmpeg's demuxer of MP4 goes back by some bytes, which it finds in its own buffer only where the
+    pieces of a stream happen to suit it. It must not wait for the end of the stream for an index.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._kept = bytearray()
+        self._end = 0  # bytes taken from the pipe
+        self._place = 0
+
+    def read(self, count: int) -> bytes:
+        """Returns at most so many bytes; none at the end."""
+        if self._place == self._end and not self._pull(count):
+            return b""
+        first = self._end - len(self._kept)
+        data = bytes(self._kept[self._place - first : self._place - first + count])
+        self._place += len(data)
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Goes to a place, reading up to it; -1 for one that is not kept, or counts from the end."""
+        if whence == os.SEEK_END:
+            return -1
+        wanted = offset + (self._place if whence == os.SEEK_CUR else 0)
+        while wanted > self._end and self._pull(1 << 16):
+            pass
+        if not self._end - len(self._kept) <= wanted <= self._end:
+            return -1
+        self._place = wanted
+        return wanted
+
+    def tell(self) -> int:
+        """Returns the place."""
+        return self._place
+
+    def _pull(self, count: int) -> int:
+        data = self._feed.read(count)
+        self._kept += data
+        self._end += len(data)
+        if len(self._kept) > 2 * KEPT_BYTES:  # seldom, as it moves all that is kept
+            del self._kept[:-KEPT_BYTES]
+        return len(data)
+
+
+class TrackFrames:
+    """Frames of a container's video track."""
+
+    def __init__(self, source: InputContainer, limits: Limits) -> None:
+        self._stream = source.streams.video[choose_track(source)]
+        self._decoder = TrackDecoder(source, self._stream, limits)
+        self.codec = CODECS.get(self._stream.codec_context.name, "")
+        stream = self._stream
+        self.size = stream.width, stream.height, pixel_aspect_of(stream)
+        self._last: tuple[float, int] = (-np.inf, 0)
+
+    @property
+    def refused(self) -> int:
+        return self._decoder.num_refused
+
+    @property
+    def last_s(self) -> float | None:
+        return self._last[1] * float(self._stream.time_base or 0) or None
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        return self._decoder.frames(self._note)
+
+    def _note(self, packet: "av.Packet[Any] | None") -> None:
+        if packet is not None and packet.pts is not None and packet.pts > self._last[0]:
+            self._last = packet.pts, packet.duration or 0
+
+
+class PictureFrames:
+    """Frames of pictures that come one by one."""
+
+    def __init__(self, feed: Feed, limits: Limits) -> None:
+        self._feed, self._limits = feed, limits
+        self.codec, self.refused = "", 0
+        self.size = 0, 0, 1.0
+        self.last_s = None
+
+    def __iter__(self) -> Iterator[VideoFrame]:
+        while len(head := self._feed.whole(PICTURE_HEAD.size)) == PICTURE_HEAD.size:
+            time_s, size = PICTURE_HEAD.unpack(head)
+            yield from self._decoded(self._feed.whole(size), time_s)
+
+    def _decoded(self, data: bytes, time_s: float) -> Iterator[VideoFrame]:
+        name = next((name for magic, name in _PICTURES.items() if data.startswith(magic)), None)
+        if name is None:
+            raise VideoRejected("unsupported-codec", "a picture is neither JPEG, PNG nor WebP")
+        decoder = cast(VideoCodecContext, CodecContext.create(name, "r"))
+        decoder.options = {"max_pixels": str(self._limits.max_pixels)}
+        decoder.thread_count = 1
+        self.codec = name
+        try:
+            frames = [frame for part in (av.Packet(data), None) for frame in decoder.decode(part)]
+        except av.error.MemoryError as error:
+            raise MemoryError from error
+        except (av.error.FFmpegError, ValueError):
+            frames = []
+        if not frames:
+            self.refused += 1
+        for frame in frames[:1]:
+            frame.time_base, frame.pts = _MICROSECOND, round(time_s * 1_000_000)
+            yield frame
+
+
+@contextmanager
+def opened(feed: Feed, limits: Limits) -> Iterator[InputContainer]:
+    """Yields the container that a pipe carries.
+
+    Raises:
+        VideoRejected: it is none that can be read as it arrives.
+    """
+    container = sniff_live(feed.peek(HEAD_BYTES))
+    options = {
+        "format_whitelist": _DEMUXERS[container],
+        "protocol_whitelist": "none",
+        "codec_whitelist": ",".join(CODECS),
+        "max_pixels": str(limits.max_pixels),
+        "max_streams": str(MAX_TRACKS),
+        "analyzeduration": str(_PROBE_US),
+        "fflags": "ignidx",  # does not look for an index behind the pictures
+        "skip_frame": "all",
+    }
+    source_bytes = RewindableFeed(feed) if container == "mp4" else feed
+    try:
+        source = av.open(cast(Any, source_bytes), "r", format=_DEMUXERS[container], options=options)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise VideoRejected(
+            "damaged",
+            "the stream cannot be opened; an MP4 must be fragmented, or have its index in front",
+        ) from error
+    with source:
+        yield source
