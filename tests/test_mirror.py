@@ -63,6 +63,8 @@ TESTED_BY: dict[str, str] = {
     "server/cluster/messages.py": "tests/server/cluster/test_encoder_cache.py",
     # Parts without a caller but one, tested through it.
     "extract/decode/pyav/picture_list.py": "tests/extract/videos/test_odd_clips.py",
+    "extract/decode/live/decode.py": "tests/extract/sandbox/test_live.py",
+    "extract/decode/pyav/geometry.py": "tests/extract/videos/test_odd_clips.py",
     "extract/encoders/precomputed.py": "tests/model/whole/test_attached.py",
     "model/nn/few_labels/voters.py": "tests/model/nn/few_labels/test_panel.py",
     "model/nn/multitask.py": "tests/model/train/methods/test_translation.py",

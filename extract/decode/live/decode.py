@@ -3,7 +3,8 @@
 Untrusted streams belong in `sandbox.live`.
 """
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -13,7 +14,7 @@ from extract.decode.clip import Limits
 from extract.decode.live.clock import LiveClock, RateLimit
 from extract.decode.live.protocol import LiveFacts, LiveKind
 from extract.decode.live.sources import Feed, LiveFrames, PictureFrames, TrackFrames, opened
-from extract.decode.pyav.frames import Planes, pictures_of
+from extract.decode.pyav.frames import Planes, Shown, pictures_of
 from extract.decode.pyav.geometry import FrameGeometry
 from extract.errors import VideoRejected
 
@@ -58,6 +59,13 @@ def decode_live(
         return live.run(TrackFrames(source, limits))
 
 
+class _Seen(NamedTuple):
+    """A decoded frame, and how it is shown."""
+
+    frame: VideoFrame
+    shown: Shown
+
+
 class _Live:
     """The decoding of one stream into a sink."""
 
@@ -65,56 +73,29 @@ class _Live:
         self, contract: FeatureContract, limits: Limits, sink: LiveSink, clock: LiveClock
     ) -> None:
         self._contract, self._limits, self._sink, self._clock = contract, limits, sink, clock
-        self._pictures, self._planes = pictures_of(contract), Planes()
-        self._picture: np.ndarray | None = None
-        self._frame: VideoFrame | None = None
-        self._held: np.ndarray | None = None  # of a tick that may yet be none
 
     def run(self, frames: LiveFrames) -> LiveFacts:
         geometry = FrameGeometry(*frames.size, self._contract, self._limits)
-        rate, late = RateLimit(self._limits.max_fps), 0
+        pictures, planes, clock = pictures_of(self._contract), Planes(), self._clock
+        picture, last = np.empty(0, np.uint8), None
+        spread = clock.spread(
+            self._measured(frames, geometry), lambda seen: seen.frame.time, lambda: frames.last_s
+        )
+        for seen, ticks in spread:
+            if last is None:
+                self._sink.begin(max(0.0, clock.start_s), clock.ticks_per_s)
+            if seen is not last:
+                picture, last = pictures.picture(planes.of(seen.frame), seen.shown), seen
+            self._sink.append(picture, ticks)
+        if last is None:
+            raise VideoRejected("damaged", "the stream has no frame")
+        size = geometry.width, geometry.height
+        return LiveFacts(clock.count, clock.late, frames.refused, *size, frames.codec)
+
+    def _measured(self, frames: LiveFrames, geometry: FrameGeometry) -> Iterator[_Seen]:
+        rate = RateLimit(self._limits.max_fps)
         for frame in frames:
-            ticks = self._clock.push(frame.time)
-            if ticks is None:
-                late += 1
-                continue
-            if self._held is not None and not self._clock.is_ahead:
-                self._release()
             if frame.time is not None:
                 rate.take(frame.time)
-            if self._frame is None:
-                self._sink.begin(max(0.0, self._clock.start_s), self._clock.ticks_per_s)
-            self._show(ticks.before, geometry)
             geometry.measure(frame)
-            self._frame, self._picture = frame, None
-            self._show(ticks.own, geometry)
-        if self._frame is None:
-            raise VideoRejected("damaged", "the stream has no frame")
-        left = self._clock.finish(frames.last_s)
-        if left < 0:
-            self._held = None
-        self._release()
-        self._show(left, geometry)
-        return LiveFacts(
-            self._clock.count, late, frames.refused, geometry.width, geometry.height, frames.codec
-        )
-
-    def _show(self, ticks: int, geometry: FrameGeometry) -> None:
-        """Sends the present frame, which is converted only if it is shown."""
-        if ticks <= 0:
-            return
-        assert self._frame is not None
-        if self._picture is None:
-            frame = self._planes.of(self._frame)
-            self._picture = self._pictures.picture(frame, geometry.shown)
-        self._release()
-        if self._clock.is_ahead:
-            self._held = self._picture.copy()
-            ticks -= 1
-        if ticks:
-            self._sink.append(self._picture, ticks)
-
-    def _release(self) -> None:
-        if self._held is not None:
-            self._sink.append(self._held, 1)
-            self._held = None
+            yield _Seen(frame, geometry.shown)

@@ -27,6 +27,7 @@ KEPT_BYTES = 8 << 20
 _DEMUXERS = {"mp4": "mov", "matroska": "matroska", "mpegts": "mpegts"}
 _PICTURES = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png", b"RIFF": "webp"}
 """First bytes of a picture -> its decoder."""
+_LATEST_S = 2.0**40
 _MICROSECOND = Fraction(1, 1_000_000)
 _PROBE_US = 500_000  # of the stream, to find its tracks: the default of 5 s would be waited for
 
@@ -105,11 +106,11 @@ class RewindableFeed:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Goes to a place, reading up to it; -1 for one that is not kept, or counts from the end."""
+        """Goes to a place, reading up to it; -1: it is not kept, or counts from the end."""
         if whence == os.SEEK_END:
             return -1
         wanted = offset + (self._place if whence == os.SEEK_CUR else 0)
-        while wanted > self._end and self._pull(1 << 16):
+        while wanted > self._end and self._pull(min(1 << 16, wanted - self._end)):
             pass
         if not self._end - len(self._kept) <= wanted <= self._end:
             return -1
@@ -168,6 +169,8 @@ class PictureFrames:
     def __iter__(self) -> Iterator[VideoFrame]:
         while len(head := self._feed.whole(PICTURE_HEAD.size)) == PICTURE_HEAD.size:
             time_s, size = PICTURE_HEAD.unpack(head)
+            if not abs(time_s) < _LATEST_S:
+                raise VideoRejected("damaged", "a picture has no finite time")
             yield from self._decoded(self._feed.whole(size), time_s)
 
     def _decoded(self, data: bytes, time_s: float) -> Iterator[VideoFrame]:
