@@ -2,14 +2,18 @@
 
 import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import httpx
 
+from clients.api.background import iterate_in_background
 from clients.api.clip_calls import ClipCalls
 from clients.api.job_calls import JobCalls
+from clients.api.live import LiveChoices, LivePlace, live_messages
+from clients.api.outgoing import Frames
 from clients.api.session import RetryPolicy
 from clients.api.transport import AsyncTransport, BlockingTransport, iterate_sync, run_sync
+from clients.results.live import LiveMessage
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,12 +111,30 @@ class EgoPackClient:
         self._http = httpx.Client(transport=transport, **_connection(base_url, api_key))
         policy = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
         self._calls = Calls(BlockingTransport(self._http), policy)
+        self._live = LivePlace(base_url, api_key, connect_s, may_use_proxy(base_url))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def live(self, frames: Frames, **choices: Unpack[LiveChoices]) -> Iterator[LiveMessage]:
+        """Yields answers about a stream while it goes on, and a summary at its end.
+
+        Frames are sent by a thread, however long the caller takes with an answer. Leaving the loop
+        ends the stream.
+
+        Args:
+            frames: (time in seconds, JPEG or PNG or WebP) pairs, or pieces of one container:
+                fragmented MP4, WebM, Matroska or an MPEG transport stream.
+            choices: options, as `clients.api.live.LiveChoices` lists them.
+
+        Raises:
+            ClientError: as `clients.api.live.live_messages` does.
+            ValueError: there is no frame.
+        """
+        return iterate_in_background(lambda: live_messages(self._live, frames, choices))
 
     def close(self) -> None:
         """Closes the connections."""
@@ -141,6 +163,13 @@ class AsyncEgoPackClient(Calls):
         self._http = httpx.AsyncClient(transport=transport, **_connection(base_url, api_key))
         policy = RetryPolicy(connect_s, timeout_s, total_s, max_retries)
         super().__init__(AsyncTransport(self._http), policy)
+        self._live = LivePlace(base_url, api_key, connect_s, may_use_proxy(base_url))
+
+    def live(
+        self, frames: Frames, **choices: Unpack[LiveChoices]
+    ) -> AsyncGenerator[LiveMessage, None]:
+        """Yields what `EgoPackClient.live` does; frames may be an asynchronous iterable."""
+        return live_messages(self._live, frames, choices)
 
     async def __aenter__(self) -> Self:
         return self
