@@ -16,6 +16,7 @@ COMMANDS = {
     "demo": "a server with the shipped bundle, a sample clip, the answers beside the truth",
     "predict": "the answers about one clip, to read or as JSON",
     "batch": "many clips, a few at a time; run it again to go on after a break",
+    "live": "answers while a camera, a file or a stream goes on",
     "jobs": "clips that are answered later: send them, wait, fetch, cancel",
     "features": "a clip's features as a file, to ask with as often as one likes",
     "backpack": "what the model has seen that is close to a clip or an action",

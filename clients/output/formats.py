@@ -7,7 +7,7 @@ table none becomes a formula, in subtitles none becomes a cue.
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -90,10 +90,14 @@ def to_vtt(result: PredictionResult, name: str = "") -> str:
     cues = []
     for segment in result.segments:
         lines = filter(None, map(_cue_line, _spans(segment)))
-        cues.append(
-            f"{_stamp(segment.start_s)} --> {_stamp(segment.end_s)}\n" + "\n".join(lines) + "\n"
-        )
+        cues.append(cue(segment.start_s, segment.end_s, lines))
     return "WEBVTT\n\n" + note + "\n".join(cues)
+
+
+def cue(start_s: float, end_s: float, lines: Iterable[str]) -> str:
+    """Returns a cue of subtitles."""
+    shown = "\n".join(map(_one_line, lines))
+    return f"{_stamp(start_s)} --> {_stamp(end_s)}\n{shown}\n"
 
 
 def to_label_studio(result: PredictionResult, name: str = "clip.mp4") -> list[dict[str, Any]]:
@@ -177,7 +181,7 @@ def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
 
 def _cue_line(span: Span) -> str:
     label = span.label if span.start_s < span.end_s else f"{span.label} at {span.start_s:.2f} s"
-    return _one_line(label)
+    return label
 
 
 def _one_line(text: str) -> str:
