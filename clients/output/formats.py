@@ -180,8 +180,7 @@ def _frames(span: Span, result: PredictionResult) -> tuple[int, int]:
 
 
 def _cue_line(span: Span) -> str:
-    label = span.label if span.start_s < span.end_s else f"{span.label} at {span.start_s:.2f} s"
-    return label
+    return span.label if span.start_s < span.end_s else f"{span.label} at {span.start_s:.2f} s"
 
 
 def _one_line(text: str) -> str:
