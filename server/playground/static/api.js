@@ -20,6 +20,13 @@ export function useKey(text) {
   sessionStorage.setItem("key", text);
 }
 
+// A browser sends no header of ours with a WebSocket: the key goes as a subprotocol.
+export function keyProtocol() {
+  const bytes = String.fromCharCode(...new TextEncoder().encode(key));
+  const text = btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return key ? [`egopack.key.${text}`] : [];
+}
+
 const headers = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
 export async function get(path) {

@@ -4,6 +4,8 @@ import { Problem, get, isSampleThere, predict, useKey } from "./api.js";
 import { clock, element } from "./dom.js";
 import { showExports } from "./exports.js";
 import { showFuture } from "./future.js";
+import { LiveStream } from "./live.js";
+import { Present } from "./present.js";
 import { showSegment } from "./segment.js";
 import { Timeline } from "./timeline.js";
 
@@ -17,6 +19,7 @@ let answer = null;
 let limits = null;
 let running = null;
 let again = null;
+let stream = null;
 
 async function start() {
   try {
@@ -38,6 +41,7 @@ async function start() {
 
 async function run(file, { segments, truth } = {}) {
   running?.abort();
+  leave();
   running = new AbortController();
   const mine = running;
   at("problem").hidden = true;
@@ -74,7 +78,7 @@ function load(file) {
 function show(found, name, truth) {
   answer = found;
   at("work").hidden = false;
-  video.hidden = Boolean(video.error);
+  video.hidden = Boolean(video.error) || !video.src;
   timeline.show(answer, truth);
   showFuture(at("future"), answer.lta, truth);
   showExports(at("exports"), answer, name);
@@ -117,6 +121,66 @@ function fail(error, retry) {
   at("problem").hidden = false;
 }
 
+// The camera is asked for here, after a click, and let go at the end.
+async function useCamera() {
+  try {
+    const camera = await navigator.mediaDevices.getUserMedia({ audio: false,
+      video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 } } });
+    await goLive(camera, "camera");
+  } catch (error) {
+    fail(new Problem({ code: "no-camera", title: "The camera cannot be used", retryable: true,
+      detail: `${error.message || error.name}. A page may use one over https or on this machine.` },
+    0), useCamera);
+  }
+}
+
+async function goLive(source, name) {
+  running?.abort();
+  running = null;
+  leave();
+  for (const id of ["problem", "work", "progress"]) at(id).hidden = true;
+  at("status").textContent = "";
+  if (source instanceof File) await load(source);
+  else video.srcObject = source;
+  const present = new Present(at("present"), at("events"));
+  at("live").hidden = false;
+  at("stage").append(video);
+  video.hidden = false;
+  const mine = stream = new LiveStream(video, {
+    onmessage: (message) => {
+      present.take(message);
+      if (message.type === "summary" && mine === stream) summed(message.result, name);
+    },
+    onend: () => {},
+    onproblem: (problem) => {
+      if (mine !== stream) return;
+      leave();
+      fail(problem, () => (source instanceof File ? goLive(source, name) : useCamera()));
+    },
+  });
+  video.onended = () => mine.end();
+  mine.start({});
+  await video.play();
+}
+
+// Ends a live stream at once, lets the camera go, and puts the video back.
+function leave() {
+  stream?.end();
+  stream = null;
+  video.onended = null;
+  at("live").hidden = true;
+  at("player").prepend(video);
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+}
+
+function summed(found, name) {
+  leave();
+  const { start_s: start } = found.segments[0];
+  found.input ??= { start_s: start, duration_s: found.segments.at(-1).end_s - start, fps: 30 };
+  show(found, name);
+}
+
 async function runSample() {
   const [clip, truth] = await Promise.all([
     fetch("ui/sample.mp4").then((reply) => reply.blob()),
@@ -150,6 +214,17 @@ at("file").onchange = ({ target }) => {
   target.value = "";
 };
 at("sample").onclick = runSample;
+at("camera").onclick = useCamera;
+at("play").onclick = () => at("file-live").click();
+at("file-live").onchange = ({ target }) => {
+  if (target.files[0]) goLive(target.files[0], target.files[0].name);
+  target.value = "";
+};
+at("stop").onclick = () => {
+  video.pause();
+  at("present").append(element("p", { class: "note" }, "Summing up…"));
+  stream?.end();
+};
 at("key").onsubmit = (event) => {
   event.preventDefault();
   useKey(at("key-text").value);
