@@ -22,6 +22,7 @@ COMMANDS = {
     "backpack": "what the model has seen that is close to a clip or an action",
     "render": "the clip again, with its answers drawn below the picture",
     "export": "the answers in the format of another tool",
+    "lerobot": "sub-tasks for the episodes of a LeRobot data set",
     "label-studio": "a machine learning backend for Label Studio",
     "doctor": "what is wrong with an installation or a server, and what to do about it",
 }

@@ -141,6 +141,12 @@ class BatchFolder:
         failed = sum(row["status"] == "error" for row in rows)
         return len(rows) - failed, failed
 
+    def answers(self, names: Iterable[str]) -> Iterator[tuple[str, PredictionResult]]:
+        """Yields the name and the answer of every clip that has one."""
+        for name in names:
+            if self._answer(name).exists():
+                yield name, PredictionResult.from_dict(json.loads(self._answer(name).read_bytes()))
+
     def _row(self, name: str) -> dict[str, Any] | None:
         """The line of a clip: only what every run of the batch would write alike."""
         if self._answer(name).exists():

@@ -25,7 +25,8 @@ CONTENTS = {
     ),
     "tabletop": "errors story motion drawing files __main__",
     "clients": (
-        "errors results output api client capture local batch doctor label_studio commands __main__"
+        "errors results output api client capture local batch lerobot doctor label_studio "
+        "commands __main__"
     ),
 }
 ENTRIES = {package: entries.split() for package, entries in CONTENTS.items()}

@@ -63,6 +63,7 @@ TESTED_BY: dict[str, str] = {
     "server/cluster/messages.py": "tests/server/cluster/test_encoder_cache.py",
     # Parts without a caller but one, tested through it.
     "extract/decode/pyav/picture_list.py": "tests/extract/videos/test_odd_clips.py",
+    "clients/lerobot.py": "tests/clients/commands/test_lerobot.py",
     "clients/capture.py": "tests/clients/commands/test_capture.py",
     "clients/api/background.py": "tests/clients/api/test_live.py",
     "clients/api/outgoing.py": "tests/clients/api/test_live.py",

@@ -11,6 +11,8 @@ from clients.api.requests import Choices, without_none
 from clients.batch import MAX_RETRIES, BatchFolder, BatchRunner, find_clips
 from clients.commands import arguments
 from clients.errors import ServerFault
+from clients.output.files import write_whole
+from clients.output.parquet import pyarrow, to_parquet
 
 EXIT_SOME_FAILED = 3
 
@@ -22,6 +24,7 @@ class Options(arguments.ClipOptions):
     out: Path
     concurrency: int
     retry_failed: bool
+    parquet: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, default=4, metavar="N", help=what)
     what = "send again the clips that failed"
     parser.add_argument("--retry-failed", action="store_true", help=what)
+    what = "write results.parquet, too: a row an answer (the extra `parquet`)"
+    parser.add_argument("--parquet", action="store_true", help=what)
     arguments.add_server(parser)
     arguments.add_choices(parser)
 
@@ -44,6 +49,8 @@ def run(options: Options) -> int:
     """
     if options.concurrency < 1:
         raise ValueError("--concurrency is at least 1")
+    if options.parquet:
+        pyarrow()  # missing: said before anything is sent
     clips = find_clips(options.paths)
     folder = BatchFolder(options.out)
     wanted = arguments.choices_of(options)
@@ -52,6 +59,8 @@ def run(options: Options) -> int:
     finally:
         if folder.run_id:
             answered, failed = folder.write_rows(clips)
+            if options.parquet:
+                write_whole(options.out / "results.parquet", to_parquet(folder.answers(clips)))
             print(
                 f"{answered} of {len(clips)} clips answered, {failed} failed: "
                 f"{options.out / 'results.jsonl'}",

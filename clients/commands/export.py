@@ -8,6 +8,7 @@ from pathlib import Path
 from clients.commands import arguments
 from clients.output import formats
 from clients.output.files import write_whole
+from clients.output.parquet import to_parquet
 
 
 class Options(arguments.AnswerOptions):
@@ -21,7 +22,9 @@ class Options(arguments.AnswerOptions):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the sub-command's flags."""
     parser.add_argument(
-        "format", choices=[*formats.FORMATS, "label-studio-config"], help="format to write"
+        "format",
+        choices=[*formats.FORMATS, "parquet", "label-studio-config"],
+        help="format to write",
     )
     arguments.add_answer(parser)
     parser.add_argument("--out", type=Path, help="file to write; default: standard output")
@@ -32,7 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options) -> int:
     """Writes the answer; returns the exit status."""
+    if options.format == "parquet" and options.out is None:
+        raise ValueError("parquet is no text: name a file with --out")
     result = arguments.answer_of(options)
+    if options.format == "parquet" and options.out is not None:
+        name = str(options.clip) if options.name is None else options.name
+        write_whole(options.out, to_parquet([(name, result)]))
+        return 0
     if options.format == "label-studio-config":
         made: object = formats.label_studio_config(result) + "\n"
     else:
