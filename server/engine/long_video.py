@@ -38,7 +38,7 @@ from server.engine.request import (
 from server.engine.window_stream import VideoStream
 from server.errors import FieldInvalid, VideoTooLong
 from server.scheduling.admission import Admission
-from server.scheduling.batcher import Completed
+from server.scheduling.batcher import Completed, Priority
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import PredictOptions
 from server.settings.settings import Settings
@@ -185,7 +185,7 @@ class LongVideoPipeline:
         done = []
         for chunk in chunks:
             part = await self._model.reason(
-                run.predictor, chunk.request, deadline_s=run.deadline_s, is_low=True
+                run.predictor, chunk.request, deadline_s=run.deadline_s, priority=Priority.LOW
             )
             if run.on_part is not None:
                 own = replace(part.value, segments=chunk.own(part.value))
@@ -229,7 +229,10 @@ class LongVideoPipeline:
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 await self._admission.wait_until_idle(MAX_YIELD_S)
                 queued = self._model.enqueue_windows(
-                    run.predictor, torch.from_numpy(batch), deadline_s=run.deadline_s, is_low=True
+                    run.predictor,
+                    torch.from_numpy(batch),
+                    deadline_s=run.deadline_s,
+                    priority=Priority.LOW,
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)
