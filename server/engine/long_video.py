@@ -32,6 +32,7 @@ from server.engine.request import (
     StageTimes,
     check_segments,
     check_tasks,
+    no_progress,
     predict_request,
     until,
 )
@@ -172,6 +173,21 @@ class LongVideoPipeline:
             if isinstance(source, FeatureTrack):
                 return await self._reason(ClipFeatures(source), run)
             return await self._reason(await self._extract(source, run), run)
+
+    async def answer(
+        self, track: FeatureTrack, predictor: Predictor, options: PredictOptions
+    ) -> ClipResult:
+        """Returns the prediction for a track by the predictor whose encoder made it.
+
+        Raises:
+            DeadlineExceeded: it took too long.
+            ServerError, ModelError: as `predict` does.
+        """
+        timeout_s = self._settings.job_timeout_s
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        run = _Run(predictor, options, deadline_s, no_progress, None)
+        async with until(deadline_s, f"the answer took over {timeout_s:g} s"):
+            return await self._reason(ClipFeatures(track), run)
 
     async def _reason(self, found: ClipFeatures, run: _Run) -> ClipResult:
         cut = cut_track(found.track, run.options.segments, run.options.segment_s)

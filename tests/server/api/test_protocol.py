@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from server.api import protocol, serve
-from server.api.protocol import FREE_CHUNKS, HttpProtocol
+from server.api.protocol import FREE_CHUNKS, HttpProtocol, LiveSocket
 from tests.server.support.fakes import make_engine, make_settings
 from tests.server.support.probe import NOISE, probing
 from tests.support.waiting import PATIENCE_S, wait_for
@@ -192,7 +192,7 @@ def test_the_server_chooses_this_protocol_whatever_is_installed(monkeypatch):
     assert serve.serve(settings, make_engine(settings)) is None
     (config,) = chosen
     assert config.http is HttpProtocol
-    assert (config.ws, config.proxy_headers) == ("none", False)
+    assert (config.ws, config.proxy_headers) == (LiveSocket, False)
 
 
 def test_every_set_of_requirements_has_the_same_parser():
