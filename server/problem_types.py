@@ -88,6 +88,7 @@ QUEUE_FULL = ProblemType(
         "max_jobs",
         "max_job_uploads",
         "max_event_streams",
+        "live_sessions",
         "max_caller_share",
     ),
 )

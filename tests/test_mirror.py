@@ -74,6 +74,7 @@ TESTED_BY: dict[str, str] = {
     "model/nn/few_labels/voters.py": "tests/model/nn/few_labels/test_panel.py",
     "model/nn/multitask.py": "tests/model/train/methods/test_translation.py",
     "server/api/app.py": "tests/server/api/test_openapi.py",
+    "server/live/pipeline.py": "tests/server/live/test_session.py",
 }
 
 

@@ -23,10 +23,17 @@ _MOST_TICKS = 2**20  # of one picture
 
 
 class LivePicture(NamedTuple):
-    """A picture and how many ticks show it."""
+    """A picture of a stream.
+
+    Attributes:
+        pixels: (H, W, 3) of the contract's `read_shape`.
+        ticks: that show it.
+        taken: bytes of the stream that were read when it was certain.
+    """
 
     pixels: np.ndarray
     ticks: int
+    taken: int
 
 
 class LiveStream:
@@ -106,6 +113,7 @@ class LiveStream:
         with malformed_reply():
             shape = tuple(map(int, reply["shape"]))
             offset, ticks = int(reply["offset"]), int(reply["ticks"])
+            taken = int(reply["taken"])
         contract = self._contract
         if contract.is_whole and len(shape) == 4:
             height, width = shape[1:3]
@@ -118,7 +126,7 @@ class LiveStream:
             raise DecoderDied("a decoding process gave a malformed reply")
         pixels = self._process.read_frames(shape, contract.read_dtype, offset)[0]
         self._process.free_slot()
-        return LivePicture(pixels, ticks)
+        return LivePicture(pixels, ticks, taken)
 
 
 def _positive(value: Any, *, least: float) -> float:

@@ -92,8 +92,8 @@ class _LiveRingSink:
     def begin(self, start_s: float, ticks_per_s: float) -> None:
         _reply(self._replies, {"start_s": start_s, "ticks_per_s": ticks_per_s})
 
-    def append(self, picture: np.ndarray, ticks: int) -> None:
-        self._ring.append(picture[np.newaxis], ticks=ticks)
+    def append(self, picture: np.ndarray, ticks: int, taken: int) -> None:
+        self._ring.append(picture[np.newaxis], ticks=ticks, taken=taken)
 
 
 def main(arguments: list[str]) -> int:

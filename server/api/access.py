@@ -1,5 +1,6 @@
 """Authentication and rate limits: API keys kept as hashes, requests counted per caller."""
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -8,6 +9,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from limits import RateLimitItem
 from limits.storage import MemoryStorage
@@ -19,6 +21,9 @@ from server.settings.checks import check_keys, parse_rate
 
 MAX_KNOWN = 4096
 """Addresses and keys remembered as let in."""
+
+KEY_SUBPROTOCOL = "egopack.key."
+"""Before an API key in base64url, as one of the subprotocols that a page offers."""
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +160,21 @@ def rate_limit_key(address: str) -> str:
     if found.ipv4_mapped:
         return str(found.ipv4_mapped)
     return str(ipaddress.ip_network((found, 64), strict=False).network_address)
+
+
+def with_key(headers: Headers) -> Headers:
+    """Returns the headers of a WebSocket's upgrade, with a key among its subprotocols as a bearer.
+
+    Pages can set no other header of it; a key in the URL would be logged on the way.
+    """
+    for offered in headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(KEY_SUBPROTOCOL) and "authorization" not in headers:
+            text = offered.strip().removeprefix(KEY_SUBPROTOCOL)
+            with suppress(ValueError):
+                key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+                bearer = b"Bearer " + key.encode("latin-1")  # as headers are read
+                return Headers(raw=[*headers.raw, (b"authorization", bearer)])
+    return headers
 
 
 def _given(headers: Headers) -> str:

@@ -17,12 +17,13 @@ from server.api.clip_request import clip_spool
 from server.api.events.feed import EventFeed
 from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
-from server.api.routes import backpack, features, health, models, oip, predictions
+from server.api.routes import backpack, features, health, live, models, oip, predictions
 from server.api.routes import jobs as job_routes
 from server.api.uploads.receive import UploadReceiver
 from server.api.uploads.watch import SpoolWatch
 from server.engine.engine import Engine
 from server.jobs.service import Jobs
+from server.live.registry import LiveRegistry
 from server.playground import page
 from server.scheduling.shares import Shares
 from server.schemas.metadata import Limits
@@ -36,6 +37,7 @@ ROUTERS = (
     models.router,
     oip.router,
     health.router,
+    live.router,
 )
 """In the order of the API reference."""
 
@@ -57,13 +59,14 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     limits = Limits.of(settings).model_dump()
     keys = Keys(lambda: settings.keys, settings.check_keys)
     jobs = Jobs(engine, limits)
+    registry = LiveRegistry(engine)
     intake = Intake(engine, jobs)
 
     app = FastAPIOffline(
         title="EgoPack Server",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lambda _: _running(engine, spool, jobs, intake),
+        lifespan=lambda _: _running(engine, spool, jobs, intake, registry),
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the host behind a proxy
         static_url="/docs/static",
@@ -73,6 +76,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.state.limits = limits
     app.state.spool = spool
     app.state.jobs = jobs
+    app.state.live = registry
     app.state.intake = intake
     app.state.feed = EventFeed(
         jobs.store,
@@ -97,7 +101,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _running(
-    engine: Engine, spool: UploadReceiver, jobs: Jobs, intake: Intake
+    engine: Engine, spool: UploadReceiver, jobs: Jobs, intake: Intake, registry: LiveRegistry
 ) -> AsyncIterator[None]:
     watch = SpoolWatch(spool.directory, partial(engine.life.report, "spool"))
     await watch.check()  # makes the spool, and sweeps those of killed servers
@@ -107,13 +111,16 @@ async def _running(
         await asyncio.to_thread(intake.directory.sweep)
     starting = asyncio.create_task(engine.start())
     watching = asyncio.create_task(watch.run())
+    following = asyncio.create_task(registry.watch())
     try:
         yield
     finally:
+        await registry.stop()
         await jobs.stop()  # requeues running jobs, while the engine still runs
         starting.cancel()
         watching.cancel()
-        await asyncio.gather(starting, watching, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(starting, watching, following, return_exceptions=True)
         await engine.stop()
         intake.directory.remove()
         spool.directory.remove()

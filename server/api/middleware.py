@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIWebSocketRoute
 from opentelemetry.trace import Span
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extract.errors import ExtractError
 from model.errors import ModelError
-from server.api.access import GuessLimiter, Keys, RateLimiter, rate_limit_key
+from server.api.access import GuessLimiter, Keys, RateLimiter, rate_limit_key, with_key
 from server.api.negotiation import parse_length, preference_of
 from server.api.request_head import Hosts, check_size
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest, ServerError
@@ -66,6 +67,9 @@ CALLER = "egopack.caller"
 OIP_FOLDER = "/v2"
 """Paths below it follow the Open Inference Protocol, whose errors are `{"error": "..."}`."""
 
+SWITCHED = 101
+"""Status of a WebSocket that was opened."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -78,7 +82,9 @@ class _ResponseSender:
         self.has_begun = False
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "websocket.accept":
+            self.status, self.has_begun = SWITCHED, True
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.status, self.has_begun = message["status"], True
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self._request_id
@@ -114,17 +120,18 @@ class GatewayMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request; lifespan events pass through."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        is_socket = scope["type"] == "websocket"
         scope = {**scope, "path": _without_slash(scope["path"])}
-        headers = Headers(scope=scope)
+        headers = with_key(Headers(scope=scope)) if is_socket else Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
         notes: dict[str, Any] = {}
         tokens = logs.request_id.set(request_id), logs.notes.set(notes)
         started_s = time.perf_counter()
-        method = scope["method"]
+        method = "WEBSOCKET" if is_socket else scope["method"]
         sender = _ResponseSender(send, request_id, scope["path"])
         with self._telemetry.tracing.request(method, headers) as span:
             try:
@@ -184,7 +191,10 @@ class GatewayMiddleware:
     ) -> None:
         """Writes the log line, the metrics and the span's attributes."""
         problem: ProblemType | None = notes.pop("problem", None)
-        endpoint = getattr(scope.get("route"), "operation_id", None) or "none"
+        route = scope.get("route")
+        endpoint = getattr(route, "operation_id", None) or "none"
+        if isinstance(route, APIWebSocketRoute):
+            endpoint = route.name
         self._telemetry.metrics.count_answer(endpoint, status, problem, ran_s)
         if problem is not None:
             notes["problem"] = problem.slug

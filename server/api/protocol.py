@@ -1,8 +1,9 @@
-"""HTTP/1.1 protocol of a connection: uvicorn on h11, with bounds of its own on heads and chunks.
+"""Protocols of a connection: uvicorn on h11, with bounds of its own on heads and chunks.
 
 h11 is the one parser: uvicorn would take httptools wherever that is installed, which bounds no
 header and frames doubtful messages otherwise. A refusal in mid-body is heard: what the client
-still sends is read for a while, and dropped, before the connection is closed.
+still sends is read for a while, and dropped, before the connection is closed. A WebSocket is
+handed over to uvicorn on websockets, where a client that never reads cannot keep it open.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from server.problem_types import HEADERS_TOO_LARGE, MALFORMED
 from server.schemas.problems import MEDIA_TYPE, Problem
@@ -29,6 +31,9 @@ be as large as this: a chunk costs the same however short it is."""
 LINGER_S = 10.0
 LINGER_BYTES = 64 * 2**20
 """How long, and how much, is read of a body whose request has been answered."""
+
+ABORT_S = 15.0
+"""After a close frame was written, when the connection is reset if it is still there."""
 
 
 class _Connection(h11.Connection):
@@ -92,6 +97,7 @@ class HttpProtocol(H11Protocol):
         self.conn: _Connection = _Connection()
         self.is_leaving = False
         """The last answer has been sent, and the rest of a body is being dropped."""
+        self._is_handed_over = False
         self._rest_bytes: int | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport
@@ -103,6 +109,11 @@ class HttpProtocol(H11Protocol):
         super().connection_made(transport)
         self._wire = transport
         self.transport = _Lingering(transport, self)  # type: ignore[assignment]
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hands the connection over, without what lingers for the body of a request."""
+        self.transport, self._is_handed_over = self._wire, True
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Ends what was waiting for the connection."""
@@ -116,7 +127,7 @@ class HttpProtocol(H11Protocol):
             if self._rest_bytes < 0:
                 self._wire.abort()
         for start in range(0, len(data), READ_BYTES):  # a loop may read more at once
-            if self.is_leaving:
+            if self.is_leaving or self._is_handed_over:
                 return
             super().data_received(data[start : start + READ_BYTES])
         if self._rest_bytes is not None and self.conn.their_state is not h11.SEND_BODY:
@@ -177,3 +188,36 @@ class HttpProtocol(H11Protocol):
         if self._closing is not None:
             self._closing.cancel()
             self._closing = None
+
+
+class LiveSocket(WebSocketsSansIOProtocol):
+    """One connection after its upgrade to a WebSocket.
+
+    Closing waits until what was written has left, and writing the close frame does as well: both
+    without end, if the client never reads.
+    """
+
+    async def send(self, message: Any) -> None:
+        """Writes a message; a close frame at once, behind what the client has not read."""
+        is_close = message["type"] == "websocket.close"
+        if is_close:
+            self.writable.set()
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # refused; uvicorn would log that nothing was decided
+        if is_close:
+            self.loop.call_later(ABORT_S, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        """Resets a connection that answers no ping, unless its answer waits to be read here."""
+        if self.read_paused:
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+            return
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells the application that no close frame came: a client may come back."""
+        self.handshake_complete = False  # uvicorn would say 1005, as of a frame without a code
+        super().connection_lost(exc)

@@ -73,7 +73,8 @@ class Hosts:
             for host in hosts:
                 if not self._is_ours(host_name(host)):
                     raise WrongHost("add the host to EGOPACK_ALLOWED_HOSTS if it is this server's")
-        if scope["method"] not in SAFE_METHODS:
+        # A WebSocket is opened by GET, and what comes through it changes state.
+        if scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS:
             self._check_site(headers, [host.lower() for host in hosts])
 
     def _is_named(self, name: str) -> bool:

@@ -12,7 +12,7 @@ import uvicorn
 from prometheus_client import start_http_server
 
 from server.api.app import create_app
-from server.api.protocol import HttpProtocol
+from server.api.protocol import HttpProtocol, LiveSocket
 from server.engine.engine import Engine
 from server.settings.settings import Settings
 
@@ -91,7 +91,11 @@ def serve(settings: Settings, engine: Engine | None = None) -> str | None:
             host=settings.host,
             port=settings.port,
             http=HttpProtocol,
-            ws="none",
+            ws=LiveSocket,
+            ws_max_size=settings.live_message_bytes,
+            ws_ping_interval=settings.live_ping_s,
+            ws_ping_timeout=settings.live_ping_s,
+            ws_per_message_deflate=False,  # a small message could stand for a large one
             proxy_headers=False,  # the app reads them, from the proxies of the settings
             log_config=None,
             access_log=False,

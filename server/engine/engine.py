@@ -126,6 +126,11 @@ class Engine:
         )
 
     @property
+    def model(self) -> ModelThread:
+        """The model's thread, for work that the engine does not know."""
+        return self._model
+
+    @property
     def predictor(self) -> Predictor:
         """The loaded predictor.
 

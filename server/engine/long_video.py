@@ -32,13 +32,14 @@ from server.engine.request import (
     StageTimes,
     check_segments,
     check_tasks,
+    no_progress,
     predict_request,
     until,
 )
 from server.engine.window_stream import VideoStream
 from server.errors import FieldInvalid, VideoTooLong
 from server.scheduling.admission import Admission
-from server.scheduling.batcher import Completed
+from server.scheduling.batcher import Completed, Priority
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import PredictOptions
 from server.settings.settings import Settings
@@ -173,6 +174,21 @@ class LongVideoPipeline:
                 return await self._reason(ClipFeatures(source), run)
             return await self._reason(await self._extract(source, run), run)
 
+    async def answer(
+        self, track: FeatureTrack, predictor: Predictor, options: PredictOptions
+    ) -> ClipResult:
+        """Returns the prediction for a track by the predictor whose encoder made it.
+
+        Raises:
+            DeadlineExceeded: it took too long.
+            ServerError, ModelError: as `predict` does.
+        """
+        timeout_s = self._settings.job_timeout_s
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        run = _Run(predictor, options, deadline_s, no_progress, None)
+        async with until(deadline_s, f"the answer took over {timeout_s:g} s"):
+            return await self._reason(ClipFeatures(track), run)
+
     async def _reason(self, found: ClipFeatures, run: _Run) -> ClipResult:
         cut = cut_track(found.track, run.options.segments, run.options.segment_s)
         if len(cut) > self._settings.job_max_segments:
@@ -185,7 +201,7 @@ class LongVideoPipeline:
         done = []
         for chunk in chunks:
             part = await self._model.reason(
-                run.predictor, chunk.request, deadline_s=run.deadline_s, is_low=True
+                run.predictor, chunk.request, deadline_s=run.deadline_s, priority=Priority.LOW
             )
             if run.on_part is not None:
                 own = replace(part.value, segments=chunk.own(part.value))
@@ -229,7 +245,10 @@ class LongVideoPipeline:
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 await self._admission.wait_until_idle(MAX_YIELD_S)
                 queued = self._model.enqueue_windows(
-                    run.predictor, torch.from_numpy(batch), deadline_s=run.deadline_s, is_low=True
+                    run.predictor,
+                    torch.from_numpy(batch),
+                    deadline_s=run.deadline_s,
+                    priority=Priority.LOW,
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)

@@ -38,9 +38,9 @@ def prediction(
             stride=contract.stride_frames,
             count=len(track.features),
         ),
-        segments=[_segment(segment, result, options) for segment in found.segments],
-        lta=None if found.lta is None else _lta(found.lta, options),
-        skills={name: _forecast(answer, options) for name, answer in found.skills.items()} or None,
+        segments=[segment(one, result, options) for one in found.segments],
+        lta=None if found.lta is None else lta(found.lta, options),
+        skills={name: forecast(answer, options) for name, answer in found.skills.items()} or None,
         timings=timings(result.times, total_s),
         warnings=[_body(schemas.Warning_, n) for n in (() if clip is None else clip.notices)],
     )
@@ -48,7 +48,7 @@ def prediction(
 
 def segments(found: ClipResult, options: PredictOptions) -> list[str]:
     """Returns a result's segments, each as the JSON that it is in the body of the prediction."""
-    bodies = (_segment(segment, found, options) for segment in found.prediction.segments)
+    bodies = (segment(one, found, options) for one in found.prediction.segments)
     return [body.model_dump_json(exclude_none=True) for body in bodies]
 
 
@@ -100,9 +100,10 @@ def server_timing(times: schemas.Timings) -> str:
     return ", ".join(f"{name.removesuffix('_ms')};dur={ms}" for name, ms in stages)
 
 
-def _segment(
+def segment(
     found: outputs.SegmentAnswer, result: ClipResult, options: PredictOptions
 ) -> schemas.Segment:
+    """Returns one segment of a result."""
     return schemas.Segment(
         start_s=found.start_s,
         end_s=found.end_s,
@@ -145,7 +146,8 @@ def source_frame(result: ClipResult, time_s: float) -> int:
     return tick if clip is None else int(clip.source_frames[tick])
 
 
-def _lta(found: outputs.LtaAnswer, options: PredictOptions) -> schemas.Lta:
+def lta(found: outputs.LtaAnswer, options: PredictOptions) -> schemas.Lta:
+    """Returns the anticipated actions."""
     return schemas.Lta(
         observed=found.observed,
         steps=[_body(schemas.Action, step) for step in found.steps],
@@ -157,7 +159,8 @@ def _lta(found: outputs.LtaAnswer, options: PredictOptions) -> schemas.Lta:
     )
 
 
-def _forecast(found: outputs.ForecastAnswer, options: PredictOptions) -> schemas.Forecast:
+def forecast(found: outputs.ForecastAnswer, options: PredictOptions) -> schemas.Forecast:
+    """Returns the forecast of a skill besides the four tasks."""
     return schemas.Forecast(
         observed=found.observed,
         steps=[_ranked(step) for step in found.steps],

@@ -3,8 +3,8 @@
 Generic: items that wait at the same time run in one call on the thread that owns the model.
 Independent of video, and a result never depends on the other items of its micro-batch.
 
-Items of low priority run when no other waits, with a starvation bound: after
-`MAX_CONSECUTIVE_HIGH` batches of high priority in a row, one of low priority runs.
+An item runs when none of higher priority waits, with a starvation bound: after `MAX_OVERTAKEN`
+batches that went first while it waited, a batch of its own priority runs.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 from opentelemetry.trace import Span, get_current_span
@@ -24,8 +25,17 @@ from server.telemetry.metrics import Flush
 
 logger = logging.getLogger(__name__)
 
-MAX_CONSECUTIVE_HIGH = 8
-"""Starvation bound: batches of high priority that may run while one of low priority waits."""
+MAX_OVERTAKEN = 8
+"""Starvation bound: batches of other priorities that may run while one waits."""
+
+
+class Priority(IntEnum):
+    """What goes first: a caller who waits, then a live stream, then a job."""
+
+    HIGH = 0
+    LIVE = 1
+    LOW = 2
+
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -96,16 +106,15 @@ class Batcher(Generic[In, Out]):
         self._max_wait_s = max_wait_s
         self._is_more_coming = is_more_coming
         self._batch_context = batch_context
-        self._high: deque[_Item[In, Out]] = deque()
-        self._low: deque[_Item[In, Out]] = deque()
-        self._consecutive_high = 0  # batches run while one of low priority waited
+        self._queues: dict[Priority, deque[_Item[In, Out]]] = {p: deque() for p in Priority}
+        self._overtaken = dict.fromkeys(Priority, 0)  # batches run while one of it waited
         self._arrived = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def depth(self) -> int:
         """Items waiting."""
-        return _live(self._high) + _live(self._low)
+        return sum(map(_live, self._queues.values()))
 
     def start(self) -> None:
         """Starts processing; needs a running loop."""
@@ -118,14 +127,19 @@ class Batcher(Generic[In, Out]):
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        for queue in (self._high, self._low):
+        for queue in self._queues.values():
             for item in queue:
                 if not item.future.done():
                     item.future.set_exception(Draining("the server is stopping"))
             queue.clear()
 
     def enqueue(
-        self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
+        self,
+        payload: In,
+        *,
+        deadline_s: float,
+        cost: int = 1,
+        priority: Priority = Priority.HIGH,
     ) -> asyncio.Future[Completed[Out]]:
         """Returns the future of the item's result; cancelling it removes the item from the queue.
 
@@ -135,12 +149,12 @@ class Batcher(Generic[In, Out]):
             payload: passed to `run`.
             deadline_s: on the loop's clock.
             cost: its share of `max_cost`.
-            is_low: of low priority.
+            priority: what it waits for.
 
         Raises:
-            QueueFull: `capacity` items wait already.
+            QueueFull: `capacity` items of its priority wait already.
         """
-        queue = self._low if is_low else self._high
+        queue = self._queues[priority]
         if _live(queue) >= self.capacity:
             raise QueueFull
         loop = asyncio.get_running_loop()
@@ -150,37 +164,44 @@ class Batcher(Generic[In, Out]):
         return item.future
 
     async def submit(
-        self, payload: In, *, deadline_s: float, cost: int = 1, is_low: bool = False
+        self,
+        payload: In,
+        *,
+        deadline_s: float,
+        cost: int = 1,
+        priority: Priority = Priority.HIGH,
     ) -> Completed[Out]:
         """As `enqueue`, but waits for the result."""
-        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost, is_low=is_low)
+        return await self.enqueue(payload, deadline_s=deadline_s, cost=cost, priority=priority)
 
     async def _serve(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while (queue := self._next_queue()) is not None:
-                await self._run_batch(*await self._gather(queue))
+            while (priority := self._next_priority()) is not None:
+                await self._run_batch(*await self._gather(priority))
 
-    def _next_queue(self) -> deque[_Item[In, Out]] | None:
-        """The queue to serve next; None when both are empty."""
-        for queue in (self._high, self._low):
+    def _next_priority(self) -> Priority | None:
+        """The priority to serve next; None when nothing waits."""
+        for queue in self._queues.values():
             while queue and not self._is_live(queue[0]):
                 queue.popleft()
-        if not self._low:
-            self._consecutive_high = 0
-            return self._high or None
-        if self._high and self._consecutive_high < MAX_CONSECUTIVE_HIGH:
-            self._consecutive_high += 1
-            return self._high
-        self._consecutive_high = 0
-        return self._low
+        waiting = [priority for priority, queue in self._queues.items() if queue]
+        if not waiting:
+            return None
+        starved = (p for p in reversed(waiting) if self._overtaken[p] >= MAX_OVERTAKEN)
+        chosen = next(starved, waiting[0])
+        for priority in Priority:
+            overtaken = priority in waiting and priority is not chosen
+            self._overtaken[priority] = self._overtaken[priority] + 1 if overtaken else 0
+        return chosen
 
-    async def _gather(self, queue: deque[_Item[In, Out]]) -> tuple[list[_Item[In, Out]], Flush]:
+    async def _gather(self, priority: Priority) -> tuple[list[_Item[In, Out]], Flush]:
         """Returns the next micro-batch, empty if all items expired, and why it was closed."""
         batch: list[_Item[In, Out]] = []
         cost = 0
-        is_low = queue is self._low
+        queue = self._queues[priority]
+        is_low = priority is Priority.LOW
         max_cost = min(self._max_low_cost, self.max_cost) if is_low else self.max_cost
         until_s = asyncio.get_running_loop().time() + self._max_wait_s
         while True:
@@ -191,7 +212,7 @@ class Batcher(Generic[In, Out]):
                     cost += item.cost
             is_full = bool(queue) or cost >= max_cost
             is_held_open = self._max_wait_s > 0 and self._is_more_coming()
-            if not batch or is_full or is_low or not is_held_open:
+            if not batch or is_full or priority is not Priority.HIGH or not is_held_open:
                 return batch, "full" if is_full else "idle"
             self._arrived.clear()
             try:

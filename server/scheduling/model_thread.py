@@ -16,6 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 import torch
+from opentelemetry.trace import Span
 from torch import Tensor
 
 from extract.cpu import raise_niceness
@@ -23,15 +24,19 @@ from extract.encoders.encoder import VideoEncoder
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
 from server.errors import NotReady
-from server.scheduling.batcher import BatchContext, Batcher, Completed
+from server.scheduling.batcher import BatchContext, Batcher, Completed, Priority
 from server.scheduling.daemon_thread import run_in_daemon_thread
 from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 from server.settings.settings import Settings
+from server.telemetry.metrics import Flush
 from server.telemetry.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+MEASURE_DECAY = 0.9
+"""Weight of the batches before in the measured time of a window."""
 
 NICENESS = 5
 """Of the model's thread, so that refusals and health checks do not wait for it."""
@@ -62,6 +67,7 @@ class ModelThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._predictor: Predictor | None = None
         self._is_halved = False
+        self._encoded = self._encoded_s = 0.0
         self._thread = ThreadPoolExecutor(1, "model", initializer=_lower_priority)
         self._features: Batcher[tuple[Predictor, Tensor], Tensor] = Batcher(
             self._encode,
@@ -85,6 +91,11 @@ class ModelThread:
         for name, queue in (("features", self._features), ("reason", self._reason)):
             metrics.read(metrics.queue_depth, partial(getattr, queue, "depth"), name)
             metrics.queue_capacity.labels(name).set(queue.capacity)
+
+    @property
+    def window_s(self) -> float:
+        """Seconds that a window takes the encoder in the latest batches; 0 before any ran."""
+        return self._encoded_s / self._encoded if self._encoded else 0.0
 
     @property
     def predictor(self) -> Predictor:
@@ -117,7 +128,12 @@ class ModelThread:
         await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
 
     def enqueue_windows(
-        self, predictor: Predictor, windows: Tensor, *, deadline_s: float, is_low: bool = False
+        self,
+        predictor: Predictor,
+        windows: Tensor,
+        *,
+        deadline_s: float,
+        priority: Priority = Priority.HIGH,
     ) -> list[asyncio.Future[Completed[Tensor]]]:
         """Returns futures of a clip's features, one for each micro-batch of its windows.
 
@@ -125,11 +141,11 @@ class ModelThread:
             predictor: has the encoder.
             windows: (L, T, H, W, 3) frames.
             deadline_s: on the loop's clock.
-            is_low: of low priority, as windows of a job are.
+            priority: of a request's clip, of a live stream, or of a job.
         """
         return [
             self._features.enqueue(
-                (predictor, part), cost=len(part), deadline_s=deadline_s, is_low=is_low
+                (predictor, part), cost=len(part), deadline_s=deadline_s, priority=priority
             )
             for part in windows.split(self._features.max_cost)
         ]
@@ -140,7 +156,7 @@ class ModelThread:
         request: PredictRequest,
         *,
         deadline_s: float,
-        is_low: bool = False,
+        priority: Priority = Priority.HIGH,
     ) -> Completed[Prediction]:
         """Returns the prediction for one request.
 
@@ -149,7 +165,7 @@ class ModelThread:
             OutOfMemory: the device cannot hold it.
         """
         item = (predictor, request)
-        return await self._reason.submit(item, deadline_s=deadline_s, is_low=is_low)
+        return await self._reason.submit(item, deadline_s=deadline_s, priority=priority)
 
     async def run(self, predictor: Predictor, work: Callable[[Predictor], T]) -> Completed[T]:
         """Runs a short function of a predictor on the model's thread."""
@@ -225,9 +241,22 @@ class ModelThread:
             self._loop.call_soon_threadsafe(self._on_device_error)
 
     def _batch_context(self, queue: str) -> BatchContext:
-        return lambda flush, spans, cost: self._telemetry.batch(
-            queue, flush, spans, windows=cost if queue == "features" else None
-        )
+        windows = queue == "features"
+
+        @contextmanager
+        def context(flush: Flush, spans: list[Span], cost: int) -> Iterator[None]:
+            started_s = time.perf_counter()
+            with self._telemetry.batch(queue, flush, spans, windows=cost if windows else None):
+                yield
+            if windows:
+                self._measure(cost, time.perf_counter() - started_s)
+
+        return context
+
+    def _measure(self, windows: int, ran_s: float) -> None:
+        """Counts a batch; sums decay, so that `window_s` follows the machine's load."""
+        self._encoded = MEASURE_DECAY * self._encoded + windows
+        self._encoded_s = MEASURE_DECAY * self._encoded_s + ran_s
 
 
 def _rows(encoder: VideoEncoder, windows: Tensor) -> Tensor:

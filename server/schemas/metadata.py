@@ -149,6 +149,10 @@ class Limits(Body):
     """Part of all places, streams and disk space that one caller may take."""
     max_event_streams: int
     """Concurrent streams of job events."""
+    live_sessions: int
+    """Concurrent live streams."""
+    live_max_s: float
+    """Duration of a live stream."""
     max_queued_windows: int
     """Windows of all concurrent requests."""
     max_spool_bytes: int

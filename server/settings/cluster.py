@@ -4,10 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from server.settings.jobs import JobSettings
+from server.settings.live import LiveSettings
 
 
-class ClusterSettings(JobSettings):
+class ClusterSettings(LiveSettings):
     """Settings that apply only with `ray`."""
 
     ray: bool = False

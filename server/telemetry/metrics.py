@@ -21,6 +21,9 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60
 JOB_BUCKETS_S = (1, 5, 15, 60, 180, 600, 1800, 3600, 7200, 14400, 28800, 57600)
 """Up to beyond all attempts of one job at default settings."""
 
+LAG_BUCKETS_S = (0.025, 0.05, 0.1, 0.15, 0.25, 0.4, 0.6, 1, 1.5, 2.5, 5, 10, 30)
+"""Around the goals for live streams."""
+
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 Stage = Literal["receive", "queue", "decode", "features", "reason"]
@@ -80,6 +83,13 @@ class Metrics:
             buckets=JOB_BUCKETS_S,
         )  # fmt: skip
         self.webhooks = counter("webhook_deliveries", "Delivery attempts of webhooks.", "result")
+        self.live_sessions = gauge("live_sessions", "Live streams.")
+        self.live_lag_s = histogram(
+            "live_lag_seconds", "Time from a live window's last message to its answer.",
+            buckets=LAG_BUCKETS_S,
+        )  # fmt: skip
+        self.live_skipped = counter("live_skipped_windows", "Live windows left out for load.")
+        self.live_refusals = counter("live_refusals", "Live streams not taken in.", "reason")
         self.model_info = gauge(
             "model_info", "1 for the bundle being served.", "name", "version", "sha256"
         )

@@ -25,8 +25,14 @@ class LiveSink(Protocol):
     def begin(self, start_s: float, ticks_per_s: float) -> None:
         """Called before the first picture: time of the first tick, and ticks in a second."""
 
-    def append(self, picture: np.ndarray, ticks: int) -> None:
-        """Takes the picture of the next ticks, (H, W, 3) of the contract's `read_shape`."""
+    def append(self, picture: np.ndarray, ticks: int, taken: int) -> None:
+        """Takes the picture of the next ticks.
+
+        Args:
+            picture: (H, W, 3) of the contract's `read_shape`.
+            ticks: that show it.
+            taken: bytes of the stream that were read by then.
+        """
 
 
 def decode_live(
@@ -52,7 +58,7 @@ def decode_live(
         VideoRejected: it is no acceptable stream; `code` says why.
     """
     feed = Feed(descriptor)
-    live = _Live(contract, limits, sink, LiveClock(contract.fps, rate))
+    live = _Live(contract, limits, sink, LiveClock(contract.fps, rate), feed)
     if kind == "pictures":
         return live.run(PictureFrames(feed, limits))
     with opened(feed, limits) as source:
@@ -70,9 +76,15 @@ class _Live:
     """The decoding of one stream into a sink."""
 
     def __init__(
-        self, contract: FeatureContract, limits: Limits, sink: LiveSink, clock: LiveClock
+        self,
+        contract: FeatureContract,
+        limits: Limits,
+        sink: LiveSink,
+        clock: LiveClock,
+        feed: Feed,
     ) -> None:
         self._contract, self._limits, self._sink, self._clock = contract, limits, sink, clock
+        self._feed = feed
 
     def run(self, frames: LiveFrames) -> LiveFacts:
         geometry = FrameGeometry(*frames.size, self._contract, self._limits)
@@ -86,7 +98,7 @@ class _Live:
                 self._sink.begin(max(0.0, clock.start_s), clock.ticks_per_s)
             if seen is not last:
                 picture, last = pictures.picture(planes.of(seen.frame), seen.shown), seen
-            self._sink.append(picture, ticks)
+            self._sink.append(picture, ticks, self._feed.taken)
         if last is None:
             raise VideoRejected("damaged", "the stream has no frame")
         size = geometry.width, geometry.height

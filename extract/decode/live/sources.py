@@ -56,15 +56,20 @@ class LiveFrames(Protocol):
 
 
 class Feed:
-    """Bytes of a pipe, the first of which may be looked at."""
+    """Bytes of a pipe, the first of which may be looked at.
+
+    Attributes:
+        taken: bytes read from the pipe.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._head = b""
+        self.taken = 0
 
     def peek(self, count: int) -> bytes:
         """Returns the first bytes, without taking them; fewer at the end."""
-        while len(self._head) < count and (data := os.read(self._descriptor, count)):
+        while len(self._head) < count and (data := self._pull(count)):
             self._head += data
         return self._head
 
@@ -73,7 +78,7 @@ class Feed:
         if self._head:
             data, self._head = self._head[:count], self._head[count:]
             return data
-        return os.read(self._descriptor, count)
+        return self._pull(count)
 
     def whole(self, count: int) -> bytes:
         """Returns so many bytes; fewer at the end."""
@@ -81,6 +86,11 @@ class Feed:
         while (left := count - parts.tell()) > 0 and (data := self.read(min(left, 1 << 20))):
             parts.write(data)
         return parts.getvalue()
+
+    def _pull(self, count: int) -> bytes:
+        data = os.read(self._descriptor, count)
+        self.taken += len(data)
+        return data
 
 
 class RewindableFeed:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from server.api.access import rate_limit_key
 from server.api.middleware import CALLER
@@ -188,7 +188,7 @@ class UploadReceiver:
         await file.flush(least=1)
 
 
-def holder_of(request: Request) -> str:
+def holder_of(request: HTTPConnection) -> str:
     """Returns whose share of places a request takes: its API key's, or its address's."""
     if key := request.scope.get(CALLER):
         return f"key {key}"

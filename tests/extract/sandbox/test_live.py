@@ -232,6 +232,21 @@ def test_a_stream_that_nobody_reads_is_not_decoded(process, tmp_path):
     feeding.join()
 
 
+def test_a_picture_says_how_much_of_the_stream_it_needed(process):
+    """A tick is certain when the frame after it is there, so it needs that one too."""
+    frames, encode = noisy_frames(8, 64, 48), as_picture("PNG")
+    data = [records([f], [n / 30], encode) for n, f in enumerate(frames)]
+    stream = LiveStream(process, EVERY, "pictures")
+    pictures = stream.pictures()
+    for record in data[:6]:
+        stream.feed(record)
+    found = [next(pictures).taken for _ in range(4)]
+    ends = np.cumsum([len(record) for record in data]).tolist()
+    assert found == ends[1:5]
+    stream.finish()
+    assert [picture.taken for picture in pictures][-1] == ends[5]
+
+
 def test_a_process_that_is_killed_ends_both_sides(process, tmp_path):
     data = constant(tmp_path / "a.mkv").read_bytes()
     stream = LiveStream(process, EVERY, "container")

@@ -1,9 +1,11 @@
+import base64
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from server.api.access import Keys, RateLimiter, rate_limit_key
+from server.api.access import KEY_SUBPROTOCOL, Keys, RateLimiter, rate_limit_key, with_key
 from server.errors import RateLimited
 from server.settings.checks import read_keys
 from server.settings.settings import Settings
@@ -176,3 +178,19 @@ def test_keys_that_are_read_again_beyond_loopback_are_as_long_as_at_the_start(tm
     keys.read_again()
     assert keys.caller(Headers({"x-api-key": "k"})) is None
     assert "at least 16" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["sesame", "a", "ab", "ab?", "schlüssel", "a/b+c=="])
+def test_a_page_sends_its_key_as_a_subprotocol(key):
+    text = base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+    offered = f"egopack.live.v1, {KEY_SUBPROTOCOL}{text}"
+    headers = with_key(Headers({"sec-websocket-protocol": offered}))
+    assert Keys(lambda: {"ann": key}).caller(headers) == "ann"
+
+
+def test_a_bearer_counts_before_a_subprotocol_and_what_is_no_key_is_none():
+    both = {"sec-websocket-protocol": f"{KEY_SUBPROTOCOL}YQ", "authorization": "Bearer b"}
+    assert with_key(Headers(both))["authorization"] == "Bearer b"
+    for text in ("", "x", "egopack.live.v1", f"{KEY_SUBPROTOCOL}a", f"{KEY_SUBPROTOCOL}%%%%%"):
+        headers = with_key(Headers({"sec-websocket-protocol": text}))
+        assert headers.get("authorization", "Bearer ") == "Bearer "

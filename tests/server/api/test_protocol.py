@@ -5,15 +5,19 @@ import json
 import re
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import uvicorn
+from websockets.client import ClientProtocol
+from websockets.protocol import State
+from websockets.uri import parse_uri
 
 from server.api import protocol, serve
-from server.api.protocol import FREE_CHUNKS, HttpProtocol
+from server.api.protocol import FREE_CHUNKS, HttpProtocol, LiveSocket
 from tests.server.support.fakes import make_engine, make_settings
 from tests.server.support.probe import NOISE, probing
 from tests.support.waiting import PATIENCE_S, wait_for
@@ -45,8 +49,9 @@ def wired():
 
 
 @contextmanager
-def serving():
-    config = uvicorn.Config(app, log_config=None, http=HttpProtocol, ws="none", lifespan="off")
+def serving(application=app, **options):
+    given = {"http": HttpProtocol, "ws": LiveSocket, "lifespan": "off", **options}
+    config = uvicorn.Config(application, log_config=None, **given)
     server, loop = uvicorn.Server(config), asyncio.new_event_loop()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         work = server.serve(sockets=[listener])
@@ -192,7 +197,7 @@ def test_the_server_chooses_this_protocol_whatever_is_installed(monkeypatch):
     assert serve.serve(settings, make_engine(settings)) is None
     (config,) = chosen
     assert config.http is HttpProtocol
-    assert (config.ws, config.proxy_headers) == ("none", False)
+    assert (config.ws, config.proxy_headers) == (LiveSocket, False)
 
 
 def test_every_set_of_requirements_has_the_same_parser():
@@ -204,3 +209,77 @@ def test_every_set_of_requirements_has_the_same_parser():
     assert {"run.txt", "scale.txt", "dev.txt"} <= set(found)
     assert len({tuple(pins) for pins in found.values()}) == 1
     assert all(len(pins) == 1 for pins in found.values())
+
+
+class Ear:
+    """An application that accepts a WebSocket and notes what comes, as far as it listens."""
+
+    def __init__(self):
+        self.got = []
+        self.is_listening = True
+
+    async def __call__(self, scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        while not self.got or self.got[-1]["type"] != "websocket.disconnect":
+            self.got.append(await receive())
+            while not self.is_listening:
+                await asyncio.sleep(0.005)
+
+    def code(self):
+        """Waits for the end; returns its code."""
+        return wait_for(lambda: self.got and self.got[-1].get("code"))
+
+
+@contextmanager
+def eared(**options):
+    """A WebSocket of an `Ear`, driven by hand: it answers no ping."""
+    ear = Ear()
+    with serving(ear, **options) as wired, connect(wired) as wire:
+        client = ClientProtocol(parse_uri("ws://test/"))
+        client.send_request(client.connect())
+        wire.sendall(b"".join(client.data_to_send()))
+        client.receive_data(wire.recv(65536))
+        assert client.state is State.OPEN
+        yield ear, client, wire
+
+
+def test_a_client_that_answers_no_ping_has_dropped():
+    with eared(ws_ping_interval=0.05, ws_ping_timeout=0.05) as (ear, _, _):
+        assert ear.code() == 1006
+
+
+def test_an_answer_that_is_not_read_yet_is_none_that_is_missing():
+    """Reading pauses while the application is busy with a message."""
+    with eared(ws_ping_interval=0.02, ws_ping_timeout=0.02) as (ear, client, wire):
+        ear.is_listening = False
+        for _ in range(2):
+            client.send_binary(b"piece")
+        wire.sendall(b"".join(client.data_to_send()))
+        wait_for(lambda: ear.got)
+        time.sleep(0.3)
+        ear.is_listening = True
+        assert ear.code() == 1006  # from now on it is missed
+        assert [message.get("bytes") for message in ear.got] == [b"piece", b"piece", None]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 4000])
+def test_a_close_frame_is_told_from_a_connection_that_ends(code):
+    with eared() as (ear, client, wire):
+        client.send_close(code)
+        wire.sendall(b"".join(client.data_to_send()))
+        assert ear.code() == code
+    with eared() as (ear, _, wire):
+        wire.shutdown(socket.SHUT_RDWR)
+        assert ear.code() == 1006
+
+
+def test_other_upgrades_are_ordinary_requests(wired):
+    with connect(wired) as wire:
+        upgrade = b"GET /refuse HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        for _ in range(2):
+            wire.sendall(upgrade)
+            answer = b""
+            while not answer.endswith(b"\r\n\r\n0"):
+                answer += wire.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200 ")

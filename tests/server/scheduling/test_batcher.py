@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import DeadlineExceeded, Draining, QueueFull
-from server.scheduling.batcher import MAX_CONSECUTIVE_HIGH, Batcher
+from server.scheduling.batcher import MAX_OVERTAKEN, Batcher, Priority
 from tests.support.waiting import PATIENCE_S
 
 FOREVER_S = 1e9
@@ -234,19 +234,19 @@ class Turns:
 
     @property
     def priorities(self):
-        return "".join("L" if batch[0][0] else "H" for batch in self.batches)
+        return [batch[0][0] for batch in self.batches]
 
 
 def fill(batcher, items):
     return [
-        batcher.enqueue((is_low, n), deadline_s=FOREVER_S, is_low=is_low)
-        for n, is_low in enumerate(items)
+        batcher.enqueue((priority, n), deadline_s=FOREVER_S, priority=priority)
+        for n, priority in enumerate(items)
     ]
 
 
-@settings(max_examples=40, deadline=None)
-@given(items=st.lists(st.booleans(), max_size=80), max_cost=st.integers(1, 5))
-def test_high_goes_first_and_low_is_never_starved(items, max_cost):
+@settings(max_examples=60, deadline=None)
+@given(items=st.lists(st.sampled_from(Priority), max_size=80), max_cost=st.integers(1, 5))
+def test_higher_priorities_go_first_and_none_is_starved(items, max_cost):
     async def main():
         run = Turns()
         async with running(run, max_cost=max_cost, max_low_cost=2) as batcher:
@@ -255,17 +255,20 @@ def test_high_goes_first_and_low_is_never_starved(items, max_cost):
 
     run = asyncio.run(main())
     for batch in run.batches:  # priorities do not share a batch
-        assert len({is_low for is_low, _ in batch}) == 1
-        assert len(batch) <= (2 if batch[0][0] else max_cost)
-    for is_low in (False, True):  # first come, first served among equals
-        ran = [n for batch in run.batches for low, n in batch if low == is_low]
-        assert ran == [n for n, low in enumerate(items) if low == is_low]
-    order = run.priorities
-    head = order.rstrip("L")  # from there on, no item of high priority waited
-    assert "LL" not in head
-    assert all(len(run_) == MAX_CONSECUTIVE_HIGH for run_ in head.split("L")[:-1])
-    if "L" in order:
-        assert len(order) - len(order.lstrip("H")) <= MAX_CONSECUTIVE_HIGH
+        assert len({priority for priority, _ in batch}) == 1
+        is_low = batch[0][0] is Priority.LOW
+        assert len(batch) <= (min(2, max_cost) if is_low else max_cost)
+    for priority in Priority:  # first come, first served among equals
+        ran = [n for batch in run.batches for given, n in batch if given is priority]
+        assert ran == [n for n, given in enumerate(items) if given is priority]
+    overtaken = dict.fromkeys(Priority, 0)
+    for turn, chosen in enumerate(run.priorities):
+        waiting = set(run.priorities[turn:])
+        if chosen is not min(waiting):
+            assert overtaken[chosen] >= MAX_OVERTAKEN
+        for priority in waiting:
+            overtaken[priority] = 0 if priority is chosen else overtaken[priority] + 1
+            assert overtaken[priority] <= MAX_OVERTAKEN + 1  # two may be due at once
 
 
 def test_one_of_high_priority_waits_for_one_low_batch_at_most():
@@ -273,7 +276,9 @@ def test_one_of_high_priority_waits_for_one_low_batch_at_most():
         run = Doubler()
         async with running(run, max_low_cost=1) as batcher:
             run.gate.clear()  # the first one begins, and is held
-            low = [batcher.enqueue(n, deadline_s=FOREVER_S, is_low=True) for n in range(20)]
+            low = [
+                batcher.enqueue(n, deadline_s=FOREVER_S, priority=Priority.LOW) for n in range(20)
+            ]
             await asyncio.sleep(0.02)
             high = batcher.enqueue(100, deadline_s=FOREVER_S)
             run.gate.set()

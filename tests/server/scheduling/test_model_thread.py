@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from server.errors import NotReady
+from server.scheduling.batcher import Priority
 from server.scheduling.model_thread import NICENESS, ModelThread
 from tests.server.support.fakes import FakePredictor, make_settings
 
@@ -77,6 +78,24 @@ def test_the_model_is_touched_by_one_thread_and_takes_few_cores_while_clips_deco
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is the whole process's")
+def test_the_time_of_a_window_is_measured_as_it_is_encoded():
+    async def main():
+        async with loaded(FakePredictor()) as model:
+            assert model.window_s == 0.0
+            for _ in range(2):
+                (future,) = model.enqueue_windows(
+                    model.predictor, windows(4, 10), deadline_s=FOREVER_S, priority=Priority.LIVE
+                )
+                ran_s = (await future).ran_s
+            assert model.window_s > 0.0
+            for _ in range(200):  # the latest batches count
+                model._measure(10, 0.5)
+            assert model.window_s == pytest.approx(0.05, abs=1e-6)
+            assert ran_s > 0
+
+    asyncio.run(main())
+
+
 def test_the_models_thread_lets_the_event_loop_go_first():
     def own_niceness():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
