@@ -25,14 +25,18 @@ def is_here() -> bool:
     return bool(shutil.which("chromium") and shutil.which("chromedriver"))
 
 
+CAMERA_FLAGS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""A camera that shows a made-up picture, and a user who allows it."""
+
+
 @contextmanager
-def opened(profile: Path) -> Iterator[Any]:
+def opened(profile: Path, *flags: str) -> Iterator[Any]:
     """Yields a driver of a browser that keeps its things in a folder and closes afterwards."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))
