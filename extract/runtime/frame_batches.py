@@ -1,6 +1,6 @@
-"""Frame batches: overlapping windows that share frames are transferred and preprocessed once.
+"""Frame batches: frames that windows share are transferred and preprocessed once.
 
-Windows overlap by half, and by more where the last one is moved back.
+Windows of one video overlap by half, and by more where the last one is moved back.
 """
 
 from collections import deque
@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
+from extract.windows import FrameWindow
 
-NumberedFrame = tuple[int, np.ndarray]
-"""A frame's number in its video, and the frame, (H, W, 3), as `preprocess.to_pixels` takes it."""
-
-EncodeBatch = Callable[[Sequence[Sequence[NumberedFrame]]], Tensor]
-"""Windows of one video, T frames each, to features, (B, dim) float32."""
+EncodeBatch = Callable[[Sequence[FrameWindow]], Tensor]
+"""Windows of frames of one size, as `VideoEncoder.encode` takes them, to (B, dim) float32."""
 
 _PIXEL_BYTES = 256 * 1024 * 1024
 """Largest batch of floats before the resize: some ten full-HD frames."""
@@ -38,34 +36,44 @@ class FrameEncoder(VideoEncoder, Protocol):
         """Returns (B, dim) float32 of windows of such pixels, (B, 3, T, h, w)."""
 
 
+@runtime_checkable
+class WindowsEncoder(VideoEncoder, Protocol):
+    """An encoder that takes windows with the frames they share."""
+
+    def encode_windows(self, windows: Sequence[FrameWindow]) -> Tensor:
+        """Returns (B, dim) float32; see `EncodeBatch`."""
+
+
 def batch_encoder(encoder: VideoEncoder) -> EncodeBatch:
-    """Returns a function that encodes a video's batches, in order.
+    """Returns a function that encodes batches, of one video in order or of several.
 
     Frames are shared where that is faster: on a CPU, frames in the network's size are normalised
     twice as fast as they are gathered. Features are the same.
     """
+    if isinstance(encoder, WindowsEncoder):
+        return encoder.encode_windows
     if isinstance(encoder, FrameEncoder) and (
         encoder.contract.resize == "float" or encoder.device.type == "cuda"
     ):
         return SharedFrames(encoder)
 
-    def encode(windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
-        stacked = np.stack([np.stack([frame for _, frame in window]) for window in windows])
-        return encoder.encode(torch.from_numpy(stacked))
+    def encode(windows: Sequence[FrameWindow]) -> Tensor:
+        stacked = np.stack([frame for window in windows for _, frame in window])
+        return encoder.encode(torch.from_numpy(stacked).unflatten(0, (len(windows), -1)))
 
     return encode
 
 
 class SharedFrames:
-    """Encodes batches of one video, in order, and keeps the preprocessed frames of the last one."""
+    """Encodes batches, and keeps the preprocessed frames of the last window for the next one."""
 
     def __init__(self, encoder: FrameEncoder) -> None:
         self._encoder = encoder
-        self._pixels: dict[int, Tensor] = {}  # (3, h, w) of the frames of the last batch
+        self._pixels: dict[int, Tensor] = {}  # number of a frame -> (3, h, w)
         self._transfer = _CudaTransfer(encoder.device) if encoder.device.type == "cuda" else None
 
     @torch.inference_mode()
-    def __call__(self, windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
+    def __call__(self, windows: Sequence[FrameWindow]) -> Tensor:
         """Returns features, (B, dim) float32, on the encoder's device."""
         frames = {number: frame for window in windows for number, frame in window}
         self._pixels = {n: pixels for n, pixels in self._pixels.items() if n in frames}
@@ -74,6 +82,9 @@ class SharedFrames:
         batch = one.new_empty(len(windows), len(one), len(windows[0]), *one.shape[1:])
         for pixels, window in zip(batch, windows, strict=True):
             torch.stack([self._pixels[number] for number, _ in window], dim=1, out=pixels)
+        # Windows later in a video overlap the last one. Copied: a view would keep all others.
+        last = batch[-1].clone()
+        self._pixels = {n: last[:, place] for place, (n, _) in enumerate(windows[-1])}
         features = self._encoder.encode_pixels(batch)
         if self._transfer is not None:
             self._transfer.end_batch()
@@ -97,7 +108,8 @@ class SharedFrames:
 class _CudaTransfer:
     """Prefetch of frames to a CUDA device while it computes, at most two batches ahead.
 
-    Copies run from pinned memory on a stream of their own; torch keeps both buffers until the end.
+    Copies run on a stream of their own, from pinned memory, which torch keeps until the end of the
+    copy and then hands out again.
     """
 
     def __init__(self, device: torch.device) -> None:

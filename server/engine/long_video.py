@@ -229,7 +229,7 @@ class LongVideoPipeline:
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 await self._admission.wait_until_idle(MAX_YIELD_S)
                 queued = self._model.enqueue_windows(
-                    run.predictor, torch.from_numpy(batch), deadline_s=run.deadline_s, is_low=True
+                    run.predictor, batch, deadline_s=run.deadline_s, is_low=True
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)
