@@ -4,7 +4,7 @@ Windows of one video overlap by half, and by more where the last one is moved ba
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -76,12 +76,13 @@ class SharedFrames:
     def __call__(self, windows: Sequence[FrameWindow]) -> Tensor:
         """Returns features, (B, dim) float32, on the encoder's device."""
         frames = {number: frame for window in windows for number, frame in window}
-        self._pixels = {n: pixels for n, pixels in self._pixels.items() if n in frames}
-        self._prepare({n: frame for n, frame in frames.items() if n not in self._pixels})
-        one = next(iter(self._pixels.values()))
-        batch = one.new_empty(len(windows), len(one), len(windows[0]), *one.shape[1:])
-        for pixels, window in zip(batch, windows, strict=True):
-            torch.stack([self._pixels[number] for number, _ in window], dim=1, out=pixels)
+        kept = {n: pixels for n, pixels in self._pixels.items() if n in frames}
+        new = [n for n in frames if n not in kept]
+        parts = [torch.stack(list(kept.values()), dim=1)] if kept else []
+        parts += self._prepared([frames[n] for n in new])
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        place_of = {n: place for place, n in enumerate([*kept, *new])}
+        batch = self._gathered(pixels, [[place_of[n] for n, _ in window] for window in windows])
         # Windows later in a video overlap the last one. Copied: a view would keep all others.
         last = batch[-1].clone()
         self._pixels = {n: last[:, place] for place, (n, _) in enumerate(windows[-1])}
@@ -90,14 +91,22 @@ class SharedFrames:
             self._transfer.end_batch()
         return features
 
-    def _prepare(self, frames: dict[int, np.ndarray]) -> None:
-        numbers = list(frames)
-        floats = 4 * frames[numbers[0]].size if numbers else 1
-        step = max(1, _PIXEL_BYTES // floats)
-        for first in range(0, len(numbers), step):
-            some = numbers[first : first + step]
-            pixels = self._encoder.to_pixels(self._fetch([frames[number] for number in some]))
-            self._pixels.update(zip(some, pixels.unbind(1), strict=True))
+    def _prepared(self, frames: list[np.ndarray]) -> Iterator[Tensor]:
+        """Yields preprocessed frames, (3, n, h, w), some at a time."""
+        step = max(1, _PIXEL_BYTES // (4 * frames[0].size)) if frames else 1
+        for first in range(0, len(frames), step):
+            yield self._encoder.to_pixels(self._fetch(frames[first : first + step]))
+
+    def _gathered(self, pixels: Tensor, places: list[list[int]]) -> Tensor:
+        """Returns windows, (B, 3, T, h, w), of preprocessed frames, (3, n, h, w)."""
+        channels, _, *size = pixels.shape
+        batch = pixels.new_empty(len(places), channels, len(places[0]), *size)
+        rows = torch.tensor(places)
+        if self._transfer is not None:
+            rows = rows.pin_memory().to(self._encoder.device, non_blocking=True)
+        for window, row in zip(batch, rows, strict=True):
+            torch.index_select(pixels, 1, row, out=window)
+        return batch
 
     def _fetch(self, frames: list[np.ndarray]) -> Tensor:
         if self._transfer is not None:
