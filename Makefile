@@ -72,7 +72,7 @@ lock: $(BIN)/uv  ## pin the newest versions the ranges admit, with hashes
 		--output-file requirements/scale.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra encoders pyproject.toml \
 		--output-file requirements/encoders.txt
-	printf 'faiss-gpu>=1.13,<2\nonnxruntime-gpu>=1.22,<2\n' | $(COMPILE) - \
+	printf 'faiss-gpu>=1.15,<2\nonnxruntime-gpu>=1.31,<2\n' | $(COMPILE) - \
 		--constraint requirements/run.txt --output-file requirements/gpu.txt
 	echo 'uv' | $(COMPILE) - --output-file requirements/uv.txt
 	echo 'setuptools' | $(COMPILE) - --constraint requirements/dev.txt --output-file requirements/build.txt

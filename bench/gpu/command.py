@@ -1,8 +1,10 @@
-"""GPU benchmark of the video trunk, from matrix products to clips per second.
+"""GPU benchmark of the video trunk, and of all around it, from matrix products to clips per second.
 
-Parts, in order: the peak of matrix products, windows a second by batch size and precision, what
-each step gains, where the time goes, whole clips with decoding, reasoning. Every part has its time
-and writes what it found at once, so that a run that is cut keeps it. Parts not measured are marked.
+Parts, in order: the peak of matrix products, windows a second by batch size and precision,
+reasoning, whole clips with decoding, where the time goes, what each step gains; then precisions'
+cosines, ONNX Runtime, search, extraction with many decoders, the server with many callers, a
+training step. Every part has its time and writes what it found at once, with the summary so far, so
+that a run that is cut keeps it. Rows not measured say why.
 """
 
 import argparse
@@ -14,10 +16,13 @@ from typing import Any
 
 import torch
 
+from bench.gpu.around import AROUND
 from bench.gpu.parts import PARTS, Bench
 from bench.gpu.timing import NOT_MEASURED, Clock, measured
 
 GOALS = {"share_of_peak": 0.5, "times_plain": 20.0}
+
+ALL = PARTS | AROUND
 
 NO_DEVICE = 3
 """Exit status where there is no GPU to measure."""
@@ -27,9 +32,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this benchmark's flags."""
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--budget-s", type=float, default=85.0, help="of each of the six parts")
-    parser.add_argument("--tiny", action="store_true", help="a small trunk: tries the code out")
+    parser.add_argument("--budget-s", type=float, default=60.0, help="of each of the twelve parts")
+    parser.add_argument(
+        "--parts",
+        nargs="+",
+        choices=list(ALL),
+        metavar="PART",
+        default=list(ALL),
+        help="only these: " + "; ".join(ALL),
+    )
+    parser.add_argument("--tiny", action="store_true", help="a small trunk")
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="every row once, small, on a CPU, in a minute: tries the code out",
+    )
     parser.add_argument("--clip", type=Path, default=Path("clients/sample/clip.mp4"))
+
+
+def rehearsal(arguments: argparse.Namespace) -> None:
+    """Makes the flags those of a run that only tries the code out."""
+    arguments.device, arguments.tiny, arguments.batches = "cpu", True, [1, 2]
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -38,9 +61,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     Raises:
         SystemExit: with `NO_DEVICE`, where there is no such device.
     """
+    if arguments.rehearse:
+        rehearsal(arguments)
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        print("no CUDA device: nothing was measured (--device cpu --tiny tries the code out)",
+        print("no CUDA device: nothing was measured (--rehearse tries the code out)",
               file=sys.stderr)  # fmt: skip
         raise SystemExit(NO_DEVICE)
     parts: dict[str, Any] = {}
@@ -53,14 +78,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     bench = Bench(arguments)
     figures["gflop_per_window"] = round(bench.flops / 1e9, 1)
-    for name, part in PARTS.items():
-        clock = Clock(device, arguments.budget_s)
+    for name in arguments.parts:
+        # A rehearsal makes each call once.
+        clock = Clock(device, arguments.budget_s, calls=1 if arguments.rehearse else None)
         parts[name] = {}
-        for row, value in measured(part(bench, clock), clock):
+        for row, value in measured(ALL[name](bench, clock), clock):
             parts[name][row] = value
+            summarise(figures)
             _save(arguments.out, figures)
         print(f"{name}: {clock.spent_s():.0f} s", file=sys.stderr)
-    summarise(figures)
     return figures
 
 
@@ -74,9 +100,9 @@ def _save(path: Path | None, figures: dict[str, Any]) -> None:
 def summarise(figures: dict[str, Any]) -> None:
     """Adds the share of peak and the speed-up over torchvision, if measured."""
     parts = figures["parts"]
-    peaks = {k.split()[0]: v for k, v in parts["peak, TFLOP/s"].items()}
-    rates = {k: v for k, v in parts["windows/s"].items() if k.startswith("bf16")}
-    gained = {k: v for k, v in parts["steps, windows/s"].items() if isinstance(v, float)}
+    peaks = {k.split()[0]: v for k, v in parts.get("peak, TFLOP/s", {}).items()}
+    rates = {k: v for k, v in parts.get("windows/s", {}).items() if k.startswith("bf16")}
+    gained = {k: v for k, v in parts.get("steps, windows/s", {}).items() if isinstance(v, float)}
     bf16 = [v for v in [*rates.values(), *list(gained.values())[3:]] if isinstance(v, float)]
     figures["best_bf16_windows_per_s"] = best = max(bf16, default=NOT_MEASURED)
     both = isinstance(best, float) and isinstance(peaks.get("bf16"), float)

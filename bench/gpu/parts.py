@@ -62,7 +62,8 @@ class Bench:
         contract = self.contract
         self.shape = (contract.window_frames, contract.crop_height, contract.crop_width)
         self.flops = swin_flops(self.config, self.shape)
-        self.precisions = [p for p in PRECISIONS if p != "fp16" or self.device.type == "cuda"]
+        on_gpu = self.device.type == "cuda"
+        self.precisions = [p for p in PRECISIONS if on_gpu or p not in ("fp16", "fp8")]
 
     def pixels(self, windows: int, precision: str = "fp32") -> Tensor:
         """Returns (B, 3, T, H, W) on the device."""
@@ -81,7 +82,7 @@ def peak(bench: Bench, clock: Clock) -> Rows:
         left, right = (torch.randn(size, size, device=bench.device).to(dtype) for _ in "ab")
         return round(2 * size**3 / clock.seconds(lambda: left @ right) / 1e12, 3)
 
-    for name in bench.precisions:
+    for name in (p for p in bench.precisions if p != "fp8"):  # whose products have scales
         yield f"{name} {size}^3", partial(product, PRECISIONS[name])
 
 
@@ -116,6 +117,8 @@ def steps(bench: Bench, clock: Clock) -> Rows:
         run = encoder.run
         if isinstance(run, FixedBatches) and run.fallback is not None:
             return f"{NOT_MEASURED}: {run.fallback}"
+        if way == "kernels" and run is encoder.trunk:
+            return f"{NOT_MEASURED}: the kernels do not run here, the log says why"
         return rate(clock, run, bench.pixels(batch, "bf16"))
 
     yield "torchvision, fp32, batch 1", lambda: rate(clock, bench.plain, bench.pixels(1))
@@ -128,6 +131,7 @@ def steps(bench: Bench, clock: Clock) -> Rows:
     yield "uint8 windows, bf16", partial(_from_frames, bench, clock, batch, shared=False)
     yield "uint8 frames, each once, bf16", partial(_from_frames, bench, clock, batch, shared=True)
     if bench.device.type == "cuda":
+        yield f"bf16 in kernels, batch {batch}", partial(ready, "kernels")
         yield f"CUDA graph, batch {batch}", partial(ready, "graph")
     yield f"compiled, batch {batch}", partial(ready, "compiled")
     if bench.device.type == "cuda":

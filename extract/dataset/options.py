@@ -14,10 +14,15 @@ from extract.encoders.encoder import VideoEncoder
 from extract.encoders.load import SPEC_HELP, add_encoder_options, load_named_encoder
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
-from extract.runtime.choose import PrecisionName, Runtime, RuntimeName, choose_encoder
-from extract.runtime.compiled import ExecutionMode
+from extract.runtime.choose import (
+    ExecutionName,
+    PrecisionName,
+    Runtime,
+    RuntimeName,
+    choose_encoder,
+)
 from extract.runtime.onnx_export import export_encoder, is_exportable
-from extract.runtime.precision import PRECISIONS
+from extract.runtime.precision import cast
 from weights.storage.folders import Place, as_place
 
 logger = logging.getLogger(__name__)
@@ -42,7 +47,7 @@ class Options(argparse.Namespace):
     device: str
     runtime: RuntimeName
     precision: PrecisionName
-    execution: ExecutionMode
+    execution: ExecutionName
     batch_windows: int
     reader: ReaderChoice
     video_track: int | None
@@ -79,7 +84,7 @@ class Options(argparse.Namespace):
             ValueError: the name or folder holds no encoder.
         """
         encoder = self._named_encoder()
-        trunk = encoder.trunk.to(PRECISIONS[self.precision])
+        trunk = cast(encoder.trunk, self.precision)
         return TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk, encoder.origin)
 
     def _export(self, encoder: TorchEncoder) -> bytes:
@@ -179,13 +184,16 @@ def _add_encoding(parser: argparse.ArgumentParser) -> None:
         choices=get_args(PrecisionName),
         default="fp32",
         help="precision of the network, checked against fp32; features of another precision have "
-        "a fingerprint of their own (default: %(default)s)",
+        "a fingerprint of their own; fp8 is in the products of a video Swin's later stages, the "
+        "rest in bf16 (default: %(default)s)",
     )
     parser.add_argument(
         "--execution",
-        choices=get_args(ExecutionMode),
+        choices=get_args(ExecutionName),
         default="eager",
-        help="execution of the network in torch: eager, compiled, as CUDA graphs (default: eager)",
+        help="execution of the network in torch: eager, in Triton's kernels (video Swin), "
+        "compiled, as CUDA graphs; auto measures whether kernels and graphs are faster "
+        "(default: eager)",
     )
     parser.add_argument(
         "--batch-windows",

@@ -1,4 +1,4 @@
-"""Choice of an encoder's runtime: torch or ONNX Runtime, as set or as measured on this machine.
+"""Choice of an encoder's runtime and execution, as set or as measured on this machine.
 
 "auto" is for serving; training, evaluation and stored features use torch.
 """
@@ -8,31 +8,36 @@ import math
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from extract.encoders.encoder import VideoEncoder
+from extract.encoders.swin.trunk import SwinConfig
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
 from extract.runtime.compiled import ExecutionMode, prepare
 from extract.runtime.measurements import Times, load, machine_facts, save
-from extract.runtime.onnx_encoder import VERSION, OnnxEncoder, available_providers
+from extract.runtime.onnx_encoder import OnnxEncoder
 from extract.runtime.onnx_export import (
     TOLERANCE,
     greatest_difference,
     is_exportable,
     made_up_windows,
 )
+from extract.runtime.onnx_session import VERSION, available_providers
 
 logger = logging.getLogger(__name__)
 
 RuntimeName = Literal["auto", "torch", "onnx"]
-PrecisionName = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["fp32", "bf16", "fp16", "fp8"]
+ExecutionName = Literal["auto", ExecutionMode]
+FASTER: ExecutionMode = "kernels-graph"
+"""Execution that "auto" measures beside "eager"."""
 
 MARGIN = 1.1
-"""Least speed-up with which ONNX Runtime is chosen, so that the choice is stable."""
+"""Least speed-up with which the other way is chosen, so that the choice is stable."""
 BATCHES = (1, 14)
 """Batch sizes: one window, and those of an 8 s clip."""
 BUDGET_S = 2.0
@@ -47,21 +52,22 @@ class Runtime:
     Attributes:
         name: "auto" takes the faster one, by a measurement made now or cached.
         provider: of ONNX Runtime: cpu, cuda or tensorrt; None follows the encoder's device.
-        cache: folder of cached measurements; None caches nothing.
-        precision: "fp32", "bf16" or "fp16"; other than fp32 in torch only.
-        execution: see `compiled.ExecutionMode`; other than "eager" in torch only.
+        cache: folder of cached measurements and of TensorRT's engines; None caches nothing.
+        precision: one of `precision.PRECISIONS`; other than fp32 in torch only.
+        execution: see `compiled.ExecutionMode`; other than "eager" in torch only. "auto" takes the
+            faster of `FASTER` and "eager" for a video Swin on a GPU, "eager" elsewhere.
     """
 
     name: RuntimeName = "torch"
     provider: str | None = None
     cache: Path | None = None
     precision: PrecisionName = "fp32"
-    execution: ExecutionMode = "eager"
+    execution: ExecutionName = "eager"
 
     @property
     def is_plain(self) -> bool:
         """Whether any runtime supports the precision and execution."""
-        return self.precision == "fp32" and self.execution == "eager"
+        return self.precision == "fp32" and self.execution in ("auto", "eager")
 
 
 TORCH = Runtime()
@@ -100,7 +106,9 @@ def choose_encoder(
         ValueError: the graph is not this encoder's.
     """
     chosen: VideoEncoder = encoder
-    if not runtime.is_plain:
+    if runtime.execution == "auto" and runtime.name != "onnx" and _has_executions(encoder):
+        chosen, choice = _faster_execution(encoder, runtime)
+    elif not runtime.is_plain:
         chosen, choice = _prepared(encoder, runtime)
     elif runtime.name == "torch":
         choice = _torch(encoder, "as set")
@@ -113,9 +121,9 @@ def choose_encoder(
     return chosen, choice
 
 
-def times_faster(times: Times) -> float:
-    """Returns the speed-up of ONNX Runtime over torch: the geometric mean over batch sizes."""
-    return statistics.geometric_mean(row["torch"] / row["onnx"] for row in times.values())
+def times_faster(times: Times, *, than: str = "torch", way: str = "onnx") -> float:
+    """Returns the speed-up of a way over another: the geometric mean over batch sizes."""
+    return statistics.geometric_mean(row[than] / row[way] for row in times.values())
 
 
 def measure(encoders: Mapping[str, VideoEncoder], *, budget_s: float = BUDGET_S) -> Times:
@@ -148,11 +156,32 @@ def _prepared(encoder: TorchEncoder, runtime: Runtime) -> tuple[VideoEncoder, Ch
             "ONNX Runtime runs fp32 graphs as they are: set precision to fp32 and execution to "
             "eager, or the runtime to torch"
         )
+    execution = "eager" if runtime.execution == "auto" else runtime.execution
     try:
-        ready = prepare(encoder, precision=runtime.precision, execution=runtime.execution)
+        ready = prepare(encoder, precision=runtime.precision, execution=execution)
     except ValueError as error:
         raise RuntimeUnavailable(str(error)) from error
-    return ready, _torch(ready, f"only torch runs {runtime.precision}, {runtime.execution}")
+    return ready, _torch(ready, f"only torch runs {runtime.precision}, {execution}")
+
+
+def _has_executions(encoder: TorchEncoder) -> bool:
+    return encoder.device.type == "cuda" and isinstance(encoder.config, SwinConfig)
+
+
+def _faster_execution(encoder: TorchEncoder, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
+    plain, _ = _prepared(encoder, replace(runtime, execution="eager"))
+    assert isinstance(plain, TorchEncoder)
+    facts = machine_facts(encoder.device) | {"encoder": plain.fingerprint, "execution": FASTER}
+    times, source = load(runtime.cache, facts), "measured before"
+    other = TorchEncoder(plain.name, plain.config, plain.contract, plain.trunk, plain.origin)
+    if times is None or times_faster(times, than="eager", way=FASTER) >= MARGIN:
+        other = prepare(other, precision=runtime.precision, execution=FASTER)
+    if times is None:
+        times, source = measure({"eager": plain, FASTER: other}), "measured now"
+        save(runtime.cache, facts, times)
+    gain = times_faster(times, than="eager", way=FASTER)
+    reason = f"{source}: {FASTER} is {gain:.2f} times as fast, {MARGIN} times are asked for"
+    return (other if gain >= MARGIN else plain), _torch(plain, reason, times)
 
 
 def _onnx_as_set(
@@ -169,7 +198,8 @@ def _onnx_as_set(
             "python -m extract.runtime.onnx_export BUNDLE, or set the runtime to torch"
         )
     provider = runtime.provider or encoder.device.type
-    return OnnxEncoder(encoder, graph, provider=provider), Choice("onnx", provider, "as set")
+    chosen = OnnxEncoder(encoder, graph, provider=provider, cache=runtime.cache)
+    return chosen, Choice("onnx", provider, "as set")
 
 
 def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[VideoEncoder, Choice]:
@@ -180,7 +210,7 @@ def _faster(encoder: TorchEncoder, graph: bytes, runtime: Runtime) -> tuple[Vide
     if provider not in available_providers():
         there = ", ".join(available_providers())
         return encoder, _torch(encoder, f"ONNX Runtime has no {provider} provider, only {there}")
-    other = OnnxEncoder(encoder, graph, provider=provider)
+    other = OnnxEncoder(encoder, graph, provider=provider, cache=runtime.cache)
     facts = machine_facts(encoder.device) | {
         "encoder": encoder.fingerprint,
         "precision": str(next(encoder.trunk.parameters()).dtype),

@@ -1,19 +1,26 @@
-"""Reduced precision (bf16, fp16) of an encoder, checked by the cosine to its fp32 features."""
+"""Reduced precision of an encoder (bf16, fp16, fp8), checked by the cosine to its fp32 features."""
 
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.contract import FeatureContract
+from extract.encoders.swin.attention import WindowStage
+from extract.encoders.swin.float8 import LEAST_CAPABILITY, Float8Linear
 from extract.encoders.torch_encoder import TorchEncoder
 
 PRECISIONS: dict[str, torch.dtype] = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
+    "fp8": torch.bfloat16,
 }
+"""Precision -> type of the tensors; in fp8 that of all but the weights of later stages."""
+
+FLOAT8_STAGES = slice(1, None)
+"""Stages of a video Swin that have weights in fp8: the first is narrow, its products short."""
 LEAST_COSINE = 0.999
 """Least cosine of a vector in a reduced precision and the same in fp32."""
 
@@ -30,14 +37,13 @@ def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
     """
     if precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    dtype, current = PRECISIONS[precision], next(encoder.trunk.parameters()).dtype
-    if current == dtype:
+    current = precision_of(encoder.trunk)
+    if current == precision:
         return encoder
-    if current != torch.float32:
+    if current != "fp32":
         raise ValueError(f"expected an encoder in fp32 to start from, this one is in {current}")
-    if precision == "fp16" and encoder.device.type == "cpu":
-        raise ValueError("fp16 gains nothing on a CPU: choose bf16 or fp32")
-    trunk = copy.deepcopy(encoder.trunk).to(dtype)
+    _check_device(precision, encoder.device)
+    trunk = cast(copy.deepcopy(encoder.trunk), precision)
     reduced = TorchEncoder(encoder.name, encoder.config, encoder.contract, trunk, encoder.origin)
     windows = probe_windows(encoder.contract).to(encoder.device)
     cosine = least_cosine(reduced.encode(windows), encoder.encode(windows))
@@ -47,6 +53,48 @@ def in_precision(encoder: TorchEncoder, precision: str) -> TorchEncoder:
             f"(cosine >= {LEAST_COSINE}), the least is {cosine:.5f}: choose another precision"
         )
     return reduced
+
+
+def cast(trunk: nn.Module, precision: str) -> nn.Module:
+    """Returns a trunk in fp32 with its tensors in another precision; it is changed.
+
+    Raises:
+        ValueError: it is not for fp8.
+    """
+    dtype = PRECISIONS[precision]
+    if precision != "fp8":
+        return trunk.to(dtype)
+    stages = [module for module in trunk.modules() if isinstance(module, WindowStage)]
+    if not stages[FLOAT8_STAGES]:
+        raise ValueError("fp8 is for the later stages of a video Swin, and this network has none")
+    quantised = {
+        stage: {n: Float8Linear(m) for n, m in stage.named_modules() if isinstance(m, nn.Linear)}
+        for stage in stages[FLOAT8_STAGES]
+    }
+    trunk.to(dtype)  # of the whole; the layers above are made from weights in fp32
+    for stage, layers in quantised.items():
+        for name, layer in layers.items():
+            stage.set_submodule(name, layer)
+    return trunk.eval()
+
+
+def precision_of(trunk: nn.Module) -> str:
+    """Returns which of `PRECISIONS` a trunk is in."""
+    if any(isinstance(module, Float8Linear) for module in trunk.modules()):
+        return "fp8"
+    dtype = next(trunk.parameters()).dtype
+    return next((name for name, known in PRECISIONS.items() if known == dtype), str(dtype))
+
+
+def _check_device(precision: str, device: torch.device) -> None:
+    if precision in ("fp16", "fp8") and device.type == "cpu":
+        raise ValueError(f"{precision} gains nothing on a CPU: choose bf16 or fp32")
+    if precision == "fp8" and torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+        least, has = LEAST_CAPABILITY, torch.cuda.get_device_capability(device)
+        raise ValueError(
+            f"fp8 needs a GPU of compute capability {least[0]}.{least[1]} or more, this one has "
+            f"{has[0]}.{has[1]}: choose bf16"
+        )
 
 
 def probe_windows(contract: FeatureContract, *, count: int = 2) -> Tensor:

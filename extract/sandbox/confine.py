@@ -9,6 +9,7 @@ import ctypes
 import os
 import resource
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 
 from extract.decode.clip import Limits
@@ -17,6 +18,9 @@ from extract.sandbox.own_user import become_nobody, can_become_nobody, drop_capa
 
 _MB = 1024 * 1024
 _PR_SET_NO_NEW_PRIVS = 38
+_NVIDIA_NODES = "/dev/nvidia*"
+"""What the driver opens for writing: control, memory, each GPU, and a folder of rights."""
+
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
@@ -31,6 +35,7 @@ def confine(limits: Limits) -> dict[str, int]:
     _cap(resource.RLIMIT_CORE, 0)
     _cap(resource.RLIMIT_NOFILE, 64)
     opens_devices = limits.opens_devices
+    devices = sorted(glob(_NVIDIA_NODES)) if opens_devices else []
     library = ctypes.CDLL(None, use_errno=True)
     if can_become_nobody():
         # No user namespace: in one of its own, it could not read what root has to read for it.
@@ -47,7 +52,7 @@ def confine(limits: Limits) -> dict[str, int]:
         "own_user": int(own_user),
         "own_network": int(own_network),
         "no_new_privileges": int(no_new_privileges),
-        "landlock": landlock.restrict() if no_new_privileges and not opens_devices else 0,
+        "landlock": landlock.restrict(devices) if no_new_privileges else 0,
         "seccomp": int(no_new_privileges and seccomp.install(opens_for_writing=opens_devices)),
     }
 

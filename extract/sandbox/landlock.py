@@ -1,14 +1,17 @@
 """Access control of a decoding process by Landlock: everything that the kernel's version can deny.
 
 Nothing is opened for writing, made, removed, moved or truncated, no device is controlled, and
-neither TCP ports, abstract sockets nor signals reach beyond the process. Reading stays allowed.
+neither TCP ports, abstract sockets nor signals reach beyond the process. Reading stays allowed, and
+so do the device nodes that a GPU's decoder is reached through, where they are named.
 """
 
 import ctypes
 import os
 import struct
+from collections.abc import Sequence
 
-_CREATE, _RESTRICT = 444, 446  # the same numbers on every machine
+_CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same numbers on every machine
+_BENEATH = 1  # kind of rule: a path and what is below it
 _ASK_VERSION = 1
 
 # Version 1: writing to files, removing and making them; 2: moving between folders; 3: truncating;
@@ -19,6 +22,7 @@ _FILES = {
     3: 1 << 14,
     5: 1 << 15,
 }
+_DEVICE = 1 << 1 | 1 << 15  # writing to a node, controlling it
 _TCP = 1 << 0 | 1 << 1  # from version 4: bind, connect
 _SCOPES = 1 << 0 | 1 << 1  # from version 6: abstract sockets, signals
 
@@ -37,10 +41,13 @@ def rules_for(version: int) -> bytes:
     return struct.pack(f"{size}Q", *parts[:size])
 
 
-def restrict() -> int:
+def restrict(devices: Sequence[str] = ()) -> int:
     """Restricts this thread and what it starts; returns the version in force, 0 for none.
 
     Needs no_new_privs. Open descriptors stay as they are.
+
+    Args:
+        devices: nodes, or folders of them, that may be opened for writing and controlled.
     """
     found = version()
     if found == 0:
@@ -49,9 +56,21 @@ def restrict() -> int:
     descriptor = library.syscall(_CREATE, rules, ctypes.c_size_t(len(rules)), 0)
     if descriptor < 0:
         return 0
-    is_restricted = library.syscall(_RESTRICT, descriptor, 0) == 0
+    is_ruled = all(_admit(descriptor, path, found) for path in devices)
+    is_restricted = is_ruled and library.syscall(_RESTRICT, descriptor, 0) == 0
     os.close(descriptor)
     return found if is_restricted else 0
+
+
+def _admit(rules: int, path: str, version: int) -> bool:
+    """Adds a rule for a device node, or for a folder of them."""
+    known = sum(bits for since, bits in _FILES.items() if since <= version)
+    node = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        rule = struct.pack("=Qi", _DEVICE & known, node)
+        return bool(_libc().syscall(_ADD_RULE, rules, _BENEATH, rule, 0) == 0)
+    finally:
+        os.close(node)
 
 
 def _libc() -> ctypes.CDLL:

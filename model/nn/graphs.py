@@ -6,6 +6,7 @@ graphs of different tasks form one disjoint union for a single backbone pass.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -60,12 +61,20 @@ def build_edges(spec: TaskSpec, config: ModelConfig) -> Tensor:
     return joined.nonzero().T.contiguous()
 
 
-def build_mean(spec: TaskSpec, config: ModelConfig) -> Tensor:
-    """Returns the matrix, (n, n), whose row i averages over the neighbours of node i."""
-    source, target = build_edges(spec, config)
-    adjacency = torch.zeros(spec.num_nodes, spec.num_nodes)
-    adjacency[target, source] = 1
-    return adjacency / adjacency.sum(dim=1, keepdim=True).clamp(min=1)
+@lru_cache(maxsize=256)
+def build_mean(
+    spec: TaskSpec, config: ModelConfig, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Returns the matrix, (n, n), whose row i averages over the neighbours of node i.
+
+    Made once for a task, as the copy to a device waits for it.
+    """
+    with torch.inference_mode(False):  # training may be the next to read it
+        source, target = build_edges(spec, config)
+        adjacency = torch.zeros(spec.num_nodes, spec.num_nodes)
+        adjacency[target, source] = 1
+        mean = adjacency / adjacency.sum(dim=1, keepdim=True).clamp(min=1)
+        return mean.to(device, dtype)
 
 
 def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) -> GraphBatch:
@@ -86,7 +95,7 @@ def build_union(inputs: Sequence[tuple[TaskSpec, Tensor]], config: ModelConfig) 
         origins.append((first.unsqueeze(1) + node.clamp(max=per_graph - 1)).flatten())
         positions.append((node + spec.first_position).repeat(graphs))
         xs.append(distinct.flatten(0, 1))
-        means[spec.name] = build_mean(spec, config).to(distinct)
+        means[spec.name] = build_mean(spec, config, distinct.dtype, distinct.device)
         sizes[spec.name] = graphs * spec.num_nodes
         offset += graphs * per_graph
     return GraphBatch(tuple(xs), torch.cat(origins), torch.cat(positions), means, sizes)

@@ -1,7 +1,7 @@
 """Skill: a novel task trained with the backpack, whose perspectives vote (paper Sec. 3.3)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -37,6 +37,16 @@ class Votes:
     fusion: Literal["sum", "mean"] = "sum"
     weights: Mapping[str, float] = field(default_factory=dict)
     examples: tuple[Tensor, ...] | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Votes":
+        """Returns the votes with every tensor changed; always in the same order."""
+        return replace(
+            self,
+            logits={n: {who: change(v) for who, v in by.items()} for n, by in self.logits.items()},
+            rows={task: change(rows) for task, rows in self.rows.items()},
+            similarity={task: change(cosine) for task, cosine in self.similarity.items()},
+            examples=None if self.examples is None else tuple(map(change, self.examples)),
+        )
 
     def fused(self) -> dict[str, Tensor]:
         """Returns the combined logits, output -> (G, n, Y) (paper: the sum of the logits)."""

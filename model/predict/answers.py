@@ -25,19 +25,28 @@ from model.predict.outputs import (
     SegmentAnswer,
     SkillAnswer,
 )
+from model.predict.transfer import to_host
 from model.tasks import AR, FIXED_LABELS, LTA, OSCC, PNR, Readout
 from weights.bundle.manifest import Manifest
 
 
+def votes_on_host(votes: Mapping[str, Votes]) -> dict[str, Votes]:
+    """Returns the votes of all tasks as tensors of the host, copied together."""
+    tensors: list[Tensor] = []
+
+    def collect(tensor: Tensor) -> Tensor:
+        tensors.append(tensor)
+        return tensor
+
+    for own in votes.values():
+        own.map(collect)
+    copied = iter(to_host(tensors))
+    return {task: own.map(lambda _: next(copied)) for task, own in votes.items()}
+
+
 def graph_votes(votes: Votes, graph: int | slice) -> Votes:
     """Cuts a graph out of a batch of votes, whose logits become (n, Y), or several, (G, n, Y)."""
-    return Votes(
-        {name: {who: v[graph] for who, v in by.items()} for name, by in votes.logits.items()},
-        {task: rows[graph] for task, rows in votes.rows.items()},
-        {task: cosine[graph] for task, cosine in votes.similarity.items()},
-        weights=votes.weights,
-        examples=None if votes.examples is None else tuple(v[graph] for v in votes.examples),
-    )
+    return votes.map(lambda values: values[graph])
 
 
 def output_probabilities(logits: Tensor, temperature: float) -> Tensor:
@@ -174,8 +183,7 @@ class AnswerReader:
         """The forecaster's marginals, output -> (Z, Y), and hypotheses, output -> (K, Z)."""
         assert self._forecaster is not None
         seen = {
-            name: values[:, 0].float().cpu()
-            for name, values in self.probabilities(AR.name, past).items()
+            name: values[:, 0].float() for name, values in self.probabilities(AR.name, past).items()
         }
         found = sample_past(
             self._forecaster, seen["verb"], seen["noun"], seed,

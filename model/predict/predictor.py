@@ -18,9 +18,10 @@ from model.nn.knn import SearchName
 from model.nn.skill import Votes
 from model.nn.skill_set import SkillSet, build_skills
 from model.nodes import TOLERANCE_S, Bounds, cut_track, nodes_on
-from model.predict.answers import AnswerReader, graph_votes
+from model.predict.answers import AnswerReader, graph_votes, votes_on_host
 from model.predict.outputs import ForecastAnswer, LtaAnswer, Prediction
 from model.predict.search import BackpackSearch, PrototypeMatches, SearchQuery
+from model.predict.transfer import to_device
 from model.tasks import AR, LTA, TaskSpec
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
 from weights.errors import BundleError
@@ -197,8 +198,7 @@ class Predictor:
             for task in tasks:
                 nodes = nodes_on(request.track, cut, self.skills.specs[task], self.config)
                 inputs.setdefault(task, []).append(nodes)
-        joined = {t: torch.cat(parts).to(self.device) for t, parts in sorted(inputs.items())}
-        votes: dict[str, Votes] = self.skills(joined) if joined else {}
+        votes = self._votes({task: torch.cat(parts) for task, parts in sorted(inputs.items())})
         firsts = _first_graphs(needed, segments, self.skills.specs)
         return [
             self._assemble(request, cut, votes, first)
@@ -220,8 +220,16 @@ class Predictor:
         """
         self.check(request)
         cut = cut_track(request.track, request.segments, request.segment_s)
-        nodes = nodes_on(request.track, cut, AR, self.config).to(self.device)
+        (nodes,) = to_device([nodes_on(request.track, cut, AR, self.config)], self.device)
         return cut, self.backpacks.of_segments(nodes, query)
+
+    def _votes(self, inputs: dict[str, Tensor]) -> dict[str, Votes]:
+        """Every skill's votes, on the host: an answer reads a hundred of their numbers."""
+        if not inputs:
+            return {}
+        nodes = to_device(list(inputs.values()), self.device)
+        votes: dict[str, Votes] = self.skills(dict(zip(inputs, nodes, strict=True)))
+        return votes_on_host(votes)
 
     def _needed(self, request: PredictRequest) -> frozenset[str]:
         """The tasks whose graphs are run: a forecast from the past needs AR of every segment."""

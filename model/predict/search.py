@@ -14,6 +14,7 @@ from model.nn.pooling import select_nodes
 from model.nn.skill_set import SkillSet
 from model.predict.answers import name_prototypes
 from model.predict.outputs import Neighbour
+from model.predict.transfer import to_host
 from model.tasks import AR
 
 
@@ -93,9 +94,9 @@ class BackpackSearch:
         )
         if not is_row.any():
             raise SearchInvalid("noun", f"the backpack holds no prototype of {verb!r} {noun!r}")
-        row = is_row.nonzero()[:1, 0]
+        row = int(is_row.nonzero()[0])
         prototypes = backpack.prototypes
-        views = {task: prototypes[task][row] for task in _perspectives(backpack, query)}
+        views = {t: prototypes[t][row : row + 1] for t in _perspectives(backpack, query)}
         return PrototypeMatches(name, self._nearest(backpack, views, query.top_k))
 
     def _choose(self, query: SearchQuery) -> tuple[str, Backpack]:
@@ -119,8 +120,9 @@ class BackpackSearch:
         """One dictionary per query, from perspective -> (Q, D)."""
         queries = len(next(iter(views.values())))
         nearest: list[dict[str, list[Neighbour]]] = [{} for _ in range(queries)]
-        for task, view in views.items():
-            rows, similarity = backpack.index(task).search(view, top_k)
+        searched = [backpack.index(task).search(view, top_k) for task, view in views.items()]
+        on_host = to_host([part for pair in searched for part in pair])
+        for task, rows, similarity in zip(views, on_host[::2], on_host[1::2], strict=True):
             for found, mine, close in zip(nearest, rows.tolist(), similarity.tolist(), strict=True):
                 found[task] = name_prototypes(
                     backpack, self._labels, list(zip(mine, close, strict=True))

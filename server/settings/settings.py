@@ -53,10 +53,14 @@ class Settings(ClusterSettings):
     """Device of the model: cpu, cuda or cuda:N."""
     runtime: Literal["auto", "torch", "onnx"] = "auto"
     """Runtime of the encoder: torch, onnx, or auto: the faster one as measured here."""
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Precision of the encoder, checked against fp32 at the start; below fp32: torch only."""
-    execution: Literal["eager", "compiled", "graph", "compiled-graph"] = "eager"
-    """Execution of the encoder in torch: eager, compiled, or as CUDA graphs."""
+    precision: Literal["fp32", "bf16", "fp16", "fp8"] = "fp32"
+    """Precision of the encoder, checked against fp32 at the start; below fp32: torch only. fp8: in
+    products of a video Swin's later stages, else bf16, on a GPU that has such products."""
+    execution: Literal[
+        "auto", "eager", "kernels", "graph", "kernels-graph", "compiled", "compiled-graph"
+    ] = "eager"
+    """Execution of the encoder in torch: eager, in Triton's kernels (video Swin), compiled, or as
+    CUDA graphs; auto: kernels and graphs where measured faster."""
     onnx_provider: Literal["cpu", "cuda", "tensorrt"] | None = None
     """Execution provider of ONNX Runtime; default: as `device` says."""
     search: Literal["auto", "torch", "faiss", "faiss-gpu"] = "auto"

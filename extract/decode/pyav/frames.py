@@ -18,6 +18,10 @@ _FOUR = "rgb0"
 """Pixel format before the float resize: rgb24 and a padding byte, which is faster to gather."""
 
 
+_PLANAR = {"nv12": "yuv420p", "p010le": "yuv420p10le"}
+"""Formats in which a GPU hands frames over -> those of the CPU's decoders for the same video."""
+
+
 class Shown(NamedTuple):
     """Geometry of a frame as shown.
 
@@ -34,6 +38,20 @@ class Shown(NamedTuple):
     columns: int
     rows: int
     orientation: Orientation
+
+
+class Planes:
+    """Frames as a decoder on the CPU gives them: scalers round other formats otherwise."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def of(self, frame: VideoFrame) -> VideoFrame:
+        """Returns a frame with a plane for each chroma; of other formats the frame itself."""
+        planar = _PLANAR.get(frame.format.name)
+        if planar is None:
+            return frame
+        return self._reformatter.reformat(frame, format=planar, threads=1)
 
 
 class FrameConverter(Protocol):

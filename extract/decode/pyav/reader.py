@@ -23,7 +23,7 @@ from extract.decode.demux import open_container
 from extract.decode.orientation import UPRIGHT, Orientation
 from extract.decode.pyav.decoder import TrackDecoder
 from extract.decode.pyav.frame_skipping import SkippableFrames, rank_of, ticks_of
-from extract.decode.pyav.frames import Shown, pictures_of
+from extract.decode.pyav.frames import Planes, Shown, pictures_of
 from extract.decode.read_plan import PacketReport, check_frame, check_frame_pixels
 from extract.errors import DecoderUnavailable, VideoRejected
 
@@ -62,6 +62,7 @@ class PyavReader:
         self._contract = contract
         self._limits = limits
         self._pictures = pictures_of(contract)
+        self._planes = Planes()
         self.num_decoded = 0
         self.num_refused = 0
         self.num_corrupt = 0
@@ -105,7 +106,7 @@ class PyavReader:
                 self._measure(frame)
                 if repeats[index]:
                     self.num_decoded += 1
-                    yield index, self._pictures.picture(frame, self.shown)
+                    yield index, self._pictures.picture(self._planes.of(frame), self.shown)
             self.num_refused = decoder.num_refused
 
     def peek(self) -> None:

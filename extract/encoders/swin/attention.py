@@ -16,74 +16,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from extract.encoders.swin.fused_linear import linear, linear_add, linear_gelu
+from extract.encoders.swin import kernels
+from extract.encoders.swin.fused_linear import Layer, add_product, linear, linear_add, linear_gelu
 from extract.encoders.swin.token_layout import (
     BlockLayout,
     RowSlice,
     TokenLayout,
     lay_out,
-    simd_width,
 )
 from extract.encoders.swin.torchvision import (
     PatchEmbed3d,
     PatchMerging,
-    ShiftedWindowAttention3d,
     SwinTransformerBlock,
 )
-from extract.encoders.swin.window_boxes import RegionShape, Size
-
-
-@dataclass(frozen=True, eq=False)
-class _Biases:
-    """Cached position biases, and the table and boxes they were computed from."""
-
-    kinds: tuple[RegionShape, ...]
-    table: Tensor
-    version: int
-    biases: list[Tensor]
-
-    def are_of(self, kinds: tuple[RegionShape, ...], table: Tensor) -> bool:
-        # The old table is referenced here, so its address cannot have been reused.
-        same = self.table.data_ptr() == table.data_ptr() and self.version == table._version
-        return self.kinds is kinds and same
-
-
-class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
-    """torchvision's module and parameters, with a cache of its position biases.
-
-    The cache is dropped when their table changes. An edit through `.data` is not noticed: call
-    `train()` or `eval()` after one.
-    """
-
-    _kept: _Biases | None = None
-
-    def train(self, mode: bool = True) -> "WindowAttention":
-        """Sets the mode, and drops the cached biases."""
-        self._kept = None
-        super().train(mode)
-        return self
-
-    def biases(self, kinds: tuple[RegionShape, ...]) -> list[Tensor]:
-        """Returns (1, heads, L, K) for each kind: L queries, and on a CPU K > L padded keys."""
-        table = self.relative_position_bias_table
-        if table.is_inference():  # has no version counter
-            return self._make_biases(kinds)
-        if self._kept is None or not self._kept.are_of(kinds, table):
-            made = self._make_biases(kinds)
-            self._kept = _Biases(kinds, table.detach(), table._version, made)
-        return self._kept.biases
-
-    def _make_biases(self, kinds: tuple[RegionShape, ...]) -> list[Tensor]:
-        index, table = self.relative_position_index, self.relative_position_bias_table
-        biases = []
-        for kind in kinds:
-            places = torch.from_numpy(kind.places).to(index.device)
-            bias = table[index[places[:, None], places]]  # (L, L, heads)
-            bias = bias.permute(2, 0, 1).contiguous().unsqueeze(0)
-            biases.append(
-                F.pad(bias, (0, -len(places) % simd_width(bias.device)), value=-torch.inf)
-            )
-        return biases
+from extract.encoders.swin.window_attention import BoxBiases, WindowAttention
+from extract.encoders.swin.window_boxes import Size
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,11 +39,11 @@ class BlockLayers:
 
     norm: nn.LayerNorm
     attention: WindowAttention
-    qkv: nn.Linear
-    proj: nn.Linear
+    qkv: Layer
+    proj: Layer
     mlp_norm: nn.LayerNorm
-    widen: nn.Linear
-    narrow: nn.Linear
+    widen: Layer
+    narrow: Layer
 
     @classmethod
     def of(cls, block: SwinTransformerBlock) -> "BlockLayers":
@@ -105,8 +52,8 @@ class BlockLayers:
         return cls(block.norm1, at, at.qkv, at.proj, block.norm2, mlp[0], mlp[3])
 
 
-def biases_of(blocks: Iterable[BlockLayers], layout: TokenLayout) -> list[list[Tensor]]:
-    """Returns the position biases of each block, of each kind of its boxes."""
+def biases_of(blocks: Iterable[BlockLayers], layout: TokenLayout) -> list[BoxBiases]:
+    """Returns the position biases of each block."""
     pairs = zip(blocks, layout.steps, strict=True)
     return [block.attention.biases(step.kinds) for block, step in pairs]
 
@@ -115,7 +62,9 @@ def run_blocks(
     x: Tensor,
     blocks: Iterable[BlockLayers],
     layout: TokenLayout,
-    biases: Sequence[Sequence[Tensor]],
+    biases: Sequence[BoxBiases],
+    *,
+    in_kernels: bool = False,
 ) -> Tensor:
     """Returns tokens, (B, T, H, W, C), after the blocks of a stage.
 
@@ -124,12 +73,16 @@ def run_blocks(
         blocks: of the stage.
         layout: for x's shape.
         biases: see `biases_of`.
+        in_kernels: attention, gather and norms in Triton's kernels.
     """
     rows = x.reshape(-1, x.shape[-1])  # (B*N, C)
-    for block, step, of_kinds in zip(blocks, layout.steps, biases, strict=True):
-        rows = rows.index_select(0, step.rows)  # (R + spare, C)
-        for part in step.slices:
-            _run_block(rows, part, step, block, of_kinds)
+    for block, step, of_block in zip(blocks, layout.steps, biases, strict=True):
+        if in_kernels:
+            rows = _run_in_kernels(rows, step, block, of_block.packed)
+        else:
+            rows = rows.index_select(0, step.rows)  # (R + spare, C)
+            for part in step.slices:
+                _run_block(rows, part, step, block, of_block.of_kinds)
     return rows.index_select(0, layout.back).view(x.shape)
 
 
@@ -146,6 +99,21 @@ def _run_block(
     linear_add(attended, block.proj, x)
     widened = linear_gelu(block.mlp_norm(x), block.widen)
     linear_add(widened, block.narrow, x)
+
+
+def _run_in_kernels(rows: Tensor, step: BlockLayout, block: BlockLayers, biases: Tensor) -> Tensor:
+    """Returns the rows of a step, (R, C), gathered from those before and put through a block."""
+    stop = step.slices[-1].stop
+    padding = None if step.padding is None else step.padding[:stop]
+    x, normed = kernels.gather_norm(rows, step.rows[:stop], padding, block.norm, block.proj.bias)
+    longest = max(len(kind.places) for kind in step.kinds)
+    attended = kernels.box_attention(
+        linear(normed, block.qkv), step.tiles, biases, block.attention.num_heads, longest
+    )
+    add_product(attended, block.proj, x)
+    normed = kernels.norm_in_place(x, block.mlp_norm, block.narrow.bias)
+    add_product(linear_gelu(normed, block.widen), block.narrow, x)
+    return x
 
 
 def attend(mixed: Tensor, runs: Iterable[tuple[int, int]], biases: Sequence[Tensor]) -> Tensor:
@@ -180,8 +148,12 @@ class WindowStage(nn.Sequential):
     """The blocks of a stage; in inference they run on reordered tokens (see `run_blocks`).
 
     Layers are looked up once. After replacing any, call `train()` or `eval()`.
+
+    Attributes:
+        in_kernels: they run in Triton's kernels.
     """
 
+    in_kernels = False
     _kept: tuple[Size, torch.device, TokenLayout, list[BlockLayers]] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -193,10 +165,12 @@ class WindowStage(nn.Sequential):
         if not is_inference(self):
             return super().forward(x)  # type: ignore[no-any-return, no-untyped-call]
         if self._kept is None or self._kept[:2] != (x.shape, x.device):
-            layout = self.layout(x.shape, x.device, is_sliced=x.device.type == "cpu")
+            is_sliced = x.device.type == "cpu" and not self.in_kernels
+            layout = self.layout(x.shape, x.device, is_sliced=is_sliced)
             self._kept = x.shape, x.device, layout, self.layers()
         *_, layout, layers = self._kept
-        return run_blocks(x, layers, layout, biases_of(layers, layout))
+        biases = biases_of(layers, layout)
+        return run_blocks(x, layers, layout, biases, in_kernels=self.in_kernels)
 
     def train(self, mode: bool = True) -> "WindowStage":
         """Sets the mode, and drops the cached layers and layout."""

@@ -22,6 +22,9 @@ SIMD_WIDTH = 16
 """Keys per SIMD step of a CPU's attention. A remainder goes one by one, at ten times the cost each,
 so a box is padded with the next box's keys, and a bias that masks them."""
 
+TILE_QUERIES = 64
+"""Queries of a box that one program of a GPU's attention kernel takes."""
+
 
 @dataclass(frozen=True)
 class RowSlice:
@@ -48,6 +51,7 @@ class BlockLayout:
         padding: (R + spare, 1) whether a row is padding; None if none is.
         spare: rows after the last box, which pad its keys; of any value.
         slices: of the R rows.
+        tiles: (tiles, 4) int32, what each program of an attention kernel does; see `_tiles`.
     """
 
     kinds: tuple[RegionShape, ...]
@@ -55,6 +59,7 @@ class BlockLayout:
     padding: Tensor | None
     spare: int
     slices: tuple[RowSlice, ...]
+    tiles: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +104,7 @@ def lay_out(
                 padding if len(real) < len(tokens) - spare else None,
                 spare,
                 tuple(_cut(kinds, batch, SLICE_ROWS if is_sliced else len(tokens))),
+                torch.from_numpy(_tiles(kinds, batch)).to(device),
             )
         )
         places[tokens[real]] = real
@@ -115,6 +121,30 @@ def _in_order(
     first = num_tokens * np.arange(batch)[:, None, None]
     boxes = [np.where(k.tokens == num_tokens, -1, k.tokens + first).ravel() for k in kinds]
     return np.concatenate([*boxes, np.full(spare, -1)])
+
+
+def padded(length: int) -> int:
+    """Returns keys in a stored row of position biases: each row starts at an aligned address."""
+    return length + -length % SIMD_WIDTH
+
+
+def _tiles(kinds: tuple[RegionShape, ...], batch: int) -> NDArray[np.int32]:
+    """Returns for each tile its box's first row and length, its first query, where biases start.
+
+    Biases of a kind start at the last number times `SIMD_WIDTH` times the heads.
+    """
+    tiles, row, start = [], 0, 0
+    for kind in kinds:
+        length = len(kind.places)
+        rows = np.arange(row, row + batch * kind.tokens.size, length)
+        queries = np.arange(0, length, TILE_QUERIES)
+        of_kind = np.empty((len(rows), len(queries), 4), dtype=np.int32)
+        of_kind[..., 0], of_kind[..., 1] = rows[:, None], length
+        of_kind[..., 2], of_kind[..., 3] = queries, start
+        tiles.append(of_kind.reshape(-1, 4))
+        row += batch * kind.tokens.size
+        start += length * padded(length) // SIMD_WIDTH
+    return np.concatenate(tiles)
 
 
 def simd_width(device: torch.device) -> int:

@@ -4,10 +4,18 @@ import av
 import numpy as np
 import pytest
 
+from extract.contract import OMNIVORE, TABLETOP
 from extract.decode.clip import TRUSTED
+from extract.decode.pyav.reader import TrackDecoder
 from extract.errors import VideoRejected
 from tests.extract.decode.clip_checks import noisy
-from tests.extract.support.clips import joined, trim_by_copy, write_numbered
+from tests.extract.support.clips import (
+    joined,
+    noisy_frames,
+    trim_by_copy,
+    write_clip,
+    write_numbered,
+)
 from tests.extract.support.decoded import decode
 
 
@@ -82,18 +90,28 @@ def test_a_damaged_file_is_read_again_by_pyav_unless_decord_was_asked_for(tmp_pa
     assert caught.value.code == "reader-refused"
 
 
-def test_nvdec_is_pyav_with_another_decoder(tmp_path, monkeypatch):
-    path, opened = noisy(tmp_path / "a.mp4"), []
+@pytest.mark.parametrize("contract", [OMNIVORE, TABLETOP], ids=["floats", "bytes"])
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "yuv420p10le"])
+def test_nvdec_is_pyav_with_another_decoder(tmp_path, monkeypatch, contract, pixels):
+    """One whose frames have their chroma interleaved, as the driver hands them over."""
+    path = write_clip(tmp_path / "a.mp4", noisy_frames(6, 320, 240), pix_fmt=pixels)
+    expected, opened = decode(path, contract, choice="pyav")[1], []
+    real, gpu = av.open, SimpleNamespace()
 
     def open_on_gpu(*arguments, hwaccel, **options):
         opened.append(hwaccel)
         return real(*arguments, **options)
 
-    real = av.open
-    gpu = SimpleNamespace()
+    class OnGpu(TrackDecoder):
+        def frames(self, *arguments, **options):
+            for frame in super().frames(*arguments, **options):
+                interleaved = "p010le" if "10" in frame.format.name else "nv12"
+                yield frame.reformat(format=interleaved, dst_color_range=frame.color_range)
+
     monkeypatch.setattr("extract.decode.reader.nvdec", lambda: gpu)
+    monkeypatch.setattr("extract.decode.pyav.reader.TrackDecoder", OnGpu)
     monkeypatch.setattr(av, "open", open_on_gpu)
-    facts, frames = decode(path, choice="nvdec")
+    facts, frames = decode(path, contract, choice="nvdec")
     assert facts.info.reader == "nvdec"
     assert opened == [None, gpu]  # the look at the packets decodes nothing
-    assert np.array_equal(decode(path, choice="pyav")[1], frames)
+    assert np.array_equal(frames, expected)

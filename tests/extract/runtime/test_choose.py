@@ -1,11 +1,13 @@
 """The faster runtime is chosen, for a reason that can be read, and remembered."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
 from extract.errors import RuntimeUnavailable
+from extract.runtime import choose
 from extract.runtime.choose import (
     BATCHES,
     MAX_ROUNDS,
@@ -112,3 +114,46 @@ def test_a_fast_network_is_measured_as_often_as_is_of_use(tiny_contract):
     ways = {name: Slow(tiny_contract, 0.0) for name in ("torch", "onnx")}
     measure(ways, budget_s=60)
     assert ways["torch"].batches == [batch for batch in BATCHES for _ in range(MAX_ROUNDS)]
+
+
+@pytest.fixture
+def with_executions(monkeypatch):
+    """A machine where kernels and graphs could run; the encoders for which they were prepared."""
+    prepared = []
+
+    def prepare(encoder, *, precision, execution):
+        if execution != "eager":
+            prepared.append(encoder)
+            encoder.run = lambda pixels: encoder.trunk(pixels)
+        return encoder
+
+    monkeypatch.setattr(choose, "_has_executions", lambda encoder: True)
+    monkeypatch.setattr(choose, "prepare", prepare)
+    return prepared
+
+
+@pytest.mark.parametrize(("eager_ms", "is_faster"), [(9, False), (10.9, False), (11.1, True)])
+def test_kernels_and_graphs_have_to_win_by_a_margin(
+    tiny_encoder, measured, with_executions, eager_ms, is_faster, tmp_path
+):
+    found = {batch: {"eager": eager_ms, choose.FASTER: 10.0} for batch in ("1", "14")}
+    asked = measured(found)
+    runtime = Runtime("auto", cache=tmp_path / "cache", execution="auto")
+    for times_asked in (1, 1):  # the second time from the cache
+        chosen, choice = choose_encoder(tiny_encoder, b"", runtime)
+        assert (chosen.run is not chosen.trunk) == is_faster
+        assert f"{eager_ms / 10:.2f} times as fast" in choice.reason
+        assert choice.times_ms == found
+        assert asked == [{"eager", choose.FASTER}] * times_asked
+    assert len(with_executions) == 1 + is_faster  # what is known to be slower is not made again
+    assert tiny_encoder.run is tiny_encoder.trunk
+
+
+def test_where_there_are_no_kernels_auto_is_eager(tiny_encoder, graph, measured, auto):
+    asked = measured(times(20))
+    chosen, choice = choose_encoder(tiny_encoder, graph, replace(auto, execution="auto"))
+    assert isinstance(chosen, OnnxEncoder)  # and other runtimes may win
+    assert asked == [{"torch", "onnx"}]
+    reduced, choice = choose_encoder(tiny_encoder, b"", Runtime(precision="bf16", execution="auto"))
+    assert choice.reason == "only torch runs bf16, eager"
+    assert reduced.run is reduced.trunk

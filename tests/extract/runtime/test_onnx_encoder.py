@@ -16,7 +16,6 @@ from onnx import TensorProto, helper
 from extract.encoders.load import encoder_from_spec
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.errors import RuntimeUnavailable
-from extract.runtime import onnx_encoder
 from extract.runtime.onnx_encoder import WINDOWS_TOGETHER, OnnxEncoder
 from extract.runtime.onnx_export import export_encoder, made_up_windows
 from tests.support.waiting import PATIENCE_S
@@ -131,31 +130,6 @@ def test_windows_of_another_form_are_refused_before_they_run(tiny_encoder, graph
 def test_a_provider_that_is_not_there_is_named_with_those_that_are(tiny_encoder, graph):
     with pytest.raises(RuntimeUnavailable, match="no fpga provider, it has .*cpu"):
         OnnxEncoder(tiny_encoder, graph, provider="fpga")
-
-
-def test_a_gpu_computes_in_float32_and_neither_searches_nor_doubles_its_memory(
-    tiny_encoder, graph, monkeypatch
-):
-    asked = []
-
-    class Session:
-        def __init__(self, graph, options, providers):
-            asked.extend(providers)
-
-        def get_providers(self):
-            return ["CUDAExecutionProvider"]
-
-    monkeypatch.setattr(onnx_encoder, "available_providers", lambda: ["cpu", "cuda"])
-    monkeypatch.setattr(onnx_encoder.onnxruntime, "InferenceSession", Session)
-    onnx_encoder._open(graph, tiny_encoder.state_dict(), "cuda", 3)
-    [(provider, options)] = asked
-    assert provider == "CUDAExecutionProvider"
-    assert options == {
-        "device_id": 3,
-        "use_tf32": 0,
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "arena_extend_strategy": "kSameAsRequested",
-    }
 
 
 def test_a_failure_inside_the_runtime_is_ours(tiny_encoder, graph):

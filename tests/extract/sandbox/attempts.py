@@ -20,8 +20,12 @@ if sys.argv[2] == "all":
     measures = confine(Limits())
 else:
     libc.prctl(38, *map(ctypes.c_ulong, (1, 0, 0, 0)))
-    layer = {"landlock": landlock.restrict, "seccomp": seccomp.install}[sys.argv[2]]
-    measures = {sys.argv[2]: layer()}
+    layers = {
+        "landlock": landlock.restrict,
+        "landlock, a device": lambda: landlock.restrict(["/dev/null"]),
+        "seccomp": seccomp.install,
+    }
+    measures = {sys.argv[2]: layers[sys.argv[2]]()}
 
 def call(number, *arguments):
     if libc.syscall(number, *map(ctypes.c_long, arguments)) < 0:
@@ -78,6 +82,8 @@ attempts = {
     "thread": thread,
     "signal itself": lambda: os.kill(os.getpid(), 0),
     "read its limit": lambda: resource.getrlimit(resource.RLIMIT_CPU),
+    "write to a device": lambda: os.open("/dev/null", os.O_RDWR),
+    "write to another": lambda: os.open("/dev/zero", os.O_RDWR),
     "duplicate": lambda: os.close(os.dup(held)),
 }
 found = {}
@@ -103,7 +109,8 @@ def attempt(folder, measures, names=()):
 
     Args:
         folder: empty; a file is made in it.
-        measures: "all", or one layer alone: "landlock" or "seccomp".
+        measures: "all", or one layer alone: "landlock", "landlock, a device" (where one may be
+            written to) or "seccomp".
         names: of the attempts; default: all.
     """
     file = folder / "file"

@@ -4,8 +4,9 @@ from extract.sandbox.landlock import rules_for, version
 from tests.extract.sandbox.attempts import READING, attempt, succeeded
 
 NAMED = {"write", "append", "update", "make", "make a folder", "remove", "rename", "link"}
+DEVICES = {"write to a device", "write to another"}
 SINCE = {
-    1: NAMED | {"symlink", "fifo"},
+    1: NAMED | DEVICES | {"symlink", "fifo"},
     3: {"truncate", "truncate by opening"},
     6: {"signal the server"},
 }
@@ -20,6 +21,13 @@ def test_landlock_alone_refuses_all_that_its_version_can(tmp_path):
     outcome = attempt(tmp_path, "landlock", [*refused, *READING])
     assert outcome["measures"]["landlock"] == found
     assert succeeded(outcome) == READING
+
+
+def test_a_device_that_is_named_may_be_written_to_and_nothing_else(tmp_path):
+    if not version():
+        pytest.skip("the kernel has no Landlock")
+    outcome = attempt(tmp_path, "landlock, a device", [*NAMED, *DEVICES, *READING])
+    assert succeeded(outcome) == READING | {"write to a device"}
 
 
 @pytest.mark.parametrize(

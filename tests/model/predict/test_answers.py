@@ -1,8 +1,13 @@
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+
+from model.nodes import nodes_on
 from model.predict.predictor import Predictor
+from model.tasks import OSCC
 from tests.model.predict.requests import request
-from tests.support.factories import make_bundle
+from tests.support.factories import TINY, make_bundle
 
 
 def test_ranked_lists_are_sorted_probabilities(predictor):
@@ -37,3 +42,16 @@ def test_evidence_names_prototypes_and_votes_of_every_perspective(predictor):
     assert set(evidence.votes) == {"ar.verb", "ar.noun", "oscc.state", "pnr.keyframe"}
     assert set(evidence.votes["ar.verb"]) == {"own", "lta", "oscc", "pnr"}
     assert set(answer.lta.evidence.votes) == {"lta.verb", "lta.noun"}
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+def test_votes_are_joined_in_serving_as_in_evaluation(how):
+    """The authors average OSCC's votes, and the temperature is fitted to the average."""
+    width = make_bundle().manifest.model["input_size"]
+    predictor = Predictor(make_bundle(replace(TINY, graph_fusion=how, input_size=width)))
+    asked = request(predictor)
+    nodes = nodes_on(asked.track, [(0.0, 8.0)], OSCC, predictor.config)
+    with torch.inference_mode():
+        logits = predictor.skills.task_models()["oscc"](nodes)["state"][0, 0]
+    found = predictor.predict([asked])[0].segments[0].oscc.probability
+    assert found == pytest.approx(logits.softmax(dim=0)[1].item(), abs=1e-6)

@@ -3,8 +3,8 @@ import pytest
 from model.train.ledger import Ledger
 from model.train.methods.trainer import Trainer
 from model.train.pipeline import TrainingPipeline
+from tests.model.support.small_training import LEARNING, TRAIN
 from tests.support.factories import NUM_LABELS
-from tests.support.small_training import LEARNING, TRAIN
 
 
 @pytest.fixture(scope="session")

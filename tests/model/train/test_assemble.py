@@ -6,8 +6,8 @@ import torch
 from model.nn.skill_set import build_skills
 from model.train.assemble import assemble, group_skills, score
 from model.train.methods.trainer import SERVABLE, parts_of
+from tests.model.support.small_training import LEARNING, flat, logits_of, prepared
 from tests.support.factories import make_bundle
-from tests.support.small_training import LEARNING, flat, logits_of, prepared
 from weights.bundle import load_bundle, save_bundle
 from weights.errors import BundleError
 

@@ -16,8 +16,8 @@ from model.train.methods.trainer import ALL_TASKS, LABELS, Trainer, parts_of
 from model.train.options import override
 from model.train.pipeline import TrainingPipeline, plan
 from model.train.presets import on_own_backbones
+from tests.model.support.small_training import prepared
 from tests.support.factories import NUM_LABELS, TINY, make_samples
-from tests.support.small_training import prepared
 
 OTHERWISE = {
     "hidden_size": "16", "vectors_per_node": "2", "num_layers": "2", "norm": "batch",

@@ -7,8 +7,8 @@ from model.tasks import TASKS
 from model.train.ledger import Ledger
 from model.train.methods.trainer import LABELS, Trainer, Training, needs_of, parts_of
 from model.train.pipeline import TrainingPipeline, plan
+from tests.model.support.small_training import LEARNING, TRAIN, logits_of
 from tests.support.factories import NUM_LABELS
-from tests.support.small_training import LEARNING, TRAIN, logits_of
 
 
 @pytest.mark.slow

@@ -22,8 +22,8 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def arguments(tmp_path):
     return argparse.Namespace(
-        device="cpu", tiny=True, batches=[1, 2], budget_s=20.0, clip=tmp_path / "none.mp4",
-        out=tmp_path / "gpu.json",
+        device="cpu", tiny=True, rehearse=False, batches=[1, 2], budget_s=20.0,
+        parts=list(gpu.PARTS), clip=tmp_path / "none.mp4", out=tmp_path / "gpu.json",
     )  # fmt: skip
 
 
@@ -37,11 +37,12 @@ def no_compiler(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_compiler")
-def test_every_part_is_measured_or_says_why_not(arguments):
+def test_what_cannot_be_measured_says_why(arguments):
+    arguments.rehearse = True
+    arguments.parts = ["windows/s", "ends", "steps, windows/s"]
     figures = gpu.run(arguments)
-    assert list(figures["parts"]) == list(gpu.PARTS)
+    assert list(figures["parts"]) == arguments.parts
     assert figures["parts"]["windows/s"]["bf16, batch 2"] > 0
-    assert figures["parts"]["reasoning"]["reasoning, batch 16, ms"] > 0
     assert "no compiler here" in figures["parts"]["steps, windows/s"]["compiled, batch 1"]
     assert figures["parts"]["ends"]["clip to features, bf16, clips/s"].startswith(NOT_MEASURED)
     assert figures["times_plain"] > 0
@@ -49,15 +50,33 @@ def test_every_part_is_measured_or_says_why_not(arguments):
     assert json.loads(arguments.out.read_text())["figures"]["parts"] == figures["parts"]
 
 
+@pytest.mark.slow(25)
+@pytest.mark.service
+@pytest.mark.usefixtures("no_compiler")
+def test_a_rehearsal_makes_every_row_once(tmp_path, capsys):
+    out = tmp_path / "gpu.json"
+    assert bench_main.main(["gpu", "--rehearse", "--out", str(out)]) == 0
+    parts = json.loads(out.read_text())["figures"]["parts"]
+    assert list(parts) == list(gpu.ALL)
+    rows = {f"{part}: {row}": value for part, of in parts.items() for row, value in of.items()}
+    missing = {row for row, value in rows.items() if str(value).startswith(NOT_MEASURED)}
+    assert missing == {"steps, windows/s: compiled, batch 1"}
+    assert rows["server: concurrency 2"]["clips/s"] > 0
+    assert rows["agreement, least cosine: bf16, batch 1"] > 0.999
+
+
 def test_a_run_that_is_cut_keeps_what_it_had(arguments, monkeypatch):
     def cut(*_):
         yield "one", lambda: 1.0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gpu, "PARTS", {"first": cut})
+    monkeypatch.setattr(gpu, "ALL", {"first": cut})
+    arguments.parts = ["first"]
     with pytest.raises(KeyboardInterrupt):
         gpu.run(arguments)
-    assert json.loads(arguments.out.read_text())["figures"]["parts"] == {"first": {"one": 1.0}}
+    kept = json.loads(arguments.out.read_text())["figures"]
+    assert kept["parts"] == {"first": {"one": 1.0}}
+    assert kept["share_of_peak"] == NOT_MEASURED
 
 
 def test_time_that_is_up_leaves_rows_unmeasured_and_the_summary_says_so(arguments):
@@ -114,6 +133,8 @@ def test_nothing_but_torch_and_safetensors_is_needed_to_start(monkeypatch):
         ("vectorized_layer_norm_kernel", "norms and GELU"),
         ("aten::mkldnn_convolution", "patch embedding"),
         ("indexSelectLargeIndex", "moving"),
+        ("box_attention", "attention"),
+        ("gather_norm", "norms and GELU"),
         ("mystery", "rest"),
     ],
 )

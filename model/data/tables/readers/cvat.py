@@ -37,21 +37,48 @@ class _Task:
     step: int = 1
 
 
-def read_cvat(path: Path, *, fps: float | None = None) -> SegmentTable:
-    """Reads a task in the format "CVAT for video 1.1" or "CVAT for images 1.1".
+def read_cvat(place: Path, *, fps: float | None = None) -> SegmentTable:
+    """Reads tasks in the format "CVAT for video 1.1" or "CVAT for images 1.1".
 
     A row is a stretch in which a track is not outside and its attributes stay, or consecutive
     frames that have the same tag. `label` is an output, and each attribute another.
 
     Args:
-        path: the XML file, or the ZIP file that has it.
-        fps: frames a second of the video, which the export does not say.
+        place: the XML file of a task, the ZIP file that has it, or a folder of such files.
+        fps: frames a second of the videos, which the exports do not say.
 
     Raises:
-        AnnotationInvalid: the file is no such export, or an entry is invalid; names the entry.
+        AnnotationInvalid: a file is no such export, or an entry is invalid; names the entry.
     """
     if fps is None:
-        raise AnnotationInvalid(f"{path}: CVAT counts in frames: give the video's rate with --fps")
+        raise AnnotationInvalid(f"{place}: CVAT counts in frames: give the videos' rate with --fps")
+    found = [
+        (path, video, stretch) for path in _exports(place) for video, stretch in _stretches(path)
+    ]
+    outputs = list(dict.fromkeys(name for _, _, (_, _, labels, _) in found for name in labels))
+    segments = (
+        Segment(video, start / fps, end / fps, tuple(map(labels.get, outputs)), str(path), entry)
+        for path, video, (start, end, labels, entry) in found
+    )
+    table = SegmentTable.from_segments(str(place), outputs, segments)
+    check_repeated(table)
+    return table
+
+
+def _exports(place: Path) -> list[Path]:
+    """The files of exports: the one named, or those in a folder."""
+    if not place.is_dir():
+        return [place]
+    files = sorted(p for p in place.iterdir() if p.suffix.lower() in (".xml", ".zip"))
+    if not files:
+        raise AnnotationInvalid(
+            f"{place}: expected exports of CVAT in it, .xml or .zip, one for each video"
+        )
+    return files
+
+
+def _stretches(path: Path) -> Iterator[tuple[str, Stretch]]:
+    """Yields the video's name with each stretch of an export."""
     task = _Task("")
     stretches: list[Stretch] = []
     tags: list[tuple[int, Labels]] = []
@@ -64,16 +91,7 @@ def read_cvat(path: Path, *, fps: float | None = None) -> SegmentTable:
             frame = _number(path, f"image {element.get('id')}", element, "id")
             tags += [(frame, _labels(path, tag)) for tag in element if tag.get(LABEL)]
     stretches += _of_tags(tags, task)
-    outputs = list(dict.fromkeys(name for _, _, labels, _ in stretches for name in labels))
-    segments = (
-        Segment(
-            task.video, start / fps, end / fps, tuple(map(labels.get, outputs)), str(path), place
-        )
-        for start, end, labels, place in stretches
-    )
-    table = SegmentTable.from_segments(str(path), outputs, segments)
-    check_repeated(table)
-    return table
+    return ((task.video, stretch) for stretch in stretches)
 
 
 def _elements(path: Path) -> Iterator[Element]:

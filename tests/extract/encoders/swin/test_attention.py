@@ -14,30 +14,11 @@ from extract.contract import TABLETOP
 from extract.encoders.swin import token_layout as layout
 from extract.encoders.swin.trunk import TABLETOP_SWIN, SwinConfig, build_trunk
 from extract.encoders.torch_encoder import TorchEncoder, load_encoder
+from tests.extract.encoders.swin.sizes import SIZES
 
 SHIPPED = Path(__file__).parents[4] / "weights" / "tabletop" / "encoder.safetensors"
 LARGE = SwinConfig((2, 4, 4), 8, (2, 2, 2), (1, 2, 4), (8, 7, 7))
 SMALL = SwinConfig((4, 8, 8), 12, (2, 2, 2), (1, 2, 4), (4, 3, 4))
-
-
-# Whole windows, padding on any axis, axes shorter than a window, odd merges, one frame.
-SIZES = [
-    (32, 224, 224),
-    (16, 224, 224),
-    (32, 112, 112),
-    (8, 112, 112),
-    (32, 64, 64),
-    (16, 64, 64),
-    (31, 113, 95),
-    (7, 60, 90),
-    (20, 100, 228),
-    (20, 240, 256),
-    (32, 100, 228),
-    (33, 36, 36),
-    (12, 28, 250),
-    (2, 224, 224),
-    (1, 224, 224),
-]
 
 
 def torchvisions(config):

@@ -74,3 +74,48 @@ def test_a_sum_of_two_types_has_the_wider_one():
     expected = residual + F.linear(x, layer.weight, layer.bias)
     fused.linear_add(x, layer, residual)
     assert torch.equal(residual, expected)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)])
+@torch.inference_mode()
+def test_a_gelu_in_the_product_is_the_gelu_of_the_layer(monkeypatch, dtype, atol):
+    """torch has the operator on a CPU too, with the exact GELU."""
+    called = []
+    plain = torch._addmm_activation
+    monkeypatch.setattr(fused, "_has_gelu_product", lambda device, dtype: True)
+    monkeypatch.setattr(
+        torch, "_addmm_activation", lambda *a, **o: called.append(1) or plain(*a, **o)
+    )
+    layer, x = nn.Linear(48, 96).to(dtype), torch.randn(50, 48).to(dtype)
+    expected = F.gelu(F.linear(x.float(), layer.weight.float(), layer.bias.float()))
+    torch.testing.assert_close(fused.linear_gelu(x, layer).float(), expected, atol=atol, rtol=atol)
+    assert called
+
+
+def test_a_gelu_by_tanh_is_for_half_precision_on_a_gpu_only():
+    allowed = [
+        (device, dtype)
+        for device in ("cpu", "cuda")
+        for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+        if fused._has_gelu_product(device, dtype)
+    ]
+    assert allowed == [("cuda", torch.bfloat16), ("cuda", torch.float16)]
+    x = torch.linspace(-9, 9, 10**5)
+    off = (F.gelu(x, approximate="tanh") - F.gelu(x)).abs().max()
+    assert 1e-4 < off < 5e-4 < torch.finfo(torch.bfloat16).eps / 4
+
+
+@torch.inference_mode()
+def test_a_product_is_added_without_its_bias():
+    layer, x, rows = nn.Linear(8, 6), torch.randn(4, 8), torch.randn(4, 6)
+    expected = rows + x @ layer.weight.t()
+    fused.add_product(x, layer, rows)
+    torch.testing.assert_close(rows, expected)
+
+
+@pytest.mark.gpu
+@torch.inference_mode()
+def test_on_a_gpu_the_epilogue_is_the_layer_and_its_gelu():
+    layer, x = nn.Linear(64, 256).cuda().bfloat16(), torch.randn(500, 64).cuda().bfloat16()
+    expected = F.gelu(F.linear(x.float(), layer.weight.float(), layer.bias.float()))
+    torch.testing.assert_close(fused.linear_gelu(x, layer).float(), expected, atol=2e-2, rtol=2e-2)

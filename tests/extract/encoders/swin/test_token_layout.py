@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from extract.encoders.swin import token_layout as layout
-from extract.encoders.swin.token_layout import lay_out
+from extract.encoders.swin.token_layout import SIMD_WIDTH, TILE_QUERIES, lay_out, padded
 
 WINDOW = (8, 7, 7)
 SHIFTS = ((0, 0, 0), (4, 3, 3)) * 2
@@ -58,3 +58,20 @@ def test_only_a_cpu_fills_boxes_up():
     )
     assert 0 < on_cpu < layout.SIMD_WIDTH
     assert elsewhere == 0
+
+
+@pytest.mark.parametrize("grid", [(16, 14, 14), (3, 9, 9), (1, 8, 10)])
+def test_tiles_take_every_query_once_with_its_own_box_and_biases(grid):
+    shifts, heads = ((0, 0, 0), (4, 3, 3)), 2
+    layout = lay_out((2, *grid), (8, 7, 7), shifts, torch.device("cpu"), is_sliced=False)
+    for step in layout.steps:
+        queries = torch.zeros(step.slices[-1].stop, dtype=torch.int64)
+        starts = {}
+        for first, length, query, start in step.tiles.tolist():
+            assert query < length
+            queries[first + query : first + min(length, query + TILE_QUERIES)] += 1
+            starts.setdefault(start * SIMD_WIDTH * heads, length)
+        assert (queries == 1).all()
+        of_kinds = [heads * len(kind.places) * padded(len(kind.places)) for kind in step.kinds]
+        assert list(starts) == [sum(of_kinds[:i]) for i in range(len(of_kinds))]
+        assert list(starts.values()) == [len(kind.places) for kind in step.kinds]

@@ -11,7 +11,7 @@ from model.train.assemble import assemble, group_skills, score
 from model.train.forecast.stage import STAGE, card_section, learn_forecaster
 from model.train.ledger import Ledger
 from model.train.pipeline import parts_of
-from tests.support.small_training import LEARNING, prepared
+from tests.model.support.small_training import LEARNING, prepared
 
 SMALL = replace(
     LEARNING,

@@ -11,8 +11,8 @@ from model.train.methods.stages import SkillOnBackbone
 from model.train.methods.trainer import LABELS, Training, fit_of, needs_of, parts_of
 from model.train.pipeline import TrainingPipeline
 from model.train.presets import EGO4D
+from tests.model.support.small_training import LEARNING, VAL, flat, logits_of, prepared
 from tests.support.factories import NUM_LABELS, TINY
-from tests.support.small_training import LEARNING, VAL, flat, logits_of, prepared
 from weights.bundle import load_bundle, save_bundle
 
 

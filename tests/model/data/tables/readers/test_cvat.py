@@ -107,5 +107,24 @@ def test_what_is_wrong_is_named_by_its_entry(tmp_path, elements, meta, said):
 
 
 def test_the_rate_is_needed(tmp_path):
-    with pytest.raises(AnnotationInvalid, match="give the video's rate with --fps"):
+    with pytest.raises(AnnotationInvalid, match="give the videos' rate with --fps"):
         load_table(f"cvat:{written(tmp_path, track(shape(0)))}")
+
+
+def test_a_folder_has_an_export_for_each_video(tmp_path):
+    with pytest.raises(AnnotationInvalid, match=r"expected exports of CVAT in it"):
+        rows(tmp_path)
+    for name in ("b", "a"):
+        meta = META.replace("Küche 1", f"day {name}")
+        path = written(tmp_path, track(shape(0, hand="left"), shape(5, 1)), meta=meta)
+        path.rename(tmp_path / f"{name}.xml")
+    written(tmp_path, image(3, "cut")).rename(tmp_path / "C.XML")
+    (tmp_path / "notes.txt").touch()
+    table = load_table(f"cvat:{tmp_path}", fps=10.0)
+    assert table.video == ("Küche 1", "day a", "day b")
+    assert table.labels == {"label": ("cut", "hand", "hand"), "hand": (None, "left", "left")}
+    assert table.where(1) == f"{tmp_path / 'a.xml'}, track 0"
+    (tmp_path / "d.xml").write_text("<annotations></annotations>")
+    (tmp_path / "a.xml").write_text("<annotations><meta><task/></meta></annotations>")
+    with pytest.raises(AnnotationInvalid, match=r"a\.xml: meta names no source"):
+        rows(tmp_path)
