@@ -3,7 +3,8 @@
 Windows are cut as those of Ego4D's published features; frames are counted on the contract's clock.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -12,6 +13,14 @@ from extract.contract import OMNIVORE, FeatureContract
 from extract.errors import VideoRejected
 
 Frame = TypeVar("Frame")
+
+NumberedFrame = tuple[int, np.ndarray]
+"""A frame's number, which no other frame of this process has, and the frame, (H, W, 3)."""
+
+FrameWindow = Sequence[NumberedFrame]
+"""A window, T frames. Windows that overlap hold the same frames, not copies of them."""
+
+_numbers = count()
 
 
 def cut_windows(num_frames: int, contract: FeatureContract = OMNIVORE) -> list[int]:
@@ -124,6 +133,42 @@ class WindowCutter(Generic[Frame]):
         self._first = first
 
 
+def number_frames(frames: np.ndarray) -> Iterator[NumberedFrame]:
+    """Yields views of frames, (n, H, W, 3), each with a number of its own."""
+    for frame in frames:
+        yield next(_numbers), frame
+
+
+def clip_windows(
+    frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
+) -> list[FrameWindow]:
+    """Returns all windows of a decoded clip, which share its frames; copies none.
+
+    Arguments and errors as `stack_windows`.
+    """
+    cutter: WindowCutter[NumberedFrame] = WindowCutter(contract, num_frames)
+    return [*cutter.push(number_frames(frames)), *cutter.finish()]
+
+
+def share_frames(windows: Sequence[FrameWindow]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the frames of some windows, each once, and where each window has them.
+
+    Returns:
+        frames: (n, H, W, 3), copied.
+        places: (L, T) int64, indices of frames.
+    """
+    frames = {number: frame for window in windows for number, frame in window}
+    place_of = {number: place for place, number in enumerate(frames)}
+    places = np.array([[place_of[number] for number, _ in window] for window in windows])
+    return np.stack(list(frames.values())), places
+
+
+def placed_windows(frames: np.ndarray, places: np.ndarray) -> list[FrameWindow]:
+    """Returns windows of what `share_frames` returned; copies no frame."""
+    numbered = list(number_frames(frames))
+    return [[numbered[place] for place in window] for window in places.tolist()]
+
+
 def stack_windows(
     frames: np.ndarray, contract: FeatureContract, num_frames: int | None = None
 ) -> np.ndarray:
@@ -138,5 +183,5 @@ def stack_windows(
     Raises:
         VideoRejected: there is no frame.
     """
-    cutter: WindowCutter[np.ndarray] = WindowCutter(contract, num_frames)
-    return np.stack([np.stack(w) for part in (cutter.push(frames), cutter.finish()) for w in part])
+    windows = clip_windows(frames, contract, num_frames)
+    return np.stack([np.stack([frame for _, frame in window]) for window in windows])

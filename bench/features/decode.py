@@ -25,7 +25,7 @@ from extract.contract import OMNIVORE, SLOWFAST, TABLETOP, FeatureContract
 from extract.decode.clip import TRUSTED, ReaderChoice
 from extract.decode.orientation import UPRIGHT
 from extract.decode.pyav.frames import BytePictures, Shown
-from extract.decode.resize import resize, taps_of
+from extract.decode.resize import Resizer, taps_of
 from extract.decode.video import decode_into
 from extract.windows import wanted_frames
 
@@ -127,7 +127,7 @@ def _resized(frame: av.VideoFrame, contract: FeatureContract) -> np.ndarray:
             .copy()
         )
     picture = frame.to_ndarray(format="rgba", src_colorspace="ITU601")
-    return resize(picture, *taps_of(width, height, contract))
+    return Resizer(*taps_of(width, height, contract))(picture)
 
 
 def _hand_on_whole_frames(path: Path) -> None:

@@ -1,12 +1,14 @@
 """Throughput compared with other servers of the same model on the same machine.
 
-Rounds of both servers alternate, each a closed loop with the same clip.
+Rounds of both servers alternate, each a closed loop with the same clip, while the other server is
+stopped.
 """
 
 import argparse
 import os
 import statistics
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
@@ -18,11 +20,20 @@ from bench.load.clips import STANDARD, LoadClip, good_clips
 from bench.load.general import Plan
 from bench.load.loops import run_until_stopped
 from bench.load.target import Target
-from bench.rivals.running import Rival, first_answer, missing, rivals, running
+from bench.load.watch import cpu_s, process_tree
+from bench.rivals.running import Rival, first_answer, missing, paused, rivals, running
 from clients.local import LocalServer, check_stopped
 
 TOLERANCE = 1e-5
 """How far two servers' probabilities may lie apart: they must do the same work."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """A server to be measured, and its process."""
+
+    door: Door
+    pid: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +55,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     with LocalServer() as server, suppress(KeyboardInterrupt):
         for rival in tqdm([one for one in wanted if one.is_installed], desc="rivals"):
             try:
-                with running(rival) as url:
+                with running(rival) as (url, pid):
                     _check_same(server.url, url, clip)
-                    sides = {"ours": Door(server.url), "theirs": Door(url, "/predict")}
+                    sides = {
+                        "ours": Side(Door(server.url), server.pid),
+                        "theirs": Side(Door(url, "/predict"), pid),
+                    }
                     found[rival.name] = _duel(sides, plan, arguments.rounds)
             except RuntimeError as error:  # one that fails must not cost the others' figures
                 not_measured.append(f"{rival.name}: not measured; {error}")
@@ -65,26 +79,29 @@ def table(figures: dict[str, Any]) -> str:
     """Returns the figures as text."""
     rows = [
         f"{figures['clip']}, concurrency {figures['concurrency']}, {figures['cores']} cores",
-        f"{'':<28}{'ours /s':>9}{'theirs /s':>11}{'ratio':>8}{'p50 ms':>16}{'p99 ms':>16}",
+        f"{'':<28}{'ours /s':>9}{'theirs /s':>11}{'ratio':>8}{'p50 ms':>16}{'p99 ms':>16}"
+        f"{'core ms a clip':>18}",
     ]
     for name, found in figures["rivals"].items():
-        latency = [
+        times = [
             f"{found['ours'][place]:.0f} / {found['theirs'][place]:.0f}"
-            for place in ("p50_ms", "p99_ms")
+            for place in ("p50_ms", "p99_ms", "cpu_ms")
         ]
         rows.append(
             f"{name:<28}{found['ours']['per_s']:>9.2f}{found['theirs']['per_s']:>11.2f}"
-            f"{found['ratio']:>8.2f}{latency[0]:>16}{latency[1]:>16}"
+            f"{found['ratio']:>8.2f}{times[0]:>16}{times[1]:>16}{times[2]:>18}"
         )
     return "\n".join([*rows, *figures["not_measured"], *lines(figures)])
 
 
-def _duel(sides: dict[str, Door], plan: Plan, rounds: int) -> dict[str, Any]:
+def _duel(sides: dict[str, Side], plan: Plan, rounds: int) -> dict[str, Any]:
     """Returns both servers' figures; the first round of each is a warm-up."""
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
-        for name, door in sides.items():
-            figures = _round(name, door, plan)
+        for name, side in sides.items():
+            (other,) = (one for one in sides.values() if one is not side)
+            with paused(other.pid):
+                figures = _round(name, side, plan)
             if turn:
                 taken[name].append(figures)
     ratios = [
@@ -95,20 +112,31 @@ def _duel(sides: dict[str, Door], plan: Plan, rounds: int) -> dict[str, Any]:
     return {**sums, "ratio": round(statistics.median(ratios), 3), "ratios": ratios}
 
 
-def _round(name: str, door: Door, plan: Plan) -> dict[str, Any]:
-    """Returns the figures of one round.
+def _round(name: str, side: Side, plan: Plan) -> dict[str, Any]:
+    """Returns the figures of one round, with the ms of a core that a clip cost the server.
 
     Raises:
         KeyboardInterrupt: stopped by a signal.
         RuntimeError: not every call was answered, so that the rate is meaningless.
     """
-    server = Target(door, None)
+    server = Target(side.door, None)
+    spent_s = _spent_s(side.pid)
     figures = run_until_stopped(lambda stop: general.measure(server, plan, stop, label=name))
     if figures["interrupted"]:
         raise KeyboardInterrupt
     if set(figures["outcomes"]) != {"200"}:
         raise RuntimeError(f"{name}: expected answers only, got {figures['outcomes']}")
-    return figures
+    calls = sum(figures["outcomes"].values())
+    return {**figures, "cpu_ms": 1000 * (_spent_s(side.pid) - spent_s) / calls}
+
+
+def _spent_s(pid: int) -> float:
+    """Returns the seconds that a server's processes have spent on cores."""
+    spent_s = 0.0
+    for one in process_tree(pid):
+        with suppress(OSError):  # it ended meanwhile
+            spent_s += cpu_s(one)
+    return spent_s
 
 
 def _median(rounds: list[dict[str, Any]]) -> dict[str, float]:
@@ -117,6 +145,7 @@ def _median(rounds: list[dict[str, Any]]) -> dict[str, float]:
         "per_s": round(middle(one["answers_per_s"] for one in rounds), 3),
         "p50_ms": middle(one["answer_ms"]["p50"] for one in rounds),
         "p99_ms": middle(one["answer_ms"]["p99"] for one in rounds),
+        "cpu_ms": round(middle(one["cpu_ms"] for one in rounds), 1),
     }
 
 

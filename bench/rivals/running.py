@@ -58,16 +58,16 @@ def rivals(cores: int) -> list[Rival]:
         Rival("FastAPI handler", "plain", "fastapi", goal=1.5),
         Rival("LitServe", "lit", "litserve", goal=1.2),
         Rival("Ray Serve", "ray_serve", "ray", goal=1.2),
-        Rival("FastAPI handler, 1 thread", "plain", "fastapi", ("--threads", "1")),
+        Rival("FastAPI handler, 1 thread", "plain", "fastapi", ("--threads", "1"), goal=1.0),
         Rival("FastAPI handler by hand", "by_hand", "fastapi", goal=1.5),
-        Rival(f"LitServe, {cores} workers", "lit", "litserve", tuned),
-        Rival(f"Ray Serve, {cores} replicas", "ray_serve", "ray", tuned),
+        Rival(f"LitServe, {cores} workers", "lit", "litserve", tuned, goal=1.0),
+        Rival(f"Ray Serve, {cores} replicas", "ray_serve", "ray", tuned, goal=1.0),
     ]
 
 
 @contextmanager
-def running(rival: Rival, *flags: str) -> Iterator[str]:
-    """Yields the address of a running rival.
+def running(rival: Rival, *flags: str) -> Iterator[tuple[str, int]]:
+    """Yields the address of a running rival, and its process.
 
     Raises:
         RuntimeError: it does not start; the message has its last words.
@@ -87,9 +87,23 @@ def running(rival: Rival, *flags: str) -> Iterator[str]:
                 log.seek(0)
                 words = "\n".join(log.read().splitlines()[-5:])
                 raise RuntimeError(f"{rival.name} did not start; its last words:\n{words}")
-            yield url
+            yield url, process.pid
         finally:
             _end(process)
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Stops all processes of an idle server meanwhile.
+
+    One that looks for work all the time would take that time from the server that is measured.
+    """
+    tree = process_tree(pid)
+    _signal(tree, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(tree, signal.SIGCONT)
 
 
 def first_answer(url: str, path: str, form: dict[str, tuple[str, bytes]]) -> dict[str, Any]:
@@ -127,10 +141,14 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
+    _signal(tree, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(tree: Sequence[int], number: signal.Signals) -> None:
     for pid in tree:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait()
+            os.kill(pid, number)
 
 
 def _free_port() -> int:

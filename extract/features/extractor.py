@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,8 @@ from extract.decode.video import decode_into
 from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import VideoRejected
 from extract.features.track import EncoderId, FeatureTrack
-from extract.runtime.frame_batches import NumberedFrame, batch_encoder
-from extract.windows import WindowCutter
+from extract.runtime.frame_batches import batch_encoder
+from extract.windows import FrameWindow, NumberedFrame, WindowCutter, number_frames
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +47,9 @@ class TrackBuilder:
         self._cutter: WindowCutter[NumberedFrame] = WindowCutter(
             self._encoder.contract, self._expected
         )
-        self._numbers = count()
         self._encode_batch = batch_encoder(self._encoder)
         self._size: tuple[int, ...] | None = None
-        self._batch: list[list[NumberedFrame]] = []
+        self._batch: list[FrameWindow] = []
         self._features: list[Tensor] = []
 
     @property
@@ -74,7 +72,7 @@ class TrackBuilder:
         self._size = block.shape[1:]
         if self._prepare is not None:
             block = self._prepare(block)
-        self._take(self._cutter.push(zip(self._numbers, block, strict=False)))
+        self._take(self._cutter.push(number_frames(block)))
 
     def finish(self, *, video_id: str, info: ClipInfo | None = None) -> FeatureTrack:
         """Returns the track; nothing can be appended after this.
@@ -93,7 +91,7 @@ class TrackBuilder:
         features = torch.cat([rows.cpu() for rows in self._features])
         return track_from(features, self._cutter.num_frames, self._encoder, video_id, info)
 
-    def _take(self, windows: Iterable[list[NumberedFrame]]) -> None:
+    def _take(self, windows: Iterable[FrameWindow]) -> None:
         for window in windows:
             self._batch.append(window)
             window_bytes = sum(frame.nbytes for _, frame in window)

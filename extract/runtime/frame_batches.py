@@ -1,10 +1,10 @@
-"""Frame batches: overlapping windows that share frames are transferred and preprocessed once.
+"""Frame batches: frames that windows share are transferred and preprocessed once.
 
-Windows overlap by half, and by more where the last one is moved back.
+Windows of one video overlap by half, and by more where the last one is moved back.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
+from extract.windows import FrameWindow
 
-NumberedFrame = tuple[int, np.ndarray]
-"""A frame's number in its video, and the frame, (H, W, 3), as `preprocess.to_pixels` takes it."""
-
-EncodeBatch = Callable[[Sequence[Sequence[NumberedFrame]]], Tensor]
-"""Windows of one video, T frames each, to features, (B, dim) float32."""
+EncodeBatch = Callable[[Sequence[FrameWindow]], Tensor]
+"""Windows of frames of one size, as `VideoEncoder.encode` takes them, to (B, dim) float32."""
 
 _PIXEL_BYTES = 256 * 1024 * 1024
 """Largest batch of floats before the resize: some ten full-HD frames."""
@@ -38,55 +36,77 @@ class FrameEncoder(VideoEncoder, Protocol):
         """Returns (B, dim) float32 of windows of such pixels, (B, 3, T, h, w)."""
 
 
+@runtime_checkable
+class WindowsEncoder(VideoEncoder, Protocol):
+    """An encoder that takes windows with the frames they share."""
+
+    def encode_windows(self, windows: Sequence[FrameWindow]) -> Tensor:
+        """Returns (B, dim) float32; see `EncodeBatch`."""
+
+
 def batch_encoder(encoder: VideoEncoder) -> EncodeBatch:
-    """Returns a function that encodes a video's batches, in order.
+    """Returns a function that encodes batches, of one video in order or of several.
 
     Frames are shared where that is faster: on a CPU, frames in the network's size are normalised
     twice as fast as they are gathered. Features are the same.
     """
+    if isinstance(encoder, WindowsEncoder):
+        return encoder.encode_windows
     if isinstance(encoder, FrameEncoder) and (
         encoder.contract.resize == "float" or encoder.device.type == "cuda"
     ):
         return SharedFrames(encoder)
 
-    def encode(windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
-        stacked = np.stack([np.stack([frame for _, frame in window]) for window in windows])
-        return encoder.encode(torch.from_numpy(stacked))
+    def encode(windows: Sequence[FrameWindow]) -> Tensor:
+        stacked = np.stack([frame for window in windows for _, frame in window])
+        return encoder.encode(torch.from_numpy(stacked).unflatten(0, (len(windows), -1)))
 
     return encode
 
 
 class SharedFrames:
-    """Encodes batches of one video, in order, and keeps the preprocessed frames of the last one."""
+    """Encodes batches, and keeps the preprocessed frames of the last window for the next one."""
 
     def __init__(self, encoder: FrameEncoder) -> None:
         self._encoder = encoder
-        self._pixels: dict[int, Tensor] = {}  # (3, h, w) of the frames of the last batch
+        self._pixels: dict[int, Tensor] = {}  # number of a frame -> (3, h, w)
         self._transfer = _CudaTransfer(encoder.device) if encoder.device.type == "cuda" else None
 
     @torch.inference_mode()
-    def __call__(self, windows: Sequence[Sequence[NumberedFrame]]) -> Tensor:
+    def __call__(self, windows: Sequence[FrameWindow]) -> Tensor:
         """Returns features, (B, dim) float32, on the encoder's device."""
         frames = {number: frame for window in windows for number, frame in window}
-        self._pixels = {n: pixels for n, pixels in self._pixels.items() if n in frames}
-        self._prepare({n: frame for n, frame in frames.items() if n not in self._pixels})
-        one = next(iter(self._pixels.values()))
-        batch = one.new_empty(len(windows), len(one), len(windows[0]), *one.shape[1:])
-        for pixels, window in zip(batch, windows, strict=True):
-            torch.stack([self._pixels[number] for number, _ in window], dim=1, out=pixels)
+        kept = {n: pixels for n, pixels in self._pixels.items() if n in frames}
+        new = [n for n in frames if n not in kept]
+        parts = [torch.stack(list(kept.values()), dim=1)] if kept else []
+        parts += self._prepared([frames[n] for n in new])
+        pixels = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        place_of = {n: place for place, n in enumerate([*kept, *new])}
+        batch = self._gathered(pixels, [[place_of[n] for n, _ in window] for window in windows])
+        # Windows later in a video overlap the last one. Copied: a view would keep all others.
+        last = batch[-1].clone()
+        self._pixels = {n: last[:, place] for place, (n, _) in enumerate(windows[-1])}
         features = self._encoder.encode_pixels(batch)
         if self._transfer is not None:
             self._transfer.end_batch()
         return features
 
-    def _prepare(self, frames: dict[int, np.ndarray]) -> None:
-        numbers = list(frames)
-        floats = 4 * frames[numbers[0]].size if numbers else 1
-        step = max(1, _PIXEL_BYTES // floats)
-        for first in range(0, len(numbers), step):
-            some = numbers[first : first + step]
-            pixels = self._encoder.to_pixels(self._fetch([frames[number] for number in some]))
-            self._pixels.update(zip(some, pixels.unbind(1), strict=True))
+    def _prepared(self, frames: list[np.ndarray]) -> Iterator[Tensor]:
+        """Yields preprocessed frames, (3, n, h, w), some at a time."""
+        step = max(1, _PIXEL_BYTES // (4 * frames[0].size)) if frames else 1
+        for first in range(0, len(frames), step):
+            yield self._encoder.to_pixels(self._fetch(frames[first : first + step]))
+
+    def _gathered(self, pixels: Tensor, places: list[list[int]]) -> Tensor:
+        """Returns windows, (B, 3, T, h, w), of preprocessed frames, (3, n, h, w)."""
+        channels, _, *size = pixels.shape
+        batch = pixels.new_empty(len(places), channels, len(places[0]), *size)
+        rows = torch.tensor(places)
+        if self._transfer is not None:
+            rows = rows.pin_memory().to(self._encoder.device, non_blocking=True)
+        for window, row in zip(batch, rows, strict=True):
+            torch.index_select(pixels, 1, row, out=window)
+        return batch
 
     def _fetch(self, frames: list[np.ndarray]) -> Tensor:
         if self._transfer is not None:
@@ -97,7 +117,8 @@ class SharedFrames:
 class _CudaTransfer:
     """Prefetch of frames to a CUDA device while it computes, at most two batches ahead.
 
-    Copies run from pinned memory on a stream of their own; torch keeps both buffers until the end.
+    Copies run on a stream of their own, from pinned memory, which torch keeps until the end of the
+    copy and then hands out again.
     """
 
     def __init__(self, device: torch.device) -> None:

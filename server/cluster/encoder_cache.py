@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from extract.encoders.encoder import VideoEncoder
+from extract.runtime.frame_batches import batch_encoder
+from extract.windows import placed_windows
 from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
 from server.scheduling.out_of_memory import is_out_of_memory, run_rows_or_split
@@ -27,15 +29,17 @@ TOLERANCE = 1e-2
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """Windows of one clip.
+    """Windows of one clip, as `share_frames` returns them.
 
     Attributes:
-        windows: (n, T, H, W, 3) uint8.
+        frames: (n, H, W, 3), each once.
+        places: (L, T), the frames of every window.
         sha256: of the bundle to encode for.
         cost: size in a batch.
     """
 
-    windows: np.ndarray
+    frames: np.ndarray
+    places: np.ndarray
     sha256: str
     cost: int
 
@@ -96,7 +100,7 @@ class EncoderCache:
         results: dict[int, Encoded | Failed] = {}
         alike: dict[tuple[str, tuple[int, ...]], list[int]] = {}
         for index, item in enumerate(items):
-            alike.setdefault((item.sha256, item.windows.shape[1:]), []).append(index)
+            alike.setdefault((item.sha256, item.frames.shape[1:]), []).append(index)
         for (sha256, _), places in alike.items():
             tested = self._kept.get(sha256)
             mine = [items[index] for index in places]
@@ -118,7 +122,7 @@ class _TestedEncoder:
 
     def __init__(self, encoder: VideoEncoder, facts: EncoderFacts) -> None:
         self.facts = facts
-        self._encoder = encoder
+        self._encoder, self._encode_batch = encoder, batch_encoder(encoder)
         contract = facts.contract
         shape = (
             *(1, contract.window_frames // contract.frame_step),
@@ -147,7 +151,7 @@ class _TestedEncoder:
                     Failed("out-of-memory" if is_out_of_memory(error) else "fault", repr(error))
                 ]
             return [self.run([item], max_windows, on_out_of_memory)[0] for item in items]
-        counts = [len(item.windows) for item in items]
+        counts = [len(item.places) for item in items]
         return [
             Encoded(part.numpy(), self.facts.sha256, self.facts.fingerprint)
             for part in rows.split(counts)
@@ -156,13 +160,14 @@ class _TestedEncoder:
     def _rows(
         self, items: Sequence[Item], max_windows: int, on_out_of_memory: Callable[[], None]
     ) -> Tensor:
-        # Copied: arrays in shared memory are read-only, of which torch warns.
-        windows = torch.from_numpy(np.concatenate([item.windows for item in items]))
+        windows = [window for item in items for window in placed_windows(item.frames, item.places)]
         return torch.cat(
             [
                 run_rows_or_split(
-                    lambda part: self._encoder.encode(part).cpu(), part, on_out_of_memory
+                    lambda part: self._encode_batch(part).cpu(),
+                    windows[first : first + max_windows],
+                    on_out_of_memory,
                 )
-                for part in windows.split(max_windows)
+                for first in range(0, len(windows), max_windows)
             ]
         )

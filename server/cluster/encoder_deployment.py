@@ -83,15 +83,16 @@ class Encoder:
         """Returns the properties of a bundle's encoder."""
         return self._reload_if_unknown(self._encoders.facts(sha256))
 
-    async def encode(self, windows: np.ndarray, sha256: str) -> Encoded | Failed:
-        """Returns the features of some windows.
+    async def encode(self, frames: np.ndarray, places: np.ndarray, sha256: str) -> Encoded | Failed:
+        """Returns the features of some windows; see `share_frames`.
 
         Args:
-            windows: (n, T, H, W, 3) uint8, in shared memory.
+            frames: (n, H, W, 3), in shared memory.
+            places: (L, T), the frames of every window.
             sha256: of the bundle the caller serves.
         """
         # Serve refuses items larger than a batch; the cache splits these into several calls.
-        item = Item(windows, sha256, min(len(windows), self._max_windows))
+        item = Item(frames, places, sha256, min(len(places), self._max_windows))
         result: Encoded | Failed = await self._batch(item)
         return self._reload_if_unknown(result)
 

@@ -5,7 +5,7 @@ The engine calls it like any encoder, from the thread that owns the model.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from ray.serve.handle import DeploymentResponse
 from torch import Tensor
 
 from extract.encoders.torch_encoder import TorchEncoder, TrunkConfig
+from extract.windows import FrameWindow, number_frames, share_frames
 from model.errors import FeatureMismatch
 from model.predict.predictor import Predictor
 from server.cluster.messages import Encoded, EncoderFacts, Failed
@@ -92,8 +93,8 @@ class EncoderPool:
         assert isinstance(found, EncoderFacts)
         return found
 
-    def encode(self, windows: Tensor, facts: EncoderFacts) -> Tensor:
-        """Returns features, (n, D_in) float32, of (n, T, H, W, 3) uint8 windows.
+    def encode(self, windows: Sequence[FrameWindow], facts: EncoderFacts) -> Tensor:
+        """Returns features, (L, D_in) float32; each frame of a part is sent once.
 
         Raises:
             EncoderLost: no replica with this bundle responds in time.
@@ -102,7 +103,8 @@ class EncoderPool:
         """
         timeout_s = min(self._timeout_s, LOST_TIMEOUT_S) if self._is_lost else self._timeout_s
         until_s = time.monotonic() + timeout_s
-        parts = windows.split(max(MIN_PART_WINDOWS, -(-len(windows) // self._shares)))
+        most = max(MIN_PART_WINDOWS, -(-len(windows) // self._shares))
+        parts = [windows[first : first + most] for first in range(0, len(windows), most)]
         try:
             # The first replica starts while the next one's windows are still being copied.
             started = [self._start(part, facts.sha256, until_s) for part in parts]
@@ -115,10 +117,13 @@ class EncoderPool:
         self._is_lost = False
         return torch.cat([_rows(result, facts) for result in results])
 
-    def _start(self, part: Tensor, sha256: str, until_s: float) -> tuple[Call, DeploymentResponse]:
+    def _start(
+        self, part: Sequence[FrameWindow], sha256: str, until_s: float
+    ) -> tuple[Call, DeploymentResponse]:
         """Returns once a part is assigned to a replica, so that the next one goes to another."""
-        shared = ray.put(part.numpy())  # once: every attempt sends the same reference
-        response = (call := partial(self._handle.encode.remote, shared, sha256))()
+        frames, places = share_frames(part)
+        shared = ray.put(frames)  # once: every attempt sends the same reference
+        response = (call := partial(self._handle.encode.remote, shared, places, sha256))()
         left_s = max(0.0, until_s - time.monotonic())
         with suppress(TimeoutError, BackPressureError, *LOST):  # raised again in `_result`
             response._to_object_ref_sync(_timeout_s=min(left_s, ROUTING_S))
@@ -185,6 +190,10 @@ class RemoteEncoder:
         Raises:
             EncoderLost, OutOfMemory, QueueFull: as the pool's `encode` does.
         """
+        return self.encode_windows([list(number_frames(window.numpy())) for window in windows])
+
+    def encode_windows(self, windows: Sequence[FrameWindow]) -> Tensor:
+        """See `WindowsEncoder`; errors as `encode`."""
         return self._pool.encode(windows, self._facts)
 
 

@@ -15,6 +15,7 @@ from extract.encoders.load import load_named_encoder
 from extract.encoders.precomputed import PrecomputedFeatures
 from extract.features.extractor import track_from
 from extract.runtime.choose import Runtime, choose_encoder
+from extract.runtime.frame_batches import batch_encoder
 from model.predict.predictor import Predictor
 from server.engine.decode_stage import Cut, DecodeStage
 from server.engine.health import CANARY
@@ -164,6 +165,6 @@ class Reloader:
 
 def _answer(predictor: Predictor, cut: Cut) -> None:
     """Answers the canary with a new predictor, through the stages of a caller's clip."""
-    features = predictor.encoder.encode(cut.windows).cpu()
+    features = batch_encoder(predictor.encoder)(cut.windows).cpu()
     track = track_from(features, cut.clip.num_frames, predictor.encoder, "canary")
     predictor.predict([predict_request(predictor, track, PredictOptions())])

@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from extract.decode.clip import DecodedClip, Limits
 from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
-from extract.windows import stack_windows
+from extract.windows import FrameWindow, clip_windows
 from server.errors import DeadlineExceeded
 from server.settings.settings import Settings
 from server.telemetry.metrics import Metrics
@@ -43,13 +40,13 @@ class Cut:
 
     Attributes:
         clip: the decoded clip.
-        windows: (L, T, H, W, 3) frames.
+        windows: L of T frames, which are those of the clip.
         waited_s: seconds until a decoder was free.
         ran_s: seconds of decoding and cutting.
     """
 
     clip: DecodedClip
-    windows: Tensor
+    windows: list[FrameWindow]
     waited_s: float
     ran_s: float
 
@@ -138,9 +135,9 @@ class DecodeStage:
             if time.perf_counter() - started_s >= left_s - CLOCK_SLACK_S:
                 raise DeadlineExceeded("the deadline passed while decoding") from error
             raise
-        windows = stack_windows(clip.frames, encoder.contract, clip.num_frames)
+        windows = clip_windows(clip.frames, encoder.contract, clip.num_frames)
         ran_s = time.perf_counter() - started_s
-        return Cut(clip, torch.as_tensor(windows), started_s - queued_s, ran_s)
+        return Cut(clip, windows, started_s - queued_s, ran_s)
 
 
 def _failure_reason(error: VideoRejected | DecodeTimeout | DecoderDied) -> str:

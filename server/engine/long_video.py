@@ -245,10 +245,7 @@ class LongVideoPipeline:
             while (batch := await loop.run_in_executor(thread, next, batches, None)) is not None:
                 await self._admission.wait_until_idle(MAX_YIELD_S)
                 queued = self._model.enqueue_windows(
-                    run.predictor,
-                    torch.from_numpy(batch),
-                    deadline_s=run.deadline_s,
-                    priority=Priority.LOW,
+                    run.predictor, batch, deadline_s=run.deadline_s, priority=Priority.LOW
                 )
                 parts += await asyncio.gather(*queued)
                 count += len(batch)

@@ -18,7 +18,13 @@ from extract.decode.clip import Limits, Prepare, StreamFacts
 from extract.errors import DecoderDied, DecoderUnavailable, DecodeStalled
 from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import FrameStream
-from extract.windows import WindowCutter, count_windows
+from extract.windows import (
+    FrameWindow,
+    NumberedFrame,
+    WindowCutter,
+    count_windows,
+    number_frames,
+)
 from server.settings.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -76,8 +82,8 @@ class VideoStream:
         assert self._stream.facts is not None
         return self._stream.facts
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """Yields all windows, (n, T, H, W, 3) frames, in batches; blocks for the decoder.
+    def batches(self) -> Iterator[list[FrameWindow]]:
+        """Yields all windows in batches; blocks for the decoder.
 
         Raises:
             DecoderUnavailable: no process can be started.
@@ -85,15 +91,16 @@ class VideoStream:
             DecoderDied: the process crashed on it, or was stopped.
             DecodeStalled: no frame came for too long, and by no fault of the file.
         """
-        batch: list[np.ndarray] = []
+        batch: list[FrameWindow] = []
         for window in self._windows():
             batch.append(window)
-            max_windows = min(self._settings.job_batch_windows, _BATCH_BYTES // window.nbytes)
+            window_bytes = sum(frame.nbytes for _, frame in window)
+            max_windows = min(self._settings.job_batch_windows, _BATCH_BYTES // window_bytes)
             if len(batch) >= max(1, max_windows):
-                yield np.stack(batch)
+                yield batch
                 batch = []
         if batch:
-            yield np.stack(batch)
+            yield batch
 
     def stop(self) -> None:
         """Kills the process, from any thread; a thread blocked in `batches` gets `DecoderDied`."""
@@ -120,9 +127,9 @@ class VideoStream:
     def restart(self) -> None:
         """Drops all frames: they follow again from the beginning."""
         self._blocks.clear()
-        self._cutter: WindowCutter[np.ndarray] = WindowCutter(self._contract, self._expected)
+        self._cutter: WindowCutter[NumberedFrame] = WindowCutter(self._contract, self._expected)
 
-    def _windows(self) -> Iterator[np.ndarray]:
+    def _windows(self) -> Iterator[FrameWindow]:
         process = self._start()
         stream = self._stream = FrameStream(
             process,
@@ -139,8 +146,8 @@ class VideoStream:
             while self._blocks:
                 block = self._blocks.popleft()
                 block = block if self._prepare is None else self._prepare(block)
-                yield from map(np.stack, self._cutter.push(block))
-        yield from map(np.stack, self._cutter.finish())
+                yield from self._cutter.push(number_frames(block))
+        yield from self._cutter.finish()
 
     def _start(self) -> DecodeProcess:
         with self._lock:

@@ -22,7 +22,7 @@ from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import DecoderDied, DecoderUnavailable, VideoRejected
 from extract.sandbox.live import LivePicture, LiveStream
 from extract.sandbox.process import DecodeProcess
-from extract.windows import WindowCutter
+from extract.windows import FrameWindow, NumberedFrame, WindowCutter, number_frames
 
 TIME_BYTES = 8
 """Before a picture in a client's message: its time in seconds, a little-endian double."""
@@ -33,7 +33,7 @@ class LiveWindow(NamedTuple):
 
     Attributes:
         number: from 0.
-        frames: (T, H, W, 3), as the encoder takes them.
+        frames: T of them, as the encoder takes them; overlapping windows share theirs.
         num_frames: of the stream up to its end.
         origin_s: time of the stream's first frame.
         ticks_per_s: frames on the contract's clock in a second of the stream.
@@ -41,7 +41,7 @@ class LiveWindow(NamedTuple):
     """
 
     number: int
-    frames: np.ndarray
+    frames: FrameWindow
     num_frames: int
     origin_s: float
     ticks_per_s: float
@@ -180,14 +180,16 @@ class LiveDecoder:
 
     def _cut(self) -> Iterator[LiveWindow]:
         """Runs on the reading thread."""
-        cutter: WindowCutter[np.ndarray] = WindowCutter(self._contract)
-        shown = (cutter.push([p.pixels] * p.ticks) for p in self._pictures())
+        cutter: WindowCutter[NumberedFrame] = WindowCutter(self._contract)
+        shown = (
+            cutter.push([frame] * picture.ticks)
+            for picture in self._pictures()
+            for frame in number_frames(picture.pixels[np.newaxis])
+        )
         last = (cutter.finish() for _ in range(1))  # made when the pictures are over
         for number, frames in enumerate(chain.from_iterable(chain(shown, last))):
             assert self._clock is not None
-            yield LiveWindow(
-                number, np.stack(frames), cutter.num_frames, *self._clock, self._arrived_s
-            )
+            yield LiveWindow(number, frames, cutter.num_frames, *self._clock, self._arrived_s)
 
     def _pictures(self) -> Iterator[LivePicture]:
         """Yields the pictures of all processes, ready for windows, on the first one's clock."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,8 +22,6 @@ from server.live.events import ActionEvent, ActionEvents
 from server.live.options import LiveOptions
 from server.live.track import LiveTrack
 from server.scheduling.batcher import Priority, every
-
-_NO_FRAMES = np.empty(0, np.uint8)
 
 
 class LivePipeline:
@@ -58,7 +55,7 @@ class LivePipeline:
                 emptied once they are encoded, for their frames to be let go.
         """
         rows = await self._encode(windows)
-        encoded = [window._replace(frames=_NO_FRAMES) for window in windows]
+        encoded = [window._replace(frames=()) for window in windows]
         windows.clear()
         for window, row in zip(encoded, rows, strict=True):
             await self._add(window, row)
@@ -85,7 +82,7 @@ class LivePipeline:
         return {"result": fields, "skipped": self._live.skipped}
 
     async def _encode(self, windows: list[LiveWindow]) -> Tensor:
-        frames = torch.from_numpy(np.stack([window.frames for window in windows]))
+        frames = [window.frames for window in windows]
         queued = self._engine.model.enqueue_windows(
             self._predictor, frames, deadline_s=self._deadline_s(), priority=Priority.LIVE
         )

@@ -3,6 +3,8 @@
 Generic: items that wait at the same time run in one call on the thread that owns the model.
 Independent of video, and a result never depends on the other items of its micro-batch.
 
+A device may compute on after a call; the next micro-batch is then launched meanwhile.
+
 An item runs when none of higher priority waits, with a starvation bound: after `MAX_OVERTAKEN`
 batches that went first while it waited, a batch of its own priority runs.
 """
@@ -50,6 +52,19 @@ class Completed(Generic[Out]):
     ran_s: float
 
 
+@dataclass(frozen=True)
+class Launched(Generic[Out]):
+    """Results that a device still computes.
+
+    Attributes:
+        values: a result for each item, filled when `wait` returns.
+        wait: blocks until then; called on a thread of its own.
+    """
+
+    values: Sequence[Out]
+    wait: Callable[[], None]
+
+
 @dataclass(eq=False)
 class _Item(Generic[In, Out]):
     payload: In
@@ -75,7 +90,7 @@ class Batcher(Generic[In, Out]):
 
     def __init__(
         self,
-        run: Callable[[list[In]], Sequence[Out]],
+        run: Callable[[list[In]], Sequence[Out] | Launched[Out]],
         *,
         executor: Executor,
         max_cost: int,
@@ -89,6 +104,8 @@ class Batcher(Generic[In, Out]):
 
         Args:
             run: list in, list of the same length out; called on `executor`, one call at a time.
+                Where it is `Launched`, the next call follows at once, and no third one before the
+                first has ended.
             executor: has a single thread, which owns what `run` uses.
             max_cost: cost of a full micro-batch.
             capacity: length of the queue of each priority.
@@ -175,11 +192,19 @@ class Batcher(Generic[In, Out]):
         return await self.enqueue(payload, deadline_s=deadline_s, cost=cost, priority=priority)
 
     async def _serve(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while (priority := self._next_priority()) is not None:
-                await self._run_batch(*await self._gather(priority))
+        before: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._arrived.wait()
+                self._arrived.clear()
+                while (priority := self._next_priority()) is not None:
+                    is_launched = asyncio.Event()
+                    work = self._run_batch(*await self._gather(priority), is_launched)
+                    running = group.create_task(work)
+                    await is_launched.wait()
+                    if before is not None:
+                        await before
+                    before = running
 
     def _next_priority(self) -> Priority | None:
         """The priority to serve next; None when nothing waits."""
@@ -229,9 +254,19 @@ class Batcher(Generic[In, Out]):
             return False
         return True
 
-    async def _run_batch(self, batch: list[_Item[In, Out]], flush: Flush) -> None:
-        if not batch:
-            return
+    async def _run_batch(
+        self, batch: list[_Item[In, Out]], flush: Flush, is_launched: asyncio.Event
+    ) -> None:
+        """Runs a micro-batch; `is_launched` is set when the next one may run."""
+        try:
+            if batch:
+                await self._run_and_settle(batch, flush, is_launched)
+        finally:
+            is_launched.set()
+
+    async def _run_and_settle(
+        self, batch: list[_Item[In, Out]], flush: Flush, is_launched: asyncio.Event
+    ) -> None:
         loop = asyncio.get_running_loop()
         started_s = loop.time()
         cost = sum(item.cost for item in batch)
@@ -240,23 +275,29 @@ class Batcher(Generic[In, Out]):
                 values = await loop.run_in_executor(
                     self._executor, self._run, [item.payload for item in batch]
                 )
+                if isinstance(values, Launched):
+                    is_launched.set()
+                    await asyncio.to_thread(values.wait)
+                    values = values.values
             if len(values) != len(batch):
                 raise RuntimeError(f"a batch of {len(batch)} came back with {len(values)}")
         except Exception as error:  # any error goes to the callers and must not end this loop
-            await self._settle_failure(batch, error)
+            await self._settle_failure(batch, error, is_launched)
             return
         ran_s = loop.time() - started_s
         for item, value in zip(batch, values, strict=True):
             if not item.future.done():
                 item.future.set_result(Completed(value, started_s - item.enqueued_s, ran_s))
 
-    async def _settle_failure(self, batch: list[_Item[In, Out]], error: Exception) -> None:
+    async def _settle_failure(
+        self, batch: list[_Item[In, Out]], error: Exception, is_launched: asyncio.Event
+    ) -> None:
         """Isolates the failing item: after a failure, every item runs alone."""
         if len(batch) > 1:
             logger.warning("a batch of %d failed; running its items alone", len(batch))
             for item in batch:
                 if self._is_live(item):
-                    await self._run_batch([item], "idle")
+                    await self._run_and_settle([item], "idle", is_launched)
         elif not batch[0].future.done():
             batch[0].future.set_exception(error)
 

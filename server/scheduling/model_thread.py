@@ -5,6 +5,7 @@ together. A request ends on the predictor it began with, even if another was loa
 """
 
 import asyncio
+import itertools
 import logging
 import sys
 import threading
@@ -14,17 +15,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 from opentelemetry.trace import Span
 from torch import Tensor
 
 from extract.cpu import raise_niceness
-from extract.encoders.encoder import VideoEncoder
+from extract.runtime.frame_batches import EncodeBatch, batch_encoder
+from extract.windows import FrameWindow
 from model.predict.outputs import Prediction
 from model.predict.predictor import Predictor, PredictRequest
 from server.errors import NotReady
-from server.scheduling.batcher import BatchContext, Batcher, Completed, Priority
+from server.scheduling.batcher import BatchContext, Batcher, Completed, Launched, Priority
 from server.scheduling.daemon_thread import run_in_daemon_thread
 from server.scheduling.out_of_memory import is_device_error, run_items_or_split, run_rows_or_split
 from server.settings.settings import Settings
@@ -69,7 +72,8 @@ class ModelThread:
         self._is_halved = False
         self._encoded = self._encoded_s = 0.0
         self._thread = ThreadPoolExecutor(1, "model", initializer=_lower_priority)
-        self._features: Batcher[tuple[Predictor, Tensor], Tensor] = Batcher(
+        self._encoders: WeakKeyDictionary[Predictor, EncodeBatch] = WeakKeyDictionary()
+        self._features: Batcher[tuple[Predictor, Sequence[FrameWindow]], Tensor] = Batcher(
             self._encode,
             executor=self._thread,
             max_cost=settings.max_batch_windows,
@@ -130,7 +134,7 @@ class ModelThread:
     def enqueue_windows(
         self,
         predictor: Predictor,
-        windows: Tensor,
+        windows: Sequence[FrameWindow],
         *,
         deadline_s: float,
         priority: Priority = Priority.HIGH,
@@ -139,15 +143,17 @@ class ModelThread:
 
         Args:
             predictor: has the encoder.
-            windows: (L, T, H, W, 3) frames.
+            windows: of frames of one size, which are shared, not copied.
             deadline_s: on the loop's clock.
             priority: of a request's clip, of a live stream, or of a job.
         """
+        most = self._features.max_cost
+        parts = [windows[first : first + most] for first in range(0, len(windows), most)]
         return [
             self._features.enqueue(
                 (predictor, part), cost=len(part), deadline_s=deadline_s, priority=priority
             )
-            for part in windows.split(self._features.max_cost)
+            for part in parts
         ]
 
     async def reason(
@@ -179,21 +185,36 @@ class ModelThread:
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, timed)
 
-    def _encode(self, parts: list[tuple[Predictor, Tensor]]) -> list[Tensor]:
+    def _encode(
+        self, parts: list[tuple[Predictor, Sequence[FrameWindow]]]
+    ) -> list[Tensor] | Launched[Tensor]:
         """Runs on the model's thread: one call for each predictor and frame size."""
         features: dict[int, Tensor] = {}
+        waits: list[Callable[[], None]] = []
         free_cores = torch.get_num_threads() - self._decoding()
-        for indices in _groups([(id(predictor), *part.shape[1:]) for predictor, part in parts]):
-            encoder = parts[indices[0]][0].encoder
+        for indices in _groups([(id(predictor), *_size(part)) for predictor, part in parts]):
+            encode = self._batch_encoder(parts[indices[0]][0])
             same = [parts[index][1] for index in indices]
             with self._running(cpu_threads=free_cores):
-                rows = run_rows_or_split(
-                    partial(_rows, encoder),
-                    torch.cat(same) if len(same) > 1 else same[0],
-                    self._on_out_of_memory,
+                rows, wait = start_fetch(
+                    run_rows_or_split(encode, list(itertools.chain(*same)), self._on_out_of_memory)
                 )
+            waits += [] if wait is None else [wait]
             features |= dict(zip(indices, rows.split([len(p) for p in same]), strict=True))
-        return [features[index] for index in range(len(parts))]
+        values = [features[index] for index in range(len(parts))]
+        return Launched(values, partial(self._wait_for, waits)) if waits else values
+
+    def _batch_encoder(self, predictor: Predictor) -> EncodeBatch:
+        """Returns what encodes a predictor's batches: one for all, as it copies ahead."""
+        if predictor not in self._encoders:
+            self._encoders[predictor] = batch_encoder(predictor.encoder)
+        return self._encoders[predictor]
+
+    def _wait_for(self, waits: list[Callable[[], None]]) -> None:
+        """Runs on a thread of its own, while the model's thread launches the next batch."""
+        with self._reporting():
+            for wait in waits:
+                wait()
 
     def _predict(self, items: list[tuple[Predictor, PredictRequest]]) -> list[Prediction]:
         """Runs on the model's thread: one call for each predictor."""
@@ -228,13 +249,19 @@ class ModelThread:
         before = torch.get_num_threads()
         torch.set_num_threads(max(1, cpu_threads))
         try:
+            with self._reporting():
+                yield
+        finally:
+            torch.set_num_threads(before)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
             yield
         except Exception as error:
             if is_device_error(error):
                 self._report_device_error()
             raise
-        finally:
-            torch.set_num_threads(before)
 
     def _report_device_error(self) -> None:
         if self._loop is not None:
@@ -259,8 +286,23 @@ class ModelThread:
         self._encoded_s = MEASURE_DECAY * self._encoded_s + ran_s
 
 
-def _rows(encoder: VideoEncoder, windows: Tensor) -> Tensor:
-    return encoder.encode(windows).cpu()
+def start_fetch(rows: Tensor) -> tuple[Tensor, Callable[[], None] | None]:
+    """Starts to copy rows into main memory; returns the copy, and what waits until it is there.
+
+    None for rows that are there already. On CUDA the copy is made into pinned memory, after what
+    the current stream has to do before it, and the caller goes on.
+    """
+    if not rows.is_cuda:
+        return rows.cpu(), None
+    fetched = rows.to("cpu", non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record(torch.cuda.current_stream(rows.device))
+    return fetched, arrived.synchronize
+
+
+def _size(windows: Sequence[FrameWindow]) -> tuple[int, ...]:
+    _, frame = windows[0][0]
+    return frame.shape
 
 
 def _groups(keys: Sequence[tuple[int, ...]]) -> list[list[int]]:

@@ -29,29 +29,31 @@ def is_device_error(error: BaseException) -> bool:
 
 
 def run_rows_or_split(
-    run: Callable[[Tensor], Tensor], rows: Tensor, on_out_of_memory: Callable[[], None]
+    run: Callable[[list[In]], Tensor], items: list[In], on_out_of_memory: Callable[[], None]
 ) -> Tensor:
-    """Returns `run(rows)`; when out of memory, runs each half by itself.
+    """Returns `run(items)`; when out of memory, runs each half by itself.
 
     Args:
-        run: rows in, as many rows out.
-        rows: (n, ...), n >= 1.
+        run: items in, as many rows out.
+        items: one or more.
         on_out_of_memory: called each time.
 
     Raises:
         OutOfMemory: a half does not fit either; `HostOutOfMemory` if it is the machine's memory.
     """
-    halves = rows.split((len(rows) + 1) // 2)
-    return torch.cat(_run_or_split(run, rows, halves, on_out_of_memory))
+    return torch.cat(_run_or_split(run, items, _halves(items), on_out_of_memory))
 
 
 def run_items_or_split(
     run: Callable[[list[In]], Sequence[Out]], items: list[In], on_out_of_memory: Callable[[], None]
 ) -> list[Out]:
-    """As `run_rows_or_split`, for lists."""
+    """As `run_rows_or_split`, with a list out."""
+    return list(itertools.chain(*_run_or_split(run, items, _halves(items), on_out_of_memory)))
+
+
+def _halves(items: list[In]) -> list[list[In]]:
     half = (len(items) + 1) // 2
-    halves = [part for part in (items[:half], items[half:]) if part]
-    return list(itertools.chain(*_run_or_split(run, items, halves, on_out_of_memory)))
+    return [part for part in (items[:half], items[half:]) if len(part)]
 
 
 def _run_or_split(

@@ -9,7 +9,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 
 from extract.contract import FeatureContract, crop_offset, resized_size
 from extract.decode.orientation import Orientation
-from extract.decode.resize import resize, taps_of
+from extract.decode.resize import Resizer, taps_of
 
 _POINTWISE = ("yuv420p", "yuvj420p")
 """Formats whose conversion to RGB is pointwise, where both sides are even."""
@@ -120,7 +120,7 @@ class FloatPictures:
             self._part.push(frame)
             rgb = self._part.vpull()
         pixels = shown.orientation.applied(_pixels(rgb, 4))
-        return resize(pixels, self._rows, self._columns)
+        return self._resized(pixels)
 
     def _prepare(self, frame: VideoFrame, shown: Shown) -> None:
         pixels = (shown.columns, shown.rows)
@@ -137,7 +137,7 @@ class FloatPictures:
             place = {"x": str(x), "y": str(y), "w": str(end_x - x), "h": str(end_y - y)}
             crop = ("crop", {"exact": "1", **place})
             self._part = _graph(frame, [crop], {"flags": "bilinear"}, _FOUR, self._contract)
-        self._rows, self._columns = rows, columns
+        self._resized = Resizer(rows, columns)
 
 
 def _graph(

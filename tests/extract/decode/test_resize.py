@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from extract.contract import OMNIVORE, SLOWFAST, crop_offset, resized_size
-from extract.decode.resize import resize, taps_of
+from extract.decode.resize import Resizer, taps_of
 from extract.encoders.preprocess import to_network_input, to_pixels
 from tests.extract.support.decoded import four_bytes
 
@@ -34,9 +34,10 @@ def whole_frames(count, width, height):
 
 
 def as_readers_do(frames, contract):
-    taps = taps_of(frames.shape[2], frames.shape[1], contract)
-    resized = [resize(four_bytes(frame.numpy()), *taps) for frame in frames]
-    return torch.from_numpy(np.stack(resized))
+    resized = Resizer(*taps_of(frames.shape[2], frames.shape[1], contract))
+    return torch.from_numpy(
+        np.stack([resized(four_bytes(frame.numpy())).copy() for frame in frames])
+    )
 
 
 @pytest.mark.slow
@@ -64,6 +65,23 @@ def test_windows_of_both_kinds_become_the_same_input():
     found = to_network_input(whole, OMNIVORE)
     assert found.shape == (2, 3, 3, 224, 224)
     assert torch.equal(to_network_input(resized, OMNIVORE), found)
+
+
+def test_a_picture_may_lie_in_memory_as_it_likes():
+    """Padded rows, as FFmpeg has them, another padding after it, and every turn."""
+    frame = four_bytes(whole_frames(1, 320, 180)[0].numpy())
+    resized = Resizer(*taps_of(320, 180, OMNIVORE))
+    expected = resized(frame).copy()
+    for padding in (7, 64):
+        memory = np.full((180, 320 + padding, 4), 255, np.uint8)
+        padded = memory[:, :320]
+        padded[:] = frame
+        assert np.array_equal(resized(padded), expected)
+    for turns in range(4):
+        turned = np.rot90(np.ascontiguousarray(np.rot90(frame, -turns)), turns)
+        assert np.array_equal(resized(turned), expected)
+        flipped = np.ascontiguousarray(turned[:, ::-1])[:, ::-1]
+        assert np.array_equal(resized(flipped), expected)
 
 
 def test_frames_are_not_written_into():

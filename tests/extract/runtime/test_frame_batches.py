@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from extract.contract import FeatureContract
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.features.extractor import Extractor
 from extract.runtime import frame_batches
-from extract.windows import stack_windows
+from extract.windows import clip_windows, stack_windows
 from tests.extract.conftest import TINY_SWIN
 
 FLOAT = FeatureContract(frame_step=2, short_side=52, crop_height=48, crop_width=64)
@@ -67,6 +68,34 @@ def test_pixels_kept_do_not_grow_with_the_video():
     for start in range(0, 72, 4):
         shared([frames[start : start + 8]])
         assert len(shared._pixels) == 8
+
+
+class Operations(TorchDispatchMode):
+    """Names of torch's operations, each a kernel on a GPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_window_is_gathered_in_one_operation_however_many_frames_it_has():
+    encoder = TorchEncoder("tiny", TINY_SWIN, STEP_1)
+    encoder.encode_pixels = lambda pixels: pixels[:, 0, 0, 0]  # the trunk's own are its own
+    shared = frame_batches.SharedFrames(encoder)
+    windows = clip_windows(make_frames(68), STEP_1)
+    with Operations() as operations:
+        shared(windows[:8])
+        shared(windows[8:])
+    assert len(windows) == 16
+    aten = torch.ops.aten
+    assert operations.names.count(aten.index_select) <= 16 + 2 * 2  # and two a resize
+    assert (
+        operations.names.count(aten.stack) + operations.names.count(aten.cat) == 2
+    )  # frames kept, new
 
 
 def test_an_encoder_of_windows_alone_is_given_windows():

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import httpx
 import pytest
 
+from bench.load.watch import process_tree
 from bench.rivals import calls
-from bench.rivals.running import Rival, first_answer, missing, rivals, running
+from bench.rivals.running import Rival, first_answer, missing, paused, rivals, running
 from tests.extract.support.clips import noisy_frames, write_clip
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, wait_for
 from weights import SHIPPED_BUNDLE
 
 
@@ -35,14 +37,14 @@ def test_who_is_not_installed_is_named_and_not_started():
 def test_every_rival_is_measured_as_its_guide_has_it_and_tuned():
     modules = [rival.module for rival in rivals(2)]
     assert all(modules.count(name) == 2 for name in ("lit", "plain", "ray_serve"))
-    assert [rival.goal for rival in rivals(2)] == [1.5, 1.2, 1.2, None, 1.5, None, None]
+    assert [rival.goal for rival in rivals(2)] == [1.5, 1.2, 1.2, 1.0, 1.5, 1.0, 1.0]
 
 
 @pytest.mark.service
 @pytest.mark.parametrize("module", ["plain", "by_hand"])
 def test_a_handler_gives_the_answers_of_the_calls_in_process(clip, module):
     expected = calls.answer(calls.load(SHIPPED_BUNDLE, None), clip)
-    with running(Rival("FastAPI handler", module, "fastapi")) as url:
+    with running(Rival("FastAPI handler", module, "fastapi")) as (url, _):
         found = first_answer(url, "/predict", {"video": ("clip", clip.read_bytes())})
     ours, theirs = expected["segments"][0], found["segments"][0]
     assert theirs["oscc"]["probability"] == pytest.approx(ours["oscc"]["probability"], abs=1e-5)
@@ -58,6 +60,22 @@ def test_a_rival_that_cannot_start_is_reported_with_its_last_words():
         running(Rival("FastAPI handler", "plain", "fastapi", ("--no-such-flag",))),
     ):
         pass
+
+
+@pytest.mark.service
+def test_a_server_that_is_not_measured_takes_no_time_of_the_other():
+    def states():
+        stats = [Path(f"/proc/{pid}/stat").read_text() for pid in process_tree(process.pid)]
+        return [stat.rsplit(")", 1)[1].split()[0] for stat in stats]
+
+    with subprocess.Popen(["sh", "-c", "sleep 60 & echo; wait"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        tree = process_tree(process.pid)
+        with paused(process.pid):
+            wait_for(lambda: states() == ["T", "T"])
+        wait_for(lambda: "T" not in states())
+        for pid in tree:
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.slow

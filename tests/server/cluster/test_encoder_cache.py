@@ -38,9 +38,10 @@ def bundle(sha256, encoder):
 
 
 def item(*levels, sha256="one", size=4):
-    windows = np.stack([np.full((32, size, size, 3), level, np.uint8) for level in levels])
-    windows.flags.writeable = False  # as what comes through shared memory
-    return Item(windows, sha256, len(levels))
+    frames = np.stack([np.full((size, size, 3), level, np.uint8) for level in levels])
+    frames.flags.writeable = False  # as what comes through shared memory
+    places = np.repeat(np.arange(len(levels))[:, None], 32, axis=1)
+    return Item(frames, places, sha256, len(levels))
 
 
 def run(encoders, *items, max_windows=64, on_out_of_memory=NEVER):

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import ray
-import torch
 from ray.serve.exceptions import BackPressureError
 
 from extract.contract import TABLETOP
 from extract.encoders.encoder import preparer
+from extract.windows import clip_windows, placed_windows
 from model.errors import FeatureMismatch
 from server.cluster import remote_encoder as remote
 from server.cluster.messages import Encoded, EncoderFacts, Failed
@@ -26,7 +26,8 @@ OTHER = Failed("other-bundle", "asked for this, have that")
 
 def windows(count):
     """Window k is grey level k."""
-    return torch.arange(count, dtype=torch.uint8).reshape(-1, 1, 1, 1, 1).expand(-1, 2, 1, 1, 3)
+    frames = np.arange(count, dtype=np.uint8).repeat(3).reshape(-1, 1, 1, 3)
+    return placed_windows(frames, np.arange(count).repeat(2).reshape(-1, 2))
 
 
 def encoded(part):
@@ -41,7 +42,7 @@ class Replies:
 
     def __init__(self, *told):
         self.told = list(told)
-        self.parts = []
+        self.parts, self.frames = [], []
         self.cancelled = 0
         self.untaken = self.most_untaken = 0
 
@@ -53,11 +54,12 @@ class Replies:
     def describe(self):
         return self
 
-    def remote(self, asked, sha256=None):
-        if isinstance(asked, np.ndarray):
-            self.parts.append(len(asked))
+    def remote(self, asked, places=None, sha256=None):
+        if places is not None:
+            self.parts.append(len(places))
+            self.frames.append(len(asked))
         told = self.told.pop(0) if self.told else None
-        return Reply(self, FACTS if isinstance(asked, str) else encoded(asked), told)
+        return Reply(self, FACTS if places is None else encoded(asked[places]), told)
 
 
 class Reply:
@@ -107,6 +109,15 @@ def test_a_part_is_sent_when_a_replica_has_taken_the_one_before():
     rows = pool_of(handle, shares=4).encode(windows(16), FACTS)
     assert rows.flatten().tolist() == list(range(16))
     assert handle.most_untaken == 1
+
+
+def test_frames_that_windows_share_are_sent_once_a_part():
+    handle = Replies()
+    frames = np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(3, axis=3)
+    contract = replace(TABLETOP, window_frames=20, stride_frames=10, frame_step=1)
+    rows = pool_of(handle, shares=2).encode(clip_windows(frames, contract), FACTS)
+    assert rows.flatten().tolist() == [10 * k + 9.5 for k in range(9)]
+    assert (handle.parts, handle.frames) == ([5, 4], [60, 50])
 
 
 def test_few_windows_are_not_shared_out():

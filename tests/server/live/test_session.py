@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from extract.errors import DecoderDied, VideoRejected
+from extract.windows import number_frames
 from server.errors import HostOutOfMemory
 from server.live import endings
 from server.live.decoder import LiveWindow
@@ -41,7 +42,9 @@ class FakeDecoder:
             self.frames.append(weakref.ref(frames))
             now_s = asyncio.get_running_loop().time()
             self.queue.put_nowait(
-                LiveWindow(self.given, frames, last_frames or end, 0.0, 30.0, now_s)
+                LiveWindow(
+                    self.given, list(number_frames(frames)), last_frames or end, 0.0, 30.0, now_s
+                )
             )
             self.given += 1
 

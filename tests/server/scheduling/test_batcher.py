@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import DeadlineExceeded, Draining, QueueFull
-from server.scheduling.batcher import MAX_OVERTAKEN, Batcher, Priority
+from server.scheduling.batcher import MAX_OVERTAKEN, Batcher, Launched, Priority
 from tests.support.waiting import PATIENCE_S
 
 FOREVER_S = 1e9
@@ -285,5 +285,67 @@ def test_one_of_high_priority_waits_for_one_low_batch_at_most():
             await high
             assert run.batches.index([100]) == 1
             await asyncio.gather(*low)
+
+    asyncio.run(main())
+
+
+class Device:
+    """Doubles numbers some time after the call that launched them; -1 fails on it."""
+
+    def __init__(self):
+        self.log = []
+        self.gates = {}
+
+    def __call__(self, items):
+        if items == [-1]:
+            raise ValueError("poison")
+        self.log.append(("launched", *items))
+        self.gates[items[0]] = gate = threading.Event()
+
+        def wait():
+            assert gate.wait(PATIENCE_S)
+            self.log.append(("fetched", *items))
+            if -1 in items:
+                raise ValueError("poison")
+
+        return Launched([2 * item for item in items], wait)
+
+    async def until(self, *event):
+        async with asyncio.timeout(PATIENCE_S):
+            while event not in self.log:
+                await asyncio.sleep(0.001)
+
+
+def test_a_batch_is_launched_before_the_one_before_is_fetched_and_two_are_under_way():
+    async def main():
+        device = Device()
+        async with running(device, max_cost=1) as batcher:
+            futures = [batcher.enqueue(n, deadline_s=FOREVER_S) for n in range(4)]
+            await device.until("launched", 1)
+            assert device.log == [("launched", 0), ("launched", 1)]
+            for n in range(4):
+                await device.until("launched", n)
+                device.gates[n].set()
+                await device.until("fetched", n)
+            done = await asyncio.gather(*futures)
+        assert [one.value for one in done] == [0, 2, 4, 6]
+        after = device.log.index
+        assert after(("fetched", 0)) < after(("launched", 2)) < after(("fetched", 2))
+
+    asyncio.run(main())
+
+
+def test_an_item_that_fails_on_the_device_fails_alone():
+    async def main():
+        device = Device()
+        async with running(device) as batcher:
+            futures = [batcher.enqueue(n, deadline_s=FOREVER_S) for n in (5, -1)]
+            await device.until("launched", 5, -1)
+            device.gates[5].set()
+            await device.until("launched", 5)
+            device.gates[5].set()
+            good, bad = await asyncio.gather(*futures, return_exceptions=True)
+        assert good.value == 10
+        assert isinstance(bad, ValueError)
 
     asyncio.run(main())

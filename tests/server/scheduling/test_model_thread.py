@@ -4,13 +4,19 @@ import sys
 import threading
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 import torch
 
+from extract.contract import FeatureContract
+from extract.encoders.torch_encoder import TorchEncoder
+from extract.windows import clip_windows, placed_windows, stack_windows
 from server.errors import NotReady
+from server.scheduling import model_thread
 from server.scheduling.batcher import Priority
-from server.scheduling.model_thread import NICENESS, ModelThread
-from tests.server.support.fakes import FakePredictor, make_settings
+from server.scheduling.model_thread import NICENESS, ModelThread, start_fetch
+from tests.extract.conftest import TINY_SWIN
+from tests.server.support.fakes import FakePredictor, lose_the_device, make_settings
 
 FOREVER_S = 1e9
 
@@ -26,7 +32,8 @@ async def loaded(predictor, decoding=lambda: 0, **settings):
 
 
 def windows(count, level, size=4):
-    return torch.full((count, 32, size, size, 3), level, dtype=torch.uint8)
+    frames = np.full((32, size, size, 3), level, np.uint8)
+    return placed_windows(frames, np.tile(np.arange(32), (count, 1)))
 
 
 def test_there_is_no_model_before_it_is_loaded():
@@ -109,3 +116,80 @@ def test_the_models_thread_lets_the_event_loop_go_first():
             assert own_niceness() == before
 
     asyncio.run(main())
+
+
+def test_frames_that_windows_share_are_prepared_once_and_change_no_feature():
+    contract = FeatureContract(
+        window_frames=8, stride_frames=4, short_side=48, crop_height=48, crop_width=64
+    )
+    draw = np.random.default_rng(0)
+    clips = [draw.uniform(0, 255, (n, 48, 64, 3)).astype(np.float32) for n in (21, 13)]
+    encoder, prepared = TorchEncoder("tiny", TINY_SWIN, contract), []
+    to_pixels = encoder.to_pixels
+    encoder.to_pixels = lambda frames: prepared.append(len(frames)) or to_pixels(frames)
+
+    async def main():
+        predictor = FakePredictor()
+        predictor.encoder = encoder
+        async with loaded(predictor, decoding=lambda: 1, max_wait_ms=20) as model:
+            cut = [clip_windows(clip, contract) for clip in clips]
+            futures = [model.enqueue_windows(predictor, w, deadline_s=FOREVER_S)[0] for w in cut]
+            return torch.cat([one.value for one in await asyncio.gather(*futures)])
+
+    stacked = np.concatenate([stack_windows(clip, contract) for clip in clips])
+    assert torch.equal(asyncio.run(main()), encoder.encode(torch.from_numpy(stacked)))
+    assert prepared == [21 + 13]
+
+
+def test_rows_on_a_device_are_fetched_while_the_thread_goes_on(monkeypatch):
+    """A device is stood in for: rows arrive when the wait for them is over."""
+    waited, told = [], []
+
+    def start(rows):
+        return rows, lambda: waited.append(threading.current_thread().name)
+
+    monkeypatch.setattr(model_thread, "start_fetch", start)
+
+    async def main():
+        predictor = FakePredictor()
+        async with loaded(predictor) as model:
+            model._on_device_error = lambda: told.append(1)
+            (future,) = model.enqueue_windows(predictor, windows(2, 7), deadline_s=FOREVER_S)
+            assert (await future).value[:, 0].tolist() == [7, 7]
+            monkeypatch.setattr(model_thread, "start_fetch", lambda rows: (rows, lose_the_device))
+            (future,) = model.enqueue_windows(predictor, windows(1, 7), deadline_s=FOREVER_S)
+            with pytest.raises(torch.AcceleratorError):
+                await future
+        assert len(waited) == 1
+        assert not waited[0].startswith("model")
+        assert told == [1]
+
+    asyncio.run(main())
+
+
+def test_rows_of_a_gpu_are_copied_without_a_wait(monkeypatch):
+    done = []
+
+    class Event:
+        def record(self, stream):
+            done.append(("recorded", stream))
+
+        def synchronize(self):
+            done.append("waited")
+
+    class OnGpu:
+        is_cuda, device = True, "cuda:0"
+
+        def to(self, device, *, non_blocking):
+            done.append((device, non_blocking))
+            return "copy"
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    copy, wait = start_fetch(OnGpu())
+    assert copy == "copy"
+    assert done == [("cpu", True), ("recorded", "stream of cuda:0")]
+    wait()
+    assert done[-1] == "waited"
+    rows = torch.ones(2, 3)
+    assert start_fetch(rows) == (rows, None)

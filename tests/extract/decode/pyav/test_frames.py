@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from extract.contract import OMNIVORE, SLOWFAST
-from extract.decode.resize import resize, taps_of
+from extract.decode.resize import Resizer, taps_of
 from tests.extract.support.clips import noisy_frames, write_clip
 from tests.extract.support.decoded import decode, four_bytes
 
@@ -25,7 +25,7 @@ def expected_frames(path, contract, turns):
             if contract.view == "left":
                 picture = picture[:, : picture.shape[1] // 2]
             height, width = picture.shape[:2]
-            made.append(resize(four_bytes(picture), *taps_of(width, height, contract)))
+            made.append(Resizer(*taps_of(width, height, contract))(four_bytes(picture)))
     return np.stack(made)
 
 
