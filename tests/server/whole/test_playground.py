@@ -33,7 +33,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
-    with opened_by.opened(tmp_path_factory.mktemp("profile")) as driver:
+    profile = tmp_path_factory.mktemp("profile")
+    with opened_by.opened(profile, *opened_by.CAMERA_FLAGS) as driver:
         yield driver
 
 
@@ -167,6 +168,51 @@ def test_no_serious_fault_of_accessibility(page, tmp_path, scheme):
     upload(page, tmp_path / "empty.mp4")
     wait(page).until(lambda d: shown(d, "problem"))
     assert faults() == []
+
+
+def present(driver):
+    return driver.find_element(By.CSS_SELECTOR, "#present .big").text
+
+
+def test_a_camera_is_answered_while_it_looks_and_asked_for_after_a_click_alone(page):
+    asked = "return window.asked"
+    page.execute_script(
+        "window.asked = 0; const real = navigator.mediaDevices.getUserMedia.bind("
+        "navigator.mediaDevices); navigator.mediaDevices.getUserMedia = (wanted) => "
+        "{ window.asked += 1; return real(wanted); };"
+    )
+    assert not shown(page, "live")
+    assert page.execute_script(asked) == 0
+    page.find_element(By.ID, "camera").click()
+    wait(page).until(lambda d: shown(d, "live") and present(d) not in ("", "Looking…"))
+    assert page.execute_script(asked) == 1
+    axe = pytest.importorskip("axe_core_python.selenium").Axe()
+    violations = axe.run(page)["violations"]
+    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    page.find_element(By.ID, "stop").click()
+    wait(page).until(lambda d: shown(d, "answers") and not shown(d, "live"))
+    assert page.find_element(By.ID, "status").text.startswith("camera: ")
+    assert pieces(page, "ar")
+    assert page.execute_script("return document.getElementById('video').srcObject") is None
+
+
+def test_a_file_is_played_as_if_live_and_has_its_timeline_afterwards(page):
+    sample = FOLDER.parents[2] / "clients" / "sample" / "clip.mp4"
+    page.find_element(By.ID, "file-live").send_keys(str(sample))
+    wait(page).until(lambda d: shown(d, "live") and present(d) not in ("", "Looking…"))
+    wait(page).until(lambda d: d.find_elements(By.CSS_SELECTOR, "#events p"))
+    page.execute_script("document.getElementById('video').playbackRate = 2")
+    wait(page).until(lambda d: shown(d, "answers") and not shown(d, "live"))
+    assert [len(pieces(page, task)) for task in ("ar", "oscc", "pnr")] == [2, 2, 2]
+    assert shown(page, "video")
+    pieces(page, "oscc")[0].click()
+    wait(page).until(lambda d: 3 < current_s(d) < 5)
 
 
 def test_a_narrow_screen_needs_no_scrolling_sideways(page):
