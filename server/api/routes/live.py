@@ -10,6 +10,8 @@ from contextlib import suppress
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from server.api.middleware import CALLER
+from server.api.protocol import CLOSE_HEARD
 from server.api.uploads.receive import holder_of
 from server.errors import MalformedRequest
 from server.live import endings
@@ -29,6 +31,9 @@ OPENING_S = 10.0
 LEAVING_S = 1.0
 """Longest wait for the reason of a connection that takes no more messages."""
 
+HEARD_S = 5.0
+"""Longest wait for the answer to a close frame."""
+
 REPLACED = Ending(endings.REFUSED, "replaced", "another connection goes on with this stream")
 
 
@@ -38,16 +43,16 @@ async def live(socket: WebSocket) -> None:
     registry: LiveRegistry = socket.app.state.live
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
         raise MalformedRequest(f"offer the subprotocol {SUBPROTOCOL}")
-    caller = holder_of(socket)
+    caller, key = holder_of(socket), str(socket.scope.get(CALLER, ""))
     place = registry.admit(caller)
     is_kept, after = False, None
     try:
         await socket.accept(subprotocol=SUBPROTOCOL)
         opening = await _opening(socket)
         if isinstance(opening, LiveResume):
-            session, after = _found(registry, opening, caller), opening.after
+            session, after = _found(registry, opening, key), opening.after
         else:
-            session = await registry.open(opening, place, caller)
+            session = await registry.open(opening, place, caller, key)
             is_kept = True
     except WebSocketDisconnect:
         return
@@ -103,7 +108,10 @@ class LiveConnection:
                 await self._close(REPLACED)
                 return
             if sending.done() and sending.exception() is None:
-                self._registry.forget(session)  # all was sent
+                if await self._is_heard():
+                    self._registry.forget(session)
+                else:
+                    session.detach(replaced)  # what was under way may be fetched again
                 return
             await asyncio.wait({receiving}, timeout=LEAVING_S)
             self._leave(receiving)
@@ -112,6 +120,16 @@ class LiveConnection:
             for task in (sending, receiving, taken):
                 task.cancel()
             await asyncio.gather(sending, receiving, taken, return_exceptions=True)
+
+    async def _is_heard(self) -> bool:
+        """Whether the client has read to the end, or will not."""
+        heard: asyncio.Event | None = self._socket.scope["extensions"].get(CLOSE_HEARD)
+        if heard is None or self._session.ending == endings.SLOW_READER:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_S):
+                await heard.wait()
+        return heard.is_set()
 
     def _leave(self, receiving: "asyncio.Future[None]") -> None:
         """Ends the stream, unless its connection only dropped."""
@@ -197,8 +215,8 @@ async def _opening(socket: WebSocket) -> LiveOptions | LiveResume:
     return parse_opening(first)
 
 
-def _found(registry: LiveRegistry, opening: LiveResume, caller: str) -> LiveSession:
-    session = registry.find(opening.resume, opening.after, caller)
+def _found(registry: LiveRegistry, opening: LiveResume, key: str) -> LiveSession:
+    session = registry.find(opening.resume, opening.after, key)
     if session is None:
         raise Refused(endings.UNKNOWN)
     return session

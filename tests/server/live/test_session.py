@@ -201,9 +201,11 @@ def test_a_stream_that_the_encoder_cannot_follow_leaves_out_whole_windows():
     assert [(a["event"], a["end_s"]) for a in of(found, "action")][-1][1] == pytest.approx(368 / 30)
 
 
-def test_a_stream_that_is_ahead_of_its_times_waits_instead():
+@pytest.mark.parametrize("skip", [True, False], ids=["ahead", "behind, but all of it"])
+def test_a_stream_that_is_ahead_or_leaves_out_nothing_waits_instead(skip):
     async def main():
-        async with streaming() as (session, decoder, predictor):
+        async with streaming(LiveOptions(skip=skip)) as (session, decoder, predictor):
+            session.input.first_s += 0 if skip else -1000
             gate = hold(predictor)
             decoder.give(*[51] * 40)
             await settle()
