@@ -98,14 +98,16 @@ class LiveRegistry:
         self._sessions[token] = session, place
         return session
 
-    def find(self, token: str, after: int, key: str = "") -> LiveSession | None:
+    def resume(self, token: str, after: int, key: str = "") -> LiveSession | None:
         """Returns the stream of a token, from wherever its client comes now.
 
-        None: there is none of this API key, or it does not keep all messages after a number.
+        None: there is none of this API key, or it does not keep all messages after a number. Those
+        that it keeps count as unwritten again.
         """
         session, _ = self._sessions.get(token, (None, None))
         if session is None or session.key != key or not session.outbox.holds_after(after):
             return None
+        session.outbox.write_after(after)
         return session
 
     def forget(self, session: LiveSession) -> None:

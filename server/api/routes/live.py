@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 from server.api.middleware import CALLER
 from server.api.protocol import CLOSE_HEARD
 from server.api.uploads.receive import holder_of
-from server.errors import MalformedRequest
+from server.errors import MalformedRequest, ServerError
 from server.live import endings
 from server.live.endings import Ending, ending_of
 from server.live.options import LiveOptions, LiveResume, parse_object, parse_opening
@@ -99,7 +99,7 @@ class LiveConnection:
         """Receives and sends until one side ends it, or another connection takes over."""
         session = self._session
         replaced = session.attach()
-        sending = asyncio.ensure_future(self._send())
+        sending = asyncio.ensure_future(self._send(replaced))
         receiving = asyncio.ensure_future(self._receive())
         taken = asyncio.ensure_future(replaced.wait())
         try:
@@ -146,17 +146,17 @@ class LiveConnection:
             return
         self._registry.forget(self._session)
 
-    async def _send(self) -> None:
+    async def _send(self, replaced: asyncio.Event) -> None:
         outbox, seq = self._session.outbox, self._after or 0
         if self._after is not None:
-            outbox.write_after(seq)
             await self._write({"type": "resumed", "received": self._session.input.received})
         try:
             while (message := await outbox.next(seq)) is not None:
                 async with asyncio.timeout(self._send_s):
                     await self._socket.send_text(message.text)
                 seq = message.seq
-                outbox.note_written(seq)
+                if not replaced.is_set():  # what is lost with this connection is not written
+                    outbox.note_written(seq)
         except TimeoutError:
             self._session.end(endings.SLOW_READER)
         assert self._session.ending is not None
@@ -176,7 +176,7 @@ class LiveConnection:
     async def _take_text(self, text: str) -> None:
         try:
             kind = parse_object(text).get("type")
-        except Exception as error:
+        except ServerError as error:
             self._session.end(ending_of(error))
             return
         if kind == "end":
@@ -216,7 +216,7 @@ async def _opening(socket: WebSocket) -> LiveOptions | LiveResume:
 
 
 def _found(registry: LiveRegistry, opening: LiveResume, key: str) -> LiveSession:
-    session = registry.find(opening.resume, opening.after, key)
+    session = registry.resume(opening.resume, opening.after, key)
     if session is None:
         raise Refused(endings.UNKNOWN)
     return session
