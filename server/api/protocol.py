@@ -32,6 +32,9 @@ LINGER_S = 10.0
 LINGER_BYTES = 64 * 2**20
 """How long, and how much, is read of a body whose request has been answered."""
 
+CLOSE_HEARD = "egopack.close-heard"
+"""Extension in the scope of a WebSocket: an event, set when the client answers the close frame."""
+
 ABORT_S = 15.0
 """After a close frame was written, when the connection is reset if it is still there."""
 
@@ -196,6 +199,23 @@ class LiveSocket(WebSocketsSansIOProtocol):
     Closing waits until what was written has left, and writing the close frame does as well: both
     without end, if the client never reads.
     """
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._is_close_heard = asyncio.Event()
+
+    def handle_connect(self, event: Any) -> None:
+        """Starts the application."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[CLOSE_HEARD] = self._is_close_heard
+
+    def handle_close(self, event: Any) -> None:
+        """Ends the connection, or notes that the client has read to the end."""
+        if self.close_sent:
+            self._is_close_heard.set()
+        super().handle_close(event)
 
     async def send(self, message: Any) -> None:
         """Writes a message; a close frame at once, behind what the client has not read."""

@@ -36,6 +36,8 @@ class LiveOptions(BaseModel):
     """Entries in each ranked list."""
     evidence: bool = False
     """Answers come with the prototypes they rest on."""
+    skip: bool = True
+    """Windows are left out where they cannot be followed; else the sender is slowed down."""
     answers: bool = True
     """Answers are sent; without them, a stream can be followed by its events alone."""
     events: bool = True

@@ -55,7 +55,9 @@ class Outbox:
             self._bytes -= len(self._kept.popleft().text)
 
     def put_last(self, kind: str, **fields: Any) -> None:
-        """Adds a message of any size, after which no other is bounded by it."""
+        """Adds a message of any size; none once the outbox is closed."""
+        if self.is_closed:
+            return
         text = json.dumps({"seq": self.last + 1, "type": kind, **fields}, ensure_ascii=False)
         self.last += 1
         self._kept.append(Message(self.last, text))

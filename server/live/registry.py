@@ -60,9 +60,15 @@ class LiveRegistry:
             raise
 
     async def open(
-        self, options: LiveOptions, place: LivePlace | None, caller: str = ""
+        self, options: LiveOptions, place: LivePlace | None, caller: str = "", key: str = ""
     ) -> LiveSession:
         """Returns a new stream, which keeps its place until it is forgotten.
+
+        Args:
+            options: of the stream.
+            place: as `admit` returned it.
+            caller: whose share it takes.
+            key: name of the API key that it was opened with; empty: none.
 
         Raises:
             QueueFull: it has no place.
@@ -86,15 +92,22 @@ class LiveRegistry:
         )
         decoder = await asyncio.to_thread(make)
         token = secrets.token_urlsafe(24)
-        session = LiveSession(self._engine, predictor, options, decoder, token=token, caller=caller)
+        session = LiveSession(
+            self._engine, predictor, options, decoder, token=token, caller=caller, key=key
+        )
         self._sessions[token] = session, place
         return session
 
-    def find(self, token: str, after: int, caller: str = "") -> LiveSession | None:
-        """Returns a caller's stream whose messages after a number are still kept, or None."""
+    def resume(self, token: str, after: int, key: str = "") -> LiveSession | None:
+        """Returns the stream of a token, from wherever its client comes now.
+
+        None: there is none of this API key, or it does not keep all messages after a number. Those
+        that it keeps count as unwritten again.
+        """
         session, _ = self._sessions.get(token, (None, None))
-        if session is None or session.caller != caller or not session.outbox.holds_after(after):
+        if session is None or session.key != key or not session.outbox.holds_after(after):
             return None
+        session.outbox.write_after(after)
         return session
 
     def forget(self, session: LiveSession) -> None:

@@ -2,7 +2,7 @@
 
 decoder (a process of its own) -> windows -> pipeline -> outbox. Windows are encoded in order; those
 that come while some are being encoded go together. At most `MAX_WAITING` wait: then the oldest is
-left out, or, of a stream that is ahead of its own times, the next one is waited for.
+left out; a stream that is ahead of its own times, or leaves out nothing, waits with its sender.
 """
 
 import asyncio
@@ -78,7 +78,8 @@ class LiveSession:
     Attributes:
         id: of the stream.
         token: who has it may go on with the stream on another connection.
-        caller: whose it is.
+        caller: whose share of places it takes.
+        key: name of the API key that it was opened with; empty: none.
         outbox: the messages to the client.
         ending: how it ended; None until then.
         input: what came of it.
@@ -90,6 +91,7 @@ class LiveSession:
         decoder: of the stream; ends with the session.
         token: as above.
         caller: as above.
+        key: as above.
     """
 
     def __init__(
@@ -101,8 +103,9 @@ class LiveSession:
         *,
         token: str,
         caller: str = "",
+        key: str = "",
     ) -> None:
-        self.id, self.token, self.caller = uuid4().hex, token, caller
+        self.id, self.token, self.caller, self.key = uuid4().hex, token, caller, key
         self.outbox = Outbox()
         self.ending: Ending | None = None
         self.input = Input()
@@ -227,7 +230,7 @@ class LiveSession:
         while (window := await self._decoder.next()) is not None:
             self._asked_s = None
             await asyncio.sleep(max(0.0, self._ahead_s(window) - settings.live_ahead_s))
-            while len(waiting.windows) >= MAX_WAITING and self._ahead_s(window) > AHEAD_S:
+            while len(waiting.windows) >= MAX_WAITING and self._may_wait(window):
                 waiting.room.clear()
                 await waiting.room.wait()
             if len(waiting.windows) >= MAX_WAITING:
@@ -241,6 +244,9 @@ class LiveSession:
         self._asked_s = None
         waiting.is_last = True
         waiting.arrived.set()
+
+    def _may_wait(self, window: LiveWindow) -> bool:
+        return not self._options.skip or self._ahead_s(window) > AHEAD_S
 
     def _ahead_s(self, window: LiveWindow) -> float:
         """Seconds by which a window ends later in the stream than it came."""

@@ -96,6 +96,7 @@ class Batcher(Generic[In, Out]):
         max_cost: int,
         capacity: int,
         max_low_cost: int | None = None,
+        max_live_cost: int | None = None,
         max_wait_s: float = 0.0,
         is_more_coming: Callable[[], bool] = lambda: False,
         batch_context: BatchContext = lambda *_: contextlib.nullcontext(),
@@ -111,6 +112,7 @@ class Batcher(Generic[In, Out]):
             capacity: length of the queue of each priority.
             max_low_cost: as `max_cost`, of a micro-batch of low priority, which bounds the wait
                 of high priority behind it; default: `max_cost`.
+            max_live_cost: likewise, of live streams.
             max_wait_s: longest time a micro-batch is held open for more items.
             is_more_coming: whether more items are expected, so that holding open is worth while.
             batch_context: entered around every micro-batch, for metrics and spans.
@@ -119,7 +121,7 @@ class Batcher(Generic[In, Out]):
         self._executor = executor
         self.max_cost = max_cost
         self.capacity = capacity
-        self._max_low_cost = max_cost if max_low_cost is None else max_low_cost
+        self._most = {Priority.LOW: max_low_cost, Priority.LIVE: max_live_cost}
         self._max_wait_s = max_wait_s
         self._is_more_coming = is_more_coming
         self._batch_context = batch_context
@@ -226,8 +228,8 @@ class Batcher(Generic[In, Out]):
         batch: list[_Item[In, Out]] = []
         cost = 0
         queue = self._queues[priority]
-        is_low = priority is Priority.LOW
-        max_cost = min(self._max_low_cost, self.max_cost) if is_low else self.max_cost
+        most = self._most.get(priority)
+        max_cost = self.max_cost if most is None else min(most, self.max_cost)
         until_s = asyncio.get_running_loop().time() + self._max_wait_s
         while True:
             while queue and (not batch or cost + queue[0].cost <= max_cost):

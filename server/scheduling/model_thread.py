@@ -79,6 +79,7 @@ class ModelThread:
             max_cost=settings.max_batch_windows,
             capacity=1_000_000,  # admission and memory are bounded before this queue
             max_low_cost=settings.job_batch_windows,
+            max_live_cost=settings.live_batch_windows,
             max_wait_s=settings.max_wait_ms / 1000,
             is_more_coming=lambda: decoding() > 0,
             batch_context=self._batch_context("features"),
@@ -87,7 +88,8 @@ class ModelThread:
             self._predict,
             executor=self._thread,
             max_cost=settings.max_batch_requests,
-            capacity=settings.max_requests + 1,  # the synthetic probe bypasses admission
+            # The synthetic probe bypasses admission; streams have places of their own.
+            capacity=max(settings.max_requests, settings.live_sessions) + 1,
             max_low_cost=1,
             batch_context=self._batch_context("reason"),
         )

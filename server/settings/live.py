@@ -14,6 +14,8 @@ class LiveSettings(JobSettings):
     """Most concurrent live streams; further ones get 429. 0: none."""
     live_windows_s: Annotated[float, Field(ge=0)] = 0.0
     """Most windows a second of all live streams; 0: 0.7 of what the encoder does, as measured."""
+    live_batch_windows: Annotated[int, Field(gt=0)] = 16
+    """Windows of live streams in one batch, for which a short clip may have to wait."""
     live_max_s: Annotated[float, Field(gt=0)] = 3600.0
     """Longest live stream, in seconds; its features are kept until its summary."""
     live_idle_s: Annotated[float, Field(gt=0)] = 30.0

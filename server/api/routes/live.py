@@ -10,8 +10,10 @@ from contextlib import suppress
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
+from server.api.middleware import CALLER
+from server.api.protocol import CLOSE_HEARD
 from server.api.uploads.receive import holder_of
-from server.errors import MalformedRequest
+from server.errors import MalformedRequest, ServerError
 from server.live import endings
 from server.live.endings import Ending, ending_of
 from server.live.options import LiveOptions, LiveResume, parse_object, parse_opening
@@ -29,6 +31,9 @@ OPENING_S = 10.0
 LEAVING_S = 1.0
 """Longest wait for the reason of a connection that takes no more messages."""
 
+HEARD_S = 5.0
+"""Longest wait for the answer to a close frame."""
+
 REPLACED = Ending(endings.REFUSED, "replaced", "another connection goes on with this stream")
 
 
@@ -38,16 +43,16 @@ async def live(socket: WebSocket) -> None:
     registry: LiveRegistry = socket.app.state.live
     if SUBPROTOCOL not in socket.scope["subprotocols"]:
         raise MalformedRequest(f"offer the subprotocol {SUBPROTOCOL}")
-    caller = holder_of(socket)
+    caller, key = holder_of(socket), str(socket.scope.get(CALLER, ""))
     place = registry.admit(caller)
     is_kept, after = False, None
     try:
         await socket.accept(subprotocol=SUBPROTOCOL)
         opening = await _opening(socket)
         if isinstance(opening, LiveResume):
-            session, after = _found(registry, opening, caller), opening.after
+            session, after = _found(registry, opening, key), opening.after
         else:
-            session = await registry.open(opening, place, caller)
+            session = await registry.open(opening, place, caller, key)
             is_kept = True
     except WebSocketDisconnect:
         return
@@ -94,7 +99,7 @@ class LiveConnection:
         """Receives and sends until one side ends it, or another connection takes over."""
         session = self._session
         replaced = session.attach()
-        sending = asyncio.ensure_future(self._send())
+        sending = asyncio.ensure_future(self._send(replaced))
         receiving = asyncio.ensure_future(self._receive())
         taken = asyncio.ensure_future(replaced.wait())
         try:
@@ -103,7 +108,10 @@ class LiveConnection:
                 await self._close(REPLACED)
                 return
             if sending.done() and sending.exception() is None:
-                self._registry.forget(session)  # all was sent
+                if await self._is_heard():
+                    self._registry.forget(session)
+                else:
+                    session.detach(replaced)  # what was under way may be fetched again
                 return
             await asyncio.wait({receiving}, timeout=LEAVING_S)
             self._leave(receiving)
@@ -112,6 +120,16 @@ class LiveConnection:
             for task in (sending, receiving, taken):
                 task.cancel()
             await asyncio.gather(sending, receiving, taken, return_exceptions=True)
+
+    async def _is_heard(self) -> bool:
+        """Whether the client has read to the end, or will not."""
+        heard: asyncio.Event | None = self._socket.scope["extensions"].get(CLOSE_HEARD)
+        if heard is None or self._session.ending == endings.SLOW_READER:
+            return True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARD_S):
+                await heard.wait()
+        return heard.is_set()
 
     def _leave(self, receiving: "asyncio.Future[None]") -> None:
         """Ends the stream, unless its connection only dropped."""
@@ -128,17 +146,17 @@ class LiveConnection:
             return
         self._registry.forget(self._session)
 
-    async def _send(self) -> None:
+    async def _send(self, replaced: asyncio.Event) -> None:
         outbox, seq = self._session.outbox, self._after or 0
         if self._after is not None:
-            outbox.write_after(seq)
             await self._write({"type": "resumed", "received": self._session.input.received})
         try:
             while (message := await outbox.next(seq)) is not None:
                 async with asyncio.timeout(self._send_s):
                     await self._socket.send_text(message.text)
                 seq = message.seq
-                outbox.note_written(seq)
+                if not replaced.is_set():  # what is lost with this connection is not written
+                    outbox.note_written(seq)
         except TimeoutError:
             self._session.end(endings.SLOW_READER)
         assert self._session.ending is not None
@@ -158,7 +176,7 @@ class LiveConnection:
     async def _take_text(self, text: str) -> None:
         try:
             kind = parse_object(text).get("type")
-        except Exception as error:
+        except ServerError as error:
             self._session.end(ending_of(error))
             return
         if kind == "end":
@@ -197,8 +215,8 @@ async def _opening(socket: WebSocket) -> LiveOptions | LiveResume:
     return parse_opening(first)
 
 
-def _found(registry: LiveRegistry, opening: LiveResume, caller: str) -> LiveSession:
-    session = registry.find(opening.resume, opening.after, caller)
+def _found(registry: LiveRegistry, opening: LiveResume, key: str) -> LiveSession:
+    session = registry.resume(opening.resume, opening.after, key)
     if session is None:
         raise Refused(endings.UNKNOWN)
     return session

@@ -6,6 +6,7 @@ import os
 import signal
 import struct
 import threading
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -109,6 +110,34 @@ def test_a_window_came_with_the_picture_that_makes_it_certain(start):
     first = asyncio.run(main())
     assert first.arrived_s == 132.0  # the one after its last
     assert stacked(first)[:, 0, 0, 0].tolist() == list(range(32))
+
+
+def test_an_encoder_that_takes_whole_frames_prepares_each_once(start):
+    class Preparing(FakeEncoder):
+        contract = replace(CONTRACT, resize="library")
+
+        def __init__(self):
+            super().__init__()
+            self.prepared = 0
+
+        def prepare(self, frames):
+            self.prepared += len(frames)
+            return frames[:, :4, :4].astype(np.float32)
+
+    async def main():
+        encoder = Preparing()
+        decoder = LiveDecoder(start, encoder, "pictures", 30.0)
+        for n in range(40):
+            await decoder.feed(picture(n, 0.0), 0.0)
+        await decoder.finish()
+        found = await rest(decoder)
+        decoder.stop()
+        return found, encoder.prepared
+
+    found, prepared = asyncio.run(main())
+    assert prepared == 40
+    assert found[0].frames.shape == (32, 4, 4, 3)
+    assert found[0].frames[:, 0, 0, 0].tolist() == list(range(32))
 
 
 def test_a_process_that_is_killed_between_pictures_is_replaced(start):
@@ -224,10 +253,8 @@ def test_a_stop_ends_threads_and_process_at_any_time(start):
             await reading
 
     asyncio.run(main())
-    for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+    wait_for(lambda: set(threading.enumerate()) <= before)
     assert start.processes[0].has_ended()
-    assert set(threading.enumerate()) <= before
 
 
 def test_no_process_to_start_is_told():

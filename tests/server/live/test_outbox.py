@@ -22,6 +22,8 @@ def test_messages_are_numbered_and_read_in_order():
         await asyncio.sleep(0)
         outbox.close()
         assert await ending is None
+        outbox.put("answer")  # of work that was under way
+        assert await outbox.next(4) is None
 
     asyncio.run(main())
 

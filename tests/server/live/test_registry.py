@@ -24,21 +24,24 @@ async def running(**settings):
             await registry.stop()
 
 
-async def opened(registry, caller="a"):
-    session = await registry.open(LiveOptions(), registry.admit(caller), caller)
+async def opened(registry, caller="a", key=""):
+    session = await registry.open(LiveOptions(), registry.admit(caller), caller, key)
     return session, session.attach()
 
 
-def test_a_stream_is_found_by_its_token_and_caller_alone():
+def test_a_stream_is_found_by_its_token_and_key_alone():
     async def main():
         async with running() as (registry, _):
-            session, _ = await opened(registry)
+            session, _ = await opened(registry, key="ann")
             other, _ = await opened(registry)
             assert session.token != other.token
-            assert registry.find(session.token, 1, "a") is session
-            assert registry.find(session.token, 1, "b") is None
-            assert registry.find(session.token, 99, "a") is None  # no such message
-            assert registry.find("guess", 0, "a") is None
+            assert registry.resume(session.token, 1, "ann") is session
+            assert registry.resume(session.token, 1, "bob") is None
+            assert registry.resume(session.token, 1) is None
+            assert registry.resume(session.token, 99, "ann") is None  # no such message
+            assert registry.resume("guess", 0) is None
+            assert registry.resume(other.token, 1) is other  # from another address, too
+            assert other.outbox._written == 1
 
     asyncio.run(main())
 
@@ -51,13 +54,13 @@ def test_a_dropped_stream_is_kept_for_a_while_and_then_gives_its_place_back():
                 registry.admit("b")
             session.detach(connection)
             registry.check()
-            assert registry.find(session.token, 1, "a") is session
+            assert registry.resume(session.token, 1) is session
             assert registry.admit("a") is None  # it may come back, and has its place
             with pytest.raises(QueueFull):
                 await registry.open(LiveOptions(), None, "a")
             session._dropped_s -= 61
             registry.check()
-            assert registry.find(session.token, 1, "a") is None
+            assert registry.resume(session.token, 1) is None
             assert session.ending == endings.GONE
             registry.admit("b")
 

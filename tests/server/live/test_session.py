@@ -20,7 +20,7 @@ from server.live.options import LiveOptions
 from server.live.outbox import MAX_MESSAGES
 from server.live.session import ACK_MESSAGES, MAX_PIECE_BYTES, MAX_WAITING, LiveSession
 from tests.server.engine.conftest import started
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S, wait_until
 
 
 class FakeDecoder:
@@ -162,11 +162,24 @@ def test_only_what_is_asked_for_is_sent(options, expected):
     assert {kind: len(of(found, kind)) for kind in expected} == expected
 
 
-def hold(predictor):
-    """Holds the model's thread at the next prediction."""
-    gate = threading.Event()
-    predictor.before_predict = lambda: gate.wait(PATIENCE_S)
-    return gate
+class Held:
+    """Holds the model's thread at its next prediction, until it is told to go on."""
+
+    def __init__(self, predictor):
+        self.is_reached, self._gate = threading.Event(), threading.Event()
+        predictor.before_predict = self._wait
+
+    def _wait(self):
+        self.is_reached.set()
+        self._gate.wait(PATIENCE_S)
+
+    def go_on(self):
+        self._gate.set()
+
+
+def has_read_all(session, decoder):
+    """Whether the next window is awaited, and none is there."""
+    return decoder.queue.empty() and session._asked_s is not None
 
 
 def test_a_stream_that_the_encoder_cannot_follow_leaves_out_whole_windows():
@@ -175,14 +188,14 @@ def test_a_stream_that_the_encoder_cannot_follow_leaves_out_whole_windows():
     async def main():
         async with streaming(LiveOptions(segment_s=1.0)) as (session, decoder, predictor):
             session.input.first_s -= 1000  # far behind its times
-            gate = hold(predictor)
+            held = Held(predictor)
             decoder.give(51)
-            await settle()
+            await wait_until(held.is_reached.is_set)
             decoder.give(*[102] * 20)
-            await settle()
+            await wait_until(lambda: has_read_all(session, decoder))
             waiting = len(session._waiting.windows)
-            gate.set()
-            await settle()
+            held.go_on()
+            await wait_until(lambda: len(session._pipeline._live) == 21)
             decoder.give(51)
             await session.finish()
             counted = session._engine.telemetry.metrics.live_skipped._value.get()
@@ -204,14 +217,17 @@ def test_a_stream_that_the_encoder_cannot_follow_leaves_out_whole_windows():
     assert [(a["event"], a["end_s"]) for a in of(found, "action")][-1][1] == pytest.approx(368 / 30)
 
 
-def test_a_stream_that_is_ahead_of_its_times_waits_instead():
+@pytest.mark.parametrize("skip", [True, False], ids=["ahead", "behind, but all of it"])
+def test_a_stream_that_is_ahead_or_leaves_out_nothing_waits_instead(skip):
     async def main():
-        async with streaming() as (session, decoder, predictor):
-            gate = hold(predictor)
+        async with streaming(LiveOptions(skip=skip)) as (session, decoder, predictor):
+            session.input.first_s += 0 if skip else -1000
+            held = Held(predictor)
             decoder.give(*[51] * 40)
+            await wait_until(lambda: len(session._waiting.windows) == MAX_WAITING)
             await settle()
             assert len(session._waiting.windows) == MAX_WAITING
-            gate.set()
+            held.go_on()
             await session.finish()
             return await messages(session)
 
@@ -319,8 +335,8 @@ def test_a_message_that_cannot_be_one_ends_it(options, data, ending):
 
 def test_silence_ends_it_and_so_does_what_makes_no_window():
     async def main(is_silent):
-        async with streaming(live_idle_s=5.0) as (session, _, _):
-            await settle()
+        async with streaming(live_idle_s=5.0) as (session, decoder, _):
+            await wait_until(lambda: has_read_all(session, decoder))
             session.check()
             assert session.ending is None
             session._asked_s -= 6
@@ -337,8 +353,8 @@ def test_silence_ends_it_and_so_does_what_makes_no_window():
 
 def test_a_stream_without_a_connection_is_not_silent_by_its_own_fault():
     async def main():
-        async with streaming(live_idle_s=5.0) as (session, _, _):
-            await settle()
+        async with streaming(live_idle_s=5.0) as (session, decoder, _):
+            await wait_until(lambda: has_read_all(session, decoder))
             connection = session.attach()
             session.detach(connection)
             session._asked_s -= 6
@@ -402,19 +418,17 @@ def test_features_are_all_that_grows():
     async def main():
         options = LiveOptions(every=1024, forecast_every=0, events=False)
         async with streaming(options) as (session, decoder, _):
-            for _ in range(27):
+            live = session._pipeline._live
+            for n in range(27):
                 decoder.give(*[51] * 250)
-                while decoder.queue.qsize() or session._waiting.windows:
-                    await asyncio.sleep(0.001)
-            await settle()
+                await wait_until(lambda n=n: len(live) == (n + 1) * 250)
             gc.collect()
             alive = sum(frames() is not None for frames in decoder.frames)
-            live = session._pipeline._live
             return alive, len(live), live._rows.nbytes, len(session.outbox._kept)
 
     alive, rows, size, kept = asyncio.run(main())
     assert alive <= 1
-    assert 27 * 250 - 8 <= rows <= 27 * 250
+    assert rows == 27 * 250
     assert size <= 2 * 27 * 250 * 4 * 4
     assert kept < 20
 

@@ -249,15 +249,16 @@ def fill(batcher, items):
 def test_higher_priorities_go_first_and_none_is_starved(items, max_cost):
     async def main():
         run = Turns()
-        async with running(run, max_cost=max_cost, max_low_cost=2) as batcher:
+        limits = {"max_cost": max_cost, "max_low_cost": 2, "max_live_cost": 3}
+        async with running(run, **limits) as batcher:
             await asyncio.gather(*fill(batcher, items))
         return run
 
     run = asyncio.run(main())
     for batch in run.batches:  # priorities do not share a batch
         assert len({priority for priority, _ in batch}) == 1
-        is_low = batch[0][0] is Priority.LOW
-        assert len(batch) <= (min(2, max_cost) if is_low else max_cost)
+        most = {Priority.LOW: 2, Priority.LIVE: 3}.get(batch[0][0], max_cost)
+        assert len(batch) <= min(most, max_cost)
     for priority in Priority:  # first come, first served among equals
         ran = [n for batch in run.batches for given, n in batch if given is priority]
         assert ran == [n for n, given in enumerate(items) if given is priority]

@@ -70,7 +70,7 @@ def test_the_summary_is_the_prediction_for_the_file(server, tmp_path, name):
     data = FILES[name](tmp_path).read_bytes()
     options = {"segment_s": 2.0, "top_k": 3}
     with dialled(address(server)) as live:
-        live.say(input="container", evidence=True, **options)
+        live.say(input="container", evidence=True, skip=False, **options)
         for first in range(0, len(data), 4000):
             live.send(data[first : first + 4000])
         live.say(type="end")
@@ -118,7 +118,7 @@ def children(pid):
 def test_a_killed_decoder_is_replaced_and_its_stream_goes_on(server):
     before = children(server.pid)
     with dialled(address(server)) as live:
-        live.say(rate=30)
+        live.say(rate=30, skip=False)
         for n in range(40):
             live.send(picture(n))
         live.read("answer")
