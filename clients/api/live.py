@@ -62,6 +62,8 @@ class LiveChoices(TypedDict, total=False):
         evidence: retrieved prototypes and votes, too.
         answers: each answer as it comes.
         events: actions that begin and end.
+        skip: a server that cannot keep up leaves windows out; False: it slows the stream down, for
+            a recording that must miss nothing.
     """
 
     tasks: list[str] | None
@@ -73,6 +75,7 @@ class LiveChoices(TypedDict, total=False):
     evidence: bool
     answers: bool
     events: bool
+    skip: bool
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames a second of the source, in place of its own times",
     )
     parser.add_argument(
-        "--fast", action="store_true", help="send a file as fast as it is taken, not in its time"
+        "--fast", action="store_true", help="send a file as fast as it is answered, not in its time"
     )
     parser.add_argument(
         "--format",
@@ -133,6 +133,7 @@ def _choices(options: Options) -> LiveChoices:
         "forecast_every": options.forecast_every,
         "top_k": options.top_k,
         "rate": options.rate,
+        "skip": False if options.fast else None,
     }
     return cast(LiveChoices, without_none(given))
 

@@ -28,7 +28,7 @@ def test_a_file_is_played_and_its_answers_shown(clip, tmp_path, capsys):
     saved = tmp_path / "whole.json"
     assert live(server, clip, "--fast", "--task", "ar", "--every", 2, "--save", saved) == 0
     assert "take pan" in capsys.readouterr().out
-    assert server.openings == [{"tasks": ["ar"], "every": 2, "input": "container"}]
+    assert server.openings == [{"tasks": ["ar"], "every": 2, "skip": False, "input": "container"}]
     assert b"".join(server.taken)[:4] == b"\x1a\x45\xdf\xa3"  # Matroska
     assert json.loads(saved.read_text())["segments"][0]["ar"]["verb"][0]["label"] == "take"
 
