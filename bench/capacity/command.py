@@ -4,13 +4,14 @@ Speeds default to those measured on a CPU; a GPU's must be given.
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from bench.capacity import measured, report
 from bench.capacity.check import command as check
-from bench.capacity.demand import STANDARD, Demand, Terms, parse_clip
+from bench.capacity.demand import STANDARD, Clip, Demand, Terms, parse_clip, parse_live
 from bench.capacity.rates import ENCODERS, NOT_MEASURED, QUANTITIES, Figure, Rates
 from bench.capacity.sizing import Unreachable, largest_for_one_box, plan_boxes, plan_gpus
 
@@ -38,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="SECONDS:WIDTHxHEIGHT[@FPS][=SHARE]",
         help="repeatable, for a mix (default: 8:960x540@30)",
+    )
+    load.add_argument(
+        "--live",
+        type=_live,
+        metavar="WIDTHxHEIGHT[@FPS]",
+        help="streams of /v1/live, instead of clips: each window is answered as it comes, and the "
+        "target is their lag",
     )
     load.add_argument("--job-share", type=_share, default=0.0, help="of the clips (default: 0)")
     load.add_argument("--mbit-per-s", type=_positive, default=4.0, help="of the video (default: 4)")
@@ -99,10 +107,13 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _plan(arguments: argparse.Namespace) -> dict[str, Any]:
-    clips = tuple(arguments.clip or [STANDARD])
+    if arguments.live is not None and (arguments.clip or arguments.rate):
+        raise ValueError("--live takes --streams, and neither --clip nor --rate")
+    clips = (arguments.live,) if arguments.live else tuple(arguments.clip or [STANDARD])
     rates = _rates(arguments)
     terms = Terms(**{one.name: getattr(arguments, one.name) for one in fields(Terms)})
-    rest = {"job_share": arguments.job_share, "mbit_per_s": arguments.mbit_per_s}
+    rest: dict[str, Any] = {"job_share": arguments.job_share, "mbit_per_s": arguments.mbit_per_s}
+    rest["is_live"] = arguments.live is not None
     if arguments.rate:
         loads = [Demand(clips, rate=rate, **rest) for rate in arguments.rate]
     else:
@@ -140,8 +151,16 @@ def _rates(arguments: argparse.Namespace) -> Rates:
 
 
 def _clip(text: str) -> Any:
+    return _parsed(parse_clip, text)
+
+
+def _live(text: str) -> Any:
+    return _parsed(parse_live, text)
+
+
+def _parsed(parse: Callable[[str], Clip], text: str) -> Clip:
     try:
-        return parse_clip(text)
+        return parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -3,12 +3,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from extract.windows import cut_windows
 
 CLOCK_FPS = 30
 """Windows are cut on this clock, whatever the clip's own is."""
 
+STEP_S = 16 / CLOCK_FPS
+"""Of a live stream, from one window to the next: each is encoded and answered alone."""
+
+_PICTURE = re.compile(r"(?P<width>\d+)x(?P<height>\d+)(?:@(?P<fps>[\d.]+))?")
 _CLIP = re.compile(
     r"(?P<seconds>[\d.]+)s?:(?P<width>\d+)x(?P<height>\d+)(?:@(?P<fps>[\d.]+))?(?:=(?P<share>[\d.]+))?"
 )
@@ -63,15 +68,17 @@ class Demand:
         rate: clips a second.
         job_share: of the clips that come as jobs, which are kept in a database.
         mbit_per_s: of the video itself, while it plays.
+        is_live: the clips are steps of live streams, each of which has a decoding process.
     """
 
     clips: tuple[Clip, ...] = (STANDARD,)
     rate: float = 1.0
     job_share: float = 0.0
     mbit_per_s: float = 4.0
+    is_live: bool = False
 
     @classmethod
-    def of_streams(cls, streams: float, clips: Sequence[Clip], **rest: float) -> "Demand":
+    def of_streams(cls, streams: float, clips: Sequence[Clip], **rest: Any) -> "Demand":
         """Returns the load of continuous cameras, cut into such clips without overlap."""
         mean_s = cls(tuple(clips)).seconds_per_clip
         return cls(tuple(clips), rate=streams / mean_s, **rest)
@@ -151,3 +158,14 @@ def parse_clip(text: str) -> Clip:
     if min(clip.seconds, clip.width, clip.height, clip.fps, clip.share) <= 0:
         raise ValueError(f"expected positive numbers, got {text!r}")
     return clip
+
+
+def parse_live(text: str) -> Clip:
+    """Returns a step of live streams of `WIDTHxHEIGHT[@FPS]`.
+
+    Raises:
+        ValueError: it says something else, or a number is not positive.
+    """
+    if _PICTURE.fullmatch(text) is None:
+        raise ValueError(f"expected WIDTHxHEIGHT[@FPS], as 1280x720@30, got {text!r}")
+    return parse_clip(f"{STEP_S}:{text}")

@@ -109,7 +109,8 @@ def plan_boxes(demand: Demand, rates: Rates, terms: Terms) -> Plan:
         raise _unreachable(per_clip.idle_s(per_clip.whole), terms)
     boxes = _fewest(lambda n: _box_p99_s(n, per_clip, terms) <= terms.target_s, max(1, least))
     cores = boxes * terms.box_cores
-    memory_mb = boxes * (rates["server_mb"] + terms.box_cores * rates["decoder_mb"])
+    decoders = _decoders(demand, boxes * terms.box_cores)
+    memory_mb = boxes * rates["server_mb"] + decoders * rates["decoder_mb"]
     return Plan(
         demand=demand,
         boxes=boxes,
@@ -154,7 +155,8 @@ def plan_gpus(demand: Demand, rates: Rates, terms: Terms) -> Plan:
     waits = [q.wait(n, demand.rate) for q, n in zip(queues, (front, cores, gpus), strict=True)]
     at = demand.rate * queues[-1].mean_s / gpus
     p99_s = sojourn_quantile_s(waits, per_clip.on_gpu(at, terms), demand.shares, 0.99)
-    memory_mb = (front + gpus) * rates["server_mb"] + cores * rates["decoder_mb"]
+    memory_mb = (front + gpus) * rates["server_mb"]
+    memory_mb += _decoders(demand, cores) * rates["decoder_mb"]
     all_cores = front + cores
     return Plan(
         demand=demand,
@@ -178,6 +180,11 @@ def plan_gpus(demand: Demand, rates: Rates, terms: Terms) -> Plan:
             ]
         ),
     )
+
+
+def _decoders(demand: Demand, cores: int) -> float:
+    """Decoding processes: one a core, or one a live stream."""
+    return demand.streams if demand.is_live else cores
 
 
 def _gpu_queues(costs: Costs, terms: Terms) -> list[Queue]:

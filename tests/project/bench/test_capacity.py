@@ -13,7 +13,7 @@ from bench.__main__ import main
 from bench.capacity import measured, plot
 from bench.capacity.check.probe import fit
 from bench.capacity.costs import WRITES_PER_JOB
-from bench.capacity.demand import STANDARD, Clip, Demand, Terms, parse_clip
+from bench.capacity.demand import STANDARD, Clip, Demand, Terms, parse_clip, parse_live
 from bench.capacity.queues import ENDLESS, Wait, allen_cunneen, erlang_c, sojourn_quantile_s
 from bench.capacity.rates import ENCODERS, Figure, Rates
 from bench.capacity.simulation.cores import fill
@@ -193,6 +193,32 @@ def test_a_clip_is_written_as_the_help_says():
     assert parse_clip("60:1920x1080@60=0.25") == Clip(60, 1920, 1080, 60, 0.25)
     with pytest.raises(ValueError, match="8:960x540"):
         parse_clip("eight seconds")
+
+
+def test_a_live_stream_is_a_window_and_an_answer_each_step():
+    step = parse_live("1280x720@25")
+    live = Demand.of_streams(10, [step], is_live=True)
+    assert (step.windows, step.megapixels) == (1, 0.9216)
+    assert live.rate == pytest.approx(10 * 30 / 16)
+    assert live.streams == pytest.approx(10)
+    for plan in (plan_boxes, plan_gpus):
+        own = plan(live, WITH_GPU, Terms())
+        shared = plan(replace(live, is_live=False), WITH_GPU, Terms())
+        more_mb = 1024 * (own.ram_gb - shared.ram_gb)  # a decoding process a stream
+        assert more_mb == pytest.approx(
+            (10 - own.cores + own.front_ends * (own.gpus > 0)) * 75, 0.1
+        )
+    with pytest.raises(ValueError, match="expected WIDTHxHEIGHT"):
+        parse_live("8:1280x720")
+
+
+def test_live_streams_are_planned_alone(tmp_path):
+    out = tmp_path / "plan.json"
+    words = ["capacity", "--live", "320x240", "--streams", "8", "--target-s", "0.6"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["figures"]["boxes"][0]["clips_per_s"] == 15
+    with pytest.raises(SystemExit, match="neither --clip nor --rate"):
+        main([*words, "--rate", "3"])
 
 
 def test_the_command_plans_and_guesses_no_gpu(tmp_path, capsys):
