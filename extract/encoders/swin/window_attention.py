@@ -5,6 +5,7 @@ Biases are kept until their table changes: to make them takes longer than to use
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -51,7 +52,15 @@ class _Kept:
     def are_of(self, kinds: tuple[RegionShape, ...], table: Tensor) -> bool:
         # The old table is referenced here, so its address cannot have been reused.
         same = self.table.data_ptr() == table.data_ptr() and self.version == table._version
-        return self.kinds is kinds and same
+        return same and _alike(self.kinds, kinds)
+
+
+def _alike(kinds: tuple[RegionShape, ...], others: tuple[RegionShape, ...]) -> bool:
+    """Whether boxes have the same biases: of two batch sizes, those of one may be made anew."""
+    if kinds is others:
+        return True
+    pairs = zip(kinds, others, strict=False)
+    return len(kinds) == len(others) and all(np.array_equal(a.places, b.places) for a, b in pairs)
 
 
 class WindowAttention(ShiftedWindowAttention3d):  # type: ignore[misc]
