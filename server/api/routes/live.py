@@ -100,11 +100,11 @@ class LiveConnection:
         session = self._session
         replaced = session.attach()
         sending = asyncio.ensure_future(self._send(replaced))
-        receiving = asyncio.ensure_future(self._receive())
+        receiving = asyncio.ensure_future(self._receive(replaced))
         taken = asyncio.ensure_future(replaced.wait())
         try:
             await asyncio.wait({sending, receiving, taken}, return_when=asyncio.FIRST_COMPLETED)
-            if taken.done():
+            if replaced.is_set():
                 await self._close(REPLACED)
                 return
             if sending.done() and sending.exception() is None:
@@ -162,10 +162,12 @@ class LiveConnection:
         assert self._session.ending is not None
         await self._close(self._session.ending)
 
-    async def _receive(self) -> None:
+    async def _receive(self, replaced: asyncio.Event) -> None:
         session = self._session
         while True:
             message = await _message(self._socket)
+            if replaced.is_set():  # read, but not counted as received: the new one brings it again
+                return
             if isinstance(message, str):
                 await self._take_text(message)
             elif session.input.is_over and not session.input.is_cut:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from extract.encoders.swin import kernels, token_layout
+from extract.encoders.swin.window_boxes import box_kinds
 from extract.encoders.torch_encoder import TorchEncoder
 from extract.runtime import compiled, precision
 from extract.runtime.compiled import FixedBatches, cut_batch, prepare

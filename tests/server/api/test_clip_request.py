@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from extract.features.track_file import track_bytes
+from server.scheduling.batcher import Priority
 from tests.server.support.fakes import clip
 from tests.support.factories import make_track
 from tests.support.waiting import PATIENCE_S, wait_until
@@ -95,7 +96,7 @@ def test_while_the_clip_is_decoded(served, path):
 @pytest.mark.parametrize("path", DOORS)
 def test_while_its_windows_wait_for_the_encoder(serve, path):
     served = serve(max_batch_windows=4)
-    waiting = served.engine._model._features._high
+    waiting = served.engine._model._features._queues[Priority.HIGH]
     with model_held(served):
         served.predictor.encoder.batches.clear()
         # Four windows are on their way to the thread already; the ten after them are dropped.
@@ -107,7 +108,7 @@ def test_while_its_windows_wait_for_the_encoder(serve, path):
 
 @pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
 def test_while_the_answer_waits_for_the_model(served, accept):
-    waiting = served.engine._model._reason._high
+    waiting = served.engine._model._reason._queues[Priority.HIGH]
     with model_held(served):
         served.predictor.batches.clear()
         body = features(served)

@@ -136,8 +136,8 @@ def test_an_encoder_that_takes_whole_frames_prepares_each_once(start):
 
     found, prepared = asyncio.run(main())
     assert prepared == 40
-    assert found[0].frames.shape == (32, 4, 4, 3)
-    assert found[0].frames[:, 0, 0, 0].tolist() == list(range(32))
+    assert stacked(found[0]).shape == (32, 4, 4, 3)
+    assert stacked(found[0])[:, 0, 0, 0].tolist() == list(range(32))
 
 
 def test_a_process_that_is_killed_between_pictures_is_replaced(start):
