@@ -96,7 +96,7 @@ class LiveDecoder:
     async def feed(self, data: bytes, arrived_s: float) -> None:
         """Passes a message on; waits while the process cannot keep up.
 
-        Of a process that has ended nothing is told here: `next` raises why.
+        Of a process that has ended nothing is raised here: `next` raises why.
 
         Args:
             data: as the client sent it: a picture after its time, or a piece of the container.

@@ -1,4 +1,4 @@
-"""Endings of live streams: close codes of the connection, and the error that is told before."""
+"""Endings of live streams: close codes of the connection, and the error message before it."""
 
 from dataclasses import dataclass
 

@@ -41,7 +41,7 @@ class LiveOptions(BaseModel):
     answers: bool = True
     """Answers are sent; without them, a stream can be followed by its events alone."""
     events: bool = True
-    """The begin and end of actions is told."""
+    """Send the begin and end of actions."""
 
     @property
     def summary(self) -> PredictOptions:

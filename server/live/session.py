@@ -35,7 +35,7 @@ MAX_PIECE_BYTES = 2**20
 
 ACK_MESSAGES = 32
 ACK_S = 1.0
-"""Messages, and seconds, after which the client is told how many came."""
+"""Messages, and seconds, after which an acknowledgement is sent."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Input:
         last_s: when the latest one came.
         is_over: no more is taken in.
         is_cut: for the stream had lasted too long.
-        acked: messages of which the client was told.
+        acked: messages acknowledged.
         acked_s: when.
     """
 

@@ -198,4 +198,4 @@ def quantise(
 
 
 IS_INTERPRETED = not isinstance(box_attention, triton.JITFunction)
-"""Whether Triton runs these kernels on a CPU, as it was told when it was imported."""
+"""Whether Triton runs these kernels on a CPU: TRITON_INTERPRET was set when it was imported."""
