@@ -4,6 +4,7 @@ Time in which the process was ready to run and other processes had the cores is 
 """
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -72,6 +73,8 @@ def probing(transport: Any) -> Iterator[Reading]:
     ticking = transport.run(start())
     try:
         time.sleep(IDLE_S)
+        gc.collect()
+        gc.freeze()  # or a collection goes through what all tests before left, a second or more
         Path("/proc/self/clear_refs").write_text("5")  # the peak becomes the present size
         before = _resident("VmRSS")
         gaps.append(0.0)

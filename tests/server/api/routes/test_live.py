@@ -147,7 +147,7 @@ def test_a_container_in_pieces_is_answered_and_summarised(lived, clip):
     wait_for(lambda: not served.sessions())
     assert served.sample("egopack_live_sessions") == 0
     assert served.sample("egopack_live_lag_seconds_count") == 9
-    assert served.sample("egopack_requests_total", endpoint="live", outcome="ok") == 1
+    wait_for(lambda: served.sample("egopack_requests_total", endpoint="live", outcome="ok") == 1)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
