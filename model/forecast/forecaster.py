@@ -131,53 +131,9 @@ class SequenceForecaster(nn.Module):
         pairs = pairs.gather(1, back.unsqueeze(-1).expand_as(pairs))
         return Memory(hidden.gather(1, last).squeeze(1), keys, pairs, is_step)
 
-    @torch.no_grad()
-    def sample(self, memory: Memory, chances: Tensor) -> tuple[Tensor, Tensor]:
-        """Draws futures step by step, each step fed back.
-
-        Args:
-            memory: of M pasts.
-            chances: (M, N, Z) numbers in [0, 1) that decide the draws of N futures of Z steps.
-
-        Returns:
-            futures: (M, N, Z) rows of `pairs`.
-            marginals: (M, Z, P) distribution of every step: the mean over the futures of the
-                distribution that each was drawn from.
-        """
-        num, count, steps = chances.shape
-        length = memory.keys.shape[1]
-        state = memory.state.repeat_interleave(count, dim=0)  # (M * N, H)
-        grown = memory.keys.new_zeros(num * count, steps, memory.keys.shape[-1])
-        drawn = torch.zeros(num * count, steps, dtype=torch.long, device=state.device)
-        marginals = []
-        for step in range(steps):
-            old = (state.view(num, count, -1), memory.keys)
-            gap = torch.arange(length - 1, -1, -1, device=state.device) + step
-            scores = self._scores(*old, gap).masked_fill(~memory.is_step.unsqueeze(1), -torch.inf)
-            scores = scores.flatten(0, 1)  # (M * N, L)
-            if step:
-                gap = torch.arange(step - 1, -1, -1, device=state.device)
-                new = self._scores(state.unsqueeze(1), grown[:, :step], gap).squeeze(1)
-                scores = torch.cat([scores, new], dim=1)
-            generated, share = self._mixed(state, scores.softmax(dim=1))
-            past = share[:, :length].view(num, count, -1) @ memory.pairs
-            chance = generated + past.flatten(0, 1)
-            chance = chance.scatter_add(1, drawn[:, :step], share[:, length:])
-            chance = self._tempered(chance)
-            marginals.append(chance.view(num, count, -1).mean(dim=1))
-            drawn[:, step] = _pick(chance, chances[:, :, step].flatten())
-            action = self._embedded_pairs(drawn[:, step])
-            grown[:, step] = self._keys(state, action)
-            state = self.gru(action.unsqueeze(1), state.unsqueeze(0))[1][0]
-        return drawn.view(num, count, steps), torch.stack(marginals, dim=1)
-
     def _embedded(self, verb: Tensor, noun: Tensor) -> Tensor:
         embedded: Tensor = self.dropout(verb @ self.verb_table + noun @ self.noun_table)
         return embedded
-
-    def _embedded_pairs(self, rows: Tensor) -> Tensor:
-        verb, noun = self.pairs[rows].unbind(-1)
-        return self.verb_table[verb] + self.noun_table[noun]
 
     def _run(self, action: Tensor) -> Tensor:
         hidden: Tensor = self.gru(action)[0]
@@ -191,7 +147,7 @@ class SequenceForecaster(nn.Module):
     def _scores(self, hidden: Tensor, keys: Tensor, gap: Tensor) -> Tensor:
         """Scores of steps that are `gap` steps back, (M, n, L)."""
         scores: Tensor = self.query(hidden) @ keys.transpose(-1, -2) / math.sqrt(keys.shape[-1])
-        return scores + self.distance[_bucket(gap)]
+        return scores + self.distance[distance_bucket(gap)]
 
     def _attention(self, hidden: Tensor, keys: Tensor, gap: Tensor, is_past: Tensor) -> Tensor:
         scores = self._scores(hidden, keys, gap.clamp(min=0))
@@ -206,22 +162,8 @@ class SequenceForecaster(nn.Module):
         gate = torch.sigmoid(self.gate(hidden))
         return gate * logits.softmax(dim=-1), (1 - gate) * share
 
-    def _tempered(self, chance: Tensor) -> Tensor:
-        if self.config.temperature == 1:
-            return chance
-        sharper: Tensor = chance.clamp(min=TINY) ** (1 / self.config.temperature)
-        return sharper / sharper.sum(dim=-1, keepdim=True)
 
-
-def _bucket(gap: Tensor) -> Tensor:
-    """Index of a distance's bias: one each below `NEAR`, then two an octave."""
+def distance_bucket(gap: Tensor) -> Tensor:
+    """Returns the index of a distance's bias: one each below `NEAR`, then two an octave."""
     far = NEAR + (2 * torch.log2(gap.clamp(min=NEAR) / NEAR)).long()
     return torch.where(gap < NEAR, gap, far.clamp(max=NEAR + FAR - 1))
-
-
-def _pick(chance: Tensor, at: Tensor) -> Tensor:
-    """Inverts the cumulative distribution of every row, (B, P), at a number in [0, 1), (B,)."""
-    total = chance.double().cumsum(dim=1)
-    wanted = at.to(total).unsqueeze(1) * total[:, -1:]
-    row: Tensor = torch.searchsorted(total, wanted, right=True).squeeze(1)
-    return row.clamp(max=chance.shape[1] - 1)

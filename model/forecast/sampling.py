@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.data.sequences import Windows
+from model.forecast.drawing import draw_futures
 from model.forecast.forecaster import SequenceForecaster
 
 BATCH = 32
@@ -78,7 +79,7 @@ def sample_past(
         steps: of each, Z.
     """
     memory = forecaster.remember(verb[None], noun[None], torch.ones(1, len(verb), dtype=torch.bool))
-    rows, chance = forecaster.sample(memory, draw_chances(seed, count, steps).unsqueeze(0))
+    rows, chance = draw_futures(forecaster, memory, draw_chances(seed, count, steps).unsqueeze(0))
     futures, marginals = {}, {}
     for name, ids, width in zip(
         ("verb", "noun"), forecaster.pairs.T, (verb.shape[1], noun.shape[1]), strict=True
@@ -127,6 +128,6 @@ def sample_windows(
         verb, noun, is_step = past.seen_by(windows.take(which))
         chances = [draw_chances(seeds[i], count, steps) for i in which.tolist()]
         memory = forecaster.remember(verb, noun, is_step)
-        rows[which], _ = forecaster.sample(memory, torch.stack(chances))
+        rows[which], _ = draw_futures(forecaster, memory, torch.stack(chances))
     verb, noun = forecaster.pairs[rows].unbind(-1)
     return {"verb": verb, "noun": noun}
