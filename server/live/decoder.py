@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import chain
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from extract.errors import DecoderDied, DecoderUnavailable, VideoRejected
 from extract.sandbox.live import LivePicture, LiveStream
 from extract.sandbox.process import DecodeProcess
 from extract.windows import FrameWindow, NumberedFrame, WindowCutter, number_frames
+from extract.decode.live.grouping import Message, PictureGroup
 
 TIME_BYTES = 8
 """Before a picture in a client's message: its time in seconds, a little-endian double."""
@@ -85,6 +86,8 @@ class LiveDecoder:
         self._messages = 0
         self._arrivals: deque[tuple[int, float]] = deque()  # end of a message, and when it came
         self._arrived_s = 0.0
+        self._noted = 0  # bytes up to the last picture that came back
+        self._group = PictureGroup(encoder.contract, rate)
         self._clock: tuple[float, float] | None = None  # first frame's time, ticks a second
         self._entered = (0, 0)  # bytes and messages before those of the present process
         self._entered_stream: LiveStream | None = None
@@ -105,12 +108,16 @@ class LiveDecoder:
         if self._kind == "pictures":
             size = len(data) - TIME_BYTES
             data = data[:TIME_BYTES] + size.to_bytes(4, "little") + data[TIME_BYTES:]
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._feeding, self._feed, data, arrived_s)
+            self._group.add(Message(data, arrived_s))
+            if self._group.is_due:
+                await self._off_the_loop(self._group.take())
+        else:
+            await self._off_the_loop([Message(data, arrived_s)])
 
     async def finish(self) -> None:
         """Ends the stream; its last windows follow."""
-        await asyncio.get_running_loop().run_in_executor(self._feeding, self._finish)
+        loop, rest = asyncio.get_running_loop(), self._group.take()
+        await loop.run_in_executor(self._feeding, self._finish, rest)
 
     async def next(self) -> LiveWindow | None:
         """Returns the next window; None after the last one.
@@ -147,28 +154,33 @@ class LiveDecoder:
             process.end()
             raise
 
-    def _feed(self, data: bytes, arrived_s: float) -> None:
+    async def _off_the_loop(self, messages: list[Message]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._feeding, self._feed, messages)
+
+    def _feed(self, messages: list[Message]) -> None:
         """Runs on the feeding thread."""
-        while True:
+        while messages:
             stream = self._stream
             if stream is not self._entered_stream:
                 self._entered, self._entered_stream = (self._fed, self._messages), stream
+            ends = list(accumulate((len(one.data) for one in messages), initial=self._fed))[1:]
+            self._arrivals += zip(ends, (one.arrived_s for one in messages), strict=True)
             try:
-                self._arrivals.append((self._fed + len(data), arrived_s))
-                stream.feed(data)
+                stream.feed(b"".join(one.data for one in messages))
             except DecoderDied:
-                with suppress(IndexError):  # read already, if only in part
-                    if self._arrivals[-1][0] > self._fed:
-                        self._arrivals.pop()
-                if self._has_another(stream):
-                    continue
+                if not self._has_another(stream):
+                    return
+                # The one under way is left out, too: it may be what the process died of.
+                lost = min(len(messages), sum(end <= self._noted for end in ends) + 1)
+                self._arrivals.clear()
             else:
-                self._fed += len(data)
-                self._messages += 1
-            return
+                lost = len(messages)
+            self._fed, self._messages = ends[lost - 1], self._messages + lost
+            messages = messages[lost:]
 
-    def _finish(self) -> None:
+    def _finish(self, rest: list[Message]) -> None:
         """Runs on the feeding thread."""
+        self._feed(rest)
         self._has_input_ended = True
         self._stream.finish()
 
@@ -235,7 +247,7 @@ class LiveDecoder:
 
     def _note(self, picture: LivePicture) -> None:
         """Finds when the last message came of what was read for a picture."""
-        taken = self._entered[0] + picture.taken
+        taken = self._noted = self._entered[0] + picture.taken
         while self._arrivals:
             end, arrived_s = self._arrivals[0]
             self._arrived_s = arrived_s
