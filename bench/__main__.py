@@ -18,6 +18,10 @@ BENCHMARKS = {
         "load.command",
         "many callers: beside other servers, overload, soak, beside a long job",
     ),
+    "live": (
+        "live.command",
+        "live streams: lag, how many are held, twice as many, memory over an hour",
+    ),
     "capacity": (
         "capacity.command",
         "how many machines a load needs, and a check of that on a real server",

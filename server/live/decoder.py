@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from extract.decode.live.clock import MAX_GAP_S
+from extract.decode.live.grouping import Message, PictureGroup
 from extract.decode.live.protocol import LiveKind
 from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import DecoderDied, DecoderUnavailable, VideoRejected
 from extract.sandbox.live import LivePicture, LiveStream
 from extract.sandbox.process import DecodeProcess
 from extract.windows import FrameWindow, NumberedFrame, WindowCutter, number_frames
-from extract.decode.live.grouping import Message, PictureGroup
 
 TIME_BYTES = 8
 """Before a picture in a client's message: its time in seconds, a little-endian double."""

@@ -46,3 +46,22 @@ def place_of(data: bytes, kind: bytes) -> tuple[int, int]:
             return at, at + size
         at += size or len(data)
     raise ValueError(f"no {kind!r} box")
+
+
+def index_in_front(data: bytes) -> bytes:
+    """Returns an MP4 with its index before its pictures, as a stream needs it; others as they are.
+
+    Nothing else of it changes, as it would if it were muxed again.
+    """
+    if data[4:8] != b"ftyp" or place_of(data, b"moov") < place_of(data, b"mdat"):
+        return data
+    begin, end = place_of(data, b"moov")
+    _, first = place_of(data, b"ftyp")
+
+    def moved(payload: bytes) -> bytes:
+        count = struct.unpack_from(">I", payload, 4)[0]
+        places = struct.unpack_from(f">{count}I", payload, 8)
+        return payload[:8] + struct.pack(f">{count}I", *(at + end - begin for at in places))
+
+    index = edit(data[begin:end], b"stco", moved)
+    return data[:first] + index + data[first:begin] + data[end:]

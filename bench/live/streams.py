@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,6 +61,8 @@ async def run_streams(
     images: Sequence[bytes],
     *,
     choices: LiveChoices | None = None,
+    is_paced: bool = True,
+    on_second: Callable[[int], None] = lambda _: None,
 ) -> list[Stream]:
     """Sends streams side by side, each in its own time, evenly shifted; returns what they saw.
 
@@ -70,31 +72,39 @@ async def run_streams(
         seconds: of each; without end of pictures, as a camera.
         images: of `pictures`.
         choices: options of each stream; default: the server's.
+        is_paced: sent in real time; False: as fast as they are taken.
+        on_second: called with each second of a stream that begins to be sent.
     """
     wanted: LiveChoices = {"rate": RATE, **(choices or {})}
     shift_s = 16 / RATE / count
-    return list(
-        await asyncio.gather(
-            *(_stream(place, k * shift_s, seconds, images, wanted) for k in range(count))
-        )
-    )
 
-
-async def _stream(
-    place: LivePlace, wait_s: float, seconds: float, images: Sequence[bytes], choices: LiveChoices
-) -> Stream:
-    seen, sent_s = Stream(), []
-
-    async def frames() -> AsyncIterator[tuple[float, bytes]]:
+    async def frames(wait_s: float, sent_s: list[float]) -> AsyncIterator[tuple[float, bytes]]:
         await asyncio.sleep(wait_s)
         begun_s = time.perf_counter()
         for k in range(round(seconds * RATE)):
-            await asyncio.sleep(begun_s + k / RATE - time.perf_counter())
+            if is_paced:
+                await asyncio.sleep(begun_s + k / RATE - time.perf_counter())
+            if k % RATE == 0:
+                on_second(k // RATE)
             sent_s.append(time.perf_counter())
             yield k / RATE, images[k % len(images)]
 
+    def stream(k: int) -> Coroutine[None, None, Stream]:
+        sent_s: list[float] = []
+        return _stream(place, frames(k * shift_s, sent_s), sent_s, wanted)
+
+    return list(await asyncio.gather(*map(stream, range(count))))
+
+
+async def _stream(
+    place: LivePlace,
+    frames: AsyncIterator[tuple[float, bytes]],
+    sent_s: Sequence[float],
+    choices: LiveChoices,
+) -> Stream:
+    seen = Stream()
     try:
-        async for message in live_messages(place, frames(), choices):
+        async for message in live_messages(place, frames, choices):
             _note(seen, message, sent_s)
     except Busy as error:
         seen.refusal = str(error)

@@ -1,0 +1,1 @@
+"""Live streams in real time against a server."""
