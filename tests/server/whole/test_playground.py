@@ -215,6 +215,44 @@ def test_a_file_is_played_as_if_live_and_has_its_timeline_afterwards(page):
     wait(page).until(lambda d: 3 < current_s(d) < 5)
 
 
+RECORDED = """
+const [type, seconds, done] = arguments;
+const stream = await navigator.mediaDevices.getUserMedia({video: {width: 320, height: 240}});
+const recorder = new MediaRecorder(stream, {mimeType: type});
+const socket = new WebSocket(`${location.origin.replace("http", "ws")}/v1/live`,
+  "egopack.live.v1");
+const got = [];
+let sending = Promise.resolve();
+socket.onmessage = (event) => got.push(JSON.parse(event.data));
+socket.onclose = (event) => done([event.code, got]);
+socket.onopen = () => {
+  socket.send(JSON.stringify({input: "container", segment_s: 2}));
+  recorder.ondataavailable = ({data}) => {
+    sending = sending.then(async () => socket.send(await data.arrayBuffer()));
+  };
+  recorder.onstop = () => { sending.then(() => socket.send('{"type": "end"}')); };
+  recorder.start(200);
+  setTimeout(() => {
+    recorder.stop();
+    stream.getTracks().forEach((track) => track.stop());
+  }, 1000 * seconds);
+};
+"""
+
+
+@pytest.mark.parametrize("codec", ["vp8", "vp9"])
+def test_what_a_browser_records_is_answered_while_it_records(page, codec):
+    page.set_script_timeout(60)
+    script = f"const run = async (...arguments) => {{{RECORDED}}}; run(...arguments);"
+    code, got = page.execute_async_script(script, f"video/webm;codecs={codec}", 4)
+    assert code == 1000, got[-1]
+    answers = [m for m in got if m["type"] == "answer"]
+    assert len(answers) >= 3
+    assert answers[0]["to_s"] < 2.5
+    (summary,) = [m for m in got if m["type"] == "summary"]
+    assert summary["result"]["segments"][-1]["end_s"] == pytest.approx(4, abs=1.0)
+
+
 def test_a_narrow_screen_needs_no_scrolling_sideways(page):
     size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
