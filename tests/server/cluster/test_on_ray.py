@@ -18,6 +18,7 @@ from server.engine.engine import Engine
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import make_settings
 from tests.server.support.in_process import AppTransport
+from tests.server.support.live_client import dialled
 from tests.support.waiting import PATIENCE_S, wait_for
 
 CLIP = Path(__file__).parents[3] / "clients" / "sample" / "clip.mp4"
@@ -96,6 +97,25 @@ def test_events_come_while_a_clip_is_answered(on_ray):
         kinds = [line for line in stream.iter_lines() if line.startswith("event:")]
     assert kinds[0] == "event: progress"
     assert len(kinds) > 2
+
+
+def test_a_live_stream_ends_with_the_answer_of_one_process(on_ray, local):
+    data = CLIP.read_bytes()
+    with dialled(f"{on_ray.http.base_url.host}:{on_ray.http.base_url.port}") as live:
+        live.say(input="container", skip=False, evidence=True)
+        for first in range(0, len(data), 20_000):
+            live.send(data[first : first + 20_000])
+        live.say(type="end")
+        live.read_all()
+    assert live.close == 1000, live.got[-1]
+    assert len(live.of("answer")) > 10
+    (summary,) = live.of("summary")
+    ours = summary["result"]
+    theirs = local.post("/v1/predictions?return=evidence", content=data, headers=VIDEO).json()
+    for segment in (*ours["segments"], *theirs["segments"]):
+        del segment["pnr"]["frame"]  # of a stream it is one of the clock's
+    for name in ("segments", "lta", "features"):
+        assert_same(ours[name], theirs[name], name)
 
 
 def test_refusals_are_problems_and_none_are_rays(on_ray):
