@@ -28,6 +28,8 @@ class LiveTrack:
         self._contract: FeatureContract = encoder.contract
         self._encoder = EncoderId(encoder.name, encoder.fingerprint)
         self._rows = torch.empty(_FIRST_ROWS, encoder.dim)
+        self._times_s = torch.empty(2, _FIRST_ROWS, dtype=torch.float64)  # begin and end
+        self._timed = 0  # rows with their final times
         self._is_skipped = bytearray()
 
     def __len__(self) -> int:
@@ -47,21 +49,29 @@ class LiveTrack:
         self._add(self._rows[len(self) - 1], is_skipped=True)
 
     def at(self, num_frames: int, *, origin_s: float, ticks_per_s: float) -> FeatureTrack:
-        """Returns the track of all windows so far, which share their memory with it.
+        """Returns the track of all windows so far, which shares its memory with this.
+
+        A long stream costs no more a window than a short one: only times that are new are set.
 
         Args:
             num_frames: of the stream so far, with which the last window ends.
-            origin_s: time of its first frame.
-            ticks_per_s: frames on the contract's clock in a second of the stream.
+            origin_s: time of its first frame, the same in every call.
+            ticks_per_s: frames on the contract's clock in a second of the stream, likewise.
         """
-        contract = self._contract
-        start = torch.arange(len(self), dtype=torch.float64) * contract.stride_frames
-        start[-1] = max(0, num_frames - contract.window_frames)
-        end = (start + contract.window_frames).clamp(max=num_frames)
+        contract, count = self._contract, len(self)
+        for row in range(self._timed, count):
+            begin = row * contract.stride_frames
+            if row == count - 1:
+                begin = max(0, num_frames - contract.window_frames)
+            end = min(begin + contract.window_frames, num_frames)
+            self._times_s[0, row] = origin_s + begin / ticks_per_s
+            self._times_s[1, row] = origin_s + end / ticks_per_s
+        self._timed = max(0, count - 1)
+        start_s, end_s = self._times_s[:, :count]
         return FeatureTrack(
-            features=self._rows[: len(self)],
-            start_s=origin_s + start / ticks_per_s,
-            end_s=origin_s + end / ticks_per_s,
+            features=self._rows[:count],
+            start_s=start_s,
+            end_s=end_s,
             fps=float(contract.fps),
             video_id="live",
             encoder=self._encoder,
@@ -91,5 +101,7 @@ class LiveTrack:
         count = len(self)
         if count == len(self._rows):
             self._rows = torch.cat([self._rows, torch.empty_like(self._rows)])
+            more = torch.empty_like(self._times_s)
+            self._times_s = torch.cat([self._times_s, more], dim=1)
         self._rows[count] = row
         self._is_skipped.append(is_skipped)
