@@ -54,6 +54,8 @@ TESTED_BY: dict[str, str] = {
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
     "clients/commands/jobs.py": "tests/clients/whole/test_real_jobs.py",
+    # Labels as values: what a skill is taught from.
+    "model/data/tables/label_rows.py": "tests/model/train/new_skill/teaching/test_label_rows.py",
     # A real Ray cluster takes tens of seconds to start: one for all that needs it.
     "model/score/cluster.py": "tests/extract/cluster/test_extraction.py",
     "server/cluster/app.py": "tests/server/cluster/test_on_ray.py",
