@@ -16,6 +16,7 @@ from model.train.new_skill.teaching.suggest import (
     UNSURE,
     choose,
     disagreement,
+    uncertainty,
 )
 from tests.model.train.new_skill.teaching.made import clips, label_values, task_values
 from tests.support.factories import make_bundle
@@ -40,7 +41,7 @@ def test_suggestions_are_unlabelled_segments_with_votes_and_a_reason(folder, pre
         assert sum(one.votes.values()) == pytest.approx(1)
         assert 0 <= one.disagreement <= 1
         assert 0 <= one.distance <= 1
-        assert one.why in (DISAGREE, UNLIKE)
+        assert one.why in (DISAGREE, UNSURE, UNLIKE)
         assert one.end_s - one.start_s == pytest.approx(6.0, abs=6.0)  # as the labels, and a rest
         overlaps = [
             min(one.end_s, v["end_s"]) - max(one.start_s, v["start_s"])
@@ -116,8 +117,9 @@ def test_disagreement_is_none_of_equal_votes_and_all_of_opposite_ones():
     assert disagreement(same, weights).amax() < 1e-6
     light = disagreement(votes, torch.tensor([1.0, 0.01], dtype=torch.float64))
     assert light.amax() < 0.2
-    unsure = torch.full((1, 1, 4), 0.25, dtype=torch.float64).log()
-    torch.testing.assert_close(disagreement(unsure, weights[:1]), torch.ones(1).double())
+    assert disagreement(votes[:1], weights[:1]).tolist() == [0, 0]
+    doubt = uncertainty(torch.tensor([[0.25] * 4, [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]]))
+    assert doubt.tolist() == pytest.approx([1, 0, 0.5])
 
 
 def test_a_batch_does_not_say_one_thing_twice():
