@@ -6,6 +6,7 @@ messages that come meanwhile make one more, of what is annotated then.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +21,12 @@ from clients.results.skills import Report
 logger = logging.getLogger(__name__)
 
 START = "START_TRAINING"
-ANNOTATED = frozenset({"ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"})
+ANNOTATED = frozenset(
+    {"ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED"}
+)
 """Actions of Label Studio's webhooks."""
+
+_PROJECT = re.compile(r"([0-9]{1,18})(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -147,9 +152,10 @@ class Fitting:
 
 
 def _project(message: Mapping[str, Any]) -> int:
-    """The id of the project that a message is about."""
+    """The id of the project that a message is about; `/train` gets it with a time, as in 7.17."""
     found = message.get("project")
     project = found.get("id") if isinstance(found, dict) else found
-    if not isinstance(project, int) or isinstance(project, bool) or project < 0:
+    known = _PROJECT.fullmatch(str(project))
+    if known is None:
         raise ValueError(f"the message names no project, but {found!r:.80}")
-    return project
+    return int(known[1])

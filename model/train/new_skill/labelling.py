@@ -63,7 +63,12 @@ class Forecasts:
     judged: np.ndarray
 
     def row(self) -> list[str]:
-        """Returns means, and how often the interval holds what came, as cells of a table."""
+        """Returns means, and how often the interval holds what came, as cells of a table.
+
+        Dashes where no draw had labels enough for a forecast.
+        """
+        if not len(self.said):
+            return ["-"] * 4
         low, high = self.said[:, 1], self.said[:, 2]
         cells = [f"{self.said[:, 0].mean():.3f}", f"{(high - low).mean():.3f}"]
         for then in (self.judged, self.came):

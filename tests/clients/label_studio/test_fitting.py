@@ -105,7 +105,7 @@ def test_messages_during_a_training_make_one_more():
         backend.answer("/webhook", start())
         wait_for(lambda: made._is_fitting)
         for _ in range(3):
-            _, said = backend.answer("/train", {"project": 7})
+            _, said = backend.answer("/train", {"project": "7.1700000000"})
             assert said == {"status": "waiting for the training that runs"}
         studio.gate.set()
         assert made.wait(PATIENCE_S)
@@ -129,7 +129,7 @@ def test_annotations_start_one_after_so_many_changes():
             assert backend.answer("/webhook", message)[1] == {"status": "nothing to do"}
 
 
-@pytest.mark.parametrize("project", [None, "7", {"id": "../../etc"}, {"id": True}, {"id": -1}, 8])
+@pytest.mark.parametrize("project", [None, "7/../1", {"id": "../e"}, {"id": True}, -1, 8, "٧"])
 def test_a_message_about_no_project_or_another_is_refused(project):
     with fitting(TeachingServer(), studio := Studio(), project=7) as (_, backend):
         status, body = backend.answer("/webhook", {"action": "START_TRAINING", "project": project})

@@ -30,7 +30,7 @@ from model.nodes import Bounds, cut_track, nodes_on
 from model.predict.predictor import Predictor, PredictRequest
 from model.train.new_skill.few_labels import learn_panel, read_inputs, rows_of
 from model.train.new_skill.skill import choose_backbone
-from model.train.new_skill.teaching.teach import check_teachable, check_tracks
+from model.train.new_skill.teaching.teach import check_teachable, check_tracks, has_backpack
 
 COUNT = 5
 SAME = 0.5
@@ -198,23 +198,18 @@ def fused(votes: Tensor, weights: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
-def has_backpack(predictor: Predictor) -> bool:
-    """Returns whether any backbone of a bundle has prototypes."""
-    return any(found is not None for found in predictor.skills.backpacks.values())
-
-
-def _entropy(chance: Tensor) -> Tensor:
-    """Of the last dimension, in nats."""
-    parts: Tensor = torch.special.entr(chance)
-    return parts.sum(dim=-1)
-
-
 def weighed(panel: Panel, rows: Rows) -> tuple[Tensor, Tensor]:
     """Returns the votes of the voters that count, (V, M, Y), and their weights, (V,)."""
     weights = panel.weights()
     counting = [place for place, name in enumerate(panel.fitted) if name in weights]
     values = [weights[name] for name in panel.fitted if name in weights]
     return panel.votes(rows)[counting], torch.tensor(values, dtype=torch.float64)
+
+
+def _entropy(chance: Tensor) -> Tensor:
+    """Of the last dimension, in nats."""
+    parts: Tensor = torch.special.entr(chance)
+    return parts.sum(dim=-1)
 
 
 def _unlabelled(

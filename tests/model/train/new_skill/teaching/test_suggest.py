@@ -8,7 +8,7 @@ from model.data.tables.label_rows import rows_from_json
 from model.data.task_file import parse_task
 from model.errors import LabelsInvalid, TaskInvalid
 from model.predict.predictor import Predictor
-from model.train.new_skill.teaching import suggest
+from model.train.new_skill.teaching import suggest, teach
 from model.train.new_skill.teaching.suggest import (
     DISAGREE,
     TYPICAL,
@@ -94,7 +94,9 @@ def test_what_is_wrong_is_said(folder, predictor):
             suggested(folder, predictor, values, **wrong)
 
 
-def test_a_bundle_without_a_backpack_is_suggested_for_by_doubt(folder):
+@pytest.fixture(scope="module")
+def bare():
+    """A bundle without a backpack."""
     bundle = make_bundle()
     facts = {name: {**f, "perspectives": []} for name, f in bundle.manifest.skills.items()}
     shared = {**bundle.manifest.backbones["shared"], "backpack_fingerprint": None}
@@ -103,9 +105,17 @@ def test_a_bundle_without_a_backpack_is_suggested_for_by_doubt(folder):
         name: {k: t for k, t in tensors.items() if k.startswith(("head.", "classifier."))}
         for name, tensors in bundle.skills.items()
     }
-    bare = Predictor(replace(bundle, manifest=manifest, backpack={}, skills=plain))
-    found = suggested(folder, bare, label_values(folder, "mood"), count=8)
+    return Predictor(replace(bundle, manifest=manifest, backpack={}, skills=plain))
+
+
+def test_without_a_backpack_the_plain_head_says_what_it_doubts(folder, bare):
+    values = label_values(folder, "mood")
+    found = suggested(folder, bare, values, count=8)
     assert {s.why for s in found} <= {UNSURE, UNLIKE}
+    task, rows = parse_task(task_values("mood")), rows_from_json(values)
+    reports = [teach(bare, task, rows, clips(folder), method=m).report for m in ("auto", "head")]
+    assert reports[0] == reports[1]
+    assert [voter["name"] for voter in reports[0]["voters"]] == ["own"]
 
 
 def test_disagreement_is_none_of_equal_votes_and_all_of_opposite_ones():
