@@ -39,6 +39,7 @@ SAME = 0.5
 NO_ROWS = Rows(*(torch.zeros(0, 0, dtype=torch.float64) for _ in range(4)))
 
 DISAGREE, UNSURE = "voters disagree", "voters are unsure"
+"""They prefer different labels, or the same one without being sure."""
 UNLIKE, TYPICAL = "unlike all labels", "typical of the clips"
 
 
@@ -53,7 +54,7 @@ class Suggestion:
         votes: label -> probability, as the skill has it so far; empty before it has any.
         disagreement: of the voters, 0 to 1.
         distance: to the nearest segment that is labelled or suggested before it, 0 to 1.
-        why: which of the two spoke for it.
+        why: what spoke for it most.
     """
 
     video: str
@@ -105,22 +106,24 @@ def suggest(
         return []
     labels, panel, known = _learnt_so_far(backbone, predictor, task, rows, named, seed)
     votes = None if panel is None else weighed(panel, found)
-    doubt = split = torch.ones(len(segments), dtype=torch.float64)
+    doubt = torch.ones(len(segments), dtype=torch.float64)
+    apart, differ = torch.zeros_like(doubt), torch.zeros(len(segments), dtype=torch.bool)
     probability = None
     if votes is not None:
-        probability, split = fused(*votes), disagreement(*votes)
+        probability, apart = fused(*votes), disagreement(*votes)
         doubt = uncertainty(probability)
+        best = votes[0].argmax(dim=2)  # (V, M)
+        differ = (best != best[:1]).any(dim=0)
     suggestions = []
     for place, distance, why in choose(places_of(found), doubt, places_of(known), count):
         shares = [] if probability is None else probability[place].tolist()
-        is_split = bool(split[place] > 0 and split[place] >= split.median())
         suggestions.append(
             Suggestion(
                 *segments[place],
                 dict(zip(labels, shares, strict=bool(shares))),
-                0.0 if votes is None else float(split[place]),
+                float(apart[place]),
                 distance,
-                why or (DISAGREE if is_split else UNSURE),
+                why or (DISAGREE if differ[place] else UNSURE),
             )
         )
     return suggestions

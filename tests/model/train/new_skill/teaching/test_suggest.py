@@ -40,6 +40,7 @@ def test_suggestions_are_unlabelled_segments_with_votes_and_a_reason(folder, pre
         assert set(one.votes) == {v["label"] for v in values}
         assert sum(one.votes.values()) == pytest.approx(1)
         assert 0 <= one.disagreement <= 1
+        assert one.disagreement > 0 or one.why != DISAGREE
         assert 0 <= one.distance <= 1
         assert one.why in (DISAGREE, UNSURE, UNLIKE)
         assert one.end_s - one.start_s == pytest.approx(6.0, abs=6.0)  # as the labels, and a rest
