@@ -1,4 +1,4 @@
-"""Rows of labels as values, of JSON or the text of a CSV file: every error with its place.
+"""Rows of labels as values, of JSON, the text of a CSV file or a table: every error with its place.
 
 Of classification tasks only. Nothing here reads features, so that a request can be refused at once.
 """
@@ -7,15 +7,17 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from model.data.tables.label_file import (
     CellInvalid,
     LabelRow,
+    Split,
     assign_splits,
     label_names,
     parse_row,
 )
+from model.data.tables.table import SegmentTable
 from model.errors import AnnotationInvalid, LabelsInvalid
 from model.nodes import TOLERANCE_S
 
@@ -105,6 +107,48 @@ def rows_to_json(rows: Sequence[LabelRow]) -> list[dict[str, Any]]:
         | ({"split": row.split} if row.split else {})
         for row in rows
     ]
+
+
+def rows_from_table(
+    table: SegmentTable, output: str, *, labels: Sequence[str] | None = None
+) -> list[LabelRow]:
+    """Returns the rows of a table that have a label, as of another tool's export.
+
+    Args:
+        table: of any kind.
+        output: whose labels to take, where the table has several.
+        labels: allowed labels; None allows any.
+
+    Raises:
+        AnnotationInvalid: the table has several outputs and none of this name, or a row has
+            another label; names its place.
+    """
+    chosen = output if output in table.labels else next(iter(table.labels))
+    if output not in table.labels and len(table.labels) > 1:
+        raise AnnotationInvalid(
+            f"{table.source}: has labels of {', '.join(table.labels)}: name the task like the one "
+            f"to learn, not {output}"
+        )
+    rows = []
+    columns = zip(
+        table.video,
+        table.start_s.tolist(),
+        table.end_s.tolist(),
+        table.labels[chosen],
+        table.place,
+        strict=True,
+    )
+    for index, (video, start_s, end_s, label, place) in enumerate(columns):
+        if label is None:
+            continue
+        if labels is not None and label not in labels:
+            raise AnnotationInvalid(
+                f"{table.source}, {place}: expected one of {', '.join(labels)}, got {label!r:.80}"
+            )
+        split: Split | Literal[""] = table.split[video] if table.split is not None else ""
+        line = place if isinstance(place, int) else index
+        rows.append(LabelRow(line, video, start_s, end_s, label, None, split))
+    return rows
 
 
 def with_splits(rows: Sequence[LabelRow]) -> list[LabelRow]:

@@ -21,7 +21,7 @@ from model.data.task_file import TaskFile, read_task
 from model.errors import ModelError, TaskInvalid
 from model.evaluate.report.figures import gain_figure, to_png
 from model.train.ledger import stage_key
-from model.train.new_skill.command import read_skill_data
+from model.train.new_skill.command import labels_key, read_skill_data
 from model.train.new_skill.draws import AUTO, EGOPACK, Contest, RowCache
 from model.train.new_skill.few_labels import READOUTS
 from model.train.new_skill.gains import BASE, Cell, format_gains, gain
@@ -84,7 +84,7 @@ def compare(tasks: list[TaskFile], options: CompareOptions, work: Path, runs: "R
         options.labels = labels
         data = read_skill_data(task, options, work)
         contest = Contest.of(data, cache, options.draw_from)
-        key = stage_key(data.bundle.sha256, task, labels.read_text("utf-8"))
+        key = stage_key(data.bundle.sha256, task, labels_key(labels, data))
         key += "" if contest.pool == "train" else f" {contest.pool}"
         bar = tqdm(total=len(options.counts) * options.draws, desc=task.spec.name, unit="draw")
         for count in options.counts:

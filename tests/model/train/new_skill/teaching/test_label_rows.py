@@ -11,9 +11,11 @@ from model.data.tables.label_rows import (
     check_labels,
     rows_from_csv,
     rows_from_json,
+    rows_from_table,
     rows_to_json,
     with_splits,
 )
+from model.data.tables.table import Segment, SegmentTable
 from model.errors import AnnotationInvalid, LabelsInvalid
 
 GOOD = {"video": "v", "start_s": 0, "end_s": 1.5, "label": "a"}
@@ -132,3 +134,21 @@ def test_rows_without_a_split_are_for_training():
     assert [row.split for row in with_splits(rows)] == ["train", "val", "train"]
     with pytest.raises(AnnotationInvalid, match="no row is for train"):
         with_splits(rows[1:2])
+
+
+def made(outputs, labels, split=None):
+    segments = [Segment("v", float(i), i + 1.0, row, "f", i + 2) for i, row in enumerate(labels)]
+    return SegmentTable.from_segments("f", outputs, segments, split=split)
+
+
+def test_rows_of_a_table_are_those_with_a_label():
+    table = made(
+        ("hand", "mood"), [("left", None), (None, "calm"), ("right", "wild")], {"v": "val"}
+    )
+    rows = rows_from_table(table, "hand")
+    assert [(r.line, r.label, r.split) for r in rows] == [(2, "left", "val"), (4, "right", "val")]
+    with pytest.raises(AnnotationInvalid, match="labels of hand, mood: name the task"):
+        rows_from_table(table, "effect")
+    with pytest.raises(AnnotationInvalid, match="f, 4: expected one of left, got 'right'"):
+        rows_from_table(table, "hand", labels=["left"])
+    assert len(rows_from_table(made(("any",), [("x",), ("y",)]), "hand")) == 2

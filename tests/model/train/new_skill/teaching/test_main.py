@@ -37,6 +37,22 @@ def test_a_wrong_request_says_where(folder, tmp_path, change, pointer, words):
     assert words in found[1]
 
 
+def test_it_suggests_what_to_label_with_labels_and_without(folder, tmp_path):
+    task = task_values("mood")
+    for name, labels in (("none", []), ("some", label_values(folder, "mood")[::2])):
+        place = write_request(tmp_path / name, folder, action="suggest", task=task, labels=labels)
+        assert process.main([str(place)]) == 0
+        found = json.loads((place / "result" / "suggestions.json").read_text())["segments"]
+        assert len(found) == 5
+        assert {len(one["votes"]) for one in found} == {2 if labels else 0}
+    place = write_request(
+        tmp_path / "none", folder, action="suggest", task=task, labels=[], count=0
+    )
+    (tmp_path / "none" / "result").rename(tmp_path / "before")
+    assert process.main([str(place)]) == 2
+    assert list(errors_of(place)) == ["/count"]
+
+
 def test_a_full_disk_leaves_no_part_of_a_result(tmp_path, monkeypatch):
     def full(path):
         raise OSError(28, "No space left on device")
