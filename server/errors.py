@@ -34,6 +34,7 @@ TABLE: dict[type[Exception], ProblemType] = {
     model_errors.VideosUnreadable: kinds.INTERNAL,
     model_errors.BackpackInvalid: kinds.INTERNAL,
     model_errors.AnnotationInvalid: kinds.INTERNAL,
+    model_errors.LabelsInvalid: kinds.INTERNAL,
     model_errors.ScoringRefused: kinds.INTERNAL,
     model_errors.TaskInvalid: kinds.INTERNAL,
     model_errors.Stopped: kinds.INTERNAL,

@@ -53,7 +53,10 @@ TESTED_BY: dict[str, str] = {
     "model/train/reproduce/report.py": "tests/project/end_to_end/test_reproduce.py",
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
+    "clients/commands/label_studio.py": "tests/clients/label_studio/test_fitting.py",
     "clients/commands/jobs.py": "tests/clients/whole/test_real_jobs.py",
+    # Labels as values: what a skill is taught from.
+    "model/data/tables/label_rows.py": "tests/model/train/new_skill/teaching/test_label_rows.py",
     # A real Ray cluster takes tens of seconds to start: one for all that needs it.
     "model/score/cluster.py": "tests/extract/cluster/test_extraction.py",
     "server/cluster/app.py": "tests/server/cluster/test_on_ray.py",
@@ -66,6 +69,8 @@ TESTED_BY: dict[str, str] = {
     "clients/lerobot.py": "tests/clients/commands/test_lerobot.py",
     "clients/capture.py": "tests/clients/commands/test_capture.py",
     "clients/api/background.py": "tests/clients/api/test_live.py",
+    "clients/api/label_files.py": "tests/clients/api/test_skill_calls.py",
+    "clients/results/skills.py": "tests/clients/api/test_skill_calls.py",
     "clients/api/outgoing.py": "tests/clients/api/test_live.py",
     "clients/results/live.py": "tests/clients/output/test_live.py",
     "extract/decode/live/decode.py": "tests/extract/sandbox/test_live.py",

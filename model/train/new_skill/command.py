@@ -16,10 +16,12 @@ from extract.encoders.load import load_named_encoder
 from extract.errors import ExtractError
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
-from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
-from model.data.samples import Samples, Tracks
+from model.data.custom_task import check_rows, draw_fraction, split_samples
+from model.data.samples import Samples
 from model.data.tables.features import own_tracks
-from model.data.tables.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
+from model.data.tables.kinds import is_spec, load_table
+from model.data.tables.label_file import LabelRow, assign_splits, label_names, read_labels
+from model.data.tables.label_rows import rows_from_table
 from model.data.task_file import TaskFile, read_task
 from model.data.video_files import find_videos
 from model.errors import AnnotationInvalid, ModelError
@@ -135,9 +137,9 @@ def read_skill_data(
     """
     torch.set_num_threads(options.workers)
     bundle = load_bundle(options.bundle)
-    check_is_new(task, bundle.manifest)
+    check_is_new(task.spec.name, bundle.manifest)
     localises = task.kind == "localise"
-    rows = read_labels(options.labels, localises=localises, labels=task.labels)
+    rows = read_rows(task, options.labels, options.fps)
     rows = assign_splits(rows, seed=options.seed, needs_val=needs_val)
     labels = [task.spec.name] if localises else label_names(rows, task.labels)
     encoder = None
@@ -153,14 +155,38 @@ def read_skill_data(
     listed = _read_tracks(predictor.encoder, rows, store, options.videos)
     check_rows(rows, listed, options.labels)
     sources = {f"{row.video}:{row.line}": row for row in rows}
-    rows = on_features_clock(rows, listed)
-    tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
-    splits = [split for split in SPLITS if any(row.split == split for row in rows)]
-    samples: dict[str, Samples] = {
-        split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
-    }
+    fps = float(predictor.encoder.contract.fps)
+    samples = split_samples(task.spec, rows, listed, labels, fps=fps)
     torch.set_num_threads(1)  # training steps are too small to gain from more
     return SkillData(bundle, predictor, task, labels, samples, sources)
+
+
+def read_rows(task: TaskFile, labels: Path, fps: float | None) -> list[LabelRow]:
+    """Reads a labels file, or `KIND:ROOT`, another tool's export.
+
+    Args:
+        task: of the labels.
+        labels: the file.
+        fps: frames a second of the videos, for an export that counts in frames.
+
+    Raises:
+        AnnotationInvalid: it is invalid, or is of another kind than the task.
+    """
+    localises, spec = task.kind == "localise", str(labels)
+    if not is_spec(spec):
+        if fps is not None:
+            raise AnnotationInvalid(f"--fps: {labels} is in seconds: leave it out")
+        return read_labels(labels, localises=localises, labels=task.labels)
+    if localises:
+        raise AnnotationInvalid(f"{labels}: has stretches of time, and {task.spec.name} instants")
+    return rows_from_table(load_table(spec, fps=fps), task.spec.name, labels=task.labels)
+
+
+def labels_key(labels: Path, data: SkillData) -> str:
+    """Returns what a key of saved results has of the labels."""
+    if is_spec(str(labels)):
+        return repr(sorted(map(repr, data.sources.values())))
+    return labels.read_text("utf-8")
 
 
 def _read_tracks(
@@ -183,7 +209,7 @@ def _checkpoint(work: Path, data: SkillData, options: LearnOptions) -> Path:
         data.bundle.sha256,
         data.predictor.encoder.fingerprint,
         data.task,
-        options.labels.read_text("utf-8"),
+        labels_key(options.labels, data),
         options.seed,
         options.method,
         options.fraction,

@@ -21,7 +21,7 @@ from model.data.task_file import TaskFile, read_task
 from model.errors import ModelError, TaskInvalid
 from model.evaluate.report.figures import gain_figure, to_png
 from model.train.ledger import stage_key
-from model.train.new_skill.command import read_skill_data
+from model.train.new_skill.command import labels_key, read_skill_data
 from model.train.new_skill.draws import AUTO, EGOPACK, Contest, RowCache
 from model.train.new_skill.few_labels import READOUTS
 from model.train.new_skill.gains import BASE, Cell, format_gains, gain
@@ -37,15 +37,20 @@ Cells = dict[str, dict[str, dict[int, Cell]]]
 """Split -> task -> labels a class -> its draws."""
 
 
-class CompareOptions(LabelOptions):
-    """Flags of `python -m model.train compare`."""
+class ContestOptions(LabelOptions):
+    """Flags of a command that draws labels of several tasks."""
 
     tasks: list[Path]
     all_labels: list[Path]
-    counts: list[int]
     draws: int
-    egopack_draws: int
     draw_from: str
+
+
+class CompareOptions(ContestOptions):
+    """Flags of `python -m model.train compare`."""
+
+    counts: list[int]
+    egopack_draws: int
     out: Path | None
 
 
@@ -54,7 +59,7 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     try:
         tasks = [read_task(path) for path in options.tasks]
-        _check(tasks, options)
+        check_contests(tasks, options)
         work = options.work or Path("work") / "compare"
         out = options.out or work / "compare.json"
         cells = compare(tasks, options, work, RunFile(out))
@@ -79,7 +84,7 @@ def compare(tasks: list[TaskFile], options: CompareOptions, work: Path, runs: "R
         options.labels = labels
         data = read_skill_data(task, options, work)
         contest = Contest.of(data, cache, options.draw_from)
-        key = stage_key(data.bundle.sha256, task, labels.read_text("utf-8"))
+        key = stage_key(data.bundle.sha256, task, labels_key(labels, data))
         key += "" if contest.pool == "train" else f" {contest.pool}"
         bar = tqdm(total=len(options.counts) * options.draws, desc=task.spec.name, unit="draw")
         for count in options.counts:
@@ -162,7 +167,8 @@ def _panels(by_task: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
     return panels
 
 
-def _check(tasks: list[TaskFile], options: CompareOptions) -> None:
+def check_contests(tasks: list[TaskFile], options: ContestOptions) -> None:
+    """Raises TaskInvalid where tasks and labels files do not pair, or a task has no labels."""
     if len(tasks) != len(options.all_labels):
         raise TaskInvalid(
             f"{len(tasks)} task files and {len(options.all_labels)} --labels: give one labels file "
@@ -171,7 +177,7 @@ def _check(tasks: list[TaskFile], options: CompareOptions) -> None:
     for path, task in zip(options.tasks, tasks, strict=True):
         if task.spec.readout not in READOUTS:
             raise TaskInvalid(
-                f"{path}: a {task.kind} task has no label a segment to draw; compare takes the "
+                f"{path}: a {task.kind} task has no label a segment to draw; take the "
                 "kinds segment and graph"
             )
 

@@ -15,6 +15,7 @@ class LabelOptions(argparse.Namespace):
 
     task: Path
     labels: Path
+    fps: float | None
     videos: Path | None
     features: Place | None
     bundle: Place
@@ -38,7 +39,10 @@ class LearnOptions(LabelOptions):
 
 def add_label_arguments(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
     """Adds the flags of `LabelOptions`, task and seed aside; `many` takes several labels files."""
-    about = "CSV file: video, start_s, end_s, label (or time_s) and, optionally, split"
+    about = (
+        "CSV file: video, start_s, end_s, label (or time_s) and, optionally, split; or another "
+        "tool's export, label-studio:FILE or cvat:PLACE"
+    )
     if many:
         parser.add_argument(
             "--labels",
@@ -50,6 +54,11 @@ def add_label_arguments(parser: argparse.ArgumentParser, *, many: bool = False) 
         )
     else:
         parser.add_argument("--labels", type=Path, required=True, help=about)
+    parser.add_argument(
+        "--fps",
+        type=float,
+        help="frames a second of the videos, for an export of label-studio that counts in frames",
+    )
     parser.add_argument(
         "--videos", type=Path, help="folder of the videos that the labels name, or one above it"
     )

@@ -1,6 +1,7 @@
 """python -m model.train --learn, on a tiny bundle with random features."""
 
 import csv
+import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -141,6 +142,43 @@ def test_videos_that_are_nowhere_are_named(folder, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "one file named a, found a.mkv and a.mp4" in said
     assert "one file named d, found none" in said
+
+
+def test_an_export_of_label_studio_is_learnt_from_like_the_same_labels(folder, tmp_path, capsys):
+    """Regions count frames from 1, here ten a second; there are no splits in an export."""
+    lines = write_labels(folder, "mood").read_text().splitlines()
+    (tmp_path / "labels.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    with (tmp_path / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    tasks = [
+        {
+            "id": number,
+            "data": {"video": f"/data/upload/{video}.mp4"},
+            "annotations": [{"result": [region(row) for row in rows if row["video"] == video]}],
+        }
+        for number, video in enumerate(SPLIT_OF)
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    export = f"label-studio:{tmp_path / 'export.json'}"
+    assert learn(folder, "mood", "--labels", export, "--fps", "10", out=tmp_path / "one") == 0
+    assert (
+        learn(folder, "mood", "--labels", str(tmp_path / "labels.csv"), out=tmp_path / "two") == 0
+    )
+    one, two = (load_bundle(tmp_path / name).manifest for name in ("one", "two"))
+    assert one.files["skill-mood.safetensors"] == two.files["skill-mood.safetensors"]
+    assert one.skills["mood"]["examples"] == two.skills["mood"]["examples"]
+    capsys.readouterr()
+    assert learn(folder, "drop", "--labels", export, "--fps", "10") == 2
+    assert "has stretches of time" in capsys.readouterr().err
+    assert learn(folder, "mood", "--fps", "10") == 2
+    assert "is in seconds: leave it out" in capsys.readouterr().err
+
+
+def region(row):
+    bounds = {"start": 10 * float(row["start_s"]) + 1, "end": 10 * float(row["end_s"])}
+    value = {"ranges": [bounds], "timelinelabels": [row["label"]]}
+    place = f"{row['video']}-{row['start_s']}"
+    return {"id": place, "from_name": "what", "type": "timelinelabels", "value": value}
 
 
 def test_videos_of_any_name_are_learnt_from_like_others(folder, tmp_path, capsys):
