@@ -75,6 +75,8 @@ TESTED_BY: dict[str, str] = {
     "clients/lerobot.py": "tests/clients/commands/test_lerobot.py",
     "clients/capture.py": "tests/clients/commands/test_capture.py",
     "clients/api/background.py": "tests/clients/api/test_live.py",
+    "clients/api/label_files.py": "tests/clients/api/test_skill_calls.py",
+    "clients/results/skills.py": "tests/clients/api/test_skill_calls.py",
     "clients/api/outgoing.py": "tests/clients/api/test_live.py",
     "clients/results/live.py": "tests/clients/output/test_live.py",
     "extract/decode/live/decode.py": "tests/extract/sandbox/test_live.py",

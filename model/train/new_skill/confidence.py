@@ -103,8 +103,11 @@ class Temperature:
         return {"temperature": self.value, "ece_before": before, "ece_after": after}
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share; all of [0, 1] where nothing was counted."""
+def wilson(right: float, count: int) -> tuple[float, float]:
+    """Returns Wilson's 95 % interval of a share; all of [0, 1] where nothing was counted.
+
+    `right` of `count` need not be whole: it may be a mean over repeats.
+    """
     if not count:
         return 0.0, 1.0
     share, z2 = right / count, LEVEL_Z**2

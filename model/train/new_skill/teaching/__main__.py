@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from model.errors import LabelsInvalid, ModelError, TaskInvalid
 from model.predict.predictor import Predictor
 from model.train.new_skill.adding import skill_files
 from model.train.new_skill.teaching.comparing import compare
+from model.train.new_skill.teaching.suggest import COUNT, suggest
 from model.train.new_skill.teaching.teach import teach
 from weights.bundle import load_bundle
 from weights.errors import WeightsError
@@ -35,7 +37,7 @@ from weights.storage.folders import as_place
 
 REQUEST, RESULT, ERROR = "request.json", "result", "error.json"
 SKILL, ENTRY, REPORT = "skill.safetensors", "entry.json", "report.json"
-COMPARISON = "comparison.json"
+COMPARISON, SUGGESTIONS = "comparison.json", "suggestions.json"
 
 Files = dict[str, bytes]
 """Name -> content, of a result."""
@@ -109,7 +111,26 @@ def _compare(request: Request, folder: Path) -> Files:
     return {COMPARISON: _json(found)}
 
 
-ACTIONS: dict[str, Callable[[Request, Path], Files]] = {"teach": _teach, "compare": _compare}
+def _suggest(request: Request, folder: Path) -> Files:
+    task = parse_task(request["task"])
+    rows = rows_from_json(request["labels"], labels=task.labels) if request["labels"] else []
+    found = suggest(
+        Predictor.from_bundle(as_place(request["bundle"])),
+        task,
+        rows,
+        read_clips(request, folder),
+        count=request.get("count", COUNT),
+        segment_s=request.get("segment_s"),
+        seed=request.get("seed", 0),
+    )
+    return {SUGGESTIONS: _json({"segments": [asdict(one) for one in found]})}
+
+
+ACTIONS: dict[str, Callable[[Request, Path], Files]] = {
+    "teach": _teach,
+    "compare": _compare,
+    "suggest": _suggest,
+}
 
 
 def _task_and_rows(request: Request) -> tuple[TaskFile, list[LabelRow]]:
@@ -135,7 +156,7 @@ def _places(error: Exception) -> list[tuple[str, str]]:
         return list(error.errors)
     if isinstance(error, TaskInvalid):
         key, found, text = str(error).partition(": ")
-        own = key in ("none_label", "method")
+        own = key in ("none_label", "method", "count")
         return [(f"/{key}" if own else f"/task/{key}", text if found else str(error))]
     return [("", str(error))]
 

@@ -16,6 +16,7 @@ from model.predict.answers import output_probabilities
 from model.train.new_skill.confidence import Confidence
 from model.train.new_skill.few_labels import classes_of, rows_of
 from model.train.new_skill.skill import TrainedSkill
+from model.train.new_skill.teaching.curve import learning_curve
 
 STEPS = 20
 """Of the thresholds from 0 to 1."""
@@ -56,6 +57,9 @@ def report_of(
     skill, answers = own.learner.skill, held_out_answers(own, samples)
     assert isinstance(skill, FewLabelSkill)
     confidence = answers.confidence
+    assert own.learnt.panel is not None
+    learner, panel = own.learner, own.learnt.panel
+    curve = learning_curve(learner.backbone, samples["train"], panel, skill.weights, seed=seed)
     count = classes_of(samples["train"]).bincount(minlength=len(own.labels)).tolist()
     return {
         "name": task.spec.name,
@@ -72,6 +76,8 @@ def report_of(
             {"name": name, "weight": weight, "about": VOTERS[name].about}
             for name, weight in skill.weights.items()
         ],
+        "curve": [] if curve is None else curve.points(),
+        "forecast": None if curve is None else curve.forecast(seed=seed),
         "thresholds": thresholds(answers),
         "none": None if none_label is None else none_of_these(answers, own.labels, none_label),
         "notes": list(own.learnt.notes),
