@@ -61,6 +61,7 @@ class LessonRunner:
             return made, False
         facts = {"name": name, "owner": job.caller, "job_id": job.id}
         request = lesson.model_dump(include={"task", "labels", "seed", "method", "none_label"})
+        await self._files.call(partial(self._files.drop_work, job.id))
         work = f"{job.id}.{job.token}"
         async with self._answered("teach", work, job.caller, lesson.clips, request) as answer:
             result, sha256 = answer
