@@ -60,6 +60,7 @@ TESTED_BY: dict[str, str] = {
     "model/train/reproduce/report.py": "tests/project/end_to_end/test_reproduce.py",
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
+    "clients/commands/label_studio.py": "tests/clients/label_studio/test_fitting.py",
     "clients/commands/jobs.py": "tests/clients/whole/test_real_jobs.py",
     # Labels as values: what a skill is taught from.
     "model/data/tables/label_rows.py": "tests/model/train/new_skill/teaching/test_label_rows.py",

@@ -60,6 +60,8 @@ class Teaching:
         Raises:
             TeachingOff: they may not.
         """
+        if self.settings.ray:
+            raise TeachingOff("nothing is taught on Ray; teach on a server without --ray")
         if not self.settings.teaches:
             raise TeachingOff("see EGOPACK_TEACHING: by default only this machine may teach")
 
