@@ -33,6 +33,8 @@ TESTED_BY: dict[str, str] = {
     "server/schemas/jobs.py": "tests/clients/results/test_jobs.py",
     "server/schemas/prediction.py": "tests/server/api/test_openapi.py",
     "server/schemas/teaching.py": "tests/server/api/routes/test_skills.py",
+    "server/schemas/teaching_options.py": "tests/server/api/routes/test_skills.py",
+    "server/api/uploads/labels.py": "tests/server/api/routes/test_skills.py",
     "server/api/oip/schemas.py": "tests/server/api/routes/test_oip.py",
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",

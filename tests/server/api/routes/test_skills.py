@@ -351,6 +351,8 @@ def test_two_versions_are_compared_on_the_same_labels(http, rows):
     unknown = [rows[0] | {"label": "nobody"}, *rows[1:]]
     sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 2], "labels": unknown})
     assert_problem(sent, 422, "labels-invalid")
+    sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 1], "labels": rows})
+    assert_problem(sent, 422, "invalid-field")
     sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 9], "labels": rows})
     assert_problem(sent, 404, "not-found")
 
