@@ -28,13 +28,22 @@ TESTED_BY: dict[str, str] = {
     "model/tasks.py": "tests/model/nn/test_graphs.py",
     # Response bodies, their examples and the slugs of problems: held to the OpenAPI document.
     "server/problem_types.py": "tests/server/api/test_openapi.py",
+    "server/__main__.py": "tests/server/api/test_serve.py",
     "server/schemas/examples.py": "tests/server/api/test_openapi.py",
     "server/schemas/jobs.py": "tests/clients/results/test_jobs.py",
     "server/schemas/prediction.py": "tests/server/api/test_openapi.py",
+    "server/schemas/teaching.py": "tests/server/api/routes/test_skills.py",
+    "server/schemas/teaching_options.py": "tests/server/api/routes/test_skills.py",
+    "server/api/uploads/labels.py": "tests/server/api/routes/test_skills.py",
     "server/api/oip/schemas.py": "tests/server/api/routes/test_oip.py",
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",
     "server/settings/jobs.py": "tests/server/settings/test_checks.py",
+    # Parts of what is taught over HTTP: tried there, with what they are for.
+    "server/teaching/bodies.py": "tests/server/api/routes/test_skills.py",
+    "server/teaching/clips.py": "tests/server/api/routes/test_clips.py",
+    "server/teaching/labels.py": "tests/server/api/routes/test_skills.py",
+    "server/teaching/versions.py": "tests/server/api/routes/test_skills.py",
     # Steps that only whole commands reach: run with them, on tiny data.
     "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
