@@ -97,6 +97,7 @@ class TimedOut(ClientError):
 BY_CODE: dict[str, type[ClientError]] = {
     "unauthenticated": KeyRefused,
     "not-found": NotFound,
+    "teaching-off": NotFound,
     "unsupported-media": BadClip,
     "undecodable-video": BadClip,
     "no-video-stream": BadClip,
