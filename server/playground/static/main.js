@@ -2,12 +2,12 @@
 
 import { Problem, get, isSampleThere, predict, useKey } from "./api.js";
 import { clock, element } from "./dom.js";
-import { showExports } from "./exports.js";
-import { showFuture } from "./future.js";
-import { LiveStream } from "./live.js";
-import { Present } from "./present.js";
-import { showSegment } from "./segment.js";
-import { Timeline } from "./timeline.js";
+import { showExports } from "./answers/exports.js";
+import { showFuture } from "./answers/future.js";
+import { LiveStream } from "./live/stream.js";
+import { Present } from "./live/present.js";
+import { showSegment } from "./answers/segment.js";
+import { Timeline } from "./answers/timeline.js";
 
 const at = (id) => document.getElementById(id);
 const video = at("video");

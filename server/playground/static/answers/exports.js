@@ -1,6 +1,6 @@
 // The answer as files: JSON as it came, CSV for tables, WebVTT for players.
 
-import { element } from "./dom.js";
+import { element } from "../dom.js";
 
 export function showExports(root, answer, name) {
   const stem = name.replace(/\.[^.]*$/, "") || "clip";
