@@ -4,10 +4,11 @@ import { Problem, get, isSampleThere, predict, useKey } from "./api.js";
 import { clock, element } from "./dom.js";
 import { showExports } from "./answers/exports.js";
 import { showFuture } from "./answers/future.js";
-import { LiveStream } from "./live/stream.js";
-import { Present } from "./live/present.js";
 import { showSegment } from "./answers/segment.js";
 import { Timeline } from "./answers/timeline.js";
+import { Labeller } from "./labels/labeller.js";
+import { Present } from "./live/present.js";
+import { LiveStream } from "./live/stream.js";
 
 const at = (id) => document.getElementById(id);
 const video = at("video");
@@ -15,6 +16,7 @@ const timeline = new Timeline(at("timeline"), {
   onseek: (seconds) => { video.currentTime = seconds; },
   onselect: select,
 });
+const labeller = new Labeller(at("labelling"), video, { onopen: run });
 let answer = null;
 let limits = null;
 let running = null;
@@ -56,13 +58,20 @@ async function run(file, { segments, truth } = {}) {
       return call(true);
     });
     if (mine !== running) return;
-    show(found, file.name, truth);
+    show(found, file.name, { truth, file });
   } catch (error) {
     if (mine !== running || error.name === "AbortError") return;
     fail(error, () => run(file, { segments, truth }));
   } finally {
     if (mine === running) told(null);
   }
+}
+
+// The first is shown; the others are there to be labelled.
+function open([first, ...others]) {
+  if (!first) return;
+  run(first);
+  labeller.meet(others);
 }
 
 // Some videos a server can read a browser cannot: the answers are shown all the same.
@@ -75,11 +84,13 @@ function load(file) {
   });
 }
 
-function show(found, name, truth) {
+function show(found, name, { truth, file } = {}) {
   answer = found;
   at("work").hidden = false;
   video.hidden = Boolean(video.error) || !video.src;
   timeline.show(answer, truth);
+  at("labelling").hidden = !file;
+  labeller.show(file, answer, timeline);
   showFuture(at("future"), answer.lta, truth);
   showExports(at("exports"), answer, name);
   select(truth ? answer.segments.length - 1 : 0);
@@ -149,7 +160,7 @@ async function goLive(source, name) {
   const mine = stream = new LiveStream(video, {
     onmessage: (message) => {
       present.take(message);
-      if (message.type === "summary" && mine === stream) summed(message.result, name);
+      if (message.type === "summary" && mine === stream) summed(message.result, name, source);
     },
     onend: () => {},
     onproblem: (problem) => {
@@ -174,11 +185,11 @@ function leave() {
   video.srcObject = null;
 }
 
-function summed(found, name) {
+function summed(found, name, source) {
   leave();
   const { start_s: start } = found.segments[0];
   found.input ??= { start_s: start, duration_s: found.segments.at(-1).end_s - start, fps: 30 };
-  show(found, name);
+  show(found, name, { file: source instanceof File ? source : null });
 }
 
 async function runSample() {
@@ -190,7 +201,11 @@ async function runSample() {
 }
 
 function onKey(event) {
-  const isTyping = event.target.closest("input, video, summary, button, a");
+  if (!at("work").hidden && labeller.key(event)) {
+    event.preventDefault();
+    return;
+  }
+  const isTyping = event.target.closest("input, select, video, summary, button, a");
   if (!answer || event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
   const frame = 1 / answer.input.fps;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ",": -frame, ".": frame };
@@ -210,7 +225,7 @@ function onKey(event) {
 
 at("pick").onclick = () => at("file").click();
 at("file").onchange = ({ target }) => {
-  if (target.files[0]) run(target.files[0]);
+  open([...target.files]);
   target.value = "";
 };
 at("sample").onclick = runSample;
@@ -239,8 +254,7 @@ document.ondragleave = () => at("drop").classList.remove("over");
 document.ondrop = (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  const file = event.dataTransfer.files[0];
-  if (file) run(file);
+  open([...event.dataTransfer.files]);
 };
 document.onkeydown = onKey;
 

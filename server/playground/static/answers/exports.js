@@ -14,7 +14,7 @@ export function showExports(root, answer, name) {
       { type: "button", onclick: () => save(file, type, make()) }, title))));
 }
 
-function save(file, type, text) {
+export function save(file, type, text) {
   const address = URL.createObjectURL(new Blob([text], { type }));
   element("a", { href: address, download: file }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);

@@ -20,7 +20,7 @@ export class Timeline {
     this.start = answer.input.start_s;
     this.segments = answer.segments;
     const present = LANES.filter(([task]) => answer.segments.some((one) => one[task]));
-    const rows = lanesOf(answer.segments);
+    const rows = rowsOf(answer.segments);
     this.buttons = [];
     this.head = element("div", { class: "playhead", "aria-hidden": "true" });
     const lanes = present.map(([task, title]) =>
@@ -34,8 +34,9 @@ export class Timeline {
       element("div", { class: "track" }, ticks(this.duration).map((at) =>
         element("span", { style: { left: this.x(this.start + at) } },
           `${Number((this.start + at).toFixed(2))} s`))));
+    this.extra = element("div"); // for lanes of others
     const field = element("div", { class: "lanes",
-      onclick: (event) => this.seek(event) }, ruler, lanes,
+      onclick: (event) => this.seek(event) }, ruler, lanes, this.extra,
       element("div", { class: "over" }, this.head));
     this.root.replaceChildren(field);
     this.resized ??= new ResizeObserver(() => fitLabels(this.root));
@@ -191,7 +192,7 @@ function curve(scores) {
 }
 
 // Segments a caller chose may overlap: each goes into the first row where it is free.
-function lanesOf(segments) {
+export function rowsOf(segments) {
   const ends = [];
   const of = segments.map(({ start_s: start, end_s: end }) => {
     let row = ends.findIndex((free) => free <= start + 1e-6);
