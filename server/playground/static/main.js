@@ -9,6 +9,7 @@ import { Timeline } from "./answers/timeline.js";
 import { Labeller } from "./labels/labeller.js";
 import { Present } from "./live/present.js";
 import { LiveStream } from "./live/stream.js";
+import { Teach } from "./teach/teach.js";
 
 const at = (id) => document.getElementById(id);
 const video = at("video");
@@ -16,7 +17,14 @@ const timeline = new Timeline(at("timeline"), {
   onseek: (seconds) => { video.currentTime = seconds; },
   onselect: select,
 });
-const labeller = new Labeller(at("labelling"), video, { onopen: run });
+const labeller = new Labeller(at("labelling"), video, { onopen: run, onchange: () => teach.draw() });
+const teach = new Teach(at("teaching"), labeller, {
+  onask: (seconds) => {
+    at("segment-s").value = seconds;
+    if (labeller.file) run(labeller.file);
+  },
+  ongo: goTo,
+});
 let answer = null;
 let limits = null;
 let running = null;
@@ -35,6 +43,7 @@ async function start() {
     at("limits").textContent = `MP4, MOV, MKV, WebM or AVI. Up to ${limits.max_duration_s} s and `
       + `${megabytes} MB are answered at once; up to ${minutes} min become a job, with progress.`;
     at("key").hidden = true;
+    await teach.start();
   } catch (error) {
     fail(error, start);
   }
@@ -49,7 +58,8 @@ async function run(file, { segments, truth } = {}) {
   at("problem").hidden = true;
   at("work").hidden = true;
   await load(file);
-  const options = segments ? { segments } : {};
+  const length = at("segment-s").value;
+  const options = segments ? { segments } : length ? { segment_s: Number(length) } : {};
   try {
     const known = Number.isFinite(video.duration) ? video.duration : 0;
     const call = (asJob) => predict(file, options, { asJob, told, signal: mine.signal });
@@ -58,7 +68,7 @@ async function run(file, { segments, truth } = {}) {
       return call(true);
     });
     if (mine !== running) return;
-    show(found, file.name, { truth, file });
+    await show(found, file.name, { truth, file });
   } catch (error) {
     if (mine !== running || error.name === "AbortError") return;
     fail(error, () => run(file, { segments, truth }));
@@ -90,7 +100,7 @@ function show(found, name, { truth, file } = {}) {
   video.hidden = Boolean(video.error) || !video.src;
   timeline.show(answer, truth);
   at("labelling").hidden = !file;
-  labeller.show(file, answer, timeline);
+  const labelled = labeller.show(file, answer, timeline);
   showFuture(at("future"), answer.lta, truth);
   showExports(at("exports"), answer, name);
   select(truth ? answer.segments.length - 1 : 0);
@@ -98,6 +108,20 @@ function show(found, name, { truth, file } = {}) {
   const odd = (answer.warnings || []).map(({ detail }) => ` ${detail}.`).join("");
   at("status").textContent = `${name}: ${clock(answer.input.duration_s)} answered in ${seconds} s.`
     + (video.error ? " This browser cannot play it." : "") + odd;
+  return labelled;
+}
+
+// A stretch of a clip that was chosen in this visit, to be labelled.
+async function goTo(segment) {
+  if (labeller.name !== segment.video) {
+    const file = labeller.files.get(segment.video);
+    if (file) await run(file);
+    else at("status").textContent = `Choose the file of ${segment.video} again to see it.`;
+  }
+  if (labeller.name !== segment.video) return;
+  video.currentTime = segment.start_s;
+  labeller.propose(segment);
+  at("player").scrollIntoView({ block: "nearest" });
 }
 
 function select(index) {

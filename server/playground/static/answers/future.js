@@ -1,6 +1,6 @@
 // The next 20 actions: several futures on one grid, where what they share stands in one column.
 
-import { element, percent } from "../dom.js";
+import { element, percent, renew } from "../dom.js";
 import { agreed, align } from "./align.js";
 import { why } from "./segment.js";
 
@@ -12,7 +12,7 @@ export function showFuture(root, lta, truth) {
   const futures = lta.hypotheses.map((steps) => steps.map(words));
   const really = truth ? [truth.lta.map(words)] : [];
   const columns = align([...futures, ...really]).map((cells) => columnOf(cells, futures.length));
-  root.replaceChildren(
+  renew(root,
     element("h2", { id: "future-title" }, "What comes next"),
     element("p", { class: "note" }, inWords(futures, columns)),
     element("div", { class: "scroll", tabindex: "0", role: "region",
@@ -25,7 +25,7 @@ export function showFuture(root, lta, truth) {
       element("ol", {}, steps.map((step) => element("li", {}, step)))))),
     element("details", {}, element("summary", {}, "The first steps, ranked"),
       element("div", { class: "cards" }, lta.steps.slice(0, 4).map(ranked))),
-    lta.evidence ? element("details", {}, element("summary", {}, "Why"), why(lta.evidence)) : null);
+    lta.evidence && element("details", {}, element("summary", {}, "Why"), why(lta.evidence)));
 }
 
 const words = ({ verb, noun }) => `${verb} ${noun}`;

@@ -39,10 +39,11 @@ function bar(label, share, text = percent(share)) {
     element("span", {}, label), element("span", { class: "value" }, text));
 }
 
-function own(skill) {
-  return Object.entries(skill).map(([output, value]) =>
+function own({ is_certain: isCertain, ...skill }) {
+  return [...Object.entries(skill).map(([output, value]) =>
     Array.isArray(value) ? bars(output, value)
-      : element("p", {}, `${output}: ${JSON.stringify(value)}`));
+      : element("p", {}, `${output}: ${JSON.stringify(value)}`)),
+  isCertain === false && element("p", { class: "note" }, "Below its threshold: not certain.")];
 }
 
 export function why({ neighbours, votes, examples = {} }) {
@@ -69,7 +70,7 @@ export function why({ neighbours, votes, examples = {} }) {
   ];
 }
 
-const VOTERS = {
+export const VOTERS = {
   own: "own view", perspectives: "all perspectives", smoothed: "smoothed perspectives",
   posterior: "nearest prototypes", gaussian: "Gaussian classes", calibrated: "calibrated classes",
   examples: "your examples",

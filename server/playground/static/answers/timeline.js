@@ -8,6 +8,16 @@ const LANES = [
   ["pnr", "When"],
 ];
 
+// Every lane there is something for: its title, a segment's answer, how to say and to draw answers.
+function lanesOf(segments) {
+  const known = LANES.map(([task, title]) =>
+    ({ task, title, kind: task, of: (one) => one[task], text: textOf[task], draw: DRAW[task] }));
+  const own = [...new Set(segments.flatMap((one) => Object.keys(one.skills ?? {})))].map((name) =>
+    ({ task: name, title: name, kind: "skill", of: (one) => one.skills?.[name]?.labels && one.skills[name],
+      text: textOf.own, draw: DRAW.own }));
+  return [...known, ...own].filter(({ of }) => segments.some(of));
+}
+
 export class Timeline {
   constructor(root, { onseek, onselect }) {
     this.root = root;
@@ -19,15 +29,14 @@ export class Timeline {
     this.duration = answer.input.duration_s;
     this.start = answer.input.start_s;
     this.segments = answer.segments;
-    const present = LANES.filter(([task]) => answer.segments.some((one) => one[task]));
     const rows = rowsOf(answer.segments);
     this.buttons = [];
     this.head = element("div", { class: "playhead", "aria-hidden": "true" });
-    const lanes = present.map(([task, title]) =>
-      element("div", { class: "lane", "data-task": task },
-        element("span", { class: "lane-name" }, title),
+    const lanes = lanesOf(answer.segments).map((lane) =>
+      element("div", { class: "lane", "data-task": lane.task },
+        element("span", { class: "lane-name", title: lane.title }, lane.title),
         element("div", { class: "track", style: { height: `${34 * rows.count}px` } },
-          runsOf(task, answer.segments, rows.of).map((run) => this.piece(task, run)))));
+          runsOf(lane, answer.segments, rows.of).map((run) => this.piece(lane, run)))));
     if (truth) lanes.push(this.truth(truth));
     const ruler = element("div", { class: "lane ruler", "aria-hidden": "true" },
       element("span", { class: "lane-name" }),
@@ -54,15 +63,15 @@ export class Timeline {
   }
 
   // One button for neighbours that answer alike; inside it, the segment that is selected is outlined.
-  piece(task, { first, last, row }) {
+  piece({ kind, of, draw }, { first, last, row }) {
     const segments = this.segments.slice(first, last + 1);
     const [start, end] = [segments[0].start_s, segments.at(-1).end_s];
     const box = { left: this.x(start), width: this.share(end - start), top: `${34 * row}px` };
     const span = `${clock(start)} to ${clock(end)}`;
-    if (!segments[0][task]) return element("span", { class: "piece", style: box });
-    const [text, art] = DRAW[task](segments.map((one) => one[task]), segments);
+    if (!of(segments[0])) return element("span", { class: "piece", style: box });
+    const [text, art] = draw(segments.map(of), segments);
     const many = segments.length > 1 ? `, ${segments.length} segments` : "";
-    const button = element("button", { type: "button", class: `piece ${task}`, style: box,
+    const button = element("button", { type: "button", class: `piece ${kind}`, style: box,
       "aria-label": `${span}${many}: ${text}`, title: `${text}\n${span}${many}`,
       "data-first": first, "data-last": last }, art, element("span", { class: "chosen" }));
     this.buttons.push(button);
@@ -130,6 +139,14 @@ const DRAW = {
     return [`${text}, ${sure("verb")} and ${sure("noun")}`,
       element("span", { class: "label", style: { opacity: String(0.55 + 0.45 * least) } }, text)];
   },
+  own(answers) {
+    const shares = answers.map(({ labels: [{ probability }] }) => probability);
+    const isSure = answers.every((one) => one.is_certain !== false);
+    const text = textOf.own(answers[0]);
+    return [`${text}, ${range(shares)}${isSure ? "" : ", not certain"}`,
+      element("span", { class: isSure ? "label" : "label unsure",
+        style: { opacity: String(0.55 + 0.45 * Math.min(...shares)) } }, isSure ? text : `${text}?`)];
+  },
   oscc(answers, segments) {
     const [start, end] = [segments[0].start_s, segments.at(-1).end_s];
     const bands = answers.map(({ probability }, k) => element("span", { class: "band", style: {
@@ -151,6 +168,7 @@ const DRAW = {
 };
 
 const textOf = {
+  own: ({ labels: [{ label }] }) => label,
   ar: ({ verb, noun }) => `${verb[0].label} ${noun[0].label}`,
   oscc: ({ state_change: changes }) => (changes ? "changes" : "no change"),
 };
@@ -161,11 +179,11 @@ function range(shares) {
 }
 
 // Runs of segments in one row, each from the end of the one before, that answer alike.
-function runsOf(task, segments, rows) {
+function runsOf({ of, text: say }, segments, rows) {
   const runs = [];
   segments.forEach((segment, index) => {
     const run = runs.at(-1);
-    const text = segment[task] && textOf[task]?.(segment[task]);
+    const text = of(segment) && say?.(of(segment));
     const isNext = run && text && run.text === text && run.row === rows[index]
       && Math.abs(segments[index - 1].end_s - segment.start_s) < 1e-3;
     if (isNext) run.last = index;

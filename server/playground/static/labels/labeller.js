@@ -71,6 +71,15 @@ export class Labeller {
     if (!made.label && !this.project.state.names.length) this.body.querySelector("#label-name")?.focus();
   }
 
+  // A stretch that waits for a name.
+  propose({ start_s, end_s }) {
+    const known = this.project.of(this.name).find((one) =>
+      one.start_s === start_s && one.end_s === end_s);
+    const made = known ?? this.project.add({ video: this.name, start_s, end_s, label: "" });
+    this.say(`What is it from ${clock(start_s)} to ${clock(end_s)}? 1 to 9 name it, Delete takes it away.`);
+    this.choose(made.id);
+  }
+
   start() {
     this.pending = this.video.currentTime;
     this.say(`A stretch begins at ${clock(this.pending)}; press o where it ends.`);

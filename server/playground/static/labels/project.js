@@ -77,7 +77,8 @@ export class Project {
   // Notes a clip that is there; returns whether labels under its name were made on another file.
   meet(clip) {
     const known = this.clip(clip.name);
-    const isOther = Boolean(known?.mark) && known.mark !== clip.mark && this.of(clip.name).length > 0;
+    const isOther = Boolean(known?.mark && clip.mark) && known.mark !== clip.mark
+      && this.of(clip.name).length > 0;
     const put = (state) => {
       const old = state.clips.find(({ name }) => name === clip.name);
       const clips = old ? state.clips.map((one) => (one === old ? { ...one, ...clip } : one))

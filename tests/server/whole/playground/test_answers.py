@@ -173,3 +173,32 @@ def test_answers_are_saved_as_tables_and_subtitles(page):
 
 def label(text, probability):
     return {"id": 0, "label": text, "probability": probability}
+
+
+def test_what_is_not_answered_leaves_no_trace(page):
+    futures = {"hypotheses": [[{"verb": "put", "noun": "cup"}]], "steps": []}
+    call(
+        page,
+        "answers/future.js",
+        "(document.getElementById('work').hidden = false,"
+        " m.showFuture(document.getElementById('future'), values[0], null), 0)",
+        futures,
+    )
+    assert find(page, "#future").text.startswith("What comes next\nOne future of 1 actions.\nagree")
+    assert "null" not in find(page, "#future").text
+
+
+def test_a_taught_skill_has_its_lane_and_its_rows(page):
+    segments = [segment(4 * k, 4 * k + 4, "take cup", 0.9, 4 * k + 1) for k in range(3)]
+    for one, text, sure in zip(
+        segments, ("<b>left</b>", "<b>left</b>", "right"), "101", strict=True
+    ):
+        answer = {"labels": [label(text, 0.75)], "is_certain": sure == "1"}
+        one["skills"] = {"hand": answer}
+    draw(page, segments)
+    assert [one.text for one in pieces(page, "hand")] == ["<b>left</b>?", "right"]
+    told = pieces(page, "hand")[0].get_attribute("aria-label")
+    assert told == "0:00.00 to 0:08.00, 2 segments: <b>left</b>, 75 %, not certain"
+    table = call(page, "answers/exports.js", "m.toCsv(values[0])", {"segments": segments})
+    rows = [row for row in csv.DictReader(io.StringIO(table)) if row["task"] == "hand"]
+    assert [row["label"] for row in rows] == ["<b>left</b>", "<b>left</b>", "right"]
