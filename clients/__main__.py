@@ -19,6 +19,7 @@ COMMANDS = {
     "live": "answers while a camera, a file or a stream goes on",
     "jobs": "clips that are answered later: send them, wait, fetch, cancel",
     "features": "a clip's features as a file, to ask with as often as one likes",
+    "teach": "a skill of your own from labelled videos, on the server",
     "backpack": "what the model has seen that is close to a clip or an action",
     "render": "the clip again, with its answers drawn below the picture",
     "export": "the answers in the format of another tool",

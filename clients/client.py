@@ -8,10 +8,10 @@ import httpx
 
 from clients.api.background import iterate_in_background
 from clients.api.clip_calls import ClipCalls
-from clients.api.job_calls import JobCalls
 from clients.api.live import LiveChoices, LivePlace, live_messages
 from clients.api.outgoing import Frames
 from clients.api.session import RetryPolicy
+from clients.api.skill_calls import SkillCalls
 from clients.api.transport import AsyncTransport, BlockingTransport, iterate_sync, run_sync
 from clients.results.live import LiveMessage
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class Calls(ClipCalls, JobCalls):
+class Calls(ClipCalls, SkillCalls):
     """Every API call, as a coroutine, behind whichever transport it is given."""
 
 
@@ -63,7 +63,8 @@ def _yields(
 class EgoPackClient:
     """Calls one server; use it as a context manager, or close it.
 
-    `clients.api.clip_calls` and `clients.api.job_calls` say what each call takes and gives.
+    `clients.api.clip_calls`, `clients.api.job_calls` and `clients.api.skill_calls` say what each
+    call takes and gives.
     """
 
     predict = _returns(Calls.predict)
@@ -85,6 +86,23 @@ class EgoPackClient:
     wait = _returns(Calls.wait)
     result = _returns(Calls.result)
     cancel = _returns(Calls.cancel)
+
+    keep_clip = _returns(Calls.keep_clip)
+    keep_clips = _returns(Calls.keep_clips)
+    clips = _returns(Calls.clips)
+    delete_clip = _returns(Calls.delete_clip)
+    teach = _returns(Calls.teach)
+    submit_teaching = _returns(Calls.submit_teaching)
+    report_of_job = _returns(Calls.report_of_job)
+    skills = _returns(Calls.skills)
+    skill = _returns(Calls.skill)
+    report = _returns(Calls.report)
+    activate = _returns(Calls.activate)
+    deactivate = _returns(Calls.deactivate)
+    rollback = _returns(Calls.rollback)
+    delete_skill = _returns(Calls.delete_skill)
+    compare = _returns(Calls.compare)
+    suggest = _returns(Calls.suggest)
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 ClientError
 ├── Rejected         the request is at fault; a retry will not help
 │   ├── KeyRefused   the API key is missing or wrong
-│   ├── NotFound     there is no such model or job
+│   ├── NotFound     there is no such model, job, clip or skill
 │   ├── BadClip      the clip, or its features, cannot be decoded or used
 │   ├── NeedsJob     too long or large for a synchronous answer; `submit` it
 │   ├── NotFinished  the job has no result, or none yet
@@ -59,7 +59,7 @@ class KeyRefused(Rejected):
 
 
 class NotFound(Rejected):
-    """There is no such model or job."""
+    """There is no such model, job, clip or skill."""
 
 
 class BadClip(Rejected):

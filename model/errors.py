@@ -9,6 +9,7 @@ ModelError
 ├── VideosUnreadable  videos of a data set cannot be decoded, or are missing
 ├── BackpackInvalid   the backpack is empty, or belongs to another backbone
 ├── AnnotationInvalid an annotation file is missing or not in its data set's layout
+│   └── LabelsInvalid  labels are wrong; has a place for each
 ├── TaskInvalid       the file of a user-defined task is missing or malformed
 ├── SettingInvalid    a config has no such field, or the value is out of its range
 ├── ScoringRefused    a test set cannot be answered with the given inputs
@@ -121,6 +122,19 @@ class BackpackInvalid(ModelError):
 
 class AnnotationInvalid(ModelError):
     """An annotation file is missing or malformed; the message says what was expected."""
+
+
+class LabelsInvalid(AnnotationInvalid):
+    """Labels of a user-defined task are wrong.
+
+    Attributes:
+        errors: (place, message) pairs; a place is a JSON pointer (`/labels/3/end_s`) or, of a CSV
+            file, a line (`line 4`).
+    """
+
+    def __init__(self, errors: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{place}: {message}" for place, message in errors))
+        self.errors = tuple(errors)
 
 
 class TaskInvalid(ModelError):

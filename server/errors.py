@@ -34,6 +34,7 @@ TABLE: dict[type[Exception], ProblemType] = {
     model_errors.VideosUnreadable: kinds.INTERNAL,
     model_errors.BackpackInvalid: kinds.INTERNAL,
     model_errors.AnnotationInvalid: kinds.INTERNAL,
+    model_errors.LabelsInvalid: kinds.INTERNAL,
     model_errors.ScoringRefused: kinds.INTERNAL,
     model_errors.TaskInvalid: kinds.INTERNAL,
     model_errors.Stopped: kinds.INTERNAL,
@@ -172,6 +173,34 @@ class OutOfMemory(ServerError, problem=kinds.OUT_OF_MEMORY):
 
 class HostOutOfMemory(OutOfMemory, problem=kinds.OUT_OF_MEMORY):
     """The machine has no memory left, which may pass, as other processes may have it."""
+
+
+class TeachingOff(ServerError, problem=kinds.TEACHING_OFF):
+    """The operator has turned teaching off, or it is off beyond loopback by default."""
+
+
+class ClipExists(ServerError, problem=kinds.CLIP_EXISTS):
+    """The caller keeps another clip under the name."""
+
+
+class QuotaReached(ServerError, problem=kinds.TEACHING_QUOTA):
+    """The caller keeps as many clips, bytes, skills or versions as it may."""
+
+
+class SkillOwned(ServerError, problem=kinds.SKILL_OWNED):
+    """The skill belongs to another API key."""
+
+
+class SkillActive(ServerError, problem=kinds.SKILL_ACTIVE):
+    """The skill is served, so it cannot be deleted."""
+
+
+class SkillUnusable(ServerError, problem=kinds.SKILL_UNUSABLE):
+    """The version was learnt on another bundle than the one that is configured."""
+
+
+class LabelsInvalid(FieldInvalid, problem=kinds.LABELS_INVALID):
+    """Labels, or the task they are of, are wrong; each a JSON pointer or a line, and a detail."""
 
 
 class Draining(ServerError, problem=kinds.DRAINING):

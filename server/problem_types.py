@@ -25,13 +25,24 @@ class ProblemType:
 MALFORMED = ProblemType(400, "malformed-request", "The request cannot be read.")
 UNAUTHENTICATED = ProblemType(401, "unauthenticated", "A valid API key is needed.")
 CROSS_SITE = ProblemType(403, "cross-site", "Pages of other sites may not use this server.")
+SKILL_OWNED = ProblemType(403, "skill-owned", "Another API key's skill has this name.")
 NOT_FOUND = ProblemType(404, "not-found", "There is nothing here.")
+TEACHING_OFF = ProblemType(404, "teaching-off", "This server is taught nothing over HTTP.")
 METHOD_NOT_ALLOWED = ProblemType(405, "method-not-allowed", "This path does not take this method.")
 NOT_ACCEPTABLE = ProblemType(406, "not-acceptable", "No content type of the answer is accepted.")
 KEY_IN_PROGRESS = ProblemType(
     409, "idempotency-in-progress", "A request with this key is being received.", True
 )
 NOT_FINISHED = ProblemType(409, "job-not-finished", "The job has no result.")
+CLIP_EXISTS = ProblemType(409, "clip-exists", "Another clip of yours has this name.")
+SKILL_ACTIVE = ProblemType(409, "skill-active", "The skill is being served.")
+SKILL_UNUSABLE = ProblemType(409, "skill-unusable", "The version was learnt on another bundle.")
+TEACHING_QUOTA = ProblemType(
+    409,
+    "teaching-quota",
+    "You keep as much as you may.",
+    limits=("teaching_clips", "teaching_storage_bytes", "teaching_skills", "teaching_versions"),
+)
 RESULT_EXPIRED = ProblemType(410, "result-expired", "The result is gone.", limits=("job_ttl_s",))
 TOO_LARGE = ProblemType(
     413,
@@ -45,6 +56,9 @@ UNSUPPORTED = ProblemType(
 )
 WRONG_HOST = ProblemType(421, "wrong-host", "This server does not answer to that name.")
 INVALID_FIELD = ProblemType(422, "invalid-field", "A field of the request is wrong.")
+LABELS_INVALID = ProblemType(
+    422, "labels-invalid", "The labels, or the task, are wrong.", limits=("teaching_labels",)
+)
 UNDECODABLE = ProblemType(
     422, "undecodable-video", "The video cannot be decoded.", limits=("decode_cpu_s",)
 )

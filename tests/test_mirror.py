@@ -28,13 +28,20 @@ TESTED_BY: dict[str, str] = {
     "model/tasks.py": "tests/model/nn/test_graphs.py",
     # Response bodies, their examples and the slugs of problems: held to the OpenAPI document.
     "server/problem_types.py": "tests/server/api/test_openapi.py",
+    "server/__main__.py": "tests/server/api/test_serve.py",
     "server/schemas/examples.py": "tests/server/api/test_openapi.py",
     "server/schemas/jobs.py": "tests/clients/results/test_jobs.py",
     "server/schemas/prediction.py": "tests/server/api/test_openapi.py",
+    "server/schemas/teaching.py": "tests/server/api/routes/test_skills.py",
     "server/api/oip/schemas.py": "tests/server/api/routes/test_oip.py",
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",
     "server/settings/jobs.py": "tests/server/settings/test_checks.py",
+    # Parts of what is taught over HTTP: tried there, with what they are for.
+    "server/teaching/bodies.py": "tests/server/api/routes/test_skills.py",
+    "server/teaching/clips.py": "tests/server/api/routes/test_clips.py",
+    "server/teaching/labels.py": "tests/server/api/routes/test_skills.py",
+    "server/teaching/versions.py": "tests/server/api/routes/test_skills.py",
     # Steps that only whole commands reach: run with them, on tiny data.
     "model/evaluate/options.py": "tests/model/evaluate/test_main.py",
     "model/evaluate/samples.py": "tests/model/evaluate/test_main.py",
@@ -54,6 +61,8 @@ TESTED_BY: dict[str, str] = {
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
     "clients/commands/jobs.py": "tests/clients/whole/test_real_jobs.py",
+    # Labels as values: what a skill is taught from.
+    "model/data/tables/label_rows.py": "tests/model/train/new_skill/teaching/test_label_rows.py",
     # A real Ray cluster takes tens of seconds to start: one for all that needs it.
     "model/score/cluster.py": "tests/extract/cluster/test_extraction.py",
     "server/cluster/app.py": "tests/server/cluster/test_on_ray.py",
@@ -66,6 +75,8 @@ TESTED_BY: dict[str, str] = {
     "clients/lerobot.py": "tests/clients/commands/test_lerobot.py",
     "clients/capture.py": "tests/clients/commands/test_capture.py",
     "clients/api/background.py": "tests/clients/api/test_live.py",
+    "clients/api/label_files.py": "tests/clients/api/test_skill_calls.py",
+    "clients/results/skills.py": "tests/clients/api/test_skill_calls.py",
     "clients/api/outgoing.py": "tests/clients/api/test_live.py",
     "clients/results/live.py": "tests/clients/output/test_live.py",
     "extract/decode/live/decode.py": "tests/extract/sandbox/test_live.py",

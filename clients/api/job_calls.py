@@ -60,7 +60,7 @@ class JobCalls(Session):
 
     async def job(self, job_id: str) -> Job:
         """Returns a job with its state and progress."""
-        return Job.from_dict(await self._json(ApiRequest("GET", _path(job_id))))
+        return Job.from_dict(await self._json(ApiRequest("GET", job_path(job_id))))
 
     async def job_page(
         self, *, limit: int = 20, cursor: str | None = None, state: str | None = None
@@ -107,7 +107,7 @@ class JobCalls(Session):
         while True:
             known = after
             try:
-                request = ApiRequest("GET", f"{_path(job_id)}/events", headers=_since(after))
+                request = ApiRequest("GET", f"{job_path(job_id)}/events", headers=_since(after))
                 async with aclosing(self._listen(request, deadline)) as events:
                     async for event in events:
                         received = _event(event)
@@ -163,15 +163,16 @@ class JobCalls(Session):
             ResultGone: its result has expired.
             ClientError: it failed; as `predict` would.
         """
-        body = await self._json(ApiRequest("GET", f"{_path(job_id)}/result"))
+        body = await self._json(ApiRequest("GET", f"{job_path(job_id)}/result"))
         return PredictionResult.from_dict(body)
 
     async def cancel(self, job_id: str) -> Job:
         """Cancels a job unless it has ended; returns it as it is then."""
-        return Job.from_dict(await self._json(ApiRequest("POST", f"{_path(job_id)}/cancel")))
+        return Job.from_dict(await self._json(ApiRequest("POST", f"{job_path(job_id)}/cancel")))
 
 
-def _path(job_id: str) -> str:
+def job_path(job_id: str) -> str:
+    """Returns the path of a job."""
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 

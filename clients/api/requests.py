@@ -75,7 +75,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One HTTP request; safe to retry: it changes nothing or carries an idempotency key.
+    """One HTTP request; unless it says otherwise, sent twice it does no more than sent once.
 
     Attributes:
         method: of HTTP.
@@ -84,6 +84,7 @@ class ApiRequest:
         headers: besides the client's own.
         json: body of JSON; beside an upload, the form's `request` part.
         upload: sent as a multipart form.
+        is_repeatable: if not, it is not sent again when a connection breaks.
     """
 
     method: str
@@ -92,6 +93,7 @@ class ApiRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None
     upload: Upload | None = None
+    is_repeatable: bool = True
 
     @contextmanager
     def body(self, check: Callable[[], None]) -> Iterator[dict[str, Any]]:

@@ -117,6 +117,8 @@ class Session:
             except ClientError as error:
                 wait_s = pause_s(error, attempt)
                 is_last = attempt >= self._policy.max_retries
+                if isinstance(error, Unreachable) and not request.is_repeatable:
+                    raise
                 if wait_s is None or is_last or wait_s >= deadline.left_s:
                     raise
             await self._transport.sleep(wait_s)

@@ -112,7 +112,8 @@ def _segment_lines(segment: Segment, truth: Truth | None) -> Iterator[str]:
         yield _row("PNR   when", answer, _pnr_truth(segment.pnr.time_s, truth))
     for name, own in (segment.skills or {}).items():
         if own.labels:
-            yield _row(name, _best_label(own.labels), "")
+            doubt = ", not certain" if own.is_certain is False else ""
+            yield _row(name, _best_label(own.labels) + doubt, "")
         if own.instant is not None:
             yield _row(
                 f"{name}: when", f"{own.instant.time_s:.2f} s, frame {own.instant.frame}", ""

@@ -75,10 +75,14 @@ class Pnr(Parsed):
 
 
 class SkillAnswer(Parsed):
-    """Answer of a skill besides the four about a segment: labels, or an instant."""
+    """Answer of a skill besides the four about a segment: labels, or an instant.
+
+    `is_certain`: whether the best label reaches the skill's threshold; None where it has none.
+    """
 
     labels: list[Ranked] | None = None
     instant: Pnr | None = None
+    is_certain: bool | None = None
 
 
 class Neighbour(Parsed):

@@ -1,6 +1,6 @@
 """Samples of a user-defined task, from the rows of a labels file and tracks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +9,10 @@ from torch import Tensor
 
 from extract.features.track import FeatureTrack
 from model.data.samples import Samples, Tracks
-from model.data.tables.label_file import LabelRow, Split
-from model.data.task_file import TaskFile
+from model.data.tables.label_file import SPLITS, LabelRow, Split
+from model.data.tables.label_rows import outside
 from model.errors import AnnotationInvalid
-from model.nodes import TOLERANCE_S
-from model.tasks import Readout
+from model.tasks import Readout, TaskSpec
 
 
 def check_rows(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack], path: Path) -> None:
@@ -22,14 +21,13 @@ def check_rows(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack], path: P
     Raises:
         AnnotationInvalid: a row ends before its video begins or after it ends; names the line.
     """
-    shown = {track.video_id: (track.origin_s, track.video_end_s) for track in tracks}
-    for row in rows:
-        first_s, last_s = shown[row.video]
-        if not first_s < row.end_s <= last_s + TOLERANCE_S:
-            raise AnnotationInvalid(
-                f"{path}, line {row.line}, column end_s: expected more than {first_s:.3f} and at "
-                f"most {last_s:.3f}, where {row.video} begins and ends, got {row.end_s:g}"
-            )
+    for row, column, message in outside(rows, spans_of(tracks)):
+        raise AnnotationInvalid(f"{path}, line {row.line}, column {column}: {message}")
+
+
+def spans_of(tracks: Iterable[FeatureTrack]) -> dict[str, tuple[float, float]]:
+    """Returns when each video begins and ends, in seconds on its container's clock."""
+    return {track.video_id: (track.origin_s, track.video_end_s) for track in tracks}
 
 
 def on_features_clock(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack]) -> list[LabelRow]:
@@ -58,7 +56,7 @@ def on_features_clock(rows: Sequence[LabelRow], tracks: Sequence[FeatureTrack]) 
 
 
 def custom_samples(
-    task: TaskFile,
+    spec: TaskSpec,
     rows: Sequence[LabelRow],
     split: Split,
     tracks: Tracks,
@@ -69,7 +67,7 @@ def custom_samples(
     """Returns the samples of one split; neighbours and futures are rows of the same video.
 
     Args:
-        task: its graphs.
+        spec: the task.
         rows: of all splits.
         split: to build.
         tracks: features of their videos.
@@ -82,18 +80,18 @@ def custom_samples(
     mine = sorted(
         (row for row in rows if row.split == split), key=lambda r: (r.video, r.start_s, r.end_s)
     )
-    order, answered = _graphs(task, mine, split)
+    order, answered = _graphs(spec, mine, split)
     frames = torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64) * fps
-    target = answered[:, 0] if task.spec.readout is Readout.CENTRE else order[:, -1]
+    target = answered[:, 0] if spec.readout is Readout.CENTRE else order[:, -1]
     given: dict[str, Tensor] = {}
     instants = None
-    if task.spec.readout is Readout.NODES:
+    if spec.readout is Readout.NODES:
         instants = torch.tensor([r.time_s for r in mine], dtype=torch.float64)[target] * fps
     else:
         ids = torch.tensor([labels.index(r.label) for r in mine])
-        given = {task.spec.outputs[0]: ids[answered]}
+        given = {spec.outputs[0]: ids[answered]}
     return Samples(
-        task.spec,
+        spec,
         tracks,
         frames.round().long()[order],
         *tracks.locate([mine[p].video for p in order[:, 0].tolist()]),
@@ -102,6 +100,31 @@ def custom_samples(
         seconds=torch.tensor([(r.start_s, r.end_s) for r in mine], dtype=torch.float64)[target],
         names=[f"{mine[p].video}:{mine[p].line}" for p in target.tolist()],
     )
+
+
+def split_samples(
+    spec: TaskSpec,
+    rows: Sequence[LabelRow],
+    tracks: Sequence[FeatureTrack],
+    labels: Sequence[str],
+    *,
+    fps: float,
+) -> dict[str, Samples]:
+    """Returns the samples of every split that has rows.
+
+    Args:
+        spec: the task.
+        rows: with their splits, on the clocks of the videos' containers.
+        tracks: of their videos.
+        labels: names by id.
+        fps: of the features' clock.
+
+    Raises:
+        AnnotationInvalid: no video of a split has enough rows for one forecast.
+    """
+    moved, joined = on_features_clock(rows, tracks), Tracks.join(tracks)
+    splits = [split for split in SPLITS if any(row.split == split for row in rows)]
+    return {s: custom_samples(spec, moved, s, joined, labels, fps=fps) for s in splits}
 
 
 def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
@@ -118,9 +141,8 @@ def draw_fraction(samples: Samples, fraction: float, *, seed: int) -> Samples:
     return samples.take(torch.cat(kept).sort().values)
 
 
-def _graphs(task: TaskFile, rows: Sequence[LabelRow], split: Split) -> tuple[Tensor, Tensor]:
+def _graphs(spec: TaskSpec, rows: Sequence[LabelRow], split: Split) -> tuple[Tensor, Tensor]:
     """Rows of each graph, (M, num_segments), and the labelled rows among them, (M, m)."""
-    spec = task.spec
     if spec.readout is Readout.CENTRE:
         reach = spec.num_segments // 2
         around = torch.arange(-reach, reach + 1)

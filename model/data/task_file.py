@@ -83,12 +83,17 @@ def read_task(path: Path) -> TaskFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TaskInvalid(f"{path}: not TOML: {error}") from error
     try:
-        return _task(values)
+        return parse_task(values)
     except TaskInvalid as error:
         raise TaskInvalid(f"{path}: {error}") from error
 
 
-def _task(values: Mapping[str, Any]) -> TaskFile:
+def parse_task(values: Mapping[str, Any]) -> TaskFile:
+    """Returns the task of a task file's keys.
+
+    Raises:
+        TaskInvalid: a key is unknown or invalid; the message begins with it.
+    """
     kind = _get(values, "kind", lambda v: v in list(KINDS), f"one of {', '.join(KINDS)}")
     own = KINDS[kind]
     general = {"name", "kind", "labels", "reach", "epochs", "learning_rate", "batch_size"}

@@ -89,6 +89,7 @@ class AnswerReader:
         self._config = ModelConfig.from_dict(manifest.model)
         self._skills = skills
         self._forecaster = forecaster
+        self._threshold = {t: facts.get("threshold") for t, facts in manifest.skills.items()}
         self._examples = {t: facts.get("examples", []) for t, facts in manifest.skills.items()}
 
     def probabilities(self, task: str, votes: Votes) -> dict[str, Tensor]:
@@ -126,7 +127,10 @@ class AnswerReader:
                 changed = float(probability["state"][0, 1])
                 oscc = OsccAnswer(changed > 0.5, changed)
             else:
-                skills[task] = SkillAnswer(self._rank(output, probability[output][0], top_k))
+                ranked = self._rank(output, probability[output][0], top_k)
+                threshold = self._threshold.get(task)
+                is_certain = None if threshold is None else ranked[0].probability >= threshold
+                skills[task] = SkillAnswer(ranked, is_certain=is_certain)
             self._explain(task, own, node, bounds, evidence, top_k)
         return SegmentAnswer(*bounds, ar, oscc, pnr, evidence, skills)
 

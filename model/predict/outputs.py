@@ -50,10 +50,13 @@ class SkillAnswer:
     Attributes:
         labels: classes, most probable first.
         instant: time of an event.
+        is_certain: whether the most probable class reaches the skill's threshold; None without
+            one.
     """
 
     labels: list[Ranked] | None = None
     instant: InstantAnswer | None = None
+    is_certain: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from model.predict.search import BackpackSearch, PrototypeMatches, SearchQuery
 from model.predict.transfer import to_device
 from model.tasks import AR, LTA, TaskSpec
 from weights.bundle import ENCODER_FILE, ONNX_FILE, Bundle, load_bundle
+from weights.bundle.manifest import Manifest
 from weights.errors import BundleError
 from weights.storage.cache import Cache
 from weights.storage.folders import Place
@@ -76,6 +77,7 @@ class Predictor:
         search: SearchName = "auto",
         encoder: VideoEncoder | None = None,
         runtime: Runtime = TORCH,
+        like: "Predictor | None" = None,
     ) -> None:
         """Builds every model of a loaded bundle.
 
@@ -86,6 +88,8 @@ class Predictor:
             encoder: of the features that the bundle was trained on; only for a bundle without an
                 encoder. It stays on its device.
             runtime: for the bundle's own encoder.
+            like: its encoder is used, on its device, if it is the same one; the other is then not
+                built.
 
         Raises:
             BundleError: the tensors do not fit the manifest.
@@ -99,12 +103,20 @@ class Predictor:
         self.skills: SkillSet = build_skills(bundle, search=search, device=self.device)
         self.tasks = tuple(self.skills.specs)
         self.config = ModelConfig.from_dict(bundle.manifest.model)
-        self.encoder, self.runtime = _encoder(bundle, self.config.input_size, self.device, runtime)
         self._released: EncoderId | None = None  # for tracks without a fingerprint
-        if isinstance(self.encoder, PrecomputedFeatures):
-            self._released = EncoderId(self.encoder.name, "")
-        if encoder is not None:
-            self.encoder = _attached(self.encoder, encoder)
+        self.encoder: VideoEncoder
+        self.runtime: Choice | None
+        if like is not None and _has_encoder_of(bundle.manifest, like.manifest):
+            self.encoder, self.runtime = like.encoder, like.runtime
+            self._released = like._released
+        else:
+            self.encoder, self.runtime = _encoder(
+                bundle, self.config.input_size, self.device, runtime
+            )
+            if isinstance(self.encoder, PrecomputedFeatures):
+                self._released = EncoderId(self.encoder.name, "")
+            if encoder is not None:
+                self.encoder = _attached(self.encoder, encoder)
         self.backpacks = BackpackSearch(self.skills, self.manifest.label_spaces)
         self.forecaster = build_forecaster(bundle)
         if self.forecaster is not None:
@@ -120,6 +132,7 @@ class Predictor:
         search: SearchName = "auto",
         encoder: VideoEncoder | None = None,
         runtime: Runtime = TORCH,
+        like: "Predictor | None" = None,
     ) -> "Predictor":
         """Loads and verifies a bundle from a folder or a URL; the rest is the constructor's.
 
@@ -131,7 +144,9 @@ class Predictor:
             RuntimeUnavailable: the runtime is not installed.
         """
         bundle = load_bundle(place, cache=Cache(runtime.cache) if runtime.cache else None)
-        return cls(bundle, device=device, search=search, encoder=encoder, runtime=runtime)
+        return cls(
+            bundle, device=device, search=search, encoder=encoder, runtime=runtime, like=like
+        )
 
     @property
     def backbone_passes(self) -> int:
@@ -288,6 +303,13 @@ def _encoder(
     except ValueError as error:
         expected = f"the encoder {spec.get('name')!r} of the manifest"
         raise BundleError(file, expected=expected, found=str(error)) from error
+
+
+def _has_encoder_of(manifest: Manifest, other: Manifest) -> bool:
+    """Whether two bundles have one encoder: by entry and by the hashes of its files."""
+    files = (ENCODER_FILE, ONNX_FILE)
+    of_files = [[found.files.get(name) for name in files] for found in (manifest, other)]
+    return manifest.encoder == other.encoder and of_files[0] == of_files[1]
 
 
 def _attached(own: VideoEncoder, given: VideoEncoder) -> VideoEncoder:

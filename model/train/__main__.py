@@ -34,6 +34,7 @@ from model.train.ledger import Ledger
 from model.train.methods.trainer import ALL_TASKS, SERVABLE, has_backpack, parts_of
 from model.train.new_skill.command import main as learn
 from model.train.new_skill.compare import main as compare
+from model.train.new_skill.labelling import main as labelling
 from model.train.options import (
     TrainingOptions,
     add_table_arguments,
@@ -49,7 +50,8 @@ from tabletop.errors import TabletopError
 from weights.bundle import save_bundle
 from weights.errors import WeightsError
 
-COMMANDS = {"reproduce": reproduce, "compare": compare, "forecast": forecast, "render": render}
+COMMANDS = {"reproduce": reproduce, "compare": compare, "labelling": labelling}
+COMMANDS |= {"forecast": forecast, "render": render}
 """Sub-commands; without one of them, training."""
 
 PROTOCOLS = {"shared": "egopack-shared", "paper": "egopack"}

@@ -17,7 +17,17 @@ from server.api.clip_request import clip_spool
 from server.api.events.feed import EventFeed
 from server.api.job_intake import Intake
 from server.api.middleware import GatewayMiddleware, install_handlers
-from server.api.routes import backpack, features, health, live, models, oip, predictions
+from server.api.routes import (
+    backpack,
+    clips,
+    features,
+    health,
+    live,
+    models,
+    oip,
+    predictions,
+    skills,
+)
 from server.api.routes import jobs as job_routes
 from server.api.uploads.receive import UploadReceiver
 from server.api.uploads.watch import SpoolWatch
@@ -28,12 +38,15 @@ from server.playground import page
 from server.scheduling.shares import Shares
 from server.schemas.metadata import Limits
 from server.settings.settings import Settings
+from server.teaching.service import Teaching
 
 ROUTERS = (
     predictions.router,
     job_routes.router,
     features.router,
     backpack.router,
+    clips.router,
+    skills.router,
     models.router,
     oip.router,
     health.router,
@@ -58,7 +71,8 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     spool = clip_spool(engine)
     limits = Limits.of(settings).model_dump()
     keys = Keys(lambda: settings.keys, settings.check_keys)
-    jobs = Jobs(engine, limits)
+    teaching = Teaching(engine)
+    jobs = Jobs(engine, limits, teach=teaching.teach if settings.teaches else None)
     registry = LiveRegistry(engine)
     intake = Intake(engine, jobs)
 
@@ -66,7 +80,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         title="EgoPack Server",
         version=__version__,
         description=DESCRIPTION,
-        lifespan=lambda _: _running(engine, spool, jobs, intake, registry),
+        lifespan=lambda _: _running(engine, spool, jobs, intake, registry, teaching),
         redoc_url=None,
         redirect_slashes=False,  # a redirect would name the host behind a proxy
         static_url="/docs/static",
@@ -77,6 +91,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
     app.state.spool = spool
     app.state.jobs = jobs
     app.state.live = registry
+    app.state.teaching = teaching
     app.state.intake = intake
     app.state.feed = EventFeed(
         jobs.store,
@@ -101,7 +116,12 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _running(
-    engine: Engine, spool: UploadReceiver, jobs: Jobs, intake: Intake, registry: LiveRegistry
+    engine: Engine,
+    spool: UploadReceiver,
+    jobs: Jobs,
+    intake: Intake,
+    registry: LiveRegistry,
+    teaching: Teaching,
 ) -> AsyncIterator[None]:
     watch = SpoolWatch(spool.directory, partial(engine.life.report, "spool"))
     await watch.check()  # makes the spool, and sweeps those of killed servers
@@ -112,6 +132,7 @@ async def _running(
     starting = asyncio.create_task(engine.start())
     watching = asyncio.create_task(watch.run())
     following = asyncio.create_task(registry.watch())
+    looking = asyncio.create_task(teaching.watch())
     try:
         yield
     finally:
@@ -120,7 +141,8 @@ async def _running(
         starting.cancel()
         watching.cancel()
         following.cancel()
-        await asyncio.gather(starting, watching, following, return_exceptions=True)
+        looking.cancel()
+        await asyncio.gather(starting, watching, following, looking, return_exceptions=True)
         await engine.stop()
         intake.directory.remove()
         spool.directory.remove()

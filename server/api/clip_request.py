@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request
@@ -38,12 +39,14 @@ class ClipRequest(Generic[Options]):
 
     Attributes:
         source: the clip, or its features.
+        path: what was sent, on disk.
         options: the caller's options.
         started_s: when its first byte was received, on the loop's clock.
         deadline_s: when it is given up, on the loop's clock.
     """
 
     source: Source
+    path: Path
     options: Options
     started_s: float
     deadline_s: float
@@ -94,6 +97,8 @@ async def receive_clip(
     query: ClipOptions,
     options: type[Options],
     kinds: tuple[BodyKind, ...] = BOTH,
+    *,
+    features_s: float | None = None,
 ) -> AsyncIterator[ClipRequest[Options]]:
     """Yields the request once it is admitted and its body received; stays admitted until the end.
 
@@ -102,13 +107,14 @@ async def receive_clip(
         query: its query parameters.
         options: what they or the JSON part stand for.
         kinds: what the body may be.
+        features_s: longest clip that features may stand for; default: that of clips.
 
     Raises:
         ServerError: the server is full, or the body or the options are invalid.
     """
     engine = engine_of(request)
     started_s = asyncio.get_running_loop().time()
-    longest_s = engine.settings.max_duration_s
+    longest_s = features_s or engine.settings.max_duration_s
     limit = partial(features_limit, engine, longest_s)
     async with spool_of(request).receive(request, kinds, features_limit=limit) as upload:
         chosen = read_options(query, upload.options, options)
@@ -119,7 +125,7 @@ async def receive_clip(
             source = await asyncio.to_thread(
                 read_features, upload.path, engine.predictor.encoder, max_duration_s=longest_s
             )
-        yield ClipRequest(source, chosen, started_s, deadline_s)
+        yield ClipRequest(source, upload.path, chosen, started_s, deadline_s)
 
 
 def features_limit(engine: Engine, longest_s: float) -> SizeLimit:

@@ -6,9 +6,11 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -21,6 +23,7 @@ from server.api.clip_request import (
     timeout_of,
 )
 from server.api.middleware import CALLER
+from server.api.uploads.bodies import MemoryBody
 from server.api.uploads.job_room import JobRoom
 from server.api.uploads.pace import Pace
 from server.api.uploads.receive import Upload, UploadReceiver, holder_of
@@ -48,6 +51,21 @@ RENEWALS = 3
 """How often it is renewed within its length."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What a job that teaches a skill is to know.
+
+    Attributes:
+        request: shown with the job, as JSON.
+        input: kept for the job.
+        webhook_url: gets a message about the end.
+    """
+
+    request: dict[str, Any]
+    input: bytes
+    webhook_url: str | None
 
 
 class Intake:
@@ -90,6 +108,43 @@ class Intake:
             self._room.settle(holder_of(request), upload.size_bytes)
             return job
 
+    async def accept_labels(
+        self, request: Request, *, max_bytes: int, describe: Callable[[bytes], Awaitable[Lesson]]
+    ) -> Job:
+        """Returns the job of a JSON body that teaches a skill; idempotency keys as in `accept`.
+
+        Args:
+            request: whose body has not been read.
+            max_bytes: of the body.
+            describe: checks the body, and returns what the job is to know.
+
+        Raises:
+            ServerError: the queue is full, or the body or the key is invalid.
+        """
+        self._engine.life.require_open()
+        caller, key = caller_of(request), _key_of(request)
+        held = self._spool.hold(request, lambda _: MemoryBody(max_bytes))
+        async with self._reserved(caller, key) as earlier, held as (path, _, body):
+            sent = bytes(body.data)
+            sent_sha256 = hashlib.sha256(sent).hexdigest()
+            if earlier is not None:
+                return await self._again(earlier, sent_sha256, caller)
+            lesson = await describe(sent)
+            self._check_webhook(lesson.webhook_url)
+            await self._jobs.files.call(path.write_bytes, lesson.input)
+            new = NewJob(
+                id=uuid4().hex,
+                caller=caller,
+                request=lesson.request,
+                input_kind="labels",
+                input_bytes=len(lesson.input),
+                input_sha256=sent_sha256,
+                webhook_url=lesson.webhook_url,
+            )
+            job = await self._jobs.accept(new, path, key=key, body_sha256=sent_sha256)
+            self._room.settle(holder_of(request), new.input_bytes)
+            return job
+
     @asynccontextmanager
     async def _reserved(self, caller: str, key: str | None) -> AsyncIterator[EarlierUse | None]:
         """Holds an idempotency key while its body is received; yields its earlier use."""
@@ -121,13 +176,7 @@ class Intake:
         """Refuses whatever can be checked before the job runs."""
         self._engine.long_video.check(options)
         timeout_of(options, self._settings.job_timeout_s)
-        if options.webhook_url is not None:
-            if self._jobs.client is None:
-                raise FieldInvalid(("/webhook_url", "this server sends no webhooks"))
-            try:
-                self._jobs.client.check(options.webhook_url)
-            except UrlRefused as error:
-                raise FieldInvalid(("/webhook_url", str(error))) from error
+        self._check_webhook(options.webhook_url)
         if upload.kind == "features":
             check_no_track(options)
             encoder, limit_s = self._engine.predictor.encoder, self._settings.job_max_duration_s
@@ -137,6 +186,16 @@ class Intake:
                 )
             except FeaturesTooLong as error:
                 raise VideoTooLong(str(error)) from error
+
+    def _check_webhook(self, url: str | None) -> None:
+        if url is None:
+            return
+        if self._jobs.client is None:
+            raise FieldInvalid(("/webhook_url", "this server sends no webhooks"))
+        try:
+            self._jobs.client.check(url)
+        except UrlRefused as error:
+            raise FieldInvalid(("/webhook_url", str(error))) from error
 
     async def _describe(self, upload: Upload, options: PredictOptions, caller: str) -> NewJob:
         request = options.model_dump(mode="json", exclude_unset=True, by_alias=True)

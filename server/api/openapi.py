@@ -15,6 +15,7 @@ from server.api.uploads.bodies import SAFETENSORS, BodyKind
 from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
 from server.schemas.prediction import ProblemBody
 from server.schemas.problems import MEDIA_TYPE, Problem
+from server.schemas.teaching import CompareOptions, TeachOptions
 
 ANYWHERE = (
     kinds.MALFORMED,
@@ -98,6 +99,7 @@ def _clip_body(options: type[BaseModel], *bodies: BodyKind) -> dict[str, Any]:
 
 VIDEO_BODY = _clip_body(ClipOptions, "video")
 CLIP_BODY = _clip_body(PredictOptions, "video", "features")
+KEPT_BODY = _clip_body(ClipOptions, "video", "features")
 SEARCH_BODY = _clip_body(SearchOptions, "video", "features")
 SEARCH_BODY["description"] += " Or an action, as JSON."
 SEARCH_BODY["content"][JSON] = {"schema": {"$ref": f"{_REF}{ActionOptions.__name__}"}}
@@ -121,8 +123,26 @@ INFER_BODY: dict[str, Any] = {
     },
 }
 
-BODIES = (ClipOptions, PredictOptions, SearchOptions, ActionOptions, InferRequest)
+BODIES = (
+    ClipOptions,
+    PredictOptions,
+    SearchOptions,
+    ActionOptions,
+    InferRequest,
+    TeachOptions,
+    CompareOptions,
+)
 """Request bodies that endpoints parse themselves, so that FastAPI does not list them."""
+
+IDEMPOTENCY_KEY: list[dict[str, Any]] = [
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Of a job: a retry with the same key and body gets the same job.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    },
+]
+"""Request header of whatever becomes a job."""
 
 ASYNC_HEADERS: list[dict[str, Any]] = [
     {
@@ -132,12 +152,7 @@ ASYNC_HEADERS: list[dict[str, Any]] = [
         "schema": {"type": "string"},
         "example": "respond-async, wait=5",
     },
-    {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": "Of a job: a retry with the same key and body gets the same job.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    },
+    *IDEMPOTENCY_KEY,
 ]
 """Request headers of asynchronous predictions."""
 
@@ -168,9 +183,15 @@ def problems(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
-def answer(example: Any) -> dict[int | str, dict[str, Any]]:
-    """Returns the entry of `responses` with an example of success."""
-    return {200: {"content": {JSON: {"example": example}}}}
+def answer(example: Any, status: int = 200, **more: Any) -> dict[int | str, dict[str, Any]]:
+    """Returns the entry of `responses` with an example of success, and more about it."""
+    return {status: {"content": {JSON: {"example": example}}, **more}}
+
+
+def json_body(kind: type[BaseModel]) -> dict[str, Any]:
+    """Returns the `requestBody` of an endpoint that parses its JSON itself."""
+    schema = {"$ref": f"{_REF}{kind.__name__}"}
+    return {"required": True, "content": {JSON: {"schema": schema}}}
 
 
 def failures(*rows: kinds.ProblemType) -> dict[int | str, dict[str, Any]]:

@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from extract.sandbox.pool import DecodePool
 from model.predict.predictor import Predictor
+from server.engine.active import served_sha256
 from server.engine.bundle_loader import Reloader, load_predictor
 from server.engine.decode_stage import DecodeStage, decode_pool
 from server.engine.feature_stage import FeatureStage
@@ -32,13 +33,14 @@ from server.engine.request import (
     until,
 )
 from server.engine.search import BackpackSearch
+from server.errors import NotReady
 from server.scheduling.admission import Admission
 from server.scheduling.model_thread import ModelThread
 from server.schemas.options import ClipOptions, PredictOptions
 from server.settings.settings import Settings
 from server.telemetry.telemetry import Telemetry
 from server.telemetry.tracing import Tracing
-from weights.bundle.files import manifest_sha256
+from weights.storage.folders import Place
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Engine:
         pool: decoder processes.
         telemetry: default: metrics without tracing.
         latest_sha256: reads the hash of the bundle that `load` would load.
+        load_from: makes the predictor of another bundle; gets its place and the one being served.
 
     Attributes:
         settings: limits in force.
@@ -72,8 +75,10 @@ class Engine:
         pool: DecodePool,
         telemetry: Telemetry | None = None,
         latest_sha256: Callable[[], str] | None = None,
+        load_from: Callable[[Place, Predictor], Predictor] | None = None,
     ) -> None:
         self.settings = settings
+        self._load_from = load_from
         self.telemetry = telemetry or Telemetry()
         self.life = Lifecycle()
         self.admission = Admission(
@@ -122,7 +127,8 @@ class Engine:
             load=lambda: load_predictor(settings),
             pool=decode_pool(settings),
             telemetry=Telemetry(tracing=Tracing.from_environment()),
-            latest_sha256=lambda: manifest_sha256(settings.bundle),
+            latest_sha256=lambda: served_sha256(settings),
+            load_from=lambda place, like: load_predictor(settings, place, like=like),
         )
 
     @property
@@ -183,6 +189,19 @@ class Engine:
         """Hot reload: loads the bundle again, and serves it once it has answered the canary."""
         if self.life.state == "ready":
             await self._reloader.reload()
+
+    async def replace(self, place: Place, commit: Callable[[], Awaitable[None]]) -> None:
+        """Serves the bundle of another place, as `Reloader.replace` does; so are its errors.
+
+        Requests that have begun end on the bundle that they began with.
+
+        Raises:
+            NotReady: the server is starting or stopping.
+        """
+        if self.life.state != "ready" or self._load_from is None:
+            raise NotReady("another bundle can be served once the server is ready")
+        served, load_from = self.predictor, self._load_from
+        await self._reloader.replace(lambda: load_from(place, served), commit)
 
     @property
     def checks(self) -> dict[str, str]:

@@ -23,7 +23,7 @@ from server.schemas.options import PredictOptions, SegmentOptions
 Source = Path | FeatureTrack
 """What a caller sent: a clip, by now on disk, or the features of one."""
 
-Stage = Literal["started", "received", "decoded", "features", "reasoning"]
+Stage = Literal["started", "received", "decoded", "features", "reasoning", "learning", "activating"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Progress:
 
     Attributes:
         stage: the stage that has ended, or, of `features` and `reasoning`, that is running;
-            `started` is of jobs only.
+            `started` is of jobs only, `learning` and `activating` of those that teach.
         windows_done: windows encoded so far.
         windows_total: windows of the clip; 0 until it is decoded.
     """

@@ -114,6 +114,7 @@ def segment(
             name: schemas.SkillAnswer(
                 labels=None if own.labels is None else _ranked(own.labels),
                 instant=None if own.instant is None else _instant(own.instant, result, options),
+                is_certain=own.is_certain,
             )
             for name, own in found.skills.items()
         }

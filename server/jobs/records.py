@@ -8,7 +8,8 @@ State = Literal["queued", "running", "succeeded", "failed", "canceled", "expired
 LIVE: tuple[State, ...] = ("queued", "running")
 """States of a job that has not ended; of the others, only `succeeded` may change, to `expired`."""
 
-InputKind = Literal["video", "features"]
+InputKind = Literal["video", "features", "labels"]
+"""`labels`: of a job that teaches a skill."""
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ def body_of(job: Job) -> JobBody:
         request=job.request,
         progress=None if job.progress is None else JobProgress.model_validate(job.progress),
         error=None if job.error is None else ProblemBody.model_validate(job.error),
-        created_at=_instant(job.created_s) or "",
-        started_at=_instant(job.started_s),
-        finished_at=_instant(job.finished_s),
-        result_expires_at=_instant(job.expires_s),
+        created_at=instant(job.created_s) or "",
+        started_at=instant(job.started_s),
+        finished_at=instant(job.finished_s),
+        result_expires_at=instant(job.expires_s),
         links=JobLinks(
             self=here, events=f"{here}/events", result=f"{here}/result", cancel=f"{here}/cancel"
         ),
@@ -53,7 +53,8 @@ def parse_cursor(text: str) -> Cursor:
     return struct.unpack(">d", bytes.fromhex(created))[0], job_id
 
 
-def _instant(seconds: float | None) -> str | None:
+def instant(seconds: float | None) -> str | None:
+    """Returns seconds since 1970 as RFC 3339; None of None."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -21,7 +21,7 @@ from server.jobs.serialize import body_of
 from server.jobs.ssrf_safe_client import SsrfSafeClient
 from server.jobs.store import JobStore
 from server.jobs.webhooks import WebhookOutbox, WebhookSender
-from server.jobs.worker import POLL_S, JobWorker
+from server.jobs.worker import LABELS, POLL_S, JobWorker, Teach
 
 _JOB_ID = re.compile("[0-9a-f]{32}")
 
@@ -44,6 +44,7 @@ class Jobs:
     Args:
         limits: every limit in force, for problem details.
         client: sends webhooks; default: as the settings describe.
+        teach: for jobs that teach a skill; None leaves them to other servers.
 
     Attributes:
         settings: of the engine.
@@ -62,6 +63,7 @@ class Jobs:
         limits: Mapping[str, float],
         *,
         client: SsrfSafeClient | None = None,
+        teach: Teach | None = None,
     ) -> None:
         self._engine = engine
         self.settings = settings = engine.settings
@@ -93,7 +95,8 @@ class Jobs:
                 timeout_s=settings.webhook_timeout_s,
                 metrics=engine.telemetry.metrics,
             )
-        self._worker = JobWorker(engine, self.store, self.files, limits)
+        self._worker = JobWorker(engine, self.store, self.files, limits, teach)
+        self._teaches = teach is not None
         self._running: asyncio.Task[None] | None = None
 
     @property
@@ -193,6 +196,10 @@ class Jobs:
         async with asyncio.TaskGroup() as group:
             for _ in range(self.settings.job_workers):
                 group.create_task(_forever(self._worker.step, POLL_S))
+            if self._teaches and self.settings.job_workers:
+                # A skill takes seconds: it does not wait for hours of video.
+                teach = partial(self._worker.step, LABELS)
+                group.create_task(_forever(teach, POLL_S))
             group.create_task(_forever(self._keep_house, HOUSEKEEPING_S))
             group.create_task(_forever(self._count, COUNT_S))
             if self._sender is not None:

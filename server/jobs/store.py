@@ -5,16 +5,17 @@ lease was not renewed for its length another worker may claim the job; writes wi
 then refused (`LeaseLost`). Blocking, except `call`; times are passed in.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from server.errors import KeyInProgress, ServerError
 from server.jobs.database import DELIVERIES, EVENTS, JOBS, KEYS, Database, claim_first
 from server.jobs.leases import LeaseWatch, Stamp
-from server.jobs.records import LIVE, Event, Job, NewJob, State
+from server.jobs.records import LIVE, Event, InputKind, Job, NewJob, State
 
 Cursor = tuple[float, str]
 """Creation time and id of the last job of a page."""
@@ -56,17 +57,26 @@ class JobStore:
                     raise KeyInProgress("another request with this Idempotency-Key came first")
         return job
 
-    def claim(self, *, now_s: float, lease_s: float, clock_s: float | None = None) -> Job | None:
+    def claim(
+        self,
+        *,
+        now_s: float,
+        lease_s: float,
+        clock_s: float | None = None,
+        kinds: Collection[InputKind] = get_args(InputKind),
+    ) -> Job | None:
         """Claims the oldest job that is queued, or whose worker has stopped renewing its lease.
 
         Args:
             now_s: seconds since 1970.
             lease_s: length of the lease.
             clock_s: now, in seconds of a clock that never steps; default: `now_s`.
+            kinds: of the inputs of jobs that may be claimed.
         """
         clock_s = now_s if clock_s is None else clock_s
         running = select(JOBS.c.id, JOBS.c.token, JOBS.c.lease_expires_s)
-        queued = select(JOBS.c.id).where(JOBS.c.state == "queued").limit(1)
+        is_wanted = JOBS.c.input_kind.in_(kinds)
+        queued = select(JOBS.c.id).where(JOBS.c.state == "queued", is_wanted).limit(1)
         outages = self._database.outages
         with self._database.reading() as db:
             leases = db.execute(running.where(JOBS.c.state == "running")).all()
@@ -79,12 +89,18 @@ class JobStore:
         )
         if not abandoned and not is_any_queued:
             return None
-        job = self._claim(abandoned, now_s, lease_s)
+        job = self._claim(is_wanted, abandoned, now_s, lease_s)
         if job is not None:
             self._leases.note(job.id, (job.token, job.lease_expires_s), clock_s=clock_s)
         return job
 
-    def _claim(self, abandoned: dict[str, Stamp], now_s: float, lease_s: float) -> Job | None:
+    def _claim(
+        self,
+        is_wanted: ColumnElement[bool],
+        abandoned: dict[str, Stamp],
+        now_s: float,
+        lease_s: float,
+    ) -> Job | None:
         unrenewed = [
             and_(
                 JOBS.c.id == job_id,
@@ -101,7 +117,7 @@ class JobStore:
         }
         order = (JOBS.c.created_s, JOBS.c.id)
         with self._database.transaction() as db:
-            free = or_(JOBS.c.state == "queued", *unrenewed)
+            free = and_(is_wanted, or_(JOBS.c.state == "queued", *unrenewed))
             row = claim_first(db, JOBS, free, order=order, values=values)
             return None if row is None else Job(**row)
 

@@ -10,18 +10,19 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from server.engine.engine import Engine
-from server.engine.request import ClipResult, Progress, Source
+from server.engine.request import ClipResult, Progress, ProgressCallback, Source
 from server.engine.response_pieces import PredictionPieces
 from server.engine.uploaded_features import read_features
 from server.errors import JobsUnavailable, kind_of
 from server.jobs import setbacks
 from server.jobs.files import JobFiles, ResultFile
-from server.jobs.records import Job
+from server.jobs.records import InputKind, Job
 from server.jobs.store import JobStore, LeaseLost
 from server.schemas.options import PredictOptions
 from server.schemas.problems import problem_from
@@ -33,13 +34,33 @@ POLL_S = 1.0
 
 Made = TypeVar("Made")
 
+CLIPS: tuple[InputKind, ...] = ("video", "features")
+"""Inputs of jobs that predict."""
+
+LABELS: tuple[InputKind, ...] = ("labels",)
+"""Inputs of jobs that teach."""
+
+Teach = Callable[[Job, Path, ProgressCallback], Awaitable[bytes]]
+"""Teaches the skill of a job, whose input is a file; returns the result."""
+
 
 class JobWorker:
-    """Processes jobs, one in each concurrent `step`; `limits` go into problem details."""
+    """Processes jobs, one in each concurrent `step`.
+
+    Args:
+        limits: go into problem details.
+        teach: for jobs that teach a skill; None leaves them to other servers.
+    """
 
     def __init__(
-        self, engine: Engine, store: JobStore, files: JobFiles, limits: Mapping[str, float]
+        self,
+        engine: Engine,
+        store: JobStore,
+        files: JobFiles,
+        limits: Mapping[str, float],
+        teach: Teach | None = None,
     ) -> None:
+        self._teach = teach
         self._engine, self._store, self._files = engine, store, files
         self._settings = engine.settings
         self._limits = limits
@@ -63,10 +84,13 @@ class JobWorker:
         _, buffer = self._running.get(job_id, (None, None))
         return None if buffer is None else buffer.waiting
 
-    async def step(self) -> bool:
+    async def step(self, kinds: Collection[InputKind] = CLIPS) -> bool:
         """Processes the next job, or waits for one; returns True, as another may follow at once.
 
         When cancelled, it puts its job back into the queue.
+
+        Args:
+            kinds: of the inputs of jobs that it may process.
 
         Raises:
             JobsUnavailable: the store does not answer.
@@ -79,6 +103,7 @@ class JobWorker:
                 now_s=time.time(),
                 lease_s=self._settings.job_lease_s,
                 clock_s=time.monotonic(),
+                kinds=kinds,
             )
         if job is not None:
             await self._process(job)
@@ -130,7 +155,7 @@ class JobWorker:
         """Makes the result and writes it, waiting for what the server lacks meanwhile."""
         result = self._files.new_result(job)
         try:
-            made = await self._patiently(lambda: self._predict(job, buffer), job, buffer)
+            made = await self._patiently(lambda: self._make(job, buffer), job, buffer)
             result = made
             await self._patiently(lambda: self._files.call(made.finish), job, buffer)
         except BaseException:
@@ -157,6 +182,15 @@ class JobWorker:
                 buffer.go_on()
                 return made
         raise AssertionError("the waits have no end")
+
+    async def _make(self, job: Job, buffer: "_ProgressBuffer") -> ResultFile:
+        if job.input_kind in CLIPS:
+            return await self._predict(job, buffer)
+        assert self._teach is not None  # else no job of the kind is claimed
+        made = await self._teach(job, self._files.input_path(job.id), buffer.put)
+        result = self._files.new_result(job)
+        result.add(made)
+        return result
 
     async def _predict(self, job: Job, buffer: "_ProgressBuffer") -> ResultFile:
         """Returns the response body, all but what is still in memory on disk."""

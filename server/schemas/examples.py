@@ -169,3 +169,87 @@ OIP_MODEL: dict[str, Any] = {
     "outputs": [{"name": "ar.verb", "datatype": "FP32", "shape": [-1, 20]}],
 }
 OIP_MODEL_READY: dict[str, Any] = {"name": "tabletop", "ready": True}
+
+KEPT_CLIP: dict[str, Any] = {
+    "id": "c_5b0c2c9f0d5c4f7e",
+    "name": "kitchen-03",
+    "duration_s": 12.5,
+    "start_s": 0.0,
+    "has_video": False,
+    "created_at": "2026-03-01T09:30:00.000Z",
+}
+
+TEACHING_JOB: dict[str, Any] = {
+    **JOB,
+    "input": {"kind": "labels", "size_bytes": 1834, "sha256": "9f2d…"},
+    "request": {
+        "task": {"name": "hand", "kind": "segment"},
+        "method": "auto",
+        "seed": 0,
+        "activate": True,
+    },
+    "progress": {"stage": "learning", "windows_done": 0, "windows_total": 0},
+}
+
+SKILL: dict[str, Any] = {
+    "name": "hand",
+    "owner_is_you": True,
+    "kind": "segment",
+    "labels": ["left", "right"],
+    "active_version": 2,
+    "versions": [
+        {
+            "version": 2,
+            "created_at": "2026-03-01T09:31:12.000Z",
+            "labels": 20,
+            "accuracy": 0.9,
+            "low": 0.699,
+            "high": 0.972,
+            "frequent": 0.5,
+            "status": "usable",
+            "threshold": 0.6,
+        }
+    ],
+}
+
+REPORT: dict[str, Any] = {
+    "name": "hand",
+    "version": 2,
+    "kind": "segment",
+    "labels": ["left", "right"],
+    "count": {"left": 10, "right": 10},
+    "method": "auto",
+    "seed": 0,
+    "bundle_sha256": "9f2d…",
+    "accuracy": {
+        "right": 18,
+        "held_out": 20,
+        "share": 0.9,
+        "low": 0.699,
+        "high": 0.972,
+        "frequent": 0.5,
+        "head_right": 18,
+    },
+    "held_out_by": "cross-validation",
+    "words": "Cross-validated: 18 of 20 held-out labels are predicted, 0.900 [0.699, 0.972], ...",
+    "confusion": {"labels": ["left", "right"], "counts": [[9, 1], [1, 9]]},
+    "voters": [{"name": "own", "weight": 0.7, "about": "..."}],
+    "curve": [{"labels": 10, "accuracy": 0.8, "low": 0.55, "high": 0.93}],
+    "forecast": {"labels": 30, "accuracy": 0.93, "low": 0.8, "high": 0.98},
+    "thresholds": [{"threshold": 0.6, "answered": 0.85, "precision": 0.94, "recall": 0.8}],
+    "threshold": 0.6,
+    "none": None,
+    "notes": [],
+}
+
+COMPARISON: dict[str, Any] = {
+    "labels": 40,
+    "accuracy": {"1": 0.8, "2": 0.9},
+    "both_right": 31,
+    "only_1_right": 1,
+    "only_2_right": 5,
+    "difference": 0.1,
+    "low": 0.0,
+    "high": 0.225,
+    "learnt": {"1": 0, "2": 10},
+}

@@ -10,7 +10,8 @@ JobState = Literal["queued", "running", "succeeded", "failed", "canceled", "expi
 class JobInput(Body):
     """The upload of a job."""
 
-    kind: Literal["video", "features"]
+    kind: Literal["video", "features", "labels"]
+    """`labels`: of a job that teaches a skill."""
     size_bytes: int
     sha256: str
 
@@ -18,7 +19,9 @@ class JobInput(Body):
 class JobProgress(Body):
     """Progress of a job: the data of its `progress` events."""
 
-    stage: Literal["queued", "started", "features", "reasoning", "waiting"]
+    stage: Literal[
+        "queued", "started", "features", "reasoning", "learning", "activating", "waiting"
+    ]
     """`waiting`: something outside the job keeps it from going on; it goes on by itself after that.
     """
     windows_done: int = 0

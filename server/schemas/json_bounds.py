@@ -29,14 +29,24 @@ _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 class JsonBounds:
     """Counts of one JSON text that is received in pieces."""
 
-    def __init__(self, where: str = "", *, max_values: int = MAX_VALUES) -> None:
+    def __init__(
+        self,
+        where: str = "",
+        *,
+        max_values: int = MAX_VALUES,
+        max_members: int = MAX_MEMBERS,
+        max_containers: int = MAX_CONTAINERS,
+    ) -> None:
         """Starts with nothing counted.
 
         Args:
             where: JSON pointer for errors.
             max_values: most values of every kind.
+            max_members: most members of all objects together.
+            max_containers: most lists and objects.
         """
         self._where, self._max_values = where, max_values
+        self._max_members, self._max_containers = max_members, max_containers
         self._members = self._opened = self._closed = self._commas = self._quotes = 0
 
     def add(self, piece: bytes | bytearray | memoryview) -> None:
@@ -51,8 +61,9 @@ class JsonBounds:
         self._closed += piece.count(b"]") + piece.count(b"}")
         self._commas += piece.count(b",")
         self._quotes += piece.count(b'"') + piece.count(b"\\")
-        self._check(self._members, MAX_MEMBERS, "members of objects")
-        self._check(max(self._opened, self._closed), MAX_CONTAINERS, "lists and objects")
+        self._check(self._members, self._max_members, "members of objects")
+        opened = max(self._opened, self._closed)
+        self._check(opened, self._max_containers, "lists and objects")
         values = max(self._commas + self._opened, self._quotes // 4)
         self._check(values, self._max_values, "values")
 

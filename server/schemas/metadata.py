@@ -153,6 +153,16 @@ class Limits(Body):
     """Concurrent live streams."""
     live_max_s: float
     """Duration of a live stream."""
+    teaching_clips: int
+    """Clips that a caller may keep for teaching."""
+    teaching_storage_bytes: int
+    """Size of these clips together."""
+    teaching_labels: int
+    """Labels in one request."""
+    teaching_skills: int
+    """Skills of a caller."""
+    teaching_versions: int
+    """Versions of a skill."""
     max_queued_windows: int
     """Windows of all concurrent requests."""
     max_spool_bytes: int

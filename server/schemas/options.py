@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from server.errors import MAX_ERRORS, FieldInvalid, MalformedRequest
-from server.schemas.json_bounds import MAX_VALUES, JsonBounds
+from server.schemas.json_bounds import JsonBounds
 
 MAX_OPTIONS_BYTES = 64 * 1024
 """Size of the JSON options sent with a clip."""
@@ -175,19 +175,19 @@ class SearchParameters(SearchOptions):
     """Tasks whose prototypes to search, repeated or separated by commas; default: all."""
 
 
-def parse_options(text: bytes, kind: type[Model], *, max_values: int = MAX_VALUES) -> Model:
+def parse_options(text: bytes, kind: type[Model], *, bounds: JsonBounds | None = None) -> Model:
     """Returns the options in a JSON part, which may begin with a byte order mark.
 
     Args:
         text: the part; more than `ON_LOOP_BYTES` are parsed in a thread by the caller.
         kind: what it stands for.
-        max_values: most values in it.
+        bounds: that it must keep, with nothing counted yet; default: those of any options.
 
     Raises:
         MalformedRequest: the part is not JSON.
         FieldInvalid: it exceeds a bound of `JsonBounds`, or a field is unknown or wrong.
     """
-    bounds = JsonBounds(max_values=max_values)
+    bounds = bounds or JsonBounds()
     bounds.add(text)
     bounds.check_depth(text)
     try:

@@ -104,6 +104,9 @@ class SkillAnswer(Body):
     """Labels, most probable first."""
     instant: Pnr | None = None
     """When the event happens, if it does."""
+    is_certain: bool | None = None
+    """Whether the most probable label reaches the threshold of the skill; absent where it has
+    none."""
 
 
 class Neighbour(Body):

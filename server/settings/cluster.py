@@ -31,6 +31,11 @@ class ClusterSettings(LiveSettings):
             raise ValueError("max_encoders is smaller than encoders")
         if self.ray:
             self.require_shared_jobs(self.front_ends)
+            if self.teaching == "on":
+                raise ValueError(
+                    "teaching is not there with ray: a skill is made active in one process. Teach "
+                    "on a server without --ray, then serve the bundle that it makes"
+                )
         return self
 
     @property

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from server.settings.jobs import JobSettings
+from server.settings.teaching import TeachingSettings
 
 
-class LiveSettings(JobSettings):
+class LiveSettings(TeachingSettings):
     """Limits of live streams."""
 
     live_sessions: Annotated[int, Field(ge=0)] = 16

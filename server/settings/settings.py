@@ -193,6 +193,13 @@ class Settings(ClusterSettings):
         check_keys(keys, min_chars=1 if is_loopback(self.host) else MIN_KEY_CHARS)
 
     @property
+    def teaches(self) -> bool:
+        """Whether callers may teach skills."""
+        if self.ray or self.teaching == "off":
+            return False
+        return self.teaching == "on" or is_loopback(self.host)
+
+    @property
     def allowed_names(self) -> list[str]:
         """The names of `allowed_hosts`, in lower case."""
         return split_names(self.allowed_hosts)

@@ -83,6 +83,9 @@ class Metrics:
             buckets=JOB_BUCKETS_S,
         )  # fmt: skip
         self.webhooks = counter("webhook_deliveries", "Delivery attempts of webhooks.", "result")
+        self.teaching_changes = counter(
+            "teaching_changes", "Changes of kept clips and taught skills.", "change"
+        )
         self.live_sessions = gauge("live_sessions", "Live streams.")
         self.live_lag_s = histogram(
             "live_lag_seconds", "Time from a live window's last message to its answer.",

@@ -62,7 +62,7 @@ def read_labels(
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             _check_header(path, reader.fieldnames or (), needed)
-            rows = [_row(path, reader.line_num, values, target, labels) for values in reader]
+            rows = [_file_row(path, reader.line_num, values, target, labels) for values in reader]
     except OSError as error:
         raise AnnotationInvalid(f"{path}: cannot be read: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -120,28 +120,38 @@ def label_names(rows: Sequence[LabelRow], labels: Sequence[str] | None) -> list[
     return names
 
 
-def _check_header(path: Path, found: Sequence[str], needed: tuple[str, ...]) -> None:
-    missing = [name for name in needed if name not in found]
-    unknown = [name for name in found if name not in {*needed, "split"}]
-    if missing or unknown or len(set(found)) != len(found):
-        raise AnnotationInvalid(
-            f"{path}, line 1: expected the columns {', '.join(needed)} and, if wanted, split; "
-            f"got {', '.join(map(str, found)) or 'nothing'}"
-        )
+class CellInvalid(Exception):
+    """A row of labels is wrong; the message says what was expected and what came.
+
+    Attributes:
+        column: of the wrong cell; "" where the whole row is wrong.
+    """
+
+    def __init__(self, column: str, message: str) -> None:
+        super().__init__(message)
+        self.column = column
 
 
-def _row(
-    path: Path,
+def parse_row(
     line: int,
     values: Mapping[str | None, str | None],
     target: str,
     labels: Sequence[str] | None,
 ) -> LabelRow:
-    def wrong(column: str, allowed: str) -> AnnotationInvalid:
-        value = values.get(column)
-        return AnnotationInvalid(
-            f"{path}, line {line}, column {column}: expected {allowed}, got {value!r:.80}"
-        )
+    """Returns one row from its cells as text, as `csv.DictReader` gives them.
+
+    Args:
+        line: its number.
+        values: column -> cell.
+        target: "label" or "time_s".
+        labels: allowed labels; None allows any.
+
+    Raises:
+        CellInvalid: a cell is missing or wrong.
+    """
+
+    def wrong(column: str, allowed: str) -> CellInvalid:
+        return CellInvalid(column, f"expected {allowed}, got {values.get(column)!r:.80}")
 
     def number(column: str) -> float:
         try:
@@ -153,9 +163,10 @@ def _row(
         return value
 
     if None in values or None in values.values():
-        raise AnnotationInvalid(
-            f"{path}, line {line}: not as many values as the header has columns; a label with a "
-            'comma stands in double quotes ("cut, then peel")'
+        raise CellInvalid(
+            "",
+            "not as many values as the header has columns; a label with a comma stands in double "
+            'quotes ("cut, then peel")',
         )
     text = {column: (value or "").strip() for column, value in values.items()}
     if not text["video"] or set(text["video"]) & {"/", "\0"}:
@@ -173,3 +184,27 @@ def _row(
     if "split" in text and not split:
         raise wrong("split", f"one of {', '.join(SPLITS)}")
     return LabelRow(line, text["video"], start_s, end_s, label, time_s, split)
+
+
+def _check_header(path: Path, found: Sequence[str], needed: tuple[str, ...]) -> None:
+    missing = [name for name in needed if name not in found]
+    unknown = [name for name in found if name not in {*needed, "split"}]
+    if missing or unknown or len(set(found)) != len(found):
+        raise AnnotationInvalid(
+            f"{path}, line 1: expected the columns {', '.join(needed)} and, if wanted, split; "
+            f"got {', '.join(map(str, found)) or 'nothing'}"
+        )
+
+
+def _file_row(
+    path: Path,
+    line: int,
+    values: Mapping[str | None, str | None],
+    target: str,
+    labels: Sequence[str] | None,
+) -> LabelRow:
+    try:
+        return parse_row(line, values, target, labels)
+    except CellInvalid as error:
+        column = f", column {error.column}" if error.column else ""
+        raise AnnotationInvalid(f"{path}, line {line}{column}: {error}") from error

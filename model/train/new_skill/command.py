@@ -16,10 +16,10 @@ from extract.encoders.load import load_named_encoder
 from extract.errors import ExtractError
 from extract.features.store import FeatureStore
 from extract.features.track import FeatureTrack
-from model.data.custom_task import check_rows, custom_samples, draw_fraction, on_features_clock
-from model.data.samples import Samples, Tracks
+from model.data.custom_task import check_rows, draw_fraction, split_samples
+from model.data.samples import Samples
 from model.data.tables.features import own_tracks
-from model.data.tables.label_file import SPLITS, LabelRow, assign_splits, label_names, read_labels
+from model.data.tables.label_file import LabelRow, assign_splits, label_names, read_labels
 from model.data.task_file import TaskFile, read_task
 from model.data.video_files import find_videos
 from model.errors import AnnotationInvalid, ModelError
@@ -135,7 +135,7 @@ def read_skill_data(
     """
     torch.set_num_threads(options.workers)
     bundle = load_bundle(options.bundle)
-    check_is_new(task, bundle.manifest)
+    check_is_new(task.spec.name, bundle.manifest)
     localises = task.kind == "localise"
     rows = read_labels(options.labels, localises=localises, labels=task.labels)
     rows = assign_splits(rows, seed=options.seed, needs_val=needs_val)
@@ -153,12 +153,8 @@ def read_skill_data(
     listed = _read_tracks(predictor.encoder, rows, store, options.videos)
     check_rows(rows, listed, options.labels)
     sources = {f"{row.video}:{row.line}": row for row in rows}
-    rows = on_features_clock(rows, listed)
-    tracks, fps = Tracks.join(listed), float(predictor.encoder.contract.fps)
-    splits = [split for split in SPLITS if any(row.split == split for row in rows)]
-    samples: dict[str, Samples] = {
-        split: custom_samples(task, rows, split, tracks, labels, fps=fps) for split in splits
-    }
+    fps = float(predictor.encoder.contract.fps)
+    samples = split_samples(task.spec, rows, listed, labels, fps=fps)
     torch.set_num_threads(1)  # training steps are too small to gain from more
     return SkillData(bundle, predictor, task, labels, samples, sources)
 

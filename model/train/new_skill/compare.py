@@ -37,15 +37,20 @@ Cells = dict[str, dict[str, dict[int, Cell]]]
 """Split -> task -> labels a class -> its draws."""
 
 
-class CompareOptions(LabelOptions):
-    """Flags of `python -m model.train compare`."""
+class ContestOptions(LabelOptions):
+    """Flags of a command that draws labels of several tasks."""
 
     tasks: list[Path]
     all_labels: list[Path]
-    counts: list[int]
     draws: int
-    egopack_draws: int
     draw_from: str
+
+
+class CompareOptions(ContestOptions):
+    """Flags of `python -m model.train compare`."""
+
+    counts: list[int]
+    egopack_draws: int
     out: Path | None
 
 
@@ -54,7 +59,7 @@ def main(argv: list[str]) -> int:
     options = _parse(argv)
     try:
         tasks = [read_task(path) for path in options.tasks]
-        _check(tasks, options)
+        check_contests(tasks, options)
         work = options.work or Path("work") / "compare"
         out = options.out or work / "compare.json"
         cells = compare(tasks, options, work, RunFile(out))
@@ -162,7 +167,8 @@ def _panels(by_task: dict[str, dict[int, Cell]]) -> dict[str, dict[str, Any]]:
     return panels
 
 
-def _check(tasks: list[TaskFile], options: CompareOptions) -> None:
+def check_contests(tasks: list[TaskFile], options: ContestOptions) -> None:
+    """Raises TaskInvalid where tasks and labels files do not pair, or a task has no labels."""
     if len(tasks) != len(options.all_labels):
         raise TaskInvalid(
             f"{len(tasks)} task files and {len(options.all_labels)} --labels: give one labels file "
@@ -171,7 +177,7 @@ def _check(tasks: list[TaskFile], options: CompareOptions) -> None:
     for path, task in zip(options.tasks, tasks, strict=True):
         if task.spec.readout not in READOUTS:
             raise TaskInvalid(
-                f"{path}: a {task.kind} task has no label a segment to draw; compare takes the "
+                f"{path}: a {task.kind} task has no label a segment to draw; take the "
                 "kinds segment and graph"
             )
 

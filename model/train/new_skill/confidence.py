@@ -1,4 +1,4 @@
-"""Confidence in a skill of few labels: cross-validated accuracy with an interval, in words too."""
+"""Confidence in a skill of few labels: accuracy on held-out labels with an interval, in words."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from model.evaluate.calibration import fit_temperature
+
+CROSS_VALIDATION = "cross-validation"
+"""Of the training labels: stands among the splits of a manifest's metrics."""
 
 LEVEL_Z = 1.959964
 """Of a 95 % interval."""
@@ -19,7 +22,7 @@ PRIOR_TEMPERATURE = 1.0
 
 @dataclass(frozen=True)
 class Confidence:
-    """What cross-validation says of a skill.
+    """What held-out labels say of a skill.
 
     Attributes:
         right: held-out labels that were predicted.
@@ -27,6 +30,7 @@ class Confidence:
         num_labels: labels in all.
         frequent: share of the most frequent class among the labels.
         head_right: held-out labels that the plain head alone predicts.
+        held_out_by: `CROSS_VALIDATION` of the training labels, or the split they are in.
     """
 
     right: int
@@ -34,6 +38,7 @@ class Confidence:
     num_labels: int
     frequent: float
     head_right: int
+    held_out_by: str = CROSS_VALIDATION
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -62,8 +67,10 @@ class Confidence:
                 "from different videos, and learn again."
             )
         low, high = self.interval
+        is_split = self.held_out_by != CROSS_VALIDATION
+        how = f"Held out as {self.held_out_by}" if is_split else "Cross-validated"
         found = (
-            f"Cross-validated: {self.right} of {self.held_out} held-out labels are predicted, "
+            f"{how}: {self.right} of {self.held_out} held-out labels are predicted, "
             f"{self.right / self.held_out:.3f} [{low:.3f}, {high:.3f}], {self.head_right} by the "
             f"plain head alone; always saying the most frequent label would be right in "
             f"{self.frequent:.3f}. "
@@ -96,8 +103,11 @@ class Temperature:
         return {"temperature": self.value, "ece_before": before, "ece_after": after}
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share; all of [0, 1] where nothing was counted."""
+def wilson(right: float, count: int) -> tuple[float, float]:
+    """Returns Wilson's 95 % interval of a share; all of [0, 1] where nothing was counted.
+
+    `right` of `count` need not be whole: it may be a mean over repeats.
+    """
     if not count:
         return 0.0, 1.0
     share, z2 = right / count, LEVEL_Z**2

@@ -97,9 +97,9 @@ class Contest:
         votes = {split: panel.votes(self.rows[split]) for split in self.scored}
         factor = torch.tensor([weights.get(n, 0.0) for n in panel.fitted], dtype=torch.float64)
         fused = {split: torch.einsum("v,vmy->my", factor, v) for split, v in votes.items()}
-        yield AUTO, {split: self._right(split, logits) for split, logits in fused.items()}
+        yield AUTO, {split: self.right(split, logits) for split, logits in fused.items()}
         for place, name in enumerate(panel.fitted):
-            right = {split: self._right(split, v[place]) for split, v in votes.items()}
+            right = {split: self.right(split, v[place]) for split, v in votes.items()}
             yield BASE if name == OWN else name, right
 
     def by_interaction(self, drawn: Tensor, seed: int) -> Right:
@@ -113,10 +113,11 @@ class Contest:
         for split in self.scored:
             samples = {spec.name: self.data.samples[split]}
             logits, _ = collect_logits({spec.name: learner}, samples, config)
-            right[split] = self._right(split, logits[spec.name][output][:, 0])
+            right[split] = self.right(split, logits[spec.name][output][:, 0])
         return right
 
-    def _right(self, split: str, logits: Tensor) -> list[int]:
+    def right(self, split: str, logits: Tensor) -> list[int]:
+        """Returns the right answers in each video of a split, from (M, Y) logits."""
         samples = self.data.samples[split]
         hits = (logits.argmax(dim=1) == classes_of(samples)).tolist()
         total = dict.fromkeys(self.videos(split), 0)

@@ -20,19 +20,30 @@ READOUTS = (Readout.CENTRE, Readout.GRAPH)
 """Of the tasks that voters of few labels can answer: one label a graph."""
 
 
-@torch.inference_mode()
 def rows_of(backbone: Backbone, samples: Samples) -> Rows:
     """Returns every sample's row, float64, with the vectors of evaluation."""
-    model, spec = backbone.model, samples.spec
+    config = backbone.model.config
+    parts = torch.arange(len(samples)).split(EVALUATION_BATCH)
+    return Rows.join(
+        [read_inputs(backbone, samples.spec, samples.draw(which, config).inputs) for which in parts]
+    )
+
+
+@torch.inference_mode()
+def read_inputs(backbone: Backbone, spec: TaskSpec, inputs: Tensor) -> Rows:
+    """Returns the rows of a task's graphs, float64.
+
+    Args:
+        backbone: with or without a backpack.
+        spec: of the task.
+        inputs: (G, n, S, D_in) observed nodes.
+    """
+    model = backbone.model
+    features = model.features({spec.name: inputs}, specs={spec.name: spec})[spec.name]
+    nodes = select_nodes(spec, features)
     views = {} if backbone.backpack is None else dict(model.heads.items())
-    parts = []
-    for which in torch.arange(len(samples)).split(EVALUATION_BATCH):
-        inputs = samples.draw(which, model.config).inputs
-        features = model.features({spec.name: inputs}, specs={spec.name: spec})[spec.name]
-        nodes = select_nodes(spec, features)
-        seen = {task: head(nodes) for task, head in views.items()}
-        parts.append(read_rows(spec, nodes, seen, backbone.backpack))
-    return Rows.join(parts).map(Tensor.double)
+    seen = {task: head(nodes) for task, head in views.items()}
+    return read_rows(spec, nodes, seen, backbone.backpack).map(Tensor.double)
 
 
 def classes_of(samples: Samples) -> Tensor:

@@ -87,19 +87,20 @@ def format_gains(cells: Mapping[str, Mapping[int, Cell]], split: str) -> str:
     for task, by_count in cells.items():
         for count, cell in by_count.items():
             row = [task, f"{count} ({cell.num_labels})", f"{cell.accuracy(BASE):.3f}"]
-            row += [_gain([cell], method) for method in others]
+            row += [format_gain([cell], method) for method in others]
             lines.append(f"| {' | '.join(row)} |")
     if len(cells) > 1:
         for count in next(iter(cells.values())):
             joint = [by_count[count] for by_count in cells.values() if count in by_count]
             mean = float(np.mean([cell.accuracy(BASE) for cell in joint]))
             row = ["**mean**", str(count), f"{mean:.3f}"]
-            row += [_gain(joint, method) for method in others]
+            row += [format_gain(joint, method) for method in others]
             lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 
-def _gain(cells: Sequence[Cell], method: str) -> str:
+def format_gain(cells: Sequence[Cell], method: str) -> str:
+    """Returns a method's mean gain over the plain head with its interval; "" where it is not."""
     if any(method not in cell.right for cell in cells):
         return ""
     mean, bounds = gain(cells, method)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from torch import Tensor
+
 from model.data.samples import Samples
 from model.data.tables.label_file import LabelRow
 from model.data.task_file import TaskFile
@@ -40,6 +42,9 @@ class Learnt:
         examples: of a skill of voters, the labelled segments that are its evidence: video,
             seconds and label id.
         notes: what the user should know of it, a sentence each.
+        panel: of a skill of voters, all that were fitted.
+        held_out: of a skill of voters, fused log-probabilities of held-out training labels and
+            these, as `Panel.cross_validated` returns them.
     """
 
     temperature: Temperature
@@ -47,6 +52,8 @@ class Learnt:
     confidence: Confidence | None = None
     examples: list[dict[str, Any]] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+    panel: Panel | None = None
+    held_out: tuple[Tensor, Tensor] | None = None
 
     def lines(self) -> list[str]:
         """Returns what is said at the end of the command and in the card."""
@@ -162,6 +169,8 @@ def _by_voters(
         {"method": "auto" if set(panel.fitted) != {OWN} else "head", "seed": seed},
         judge(held_out, panel.alone(OWN), classes),
         notes=_left_out(panel, len(samples)),
+        panel=panel,
+        held_out=held_out,
     )
     if EXAMPLES in panel.fitted:
         for name, label in zip(samples.names, classes.tolist(), strict=True):

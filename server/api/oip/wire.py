@@ -100,11 +100,10 @@ class InferSink(BodyReader):
         # As bytes, of which pydantic makes no copy of its own.
         text = bytes(self._json)
         self._json = bytearray()
+        bounds = JsonBounds(max_values=self._max_values)
         if len(text) <= ON_LOOP_BYTES:
-            return parse_options(text, InferRequest, max_values=self._max_values)
-        return await asyncio.to_thread(
-            parse_options, text, InferRequest, max_values=self._max_values
-        )
+            return parse_options(text, InferRequest, bounds=bounds)
+        return await asyncio.to_thread(parse_options, text, InferRequest, bounds=bounds)
 
     def binary(self, tensor: InputTensor, size_bytes: int) -> bytes | None:
         """Returns the first four bytes of the tensor's binary data; None if it is in the JSON.

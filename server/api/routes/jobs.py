@@ -25,6 +25,7 @@ from server.schemas import prediction as schemas
 from server.schemas.examples import JOB, JOB_EVENTS, PREDICTION
 from server.schemas.options import PredictParameters
 from server.schemas.problems import MEDIA_TYPE
+from server.schemas.teaching import Report
 
 router = APIRouter(tags=["jobs"])
 
@@ -130,14 +131,17 @@ async def get_job_events(
     "/v1/jobs/{job_id}/result",
     operation_id="get_job_result",
     summary="Get a job's result",
-    response_model=schemas.Prediction,
+    response_model=schemas.Prediction | Report,
     responses={
         200: {"content": {JSON: {"example": PREDICTION}}},
-        **problems(*FOR_JOBS, kinds.NOT_FINISHED, kinds.RESULT_EXPIRED),
+        **problems(*FOR_JOBS, kinds.LABELS_INVALID, kinds.NOT_FINISHED, kinds.RESULT_EXPIRED),
     },
 )
 async def get_job_result(job_id: str, request: Request) -> Response:
-    """Returns the predictions, as `/v1/predictions` does, or the problem of a failed job."""
+    """Returns the predictions, as `/v1/predictions` does, or the problem of a failed job.
+
+    Of a job that taught a skill it is the report of the version that it made.
+    """
     jobs = jobs_of(request)
     return await _result(jobs, await jobs.find(job_id, caller_of(request)), {})
 

@@ -107,3 +107,12 @@ def test_examples_are_named_where_a_skill_has_them(answer):
     )
     del answer["segments"][0]["evidence"]["examples"]
     assert "your examples" not in describe(PredictionResult.from_dict(answer))
+
+
+@pytest.mark.parametrize("more", [{}, {"is_certain": True}, {"is_certain": False}])
+def test_doubt_is_said_where_a_skill_has_a_threshold(answer, more):
+    labels = [{"id": 0, "label": "both", "probability": 0.5}]
+    answer["segments"][0]["skills"] = {"hand": {"labels": labels, **more}}
+    result = PredictionResult.from_dict(answer)
+    assert result.segments[0].skills["hand"].is_certain is more.get("is_certain")
+    assert ("both (50%), not certain" in describe(result)) == (more.get("is_certain") is False)

@@ -38,7 +38,7 @@ def own(kind, rows, labels=LABELS, split="train", tmp_path=None, more=""):
     path = tmp_path / "task.toml"
     path.write_text(f'name = "mine"\nkind = "{kind}"\n{more}')
     task = read_task(path)
-    return custom_samples(task, rows, split, Tracks.join(TRACKS), labels, fps=30.0)
+    return custom_samples(task.spec, rows, split, Tracks.join(TRACKS), labels, fps=30.0)
 
 
 def assert_same_batches(ours, theirs, output):

@@ -47,3 +47,14 @@ def test_examples_are_in_the_evidence_only_where_a_skill_has_them():
         assert ("examples" in shown) == bool(examples)
         if examples:
             assert shown["examples"]["hand"][0]["start_s"] == 12.0
+
+
+@pytest.mark.parametrize("is_certain", [True, False, None])
+def test_an_answer_says_whether_it_is_certain_only_where_the_skill_has_a_threshold(is_certain):
+    own = outputs.SkillAnswer([outputs.Ranked(1, "both", 0.7)], is_certain=is_certain)
+    segment = outputs.SegmentAnswer(0.0, 2.0, None, None, None, outputs.Evidence(), {"hand": own})
+    outcome = replace(outcome_of(None, 60), prediction=Prediction([segment], None))
+    body = responses.prediction(outcome, PredictOptions(), answer_id="a", total_s=0.1)
+    shown = body.segments[0].model_dump(exclude_none=True)["skills"]["hand"]
+    assert shown.get("is_certain") is is_certain
+    assert ("is_certain" in shown) == (is_certain is not None)

@@ -1,0 +1,308 @@
+"""Request and response bodies of teaching: kept clips, skills, their versions and reports."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, model_validator
+
+from server.schemas.options import ClipOptions, Seconds
+from server.schemas.prediction import Body, Probability
+
+CLIP_NAME = r"^[^\s/\x00-\x1f\x7f]([^/\x00-\x1f\x7f]*[^\s/\x00-\x1f\x7f])?$"
+"""A file's name without folder and ending: no slash, no control characters, no blank at an end."""
+
+MAX_LABEL_CHARS = 200
+MAX_LABEL_NAMES = 256
+"""Different labels of one skill."""
+
+ClipName = Annotated[str, Field(min_length=1, max_length=128, pattern=CLIP_NAME)]
+SkillName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,31}$")]
+LabelName = Annotated[str, Field(min_length=1, max_length=MAX_LABEL_CHARS)]
+VersionNumber = Annotated[int, Field(ge=1, lt=10**9)]
+Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+_TASK: dict[str, Any] = {"name": "hand", "kind": "segment", "labels": ["left", "right"]}
+_LABEL: dict[str, Any] = {"video": "kitchen-03", "start_s": 1.0, "end_s": 3.0, "label": "left"}
+
+
+class ClipParameters(ClipOptions):
+    """How a clip is kept, as query parameters."""
+
+    name: ClipName
+    """What labels call the clip: the name of its file without the ending."""
+    keep_video: bool = False
+    """Keep the video too, to be looked at later; only where the server allows it."""
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+
+
+class TaskOptions(_Options):
+    """A task of one's own, with the keys of a task file."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_TASK]})
+
+    name: SkillName
+    """Name of the skill: new to the bundle, or a skill that you have taught."""
+    kind: Literal["segment", "graph"]
+    """`segment`: what a segment is among its neighbours; `graph`: what it is as a whole."""
+    labels: Annotated[list[LabelName], Field(fail_fast=True, max_length=MAX_LABEL_NAMES)] | None = (
+        None
+    )
+    """Labels in the order of their ids; default: those of the labels, sorted."""
+    nodes: int | None = None
+    """Of kind `segment`: how many segments are looked at, an odd number; default: 9."""
+    parts: int | None = None
+    """Of kind `graph`: how many parts a segment is cut into; default: 4."""
+    reach: float | None = None
+    """How near, in nodes, connected ones are; default: 1.5."""
+    epochs: int | None = None
+    """Of a task file: of training by gradients, so not used here, like the next two."""
+    learning_rate: float | None = None
+    batch_size: int | None = None
+
+    def values(self) -> dict[str, Any]:
+        """Returns the keys that were sent, as those of a task file."""
+        return self.model_dump(exclude_none=True)
+
+
+class LabelOptions(_Options):
+    """One labelled segment of a kept clip."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LABEL]})
+
+    video: str
+    """Name of one of your kept clips."""
+    start_s: Seconds
+    """In seconds, as a player of the clip's file shows them."""
+    end_s: Seconds
+    label: str
+    split: Literal["train", "val", "test"] | None = None
+    """Labels of `val` and `test` are held out and judge the skill; default: `train`."""
+
+
+class LabelledOptions(_Options):
+    """Labels, as JSON or as the text of a CSV file."""
+
+    labels: list[SkipValidation[LabelOptions]] | None = None
+    """The labels; either these or `labels_csv`."""
+    labels_csv: Annotated[str, Field(min_length=1)] | None = None
+    """The same as the text of a labels file: video,start_s,end_s,label and, if wanted, split."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.labels is None) == (self.labels_csv is None):
+            raise ValueError("give either `labels` or `labels_csv`")
+        return self
+
+
+class TeachOptions(LabelledOptions):
+    """What to teach."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "task": _TASK,
+                    "labels": [_LABEL, _LABEL | {"start_s": 4.0, "end_s": 6.0, "label": "right"}],
+                    "activate": True,
+                },
+                {"task": _TASK, "labels_csv": "video,start_s,end_s,label\nkitchen-03,1,3,left\n"},
+            ]
+        }
+    )
+
+    task: TaskOptions
+    """The task."""
+    none_label: str | None = None
+    """The label of segments that are none of the others; the report says how often it is right."""
+    method: Literal["auto", "head"] = "auto"
+    """`auto`: voters weighed by cross-validation; `head`: a plain logistic head."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Random seed; equal requests learn equal skills."""
+    activate: bool = False
+    """Serve the skill as soon as it is learnt."""
+    threshold: Threshold | None = None
+    """With `activate`: least probability of an answer that counts as certain."""
+    webhook_url: (
+        Annotated[str, Field(max_length=2048, examples=["https://example.org/hook"])] | None
+    ) = None
+    """URL that receives a signed POST when the job ends."""
+
+
+class ActivateOptions(_Options):
+    """Which version to serve."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"version": 2, "threshold": 0.6}]})
+
+    version: VersionNumber
+    threshold: Threshold | None = None
+    """Least probability of an answer that counts as certain; default: none is said to be."""
+
+
+class CompareOptions(LabelledOptions):
+    """Which two versions to compare, and on which labels."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"versions": [1, 2], "labels": [_LABEL]}]}
+    )
+
+    versions: Annotated[list[VersionNumber], Field(min_length=2, max_length=2)]
+
+
+class Clip(Body):
+    """A clip that is kept to learn from: its features, and its video if that was wanted."""
+
+    id: str
+    name: str
+    """As labels name it."""
+    duration_s: float
+    start_s: float
+    """When its first frame is shown, on the clock of its file."""
+    has_video: bool
+    created_at: str
+
+
+class Clips(Body):
+    """The clips that the caller keeps."""
+
+    clips: list[Clip]
+    limit: int
+    """Most clips that it may keep."""
+
+
+class Held(Body):
+    """How often held-out labels are predicted, with a 95 % interval."""
+
+    right: int
+    held_out: int
+    share: Probability
+    low: Probability
+    high: Probability
+    frequent: Probability
+    """Share of the most frequent label: what always saying it would get right."""
+    head_right: int
+    """How many the plain head alone gets right."""
+
+
+class Confusion(Body):
+    """Held-out labels by truth and answer."""
+
+    labels: list[str]
+    counts: list[list[int]]
+    """A row for each true label, a column for each answer."""
+
+
+class Voter(Body):
+    """A part of a skill, with its weight."""
+
+    name: str
+    weight: float
+    about: str
+
+
+class ThresholdRow(Body):
+    """What is answered, and how well, where less probable answers are withheld."""
+
+    threshold: Probability
+    answered: Probability
+    """Share of held-out labels that are answered."""
+    precision: Probability | None = None
+    """Share of these that are right; null where none is."""
+    recall: Probability
+    """Share of all held-out labels that are answered and right."""
+
+
+class CurvePoint(Body):
+    """Accuracy with a number of labels."""
+
+    labels: int
+    accuracy: Probability
+    low: Probability
+    high: Probability
+
+
+class Report(Body):
+    """What one version has learnt, and how far to trust it."""
+
+    name: str
+    version: int
+    kind: str
+    labels: list[str]
+    count: dict[str, int]
+    """Label -> how many were learnt from."""
+    method: str
+    seed: int
+    bundle_sha256: str
+    """Of the bundle that it was taught on."""
+    accuracy: Held | None = None
+    """Null where the labels are too few to hold any out."""
+    held_out_by: str | None = None
+    """`cross-validation`, `val` or `test`."""
+    words: str
+    """The same in a sentence."""
+    confusion: Confusion
+    voters: list[Voter]
+    curve: list[CurvePoint] = []
+    forecast: CurvePoint | None = None
+    """What ten more labels would likely bring."""
+    thresholds: list[ThresholdRow]
+    threshold: Probability | None = None
+    """Of the version being served, if one is set."""
+    none: dict[str, Any] | None = None
+    """How often the label for none of the others is right."""
+    notes: list[str]
+
+
+class VersionSummary(Body):
+    """One version of a skill."""
+
+    version: int
+    created_at: str
+    labels: int
+    """Number of labels it was learnt from."""
+    accuracy: Probability | None = None
+    low: Probability | None = None
+    high: Probability | None = None
+    frequent: Probability | None = None
+    status: Literal["usable", "other-bundle"]
+    """`other-bundle`: it was taught on another bundle than the one being served."""
+    threshold: Probability | None = None
+    """Of the version being served, if one is set."""
+
+
+class TaughtSkill(Body):
+    """A skill that was taught over HTTP."""
+
+    name: str
+    owner_is_you: bool
+    kind: str
+    labels: list[str]
+    """Of the version being served, else of the latest."""
+    active_version: int | None = None
+    """Which version is served; null: none."""
+    versions: list[VersionSummary]
+    """Of another caller's skill, the version being served alone."""
+
+
+class TaughtSkills(Body):
+    """Your skills, and those of others that are served."""
+
+    skills: list[TaughtSkill]
+
+
+class Comparison(Body):
+    """Two versions on the same labels; `only_N_right` counts what version N alone predicts."""
+
+    model_config = ConfigDict(extra="allow")
+
+    labels: int
+    accuracy: dict[str, Probability]
+    """Version -> share of the labels that it predicts."""
+    both_right: int
+    difference: float
+    """Accuracy of the second less that of the first, with a 95 % interval over labels."""
+    low: float
+    high: float
+    learnt: dict[str, int]
+    """Version -> how many of the labels it was learnt from: on these it is too good."""
