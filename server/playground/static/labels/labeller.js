@@ -58,6 +58,10 @@ export class Labeller {
     this.note.textContent = text;
   }
 
+  chosenLabel() {
+    return this.project.state.labels.find((one) => one.id === this.chosen);
+  }
+
   choose(id) {
     this.chosen = id;
     this.draw();
@@ -82,6 +86,7 @@ export class Labeller {
 
   start() {
     this.pending = this.video.currentTime;
+    this.chosen = null;
     this.say(`A stretch begins at ${clock(this.pending)}; press o where it ends.`);
     this.draw();
   }
@@ -144,7 +149,7 @@ export class Labeller {
     this.onchange?.();
     if (this.name === null) return;
     const focus = this.body.contains(document.activeElement) ? document.activeElement.id : "";
-    const chosen = this.project.state.labels.find((one) => one.id === this.chosen);
+    const chosen = this.chosenLabel();
     if (!chosen) this.chosen = null;
     this.lane.draw(this.chosen, this.pending);
     const isOpen = this.body.querySelector("details")?.open ?? false;
@@ -172,6 +177,7 @@ export class Labeller {
     }), element("form", { class: "bare row", onsubmit: (event) => {
       event.preventDefault();
       const name = this.project.addName(new FormData(event.target).get("name"));
+      if (this.chosenLabel()?.label) this.chosen = null; // it has a name, the new one is for others
       if (name) this.use(name);
     } }, element("input", { id: "label-name", name: "name", maxlength: "200", size: "12",
       autocomplete: "off", "aria-label": "A new label", placeholder: "new label" }),

@@ -21,7 +21,7 @@ export class Teach {
     this.counts = element("p", { class: "note" });
     this.status = element("p", { role: "status" });
     this.bar = element("progress", { max: "1", "aria-label": "Progress of teaching", hidden: true });
-    this.stop = element("button", { type: "button", hidden: true,
+    this.stop = element("button", { type: "button", id: "teach-stop", hidden: true,
       onclick: () => this.running?.abort() }, "Stop");
     this.fault = element("div", { role: "alert", class: "problem", hidden: true });
     this.report = element("div", { class: "stack report" });

@@ -10,6 +10,7 @@ import pytest
 from tests.support import chromium
 
 By = pytest.importorskip("selenium.webdriver.common.by").By
+Gone = pytest.importorskip("selenium.common.exceptions").StaleElementReferenceException
 Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
 
 FOLDER = Path(__file__).parents[4] / "server" / "playground" / "static"
@@ -24,7 +25,7 @@ MARKS = [
 
 
 def wait(driver):
-    return Wait(driver, 60)
+    return Wait(driver, 60, ignored_exceptions=[Gone])  # what is drawn anew is looked for again
 
 
 def find(driver, selector):

@@ -129,6 +129,8 @@ def test_all_of_it_is_done_by_keys(labelled):
     assert spans(page) == [("left", 2, 5)]
     press(page, "2")
     assert spans(page) == [("right", 2, 5)]
+    add_name(page, "other")  # for the next one: this one has its name
+    assert spans(page) == [("right", 2, 5)]
     page.execute_script("document.querySelector('.piece.mine[data-id]').focus()")
     page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     assert spans(page) == [("right", 2.2, 5.2)]

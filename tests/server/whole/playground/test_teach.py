@@ -150,8 +150,3 @@ def test_suggestions_lead_to_their_stretch(panel):
     find(panel, "#teaching li button").click()
     assert panel.execute_script("return window.told") == segments
     assert "Nothing is left" in draw(panel, "teach/suggest.js", shown, []).text
-
-
-def test_where_nobody_may_teach_nothing_of_it_is_shown(page):
-    assert not find(page, "#teaching").is_displayed()
-    assert "Teach" not in find(page, "body").text
