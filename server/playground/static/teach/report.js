@@ -3,7 +3,7 @@
 import { VOTERS } from "../answers/segment.js";
 import { drawing, element, percent, renew } from "../dom.js";
 
-const BY = { "cross-validation": "each label was answered by what the others of it taught",
+const BY = { "cross-validation": "each label was answered by a skill taught from others",
   val: "on the labels held out as val", test: "on the labels held out as test" };
 
 // `onserve(threshold)` is asked for when the slider's threshold is to be served.
