@@ -194,7 +194,7 @@ function runsOf({ of, text: say }, segments, rows) {
 
 const LEAST_PX = 56; // narrower, a label that is cut short says nothing
 
-function fitLabels(root) {
+export function fitLabels(root) {
   const labels = [...root.querySelectorAll(".piece .label")];
   const isCut = labels.map((one) => one.clientWidth < LEAST_PX && one.scrollWidth > one.clientWidth);
   labels.forEach((one, k) => one.classList.toggle("cut", isCut[k]));

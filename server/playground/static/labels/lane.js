@@ -1,6 +1,6 @@
 // The lane of labels on the timeline: a drag over it marks a stretch, one at a label moves or resizes it.
 
-import { rowsOf } from "../answers/timeline.js";
+import { fitLabels, rowsOf } from "../answers/timeline.js";
 import { clock, element } from "../dom.js";
 
 const ROW_PX = 34;
@@ -43,6 +43,7 @@ export class Lane {
       ...order.map((one, k) => this.piece(one, rows.of[k], k, order.length)),
       ...(pending === null ? [] : [element("span", { class: "pending", title: "begins here",
         style: { left: this.timeline.x(pending) } })]));
+    fitLabels(this.track);
     if (focused) this.track.querySelector(`[data-id="${focused}"]`)?.focus();
   }
 

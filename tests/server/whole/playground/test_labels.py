@@ -200,6 +200,19 @@ def test_labels_of_several_clips_are_there_after_a_reload_and_bound_to_their_fil
     assert [one["video"] for one in kept(page)] == ["second"]
 
 
+def test_what_another_tab_changes_is_seen_here(labelled):
+    add_name(labelled, "left")
+    drag(labelled, 0.1, 0.3)
+    assert len(pieces(labelled)) == 1
+    labelled.execute_script(
+        "const key = 'egopack.labels.v1'; const state = JSON.parse(localStorage.getItem(key));"
+        "state.labels.push({...state.labels[0], start_s: 9, end_s: 10});"
+        "localStorage.setItem(key, JSON.stringify(state));"
+        "dispatchEvent(new StorageEvent('storage', {key}));"
+    )
+    assert len(pieces(labelled)) == 2
+
+
 def test_labelling_is_accessible_and_fits_a_narrow_screen(labelled):
     page = labelled
     add_name(page, "a long name of a label that has many words")
