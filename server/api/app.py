@@ -99,7 +99,7 @@ def create_app(settings: Settings, engine: Engine | None = None) -> FastAPI:
         places=Shares(settings.max_event_streams, settings.max_caller_share),
         is_open=lambda: jobs.is_open,
     )
-    install_handlers(app, limits)
+    install_handlers(app, limits, [route for router in ROUTERS for route in router.routes])
     for router in ROUTERS:
         app.include_router(router)
     if settings.metrics_port is None:

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -21,15 +21,23 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from extract.errors import ExtractError
 from model.errors import ModelError
 from server.api.access import GuessLimiter, Keys, RateLimiter, rate_limit_key, with_key
-from server.api.negotiation import parse_length, preference_of
+from server.api.negotiation import allowed, parse_length, preference_of
 from server.api.request_head import Hosts, check_size
 from server.errors import BodyTooLarge, FieldInvalid, MalformedRequest, ServerError
-from server.problem_types import BY_STATUS, CALLER_GONE, DRAINING, INTERNAL, ProblemType
+from server.problem_types import (
+    BY_STATUS,
+    CALLER_GONE,
+    DRAINING,
+    INTERNAL,
+    METHOD_NOT_ALLOWED,
+    ProblemType,
+)
 from server.schemas.options import field_errors
 from server.schemas.problems import MEDIA_TYPE, Problem, problem_from
 from server.settings.settings import Settings
@@ -271,12 +279,15 @@ def respond(problem: Problem, path: str, headers: Mapping[str, str] | None = Non
     return response
 
 
-def install_handlers(app: FastAPI, limits: Mapping[str, float]) -> None:
+def install_handlers(
+    app: FastAPI, limits: Mapping[str, float], routes: Iterable[BaseRoute]
+) -> None:
     """Makes the app respond with a problem to every expected exception, the framework's included.
 
     Args:
         app: gets the exception handlers.
         limits: every limit in force.
+        routes: of the API.
     """
 
     async def known(request: Request, error: Exception) -> Response:
@@ -291,7 +302,8 @@ def install_handlers(app: FastAPI, limits: Mapping[str, float]) -> None:
         assert isinstance(error, HTTPException)
         kind = BY_STATUS.get(error.status_code, INTERNAL)
         logs.note(problem=kind)
-        return respond(Problem(kind, kind.title), request.url.path, error.headers)
+        headers = error.headers if kind is not METHOD_NOT_ALLOWED else allowed(request, routes)
+        return respond(Problem(kind, kind.title), request.url.path, headers)
 
     for root in (ServerError, ExtractError, ModelError):
         app.add_exception_handler(root, known)

@@ -1,9 +1,11 @@
-"""Content negotiation: the headers `Prefer` (RFC 7240) and `Accept` (RFC 9110)."""
+"""Content negotiation: the headers `Prefer` (RFC 7240), `Accept` and `Allow` (RFC 9110)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fastapi.routing import APIRoute
 from starlette.requests import Request
+from starlette.routing import BaseRoute, Match
 
 from server.errors import FieldInvalid, NotAcceptable
 
@@ -96,3 +98,22 @@ def _quality(offer: str, ranges: list[tuple[str, float]]) -> float:
         if found:
             return max(found)
     return 0.0
+
+
+def allowed(request: Request, routes: Iterable[BaseRoute]) -> dict[str, str]:
+    """Returns the `Allow` header of a path: the methods of all its routes.
+
+    The framework names those of the first one alone. A path that is spelt out goes before one with
+    parameters.
+
+    Args:
+        request: for a method that the path does not take.
+        routes: of the API.
+    """
+    found = [
+        route
+        for route in routes
+        if isinstance(route, APIRoute) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    spelt = [route for route in found if not route.param_convertors] or found
+    return {"Allow": ", ".join(sorted({name for route in spelt for name in route.methods or ()}))}

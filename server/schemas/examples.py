@@ -253,3 +253,17 @@ COMPARISON: dict[str, Any] = {
     "high": 0.225,
     "learnt": {"1": 0, "2": 10},
 }
+
+SUGGESTIONS: dict[str, Any] = {
+    "segments": [
+        {
+            "video": "kitchen-03",
+            "start_s": 8.0,
+            "end_s": 10.0,
+            "votes": {"left": 0.52, "right": 0.48},
+            "disagreement": 0.31,
+            "distance": 0.44,
+            "why": "voters disagree",
+        }
+    ]
+}

@@ -34,7 +34,9 @@ class ClipParameters(ClipOptions):
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, use_attribute_docstrings=True, frozen=True
+    )
 
 
 class TaskOptions(_Options):
@@ -77,17 +79,19 @@ class LabelOptions(_Options):
     """In seconds, as a player of the clip's file shows them."""
     end_s: Seconds
     label: str
-    split: Literal["train", "val", "test"] | None = None
+    split: Literal["train", "val", "test", ""] | None = None
     """Labels of `val` and `test` are held out and judge the skill; default: `train`."""
 
 
-class LabelledOptions(_Options):
-    """Labels, as JSON or as the text of a CSV file."""
-
+class _LabelFields(_Options):
     labels: list[SkipValidation[LabelOptions]] | None = None
     """The labels; either these or `labels_csv`."""
     labels_csv: Annotated[str, Field(min_length=1)] | None = None
     """The same as the text of a labels file: video,start_s,end_s,label and, if wanted, split."""
+
+
+class LabelledOptions(_LabelFields):
+    """Labels, as JSON or as the text of a CSV file."""
 
     @model_validator(mode="after")
     def _check_one(self) -> Self:
@@ -148,6 +152,30 @@ class CompareOptions(LabelledOptions):
     )
 
     versions: Annotated[list[VersionNumber], Field(min_length=2, max_length=2)]
+
+
+class SuggestOptions(_LabelFields):
+    """What is being labelled, and how far that is; labels may be none so far."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"task": _TASK, "labels": [_LABEL], "count": 5}]}
+    )
+
+    task: TaskOptions
+    count: Annotated[int, Field(ge=1, le=100)] = 5
+    """Most segments to suggest."""
+    clips: Annotated[list[ClipName], Field(fail_fast=True, min_length=1)] | None = None
+    """Names of the kept clips to suggest of; default: all."""
+    segment_s: Annotated[float, Field(ge=0.5, le=3600, allow_inf_nan=False)] | None = None
+    """Length of the segments in seconds; default: the median of the labels'."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Random seed; equal requests give equal suggestions."""
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if self.labels is not None and self.labels_csv is not None:
+            raise ValueError("give either `labels` or `labels_csv`")
+        return self
 
 
 class Clip(Body):
@@ -306,3 +334,24 @@ class Comparison(Body):
     high: float
     learnt: dict[str, int]
     """Version -> how many of the labels it was learnt from: on these it is too good."""
+
+
+class Suggestion(Body):
+    """A segment of a kept clip that is worth a label."""
+
+    video: str
+    start_s: float
+    end_s: float
+    votes: dict[str, Probability]
+    """What a skill of the labels so far says of it; empty before there is one."""
+    disagreement: Probability
+    """How much the voters differ."""
+    distance: Probability
+    """How unlike all labelled and earlier suggested segments it is."""
+    why: str
+
+
+class Suggestions(Body):
+    """Segments to label next, the best first; each is unlike those before it."""
+
+    segments: list[Suggestion]

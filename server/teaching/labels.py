@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from model.data.tables.label_file import LabelRow
 from model.data.tables.label_rows import (
     check_labels,
+    check_spans,
     rows_from_csv,
     rows_from_json,
     rows_to_json,
@@ -22,12 +23,19 @@ from server.schemas.teaching import (
     MAX_LABEL_CHARS,
     MAX_LABEL_NAMES,
     LabelledOptions,
+    SuggestOptions,
     TeachOptions,
 )
 from server.teaching.clips import Clip
 
+RESERVED = "suggest"
+"""An endpoint in the place of a skill's name."""
+
 CSV = "/labels_csv"
 """Before the line, in what is said of a wrong one."""
+
+Labels = LabelledOptions | SuggestOptions
+"""Choices that come with labels."""
 
 
 class TeachInput(BaseModel):
@@ -71,12 +79,14 @@ class Labelled:
         return {name: clip.id for name, clip in self.clips.items()}
 
 
-def read_task(options: TeachOptions) -> TaskFile:
+def read_task(options: TeachOptions | SuggestOptions) -> TaskFile:
     """Returns the task that is to be taught.
 
     Raises:
         LabelsInvalid: one of its keys is wrong.
     """
+    if options.task.name == RESERVED:
+        raise LabelsInvalid(("/task/name", f"{RESERVED!r} means something else here"))
     try:
         return parse_task(options.task.values())
     except TaskInvalid as error:
@@ -90,7 +100,7 @@ def task_invalid(error: TaskInvalid) -> LabelsInvalid:
 
 
 def read_labelled(
-    options: LabelledOptions,
+    options: Labels,
     clips: Sequence[Clip],
     *,
     encoder: str,
@@ -115,11 +125,15 @@ def read_labelled(
         rows = _rows(options, labels, most)
         _check_names(rows, is_csv=is_csv)
         spans = {clip.name: (clip.origin_s, clip.end_s) for clip in clips}
-        names = check_labels(rows, spans, labels=labels, from_csv=is_csv)
+        if isinstance(options, SuggestOptions):  # they may be few, and of one name
+            check_spans(rows, spans, from_csv=is_csv)
+            names = sorted({row.label for row in rows})
+        else:
+            names = check_labels(rows, spans, labels=labels, from_csv=is_csv)
     except WrongLabels as error:
         found = ((CSV, f"{at}: {why}") if is_csv else (at, why) for at, why in error.errors)
         raise LabelsInvalid(*found) from error
-    used = {row.video for row in rows}
+    used = _used(options, rows, clips)
     named = {clip.name: clip for clip in clips if clip.name in used}
     _check_encoder(named, encoder)
     return Labelled(rows_to_json(rows), names, named)
@@ -148,11 +162,13 @@ def teach_input(options: TeachOptions, labelled: Labelled) -> TeachInput:
     )
 
 
-def _rows(options: LabelledOptions, labels: Sequence[str] | None, most: int) -> list[LabelRow]:
+def _rows(options: Labels, labels: Sequence[str] | None, most: int) -> list[LabelRow]:
     if options.labels_csv is None:
         given = options.labels or []
         if len(given) > most:
             raise LabelsInvalid(("/labels", f"{len(given)} labels, of at most {most}"))
+        if not given and isinstance(options, SuggestOptions):
+            return []
         return rows_from_json(given, labels=labels)
     if options.labels_csv.count("\n") > most + 1:  # before a row is parsed
         count = sum(1 for _ in csv.reader(options.labels_csv.splitlines())) - 1
@@ -161,6 +177,20 @@ def _rows(options: LabelledOptions, labels: Sequence[str] | None, most: int) -> 
     if len(rows) > most:
         raise LabelsInvalid((CSV, f"{len(rows)} labels, of at most {most}"))
     return rows
+
+
+def _used(options: Labels, rows: Sequence[LabelRow], clips: Sequence[Clip]) -> set[str]:
+    """Names of the clips that are read: of the labels, and of what is to be suggested."""
+    used = {row.video for row in rows}
+    if not isinstance(options, SuggestOptions):
+        return used
+    known = {clip.name for clip in clips}
+    if options.clips is None:
+        return known
+    for index, name in enumerate(options.clips):
+        if name not in known:
+            raise LabelsInvalid((f"/clips/{index}", "you keep no clip of this name"))
+    return used | set(options.clips)
 
 
 def _check_names(rows: Sequence[LabelRow], *, is_csv: bool) -> None:

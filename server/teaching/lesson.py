@@ -16,6 +16,7 @@ from uuid import uuid4
 from server.engine.request import Progress, ProgressCallback
 from server.errors import LabelsInvalid, NotFound, NotReady
 from server.jobs.records import Job
+from server.schemas.teaching import SuggestOptions
 from server.settings.settings import Settings
 from server.teaching.activation import check_usable
 from server.teaching.clips import ClipStore
@@ -26,7 +27,7 @@ from server.teaching.versions import Version, VersionStore
 from weights.bundle.files import manifest_sha256, read_files, write_files
 from weights.storage.cache import Cache
 
-COMPARISON_FILE = "comparison.json"
+COMPARISON_FILE, SUGGESTIONS_FILE = "comparison.json", "suggestions.json"
 
 
 class LessonRunner:
@@ -85,6 +86,28 @@ class LessonRunner:
         async with self._answered("compare", work, owner, labelled.clip_ids, request) as answer:
             text = await self._files.call((answer[0] / COMPARISON_FILE).read_bytes)
         found: dict[str, Any] = json.loads(text)
+        return found
+
+    async def suggest(
+        self, options: SuggestOptions, labelled: Labelled, owner: str
+    ) -> dict[str, Any]:
+        """Returns segments of a caller's clips that are worth a label.
+
+        Raises:
+            LabelsInvalid: the task or the labels are wrong.
+        """
+        request = {
+            "task": options.task.values(),
+            "labels": labelled.labels,
+            **options.model_dump(include={"count", "segment_s", "seed"}),
+        }
+        work = uuid4().hex
+        async with self._answered("suggest", work, owner, labelled.clip_ids, request) as answer:
+            text = await self._files.call((answer[0] / SUGGESTIONS_FILE).read_bytes)
+        found: dict[str, Any] = json.loads(text)
+        if options.clips is not None:  # others are read for their labels alone
+            wanted = [one for one in found["segments"] if one["video"] in options.clips]
+            found = {**found, "segments": wanted}
         return found
 
     @asynccontextmanager

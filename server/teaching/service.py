@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from server.engine.engine import Engine
 from server.engine.request import Progress, ProgressCallback
 from server.errors import NotFound, NotReady, QueueFull, ServerError, SkillActive, TeachingOff
 from server.jobs.records import Job
-from server.schemas.teaching import ActivateOptions, TaughtSkill
+from server.schemas.teaching import ActivateOptions, SuggestOptions, TaughtSkill
 from server.teaching.activation import Activation, Step, check_usable, forgotten
 from server.teaching.bodies import skill_body
 from server.teaching.clips import Clip, ClipStore, SentClip
@@ -122,7 +123,7 @@ class Teaching:
             SkillOwned: the skill is another caller's.
             SkillUnusable: the version was taught on another bundle.
         """
-        await self._own(name, owner)
+        await self.owned(name, owner)
         version = await self.call(partial(self.versions.find, name, choice.version))
         active = await self.call(partial(read_active, self.settings))
         check_usable(version, self.base_of(active))
@@ -132,13 +133,13 @@ class Teaching:
 
     async def deactivate(self, name: str, owner: str) -> None:
         """Serves no version of a skill any more; raises as `activate` does."""
-        await self._own(name, owner)
+        await self.owned(name, owner)
         await self._activation.change(Step(name))
         self._log("skill-deactivated", owner, skill=name)
 
     async def roll_back(self, name: str, owner: str) -> None:
         """Serves what was served before the last change of a skill; raises as `activate` does."""
-        await self._own(name, owner)
+        await self.owned(name, owner)
         made = await self._activation.change(Step(name, is_back=True))
         now = made.skills.get(name)
         self._log("skill-rolled-back", owner, skill=name, version=now and now.version)
@@ -151,7 +152,7 @@ class Teaching:
             SkillActive: what is to be deleted is served.
         """
         async with self._files.locked("skills"):
-            versions = await self._own(name, owner)
+            versions = await self.owned(name, owner)
             if number is not None:
                 versions = [await self.call(partial(self.versions.find, name, number))]
             await self.call(partial(self._delete, versions))
@@ -183,15 +184,33 @@ class Teaching:
             LabelsInvalid: neither version has one of the labels.
             QueueFull: too many callers ask at once.
         """
-        await self._own(name, owner)
+        await self.owned(name, owner)
         find = self.versions.find
         versions = [await self.call(partial(find, name, number)) for number in numbers]
+        async with self._turn():
+            return await self._lessons.compare(versions, labelled, owner)
+
+    async def suggest(
+        self, options: SuggestOptions, labelled: Labelled, owner: str
+    ) -> dict[str, Any]:
+        """Returns segments of a caller's clips to label next, one request at a time.
+
+        Raises:
+            LabelsInvalid: the task or the labels are wrong.
+            QueueFull: too many callers ask at once.
+        """
+        async with self._turn():
+            return await self._lessons.suggest(options, labelled, owner)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Waits for the process that answers questions."""
         if self._asked >= MOST_ASKED:
             raise QueueFull(RETRY_AFTER_S)
         self._asked += 1
         try:
             async with self._asking:
-                return await self._lessons.compare(versions, labelled, owner)
+                yield
         finally:
             self._asked -= 1
 
@@ -224,7 +243,13 @@ class Teaching:
         self._bases |= {one.bundle_sha256: base for base, one in active.sets.items()}
         return self._bases.get(served, served)
 
-    async def _own(self, name: str, owner: str) -> list[Version]:
+    async def owned(self, name: str, owner: str) -> list[Version]:
+        """Returns the versions of a caller's skill.
+
+        Raises:
+            NotFound: there is no such skill.
+            SkillOwned: it is another caller's.
+        """
         versions = await self.call(partial(self.versions.versions, name))
         if not versions:
             raise NotFound("there is no such taught skill; see /v1/skills")

@@ -208,6 +208,6 @@ def _cells(value: Any) -> dict[str | None, str | None]:
             expected = "a number of seconds" if wants_number else "text"
             raise CellInvalid(column, f"expected {expected}, got {found!r:.80}")
         cells[column] = str(found)
-    if value.get("split"):
+    if value.get("split") not in (None, ""):
         cells["split"] = str(value["split"])
     return cells

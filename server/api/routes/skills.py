@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from model.errors import TaskInvalid
 from server import problem_types as kinds
@@ -27,12 +28,20 @@ from server.errors import UnsupportedMedia
 from server.jobs.serialize import body_of, path_of
 from server.schemas import jobs as job_schemas
 from server.schemas import teaching as schemas
-from server.schemas.examples import COMPARISON, REPORT, SKILL, TEACHING_JOB
+from server.schemas.examples import COMPARISON, REPORT, SKILL, SUGGESTIONS, TEACHING_JOB
 from server.schemas.json_bounds import MAX_CONTAINERS, MAX_MEMBERS, MAX_VALUES, JsonBounds
 from server.schemas.options import MAX_OPTIONS_BYTES, ON_LOOP_BYTES, Model, parse_options
 from server.teaching.labels import Labelled, read_labelled, read_task, task_invalid, teach_input
 from server.teaching.service import Teaching
 
+
+class _SkillName(StringConvertor):
+    """A path's part that is the name of a skill, and no endpoint of its own."""
+
+    regex = "(?!suggest$)[^/]+"
+
+
+register_url_convertor("skill", _SkillName())
 router = APIRouter(tags=["teaching"], dependencies=[Depends(teaching_of)])
 
 LABEL_BYTES, LABEL_MEMBERS = 512, 8
@@ -49,7 +58,7 @@ FOR_CHANGES = (
 FOR_LABELS = (*FOR_TEACHING, kinds.LABELS_INVALID, kinds.UNSUPPORTED, kinds.TOO_LARGE)
 
 Name = Annotated[str, Path(description="Name of the skill.")]
-Options = TypeVar("Options", bound=schemas.LabelledOptions)
+Options = TypeVar("Options", schemas.CompareOptions, schemas.SuggestOptions)
 
 
 @router.post(
@@ -110,7 +119,7 @@ async def list_skills(request: Request) -> schemas.TaughtSkills:
 
 
 @router.get(
-    "/v1/skills/{name}",
+    "/v1/skills/{name:skill}",
     operation_id="get_skill",
     summary="Get a taught skill",
     responses={**answer(SKILL), **problems(*FOR_TEACHING, kinds.NOT_FOUND, kinds.STARTING)},
@@ -193,6 +202,7 @@ async def roll_back_skill(name: Name, request: Request) -> schemas.TaughtSkill:
 async def compare_versions(name: Name, request: Request) -> Response:
     """Says how often each of two versions is right on the same labels, and how sure that is."""
     teaching, caller = teaching_of(request), caller_of(request)
+    await teaching.owned(name, caller)
     async with _in_time(request):
         options = await _receive(request, schemas.CompareOptions, teaching)
         labelled = await _labelled(request, options, teaching)
@@ -200,8 +210,40 @@ async def compare_versions(name: Name, request: Request) -> Response:
     return Response(json.dumps(found), media_type=JSON)
 
 
+@router.post(
+    "/v1/skills/suggest",
+    operation_id="suggest_labels",
+    summary="Suggest what to label next",
+    response_model=schemas.Suggestions,
+    responses={
+        **answer(SUGGESTIONS),
+        **problems(
+            *FOR_LABELS,
+            kinds.QUEUE_FULL,
+            kinds.STARTING,
+            kinds.DRAINING,
+            kinds.UNHEALTHY,
+            kinds.DEADLINE,
+        ),
+    },
+    openapi_extra={"requestBody": json_body(schemas.SuggestOptions)},
+)
+async def suggest_labels(request: Request) -> Response:
+    """Returns segments of kept clips on which the voters of a skill of the labels so far differ.
+
+    Each is unlike all labelled ones and those before it; without labels, the clips' typical ones.
+    """
+    teaching, caller = teaching_of(request), caller_of(request)
+    async with _in_time(request):
+        options = await _receive(request, schemas.SuggestOptions, teaching)
+        task = read_task(options)
+        labelled = await _labelled(request, options, teaching, task.labels)
+        found = await teaching.suggest(options, labelled, caller)
+    return Response(json.dumps(found), media_type=JSON)
+
+
 @router.delete(
-    "/v1/skills/{name}",
+    "/v1/skills/{name:skill}",
     operation_id="delete_skill",
     summary="Delete a skill",
     status_code=204,
@@ -262,7 +304,7 @@ async def _parse(text: bytes, kind: type[Model], teaching: Teaching) -> Model:
 
 async def _labelled(
     request: Request,
-    options: schemas.LabelledOptions,
+    options: schemas.LabelledOptions | schemas.SuggestOptions,
     teaching: Teaching,
     labels: tuple[str, ...] | None = None,
 ) -> Labelled:

@@ -194,7 +194,7 @@ def test_an_unread_answer_to_head_says_what_get_would(served):
 
 def every_call(app):
     """(method, path) of everything the app answers, files included."""
-    named = {"name": "fake", "version": "1", "job_id": "0" * 32}
+    named = {"name": "fake", "version": "1", "job_id": "0" * 32, "clip_id": "c_0"}
     for path in ("/", "/docs", "/docs/static/swagger-ui.css", "/ui/page.js", "/ui/sample.json"):
         yield "GET", path
     for path, operations in app.openapi()["paths"].items():

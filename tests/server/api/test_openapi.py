@@ -42,6 +42,7 @@ ENDPOINTS = {
     "deactivate_skill": ("post", "/v1/skills/{name}/deactivate"),
     "roll_back_skill": ("post", "/v1/skills/{name}/rollback"),
     "compare_versions": ("post", "/v1/skills/{name}/compare"),
+    "suggest_labels": ("post", "/v1/skills/suggest"),
     "delete_skill": ("delete", "/v1/skills/{name}"),
     "delete_skill_version": ("delete", "/v1/skills/{name}/versions/{version}"),
     "get_limits": ("get", "/v1/limits"),

@@ -19,7 +19,8 @@ ENDPOINTS = [
     ("GET", "/v1/skills"), ("GET", "/v1/skills/hand"), ("GET", "/v1/skills/hand/versions/1"),
     ("POST", "/v1/skills/hand/activate"), ("POST", "/v1/skills/hand/deactivate"),
     ("POST", "/v1/skills/hand/rollback"), ("POST", "/v1/skills/hand/compare"),
-    ("DELETE", "/v1/skills/hand"), ("DELETE", "/v1/skills/hand/versions/1"),
+    ("POST", "/v1/skills/suggest"), ("DELETE", "/v1/skills/hand"),
+    ("DELETE", "/v1/skills/hand/versions/1"),
 ]  # fmt: skip
 
 

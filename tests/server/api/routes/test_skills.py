@@ -245,6 +245,7 @@ def test_a_wrong_label_is_refused_by_its_place(http, rows, change, pointer):
     [
         ({"task": {"name": "ar"}}, "labels-invalid", "/task/name"),
         ({"task": {"name": "verb"}}, "labels-invalid", "/task/name"),
+        ({"task": {"name": "suggest"}}, "labels-invalid", "/task/name"),
         ({"task": {"name": "A b"}}, "invalid-field", "/task/name"),
         ({"task": {"nodes": 4}}, "labels-invalid", "/task/nodes"),
         ({"task": {"kind": "localise"}}, "invalid-field", "/task/kind"),
@@ -349,6 +350,25 @@ def test_two_versions_are_compared_on_the_same_labels(http, rows):
     assert_problem(sent, 422, "labels-invalid")
     sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 9], "labels": rows})
     assert_problem(sent, 404, "not-found")
+
+
+def test_what_to_label_next_is_of_the_clips_that_are_kept(http, rows):
+    def ask(**more):
+        return http.post("/v1/skills/suggest", json={"task": TASK, **more})
+
+    for labels in ({}, {"labels": []}, {"labels": rows[:1]}, {"labels": rows[:9]}):
+        found = ask(**labels, count=3)
+        assert found.status_code == 200, found.text
+        body = schemas.Suggestions.model_validate_json(found.text, strict=True)
+        assert 1 <= len(body.segments) <= 3
+        assert {one.video for one in body.segments} <= set("abc")
+    assert ask(labels=rows[:9], count=3).json() == found.json()
+    of_b = ask(labels=rows[:9], clips=["b"]).json()["segments"]
+    assert {one["video"] for one in of_b} == {"b"}
+    assert_problem(ask(clips=["z"]), 422, "labels-invalid")
+    assert_problem(ask(labels=[rows[0] | {"video": "z"}]), 422, "labels-invalid")
+    assert_problem(ask(labels=rows, labels_csv="x"), 422, "invalid-field")
+    assert_problem(ask(count=0), 422, "invalid-field")
 
 
 def test_clips_of_another_encoder_are_told_by_name(serve, store, rows, monkeypatch):
