@@ -9,6 +9,7 @@ import { showSuggestions } from "./suggest.js";
 const NAME = "[a-z][a-z0-9_\\-]{0,31}";
 const KINDS = [["segment", "a stretch among others"], ["graph", "a stretch as a whole"]];
 const SUGGESTIONS = 5;
+const RETRY_MS = 3000;
 
 export class Teach {
   // `onask(seconds)` asks about the clip that is shown in stretches of that length, `ongo(segment)`
@@ -35,6 +36,7 @@ export class Teach {
   async start() {
     const isOn = await this.skills.refresh().then(() => true, (error) => {
       if (!(error instanceof Problem)) throw error;
+      if (error.retryable) setTimeout(() => this.start(), RETRY_MS); // it is starting
       return false;
     });
     this.root.hidden = !isOn;
@@ -94,9 +96,12 @@ export class Teach {
       throw new Problem({ code: "labels-missing", title: "There is too little to tell apart",
         detail: "Give stretches of your clips at least two different labels." }, 0);
     }
-    const task = { name: this.root.querySelector("#teach-name").value,
-      kind: this.root.querySelector("#teach-kind").value, labels: names };
-    return { task, labels: this.labels() };
+    return { task: { ...this.task(), labels: names }, labels: this.labels() };
+  }
+
+  task() {
+    const [name, kind] = ["name", "kind"].map((id) => this.root.querySelector(`#teach-${id}`).value);
+    return { name, kind };
   }
 
   press() {
@@ -114,16 +119,20 @@ export class Teach {
     });
   }
 
+  // Of the clips whose files are here; labels may be few or none.
   suggest() {
     return this.run(async (how) => {
-      const lesson = this.lesson();
-      for (const name of this.labeller.files.keys()) await this.keep(name, how);
-      await this.sendClips(lesson.labels, how);
+      const labels = this.labels();
+      const { name, kind } = this.task();
+      await this.sendClips(labels, how);
+      const clips = [...this.labeller.files.keys()];
+      for (const clip of clips) await this.keep(clip, how);
       how.told("Looking for what would teach most…");
-      const { segments } = await send("POST", "v1/skills/suggest", { ...lesson, count: SUGGESTIONS,
+      const { segments } = await send("POST", "v1/skills/suggest", { task: { name: name || "new", kind },
+        ...(labels.length && { labels }), ...(clips.length && { clips }), count: SUGGESTIONS,
         segment_s: this.usualLength() });
       showSuggestions(this.next, segments, { ongo: this.tell.ongo });
-      return "";
+      return `Looked at ${clips.length || "all"} clips.`;
     });
   }
 
