@@ -91,7 +91,8 @@ export class Teach {
   }
 
   lesson() {
-    const names = this.project.state.names.filter((name) => this.countLabels().has(name));
+    const count = this.countLabels();
+    const names = this.project.state.names.filter((name) => count.has(name));
     if (names.length < 2) {
       throw new Problem({ code: "labels-missing", title: "There is too little to tell apart",
         detail: "Give stretches of your clips at least two different labels." }, 0);
@@ -104,9 +105,11 @@ export class Teach {
     return { name, kind };
   }
 
-  press() {
+  // `replaced` is a clip on the server that makes room for one of the same name.
+  press(replaced) {
     return this.run(async (how) => {
       const lesson = this.lesson();
+      if (replaced) await send("DELETE", `v1/clips/${encodeURIComponent(replaced.id)}`);
       await this.sendClips(lesson.labels, how);
       how.told("Sending the labels…");
       const none = this.none.value;
@@ -146,7 +149,7 @@ export class Teach {
   async sendClips(labels, how) {
     this.kept = (await get("v1/clips")).clips;
     const names = [...new Set(labels.map(({ video }) => video))];
-    const missing = names.filter((name) => !this.labeller.files.has(name) && !this.isKept(name));
+    const missing = names.filter((name) => !this.labeller.files.has(name) && !this.keptAs(name));
     if (missing.length) {
       throw new Problem({ code: "clips-missing", title: "Some clips have to be chosen again",
         detail: "A page may not keep files over a reload, and this server has not seen these: "
@@ -155,23 +158,22 @@ export class Teach {
     for (const name of names) await this.keep(name, how);
   }
 
-  isKept(name) {
-    return this.kept?.some((one) => one.name === name);
+  keptAs(name) {
+    return this.kept.find((one) => one.name === name);
   }
 
-  // A clip is sent once: what went under its name is noted with the mark of its file.
+  // A clip is sent once: what it is kept as is noted with the mark of its file.
   async keep(name, { told, signal }) {
-    this.kept ??= (await get("v1/clips")).clips;
     const file = this.labeller.files.get(name);
     const { mark, sent } = this.project.clip(name) ?? {};
-    if (!file || (sent === mark && this.isKept(name))) return;
-    await keepClip(name, file, { signal,
+    if (!file || (sent && sent.mark === mark && sent.id === this.keptAs(name)?.id)) return;
+    const { id } = await keepClip(name, file, { signal,
       told: (what, share) => told(what === "Looking at it…" ? `Watching ${name}…` : `Sending ${name}…`,
         share) }).catch((error) => {
-      if (error.code === "clip-exists") error.replace = this.kept.find((one) => one.name === name);
+      if (error.code === "clip-exists") error.replace = this.keptAs(name);
       throw error;
     });
-    this.project.meet({ name, sent: mark });
+    this.project.meet({ name, sent: { id, mark } });
   }
 
   async run(act) {
@@ -207,10 +209,8 @@ export class Teach {
       error.message !== error.title && element("p", {}, error.message),
       error.errors.length > 0 && element("ul", {}, error.errors.map(({ pointer, detail }) =>
         element("li", {}, pointer ? `${this.named(pointer)}: ${detail}` : detail))),
-      replace && element("button", { type: "button", onclick: async () => {
-        await send("DELETE", `v1/clips/${encodeURIComponent(replace.id)}`);
-        this.press();
-      } }, `Replace ${replace.name} on the server`),
+      replace && element("button", { type: "button", onclick: () => this.press(replace) },
+        `Replace ${replace.name} on the server`),
       element("p", { class: "note" }, error.code));
     this.fault.hidden = false;
   }

@@ -75,14 +75,17 @@ def mark(page, label, start, end):
     assert len(find_all(page, ".piece.mine[data-id]")) == before + 1
 
 
+def answers(page, name):
+    return [one.get_attribute("aria-label") for one in pieces(page, name)]
+
+
 def ask_in(page, seconds):
     page.execute_script("document.getElementById('segment-s').value = arguments[0]", seconds)
 
 
 def answer_at(page, name, seconds):
     """What the lane of a skill says at an instant."""
-    for piece in pieces(page, name):
-        told = piece.get_attribute("aria-label")
+    for told in answers(page, name):
         span, _, said = told.partition(": ")
         start, end = (
             60 * int(minutes) + float(rest)
@@ -192,6 +195,11 @@ def test_versions_are_served_rolled_back_and_deleted_and_the_next_stretch_is_nam
     assert find(page, "#segment-s").get_attribute("value") == "4.3"
     do(page, "Roll fate-2 back", "Version 1 is served.")
     do(page, "Serve fate-2 2", "Version 2 is served.")
+    find(page, "#threshold").send_keys("\ue010")  # End
+    find(page, "#serve-threshold").click()
+    wait(page).until(lambda d: "from 100 % on" in find(d, "[data-skill=fate-2]").text)
+    find(page, "#ask").click()
+    wait(page).until(lambda d: any("not certain" in one for one in answers(d, "fate-2")))
     do(page, "Stop serving fate-2", "Not served.")
     find(page, "button[aria-label='Delete fate-2 1']").click()
     wait(page).until(lambda d: "1: 4 labels" not in find(d, "[data-skill=fate-2]").text)
@@ -222,36 +230,30 @@ def test_a_suggestion_leads_to_a_stretch_that_waits_for_its_name(ready, clips):
     assert start_s == pytest.approx(labels[-1]["start_s"], abs=0.01)
 
 
-def fault_of(page):
+def fault_of_teaching(page, path=None):
+    if path is not None:
+        find(page, "#file").send_keys(str(path))
+        wait(page).until(lambda d: find_all(d, ".piece.mine[data-id]"))
+    find(page, "#teach").click()
     wait(page).until(lambda d: find(d, "#teaching .problem").is_displayed())
     return find(page, "#teaching .problem").text
 
 
 def test_what_cannot_be_taught_is_said_where_it_is(page, clips, tmp_path):
-    put_labels(page, clips, more=[{"video": "a", "start_s": 1, "end_s": 2, "label": "stays"}])
-    find(page, "#teach").click()
-    assert "at least two different labels" in fault_of(page)
-    elsewhere = {"video": "never-seen", "start_s": 1, "end_s": 2, "label": "stays"}
-    put_labels(page, clips, "one", more=[elsewhere])
-    find(page, "#file").send_keys(str(clips["one"][0]))
-    wait(page).until(lambda d: find_all(d, ".piece.mine[data-id]"))
-    find(page, "#teach").click()
-    assert "has not seen these: never-seen." in fault_of(page)
-
+    path = clips["one"][0]
+    early = {"start_s": 1, "end_s": 2, "label": "stays"}
+    put_labels(page, clips, more=[{"video": "a", **early}])
+    assert "at least two different labels" in fault_of_teaching(page)
+    put_labels(page, clips, "one", more=[{"video": "never-seen", **early}])
+    assert "has not seen these: never-seen." in fault_of_teaching(page, path)
     late = {"video": "one", "start_s": 600, "end_s": 601, "label": "stays"}
     put_labels(page, clips, "one", more=[late])
-    find(page, "#file").send_keys(str(clips["one"][0]))
-    wait(page).until(lambda d: find_all(d, ".piece.mine[data-id]"))
-    find(page, "#teach").click()
-    assert "one, 600 to 601 s, stays: " in fault_of(page)
+    assert "one, 600 to 601 s, stays: " in fault_of_teaching(page, path)
 
     put_labels(page, clips, "one")
     other = tmp_path / "one.mp4"
     other.write_bytes(clips["three"][0].read_bytes())
-    find(page, "#file").send_keys(str(other))
-    wait(page).until(lambda d: find_all(d, ".piece.mine[data-id]"))
-    find(page, "#teach").click()
-    assert "clip-exists" in fault_of(page)
+    assert "clip-exists" in fault_of_teaching(page, other)
     find(page, "#teaching .problem button").click()
     wait(page).until(lambda d: "Learning" in status(d))
     find(page, "#teach-stop").click()
