@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("model.train", "reproduce"),
     ("model.train", "--learn"),
     ("model.train", "compare"),
+    ("model.train", "labelling"),
     ("model.train", "render"),
     ("model.train", "forecast"),
     ("model.evaluate",),

@@ -33,6 +33,8 @@ TESTED_BY: dict[str, str] = {
     "server/schemas/jobs.py": "tests/clients/results/test_jobs.py",
     "server/schemas/prediction.py": "tests/server/api/test_openapi.py",
     "server/schemas/teaching.py": "tests/server/api/routes/test_skills.py",
+    "server/schemas/teaching_options.py": "tests/server/api/routes/test_skills.py",
+    "server/api/uploads/labels.py": "tests/server/api/routes/test_skills.py",
     "server/api/oip/schemas.py": "tests/server/api/routes/test_oip.py",
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",
@@ -60,6 +62,7 @@ TESTED_BY: dict[str, str] = {
     "model/train/reproduce/report.py": "tests/project/end_to_end/test_reproduce.py",
     "clients/commands/backpack.py": "tests/clients/whole/test_real_server.py",
     "clients/commands/batch.py": "tests/clients/test_batch.py",
+    "clients/commands/label_studio.py": "tests/clients/label_studio/test_fitting.py",
     "clients/commands/jobs.py": "tests/clients/whole/test_real_jobs.py",
     # Labels as values: what a skill is taught from.
     "model/data/tables/label_rows.py": "tests/model/train/new_skill/teaching/test_label_rows.py",

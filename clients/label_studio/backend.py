@@ -17,6 +17,7 @@ from clients.api.requests import Choices
 from clients.client import EgoPackClient
 from clients.errors import ClientError
 from clients.label_studio.clips import Clips
+from clients.label_studio.fitting import START, Fitting
 from clients.label_studio.interface import Interface
 
 logger = logging.getLogger(__name__)
@@ -49,10 +50,18 @@ class Backend:
         client: of the server that predicts.
         clips: fetches the clips of tasks.
         choices: request options of every prediction.
+        fitting: teaches a skill from annotations; None: nothing is taught.
     """
 
-    def __init__(self, client: EgoPackClient, clips: Clips, choices: Choices) -> None:
+    def __init__(
+        self,
+        client: EgoPackClient,
+        clips: Clips,
+        choices: Choices,
+        fitting: Fitting | None = None,
+    ) -> None:
         self._client, self._clips, self._choices = client, clips, choices
+        self._fitting = fitting
 
     def answer(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """Returns the HTTP status and the JSON of the response; `body` is empty for a GET."""
@@ -68,14 +77,20 @@ class Backend:
                     return 200, {"versions": [self._version()]}
                 case "/predict":
                     return 200, self._predict(body)
-                case "/webhook" | "/train":  # accepted and ignored: there is no online training
-                    return 201, {}
+                case "/webhook":
+                    return 201, self._notice(body)
+                case "/train":  # as older versions of Label Studio ask
+                    return 201, self._notice({**body, "action": START})
                 case _:
                     return 404, {"error": "there is nothing here"}
         except (KeyError, TypeError, ValueError) as error:
             return 400, {"error": str(error)}
         except ClientError as error:
             return 503, {"error": f"the EgoPack server: {error}"}
+
+    def _notice(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """What is said to a message; without `--teach` it is accepted and ignored."""
+        return {} if self._fitting is None else {"status": self._fitting.notice(message)}
 
     def _predict(self, body: Mapping[str, Any]) -> dict[str, Any]:
         interface = Interface.from_config(str(body.get("label_config", "")))

@@ -1,17 +1,19 @@
-"""Download of the clips of tasks; only addresses of Label Studio's origin (SSRF protection).
+"""Download of clips and annotations; only addresses of Label Studio's origin (SSRF protection).
 
 Label Studio may redirect to where it keeps a clip, a few times, and never to this machine itself or
 the addresses of a cloud's metadata.
 """
 
+import io
 import ipaddress
+import json
 import socket
 import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import IO, Any, Self
 
 import httpx
 
@@ -24,6 +26,9 @@ DOWNLOAD_S = 900.0
 """Longest time for a whole clip."""
 
 MAX_REDIRECTS = 3
+
+MAX_JSON_BYTES = 64 * 2**20
+"""Of a project and of its annotations."""
 
 
 class Token(httpx.Auth):
@@ -99,26 +104,43 @@ class Clips:
             OSError: it cannot be downloaded.
         """
         with tempfile.NamedTemporaryFile(prefix="egopack-clip-") as file:
-            try:
-                url = self._same_origin(address)
-                until_s = time.monotonic() + DOWNLOAD_S
-                with self._http.stream("GET", url) as response:
-                    response.raise_for_status()
-                    for chunk in response.iter_bytes():
-                        file.write(chunk)
-                        if file.tell() > self._max_bytes:
-                            raise ValueError(f"{address} is larger than {self._max_bytes} bytes")
-                        if time.monotonic() > until_s:
-                            raise OSError(f"{address} takes longer than {DOWNLOAD_S:g} s")
-            except httpx.HTTPStatusError as error:
-                status = error.response.status_code
-                hint = "; is LABEL_STUDIO_API_KEY a token of a user who sees it?"
-                known = hint if status in (401, 403) else ""
-                raise OSError(f"{address} cannot be fetched: status {status}{known}") from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise OSError(f"{address} cannot be fetched: {error}") from error
+            self._download(self._same_origin(address), file, self._max_bytes)
             file.flush()
             yield Path(file.name)
+
+    def json(self, path: str) -> Any:
+        """Returns what Label Studio's API answers to a GET.
+
+        Args:
+            path: below its base URL.
+
+        Raises:
+            ValueError: it is not JSON, or larger than `MAX_JSON_BYTES`.
+            OSError: it cannot be fetched.
+        """
+        text = io.BytesIO()
+        self._download(self._http.base_url.join(path), text, MAX_JSON_BYTES)
+        return json.loads(text.getvalue())
+
+    def _download(self, url: httpx.URL, file: IO[bytes], max_bytes: int) -> None:
+        """Writes what is at an address to a file; errors name the address."""
+        until_s = time.monotonic() + DOWNLOAD_S
+        try:
+            with self._http.stream("GET", url) as response:
+                response.raise_for_status()
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    if file.tell() > max_bytes:
+                        raise ValueError(f"{url} is larger than {max_bytes} bytes")
+                    if time.monotonic() > until_s:
+                        raise OSError(f"{url} takes longer than {DOWNLOAD_S:g} s")
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            hint = "; is LABEL_STUDIO_API_KEY a token of a user who sees it?"
+            known = hint if status in (401, 403) else ""
+            raise OSError(f"{url} cannot be fetched: status {status}{known}") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise OSError(f"{url} cannot be fetched: {error}") from error
 
     def _check_target(self, request: httpx.Request) -> None:
         """Refuses a redirect to this machine, or to an address that only it can reach."""
@@ -148,7 +170,10 @@ class Clips:
 
     def _same_origin(self, address: str) -> httpx.URL:
         ours = self._http.base_url
-        url = ours.join(address)
+        try:
+            url = ours.join(address)
+        except httpx.InvalidURL as error:
+            raise OSError(f"{address} cannot be fetched: {error}") from error
         if not self._is_ours(url):
             raise ValueError(f"{address} does not lead to Label Studio at {ours}")
         return url

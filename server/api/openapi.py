@@ -15,7 +15,7 @@ from server.api.uploads.bodies import SAFETENSORS, BodyKind
 from server.schemas.options import ActionOptions, ClipOptions, PredictOptions, SearchOptions
 from server.schemas.prediction import ProblemBody
 from server.schemas.problems import MEDIA_TYPE, Problem
-from server.schemas.teaching import CompareOptions, SuggestOptions, TeachOptions
+from server.schemas.teaching_options import CompareOptions, SuggestOptions, TeachOptions
 
 ANYWHERE = (
     kinds.MALFORMED,

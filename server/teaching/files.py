@@ -101,6 +101,11 @@ class TeachingFiles:
         folder.mkdir(mode=0o700, parents=True)
         return folder
 
+    def drop_work(self, prefix: str) -> None:
+        """Removes what servers that were killed left of one piece of work."""
+        for path in self.work.glob(f"{prefix}.*"):
+            shutil.rmtree(path, ignore_errors=True)
+
     def publish(self, folder: Path, place: Path) -> None:
         """Puts a complete folder in its place, where there is none or an empty one."""
         for path in folder.iterdir():

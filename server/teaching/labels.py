@@ -19,7 +19,7 @@ from model.data.task_file import TaskFile, parse_task
 from model.errors import LabelsInvalid as WrongLabels
 from model.errors import TaskInvalid
 from server.errors import LabelsInvalid
-from server.schemas.teaching import (
+from server.schemas.teaching_options import (
     MAX_LABEL_CHARS,
     MAX_LABEL_NAMES,
     LabelledOptions,

@@ -16,7 +16,7 @@ from uuid import uuid4
 from server.engine.request import Progress, ProgressCallback
 from server.errors import LabelsInvalid, NotFound, NotReady
 from server.jobs.records import Job
-from server.schemas.teaching import SuggestOptions
+from server.schemas.teaching_options import SuggestOptions
 from server.settings.settings import Settings
 from server.teaching.activation import check_usable
 from server.teaching.clips import ClipStore
@@ -61,6 +61,7 @@ class LessonRunner:
             return made, False
         facts = {"name": name, "owner": job.caller, "job_id": job.id}
         request = lesson.model_dump(include={"task", "labels", "seed", "method", "none_label"})
+        await self._files.call(partial(self._files.drop_work, job.id))
         work = f"{job.id}.{job.token}"
         async with self._answered("teach", work, job.caller, lesson.clips, request) as answer:
             result, sha256 = answer
@@ -80,7 +81,7 @@ class LessonRunner:
         sha256 = await self._files.call(partial(manifest_sha256, self._settings.bundle))
         for version in versions:
             check_usable(version, sha256)
-        places = {str(one.version): str(self._versions.place(one)) for one in versions}
+        places = {str(one.version): str(self._versions.place(one).resolve()) for one in versions}
         request = {"labels": labelled.labels, "versions": places}
         work = uuid4().hex
         async with self._answered("compare", work, owner, labelled.clip_ids, request) as answer:

@@ -14,7 +14,8 @@ from server.engine.engine import Engine
 from server.engine.request import Progress, ProgressCallback
 from server.errors import NotFound, NotReady, QueueFull, ServerError, SkillActive, TeachingOff
 from server.jobs.records import Job
-from server.schemas.teaching import ActivateOptions, SuggestOptions, TaughtSkill
+from server.schemas.teaching import TaughtSkill
+from server.schemas.teaching_options import ActivateOptions, SuggestOptions
 from server.teaching.activation import Activation, Step, check_usable, forgotten
 from server.teaching.bodies import skill_body
 from server.teaching.clips import Clip, ClipStore, SentClip
@@ -60,6 +61,8 @@ class Teaching:
         Raises:
             TeachingOff: they may not.
         """
+        if self.settings.ray:
+            raise TeachingOff("nothing is taught on Ray; teach on a server without --ray")
         if not self.settings.teaches:
             raise TeachingOff("see EGOPACK_TEACHING: by default only this machine may teach")
 

@@ -32,6 +32,16 @@ SETTINGS = {
     "USE_DEFAULT_BANNED_SUBNETS": "false",  # or it does not talk to a backend on loopback
 }
 
+SKILL = "when"
+TAUGHT = f"""
+<View>
+  <Video name="video" value="$video" frameRate="30"/>
+  <TimelineLabels name="{SKILL}" toName="video">
+    <Label value="early"/><Label value="late"/>
+  </TimelineLabels>
+</View>
+"""
+
 
 def check(work: Path, pictures: Path, clip: Path, result: PredictionResult, server: str) -> None:
     """Raises unless Label Studio takes, shows and asks for our predictions.
@@ -71,6 +81,8 @@ def check(work: Path, pictures: Path, clip: Path, result: PredictionResult, serv
         logger.info("Label Studio takes the predictions as they are")
         studio.ask_backend(project, uploaded["id"], imported, server, work / "home")
         logger.info("Label Studio asks the backend, and gets the same")
+        studio.teach_backend(clip, server, work / "home" / "taught")
+        logger.info("Label Studio's annotations teach a skill, and it answers the next time")
         if chromium.is_here():
             page = f"{address}/projects/{project}/data?task={imported['id']}"
             _look(address, page, work / "profile", pictures, result)
@@ -132,6 +144,49 @@ class Studio:
             assert f'"{path} HTTP/1.1" 200' in asked, asked
         assert '"POST /webhook HTTP/1.1" 201' in asked, asked
 
+    def teach_backend(self, clip: Path, server: str, home: Path) -> None:
+        """Annotates a clip, starts a training, and has the skill answer for the clip."""
+        home.mkdir(parents=True)
+        (home / "task.toml").write_text(f'name = "{SKILL}"\nkind = "segment"\nnodes = 3\n')
+        project = self.asked("/projects/", title="taught", label_config=TAUGHT)["id"]
+        task = self.upload(project, clip)["id"]
+        regions = [
+            {
+                "id": f"r{first}",
+                "from_name": SKILL,
+                "to_name": "video",
+                "type": "timelinelabels",
+                "value": {
+                    "ranges": [{"start": first, "end": first + 59}],
+                    "timelinelabels": [label],
+                },
+            }
+            for first, label in ((1, "early"), (61, "late"), (121, "early"), (181, "late"))
+        ]
+        self.asked(f"/tasks/{task}/annotations/", result=regions)
+        personal = self.asked("/token/")["token"]
+        flags = ("--teach", str(home / "task.toml"), "--project", str(project), "--task", SKILL)
+        with (
+            _backend(str(self._http.base_url), personal, server, home, *flags) as (url, log),
+            httpx.Client(base_url=server, timeout=60, trust_env=False) as egopack,
+        ):
+            made = self.asked("/ml/", url=url, project=project, title="EgoPack")
+            self.asked(f"/ml/{made['id']}/train")
+            until_s = time.monotonic() + 120
+            while not any(
+                skill["name"] == SKILL and skill["active_version"]
+                for skill in egopack.get("/v1/skills").json()["skills"]
+            ):
+                assert time.monotonic() < until_s, log.read_text()
+                time.sleep(0.5)
+            action = f"/dm/actions/?id=retrieve_tasks_predictions&project={project}"
+            self.asked(action, selectedItems={"all": False, "included": [task]})
+            (found,) = self._http.get("/api/predictions/", params={"task": task}).json()
+        assert found["model_version"] != made["model_version"], found
+        said = {one["value"]["timelinelabels"][0] for one in found["result"]}
+        assert said, found
+        assert said <= {"early", "late"}, found
+
     def _tasks(self, project: int) -> list[dict[str, Any]]:
         query = {"project": project, "fields": "all"}
         found: list[dict[str, Any]] = self._http.get("/api/tasks/", params=query).json()["tasks"]
@@ -139,10 +194,12 @@ class Studio:
 
 
 @contextmanager
-def _backend(studio: str, token: str, server: str, home: Path) -> Iterator[tuple[str, Path]]:
+def _backend(
+    studio: str, token: str, server: str, home: Path, *flags: str
+) -> Iterator[tuple[str, Path]]:
     """Yields the address of our backend and the file that it says its requests in."""
     port = free_port()
-    command = [sys.executable, "-m", "clients", "label-studio", studio, "--port", str(port)]
+    command = [sys.executable, "-m", "clients", "label-studio", studio, "--port", str(port), *flags]
     variables = {"LABEL_STUDIO_API_KEY": token, "EGOPACK_URL": server}
     url = f"http://127.0.0.1:{port}"
     with running(command, home=home / "backend", ready=f"{url}/health", variables=variables):

@@ -20,7 +20,6 @@ from extract.errors import ExtractError
 from model.data.task_file import read_task
 from model.errors import ModelError
 from model.nn.few_labels.panel import Panel
-from model.nn.few_labels.rows import Rows
 from model.train.new_skill.command import read_skill_data
 from model.train.new_skill.compare import ContestOptions, check_contests
 from model.train.new_skill.draws import Contest, RowCache
@@ -28,7 +27,14 @@ from model.train.new_skill.few_labels import classes_of, learn_panel, videos_of
 from model.train.new_skill.gains import BASE, Cell, format_gain
 from model.train.new_skill.options import add_label_arguments
 from model.train.new_skill.teaching.curve import MORE, learning_curve
-from model.train.new_skill.teaching.suggest import COUNT, choose, disagreement, weighed
+from model.train.new_skill.teaching.suggest import (
+    COUNT,
+    choose,
+    fused,
+    places_of,
+    uncertainty,
+    weighed,
+)
 from weights.errors import WeightsError
 
 SUGGESTED = "suggested"
@@ -57,7 +63,12 @@ class Forecasts:
     judged: np.ndarray
 
     def row(self) -> list[str]:
-        """Returns means, and how often the interval holds what came, as cells of a table."""
+        """Returns means, and how often the interval holds what came, as cells of a table.
+
+        Dashes where no draw had labels enough for a forecast.
+        """
+        if not len(self.said):
+            return ["-"] * 4
         low, high = self.said[:, 1], self.said[:, 2]
         cells = [f"{self.said[:, 0].mean():.3f}", f"{(high - low).mean():.3f}"]
         for then in (self.judged, self.came):
@@ -156,8 +167,9 @@ def _suggested(contest: Contest, pool: Tensor) -> Tensor:
         doubt = torch.ones(len(left), dtype=torch.float64)
         if len(seen := classes[taken].unique()) > 1:
             votes, weights = weighed(_fit(contest, taken.sort().values), rows.take(left))
-            doubt = disagreement(votes[:, :, seen].log_softmax(dim=2), weights)
-        found = choose(rows.take(left).features, doubt, rows.take(taken).features, COUNT)
+            doubt = uncertainty(fused(votes[:, :, seen].log_softmax(dim=2), weights))
+        known, free = places_of(rows.take(taken)), places_of(rows.take(left))
+        found = choose(free, doubt, known, COUNT)
         taken = torch.cat([taken, left[[place for place, *_ in found]]])
     return taken
 
@@ -175,9 +187,7 @@ def _right(contest: Contest, which: Tensor) -> list[int]:
 
 
 def _hits(contest: Contest, panel: Panel, split: str) -> Iterator[int]:
-    rows: Rows = contest.rows[split]
-    votes, weights = weighed(panel, rows)
-    return iter(contest.right(split, torch.einsum("v,vmy->my", weights, votes)))
+    return iter(contest.right(split, fused(*weighed(panel, contest.rows[split]))))
 
 
 def _parse(argv: list[str]) -> LabellingOptions:

@@ -14,6 +14,7 @@ from server.api.openapi import FOR_CLIPS, JSON, KEPT_BODY, answer, problems
 from server.engine.request import segment_request
 from server.errors import FieldInvalid
 from server.schemas import teaching as schemas
+from server.schemas import teaching_options as choices
 from server.schemas.examples import KEPT_CLIP
 from server.schemas.options import ClipOptions, SegmentOptions
 from server.teaching.bodies import clip_body
@@ -54,7 +55,7 @@ router = APIRouter(tags=["teaching"], dependencies=[Depends(teaching_of)])
     openapi_extra={"requestBody": KEPT_BODY},
 )
 async def keep_clip(
-    request: Request, query: Annotated[schemas.ClipParameters, Query()]
+    request: Request, query: Annotated[choices.ClipParameters, Query()]
 ) -> Response:
     """Encodes a clip, as `/v1/features` does, and keeps the features under a name.
 

@@ -4,14 +4,14 @@ import asyncio
 import json
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from model.errors import TaskInvalid
 from server import problem_types as kinds
-from server.api.clip_request import engine_of, spool_of
+from server.api.clip_request import engine_of
 from server.api.job_intake import Intake, Lesson, caller_of
 from server.api.openapi import (
     ACCEPTED_HEADERS,
@@ -22,15 +22,13 @@ from server.api.openapi import (
     problems,
 )
 from server.api.routes.clips import FOR_TEACHING, teaching_of
-from server.api.uploads.bodies import MemoryBody, media_type
+from server.api.uploads.labels import most_bytes, parse_labels, receive_labels, require_json
 from server.engine.request import until
-from server.errors import UnsupportedMedia
 from server.jobs.serialize import body_of, path_of
 from server.schemas import jobs as job_schemas
 from server.schemas import teaching as schemas
+from server.schemas import teaching_options as choices
 from server.schemas.examples import COMPARISON, REPORT, SKILL, SUGGESTIONS, TEACHING_JOB
-from server.schemas.json_bounds import MAX_CONTAINERS, MAX_MEMBERS, MAX_VALUES, JsonBounds
-from server.schemas.options import MAX_OPTIONS_BYTES, ON_LOOP_BYTES, Model, parse_options
 from server.teaching.labels import Labelled, read_labelled, read_task, task_invalid, teach_input
 from server.teaching.service import Teaching
 
@@ -44,9 +42,6 @@ class _SkillName(StringConvertor):
 register_url_convertor("skill", _SkillName())
 router = APIRouter(tags=["teaching"], dependencies=[Depends(teaching_of)])
 
-LABEL_BYTES, LABEL_MEMBERS = 512, 8
-"""Of one label in JSON or CSV: ample."""
-
 FOR_CHANGES = (
     *FOR_TEACHING,
     kinds.NOT_FOUND,
@@ -58,7 +53,6 @@ FOR_CHANGES = (
 FOR_LABELS = (*FOR_TEACHING, kinds.LABELS_INVALID, kinds.UNSUPPORTED, kinds.TOO_LARGE)
 
 Name = Annotated[str, Path(description="Name of the skill.")]
-Options = TypeVar("Options", schemas.CompareOptions, schemas.SuggestOptions)
 
 
 @router.post(
@@ -82,7 +76,7 @@ Options = TypeVar("Options", schemas.CompareOptions, schemas.SuggestOptions)
             kinds.DEADLINE,
         ),
     },
-    openapi_extra={"requestBody": json_body(schemas.TeachOptions), "parameters": IDEMPOTENCY_KEY},
+    openapi_extra={"requestBody": json_body(choices.TeachOptions), "parameters": IDEMPOTENCY_KEY},
 )
 async def teach_skill(request: Request) -> Response:
     """Accepts labels of kept clips as a job, which learns a skill on the configured bundle.
@@ -91,17 +85,17 @@ async def teach_skill(request: Request) -> Response:
     as soon as it is learnt; the answers of all others stay as they are, to the bit.
     """
     teaching, caller = teaching_of(request), caller_of(request)
-    _require_json(request)
+    require_json(request)
     intake: Intake = request.app.state.intake
 
     async def describe(sent: bytes) -> Lesson:
-        options = await _parse(sent, schemas.TeachOptions, teaching)
+        options = await parse_labels(sent, choices.TeachOptions, teaching.settings)
         lesson = await _lesson(request, options, teaching)
         name = options.task.name
         await teaching.call(partial(teaching.versions.check_may_teach, name, caller))
         return lesson
 
-    most = MAX_OPTIONS_BYTES + LABEL_BYTES * teaching.settings.teaching_labels
+    most = most_bytes(teaching.settings)
     job = await intake.accept_labels(request, max_bytes=most, describe=describe)
     body = body_of(job).model_dump_json(exclude_none=True)
     return Response(body, 202, {"Location": path_of(job.id)}, media_type=JSON)
@@ -137,7 +131,7 @@ async def get_skill(name: Name, request: Request) -> schemas.TaughtSkill:
     responses={**answer(REPORT), **problems(*FOR_TEACHING, kinds.NOT_FOUND, kinds.STARTING)},
 )
 async def get_skill_report(
-    name: Name, version: schemas.VersionNumber, request: Request
+    name: Name, version: choices.VersionNumber, request: Request
 ) -> Response:
     """Returns what a version has learnt and how far to trust it, as the job's result does."""
     report = await teaching_of(request).report(name, version, caller_of(request))
@@ -151,7 +145,7 @@ async def get_skill_report(
     responses={**answer(SKILL), **problems(*FOR_CHANGES)},
 )
 async def activate_skill(
-    name: Name, choice: schemas.ActivateOptions, request: Request
+    name: Name, choice: choices.ActivateOptions, request: Request
 ) -> schemas.TaughtSkill:
     """Serves a version in place of the one before; returns once the new bundle answers.
 
@@ -197,14 +191,14 @@ async def roll_back_skill(name: Name, request: Request) -> schemas.TaughtSkill:
         **answer(COMPARISON),
         **problems(*FOR_LABELS, *FOR_CHANGES, kinds.QUEUE_FULL, kinds.DRAINING, kinds.UNHEALTHY),
     },
-    openapi_extra={"requestBody": json_body(schemas.CompareOptions)},
+    openapi_extra={"requestBody": json_body(choices.CompareOptions)},
 )
 async def compare_versions(name: Name, request: Request) -> Response:
     """Says how often each of two versions is right on the same labels, and how sure that is."""
     teaching, caller = teaching_of(request), caller_of(request)
     await teaching.owned(name, caller)
     async with _in_time(request):
-        options = await _receive(request, schemas.CompareOptions, teaching)
+        options = await receive_labels(request, choices.CompareOptions, teaching.settings)
         labelled = await _labelled(request, options, teaching)
         found = await teaching.compare(name, options.versions, labelled, caller)
     return Response(json.dumps(found), media_type=JSON)
@@ -226,7 +220,7 @@ async def compare_versions(name: Name, request: Request) -> Response:
             kinds.DEADLINE,
         ),
     },
-    openapi_extra={"requestBody": json_body(schemas.SuggestOptions)},
+    openapi_extra={"requestBody": json_body(choices.SuggestOptions)},
 )
 async def suggest_labels(request: Request) -> Response:
     """Returns segments of kept clips on which the voters of a skill of the labels so far differ.
@@ -235,7 +229,7 @@ async def suggest_labels(request: Request) -> Response:
     """
     teaching, caller = teaching_of(request), caller_of(request)
     async with _in_time(request):
-        options = await _receive(request, schemas.SuggestOptions, teaching)
+        options = await receive_labels(request, choices.SuggestOptions, teaching.settings)
         task = read_task(options)
         labelled = await _labelled(request, options, teaching, task.labels)
         found = await teaching.suggest(options, labelled, caller)
@@ -265,7 +259,7 @@ async def delete_skill(name: Name, request: Request) -> Response:
     responses=problems(*FOR_TEACHING, kinds.NOT_FOUND, kinds.SKILL_OWNED, kinds.SKILL_ACTIVE),
 )
 async def delete_skill_version(
-    name: Name, version: schemas.VersionNumber, request: Request
+    name: Name, version: choices.VersionNumber, request: Request
 ) -> Response:
     """Deletes a version that is not served; its number is not used again."""
     await teaching_of(request).delete(name, caller_of(request), version)
@@ -278,33 +272,9 @@ def _in_time(request: Request) -> AbstractAsyncContextManager[None]:
     return until(asyncio.get_running_loop().time() + timeout_s)
 
 
-def _require_json(request: Request) -> None:
-    if media_type(request.headers.get("content-type", ""))[0] != JSON:
-        raise UnsupportedMedia(f"send {JSON} as the content type")
-
-
-async def _receive(request: Request, kind: type[Options], teaching: Teaching) -> Options:
-    _require_json(request)
-    most = MAX_OPTIONS_BYTES + LABEL_BYTES * teaching.settings.teaching_labels
-    async with spool_of(request).hold(request, lambda _: MemoryBody(most)) as (_, _, body):
-        return await _parse(bytes(body.data), kind, teaching)
-
-
-async def _parse(text: bytes, kind: type[Model], teaching: Teaching) -> Model:
-    """Returns a body with labels; more of them than may be sent are told by number, not bounds."""
-    spare = LABEL_MEMBERS * 2 * teaching.settings.teaching_labels
-    bounds = JsonBounds(
-        max_values=MAX_VALUES + spare,
-        max_members=MAX_MEMBERS + spare,
-        max_containers=MAX_CONTAINERS + spare,
-    )
-    read = partial(parse_options, text, kind, bounds=bounds)
-    return read() if len(text) <= ON_LOOP_BYTES else await asyncio.to_thread(read)
-
-
 async def _labelled(
     request: Request,
-    options: schemas.LabelledOptions | schemas.SuggestOptions,
+    options: choices.LabelledOptions | choices.SuggestOptions,
     teaching: Teaching,
     labels: tuple[str, ...] | None = None,
 ) -> Labelled:
@@ -320,7 +290,7 @@ async def _labelled(
     return await asyncio.to_thread(read)
 
 
-async def _lesson(request: Request, options: schemas.TeachOptions, teaching: Teaching) -> Lesson:
+async def _lesson(request: Request, options: choices.TeachOptions, teaching: Teaching) -> Lesson:
     """Returns what a job is to know, checked as far as can be without learning."""
     from model.train.new_skill.adding import check_is_new  # takes a moment to import
 

@@ -164,3 +164,14 @@ def test_an_unknown_model_setting_is_refused():
     bundle.manifest.model["gates"] = 3
     with pytest.raises(BundleError, match=r"manifest\.json.*gates"):
         build_skills(bundle)
+
+
+def test_a_predictor_like_another_has_its_encoder_if_that_is_the_same(tmp_path):
+    saved = save_bundle(make_bundle(), tmp_path / "bundle")
+    first = Predictor(saved)
+    recarded = save_bundle(replace(saved, card="another"), tmp_path / "recarded")
+    assert Predictor(recarded, like=first).encoder is first.encoder
+    assert Predictor(recarded).encoder is not first.encoder
+    renamed = replace(saved.manifest, encoder={**saved.manifest.encoder, "name": "renamed"})
+    other = save_bundle(replace(saved, manifest=renamed), tmp_path / "other")
+    assert Predictor(other, like=first).encoder is not first.encoder

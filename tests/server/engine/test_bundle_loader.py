@@ -9,6 +9,7 @@ from extract.errors import RuntimeUnavailable
 from extract.runtime.onnx_encoder import OnnxEncoder
 from server.engine.bundle_loader import load_predictor
 from server.engine.engine import Engine
+from server.errors import NotReady
 from tests.server.support.fakes import FakePool, FakePredictor, make_settings
 from tests.support.factories import make_bundle
 from tests.support.waiting import PATIENCE_S, wait_until
@@ -181,5 +182,100 @@ def test_a_bundle_that_cannot_be_asked_for_is_not_reloaded_from_a_cache(ask, cap
             assert (await ask(engine)).predictor is old
         finally:
             await engine.stop()
+
+    asyncio.run(main())
+
+
+@asynccontextmanager
+async def replaceable():
+    """An engine that can be given another bundle: the place is its predictor."""
+    bundles, pool = Bundles(), FakePool()
+    engine = Engine(make_settings(), load=bundles, pool=pool, load_from=lambda place, _: place)
+    await engine.start()
+    try:
+        yield engine, bundles.newest, pool
+    finally:
+        await engine.stop()
+
+
+async def no_commit():
+    pass
+
+
+def test_a_bundle_that_is_replaced_ends_what_began_on_it(ask):
+    async def main():
+        async with replaceable() as (engine, old, pool):
+            new, gate, committed = named("2"), threading.Event(), []
+
+            async def commit():
+                assert (new.batches, engine.predictor) == ([1], old)  # probed, and not served yet
+                committed.append(True)
+
+            pool.hold = lambda: gate.wait(PATIENCE_S)
+            begun = asyncio.create_task(ask(engine))
+            await wait_until(lambda: engine._feature_stage.decoding > 0)
+            await engine.replace(new, commit)
+            assert committed
+            late = asyncio.create_task(ask(engine))
+            await wait_until(lambda: engine._feature_stage.decoding > 1)
+            gate.set()
+            assert ((await begun).predictor, (await late).predictor) == (old, new)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("broken", ["probe", "commit"])
+def test_a_bundle_that_fails_or_cannot_be_committed_replaces_nothing(ask, broken):
+    async def main():
+        async with replaceable() as (engine, old, _):
+            new, committed = named("2"), []
+
+            def fail():
+                raise RuntimeError("no such luck")
+
+            async def commit():
+                committed.append(True)
+                if broken == "commit":
+                    fail()
+
+            if broken == "probe":
+                new.before_predict = fail
+            with pytest.raises(RuntimeError, match="no such luck"):
+                await engine.replace(new, commit)
+            assert committed == ([True] if broken == "commit" else [])
+            assert (await ask(engine)).predictor is old
+            assert engine.checks["reload"] == "failed"
+            await engine.replace(named("3"), no_commit)
+            assert engine.checks["reload"] == "ok"
+
+    asyncio.run(main())
+
+
+def test_a_commit_that_has_begun_is_followed_by_the_switch_whoever_is_cancelled():
+    async def main():
+        async with replaceable() as (engine, _, _):
+            new, begun, gate = named("2"), asyncio.Event(), asyncio.Event()
+
+            async def commit():
+                begun.set()
+                await gate.wait()
+
+            replacing = asyncio.create_task(engine.replace(new, commit))
+            await begun.wait()
+            replacing.cancel()
+            await asyncio.sleep(0)
+            gate.set()
+            with pytest.raises(asyncio.CancelledError):
+                await replacing
+            assert engine.predictor is new
+
+    asyncio.run(main())
+
+
+def test_what_is_not_ready_is_given_no_other_bundle():
+    async def main():
+        engine = Engine(make_settings(), load=Bundles(), pool=FakePool())
+        with pytest.raises(NotReady):
+            await engine.replace(named("2"), no_commit)
 
     asyncio.run(main())

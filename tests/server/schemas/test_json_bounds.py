@@ -81,3 +81,12 @@ def test_a_text_is_refused_before_all_of_it_has_come():
         bounds.add(b"[]," * 1000)
     with pytest.raises(FieldInvalid):
         bounds.add(b"[]," * 1000)
+
+
+def test_a_reader_of_long_lists_may_allow_more():
+    text = b"[" + b",".join([b'{"a":1}'] * (MAX_MEMBERS + 1)) + b"]"
+    with pytest.raises(FieldInvalid, match="members"):
+        check(text)
+    check(text, max_members=MAX_MEMBERS + 1)
+    with pytest.raises(FieldInvalid, match="lists and objects"):
+        check(text, max_members=MAX_MEMBERS + 1, max_containers=MAX_MEMBERS)

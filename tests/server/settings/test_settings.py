@@ -80,3 +80,23 @@ def test_names_of_hosts_and_proxies_are_lists_with_commas():
     assert settings.allowed_names == ["a.example", "*.b.example", "::1"]
     assert settings.proxies == ["::1", "10.0.0.0/8"]
     assert (Settings().allowed_names, Settings().proxies) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("values", "teaches"),
+    [
+        ({}, True),
+        ({"host": "::1"}, True),
+        ({"host": "0.0.0.0", "api_key": "k" * 16}, False),
+        ({"host": "0.0.0.0", "api_key": "k" * 16, "teaching": "on"}, True),
+        ({"teaching": "off"}, False),
+        ({"ray": True}, False),
+    ],
+)
+def test_by_default_only_this_machine_may_teach(values, teaches):
+    assert Settings(**values).teaches == teaches
+
+
+def test_on_ray_nothing_is_taught():
+    with pytest.raises(ValidationError, match="without --ray"):
+        Settings(ray=True, teaching="on")

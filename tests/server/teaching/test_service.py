@@ -3,6 +3,7 @@
 import logging
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,17 @@ def test_what_is_served_is_served_again_after_a_restart(made, state):
         assert "hand" in model(http)["tasks"]
         assert statuses(http) == (1, ["usable"])
         assert [clip["name"] for clip in http.get("/v1/clips").json()["clips"]] == ["a", "b", "c"]
+
+
+def test_a_relative_folder_will_do_as_by_default(made, state, monkeypatch):
+    folder, rows, _ = made
+    monkeypatch.chdir(state.parent)
+    with classroom(folder / "bundle", state_dir=Path(state.name)) as http:
+        assert report(http, teach(http, rows[:12], activate=True))["version"] == 2
+        asked = {"versions": [1, 2], "labels": rows}
+        found = http.post("/v1/skills/hand/compare", json=asked)
+        assert found.status_code == 200, found.text
+        assert statuses(http) == (2, ["usable", "usable"])
 
 
 @pytest.mark.slow(1)

@@ -16,7 +16,7 @@ from model.predict.answers import output_probabilities
 from model.train.new_skill.confidence import Confidence
 from model.train.new_skill.few_labels import classes_of, rows_of
 from model.train.new_skill.skill import TrainedSkill
-from model.train.new_skill.teaching.curve import learning_curve
+from model.train.new_skill.teaching.curve import MOST, learning_curve
 
 STEPS = 20
 """Of the thresholds from 0 to 1."""
@@ -80,7 +80,7 @@ def report_of(
         "forecast": None if curve is None else curve.forecast(seed=seed),
         "thresholds": thresholds(answers),
         "none": None if none_label is None else none_of_these(answers, own.labels, none_label),
-        "notes": list(own.learnt.notes),
+        "notes": [*own.learnt.notes, *_no_curve(len(samples["train"]))],
     }
 
 
@@ -178,3 +178,8 @@ def none_of_these(answers: HeldOutAnswers, labels: list[str], none_label: str) -
         "mistaken": int((~is_none & said).sum()),
         "others": int((~is_none).sum()),
     }
+
+
+def _no_curve(num_labels: int) -> list[str]:
+    """Why there is no curve, where labels are many."""
+    return [f"More than {MOST} labels: no curve is drawn."] if num_labels > MOST else []

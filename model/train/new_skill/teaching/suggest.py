@@ -1,10 +1,11 @@
-"""What to label next: segments on which the voters disagree and that are unlike all labelled ones.
+"""What to label next: segments that are in doubt and unlike all labelled ones.
 
-A segment's score is the disagreement of the voters (the Jensen-Shannon divergence of their
-probabilities, each counted by its weight) times its distance to the nearest segment that is
-labelled or suggested already (cosine of the backbone's features about their mean). The highest one
-is taken, and the distances are brought up to date, so that a batch does not say one thing twice.
-Without labels, or with labels of one class, the distance alone counts.
+A segment's score is the entropy of what the voters say together, which is high where they disagree
+and where all are unsure, times its distance to the nearest segment that is labelled or suggested
+already (cosine about the mean of its resemblances to the prototypes; without a backpack, of the
+backbone's features). The highest one is taken, and the distances are brought up to date, so that a
+batch does not say one thing twice. Without labels, or with labels of one class, the distance alone
+counts.
 """
 
 import math
@@ -29,13 +30,16 @@ from model.nodes import Bounds, cut_track, nodes_on
 from model.predict.predictor import Predictor, PredictRequest
 from model.train.new_skill.few_labels import learn_panel, read_inputs, rows_of
 from model.train.new_skill.skill import choose_backbone
-from model.train.new_skill.teaching.teach import check_teachable, check_tracks
+from model.train.new_skill.teaching.teach import check_teachable, check_tracks, has_backpack
 
 COUNT = 5
 SAME = 0.5
 """Share of a segment that is labelled already from which on it is not suggested."""
 
-DISAGREE, UNSURE = "voters disagree", "the voter is unsure"
+NO_ROWS = Rows(*(torch.zeros(0, 0, dtype=torch.float64) for _ in range(4)))
+
+DISAGREE, UNSURE = "voters disagree", "voters are unsure"
+"""They prefer different labels, or the same one without being sure."""
 UNLIKE, TYPICAL = "unlike all labels", "typical of the clips"
 
 
@@ -50,7 +54,7 @@ class Suggestion:
         votes: label -> probability, as the skill has it so far; empty before it has any.
         disagreement: of the voters, 0 to 1.
         distance: to the nearest segment that is labelled or suggested before it, 0 to 1.
-        why: which of the two spoke for it.
+        why: what spoke for it most.
     """
 
     video: str
@@ -102,24 +106,32 @@ def suggest(
         return []
     labels, panel, known = _learnt_so_far(backbone, predictor, task, rows, named, seed)
     votes = None if panel is None else weighed(panel, found)
-    doubt = (
-        torch.ones(len(segments), dtype=torch.float64) if votes is None else disagreement(*votes)
-    )
-    probability = None if votes is None else fused(*votes)
+    doubt = torch.ones(len(segments), dtype=torch.float64)
+    apart, differ = torch.zeros_like(doubt), torch.zeros(len(segments), dtype=torch.bool)
+    probability = None
+    if votes is not None:
+        probability, apart = fused(*votes), disagreement(*votes)
+        doubt = uncertainty(probability)
+        best = votes[0].argmax(dim=2)  # (V, M)
+        differ = (best != best[:1]).any(dim=0)
     suggestions = []
-    for place, distance, why in choose(found.features, doubt, known, count):
+    for place, distance, why in choose(places_of(found), doubt, places_of(known), count):
         shares = [] if probability is None else probability[place].tolist()
-        is_alone = votes is not None and len(votes[1]) == 1
         suggestions.append(
             Suggestion(
                 *segments[place],
                 dict(zip(labels, shares, strict=bool(shares))),
-                float(doubt[place]) if votes is not None else 0.0,
+                float(apart[place]),
                 distance,
-                why or (UNSURE if is_alone else DISAGREE),
+                why or (DISAGREE if differ[place] else UNSURE),
             )
         )
     return suggestions
+
+
+def places_of(rows: Rows) -> Tensor:
+    """Returns where rows are for the distance between them, (M, F)."""
+    return rows.posterior if rows.posterior.shape[1] else rows.features
 
 
 def choose(
@@ -128,15 +140,18 @@ def choose(
     """Yields the place of each segment to label, its distance, and why; None where it is doubt.
 
     Args:
-        features: (M, D) of the segments.
-        doubt: (M,) what the voters' disagreement adds, 0 or more.
-        known: (n, D) features of labelled segments; n may be 0.
+        features: (M, F) of the segments.
+        doubt: (M,) how unsure the skill is of them, 0 or more.
+        known: (n, F) of labelled segments; n may be 0.
         count: of the segments to yield, at most.
     """
-    middle = torch.cat([features, known]).mean(dim=0)
+    everything = torch.cat([features, known]) if len(known) else features
+    middle = everything.mean(dim=0)
     unit = F.normalize(features - middle, dim=1)
-    near = (unit @ F.normalize(known - middle, dim=1).T).clamp(-1, 1)  # (M, n)
-    distance = (1 - near.amax(dim=1)) / 2 if len(known) else None
+    distance = None
+    if len(known):
+        near = (unit @ F.normalize(known - middle, dim=1).T).clamp(-1, 1)  # (M, n)
+        distance = (1 - near.amax(dim=1)) / 2
     left = torch.ones(len(features), dtype=torch.bool)
     for _ in range(min(count, len(features))):
         if distance is None:  # nothing to be far from: begin in the middle
@@ -160,19 +175,24 @@ def choose(
 
 
 def disagreement(votes: Tensor, weights: Tensor) -> Tensor:
-    """Returns how much voters disagree, (M,) from 0 to 1; of a single voter, how unsure it is.
+    """Returns the Jensen-Shannon divergence of what voters say, (M,), of the most there can be.
 
     Args:
         votes: (V, M, Y) log-probabilities.
         weights: (V,) of the voters, above 0.
     """
+    if len(weights) == 1:
+        return torch.zeros(votes.shape[1], dtype=votes.dtype)
     shares, chance = weights / weights.sum(), votes.exp()
     mixed = torch.einsum("v,vmy->my", shares, chance)
     within = torch.einsum("v,vm->m", shares, _entropy(chance))
-    if len(weights) == 1:
-        return _entropy(mixed) / math.log(votes.shape[2])
     most = math.log(min(len(weights), votes.shape[2]))
     return ((_entropy(mixed) - within) / most).clamp(0, 1)
+
+
+def uncertainty(probability: Tensor) -> Tensor:
+    """Returns the entropy of (M, Y) probabilities, (M,), as a share of the most there can be."""
+    return _entropy(probability) / math.log(probability.shape[1])
 
 
 def fused(votes: Tensor, weights: Tensor) -> Tensor:
@@ -181,23 +201,18 @@ def fused(votes: Tensor, weights: Tensor) -> Tensor:
     return logits.softmax(dim=1)
 
 
-def has_backpack(predictor: Predictor) -> bool:
-    """Returns whether any backbone of a bundle has prototypes."""
-    return any(found is not None for found in predictor.skills.backpacks.values())
-
-
-def _entropy(chance: Tensor) -> Tensor:
-    """Of the last dimension, in nats."""
-    parts: Tensor = torch.special.entr(chance)
-    return parts.sum(dim=-1)
-
-
 def weighed(panel: Panel, rows: Rows) -> tuple[Tensor, Tensor]:
     """Returns the votes of the voters that count, (V, M, Y), and their weights, (V,)."""
     weights = panel.weights()
     counting = [place for place, name in enumerate(panel.fitted) if name in weights]
     values = [weights[name] for name in panel.fitted if name in weights]
     return panel.votes(rows)[counting], torch.tensor(values, dtype=torch.float64)
+
+
+def _entropy(chance: Tensor) -> Tensor:
+    """Of the last dimension, in nats."""
+    parts: Tensor = torch.special.entr(chance)
+    return parts.sum(dim=-1)
 
 
 def _unlabelled(
@@ -217,11 +232,7 @@ def _unlabelled(
             inputs = nodes_on(track, cut, task.spec, backbone.model.config)
             parts.append(read_inputs(backbone, task.spec, inputs).take(torch.tensor(free)))
             segments += [(track.video_id, *cut[i]) for i in free]
-    return segments, Rows.join(parts) if parts else _no_rows()
-
-
-def _no_rows() -> Rows:
-    return Rows(*(torch.zeros(0, 0) for _ in range(4)))
+    return segments, Rows.join(parts) if parts else NO_ROWS
 
 
 def _is_labelled(bounds: Bounds, taken: Sequence[Bounds]) -> bool:
@@ -237,18 +248,17 @@ def _learnt_so_far(
     rows: Sequence[LabelRow],
     tracks: Sequence[FeatureTrack],
     seed: int,
-) -> tuple[list[str], Panel | None, Tensor]:
-    """Labels so far, the voters on them, if there are two, and features of all labelled rows."""
-    width = backbone.model.config.hidden_size
+) -> tuple[list[str], Panel | None, Rows]:
+    """Labels so far, the voters on them, if there are two, and the rows of all that is labelled."""
     if not rows:
-        return [], None, torch.zeros(0, width, dtype=torch.float64)
+        return [], None, NO_ROWS
     used = {row.video for row in rows}
     kept = [track for track in tracks if track.video_id in used]
     fps = float(predictor.encoder.contract.fps)
     every = sorted({row.label for row in rows})
     trained = [replace(row, split=row.split or "train") for row in rows]
     samples = split_samples(task.spec, trained, kept, every, fps=fps)
-    known = torch.cat([rows_of(backbone, part).features for part in samples.values()])
+    known = Rows.join([rows_of(backbone, part) for part in samples.values()])
     mine = [row for row in trained if row.split == "train"]
     labels = sorted({row.label for row in mine})
     if len(labels) < 2:

@@ -50,7 +50,7 @@ def teach(
             cross-validation does. Rows without a split are for training.
         tracks: video -> its features.
         seed: of all random generators.
-        method: "auto" or "head".
+        method: "auto" or "head"; the same where the bundle has no backpack.
         none_label: the label of segments that are none of the others, if there is one; the
             report says how often it is right.
 
@@ -74,11 +74,17 @@ def teach(
         seed=seed,
         sources={f"{row.video}:{row.line}": row for row in rows},
         method=method,
+        has_backpack=has_backpack(predictor),
         progress=False,
     )
     learnt = replace(own.learnt, training={**own.learnt.training, "fraction": 1.0})
     own = replace(own, learnt=learnt)
     return Taught(own, report_of(own, task, samples, seed=seed, none_label=none_label))
+
+
+def has_backpack(predictor: Predictor) -> bool:
+    """Returns whether any backbone of a bundle has prototypes."""
+    return any(found is not None for found in predictor.skills.backpacks.values())
 
 
 def check_teachable(task: TaskFile, method: Method = "auto") -> None:

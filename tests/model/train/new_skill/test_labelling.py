@@ -38,6 +38,7 @@ def test_forecasts_are_covered_where_the_interval_holds_what_came():
     said = np.array([[0.5, 0.4, 0.6], [0.5, 0.4, 0.6], [0.7, 0.6, 1.0], [0.7, 0.6, 1.0]])
     found = Forecasts(said, came=np.array([0.4, 0.7, 0.6, 1.0]), judged=np.zeros(4))
     assert found.row() == ["0.600", "0.300", "0.000, 0.00", "0.675, 0.75"]
+    assert Forecasts(said[:0], said[:0, 0], said[:0, 0]).row() == ["-"] * 4
 
 
 def test_a_kind_without_a_label_a_segment_is_refused(folder, capsys):

@@ -1,5 +1,6 @@
 """Skills taught over HTTP, on the tiny bundle."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -14,10 +15,12 @@ from model.train.new_skill.teaching import teach as teach_library
 from server.engine.health import CANARY
 from server.schemas import teaching as schemas
 from server.schemas.prediction import Prediction
+from server.teaching.files import TeachingFiles
 from tests.server.conftest import assert_problem
 from tests.server.teaching.classroom import TASK, classroom, keep, report, rows_of, teach
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import write_features
+from tests.support.waiting import wait_for
 from weights.bundle import load_bundle, save_bundle
 
 MARKUP = "<b onmouseover=alert(1)>&amp;</b>"
@@ -348,6 +351,8 @@ def test_two_versions_are_compared_on_the_same_labels(http, rows):
     unknown = [rows[0] | {"label": "nobody"}, *rows[1:]]
     sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 2], "labels": unknown})
     assert_problem(sent, 422, "labels-invalid")
+    sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 1], "labels": rows})
+    assert_problem(sent, 422, "invalid-field")
     sent = http.post("/v1/skills/pair/compare", json={"versions": [1, 9], "labels": rows})
     assert_problem(sent, 404, "not-found")
 
@@ -369,6 +374,31 @@ def test_what_to_label_next_is_of_the_clips_that_are_kept(http, rows):
     assert_problem(ask(labels=[rows[0] | {"video": "z"}]), 422, "labels-invalid")
     assert_problem(ask(labels=rows, labels_csv="x"), 422, "invalid-field")
     assert_problem(ask(count=0), 422, "invalid-field")
+
+
+@pytest.mark.slow(3)
+def test_a_lesson_waits_for_a_full_disk_and_then_ends(serve, rows, monkeypatch):
+    http, fails = serve(), [True]
+    publish = TeachingFiles.publish
+
+    def full(files, folder, place):
+        if "skills" in place.parts and fails:
+            fails.pop()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        publish(files, folder, place)
+
+    monkeypatch.setattr(TeachingFiles, "publish", full)
+    asked = teach(http, rows, activate=True)
+    job = wait_for(lambda: _waiting(http, asked.headers["location"]))
+    assert (job["state"], job["progress"]["stage"]) == ("running", "waiting")
+    assert "full" in job["progress"]["reason"]
+    assert report(http, asked)["version"] == 1
+    assert (skill_of(http).active_version, fails) == (1, [])
+
+
+def _waiting(http, path):
+    job = http.get(path).json()
+    return job if "reason" in job.get("progress", {}) else None
 
 
 def test_clips_of_another_encoder_are_told_by_name(serve, store, rows, monkeypatch):

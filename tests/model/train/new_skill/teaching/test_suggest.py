@@ -8,7 +8,7 @@ from model.data.tables.label_rows import rows_from_json
 from model.data.task_file import parse_task
 from model.errors import LabelsInvalid, TaskInvalid
 from model.predict.predictor import Predictor
-from model.train.new_skill.teaching import suggest
+from model.train.new_skill.teaching import suggest, teach
 from model.train.new_skill.teaching.suggest import (
     DISAGREE,
     TYPICAL,
@@ -16,6 +16,7 @@ from model.train.new_skill.teaching.suggest import (
     UNSURE,
     choose,
     disagreement,
+    uncertainty,
 )
 from tests.model.train.new_skill.teaching.made import clips, label_values, task_values
 from tests.support.factories import make_bundle
@@ -39,8 +40,9 @@ def test_suggestions_are_unlabelled_segments_with_votes_and_a_reason(folder, pre
         assert set(one.votes) == {v["label"] for v in values}
         assert sum(one.votes.values()) == pytest.approx(1)
         assert 0 <= one.disagreement <= 1
+        assert one.disagreement > 0 or one.why != DISAGREE
         assert 0 <= one.distance <= 1
-        assert one.why in (DISAGREE, UNLIKE)
+        assert one.why in (DISAGREE, UNSURE, UNLIKE)
         assert one.end_s - one.start_s == pytest.approx(6.0, abs=6.0)  # as the labels, and a rest
         overlaps = [
             min(one.end_s, v["end_s"]) - max(one.start_s, v["start_s"])
@@ -93,7 +95,9 @@ def test_what_is_wrong_is_said(folder, predictor):
             suggested(folder, predictor, values, **wrong)
 
 
-def test_a_bundle_without_a_backpack_is_suggested_for_by_doubt(folder):
+@pytest.fixture(scope="module")
+def bare():
+    """A bundle without a backpack."""
     bundle = make_bundle()
     facts = {name: {**f, "perspectives": []} for name, f in bundle.manifest.skills.items()}
     shared = {**bundle.manifest.backbones["shared"], "backpack_fingerprint": None}
@@ -102,9 +106,17 @@ def test_a_bundle_without_a_backpack_is_suggested_for_by_doubt(folder):
         name: {k: t for k, t in tensors.items() if k.startswith(("head.", "classifier."))}
         for name, tensors in bundle.skills.items()
     }
-    bare = Predictor(replace(bundle, manifest=manifest, backpack={}, skills=plain))
-    found = suggested(folder, bare, label_values(folder, "mood"), count=8)
+    return Predictor(replace(bundle, manifest=manifest, backpack={}, skills=plain))
+
+
+def test_without_a_backpack_the_plain_head_says_what_it_doubts(folder, bare):
+    values = label_values(folder, "mood")
+    found = suggested(folder, bare, values, count=8)
     assert {s.why for s in found} <= {UNSURE, UNLIKE}
+    task, rows = parse_task(task_values("mood")), rows_from_json(values)
+    reports = [teach(bare, task, rows, clips(folder), method=m).report for m in ("auto", "head")]
+    assert reports[0] == reports[1]
+    assert [voter["name"] for voter in reports[0]["voters"]] == ["own"]
 
 
 def test_disagreement_is_none_of_equal_votes_and_all_of_opposite_ones():
@@ -116,8 +128,9 @@ def test_disagreement_is_none_of_equal_votes_and_all_of_opposite_ones():
     assert disagreement(same, weights).amax() < 1e-6
     light = disagreement(votes, torch.tensor([1.0, 0.01], dtype=torch.float64))
     assert light.amax() < 0.2
-    unsure = torch.full((1, 1, 4), 0.25, dtype=torch.float64).log()
-    torch.testing.assert_close(disagreement(unsure, weights[:1]), torch.ones(1).double())
+    assert disagreement(votes[:1], weights[:1]).tolist() == [0, 0]
+    doubt = uncertainty(torch.tensor([[0.25] * 4, [1.0, 0, 0, 0], [0.5, 0.5, 0, 0]]))
+    assert doubt.tolist() == pytest.approx([1, 0, 0.5])
 
 
 def test_a_batch_does_not_say_one_thing_twice():
