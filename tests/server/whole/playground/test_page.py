@@ -1,6 +1,7 @@
 """The page in a real browser, against a real server with the shipped bundle."""
 
 import json
+import re
 
 import pytest
 
@@ -92,6 +93,17 @@ def test_nothing_is_asked_of_anybody_else(page, server):
 
 def test_the_page_is_light():
     assert sum(path.stat().st_size for path in FOLDER.rglob("*")) < 300_000
+
+
+def test_its_modules_are_short_and_import_one_way():
+    order = ["dom.js", "api.js", "answers", "labels", "live", "teach", "main.js"]
+    for path in FOLDER.rglob("*.js"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 300, path
+        place = order.index(path.relative_to(FOLDER).parts[0])
+        for name in re.findall(r'from "([^"]+)"', text):
+            other = (path.parent / name).resolve().relative_to(FOLDER).parts[0]
+            assert order.index(other) <= place, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
