@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.schemas import examples
 from tests.server.whole.playground.browser import (
     MARKS,
     call,
@@ -15,22 +16,9 @@ from tests.server.whole.playground.browser import (
 pytestmark = MARKS
 
 MARKUP = "<img src=x onerror=alert(1)>"
-REPORT = {
-    "name": "hand",
+REPORT = examples.REPORT | {
     "version": 3,
-    "kind": "segment",
     "labels": [MARKUP, "right"],
-    "accuracy": {
-        "right": 18,
-        "held_out": 20,
-        "share": 0.9,
-        "low": 0.699,
-        "high": 0.972,
-        "frequent": 0.5,
-        "head_right": 16,
-    },
-    "held_out_by": "cross-validation",
-    "words": "Cross-validated: 18 of 20.",
     "confusion": {"labels": [MARKUP, "right"], "counts": [[9, 1], [1, 9]]},
     "voters": [
         {"name": "own", "weight": 0.7, "about": "the plain head"},
