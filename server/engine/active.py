@@ -6,6 +6,7 @@ were taught on, so a server that goes back to an earlier bundle serves its skill
 """
 
 import logging
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -137,7 +138,13 @@ def served_sha256(settings: Settings) -> str:
 def _warn(settings: Settings, sets: dict[str, ActiveSet], why: str) -> None:
     names = sorted({name for one in sets.values() for name in one.skills})
     folders = [str(bundle_folder(settings, one.bundle)) for one in sets.values()]
-    logger.warning(
-        "skills that were taught are not served: %s; %s, or serve a bundle that has them, %s",
-        ", ".join(names), why, ", ".join(folders),
-    )  # fmt: skip
+    _warn_once(
+        f"skills that were taught are not served: {', '.join(names)}; {why}, or serve a bundle "
+        f"that has them, {', '.join(folders)}"
+    )
+
+
+@lru_cache(maxsize=64)
+def _warn_once(message: str) -> None:
+    """The place is asked for at every look for a new bundle."""
+    logger.warning("%s", message)

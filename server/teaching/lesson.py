@@ -41,7 +41,7 @@ class LessonRunner:
 
     async def read(self, given: Path) -> TeachInput:
         """Returns the input of a job."""
-        return TeachInput.model_validate_json(await self._files.call(given.read_bytes))
+        return await self._files.call(lambda: TeachInput.model_validate_json(given.read_bytes()))
 
     async def learn(
         self, job: Job, lesson: TeachInput, on_progress: ProgressCallback
