@@ -1,6 +1,8 @@
 // The server's HTTP interface, as much of it as the page needs.
 
 const POLL_MS = 1000;
+const STAGES = { learning: "Learning…", activating: "Taking it into service…",
+  waiting: "Waiting for something outside the job…" };
 
 export class Problem extends Error {
   constructor(body, status) {
@@ -29,10 +31,15 @@ export function keyProtocol() {
 
 const headers = () => (key ? { Authorization: `Bearer ${key}` } : {});
 
-export async function get(path) {
-  const response = await fetch(path, { headers: headers() }).catch(unreachable);
+export const get = (path) => send("GET", path);
+
+// Resolves to the JSON of the answer, null where there is none.
+export async function send(method, path, body) {
+  const type = body === undefined ? {} : { "Content-Type": "application/json" };
+  const response = await fetch(path, { method, headers: { ...headers(), ...type },
+    body: body === undefined ? undefined : JSON.stringify(body) }).catch(unreachable);
   if (!response.ok) throw await problemOf(response);
-  return response.json();
+  return response.status === 204 ? null : response.json();
 }
 
 export function isSampleThere() {
@@ -46,6 +53,18 @@ export async function predict(file, options, { asJob, told, signal }) {
   form.append("video", file);
   const reply = await post("v1/predictions", form, { asJob, told, signal });
   return asJob ? follow(reply, told, signal) : reply;
+}
+
+// Has the server keep a clip to learn from.
+export function keepClip(name, file, { told, signal }) {
+  const form = new FormData();
+  form.append("video", file);
+  return post(`v1/clips?name=${encodeURIComponent(name)}`, form, { told, signal });
+}
+
+// Resolves to the report of the skill that was taught.
+export async function teach(lesson, { told, signal }) {
+  return follow(await send("POST", "v1/skills", lesson), told, signal);
 }
 
 // XMLHttpRequest, because fetch does not say how much of a body has been sent.
@@ -90,7 +109,8 @@ async function follow(job, told, signal) {
     if (now.state === "canceled" || now.state === "expired") {
       throw new Problem({ title: `The job was ${now.state}`, code: now.state }, 410);
     }
-    told(now.state === "queued" ? "Waiting its turn…" : "Watching it…", shareOf(now.progress));
+    told(now.state === "queued" ? "Waiting its turn…" : STAGES[now.progress?.stage] ?? "Watching it…",
+      shareOf(now.progress));
     await new Promise((wake) => setTimeout(wake, POLL_MS));
   }
   throw new DOMException("stopped", "AbortError");

@@ -21,6 +21,11 @@ function fill(node, attributes, children) {
   return node;
 }
 
+// What an element has in it from now on; parts that are not there are left out.
+export function renew(node, ...parts) {
+  node.replaceChildren(...parts.flat().filter(Boolean));
+}
+
 export const percent = (share) =>
   share > 0.995 && share < 1 ? "> 99 %" : `${Math.round(100 * share)} %`;
 

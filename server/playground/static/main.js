@@ -2,18 +2,28 @@
 
 import { Problem, get, isSampleThere, predict, useKey } from "./api.js";
 import { clock, element } from "./dom.js";
-import { showExports } from "./exports.js";
-import { showFuture } from "./future.js";
-import { LiveStream } from "./live.js";
-import { Present } from "./present.js";
-import { showSegment } from "./segment.js";
-import { Timeline } from "./timeline.js";
+import { showExports } from "./answers/exports.js";
+import { showFuture } from "./answers/future.js";
+import { showSegment } from "./answers/segment.js";
+import { Timeline } from "./answers/timeline.js";
+import { Labeller } from "./labels/labeller.js";
+import { Present } from "./live/present.js";
+import { LiveStream } from "./live/stream.js";
+import { Teach } from "./teach/teach.js";
 
 const at = (id) => document.getElementById(id);
 const video = at("video");
 const timeline = new Timeline(at("timeline"), {
   onseek: (seconds) => { video.currentTime = seconds; },
   onselect: select,
+});
+const labeller = new Labeller(at("labelling"), video, { onopen: run, onchange: () => teach.draw() });
+const teach = new Teach(at("teaching"), labeller, {
+  onask: (seconds) => {
+    at("segment-s").value = seconds;
+    if (labeller.file) run(labeller.file);
+  },
+  ongo: goTo,
 });
 let answer = null;
 let limits = null;
@@ -33,6 +43,7 @@ async function start() {
     at("limits").textContent = `MP4, MOV, MKV, WebM or AVI. Up to ${limits.max_duration_s} s and `
       + `${megabytes} MB are answered at once; up to ${minutes} min become a job, with progress.`;
     at("key").hidden = true;
+    await teach.start();
   } catch (error) {
     fail(error, start);
   }
@@ -47,7 +58,8 @@ async function run(file, { segments, truth } = {}) {
   at("problem").hidden = true;
   at("work").hidden = true;
   await load(file);
-  const options = segments ? { segments } : {};
+  const length = at("segment-s").value;
+  const options = segments ? { segments } : length ? { segment_s: Number(length) } : {};
   try {
     const known = Number.isFinite(video.duration) ? video.duration : 0;
     const call = (asJob) => predict(file, options, { asJob, told, signal: mine.signal });
@@ -56,13 +68,20 @@ async function run(file, { segments, truth } = {}) {
       return call(true);
     });
     if (mine !== running) return;
-    show(found, file.name, truth);
+    await show(found, file.name, { truth, file });
   } catch (error) {
     if (mine !== running || error.name === "AbortError") return;
     fail(error, () => run(file, { segments, truth }));
   } finally {
     if (mine === running) told(null);
   }
+}
+
+// The first is shown; the others are there to be labelled.
+function open([first, ...others]) {
+  if (!first) return;
+  run(first);
+  labeller.meet(others);
 }
 
 // Some videos a server can read a browser cannot: the answers are shown all the same.
@@ -75,11 +94,13 @@ function load(file) {
   });
 }
 
-function show(found, name, truth) {
+function show(found, name, { truth, file } = {}) {
   answer = found;
   at("work").hidden = false;
   video.hidden = Boolean(video.error) || !video.src;
   timeline.show(answer, truth);
+  at("labelling").hidden = !file;
+  const labelled = labeller.show(file, answer, timeline);
   showFuture(at("future"), answer.lta, truth);
   showExports(at("exports"), answer, name);
   select(truth ? answer.segments.length - 1 : 0);
@@ -87,6 +108,20 @@ function show(found, name, truth) {
   const odd = (answer.warnings || []).map(({ detail }) => ` ${detail}.`).join("");
   at("status").textContent = `${name}: ${clock(answer.input.duration_s)} answered in ${seconds} s.`
     + (video.error ? " This browser cannot play it." : "") + odd;
+  return labelled;
+}
+
+// A stretch of a clip that was chosen in this visit, to be labelled.
+async function goTo(segment) {
+  if (labeller.name !== segment.video) {
+    const file = labeller.files.get(segment.video);
+    if (file) await run(file);
+    else at("status").textContent = `Choose the file of ${segment.video} again to see it.`;
+  }
+  if (labeller.name !== segment.video) return;
+  video.currentTime = segment.start_s;
+  labeller.propose(segment);
+  at("player").scrollIntoView({ block: "nearest" });
 }
 
 function select(index) {
@@ -149,7 +184,7 @@ async function goLive(source, name) {
   const mine = stream = new LiveStream(video, {
     onmessage: (message) => {
       present.take(message);
-      if (message.type === "summary" && mine === stream) summed(message.result, name);
+      if (message.type === "summary" && mine === stream) summed(message.result, name, source);
     },
     onend: () => {},
     onproblem: (problem) => {
@@ -174,11 +209,11 @@ function leave() {
   video.srcObject = null;
 }
 
-function summed(found, name) {
+function summed(found, name, source) {
   leave();
   const { start_s: start } = found.segments[0];
   found.input ??= { start_s: start, duration_s: found.segments.at(-1).end_s - start, fps: 30 };
-  show(found, name);
+  show(found, name, { file: source instanceof File ? source : null });
 }
 
 async function runSample() {
@@ -190,7 +225,11 @@ async function runSample() {
 }
 
 function onKey(event) {
-  const isTyping = event.target.closest("input, video, summary, button, a");
+  if (!at("work").hidden && labeller.key(event)) {
+    event.preventDefault();
+    return;
+  }
+  const isTyping = event.target.closest("input, select, video, summary, button, a");
   if (!answer || event.ctrlKey || event.metaKey || event.altKey || isTyping) return;
   const frame = 1 / answer.input.fps;
   const steps = { ArrowLeft: -1, ArrowRight: 1, ",": -frame, ".": frame };
@@ -210,7 +249,7 @@ function onKey(event) {
 
 at("pick").onclick = () => at("file").click();
 at("file").onchange = ({ target }) => {
-  if (target.files[0]) run(target.files[0]);
+  open([...target.files]);
   target.value = "";
 };
 at("sample").onclick = runSample;
@@ -239,8 +278,7 @@ document.ondragleave = () => at("drop").classList.remove("over");
 document.ondrop = (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  const file = event.dataTransfer.files[0];
-  if (file) run(file);
+  open([...event.dataTransfer.files]);
 };
 document.onkeydown = onKey;
 

@@ -1,80 +1,28 @@
 """The page in a real browser, against a real server with the shipped bundle."""
 
-import csv
-import io
 import json
-from pathlib import Path
+import re
 
 import pytest
 
-from clients.local import LocalServer, check_stopped
 from tests.extract.support.clips import write_numbered
-from tests.support import chromium as opened_by
+from tests.server.whole.playground.browser import (
+    FOLDER,
+    MARKS,
+    SAMPLE,
+    By,
+    ask_sample,
+    current_s,
+    faults,
+    narrow,
+    pieces,
+    shown,
+    upload,
+    wait,
+    width_needed,
+)
 
-By = pytest.importorskip("selenium.webdriver.common.by").By
-Wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait
-
-FOLDER = Path(__file__).parents[3] / "server" / "playground" / "static"
-
-pytestmark = [
-    pytest.mark.service,
-    pytest.mark.skipif(
-        not opened_by.is_here(), reason="needs Debian's chromium and chromium-driver"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with LocalServer("--state-dir", str(tmp_path_factory.mktemp("state"))) as running:
-        yield running
-    check_stopped(running)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    profile = tmp_path_factory.mktemp("profile")
-    with opened_by.opened(profile, *opened_by.CAMERA_FLAGS) as driver:
-        yield driver
-
-
-@pytest.fixture
-def page(server, chromium):
-    """The page, just opened; afterwards nothing may have gone wrong in it."""
-    chromium.get_log("performance")
-    chromium.get_log("browser")
-    chromium.get(server.url)
-    wait(chromium).until(lambda driver: shown(driver, "sample"))
-    yield chromium
-    # The browser's own lines of a 4xx, and of a file that is no video.
-    expected = ("the server responded with a status of", "blob:")
-    wrong = [line["message"] for line in chromium.get_log("browser")]
-    assert [line for line in wrong if not any(known in line for known in expected)] == []
-
-
-def wait(driver):
-    return Wait(driver, 60)
-
-
-def shown(driver, name):
-    return driver.find_element(By.ID, name).is_displayed()
-
-
-def ask_sample(driver):
-    driver.find_element(By.ID, "sample").click()
-    wait(driver).until(lambda d: shown(d, "answers"))
-
-
-def upload(driver, path):
-    driver.find_element(By.ID, "file").send_keys(str(path))
-
-
-def pieces(driver, task):
-    return driver.find_elements(By.CSS_SELECTOR, f".lane[data-task={task}] .piece")
-
-
-def current_s(driver):
-    return driver.execute_script("return document.getElementById('video').currentTime")
+pytestmark = MARKS
 
 
 def test_a_clip_is_answered_drawn_and_sought_in(page):
@@ -127,7 +75,7 @@ def test_a_long_video_becomes_a_job_whose_progress_is_shown(page, tmp_path):
     upload(page, clip)
     wait(page).until(lambda d: shown(d, "answers"))
     assert "1:10.00 answered" in page.find_element(By.ID, "status").text
-    assert len(pieces(page, "ar")) == 9
+    assert len(pieces(page, "pnr")) == 9
     assert not shown(page, "progress")
     assert page.execute_script("return shares.length") > 0
 
@@ -144,30 +92,31 @@ def test_nothing_is_asked_of_anybody_else(page, server):
 
 
 def test_the_page_is_light():
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 300_000
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*")) < 300_000
+
+
+def test_its_modules_are_short_and_import_one_way():
+    order = ["dom.js", "api.js", "answers", "labels", "live", "teach", "main.js"]
+    for path in FOLDER.rglob("*.js"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 300, path
+        place = order.index(path.relative_to(FOLDER).parts[0])
+        for name in re.findall(r'from "([^"]+)"', text):
+            other = (path.parent / name).resolve().relative_to(FOLDER).parts[0]
+            assert order.index(other) <= place, f"{path} imports {name}"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_serious_fault_of_accessibility(page, tmp_path, scheme):
-    axe = pytest.importorskip("axe_core_python.selenium").Axe()
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-    def faults():
-        found = axe.run(page)["violations"]
-        return [
-            (one["id"], one["nodes"][0]["html"])
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
-
-    assert faults() == []
+    assert faults(page) == []
     ask_sample(page)
-    assert faults() == []
+    assert faults(page) == []
     (tmp_path / "empty.mp4").write_bytes(b"")
     upload(page, tmp_path / "empty.mp4")
     wait(page).until(lambda d: shown(d, "problem"))
-    assert faults() == []
+    assert faults(page) == []
 
 
 def present(driver):
@@ -186,15 +135,9 @@ def test_a_camera_is_answered_while_it_looks_and_asked_for_after_a_click_alone(p
     page.find_element(By.ID, "camera").click()
     wait(page).until(lambda d: shown(d, "live") and present(d) not in ("", "Looking…"))
     assert page.execute_script(asked) == 1
-    axe = pytest.importorskip("axe_core_python.selenium").Axe()
-    violations = axe.run(page)["violations"]
-    assert [v["id"] for v in violations if v["impact"] in ("serious", "critical")] == []
-    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
-        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert faults(page) == []
+    with narrow(page):
+        assert width_needed(page) <= 360
     page.find_element(By.ID, "stop").click()
     wait(page).until(lambda d: shown(d, "answers") and not shown(d, "live"))
     assert page.find_element(By.ID, "status").text.startswith("camera: ")
@@ -203,8 +146,7 @@ def test_a_camera_is_answered_while_it_looks_and_asked_for_after_a_click_alone(p
 
 
 def test_a_file_is_played_as_if_live_and_has_its_timeline_afterwards(page):
-    sample = FOLDER.parents[2] / "clients" / "sample" / "clip.mp4"
-    page.find_element(By.ID, "file-live").send_keys(str(sample))
+    page.find_element(By.ID, "file-live").send_keys(str(SAMPLE))
     wait(page).until(lambda d: shown(d, "live") and present(d) not in ("", "Looking…"))
     wait(page).until(lambda d: d.find_elements(By.CSS_SELECTOR, "#events p"))
     page.execute_script("document.getElementById('video').playbackRate = 2")
@@ -254,45 +196,6 @@ def test_what_a_browser_records_is_answered_while_it_records(page, codec):
 
 
 def test_a_narrow_screen_needs_no_scrolling_sideways(page):
-    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    try:
+    with narrow(page):
         ask_sample(page)
-        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-
-
-def test_answers_are_saved_as_tables_and_subtitles(page):
-    ask_sample(page)
-    answer = {
-        "segments": [
-            {
-                "start_s": 0.0,
-                "end_s": 3600.5,
-                "ar": {"verb": [label('cut, "so"', 0.5)], "noun": [label("a<b", 1.0)]},
-                "oscc": {"state_change": True, "probability": 0.75},
-                "pnr": {"time_s": 1.25, "probability": 0.5},
-            }
-        ],
-        "lta": {
-            "hypotheses": [[{"verb": "put", "noun": "cup"}, {"verb": "=1+1", "noun": "\n\nx"}]]
-        },
-    }
-    script = (
-        "const [answer, done] = arguments;"
-        "import('/ui/exports.js').then((m) => done([m.toCsv(answer), m.toVtt(answer)]));"
-    )
-    table, subtitles = page.execute_async_script(script, answer)
-    rows = list(csv.DictReader(io.StringIO(table)))
-    assert [row["task"] for row in rows] == ["ar", "ar", "oscc", "pnr", "lta", "lta"]
-    assert {row["label"] for row in rows[:2]} == {'cut, "so"', "a<b"}
-    assert rows[4]["label"] == "put cup"
-    assert rows[5]["label"].startswith("'=1+1")
-    assert subtitles == (
-        'WEBVTT\n\n00:00:00.000 --> 01:00:00.500\ncut, "so" a&lt;b\nstate change at 1.25 s\n'
-    )
-
-
-def label(text, probability):
-    return {"id": 0, "label": text, "probability": probability}
+        assert width_needed(page) <= 360

@@ -1,7 +1,7 @@
 // A live stream to the server: pictures of a playing <video> go out, answers come in. A connection
 // that breaks is opened again, and what the server has not taken in is sent again.
 
-import { Problem, keyProtocol } from "./api.js";
+import { Problem, keyProtocol } from "../api.js";
 
 const RATE = 30; // pictures a second, at most
 const SHORT_SIDE = 288;

@@ -1,6 +1,6 @@
 // The answer as files: JSON as it came, CSV for tables, WebVTT for players.
 
-import { element } from "./dom.js";
+import { element } from "../dom.js";
 
 export function showExports(root, answer, name) {
   const stem = name.replace(/\.[^.]*$/, "") || "clip";
@@ -14,7 +14,7 @@ export function showExports(root, answer, name) {
       { type: "button", onclick: () => save(file, type, make()) }, title))));
 }
 
-function save(file, type, text) {
+export function save(file, type, text) {
   const address = URL.createObjectURL(new Blob([text], { type }));
   element("a", { href: address, download: file }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
@@ -22,10 +22,14 @@ function save(file, type, text) {
 
 export function toCsv({ segments, lta }) {
   const rows = [["task", "start_s", "end_s", "output", "rank", "label", "probability"]];
-  for (const { start_s: start, end_s: end, ar, oscc, pnr } of segments) {
+  for (const { start_s: start, end_s: end, ar, oscc, pnr, skills } of segments) {
     for (const [output, labels] of Object.entries(ar || {})) {
       labels.forEach(({ label, probability }, k) =>
         rows.push(["ar", start, end, output, k + 1, label, probability]));
+    }
+    for (const [name, { labels = [] }] of Object.entries(skills || {})) {
+      labels.forEach(({ label, probability }, k) =>
+        rows.push([name, start, end, "label", k + 1, label, probability]));
     }
     if (oscc) rows.push(["oscc", start, end, "state_change", 1, oscc.state_change, oscc.probability]);
     if (pnr) rows.push(["pnr", start, end, "time_s", 1, pnr.time_s, pnr.probability]);

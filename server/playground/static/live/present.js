@@ -1,6 +1,6 @@
 // What is seen of a live stream: the present answer large, the last minute as a lane, a log of events.
 
-import { clock, element, percent } from "./dom.js";
+import { clock, element, percent } from "../dom.js";
 
 const LANE_S = 60;
 const MOST_LINES = 200;

@@ -1,6 +1,6 @@
 // Everything about the selected segment: ranked labels, and why.
 
-import { clock, element, percent } from "./dom.js";
+import { clock, element, percent } from "../dom.js";
 
 const NAMES = { ar: "Action", lta: "Future", oscc: "State change", pnr: "When it changes" };
 const nameOf = (task) => NAMES[task] || task;
@@ -39,10 +39,11 @@ function bar(label, share, text = percent(share)) {
     element("span", {}, label), element("span", { class: "value" }, text));
 }
 
-function own(skill) {
-  return Object.entries(skill).map(([output, value]) =>
+function own({ is_certain: isCertain, ...skill }) {
+  return [...Object.entries(skill).map(([output, value]) =>
     Array.isArray(value) ? bars(output, value)
-      : element("p", {}, `${output}: ${JSON.stringify(value)}`));
+      : element("p", {}, `${output}: ${JSON.stringify(value)}`)),
+  isCertain === false && element("p", { class: "note" }, "Below its threshold: not certain.")];
 }
 
 export function why({ neighbours, votes, examples = {} }) {
@@ -69,22 +70,33 @@ export function why({ neighbours, votes, examples = {} }) {
   ];
 }
 
-const VOTERS = {
+export const VOTERS = {
   own: "own view", perspectives: "all perspectives", smoothed: "smoothed perspectives",
   posterior: "nearest prototypes", gaussian: "Gaussian classes", calibrated: "calibrated classes",
   examples: "your examples",
 };
 
+// A line for each vote cast, so that it is as wide as any screen: who sides with the own view first.
 function votesTable(votes) {
-  const voters = [...new Set(Object.values(votes).flatMap((row) => Object.keys(row)))];
-  const title = (voter) => VOTERS[voter] ?? `${nameOf(voter)} perspective`;
-  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Votes" },
-    element("table", {},
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "Answer"),
-        voters.map((voter) => element("th", { scope: "col" }, title(voter))))),
-      element("tbody", {}, Object.entries(votes).map(([output, row]) =>
-        element("tr", {}, element("th", { scope: "row" }, output.replace(".", " ")),
-          voters.map((voter) => element("td",
-            { class: voter in row && row[voter] !== row.own ? "other" : null },
-            row[voter] ?? "–")))))));
+  const title = (voter) => VOTERS[voter] ?? nameOf(voter);
+  return element("table", { class: "votes" },
+    element("thead", {}, element("tr", {}, ["Answer", "Vote", "By"].map((text) =>
+      element("th", { scope: "col" }, text)))),
+    Object.entries(votes).map(([output, row]) => {
+      const cast = byVote(row);
+      return element("tbody", {}, cast.map(([vote, voters], k) => element("tr", {},
+        k === 0 && element("th", { scope: "rowgroup", rowspan: String(cast.length) },
+          output.replace(".", " ")),
+        element("td", { class: vote === row.own || !("own" in row) ? null : "other" }, vote),
+        element("td", {}, voters.map(title).join(", ")))));
+    }));
+}
+
+function byVote(row) {
+  const cast = new Map("own" in row ? [[row.own, []]] : []);
+  for (const [voter, vote] of Object.entries(row)) {
+    if (!cast.has(vote)) cast.set(vote, []);
+    cast.get(vote).push(voter);
+  }
+  return [...cast];
 }
