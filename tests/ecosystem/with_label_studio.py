@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,12 @@ class Studio:
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
 
+    @cached_property
+    def personal_token(self) -> str:
+        """A user's, of which there may be one."""
+        token: str = self.asked("/token/")["token"]
+        return token
+
     def asked(self, path: str, **body: Any) -> dict[str, Any]:
         """Returns the answer to a POST."""
         response = self._http.post(f"/api{path}", json=body)
@@ -127,8 +134,7 @@ class Studio:
         self, project: int, task: int, like: dict[str, Any], server: str, home: Path
     ) -> None:
         """Connects our backend, retrieves a task's predictions and compares them with another's."""
-        personal = self.asked("/token/")["token"]
-        with _backend(str(self._http.base_url), personal, server, home) as (url, log):
+        with _backend(str(self._http.base_url), self.personal_token, server, home) as (url, log):
             made = self.asked("/ml/", url=url, project=project, title="EgoPack")
             assert made["state"] == "CO", made
             assert made["model_version"] == like["predictions"][0]["model_version"]
@@ -164,10 +170,12 @@ class Studio:
             for first, label in ((1, "early"), (61, "late"), (121, "early"), (181, "late"))
         ]
         self.asked(f"/tasks/{task}/annotations/", result=regions)
-        personal = self.asked("/token/")["token"]
         flags = ("--teach", str(home / "task.toml"), "--project", str(project), "--task", SKILL)
         with (
-            _backend(str(self._http.base_url), personal, server, home, *flags) as (url, log),
+            _backend(str(self._http.base_url), self.personal_token, server, home, *flags) as (
+                url,
+                log,
+            ),
             httpx.Client(base_url=server, timeout=60, trust_env=False) as egopack,
         ):
             made = self.asked("/ml/", url=url, project=project, title="EgoPack")
