@@ -55,11 +55,21 @@ export async function predict(file, options, { asJob, told, signal }) {
   return asJob ? follow(reply, told, signal) : reply;
 }
 
-// Has the server keep a clip to learn from.
-export function keepClip(name, file, { told, signal }) {
+// Has the server keep a clip to learn from, and its video to be looked at.
+export function keepClip(name, file, { keepVideo, told, signal }) {
   const form = new FormData();
   form.append("video", file);
-  return post(`v1/clips?name=${encodeURIComponent(name)}`, form, { told, signal });
+  const path = `v1/clips?name=${encodeURIComponent(name)}${keepVideo ? "&keep_video=true" : ""}`;
+  return post(path, form, { told, signal });
+}
+
+// Resolves to the file of a clip whose video the server keeps.
+export async function keptVideo({ id, name }) {
+  const response = await fetch(`v1/clips/${encodeURIComponent(id)}/video`, { headers: headers() })
+    .catch(unreachable);
+  if (!response.ok) throw await problemOf(response);
+  const video = await response.blob();
+  return new File([video], `${name}.${video.type.split("/")[1]}`, { type: video.type });
 }
 
 // Resolves to the report of the skill that was taught.

@@ -6,6 +6,7 @@ import { showExports } from "./answers/exports.js";
 import { showFuture } from "./answers/future.js";
 import { showSegment } from "./answers/segment.js";
 import { Timeline } from "./answers/timeline.js";
+import { offerKept } from "./labels/kept.js";
 import { Labeller } from "./labels/labeller.js";
 import { Present } from "./live/present.js";
 import { LiveStream } from "./live/stream.js";
@@ -43,7 +44,8 @@ async function start() {
     at("limits").textContent = `MP4, MOV, MKV, WebM or AVI. Up to ${limits.max_duration_s} s and `
       + `${megabytes} MB are answered at once; up to ${minutes} min become a job, with progress.`;
     at("key").hidden = true;
-    await teach.start();
+    const isTaught = await teach.start(limits);
+    if (isTaught) await offerKept(at("kept"), { onopen: run, onfail: fail });
   } catch (error) {
     fail(error, start);
   }

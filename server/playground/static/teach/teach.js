@@ -32,23 +32,28 @@ export class Teach {
       onfail: (error) => this.fail(error) });
   }
 
-  // Where teaching is off nothing of it is shown.
-  async start() {
+  // Where teaching is off nothing of it is shown. Resolves to whether it is on.
+  async start({ teaching_keep_videos: mayKeepVideos = false } = {}) {
+    this.mayKeepVideos = mayKeepVideos;
     const isOn = await this.skills.refresh().then(() => true, (error) => {
       if (!(error instanceof Problem)) throw error;
-      if (error.retryable) setTimeout(() => this.start(), RETRY_MS); // it is starting
+      if (error.retryable) { // it is starting
+        setTimeout(() => this.start({ teaching_keep_videos: mayKeepVideos }), RETRY_MS);
+      }
       return false;
     });
     this.root.hidden = !isOn;
-    if (!isOn) return;
+    if (!isOn) return false;
     this.root.replaceChildren(element("h2", { id: "teach-title" }, "Teach a skill"), this.form(),
       this.counts, element("div", { class: "row" }, this.status, this.stop), this.bar, this.fault,
       this.report, this.next, this.skills.root);
     this.draw();
+    return true;
   }
 
   form() {
     const { name = "", kind = "segment" } = this.project.state.task;
+    this.videos = element("input", { type: "checkbox", id: "teach-videos" });
     this.none = element("select", { id: "teach-none",
       onchange: ({ target }) => this.project.setTask({ none: target.value }) });
     return element("form", { class: "bare row fields", onsubmit: (event) => {
@@ -62,6 +67,7 @@ export class Teach {
       onchange: ({ target }) => this.project.setTask({ kind: target.value }) },
     KINDS.map(([value, text]) => element("option", { value, selected: value === kind }, text)))),
     element("label", {}, "None of these is", this.none),
+    this.mayKeepVideos && element("label", {}, this.videos, "The server keeps the videos, too"),
     element("button", { class: "primary", id: "teach" }, "Teach"),
     element("button", { type: "button", id: "suggest", onclick: () => this.suggest() },
       "What to label next"));
@@ -167,7 +173,7 @@ export class Teach {
     const file = this.labeller.files.get(name);
     const { mark, sent } = this.project.clip(name) ?? {};
     if (!file || (sent && sent.mark === mark && sent.id === this.keptAs(name)?.id)) return;
-    const { id } = await keepClip(name, file, { signal,
+    const { id } = await keepClip(name, file, { signal, keepVideo: this.videos.checked,
       told: (what, share) => told(what === "Looking at it…" ? `Watching ${name}…` : `Sending ${name}…`,
         share) }).catch((error) => {
       if (error.code === "clip-exists") error.replace = this.keptAs(name);

@@ -9,7 +9,8 @@ from tests.support import chromium as opened_by
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory):
-    with LocalServer("--state-dir", str(tmp_path_factory.mktemp("state"))) as running:
+    state = str(tmp_path_factory.mktemp("state"))
+    with LocalServer("--state-dir", state, "--teaching-keep-videos") as running:
         yield running
     check_stopped(running)
 

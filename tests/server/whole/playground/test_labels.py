@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 
+import httpx
 import pytest
 
 from model.data.tables.label_file import read_labels
@@ -412,3 +413,27 @@ def test_a_browser_that_keeps_nothing_is_said(page):
     broken = "{getItem: () => '{\"labels\"'}"
     fault = call(page, "labels/project.js", f"new m.Project(() => {{}}, {broken}).fault")
     assert "What was kept in this browser cannot be read" in fault
+
+
+def test_a_clip_whose_video_the_server_keeps_is_opened_from_there(page, server):
+    assert not shown(page, "kept")
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as http:
+        kept = http.post(
+            "/v1/clips?name=kitchen.07&keep_video=true",
+            content=SAMPLE.read_bytes(),
+            headers={"content-type": "video/mp4"},
+        ).json()
+        try:
+            page.refresh()
+            wait(page).until(lambda d: shown(d, "kept"))
+            find(page, "#kept-clip").send_keys("kitchen")
+            wait(page).until(lambda d: find(d, "#status").text.startswith("kitchen.07.mp4: "))
+            wait(page).until(lambda d: find_all(d, ".track.mine"))
+            assert shown(page, "video")
+            assert (
+                call(page, "labels/project.js", "m.stemOf(values[0])", "kitchen.07.mp4")
+                == (kept["name"])
+            )
+            assert find(page, "#teach-videos").is_displayed()
+        finally:
+            http.delete(f"/v1/clips/{kept['id']}").raise_for_status()
