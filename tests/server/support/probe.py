@@ -70,11 +70,11 @@ def probing(transport: Any) -> Iterator[Reading]:
     async def start() -> asyncio.Task[None]:
         return asyncio.create_task(tick())
 
+    gc.collect()
+    gc.freeze()  # or a collection goes through what all tests before left, a second or more
     ticking = transport.run(start())
     try:
         time.sleep(IDLE_S)
-        gc.collect()
-        gc.freeze()  # or a collection goes through what all tests before left, a second or more
         Path("/proc/self/clear_refs").write_text("5")  # the peak becomes the present size
         before = _resident("VmRSS")
         gaps.append(0.0)
