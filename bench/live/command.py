@@ -165,8 +165,8 @@ def _hour(arguments: argparse.Namespace, _: dict[str, Any]) -> tuple[dict[str, A
     flags = ("--live-ahead-s=1000000", f"--live-max-s={60 * arguments.minutes + 60}")
     with LocalServer(*flags) as server:
 
-        def watch(second: int) -> None:
-            if second % 60 == 0 and second:
+        def watch(second: float) -> None:
+            if second >= 60 * (len(seen) + 1):
                 seen.append(look(server.pid).rss_mb)
 
         seconds = 60 * arguments.minutes + 1
@@ -178,7 +178,7 @@ def _hour(arguments: argparse.Namespace, _: dict[str, Any]) -> tuple[dict[str, A
                 images,
                 choices={"skip": False},
                 is_paced=False,
-                on_second=watch,
+                on_answer=watch,
             )
         )
     check_stopped(server)

@@ -62,7 +62,7 @@ async def run_streams(
     *,
     choices: LiveChoices | None = None,
     is_paced: bool = True,
-    on_second: Callable[[int], None] = lambda _: None,
+    on_answer: Callable[[float], None] = lambda _: None,
 ) -> list[Stream]:
     """Sends streams side by side, each in its own time, evenly shifted; returns what they saw.
 
@@ -73,7 +73,7 @@ async def run_streams(
         images: of `pictures`.
         choices: options of each stream; default: the server's.
         is_paced: sent in real time; False: as fast as they are taken.
-        on_second: called with each second of a stream that begins to be sent.
+        on_answer: called with each answer's end, in seconds of the stream.
     """
     wanted: LiveChoices = {"rate": RATE, **(choices or {})}
     shift_s = 16 / RATE / count
@@ -84,14 +84,12 @@ async def run_streams(
         for k in range(round(seconds * RATE)):
             if is_paced:
                 await asyncio.sleep(begun_s + k / RATE - time.perf_counter())
-            if k % RATE == 0:
-                on_second(k // RATE)
             sent_s.append(time.perf_counter())
             yield k / RATE, images[k % len(images)]
 
     def stream(k: int) -> Coroutine[None, None, Stream]:
         sent_s: list[float] = []
-        return _stream(place, frames(k * shift_s, sent_s), sent_s, wanted)
+        return _stream(place, frames(k * shift_s, sent_s), sent_s, wanted, on_answer)
 
     return list(await asyncio.gather(*map(stream, range(count))))
 
@@ -101,11 +99,14 @@ async def _stream(
     frames: AsyncIterator[tuple[float, bytes]],
     sent_s: Sequence[float],
     choices: LiveChoices,
+    on_answer: Callable[[float], None],
 ) -> Stream:
     seen = Stream()
     try:
         async for message in live_messages(place, frames, choices):
             _note(seen, message, sent_s)
+            if isinstance(message, LiveAnswer):
+                on_answer(message.to_s)
     except Busy as error:
         seen.refusal = str(error)
     except ClientError as error:

@@ -8,9 +8,11 @@ import pytest
 from model.errors import UnknownTask
 from server.errors import Draining, QueueFull
 from server.live import endings
+from server.live import registry as registry_module
 from server.live.options import LiveOptions
 from server.live.registry import LiveRegistry
 from tests.server.engine.conftest import started
+from tests.support.waiting import wait_until
 
 
 @asynccontextmanager
@@ -103,3 +105,25 @@ def test_the_watch_ends_what_is_idle():
             assert session.ending.code == "idle"
 
     asyncio.run(main())
+
+
+def test_memory_is_given_back_while_there_are_streams(monkeypatch):
+    trimmed = []
+    monkeypatch.setattr(registry_module, "CHECK_S", 0.001)
+    monkeypatch.setattr(registry_module, "TRIM_S", 0.004)
+    monkeypatch.setattr(registry_module, "_trim_heap", lambda: trimmed.append(1))
+
+    async def main():
+        async with running() as (registry, _):
+            watching = asyncio.create_task(registry.watch())
+            await asyncio.sleep(0.05)
+            assert not trimmed
+            await opened(registry)
+            await wait_until(lambda: len(trimmed) > 2)
+            watching.cancel()
+
+    asyncio.run(main())
+
+
+def test_the_heap_can_be_trimmed_here():
+    registry_module._trim_heap()  # raises nothing, whatever the C library
