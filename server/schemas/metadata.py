@@ -155,8 +155,6 @@ class Limits(Body):
     """Duration of a live stream."""
     teaching_clips: int
     """Clips that a caller may keep for teaching."""
-    teaching_keep_videos: bool
-    """Whether the videos of these clips are kept where that is asked for."""
     teaching_storage_bytes: int
     """Size of these clips together."""
     teaching_labels: int

@@ -26,6 +26,8 @@ class Clips(Body):
     clips: list[Clip]
     limit: int
     """Most clips that it may keep."""
+    keeps_videos: bool
+    """Whether `keep_video` is allowed."""
 
 
 class Held(Body):

@@ -89,14 +89,19 @@ async def keep_clip(
     "/v1/clips",
     operation_id="list_clips",
     summary="List the clips that you keep",
-    responses={**answer({"clips": [KEPT_CLIP], "limit": 200}), **problems(*FOR_TEACHING)},
+    responses={
+        **answer({"clips": [KEPT_CLIP], "limit": 200, "keeps_videos": False}),
+        **problems(*FOR_TEACHING),
+    },
 )
 async def list_clips(request: Request) -> schemas.Clips:
     """Lists the clips that were kept with the same API key, oldest first."""
     teaching = teaching_of(request)
     kept = await teaching.call(partial(teaching.clips.list, caller_of(request)))
     return schemas.Clips(
-        clips=[clip_body(clip) for clip in kept], limit=teaching.settings.teaching_clips
+        clips=[clip_body(clip) for clip in kept],
+        limit=teaching.settings.teaching_clips,
+        keeps_videos=teaching.settings.teaching_keep_videos,
     )
 
 

@@ -44,8 +44,7 @@ async function start() {
     at("limits").textContent = `MP4, MOV, MKV, WebM or AVI. Up to ${limits.max_duration_s} s and `
       + `${megabytes} MB are answered at once; up to ${minutes} min become a job, with progress.`;
     at("key").hidden = true;
-    const isTaught = await teach.start(limits);
-    if (isTaught) await offerKept(at("kept"), { onopen: run, onfail: fail });
+    if (await teach.start()) await offerKept(at("kept"), { onopen: run, onfail: fail });
   } catch (error) {
     fail(error, start);
   }

@@ -33,17 +33,15 @@ export class Teach {
   }
 
   // Where teaching is off nothing of it is shown. Resolves to whether it is on.
-  async start({ teaching_keep_videos: mayKeepVideos = false } = {}) {
-    this.mayKeepVideos = mayKeepVideos;
+  async start() {
     const isOn = await this.skills.refresh().then(() => true, (error) => {
       if (!(error instanceof Problem)) throw error;
-      if (error.retryable) { // it is starting
-        setTimeout(() => this.start({ teaching_keep_videos: mayKeepVideos }), RETRY_MS);
-      }
+      if (error.retryable) setTimeout(() => this.start(), RETRY_MS); // it is starting
       return false;
     });
     this.root.hidden = !isOn;
     if (!isOn) return false;
+    this.mayKeepVideos = (await get("v1/clips")).keeps_videos;
     this.root.replaceChildren(element("h2", { id: "teach-title" }, "Teach a skill"), this.form(),
       this.counts, element("div", { class: "row" }, this.status, this.stop), this.bar, this.fault,
       this.report, this.next, this.skills.root);

@@ -47,7 +47,11 @@ def test_a_clip_is_kept_as_its_features_once(served):
     assert (body.name, body.duration_s, body.has_video) == ("kitchen-03", 2.0, False)
     again = send(served)
     assert (again.status_code, again.json()) == (200, made.json())
-    assert served.http.get("/v1/clips").json() == {"clips": [made.json()], "limit": 200}
+    assert served.http.get("/v1/clips").json() == {
+        "clips": [made.json()],
+        "limit": 200,
+        "keeps_videos": False,
+    }
     assert served.http.get(made.headers["location"]).json() == made.json()
     (kept,) = (served.engine.settings.state_dir / "teaching").rglob("features.safetensors")
     whole = served.http.post("/v1/features", content=clip(), headers={"content-type": "video/mp4"})
