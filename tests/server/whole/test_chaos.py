@@ -97,6 +97,15 @@ def cpu_ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
+def is_at_work(pid, folder):
+    """Whether a decoder has a clip open."""
+    try:
+        places = Path(f"/proc/{pid}/fd").iterdir()
+        return any(os.readlink(place).startswith(str(folder / "spool")) for place in places)
+    except OSError:
+        return False
+
+
 def busy_decoder(server, before):
     """The id of a decoder that has begun to work since `before` was noted."""
     return next((p for p in decoders(server) if p in before and cpu_ticks(p) > before[p] + 3), None)
@@ -122,14 +131,14 @@ def test_a_decoder_killed_in_mid_clip_costs_a_second_try(server, http, heavy):
     wait_for(lambda: len(decoders(server)) == 2 and pid not in decoders(server))
 
 
-def test_a_decoder_killed_twice_costs_its_clip_alone(server, http, heavy):
+def test_a_decoder_killed_twice_costs_its_clip_alone(server, http, heavy, folder):
     stop = threading.Event()
     killed = []
 
     def kill_all():
         while not stop.is_set():
             for pid in decoders(server):
-                if cpu_ticks(pid) > 60:  # past its start, at work on the clip
+                if is_at_work(pid, folder):
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
             time.sleep(0.005)
