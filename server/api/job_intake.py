@@ -54,7 +54,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class TeachJob:
     """What a job that teaches a skill is to know.
 
     Attributes:
@@ -109,7 +109,7 @@ class Intake:
             return job
 
     async def accept_labels(
-        self, request: Request, *, max_bytes: int, describe: Callable[[bytes], Awaitable[Lesson]]
+        self, request: Request, *, max_bytes: int, describe: Callable[[bytes], Awaitable[TeachJob]]
     ) -> Job:
         """Returns the job of a JSON body that teaches a skill; idempotency keys as in `accept`.
 
@@ -129,17 +129,17 @@ class Intake:
             sent_sha256 = hashlib.sha256(sent).hexdigest()
             if earlier is not None:
                 return await self._again(earlier, sent_sha256, caller)
-            lesson = await describe(sent)
-            self._check_webhook(lesson.webhook_url)
-            await self._jobs.files.call(path.write_bytes, lesson.input)
+            teach_job = await describe(sent)
+            self._check_webhook(teach_job.webhook_url)
+            await self._jobs.files.call(path.write_bytes, teach_job.input)
             new = NewJob(
                 id=uuid4().hex,
                 caller=caller,
-                request=lesson.request,
+                request=teach_job.request,
                 input_kind="labels",
-                input_bytes=len(lesson.input),
+                input_bytes=len(teach_job.input),
                 input_sha256=sent_sha256,
-                webhook_url=lesson.webhook_url,
+                webhook_url=teach_job.webhook_url,
             )
             job = await self._jobs.accept(new, path, key=key, body_sha256=sent_sha256)
             self._room.settle(holder_of(request), new.input_bytes)

@@ -21,7 +21,7 @@ from server.teaching.bodies import skill_body
 from server.teaching.clips import Clip, ClipStore, SentClip
 from server.teaching.files import TeachingFiles
 from server.teaching.labels import Labelled
-from server.teaching.lesson import LessonRunner
+from server.teaching.teach_runner import TeachRunner
 from server.teaching.versions import Version, VersionStore, check_owner
 from weights.errors import WeightsError
 
@@ -50,7 +50,7 @@ class Teaching:
         self.clips = ClipStore(self._files, engine.settings)
         self.versions = VersionStore(self._files, engine.settings)
         self._activation = Activation(engine, self._files, self.versions)
-        self._lessons = LessonRunner(engine.settings, self._files, self.clips, self.versions)
+        self._runner = TeachRunner(engine.settings, self._files, self.clips, self.versions)
         self._bases: dict[str, str] = {}
         self._asking, self._asked = asyncio.Lock(), 0
         self.call = self._files.call
@@ -165,17 +165,17 @@ class Teaching:
         """Does the work of a job that teaches; returns the report as JSON.
 
         Raises:
-            ServerError: as `LessonRunner.learn` and `activate` do.
+            ServerError: as `TeachRunner.learn` and `activate` do.
         """
-        lesson = await self._lessons.read(given)
-        version, is_new = await self._lessons.learn(job, lesson, on_progress)
+        wanted = await self._runner.read(given)
+        version, is_new = await self._runner.learn(job, wanted, on_progress)
         if is_new:
             self._log("skill-taught", job.caller, skill=version.name, version=version.version)
-        if lesson.activate:
-            choice = ActivateOptions(version=version.version, threshold=lesson.threshold)
+        if wanted.activate:
+            choice = ActivateOptions(version=version.version, threshold=wanted.threshold)
             on_progress(Progress("activating"))
             await self.activate(version.name, choice, job.caller)
-        return await self._lessons.result(version, lesson)
+        return await self._runner.result(version, wanted)
 
     async def compare(
         self, name: str, numbers: Sequence[int], labelled: Labelled, owner: str
@@ -191,7 +191,7 @@ class Teaching:
         find = self.versions.find
         versions = [await self.call(partial(find, name, number)) for number in numbers]
         async with self._turn():
-            return await self._lessons.compare(versions, labelled, owner)
+            return await self._runner.compare(versions, labelled, owner)
 
     async def suggest(
         self, options: SuggestOptions, labelled: Labelled, owner: str
@@ -203,7 +203,7 @@ class Teaching:
             QueueFull: too many callers ask at once.
         """
         async with self._turn():
-            return await self._lessons.suggest(options, labelled, owner)
+            return await self._runner.suggest(options, labelled, owner)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:

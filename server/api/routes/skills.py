@@ -12,7 +12,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from model.errors import TaskInvalid
 from server import problem_types as kinds
 from server.api.clip_request import engine_of
-from server.api.job_intake import Intake, Lesson, caller_of
+from server.api.job_intake import Intake, TeachJob, caller_of
 from server.api.openapi import (
     ACCEPTED_HEADERS,
     IDEMPOTENCY_KEY,
@@ -88,12 +88,12 @@ async def teach_skill(request: Request) -> Response:
     require_json(request)
     intake: Intake = request.app.state.intake
 
-    async def describe(sent: bytes) -> Lesson:
+    async def describe(sent: bytes) -> TeachJob:
         options = await parse_labels(sent, choices.TeachOptions, teaching.settings)
-        lesson = await _lesson(request, options, teaching)
+        teach_job = await _teach_job(request, options, teaching)
         name = options.task.name
         await teaching.call(partial(teaching.versions.check_may_teach, name, caller))
-        return lesson
+        return teach_job
 
     most = most_bytes(teaching.settings)
     job = await intake.accept_labels(request, max_bytes=most, describe=describe)
@@ -290,7 +290,9 @@ async def _labelled(
     return await asyncio.to_thread(read)
 
 
-async def _lesson(request: Request, options: choices.TeachOptions, teaching: Teaching) -> Lesson:
+async def _teach_job(
+    request: Request, options: choices.TeachOptions, teaching: Teaching
+) -> TeachJob:
     """Returns what a job is to know, checked as far as can be without learning."""
     from model.train.new_skill.adding import check_is_new  # takes a moment to import
 
@@ -303,4 +305,4 @@ async def _lesson(request: Request, options: choices.TeachOptions, teaching: Tea
     labelled = await _labelled(request, options, teaching, task.labels)
     given = teach_input(options, labelled)
     shown = given.model_dump(exclude={"labels", "clips"}, exclude_none=True)
-    return Lesson(shown, given.model_dump_json().encode(), options.webhook_url)
+    return TeachJob(shown, given.model_dump_json().encode(), options.webhook_url)

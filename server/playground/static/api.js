@@ -73,8 +73,8 @@ export async function keptVideo({ id, name }) {
 }
 
 // Resolves to the report of the skill that was taught.
-export async function teach(lesson, { told, signal }) {
-  return follow(await send("POST", "v1/skills", lesson), told, signal);
+export async function teach(body, { told, signal }) {
+  return follow(await send("POST", "v1/skills", body), told, signal);
 }
 
 // XMLHttpRequest, because fetch does not say how much of a body has been sent.

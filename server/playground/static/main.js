@@ -25,6 +25,7 @@ const teach = new Teach(at("teaching"), labeller, {
     if (labeller.file) run(labeller.file);
   },
   ongo: goTo,
+  onkept: (clips) => offerKept(at("kept"), clips, { onopen: run, onfail: fail }),
 });
 let answer = null;
 let limits = null;
@@ -44,7 +45,7 @@ async function start() {
     at("limits").textContent = `MP4, MOV, MKV, WebM or AVI. Up to ${limits.max_duration_s} s and `
       + `${megabytes} MB are answered at once; up to ${minutes} min become a job, with progress.`;
     at("key").hidden = true;
-    if (await teach.start()) await offerKept(at("kept"), { onopen: run, onfail: fail });
+    await teach.start();
   } catch (error) {
     fail(error, start);
   }

@@ -317,10 +317,10 @@ def test_the_outbox_drops_a_message_after_its_last_attempt(database, store):
 def test_a_worker_claims_jobs_of_its_kinds_alone_dead_ones_included(store):
     video = store.add(new_job(), now_s=1.0)
     labels = store.add(new_job(input_kind="labels"), now_s=2.0)
-    lesson = {"lease_s": LEASE_S, "kinds": ("labels",)}
-    assert store.claim(now_s=3.0, **lesson).id == labels.id
-    assert store.claim(now_s=3.0, **lesson) is None
+    teaching = {"lease_s": LEASE_S, "kinds": ("labels",)}
+    assert store.claim(now_s=3.0, **teaching).id == labels.id
+    assert store.claim(now_s=3.0, **teaching) is None
     clips = {"lease_s": LEASE_S, "kinds": ("video", "features")}
     assert store.claim(now_s=4.0, **clips).id == video.id
-    assert store.claim(now_s=13.9, **clips) is None  # the lease of the lesson is over, not theirs
-    assert store.claim(now_s=13.9, **lesson).id == labels.id
+    assert store.claim(now_s=13.9, **clips) is None  # the lease of the first is over, not theirs
+    assert store.claim(now_s=13.9, **teaching).id == labels.id

@@ -19,7 +19,7 @@ from server.teaching.files import TeachingFiles, names_in
 from server.teaching.versions import VersionStore
 from tests.model.train.new_skill.teaching.made import write_request
 from tests.server.support.fakes import make_settings
-from tests.server.teaching.classroom import TASK, rows_of
+from tests.server.teaching.teaching_app import TASK, rows_of
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import write_features
 from weights.bundle import load_bundle, save_bundle

@@ -1,4 +1,4 @@
-"""A real server that is killed at every stage of one lesson: nothing is lost, nothing is half."""
+"""A real server, killed at every stage of a job that teaches: nothing is lost, nothing is half."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 from clients.local import LocalServer
 from extract.features.track_file import track_bytes
 from model.predict.predictor import Predictor
-from tests.server.teaching.classroom import TASK, rows_of
+from tests.server.teaching.teaching_app import TASK, rows_of
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import write_features
 from tests.support.waiting import PATIENCE_S, wait_for
@@ -34,7 +34,7 @@ STAGES = {
 """Stage -> what is true from then on, of the folder of teaching."""
 
 
-def test_a_lesson_outlives_a_kill_at_each_of_its_stages(tmp_path):
+def test_a_job_outlives_a_kill_at_each_of_its_stages(tmp_path):
     bundle, state = tmp_path / "bundle", tmp_path / "state"
     save_bundle(make_bundle(), bundle)
     store = write_features(tmp_path / "features", Predictor.from_bundle(bundle).encoder)

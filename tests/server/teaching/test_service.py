@@ -9,7 +9,7 @@ import pytest
 
 from model.predict.predictor import Predictor
 from tests.server.conftest import assert_problem
-from tests.server.teaching.classroom import classroom, keep, report, rows_of, teach
+from tests.server.teaching.teaching_app import keep, report, rows_of, teach, teaching_app
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import write_features
 from tests.support.waiting import wait_for
@@ -23,7 +23,7 @@ def made(tmp_path_factory):
     bundle = save_bundle(make_bundle(), folder / "bundle")
     store = write_features(folder / "features", Predictor(bundle).encoder)
     rows = rows_of(folder)
-    with classroom(folder / "bundle", state_dir=folder / "state") as http:
+    with teaching_app(folder / "bundle", state_dir=folder / "state") as http:
         for video in "abc":
             keep(http, store.read(video))
         report(http, teach(http, rows, activate=True))
@@ -47,7 +47,7 @@ def statuses(http):
 
 def test_what_is_served_is_served_again_after_a_restart(made, state):
     folder, _, _ = made
-    with classroom(folder / "bundle", state_dir=state) as http:
+    with teaching_app(folder / "bundle", state_dir=state) as http:
         assert "hand" in model(http)["tasks"]
         assert statuses(http) == (1, ["usable"])
         assert [clip["name"] for clip in http.get("/v1/clips").json()["clips"]] == ["a", "b", "c"]
@@ -56,7 +56,7 @@ def test_what_is_served_is_served_again_after_a_restart(made, state):
 def test_a_relative_folder_will_do_as_by_default(made, state, monkeypatch):
     folder, rows, _ = made
     monkeypatch.chdir(state.parent)
-    with classroom(folder / "bundle", state_dir=Path(state.name)) as http:
+    with teaching_app(folder / "bundle", state_dir=Path(state.name)) as http:
         assert report(http, teach(http, rows[:12], activate=True))["version"] == 2
         asked = {"versions": [1, 2], "labels": rows}
         found = http.post("/v1/skills/hand/compare", json=asked)
@@ -68,7 +68,7 @@ def test_a_relative_folder_will_do_as_by_default(made, state, monkeypatch):
 def test_with_another_bundle_its_skills_rest_until_that_one_is_back(made, state, caplog):
     folder, rows, _ = made
     save_bundle(replace(make_bundle(), card="another\n"), folder / "other")
-    with caplog.at_level(logging.WARNING), classroom(folder / "other", state_dir=state) as http:
+    with caplog.at_level(logging.WARNING), teaching_app(folder / "other", state_dir=state) as http:
         assert "hand" not in model(http)["tasks"]
         assert statuses(http) == (None, ["other-bundle"])
         assert "not served: hand" in caplog.text
@@ -76,7 +76,7 @@ def test_with_another_bundle_its_skills_rest_until_that_one_is_back(made, state,
         assert_problem(refused, 409, "skill-unusable")
         assert report(http, teach(http, rows, activate=True))["version"] == 2
         assert statuses(http) == (2, ["other-bundle", "usable"])
-    with classroom(folder / "bundle", state_dir=state) as http:
+    with teaching_app(folder / "bundle", state_dir=state) as http:
         assert statuses(http) == (1, ["usable", "other-bundle"])
 
 
@@ -85,8 +85,8 @@ def test_a_server_that_shares_the_folder_follows(made, state):
     folder, _, _ = made
     shared = {"state_dir": state, "teaching_poll_s": 0.05}
     with (
-        classroom(folder / "bundle", **shared) as here,
-        classroom(folder / "bundle", **shared) as there,
+        teaching_app(folder / "bundle", **shared) as here,
+        teaching_app(folder / "bundle", **shared) as there,
     ):
         for name, has_it in (("deactivate", False), ("rollback", True)):
             assert here.post(f"/v1/skills/hand/{name}").status_code == 200
@@ -99,7 +99,7 @@ def test_a_server_that_shares_the_folder_follows(made, state):
 def test_who_changed_what_is_logged_and_counted_without_names(made, state, caplog):
     folder, _, store = made
     caplog.set_level(logging.INFO, "server.teaching.service")
-    with classroom(folder / "bundle", state_dir=state) as http:
+    with teaching_app(folder / "bundle", state_dir=state) as http:
         clip = keep(http, store.read("d")).json()
         http.delete(f"/v1/clips/{clip['id']}")
         http.post("/v1/skills/hand/deactivate")

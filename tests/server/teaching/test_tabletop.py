@@ -11,7 +11,7 @@ from model.train.__main__ import main as train
 from model.train.datasets.rendered import FEATURES, render_world
 from tabletop.files.extra_labels import write_labels
 from tabletop.story.script import SMOKE
-from tests.server.teaching.classroom import classroom, keep, report, teach
+from tests.server.teaching.teaching_app import keep, report, teach, teaching_app
 from weights import SHIPPED_BUNDLE
 from weights.bundle import load_bundle
 
@@ -58,7 +58,7 @@ def test_the_accuracy_over_http_is_that_of_the_command(folder):
     assert status == 0
     learnt = load_bundle(folder / "bundle").manifest
     store = FeatureStore(folder / FEATURES)
-    with classroom(SHIPPED_BUNDLE) as http:
+    with teaching_app(SHIPPED_BUNDLE) as http:
         for video in store.video_ids():
             assert keep(http, store.read(video)).status_code == 201
         text = (folder / "few.csv").read_text()

@@ -131,7 +131,7 @@ async def learn(request, folder, **_):
 @pytest.fixture(scope="module")
 def base_url():
     app = create_app(SETTINGS, make_engine(SETTINGS))
-    with mock.patch("server.teaching.lesson.learn", learn), listening(app) as address:
+    with mock.patch("server.teaching.teach_runner.learn", learn), listening(app) as address:
         with EgoPackClient(f"http://{address}") as client:
             client.wait_ready()
         yield f"http://{address}"

@@ -1,11 +1,10 @@
 // Clips whose videos the server keeps: they can be opened in any browser with the same key.
 
-import { get, keptVideo } from "../api.js";
+import { keptVideo } from "../api.js";
 import { element, renew } from "../dom.js";
 
 // `onopen(file)` gets the video that is chosen, `onfail(error)` why it cannot be had.
-export async function offerKept(root, { onopen, onfail }) {
-  const { clips } = await get("v1/clips");
+export function offerKept(root, clips, { onopen, onfail }) {
   const there = clips.filter(({ has_video: hasVideo }) => hasVideo);
   root.hidden = !there.length;
   if (root.hidden) return;

@@ -13,12 +13,12 @@ const RETRY_MS = 3000;
 
 export class Teach {
   // `onask(seconds)` asks about the clip that is shown in stretches of that length, `ongo(segment)`
-  // goes to a stretch of a clip.
-  constructor(root, labeller, { onask, ongo }) {
+  // goes to a stretch of a clip, `onkept(clips)` hears what the server keeps.
+  constructor(root, labeller, { onask, ongo, onkept = () => {} }) {
     this.root = root;
     this.labeller = labeller;
     this.project = labeller.project;
-    this.tell = { onask, ongo };
+    this.tell = { onask, ongo, onkept };
     this.counts = element("p", { class: "note" });
     this.status = element("p", { role: "status" });
     this.bar = element("progress", { max: "1", "aria-label": "Progress of teaching", hidden: true });
@@ -32,7 +32,7 @@ export class Teach {
       onfail: (error) => this.fail(error) });
   }
 
-  // Where teaching is off nothing of it is shown. Resolves to whether it is on.
+  // Where teaching is off nothing of it is shown.
   async start() {
     const isOn = await this.skills.refresh().then(() => true, (error) => {
       if (!(error instanceof Problem)) throw error;
@@ -40,13 +40,14 @@ export class Teach {
       return false;
     });
     this.root.hidden = !isOn;
-    if (!isOn) return false;
-    this.mayKeepVideos = (await get("v1/clips")).keeps_videos;
+    if (!isOn) return;
+    const { clips, keeps_videos: mayKeepVideos } = await get("v1/clips");
+    this.mayKeepVideos = mayKeepVideos;
+    this.tell.onkept(clips);
     this.root.replaceChildren(element("h2", { id: "teach-title" }, "Teach a skill"), this.form(),
       this.counts, element("div", { class: "row" }, this.status, this.stop), this.bar, this.fault,
       this.report, this.next, this.skills.root);
     this.draw();
-    return true;
   }
 
   form() {
@@ -94,7 +95,7 @@ export class Teach {
     return count;
   }
 
-  lesson() {
+  request() {
     const count = this.countLabels();
     const names = this.project.state.names.filter((name) => count.has(name));
     if (names.length < 2) {
@@ -112,13 +113,13 @@ export class Teach {
   // `replaced` is a clip on the server that makes room for one of the same name.
   press(replaced) {
     return this.run(async (how) => {
-      const lesson = this.lesson();
+      const wanted = this.request();
       if (replaced) await send("DELETE", `v1/clips/${encodeURIComponent(replaced.id)}`);
-      await this.sendClips(lesson.labels, how);
+      await this.sendClips(wanted.labels, how);
       how.told("Sending the labels…");
       const none = this.none.value;
-      const report = await teach({ ...lesson, activate: true,
-        ...(lesson.task.labels.includes(none) && { none_label: none }) }, how);
+      const report = await teach({ ...wanted, activate: true,
+        ...(wanted.task.labels.includes(none) && { none_label: none }) }, how);
       this.next.replaceChildren();
       this.show(report);
       await this.refresh();

@@ -11,7 +11,7 @@ from server.schemas import teaching as schemas
 from tests.server.api.routes.test_features import track
 from tests.server.conftest import assert_problem
 from tests.server.support.fakes import clip
-from tests.server.teaching.classroom import SAFETENSORS, keep
+from tests.server.teaching.teaching_app import SAFETENSORS, keep
 
 ENDPOINTS = [
     ("POST", "/v1/clips"), ("GET", "/v1/clips"), ("GET", "/v1/clips/c_0"),

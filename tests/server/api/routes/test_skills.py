@@ -17,7 +17,7 @@ from server.schemas import teaching as schemas
 from server.schemas.prediction import Prediction
 from server.teaching.files import TeachingFiles
 from tests.server.conftest import assert_problem
-from tests.server.teaching.classroom import TASK, classroom, keep, report, rows_of, teach
+from tests.server.teaching.teaching_app import TASK, keep, report, rows_of, teach, teaching_app
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import write_features
 from tests.support.waiting import wait_for
@@ -48,7 +48,7 @@ def serve(folder, store):
     """Starts a server that keeps three clips of each caller."""
 
     def start(callers=(None,), **values):
-        http = classroom(folder / "bundle", **values)
+        http = teaching_app(folder / "bundle", **values)
         made = http.__enter__()
         opened.append(http)
         for headers in callers:
@@ -377,7 +377,7 @@ def test_what_to_label_next_is_of_the_clips_that_are_kept(http, rows):
 
 
 @pytest.mark.slow(3)
-def test_a_lesson_waits_for_a_full_disk_and_then_ends(serve, rows, monkeypatch):
+def test_teaching_waits_for_a_full_disk_and_then_ends(serve, rows, monkeypatch):
     http, fails = serve(), [True]
     publish = TeachingFiles.publish
 

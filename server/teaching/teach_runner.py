@@ -1,4 +1,4 @@
-"""Lesson: the work of a job that teaches, from its input to a new version and its report.
+"""Teach runner: the work of a job that teaches, from its input to a new version and its report.
 
 A job that is run again, because its server was killed, finds the version that it made.
 """
@@ -30,7 +30,7 @@ from weights.storage.cache import Cache
 COMPARISON_FILE, SUGGESTIONS_FILE = "comparison.json", "suggestions.json"
 
 
-class LessonRunner:
+class TeachRunner:
     """Learns in a process of its own, and keeps what it learnt."""
 
     def __init__(
@@ -44,7 +44,7 @@ class LessonRunner:
         return await self._files.call(lambda: TeachInput.model_validate_json(given.read_bytes()))
 
     async def learn(
-        self, job: Job, lesson: TeachInput, on_progress: ProgressCallback
+        self, job: Job, wanted: TeachInput, on_progress: ProgressCallback
     ) -> tuple[Version, bool]:
         """Returns what a job has learnt as a version, and whether it is new.
 
@@ -55,15 +55,15 @@ class LessonRunner:
             NotReady: the bundle was replaced meanwhile.
         """
         on_progress(Progress("learning"))
-        name = lesson.task["name"]
+        name = wanted.task["name"]
         made = await self._files.call(partial(self._versions.of_job, name, job.id))
         if made is not None:
             return made, False
         facts = {"name": name, "owner": job.caller, "job_id": job.id}
-        request = lesson.model_dump(include={"task", "labels", "seed", "method", "none_label"})
+        request = wanted.model_dump(include={"task", "labels", "seed", "method", "none_label"})
         await self._files.call(partial(self._files.drop_work, job.id))
         work = f"{job.id}.{job.token}"
-        async with self._answered("teach", work, job.caller, lesson.clips, request) as answer:
+        async with self._answered("teach", work, job.caller, wanted.clips, request) as answer:
             result, sha256 = answer
             async with self._files.locked("skills"):
                 keep = partial(self._versions.keep, result, bundle_sha256=sha256, **facts)
@@ -147,10 +147,10 @@ class LessonRunner:
         finally:
             await self._files.call(partial(shutil.rmtree, folder, ignore_errors=True))
 
-    async def result(self, version: Version, lesson: TeachInput) -> bytes:
+    async def result(self, version: Version, wanted: TeachInput) -> bytes:
         """Returns the report of a version as the job's result."""
         report = await self._files.call(partial(self._versions.report, version))
-        return json.dumps({**report, "threshold": lesson.threshold}).encode()
+        return json.dumps({**report, "threshold": wanted.threshold}).encode()
 
     def _base(self, folder: Path) -> tuple[Path, str]:
         """Returns the bundle to learn on, on this machine, and its hash."""

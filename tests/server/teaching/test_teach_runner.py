@@ -15,10 +15,10 @@ from server.errors import LabelsInvalid, NotReady, SkillOwned
 from server.teaching.clips import ClipStore, SentClip
 from server.teaching.files import TeachingFiles, names_in
 from server.teaching.labels import TeachInput
-from server.teaching.lesson import LessonRunner
+from server.teaching.teach_runner import TeachRunner
 from server.teaching.versions import VersionStore
 from tests.server.support.fakes import make_settings
-from tests.server.teaching.classroom import TASK, learn_here, rows_of
+from tests.server.teaching.teaching_app import TASK, learn_here, rows_of
 from tests.support.factories import make_bundle
 from tests.support.own_tasks import write_features
 from weights.bundle import save_bundle
@@ -26,7 +26,7 @@ from weights.bundle import save_bundle
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lesson")
+    folder = tmp_path_factory.mktemp("wanted")
     bundle = save_bundle(make_bundle(), folder / "bundle")
     write_features(folder / "features", Predictor(bundle).encoder)
     return folder
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def room(folder):
-    """The parts of a server that teach, three clips of ann's, and a lesson about them."""
+    """The parts of a server that teach, three clips of ann's, and what is to be learnt of them."""
     shutil.copytree(folder / "bundle", place := folder / "used", dirs_exist_ok=True)
     settings = make_settings(bundle=place)
     files = TeachingFiles(settings)
@@ -44,14 +44,14 @@ def room(folder):
     for video in "abc":
         path = folder / "features" / f"{video}.safetensors"
         ids[video] = clips.keep("ann", SentClip(video, store.read(video), path))[0].id
-    lesson = TeachInput(
+    wanted = TeachInput(
         task=TASK, labels=rows_of(folder), clips=ids, none_label=None, method="auto", seed=0,
         activate=False, threshold=None,
     )  # fmt: skip
-    runner = LessonRunner(settings, files, clips, versions)
-    with mock.patch("server.teaching.lesson.learn", learn_here):
+    runner = TeachRunner(settings, files, clips, versions)
+    with mock.patch("server.teaching.teach_runner.learn", learn_here):
         yield SimpleNamespace(
-            runner=runner, files=files, clips=clips, versions=versions, lesson=lesson, ids=ids,
+            runner=runner, files=files, clips=clips, versions=versions, wanted=wanted, ids=ids,
             bundle=place,
         )  # fmt: skip
 
@@ -63,7 +63,7 @@ def job(number=1, caller="ann"):
 def learn(room, one, stages=None):
     stages = [] if stages is None else stages
     return asyncio.run(
-        room.runner.learn(one, room.lesson, lambda progress: stages.append(progress.stage))
+        room.runner.learn(one, room.wanted, lambda progress: stages.append(progress.stage))
     )
 
 
@@ -91,7 +91,7 @@ def test_clips_and_skills_of_others_are_out_of_reach(room):
     for video, clip_id in room.ids.items():
         path = room.clips.features(room.clips.find("ann", clip_id))
         ids[video] = room.clips.keep("bob", SentClip(video, read_track(path), path))[0].id
-    room.lesson = room.lesson.model_copy(update={"clips": ids})
+    room.wanted = room.wanted.model_copy(update={"clips": ids})
     with pytest.raises(SkillOwned):
         learn(room, job(2, caller="bob"))
 
@@ -102,7 +102,7 @@ def test_a_bundle_that_is_replaced_meanwhile_is_learnt_on_again(room):
         save_bundle(replace(make_bundle(), card="another\n"), room.bundle)
         return result
 
-    with mock.patch("server.teaching.lesson.learn", replacing), pytest.raises(NotReady):
+    with mock.patch("server.teaching.teach_runner.learn", replacing), pytest.raises(NotReady):
         learn(room, job())
     made, _ = learn(room, job())
     report = room.versions.report(made)

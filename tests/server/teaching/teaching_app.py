@@ -25,10 +25,10 @@ async def learn_here(request, folder, *, timeout_s, memory_mb):
 
 
 @contextmanager
-def classroom(bundle, **values):
+def teaching_app(bundle, **values):
     """Yields a client of a server that is ready; keyword arguments are settings."""
     settings = make_settings(bundle=bundle, **values)
-    with mock.patch("server.teaching.lesson.learn", learn_here), serving(settings) as http:
+    with mock.patch("server.teaching.teach_runner.learn", learn_here), serving(settings) as http:
         yield http
 
 
