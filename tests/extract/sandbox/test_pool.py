@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +13,7 @@ from extract.decode.video import decode_clip
 from extract.errors import DecoderUnavailable, DecodeTimeout, VideoRejected
 from extract.sandbox.pool import DecodePool
 from tests.extract.sandbox.processes import status_of
+from tests.extract.support.decoders import wait_until_asked
 from tests.support.waiting import PATIENCE_S, wait_for
 
 
@@ -61,10 +61,11 @@ def test_a_short_timeout_does_not_undo_a_process_that_is_starting(clips):
 @pytest.mark.slow
 def test_a_call_that_finds_all_processes_busy_gives_up_in_time(pool, clips):
     pool.decode(clips / "plain.mp4", TABLETOP)
-    os.kill(pool.pids[0], signal.SIGSTOP)
+    (pid,) = pool.pids
+    os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(pool.decode, clips / "plain.mp4", TABLETOP, timeout_s=1.5)
-        time.sleep(0.2)
+        wait_until_asked(pid)
         with pytest.raises(DecoderUnavailable, match="busy"):
             pool.decode(clips / "plain.mp4", TABLETOP, timeout_s=0.2)
         with pytest.raises(DecodeTimeout):
@@ -97,7 +98,7 @@ def test_closing_ends_processes_and_waiting_calls(clips):
     os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(2) as threads:
         answers = [threads.submit(pool.decode, clips / "plain.mp4", TABLETOP) for _ in range(2)]
-        time.sleep(0.2)
+        wait_until_asked(pid)
         pool.close()
         for answer in answers:
             with pytest.raises(DecoderUnavailable, match="closed"):

@@ -1,6 +1,5 @@
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +11,7 @@ from extract.errors import DecoderDied, DecoderUnavailable, DecodeTimeout, Video
 from extract.sandbox.cpu_time import CpuTime
 from extract.sandbox.pool import DecodePool
 from tests.extract.support.clips import write_clip
+from tests.extract.support.decoders import wait_until_asked
 from tests.support.waiting import PATIENCE_S, wait_for
 
 
@@ -29,7 +29,7 @@ def test_a_process_killed_while_decoding_is_reported_and_replaced(pool, clips):
     os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(pool.decode, clips / "plain.mp4", TABLETOP)
-        time.sleep(0.2)
+        wait_until_asked(pid)
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(DecoderDied):
             answer.result(timeout=PATIENCE_S)
@@ -86,6 +86,7 @@ def test_a_process_that_ends_at_its_limit_of_cpu_time_blames_the_clip(pool, clip
     os.kill(pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(pool.decode, clips / "plain.mp4", TABLETOP)
+        wait_until_asked(pid)
         os.kill(pid, signal.SIGXCPU)
         os.kill(pid, signal.SIGCONT)
         with pytest.raises(VideoRejected) as caught:

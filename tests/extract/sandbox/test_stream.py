@@ -12,6 +12,7 @@ from extract.sandbox.process import DecodeProcess
 from extract.sandbox.stream import SLOTS, FrameStream
 from tests.extract.support.clips import noisy_frames, write_clip, write_numbered
 from tests.extract.support.decoded import EVERY, WHOLE, Frames
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def test_decoding_waits_for_whoever_reads(process, tmp_path):
     path = write_numbered(tmp_path / "a.mp4", count)
     stream, sink = FrameStream(process, path, EVERY, "pyav"), Frames()
     block_bytes = BLOCK_FRAMES * EVERY.crop_height * EVERY.crop_width * 3
-    time.sleep(1.0)
+    wait_for(lambda: held_bytes(process) == SLOTS * block_bytes)
+    time.sleep(0.3)
     assert held_bytes(process) == SLOTS * block_bytes
     assert len(drain(stream, sink)) == count
     assert held_bytes(process) == SLOTS * block_bytes

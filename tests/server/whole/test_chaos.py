@@ -89,14 +89,6 @@ def command_of(pid):
         return ""
 
 
-def cpu_ticks(pid):
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except OSError:
-        return 0
-    return int(fields[11]) + int(fields[12])
-
-
 def is_at_work(pid, folder):
     """Whether a decoder has a clip open."""
     try:
@@ -106,27 +98,20 @@ def is_at_work(pid, folder):
         return False
 
 
-def busy_decoder(server, before):
-    """The id of a decoder that has begun to work since `before` was noted."""
-    return next((p for p in decoders(server) if p in before and cpu_ticks(p) > before[p] + 3), None)
-
-
-def with_a_decoder_at_work(server, http, body, do):
-    """Posts a clip, does something to the decoder that works on it, and returns the answer."""
+def signal_a_decoder_at_work(server, http, body, folder, number):
+    """Posts a clip, signals the decoder that works on it; returns the answer and its id."""
     wait_for(lambda: len(decoders(server)) == 2)
-    post(http, b"settle")
-    before = {pid: cpu_ticks(pid) for pid in decoders(server)}
     with ThreadPoolExecutor(1) as threads:
         answer = threads.submit(post, http, body)
-        pid = wait_for(lambda: busy_decoder(server, before), pause_s=0.005)
-        do(pid)
+        (pid,) = wait_for(
+            lambda: [pid for pid in decoders(server) if is_at_work(pid, folder)], pause_s=0.005
+        )
+        os.kill(pid, number)
         return answer.result(timeout=PATIENCE_S), pid
 
 
-def test_a_decoder_killed_in_mid_clip_costs_a_second_try(server, http, heavy):
-    answer, pid = with_a_decoder_at_work(
-        server, http, heavy, lambda pid: os.kill(pid, signal.SIGKILL)
-    )
+def test_a_decoder_killed_in_mid_clip_costs_a_second_try(server, http, heavy, folder):
+    answer, pid = signal_a_decoder_at_work(server, http, heavy, folder, signal.SIGKILL)
     assert answer.status_code == 200, answer.text
     wait_for(lambda: len(decoders(server)) == 2 and pid not in decoders(server))
 
@@ -160,10 +145,8 @@ def test_a_decoder_killed_twice_costs_its_clip_alone(server, http, heavy, folder
     )
 
 
-def test_a_decoder_that_hangs_in_mid_clip_is_replaced_in_time(server, http, heavy):
-    answer, pid = with_a_decoder_at_work(
-        server, http, heavy, lambda pid: os.kill(pid, signal.SIGSTOP)
-    )
+def test_a_decoder_that_hangs_in_mid_clip_is_replaced_in_time(server, http, heavy, folder):
+    answer, pid = signal_a_decoder_at_work(server, http, heavy, folder, signal.SIGSTOP)
     assert (answer.status_code, answer.json()["code"]) == (503, "decoder-unavailable")
     assert answer.json()["retryable"] is True
     wait_for(lambda: pid not in decoders(server))
