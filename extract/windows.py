@@ -66,6 +66,22 @@ def wanted_frames(num_frames: int, contract: FeatureContract) -> np.ndarray:
     return wanted
 
 
+def regular_frames(contract: FeatureContract) -> frozenset[int]:
+    """Returns which frames the regular windows use: numbers modulo `stride_frames`.
+
+    Only the last window of a video, if it is moved back or padded, may use others.
+    """
+    offsets = range(0, contract.window_frames, contract.frame_step)
+    return frozenset(offset % contract.stride_frames for offset in offsets)
+
+
+def last_frames(num_frames: int, contract: FeatureContract) -> list[int]:
+    """Returns the numbers of the frames that a video's last window uses, in order."""
+    start = max(0, num_frames - contract.window_frames)
+    offsets = range(0, contract.window_frames, contract.frame_step)
+    return sorted({min(start + offset, num_frames - 1) for offset in offsets})
+
+
 class WindowCutter(Generic[Frame]):
     """Cuts overlapping windows from a stream of frames of any type.
 
@@ -95,6 +111,10 @@ class WindowCutter(Generic[Frame]):
             yield from self._take(frame)
             while self._is_next_passed_over():
                 yield from self._take(frame)  # keeps its place; no window uses it
+
+    def amend(self, back: int, frame: Frame) -> None:
+        """Replaces one of the latest frames: the last one is 1 back."""
+        self._kept[-back] = frame
 
     def finish(self) -> Iterator[list[Frame]]:
         """Yields what the end adds: the moved-back window, or the only, padded one.

@@ -26,14 +26,16 @@ class LivePicture(NamedTuple):
     """A picture of a stream.
 
     Attributes:
-        pixels: (H, W, 3) of the contract's `read_shape`.
-        ticks: that show it.
+        pixels: (H, W, 3) of the contract's `read_shape`; None for ticks that no window looks at.
+        ticks: that show it; 0 for one that replaces the picture of an earlier tick.
         taken: bytes of the stream that were read when it was certain.
+        back: which tick it replaces; 1 is the last one.
     """
 
-    pixels: np.ndarray
+    pixels: np.ndarray | None
     ticks: int
-    taken: int
+    taken: int = 0
+    back: int = 0
 
 
 class LiveStream:
@@ -49,6 +51,8 @@ class LiveStream:
         contract: how pictures are to be delivered.
         kind: of what is fed.
         rate: frames a second of the source, which then stand for their times.
+        takes_all: every picture is wanted; else those alone that windows look at, counted from the
+            first of this process.
 
     Raises:
         DecoderDied: the process ended before the request.
@@ -61,6 +65,7 @@ class LiveStream:
         kind: LiveKind,
         *,
         rate: float | None = None,
+        takes_all: bool = True,
     ) -> None:
         self.start_s = 0.0
         self.ticks_per_s = float(contract.fps)
@@ -72,6 +77,7 @@ class LiveStream:
                 "feed": process.feed_end,
                 "contract": contract.to_dict(),
                 "rate": rate,
+                "takes_all": takes_all,
                 "slots": SLOTS,
             }
         )
@@ -100,6 +106,8 @@ class LiveStream:
                 check_reply(reply)
                 if "shape" in reply:
                     yield self._picture(reply)
+                elif "ticks" in reply:
+                    yield _repeated(reply)
                 elif "start_s" in reply:
                     with malformed_reply():
                         self.start_s = _positive(reply["start_s"], least=0.0)
@@ -111,9 +119,11 @@ class LiveStream:
     def _picture(self, reply: dict[str, Any]) -> LivePicture:
         """Returns a picture, once its stated size is checked against the contract."""
         with malformed_reply():
-            shape = tuple(map(int, reply["shape"]))
-            offset, ticks = int(reply["offset"]), int(reply["ticks"])
-            taken = int(reply["taken"])
+            shape, offset = tuple(map(int, reply["shape"])), int(reply["offset"])
+            if "back" in reply:
+                ticks, taken, back = 0, 0, int(reply["back"])
+            else:
+                ticks, taken, back = int(reply["ticks"]), int(reply["taken"]), 0
         contract = self._contract
         if contract.is_whole and len(shape) == 4:
             height, width = shape[1:3]
@@ -122,11 +132,20 @@ class LiveStream:
             expected = contract.read_shape(width, height)
         else:
             expected = contract.frame_shape
-        if shape != (1, *expected) or offset < 0 or not 0 < ticks <= _MOST_TICKS:
+        is_sound = 0 < ticks <= _MOST_TICKS or 0 < back <= contract.window_frames
+        if shape != (1, *expected) or offset < 0 or not is_sound:
             raise DecoderDied("a decoding process gave a malformed reply")
         pixels = self._process.read_frames(shape, contract.read_dtype, offset)[0]
         self._process.free_slot()
-        return LivePicture(pixels, ticks, taken)
+        return LivePicture(pixels, ticks, taken, back)
+
+
+def _repeated(reply: dict[str, Any]) -> LivePicture:
+    with malformed_reply():
+        ticks, taken = int(reply["ticks"]), int(reply["taken"])
+    if not 0 < ticks <= _MOST_TICKS:
+        raise DecoderDied("a decoding process gave a malformed reply")
+    return LivePicture(None, ticks, taken)
 
 
 def _positive(value: Any, *, least: float) -> float:

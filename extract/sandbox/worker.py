@@ -2,7 +2,8 @@
 
 A clip is written whole. A stream is written block by block into a ring buffer, with a line for
 each block, and waits while no slot is free; a line back frees the oldest. A live stream is read
-from a pipe, and each of its pictures is a block with its ticks.
+from a pipe, and each of its pictures is a block with its ticks, or ticks alone where no window
+looks at them.
 
 Started by `process`: `python -m extract.sandbox.worker DESCRIPTOR LIMITS NICENESS`; has no torch.
 Requests and replies are JSON lines: no reply of a process that a hostile clip controls is executed.
@@ -24,7 +25,7 @@ from extract.errors import VideoRejected
 from extract.sandbox.confine import confine, lower_priority
 
 if TYPE_CHECKING:  # at run time only under the limits
-    from extract.decode.live.decode import LiveSink
+    from extract.decode.live.protocol import LiveSink
     from extract.decode.video import FrameSink
 
 
@@ -94,6 +95,13 @@ class _LiveRingSink:
 
     def append(self, picture: np.ndarray, ticks: int, taken: int) -> None:
         self._ring.append(picture[np.newaxis], ticks=ticks, taken=taken)
+
+    def repeat(self, ticks: int, taken: int, *, is_awaited: bool) -> None:
+        # What nobody waits for goes with the next reply.
+        _reply(self._replies, {"ticks": ticks, "taken": taken}, at_once=is_awaited)
+
+    def amend(self, picture: np.ndarray, back: int) -> None:
+        self._ring.append(picture[np.newaxis], back=back)
 
 
 def main(arguments: list[str]) -> int:
@@ -169,7 +177,8 @@ def _decode_live(request: dict[str, Any], limits: Limits, sink: "LiveSink") -> d
 
     contract = FeatureContract.from_dict(request["contract"])
     feed, kind = request["feed"], request["live"]
-    facts = decode_live(feed, kind, contract, limits, sink, rate=request["rate"])
+    rate, takes_all = request["rate"], request["takes_all"]
+    facts = decode_live(feed, kind, contract, limits, sink, rate=rate, takes_all=takes_all)
     return {"live": asdict(facts)}
 
 
@@ -183,9 +192,10 @@ def _write(descriptor: int, block: np.ndarray, offset: int) -> int:
     return block.nbytes
 
 
-def _reply(stream: TextIO, message: dict[str, Any]) -> None:
+def _reply(stream: TextIO, message: dict[str, Any], *, at_once: bool = True) -> None:
     stream.write(json.dumps(message) + "\n")
-    stream.flush()
+    if at_once:
+        stream.flush()
 
 
 if __name__ == "__main__":

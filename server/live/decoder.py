@@ -88,10 +88,11 @@ class LiveDecoder:
         self._arrived_s = 0.0
         self._noted = 0  # bytes up to the last picture that came back
         self._group = PictureGroup(encoder.contract, rate)
+        self._frame: NumberedFrame | None = None  # the latest that was delivered
         self._clock: tuple[float, float] | None = None  # first frame's time, ticks a second
         self._entered = (0, 0)  # bytes and messages before those of the present process
         self._entered_stream: LiveStream | None = None
-        self._process, self._stream = self._begin()
+        self._process, self._stream = self._begin(takes_all=False)
         self._reading = ThreadPoolExecutor(1, "live-read")
         self._feeding = ThreadPoolExecutor(1, "live-feed")
         self._windows = self._cut()
@@ -143,13 +144,16 @@ class LiveDecoder:
         self._reading.submit(self._feeding.shutdown, wait=False)
         self._reading.shutdown(wait=False)
 
-    def _begin(self) -> tuple[DecodeProcess, LiveStream]:
+    def _begin(self, *, takes_all: bool) -> tuple[DecodeProcess, LiveStream]:
         try:
             process = self._start()
         except OSError as error:
             raise DecoderUnavailable("a decoding process cannot be started") from error
         try:
-            return process, LiveStream(process, self._contract, self._kind, rate=self._rate)
+            stream = LiveStream(
+                process, self._contract, self._kind, rate=self._rate, takes_all=takes_all
+            )
+            return process, stream
         except BaseException:
             process.end()
             raise
@@ -193,15 +197,23 @@ class LiveDecoder:
     def _cut(self) -> Iterator[LiveWindow]:
         """Runs on the reading thread."""
         cutter: WindowCutter[NumberedFrame] = WindowCutter(self._contract)
-        shown = (
-            cutter.push([frame] * picture.ticks)
-            for picture in self._pictures()
-            for frame in number_frames(picture.pixels[np.newaxis])
-        )
+        shown = (self._push(cutter, picture) for picture in self._pictures())
         last = (cutter.finish() for _ in range(1))  # made when the pictures are over
         for number, frames in enumerate(chain.from_iterable(chain(shown, last))):
             assert self._clock is not None
             yield LiveWindow(number, frames, cutter.num_frames, *self._clock, self._arrived_s)
+
+    def _push(
+        self, cutter: WindowCutter[NumberedFrame], picture: LivePicture
+    ) -> Iterator[list[NumberedFrame]]:
+        """Returns the windows that a picture completes."""
+        if picture.pixels is not None:
+            (self._frame,) = number_frames(picture.pixels[np.newaxis])
+        if self._frame is None or picture.back > cutter.num_frames:
+            raise DecoderDied("a decoding process gave a malformed reply")
+        if picture.back:
+            cutter.amend(picture.back, self._frame)
+        return cutter.push([self._frame] * picture.ticks)
 
     def _pictures(self) -> Iterator[LivePicture]:
         """Yields the pictures of all processes, ready for windows, on the first one's clock."""
@@ -218,12 +230,13 @@ class LiveDecoder:
                         ticks += gap
                         yield shown._replace(ticks=gap)
                     has_picture = True
-                    self._note(picture)
-                    if self._prepare is not None:
+                    if picture.ticks:
+                        self._note(picture)
+                    if self._prepare is not None and picture.pixels is not None:
                         pixels = self._prepare(picture.pixels[np.newaxis])[0]
                         picture = picture._replace(pixels=pixels)
                     ticks += picture.ticks
-                    shown = picture
+                    shown = picture if picture.pixels is not None and picture.ticks else shown
                     yield picture
                 return
             except DecoderDied:
@@ -266,7 +279,8 @@ class LiveDecoder:
             if self._is_over or not can_enter or not (is_worth or self.restarts == 0):
                 return False
             before = self._process
-            self._process, self._stream = self._begin()
+            # It does not know which tick it begins with.
+            self._process, self._stream = self._begin(takes_all=True)
             self.restarts += 1
             self._changed.notify_all()
         self._on_restart()

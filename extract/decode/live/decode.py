@@ -4,7 +4,7 @@ Untrusted streams belong in `sandbox.live`.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from av.video.frame import VideoFrame
@@ -12,27 +12,13 @@ from av.video.frame import VideoFrame
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits
 from extract.decode.live.clock import LiveClock, RateLimit
-from extract.decode.live.protocol import LiveFacts, LiveKind
+from extract.decode.live.protocol import LiveFacts, LiveKind, LiveSink
 from extract.decode.live.sources import Feed, LiveFrames, PictureFrames, TrackFrames, opened
+from extract.decode.live.wanted import WantedPictures
 from extract.decode.pyav.frames import Planes, Shown, pictures_of
 from extract.decode.pyav.geometry import FrameGeometry
 from extract.errors import VideoRejected
-
-
-class LiveSink(Protocol):
-    """Consumer of a stream's pictures."""
-
-    def begin(self, start_s: float, ticks_per_s: float) -> None:
-        """Called before the first picture: time of the first tick, and ticks in a second."""
-
-    def append(self, picture: np.ndarray, ticks: int, taken: int) -> None:
-        """Takes the picture of the next ticks.
-
-        Args:
-            picture: (H, W, 3) of the contract's `read_shape`.
-            ticks: that show it.
-            taken: bytes of the stream that were read by then.
-        """
+from extract.windows import regular_frames
 
 
 def decode_live(
@@ -43,6 +29,7 @@ def decode_live(
     sink: LiveSink,
     *,
     rate: float | None = None,
+    takes_all: bool = True,
 ) -> LiveFacts:
     """Decodes a stream until its pipe ends; one frame is in memory, beside the decoder's own.
 
@@ -53,13 +40,19 @@ def decode_live(
         limits: on pixels and frames a second.
         sink: takes the pictures.
         rate: see `LiveClock`.
+        takes_all: the sink takes every picture; else those alone that windows look at, counted from
+            the first.
 
     Raises:
         VideoRejected: it is no acceptable stream; `code` says why.
     """
     feed = Feed(descriptor)
-    live = _Live(contract, limits, sink, LiveClock(contract.fps, rate), feed)
+    clock = LiveClock(contract.fps, rate)
+    live = _Live(contract, limits, sink, clock, feed)
     if kind == "pictures":
+        if not takes_all and len(regular_frames(contract)) < contract.stride_frames:
+            frames = PictureFrames(feed, limits)
+            return WantedPictures(frames, contract, limits, sink, clock, feed).run()
         return live.run(PictureFrames(feed, limits))
     with opened(feed, limits) as source:
         return live.run(TrackFrames(source, limits))

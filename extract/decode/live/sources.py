@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import av
 import numpy as np
@@ -167,6 +167,14 @@ class TrackFrames:
             self._last = packet.pts, packet.duration or 0
 
 
+class Picture(NamedTuple):
+    """A picture that came, not decoded yet: its time, bytes, and the name of its decoder."""
+
+    time_s: float
+    data: bytes
+    codec: str
+
+
 class PictureFrames:
     """Frames of pictures that come one by one."""
 
@@ -177,16 +185,29 @@ class PictureFrames:
         self.last_s = None
 
     def __iter__(self) -> Iterator[VideoFrame]:
+        for picture in self.pictures():
+            if (frame := self.decoded(picture)) is not None:
+                yield frame
+
+    def pictures(self) -> Iterator[Picture]:
+        """Yields what comes.
+
+        Raises:
+            VideoRejected: it is no picture, or has no time.
+        """
         while len(head := self._feed.whole(PICTURE_HEAD.size)) == PICTURE_HEAD.size:
             time_s, size = PICTURE_HEAD.unpack(head)
             if not abs(time_s) < _LATEST_S:
                 raise VideoRejected("damaged", "a picture has no finite time")
-            yield from self._decoded(self._feed.whole(size), time_s)
+            data = self._feed.whole(size)
+            name = next((name for magic, name in _PICTURES.items() if data.startswith(magic)), None)
+            if name is None:
+                raise VideoRejected("unsupported-codec", "a picture is neither JPEG, PNG nor WebP")
+            yield Picture(time_s, data, name)
 
-    def _decoded(self, data: bytes, time_s: float) -> Iterator[VideoFrame]:
-        name = next((name for magic, name in _PICTURES.items() if data.startswith(magic)), None)
-        if name is None:
-            raise VideoRejected("unsupported-codec", "a picture is neither JPEG, PNG nor WebP")
+    def decoded(self, picture: Picture) -> VideoFrame | None:
+        """Returns a picture's frame; None where it is damaged, which is counted."""
+        time_s, data, name = picture
         decoder = cast(VideoCodecContext, CodecContext.create(name, "r"))
         decoder.options = {"max_pixels": str(self._limits.max_pixels)}
         decoder.thread_count = 1
@@ -199,9 +220,9 @@ class PictureFrames:
             frames = []
         if not frames:
             self.refused += 1
-        for frame in frames[:1]:
-            frame.time_base, frame.pts = _MICROSECOND, round(time_s * 1_000_000)
-            yield frame
+            return None
+        frames[0].time_base, frames[0].pts = _MICROSECOND, round(time_s * 1_000_000)
+        return frames[0]
 
 
 @contextmanager

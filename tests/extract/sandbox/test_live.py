@@ -247,6 +247,30 @@ def test_a_picture_says_how_much_of_the_stream_it_needed(process):
     assert [picture.taken for picture in pictures][-1] == ends[5]
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"ticks": 0, "taken": 0},
+        {"ticks": -3, "taken": 0},
+        {"ticks": 2**30, "taken": 0},
+        {"ticks": "many", "taken": 0},
+        {"ticks": 1},
+        {"shape": [1, 96, 128, 3], "offset": 0, "back": 0},
+        {"shape": [1, 96, 128, 3], "offset": 0, "back": 33},
+        {"shape": [1, 96, 128, 3], "offset": 0, "back": None},
+        {"shape": [1, 96, 128, 3], "offset": 0},
+        {"shape": [1, 1, 1, 3], "offset": 0, "back": 1},
+        {"shape": [1, 96, 128, 3], "offset": -1, "ticks": 1, "taken": 0},
+    ],
+)
+def test_a_malformed_reply_is_taken_for_a_crash(process, monkeypatch, reply):
+    stream = LiveStream(process, EVERY, "pictures")
+    monkeypatch.setattr(process, "replies", lambda: iter([reply]))
+    monkeypatch.setattr(process, "read_frames", lambda *_: pytest.fail("it was believed"))
+    with pytest.raises(DecoderDied, match="malformed"):
+        list(stream.pictures())
+
+
 def test_a_process_that_is_killed_ends_both_sides(process, tmp_path):
     data = constant(tmp_path / "a.mkv").read_bytes()
     stream = LiveStream(process, EVERY, "container")

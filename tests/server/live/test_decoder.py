@@ -175,6 +175,53 @@ def test_a_process_that_is_killed_between_pictures_is_replaced(start):
     assert not gap[-20:].any()
 
 
+class Stepping(FakeEncoder):
+    """Looks at every second frame."""
+
+    contract = replace(CONTRACT, frame_step=2)
+
+
+@pytest.mark.parametrize("count", [20, 40, 48, 61])
+@pytest.mark.parametrize("rate", [30.0, None])
+def test_pictures_that_no_window_looks_at_change_none(start, count, rate):
+    async def main():
+        decoder = LiveDecoder(start, Stepping(), "pictures", rate)
+        for n in range(count):
+            await decoder.feed(picture(n, n / 30), float(n))
+        await decoder.finish()
+        found = await rest(decoder)
+        decoder.stop()
+        return found
+
+    found = asyncio.run(main())
+    windows = stack_windows(np.arange(count)[:, None, None, None], Stepping.contract)
+    assert np.array_equal(np.stack([stacked(w)[:, 0, 0, 0] for w in found]), windows[..., 0, 0, 0])
+    if count > 32:
+        assert found[0].arrived_s == (31.0 if rate else 32.0)
+
+
+def test_a_process_that_replaces_another_need_not_know_its_first_tick(start):
+    async def main():
+        decoder = LiveDecoder(start, Stepping(), "pictures", 30.0)
+        for n in range(33):
+            await decoder.feed(picture(n, 0.0), 0.0)
+        windows = [await decoder.next()]
+        start.kill()
+        reading = asyncio.create_task(rest(decoder))
+        for n in range(33, 160):
+            await decoder.feed(picture(n, 0.0), 0.0)
+        await decoder.finish()
+        windows += await reading
+        decoder.stop()
+        return windows
+
+    windows = asyncio.run(main())
+    assert windows[-1].num_frames == 160
+    for window in windows[-2:]:
+        times = range(window.num_frames - 32, window.num_frames, 2)
+        assert stacked(window)[:, 0, 0, 0].tolist() == list(times)
+
+
 def test_a_rate_stands_for_the_times_after_a_restart_too(start):
     async def main():
         decoder = LiveDecoder(start, FakeEncoder(), "pictures", 15.0)
