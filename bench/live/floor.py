@@ -27,6 +27,8 @@ SEGMENT_S = 8.0
 def floor(images: Sequence[bytes]) -> dict[str, float]:
     """Returns ms of a core for a second of one stream, by what they are spent on.
 
+    Decoding is of the pictures that windows look at; `decode_all_ms` would be of all.
+
     Args:
         images: pictures of the stream, over and over.
     """
@@ -62,7 +64,7 @@ def _request(predictor: Predictor) -> PredictRequest:
     track = track_from(torch.randn(rows, predictor.encoder.dim), frames, predictor.encoder, "live")
     segments = ((0.0, SEGMENT_S), (SEGMENT_S, 2 * SEGMENT_S))
     present = frozenset(predictor.tasks) - predictor.forecasts
-    return PredictRequest(track, present, segments=segments)
+    return PredictRequest(track, present, segments=segments, has_evidence=False)
 
 
 class _Nothing:

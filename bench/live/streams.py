@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,34 +62,39 @@ async def run_streams(
     *,
     choices: LiveChoices | None = None,
     is_paced: bool = True,
+    opening_strides: int = 0,
     on_answer: Callable[[float], None] = lambda _: None,
 ) -> list[Stream]:
     """Sends streams side by side, each in its own time, evenly shifted; returns what they saw.
 
+    All of them last until `seconds` after the last one was opened.
+
     Args:
         place: the server.
         count: streams.
-        seconds: of each; without end of pictures, as a camera.
+        seconds: of all together; without end of pictures, as a camera.
         images: of `pictures`.
         choices: options of each stream; default: the server's.
         is_paced: sent in real time; False: as fast as they are taken.
+        opening_strides: from one opening to the next; 0: all are opened within one stride.
         on_answer: called with each answer's end, in seconds of the stream.
     """
     wanted: LiveChoices = {"rate": RATE, **(choices or {})}
-    shift_s = 16 / RATE / count
+    between_s = (opening_strides + 1 / count) * 16 / RATE
 
-    async def frames(wait_s: float, sent_s: list[float]) -> AsyncIterator[tuple[float, bytes]]:
-        await asyncio.sleep(wait_s)
+    async def frames(lasts_s: float, sent_s: list[float]) -> AsyncIterator[tuple[float, bytes]]:
         begun_s = time.perf_counter()
-        for k in range(round(seconds * RATE)):
+        for k in range(round(lasts_s * RATE)):
             if is_paced:
                 await asyncio.sleep(begun_s + k / RATE - time.perf_counter())
             sent_s.append(time.perf_counter())
             yield k / RATE, images[k % len(images)]
 
-    def stream(k: int) -> Coroutine[None, None, Stream]:
+    async def stream(k: int) -> Stream:
         sent_s: list[float] = []
-        return _stream(place, frames(k * shift_s, sent_s), sent_s, wanted, on_answer)
+        await asyncio.sleep(k * between_s)
+        lasts_s = seconds + (count - 1 - k) * between_s
+        return await _stream(place, frames(lasts_s, sent_s), sent_s, wanted, on_answer)
 
     return list(await asyncio.gather(*map(stream, range(count))))
 

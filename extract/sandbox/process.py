@@ -92,8 +92,9 @@ class DecodeProcess:
         passed = [end for end in (self._memory, self.feed_end) if end is not None]
         try:
             worker = [sys.executable, "-m", "extract.sandbox.worker"]
+            given = [str(self._memory), json.dumps(asdict(limits)), str(niceness)]
             self._process = subprocess.Popen(
-                [*worker, str(self._memory), json.dumps(asdict(limits)), str(niceness)],
+                [*worker, *given, *(["live"] if has_feed else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -5,7 +5,8 @@ each block, and waits while no slot is free; a line back frees the oldest. A liv
 from a pipe, and each of its pictures is a block with its ticks, or ticks alone where no window
 looks at them.
 
-Started by `process`: `python -m extract.sandbox.worker DESCRIPTOR LIMITS NICENESS`; has no torch.
+Started by `process`: `python -m extract.sandbox.worker DESCRIPTOR LIMITS NICENESS [live]`; has no
+torch.
 Requests and replies are JSON lines: no reply of a process that a hostile clip controls is executed.
 """
 
@@ -112,10 +113,7 @@ def main(arguments: list[str]) -> int:
     os.dup2(2, 1)
     lower_priority(int(arguments[2]))
     measures = confine(limits)
-    # Only now: under the limits, and before the first clip has to wait for it.
-    from extract.decode.decord_reader import load_decord
-
-    load_decord()
+    _import_decoder(is_live="live" in arguments)
     _reply(replies, {"ready": measures})
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
@@ -135,6 +133,16 @@ def main(arguments: list[str]) -> int:
         if "spent" in reply:
             return 0
     return 0
+
+
+def _import_decoder(*, is_live: bool) -> None:
+    """Imports what decodes: only under the limits, and before the first clip has to wait for it."""
+    if is_live:
+        import extract.decode.live.decode  # noqa: F401
+    else:
+        from extract.decode.decord_reader import load_decord
+
+        load_decord()
 
 
 def _outcome(decode: Callable[[], dict[str, Any]]) -> dict[str, Any]:

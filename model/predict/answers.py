@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from model.config import ModelConfig
@@ -67,14 +68,18 @@ def name_prototypes(
         labels: label space -> names by id; ids of imported backpacks may be unknown (-1).
         matches: (row, similarity) pairs.
     """
-
-    def named(row: int) -> dict[str, str]:
-        ids = {space: int(ids[row]) for space, ids in backpack.labels.items()}
-        return {s: "unknown" if label < 0 else labels[s][label] for s, label in ids.items()}
-
+    rows = torch.tensor([row for row, _ in matches], dtype=torch.int64)
+    names = {
+        space: ["unknown" if id < 0 else labels[space][id] for id in ids[rows].tolist()]
+        for space, ids in backpack.labels.items()
+    }
     return [
-        Neighbour.of(named(row), similarity=similarity, count=int(backpack.count[row]))
-        for row, similarity in matches
+        Neighbour.of(
+            {space: own[place] for space, own in names.items()}, similarity=similarity, count=count
+        )
+        for place, ((_, similarity), count) in enumerate(
+            zip(matches, backpack.count[rows].tolist(), strict=True)
+        )
     ]
 
 
@@ -100,7 +105,12 @@ class AnswerReader:
         }
 
     def segment(
-        self, bounds: tuple[float, float], votes: Mapping[str, Votes], *, top_k: int
+        self,
+        bounds: tuple[float, float],
+        votes: Mapping[str, Votes],
+        *,
+        top_k: int,
+        has_evidence: bool = True,
     ) -> SegmentAnswer:
         """Returns the answers of every skill for one segment."""
         ar: ArAnswer | None = None
@@ -131,17 +141,25 @@ class AnswerReader:
                 threshold = self._threshold.get(task)
                 is_certain = None if threshold is None else ranked[0].probability >= threshold
                 skills[task] = SkillAnswer(ranked, is_certain=is_certain)
-            self._explain(task, own, node, bounds, evidence, top_k)
+            if has_evidence:
+                self._explain(task, own, node, bounds, evidence, top_k)
         return SegmentAnswer(*bounds, ar, oscc, pnr, evidence, skills)
 
     def forecast(
-        self, task: str, votes: Votes, observed: list[int], *, top_k: int
+        self,
+        task: str,
+        votes: Votes,
+        observed: list[int],
+        *,
+        top_k: int,
+        has_evidence: bool = True,
     ) -> ForecastAnswer:
         """Ranks every future step; the evidence is the first step's."""
         output = self._skills.specs[task].outputs[0]
         steps = [self._rank(output, p, top_k) for p in self.probabilities(task, votes)[output]]
         evidence = Evidence()
-        self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
+        if has_evidence:
+            self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
         return ForecastAnswer(observed, steps, evidence)
 
     def future(
@@ -153,6 +171,7 @@ class AnswerReader:
         top_k: int,
         seed: int,
         past: Votes | None = None,
+        has_evidence: bool = True,
     ) -> LtaAnswer:
         """Ranks LTA's future steps and samples whole futures; the evidence is the first step's.
 
@@ -163,6 +182,7 @@ class AnswerReader:
             top_k: labels of each ranked list.
             seed: of the futures.
             past: AR's votes on all segments, for the forecaster; steps and futures are then its.
+            has_evidence: say what it rests on.
         """
         if past is None:
             probability = self.probabilities(task, votes)
@@ -180,7 +200,8 @@ class AnswerReader:
             for vs, ns in zip(drawn["verb"].tolist(), drawn["noun"].tolist(), strict=True)
         ]
         evidence = Evidence()
-        self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
+        if has_evidence:
+            self._explain(task, votes, 0, (0.0, 0.0), evidence, top_k)
         return LtaAnswer(observed, steps, hypotheses, evidence)
 
     def _sequence(self, past: Votes, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

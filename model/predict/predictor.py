@@ -43,6 +43,7 @@ class PredictRequest:
         segment_s: length of a cut segment.
         top_k: labels in each ranked list, and prototypes in each list of evidence.
         seed: of the sampled futures.
+        has_evidence: answers say what they rest on, which takes a part of their time.
     """
 
     track: FeatureTrack
@@ -51,6 +52,7 @@ class PredictRequest:
     segment_s: float = 8.0
     top_k: int = 5
     seed: int = 0
+    has_evidence: bool = True
 
 
 class Predictor:
@@ -259,6 +261,7 @@ class Predictor:
         first: dict[str, int],
     ) -> Prediction:
         """Returns one request's prediction; `first` is its first graph in each task's batch."""
+        top_k, has_evidence = request.top_k, request.has_evidence
         segments = []
         for index, bounds in enumerate(cut):
             mine = {
@@ -266,7 +269,9 @@ class Predictor:
                 for task in self.tasks
                 if task in request.tasks and not self.skills.specs[task].num_future
             }
-            segments.append(self._reader.segment(bounds, mine, top_k=request.top_k))
+            segments.append(
+                self._reader.segment(bounds, mine, top_k=top_k, has_evidence=has_evidence)
+            )
         lta: LtaAnswer | None = None
         skills: dict[str, ForecastAnswer] = {}
         for task in self.tasks:
@@ -275,7 +280,6 @@ class Predictor:
                 continue
             observed = list(range(max(0, len(cut) - spec.num_segments), len(cut)))
             mine_future = graph_votes(votes[task], first[task])
-            top_k = request.top_k
             if task == LTA.name:
                 past = None
                 if self.forecaster is not None:
@@ -283,10 +287,18 @@ class Predictor:
                     seen = slice(end - min(len(cut), LOOK_BACK), end)
                     past = graph_votes(votes[AR.name], seen)
                 lta = self._reader.future(
-                    task, mine_future, observed, top_k=top_k, seed=request.seed, past=past
+                    task,
+                    mine_future,
+                    observed,
+                    seed=request.seed,
+                    past=past,
+                    top_k=top_k,
+                    has_evidence=has_evidence,
                 )
             else:
-                skills[task] = self._reader.forecast(task, mine_future, observed, top_k=top_k)
+                skills[task] = self._reader.forecast(
+                    task, mine_future, observed, top_k=top_k, has_evidence=has_evidence
+                )
         return Prediction(segments, lta, skills)
 
 

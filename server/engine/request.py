@@ -161,7 +161,12 @@ def predict_request(
         ModelError: as `Predictor.check` does.
     """
     tasks = frozenset(options.tasks or predictor.tasks)
-    request = replace(segment_request(track, options), tasks=tasks, seed=options.seed)
+    request = replace(
+        segment_request(track, options),
+        tasks=tasks,
+        seed=options.seed,
+        has_evidence=options.wants("evidence"),
+    )
     predictor.check(request)
     return request
 

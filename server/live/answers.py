@@ -88,7 +88,14 @@ class LiveAnswers:
         self, track: FeatureTrack, tasks: frozenset[str], cut: list[Bounds]
     ) -> PredictRequest:
         segments = tuple(cut)
-        return PredictRequest(track, tasks, segments=segments, top_k=self._options.top_k)
+        options = self._options
+        return PredictRequest(
+            track,
+            tasks,
+            segments=segments,
+            top_k=options.top_k,
+            has_evidence=options.evidence,
+        )
 
 
 def sliding_segments(

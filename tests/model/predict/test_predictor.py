@@ -5,6 +5,7 @@ import torch
 
 from model.errors import FeatureMismatch, SegmentInvalid, UnknownTask
 from model.nn.skill_set import build_skills
+from model.predict.outputs import Evidence
 from model.predict.predictor import Predictor, PredictRequest
 from tests.model.predict.requests import ALL, request
 from tests.support.factories import make_bundle, make_track
@@ -119,6 +120,17 @@ def test_features_of_another_encoder_are_refused(predictor):
     track = make_track(width=predictor.encoder.dim)
     with pytest.raises(FeatureMismatch, match="tiny"):
         predictor.predict([PredictRequest(track, ALL)])
+
+
+def test_answers_without_evidence_are_the_same_but_for_it(predictor):
+    (full,) = predictor.predict([request(predictor)])
+    (bare,) = predictor.predict([request(predictor, has_evidence=False)])
+    told = [*full.segments, full.lta]
+    assert all(answer.evidence.neighbours and answer.evidence.votes for answer in told)
+    for answer in (*bare.segments, bare.lta):
+        assert answer.evidence == Evidence()
+    without = [replace(answer, evidence=Evidence()) for answer in told]
+    assert [*bare.segments, bare.lta] == without
 
 
 def test_a_saved_bundle_answers_as_the_one_in_memory(predictor, tmp_path):

@@ -53,6 +53,8 @@ def test_the_present_is_answered_with_what_was_before_it(predictor):
     answers = LiveAnswers(predictor, LiveOptions(segment_s=2.0, evidence=True))
     request = answers.present(track)
     assert request.tasks == {"ar", "oscc", "pnr"}
+    assert request.has_evidence
+    assert not LiveAnswers(predictor, LiveOptions()).present(track).has_evidence
     (found,) = predictor.predict([request])
     fields = answers.answer_fields(track, found, 12.5)
     end_s = track.video_end_s
