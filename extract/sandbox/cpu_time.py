@@ -7,7 +7,7 @@ import os
 import resource
 import time
 from contextlib import suppress
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 
 _USER, _SYSTEM = 11, 12  # fields of /proc/PID/stat, counted after the program's name
@@ -24,11 +24,14 @@ class CpuTime:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
+        self._since_s, self._before_s = -inf, 0.0
         self.mark()
 
-    def mark(self) -> None:
-        """Counts from now on."""
-        self._since_s, self._before_s = time.monotonic(), self._total_s()
+    def mark(self, *, every_s: float = 0.0) -> None:
+        """Counts from now on, or from a mark that is not `every_s` old: reading /proc costs time."""
+        now_s = time.monotonic()
+        if now_s - self._since_s >= every_s:
+            self._since_s, self._before_s = now_s, self._total_s()
 
     def allow(self, cpu_s: float) -> None:
         """Moves the kernel's limit (RLIMIT_CPU) to so many seconds from the mark, SIGXCPU its end.

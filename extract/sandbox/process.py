@@ -208,7 +208,7 @@ class DecodeProcess:
             VideoRejected: it ended at its limit of CPU time.
         """
         self._fill()
-        self._cpu.mark()
+        self._cpu.mark(every_s=_LOOK_S)
         while b"\n" in self._buffer:
             yield self._next_line()
 

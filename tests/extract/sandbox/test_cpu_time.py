@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,18 @@ def test_a_process_that_works_uses_up_its_time(run):
     wait_for(lambda: cpu.is_used_up(0.05))
     cpu.mark()
     assert not cpu.is_used_up(1e9)
+
+
+def test_marks_that_follow_each_other_closely_are_one(run):
+    child = run(SPINS)
+    cpu = CpuTime(child.pid)
+    wait_for(lambda: cpu.used_s() > 0)
+    cpu.mark(every_s=1e9)
+    assert cpu.used_s() > 0
+    child.send_signal(signal.SIGSTOP)
+    wait_for(lambda: Path(f"/proc/{child.pid}/stat").read_text().split()[2] == "T")
+    cpu.mark(every_s=1e-9)
+    assert cpu.used_s() == 0.0
 
 
 def test_a_process_that_waits_uses_up_nothing_however_long(run):
