@@ -28,7 +28,7 @@ class CpuTime:
         self.mark()
 
     def mark(self, *, every_s: float = 0.0) -> None:
-        """Counts from now on, or from a mark that is not `every_s` old: reading /proc costs time."""
+        """Counts from now on, or from a mark less than `every_s` old: reading /proc costs time."""
         now_s = time.monotonic()
         if now_s - self._since_s >= every_s:
             self._since_s, self._before_s = now_s, self._total_s()
