@@ -38,7 +38,7 @@ TESTED_BY: dict[str, str] = {
     "server/api/oip/schemas.py": "tests/server/api/routes/test_oip.py",
     # Plain values without behaviour of their own: checked where they are made.
     "model/predict/outputs.py": "tests/model/predict/test_answers.py",
-    "extract/decode/live/protocol.py": "tests/extract/decode/live/test_wanted.py",
+    "extract/decode/live/protocol.py": "tests/extract/decode/live/test_pictures.py",
     "server/settings/jobs.py": "tests/server/settings/test_checks.py",
     # Parts of what is taught over HTTP: tried there, with what they are for.
     "server/teaching/bodies.py": "tests/server/api/routes/test_skills.py",

@@ -12,13 +12,12 @@ from av.video.frame import VideoFrame
 from extract.contract import FeatureContract
 from extract.decode.clip import Limits
 from extract.decode.live.clock import LiveClock, RateLimit
+from extract.decode.live.pictures import LivePictures
 from extract.decode.live.protocol import LiveFacts, LiveKind, LiveSink
-from extract.decode.live.sources import Feed, LiveFrames, PictureFrames, TrackFrames, opened
-from extract.decode.live.wanted import WantedPictures
+from extract.decode.live.sources import Feed, TrackFrames, opened
 from extract.decode.pyav.frames import Planes, Shown, pictures_of
 from extract.decode.pyav.geometry import FrameGeometry
 from extract.errors import VideoRejected
-from extract.windows import regular_frames
 
 
 def decode_live(
@@ -32,6 +31,8 @@ def decode_live(
     takes_all: bool = True,
 ) -> LiveFacts:
     """Decodes a stream until its pipe ends; one frame is in memory, beside the decoder's own.
+
+    Of single pictures that are left out some MB are kept as they came, see `pictures`.
 
     Args:
         descriptor: of the pipe.
@@ -48,12 +49,10 @@ def decode_live(
     """
     feed = Feed(descriptor)
     clock = LiveClock(contract.fps, rate)
-    live = _Live(contract, limits, sink, clock, feed)
     if kind == "pictures":
-        if not takes_all and len(regular_frames(contract)) < contract.stride_frames:
-            frames = PictureFrames(feed, limits)
-            return WantedPictures(frames, contract, limits, sink, clock, feed).run()
-        return live.run(PictureFrames(feed, limits))
+        single = LivePictures(contract, limits, sink, clock, feed, takes_all=takes_all)
+        return single.run()
+    live = _Live(contract, limits, sink, clock, feed)
     with opened(feed, limits) as source:
         return live.run(TrackFrames(source, limits))
 
@@ -66,7 +65,7 @@ class _Seen(NamedTuple):
 
 
 class _Live:
-    """The decoding of one stream into a sink."""
+    """The decoding of a container into a sink."""
 
     def __init__(
         self,
@@ -79,7 +78,7 @@ class _Live:
         self._contract, self._limits, self._sink, self._clock = contract, limits, sink, clock
         self._feed = feed
 
-    def run(self, frames: LiveFrames) -> LiveFacts:
+    def run(self, frames: TrackFrames) -> LiveFacts:
         geometry = FrameGeometry(*frames.size, self._contract, self._limits)
         pictures, planes, clock = pictures_of(self._contract), Planes(), self._clock
         picture, last = np.empty(0, np.uint8), None
@@ -97,7 +96,7 @@ class _Live:
         size = geometry.width, geometry.height
         return LiveFacts(clock.count, clock.late, frames.refused, *size, frames.codec)
 
-    def _measured(self, frames: LiveFrames, geometry: FrameGeometry) -> Iterator[_Seen]:
+    def _measured(self, frames: TrackFrames, geometry: FrameGeometry) -> Iterator[_Seen]:
         rate = RateLimit(self._limits.max_fps)
         for frame in frames:
             if frame.time is not None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import av
 import numpy as np
@@ -30,29 +30,6 @@ _PICTURES = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG": "png", b"RIFF": "webp"}
 _LATEST_S = 2.0**40
 _MICROSECOND = Fraction(1, 1_000_000)
 _PROBE_US = 500_000  # of the stream, to find its tracks: the default of 5 s would be waited for
-
-
-class LiveFrames(Protocol):
-    """Frames of a stream, and what became of the rest."""
-
-    @property
-    def codec(self) -> str:
-        """Name of the decoder."""
-
-    @property
-    def refused(self) -> int:
-        """Packets or pictures that could not be decoded, so far."""
-
-    @property
-    def size(self) -> tuple[int, int, float]:
-        """Declared width, height and pixel aspect; zeros where nothing is."""
-
-    @property
-    def last_s(self) -> float | None:
-        """Duration of the last frame, where it is stated."""
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        """Yields frames in presentation order."""
 
 
 class Feed:
@@ -141,7 +118,12 @@ class RewindableFeed:
 
 
 class TrackFrames:
-    """Frames of a container's video track."""
+    """Frames of a container's video track, in presentation order.
+
+    Attributes:
+        codec: name of the decoder.
+        size: declared width, height and pixel aspect.
+    """
 
     def __init__(self, source: InputContainer, limits: Limits) -> None:
         self._stream = source.streams.video[choose_track(source)]
@@ -153,10 +135,12 @@ class TrackFrames:
 
     @property
     def refused(self) -> int:
+        """Packets that could not be decoded, so far."""
         return self._decoder.num_refused
 
     @property
     def last_s(self) -> float | None:
+        """Duration of the last frame, where it is stated."""
         return self._last[1] * float(self._stream.time_base or 0) or None
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -175,19 +159,17 @@ class Picture(NamedTuple):
     codec: str
 
 
-class PictureFrames:
-    """Frames of pictures that come one by one."""
+class PictureReader:
+    """Pictures that come one by one.
+
+    Attributes:
+        codec: name of the latest decoder.
+        refused: pictures that could not be decoded, so far.
+    """
 
     def __init__(self, feed: Feed, limits: Limits) -> None:
         self._feed, self._limits = feed, limits
         self.codec, self.refused = "", 0
-        self.size = 0, 0, 1.0
-        self.last_s = None
-
-    def __iter__(self) -> Iterator[VideoFrame]:
-        for picture in self.pictures():
-            if (frame := self.decoded(picture)) is not None:
-                yield frame
 
     def pictures(self) -> Iterator[Picture]:
         """Yields what comes.
@@ -207,13 +189,14 @@ class PictureFrames:
 
     def decoded(self, picture: Picture) -> VideoFrame | None:
         """Returns a picture's frame; None where it is damaged, which is counted."""
-        time_s, data, name = picture
-        decoder = cast(VideoCodecContext, CodecContext.create(name, "r"))
+        decoder = cast(VideoCodecContext, CodecContext.create(picture.codec, "r"))
         decoder.options = {"max_pixels": str(self._limits.max_pixels)}
         decoder.thread_count = 1
-        self.codec = name
+        self.codec = picture.codec
         try:
-            frames = [frame for part in (av.Packet(data), None) for frame in decoder.decode(part)]
+            frames = [
+                frame for part in (av.Packet(picture.data), None) for frame in decoder.decode(part)
+            ]
         except av.error.MemoryError as error:
             raise MemoryError from error
         except (av.error.FFmpegError, ValueError):
@@ -221,8 +204,9 @@ class PictureFrames:
         if not frames:
             self.refused += 1
             return None
-        frames[0].time_base, frames[0].pts = _MICROSECOND, round(time_s * 1_000_000)
-        return frames[0]
+        frame = frames[0]
+        frame.time_base, frame.pts = _MICROSECOND, round(picture.time_s * 1_000_000)
+        return frame
 
 
 @contextmanager

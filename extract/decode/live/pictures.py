@@ -1,7 +1,8 @@
-"""Single pictures of a stream of which windows look at some: the others are not even decoded.
+"""Single pictures of a stream: those that no window looks at are not even decoded.
 
-A regular window takes every `frame_step`-th frame, so which ticks are looked at is known ahead. The
-last window may be moved back to others: the latest pictures are kept as they came until the end.
+A picture that cannot be decoded keeps its place and shows the one before. A regular window takes
+every `frame_step`-th frame, so which ticks are looked at is known ahead. The last window may be
+moved back to others: the latest pictures are kept as they came until the end.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from extract.contract import FeatureContract
 from extract.decode.clip import Limits
 from extract.decode.live.clock import LiveClock, RateLimit
 from extract.decode.live.protocol import LiveFacts, LiveSink
-from extract.decode.live.sources import Feed, Picture, PictureFrames
+from extract.decode.live.sources import Feed, Picture, PictureReader
 from extract.decode.pyav.frames import Planes, pictures_of
 from extract.decode.pyav.geometry import FrameGeometry
 from extract.errors import VideoRejected
@@ -32,35 +33,37 @@ class _Kept(NamedTuple):
     picture: Picture
 
 
-class WantedPictures:
+class LivePictures:
     """The decoding of single pictures into a sink, as far as windows look at them.
 
-    A picture that cannot be decoded shows the one before; a stream begins with the first that can.
+    A stream begins with the first picture that can be decoded.
 
     Args:
-        frames: decodes.
         contract: how pictures are to be delivered, and which windows are cut.
         limits: on pixels and frames a second.
         sink: takes the pictures.
         clock: puts them on the contract's clock.
         feed: that they come from.
+        takes_all: the sink takes every picture.
     """
 
     def __init__(
         self,
-        frames: PictureFrames,
         contract: FeatureContract,
         limits: Limits,
         sink: LiveSink,
         clock: LiveClock,
         feed: Feed,
+        *,
+        takes_all: bool,
     ) -> None:
-        self._frames, self._contract, self._sink = frames, contract, sink
-        self._clock, self._feed = clock, feed
+        self._contract, self._sink, self._clock, self._feed = contract, sink, clock, feed
+        self._reader = PictureReader(feed, limits)
         self._rate = RateLimit(limits.max_fps)
-        self._geometry = FrameGeometry(*frames.size, contract, limits)
+        self._geometry = FrameGeometry(0, 0, 1.0, contract, limits)
         self._converter, self._planes = pictures_of(contract), Planes()
-        self._regular = regular_frames(contract)
+        every = frozenset(range(contract.stride_frames))
+        self._regular = every if takes_all else regular_frames(contract)
         self._kept: deque[_Kept] = deque()
         self._kept_bytes = 0
         self._latest: tuple[Picture | None, np.ndarray | None] = None, None
@@ -80,14 +83,14 @@ class WantedPictures:
         if not count:
             raise VideoRejected("damaged", "the stream has no frame")
         self._amend(count)
-        refused, size = self._frames.refused, (self._geometry.width, self._geometry.height)
+        refused, size = self._reader.refused, (self._geometry.width, self._geometry.height)
         shown = max(1, self._clock.count - refused)
-        return LiveFacts(shown, self._clock.late, refused, *size, self._frames.codec)
+        return LiveFacts(shown, self._clock.late, refused, *size, self._reader.codec)
 
     def _pictures(self) -> Iterator[Picture]:
         """Yields the pictures from the first on that can be decoded."""
         has_begun = False
-        for picture in self._frames.pictures():
+        for picture in self._reader.pictures():
             self._rate.take(picture.time_s)
             has_begun = has_begun or self._decoded(picture) is not None
             if has_begun:
@@ -133,7 +136,7 @@ class WantedPictures:
     def _decoded(self, picture: Picture) -> np.ndarray | None:
         """Returns a picture's pixels as the contract wants them; None where it is damaged."""
         if self._latest[0] is not picture:
-            frame = self._frames.decoded(picture)
+            frame = self._reader.decoded(picture)
             pixels = None
             if frame is not None:
                 self._geometry.measure(frame)

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from extract.decode.clip import TRUSTED
-from extract.decode.live import wanted
+from extract.decode.live import pictures as live_pictures
 from extract.decode.live.decode import decode_live
 from extract.decode.live.protocol import PICTURE_HEAD
-from extract.decode.live.sources import PictureFrames
+from extract.decode.live.sources import PictureReader
 from extract.errors import VideoRejected
 from extract.windows import WindowCutter
 from tests.extract.support.decoded import EVERY
@@ -108,13 +108,14 @@ def test_pictures_with_gaps_and_late_ones():
     assert some == every
 
 
-def test_a_damaged_picture_shows_the_one_before_and_keeps_its_time():
+@pytest.mark.parametrize(("takes_all", "refused"), [(True, 2), (False, 1)])
+def test_a_damaged_picture_shows_the_one_before_and_keeps_its_time(takes_all, refused):
     pictures = [(n / 30, png(n)) for n in range(20)]
     pictures[6] = (6 / 30, png(6)[:40])
     pictures[7] = (7 / 30, png(7)[:40])  # no window looks at it
-    found, sink, facts = windows_of(pictures, STEPPED, takes_all=False, rate=30)
+    found, sink, facts = windows_of(pictures, STEPPED, takes_all=takes_all, rate=30)
     assert found[0][:, 0, 0, 0].tolist() == [0, 2, 4, 5, 8, 10]
-    assert (sink.cutter.num_frames, facts.refused) == (20, 1)
+    assert (sink.cutter.num_frames, facts.refused, facts.frames) == (20, refused, 20 - refused)
 
 
 def test_a_stream_begins_with_the_first_picture_that_can_be_decoded():
@@ -127,13 +128,13 @@ def test_a_stream_begins_with_the_first_picture_that_can_be_decoded():
 
 
 def test_only_what_windows_look_at_is_decoded(monkeypatch):
-    decoded, real = [], PictureFrames.decoded
+    decoded, real = [], PictureReader.decoded
 
     def noted(self, picture):
         decoded.append(round(picture.time_s * 30))
         return real(self, picture)
 
-    monkeypatch.setattr(PictureFrames, "decoded", noted)
+    monkeypatch.setattr(PictureReader, "decoded", noted)
     windows_of([(n / 30, png(n)) for n in range(24)], STEPPED, takes_all=False, rate=30)
     assert decoded == list(range(0, 24, 2))
     decoded.clear()
@@ -143,7 +144,7 @@ def test_only_what_windows_look_at_is_decoded(monkeypatch):
 
 def test_what_is_kept_is_bounded(monkeypatch):
     """Pictures beyond the bound are decoded at once."""
-    monkeypatch.setattr(wanted, "KEPT_BYTES", 3 * len(png(1)) + 10)
+    monkeypatch.setattr(live_pictures, "KEPT_BYTES", 3 * len(png(1)) + 10)
     pictures = [(n / 30, png(n)) for n in range(37)]
     expected, _, _ = windows_of(pictures, STEPPED, takes_all=True, rate=30)
     found, sink, _ = windows_of(pictures, STEPPED, takes_all=False, rate=30)
