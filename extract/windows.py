@@ -113,7 +113,11 @@ class WindowCutter(Generic[Frame]):
                 yield from self._take(frame)  # keeps its place; no window uses it
 
     def amend(self, back: int, frame: Frame) -> None:
-        """Replaces one of the latest frames: the last one is 1 back."""
+        """Replaces one of the latest frames: the last one is 1 back.
+
+        Raises:
+            IndexError: it is not kept, as no window to come can have it.
+        """
         self._kept[-back] = frame
 
     def finish(self) -> Iterator[list[Frame]]:

@@ -26,7 +26,8 @@ class LivePicture(NamedTuple):
     """A picture of a stream.
 
     Attributes:
-        pixels: (H, W, 3) of the contract's `read_shape`; None for ticks that no window looks at.
+        pixels: (H, W, 3) of the contract's `read_shape`; None for more ticks of the picture before,
+            or such that no window looks at.
         ticks: that show it; 0 for one that replaces the picture of an earlier tick.
         taken: bytes of the stream that were read when it was certain.
         back: which tick it replaces; 1 is the last one.

@@ -13,7 +13,7 @@ def malformed_reply() -> Iterator[None]:
     """Raises DecoderDied where a reply lacks a value, or has one of another kind."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise DecoderDied("a decoding process gave a malformed reply") from error
 
 

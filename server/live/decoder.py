@@ -23,6 +23,7 @@ from extract.encoders.encoder import VideoEncoder, preparer
 from extract.errors import DecoderDied, DecoderUnavailable, VideoRejected
 from extract.sandbox.live import LivePicture, LiveStream
 from extract.sandbox.process import DecodeProcess
+from extract.sandbox.replies import malformed_reply
 from extract.windows import FrameWindow, NumberedFrame, WindowCutter, number_frames
 
 TIME_BYTES = 8
@@ -206,14 +207,19 @@ class LiveDecoder:
     def _push(
         self, cutter: WindowCutter[NumberedFrame], picture: LivePicture
     ) -> Iterator[list[NumberedFrame]]:
-        """Returns the windows that a picture completes."""
+        """Returns the windows that a picture completes.
+
+        Raises:
+            DecoderDied: it comes where none may.
+        """
         if picture.pixels is not None:
             (self._frame,) = number_frames(picture.pixels[np.newaxis])
-        if self._frame is None or picture.back > cutter.num_frames:
-            raise DecoderDied("a decoding process gave a malformed reply")
-        if picture.back:
-            cutter.amend(picture.back, self._frame)
-        return cutter.push([self._frame] * picture.ticks)
+        with malformed_reply():
+            if self._frame is None:
+                raise ValueError("the first picture is missing")
+            if picture.back:
+                cutter.amend(picture.back, self._frame)
+            return cutter.push([self._frame] * picture.ticks)
 
     def _pictures(self) -> Iterator[LivePicture]:
         """Yields the pictures of all processes, ready for windows, on the first one's clock."""

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from extract.contract import OMNIVORE, TABLETOP, FeatureContract
 from extract.features.track import window_times
-from extract.windows import WindowCutter, cut_windows, wanted_frames
+from extract.windows import (
+    WindowCutter,
+    cut_windows,
+    last_frames,
+    regular_frames,
+    wanted_frames,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,29 @@ def test_windows_are_the_same_when_only_wanted_frames_come(num_frames, contract)
     some = np.flatnonzero(wanted_frames(num_frames, contract)).tolist()
     expected = looked_at(range(num_frames), contract)
     assert looked_at(some, contract, num_frames) == expected
+
+
+@given(num_frames=st.integers(1, 300), contract=cuts)
+def test_any_frame_of_the_last_window_can_be_replaced(num_frames, contract):
+    cutter = WindowCutter(contract)
+    regular = list(cutter.push(range(num_frames)))
+    starts = cut_windows(num_frames, contract)
+    with pytest.raises(IndexError):
+        cutter.amend(num_frames + 1, 0)
+    if len(regular) < len(starts):  # else nothing is left to be cut
+        for number in last_frames(num_frames, contract):
+            cutter.amend(num_frames - number, -number)
+        (last,) = cutter.finish()
+        assert sorted({-number for number in last}) == last_frames(num_frames, contract)
+
+
+@given(num_frames=st.integers(1, 300), contract=cuts)
+def test_wanted_frames_are_regular_or_of_the_last_window(num_frames, contract):
+    wanted = set(np.flatnonzero(wanted_frames(num_frames, contract)).tolist())
+    last = set(last_frames(num_frames, contract))
+    regular = regular_frames(contract)
+    assert last <= wanted
+    assert {frame % contract.stride_frames for frame in wanted - last} <= regular
 
 
 @pytest.mark.parametrize(("num_frames", "wanted"), [(240, 120), (239, 112 + 16), (31, 16), (1, 1)])

@@ -99,6 +99,7 @@ class LivePictures:
     def _take(self, picture: Picture, first: int, ticks: int) -> None:
         """Delivers a picture of some ticks, or keeps it."""
         stride, after = self._contract.stride_frames, first + ticks
+        self._forget(after - self._contract.window_frames)
         is_wanted = ticks >= stride or any(t % stride in self._regular for t in range(first, after))
         if is_wanted or self._kept_bytes + len(picture.data) > KEPT_BYTES:
             pixels = self._decoded(picture)
@@ -109,7 +110,8 @@ class LivePictures:
                 self._sink.append(pixels, ticks, self._feed.taken)
                 return
         else:
-            self._keep(_Kept(first, ticks, picture))
+            self._kept.append(_Kept(first, ticks, picture))
+            self._kept_bytes += len(picture.data)
         is_awaited = self._ends(after) > self._ends(first)
         self._sink.repeat(ticks, self._feed.taken, is_awaited=is_awaited)
 
@@ -118,11 +120,9 @@ class LivePictures:
         beyond = count - self._contract.window_frames
         return max(0, 1 + beyond // self._contract.stride_frames)
 
-    def _keep(self, kept: _Kept) -> None:
-        self._kept.append(kept)
-        self._kept_bytes += len(kept.picture.data)
-        least = kept.first + kept.ticks - self._contract.window_frames
-        while self._kept[0].first + self._kept[0].ticks <= least:
+    def _forget(self, first: int) -> None:
+        """Lets pictures go that were shown before a tick."""
+        while self._kept and self._kept[0].first + self._kept[0].ticks <= first:
             self._kept_bytes -= len(self._kept.popleft().picture.data)
 
     def _amend(self, count: int) -> None:

@@ -50,7 +50,7 @@ class LiveSink(Protocol):
         """
 
     def repeat(self, ticks: int, taken: int, *, is_awaited: bool) -> None:
-        """Takes more ticks of the picture before, whatever they show: no window looks at them.
+        """Takes more ticks of the picture before, or such that no window looks at.
 
         Args:
             ticks: that follow.

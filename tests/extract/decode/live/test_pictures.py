@@ -149,4 +149,4 @@ def test_what_is_kept_is_bounded(monkeypatch):
     expected, _, _ = windows_of(pictures, STEPPED, takes_all=True, rate=30)
     found, sink, _ = windows_of(pictures, STEPPED, takes_all=False, rate=30)
     assert np.array_equal(found, expected)
-    assert sink.pictures > 19
+    assert 19 < sink.pictures < 37 - 6  # what is past makes room again
